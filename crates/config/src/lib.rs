@@ -1,0 +1,1 @@
+//! Longshore's configuration: defaults < file < environment < flags.

@@ -1,0 +1,1 @@
+//! The behaviour suite that every runner passes, and a simulated runner.

@@ -1,0 +1,161 @@
+//! References to container images.
+
+use std::fmt;
+use std::str::FromStr;
+
+use oci_spec::distribution::Reference;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A reference to a container image, as the distribution specification and Docker write it:
+/// `[HOST[:PORT]/]REPOSITORY[:TAG][@DIGEST]`.
+///
+/// Keeps the text as given; `docker.io` and `library/` are filled in only by the accessors, as
+/// Docker and the kubelet do. A reference with neither tag nor digest means the tag `latest`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
+pub struct ImageRef {
+    given: String,
+    reference: Reference,
+}
+
+/// Text that is no image reference.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{given}` is not an image reference: {reason}")]
+pub struct ImageRefError {
+    given: String,
+    reason: String,
+}
+
+impl ImageRef {
+    /// The text as it was given.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.given
+    }
+
+    /// The registry's host and port; `docker.io` where none was given.
+    #[must_use]
+    pub fn registry(&self) -> &str {
+        self.reference.registry()
+    }
+
+    /// The repository within the registry; `library/x` for Docker's short name `x`.
+    #[must_use]
+    pub fn repository(&self) -> &str {
+        self.reference.repository()
+    }
+
+    /// The tag; `latest` where neither tag nor digest was given, `None` beside a bare digest.
+    #[must_use]
+    pub fn tag(&self) -> Option<&str> {
+        self.reference.tag()
+    }
+
+    /// The digest, such as `sha256:…`, if the reference names one.
+    #[must_use]
+    pub fn digest(&self) -> Option<&str> {
+        self.reference.digest()
+    }
+
+    /// The full form, with registry and tag filled in.
+    #[must_use]
+    pub fn canonical(&self) -> String {
+        self.reference.whole()
+    }
+}
+
+impl FromStr for ImageRef {
+    type Err = ImageRefError;
+
+    fn from_str(text: &str) -> Result<Self, ImageRefError> {
+        match text.parse::<Reference>() {
+            Ok(reference) => Ok(Self { given: text.to_owned(), reference }),
+            Err(error) => Err(ImageRefError {
+                given: text.to_owned(),
+                reason: match hint(text) {
+                    Some(hint) => format!("{error} ({hint})"),
+                    None => error.to_string(),
+                },
+            }),
+        }
+    }
+}
+
+/// What a person most likely got wrong.
+fn hint(text: &str) -> Option<&'static str> {
+    let before_tag = text.rsplit_once(':').map_or(text, |(name, _)| name);
+    if text.chars().any(char::is_whitespace) {
+        Some("it contains white space")
+    } else if before_tag.chars().any(char::is_uppercase) {
+        Some("a repository's name is in lower case")
+    } else {
+        None
+    }
+}
+
+impl TryFrom<String> for ImageRef {
+    type Error = ImageRefError;
+
+    fn try_from(text: String) -> Result<Self, ImageRefError> {
+        text.parse()
+    }
+}
+
+impl From<ImageRef> for String {
+    fn from(image: ImageRef) -> Self {
+        image.given
+    }
+}
+
+impl fmt::Display for ImageRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.given)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    #[test]
+    fn references_are_read_as_docker_and_the_kubelet_read_them() {
+        let by_digest = format!("localhost:5000/a/b@{DIGEST}");
+        let both = format!("a:1@{DIGEST}");
+        for (text, registry, repository, tag, digest) in [
+            ("busybox", "docker.io", "library/busybox", Some("latest"), None),
+            ("docker.io/library/busybox:1", "docker.io", "library/busybox", Some("1"), None),
+            ("cortexneurons/fileinfo:3", "docker.io", "cortexneurons/fileinfo", Some("3"), None),
+            ("localhost:5000/x", "localhost:5000", "x", Some("latest"), None),
+            ("harbor.example.org/p/i:v1", "harbor.example.org", "p/i", Some("v1"), None),
+            (by_digest.as_str(), "localhost:5000", "a/b", None, Some(DIGEST)),
+            (both.as_str(), "docker.io", "library/a", Some("1"), Some(DIGEST)),
+        ] {
+            let image: ImageRef = text.parse().unwrap();
+            assert_eq!(image.as_str(), text);
+            assert_eq!(image.registry(), registry, "{text}");
+            assert_eq!(image.repository(), repository, "{text}");
+            assert_eq!(image.tag(), tag, "{text}");
+            assert_eq!(image.digest(), digest, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_reference_is_refused_with_the_reason() {
+        let long = "a".repeat(300);
+        for (text, reason) in [
+            ("", "at least one"),
+            ("Busybox", "lower case"),
+            ("a b", "white space"),
+            ("a:b:c", "invalid"),
+            ("a@sha256:12", "invalid"),
+            (long.as_str(), "255"),
+        ] {
+            let error = text.parse::<ImageRef>().unwrap_err().to_string();
+            assert!(error.contains(reason), "{text}: {error}");
+        }
+    }
+}

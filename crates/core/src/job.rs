@@ -1,0 +1,240 @@
+//! What to run.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Cpu, HumanDuration, ImageRef, Memory, PullPolicies, RunnerName};
+
+/// What to run: in a container, as a local process, or either way.
+///
+/// A runner for which the job names no way is unsupported for it; naming `process` is how an
+/// author allows a job outside a container. As a file it is TOML, YAML or JSON with these keys in
+/// camelCase, Kubernetes' names wherever it has one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct JobSpec {
+    /// A name for people; it need not be unique.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// How to run the job in a container.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<Container>,
+    /// How to run the job as a local process, outside any container.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process: Option<Process>,
+    /// Labels carried to the backend's objects. Kubernetes' rules for keys and values hold on
+    /// every runner; the prefix `longshore.dev/` is reserved.
+    pub labels: BTreeMap<String, String>,
+    /// Environment variables. Values are taken literally on every runner: no `$(X)` is expanded.
+    pub env: BTreeMap<String, String>,
+    /// Environment variables whose values are never shown.
+    pub secret_env: BTreeMap<String, SecretSource>,
+    /// A folder with `input/` (read-only to the job) and `output/`. An absolute path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job_directory: Option<PathBuf>,
+    /// Limits on what the job may use.
+    pub resources: Resources,
+    /// How long the job may run, counted from its start. None: the configured `job.timeout`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<HumanDuration>,
+    /// Time between TERM and KILL when the job is ended early. Default 10s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grace_period: Option<HumanDuration>,
+    /// The identity and privileges of the job's container.
+    pub security_context: SecurityContext,
+    /// The job's network.
+    pub network: Network,
+    /// When the image is pulled. None: what is configured for the runner.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_pull_policy: Option<PullPolicies>,
+    /// Narrows or reorders the configured runners.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runners: Option<Vec<RunnerName>>,
+}
+
+impl JobSpec {
+    /// A job that runs in a container of `image`, with the image's own entry point and arguments.
+    #[must_use]
+    pub fn container(image: ImageRef) -> Self {
+        Self { container: Some(Container::new(image)), ..Self::default() }
+    }
+
+    /// A job that runs `command` as a local process.
+    #[must_use]
+    pub fn process<S: Into<String>>(command: impl IntoIterator<Item = S>) -> Self {
+        Self::default().or_process(command)
+    }
+
+    /// Allows the job also as a local process that runs `command`.
+    #[must_use]
+    pub fn or_process<S: Into<String>>(mut self, command: impl IntoIterator<Item = S>) -> Self {
+        self.process = Some(Process::new(command));
+        self
+    }
+
+    /// The time between TERM and KILL, the default filled in.
+    #[must_use]
+    pub fn effective_grace_period(&self) -> HumanDuration {
+        self.grace_period.unwrap_or(HumanDuration::from_secs(10))
+    }
+}
+
+/// How to run a job in a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Container {
+    /// The image to run.
+    pub image: ImageRef,
+    /// Replaces the image's entry point (Kubernetes' `command`, Docker's `Entrypoint`); the
+    /// image's own arguments are then not used either.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// Replaces the image's arguments (Kubernetes' `args`, Docker's `Cmd`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<String>,
+    /// The working directory. None: the image's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub working_dir: Option<String>,
+}
+
+impl Container {
+    /// A container of `image`, with the image's own entry point and arguments.
+    #[must_use]
+    pub const fn new(image: ImageRef) -> Self {
+        Self { image, command: Vec::new(), args: Vec::new(), working_dir: None }
+    }
+}
+
+/// How to run a job as a local process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Process {
+    /// The program and its first arguments. The program is looked up in the job's `PATH`. No
+    /// shell is involved.
+    pub command: Vec<String>,
+    /// Further arguments, after those in `command`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<String>,
+    /// The working directory. None: the job directory if there is one, else `/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub working_dir: Option<String>,
+}
+
+impl Process {
+    /// A process that runs `command`.
+    #[must_use]
+    pub fn new<S: Into<String>>(command: impl IntoIterator<Item = S>) -> Self {
+        let command = command.into_iter().map(Into::into).collect();
+        Self { command, args: Vec::new(), working_dir: None }
+    }
+}
+
+/// Where the value of a secret environment variable comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum SecretSource {
+    /// The content of a file, one final newline removed.
+    File(PathBuf),
+    /// A variable of the caller's environment.
+    Env(String),
+    /// A key of a Secret in the job's namespace; only the Kubernetes runner has these.
+    SecretKeyRef {
+        /// The Secret's name.
+        name: String,
+        /// The key within it.
+        key: String,
+    },
+}
+
+/// What a job may use.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct Resources {
+    /// Hard limits.
+    pub limits: ResourceList,
+}
+
+/// Amounts of resources. None: no limit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct ResourceList {
+    /// CPU time, such as `500m` or `2`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<Cpu>,
+    /// Memory, such as `64Mi`; a job that needs more ends as `OutOfMemory`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Memory>,
+    /// Number of processes and threads at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pids: Option<u32>,
+}
+
+/// The identity and privileges of a job's container, in the words of Kubernetes' `securityContext`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct SecurityContext {
+    /// Numeric user. None: the image's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_as_user: Option<u32>,
+    /// Numeric group. None: the image's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_as_group: Option<u32>,
+    /// Whether the container's root filesystem is read-only.
+    pub read_only_root_filesystem: bool,
+    /// Whether a process may gain more privileges than its parent (setuid programs). None: the
+    /// backend's default, which is yes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_privilege_escalation: Option<bool>,
+}
+
+/// A job's network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum Network {
+    /// What the backend gives.
+    #[default]
+    Default,
+    /// No network but loopback.
+    None,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_read_in_camel_case() {
+        let job: JobSpec = serde_json::from_value(serde_json::json!({
+            "name": "extract",
+            "container": {"image": "busybox:1", "command": ["sh", "-c"], "args": ["true"]},
+            "process": {"command": ["true"]},
+            "resources": {"limits": {"memory": "64Mi", "cpu": 0.5, "pids": 100}},
+            "timeout": "5m",
+            "imagePullPolicy": ["Always", "IfNotPresent"],
+            "secretEnv": {"TOKEN": {"env": "MY_TOKEN"}},
+            "runners": ["docker", "process"],
+        }))
+        .unwrap();
+        assert_eq!(job.resources.limits.cpu, Some(Cpu::from_millis(500)));
+        assert_eq!(job.timeout, Some(HumanDuration::from_secs(300)));
+        let again: JobSpec = serde_json::from_str(&serde_json::to_string(&job).unwrap()).unwrap();
+        assert_eq!(again, job);
+    }
+
+    #[test]
+    fn an_unknown_key_of_a_job_is_refused() {
+        let error = serde_json::from_str::<JobSpec>(r#"{"image": "busybox"}"#).unwrap_err();
+        assert!(error.to_string().contains("unknown field `image`"), "{error}");
+    }
+}

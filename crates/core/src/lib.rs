@@ -1,0 +1,48 @@
+//! The words of Longshore and the [`Runner`] trait.
+//!
+//! A [`JobSpec`] says what to run. An [`Attempt`] is one try of one job on one
+//! [`Runner`]; its id names it everywhere. A [`Handle`] is computed from the
+//! attempt alone and is enough to find it from another process. An [`Outcome`]
+//! says how it ended.
+//!
+//! This crate does no I/O and knows no backend.
+
+mod attempt;
+mod capabilities;
+mod duration;
+mod error;
+mod event;
+mod image;
+mod job;
+mod logs;
+mod name;
+mod outcome;
+mod plan;
+mod pull;
+mod quantity;
+mod result;
+mod runner;
+mod secret;
+mod template;
+mod validate;
+
+pub use attempt::{Attempt, AttemptId, Handle, InstallationId, InvalidId, JobId};
+pub use capabilities::{Capabilities, Capability, Requirement};
+pub use duration::HumanDuration;
+pub use error::{Error, ErrorKind, LaunchError, Result};
+pub use event::{Event, EventSink, Started};
+pub use image::{ImageRef, ImageRefError};
+pub use job::{
+    Container, JobSpec, Network, Process, ResourceList, Resources, SecretSource, SecurityContext,
+};
+pub use logs::{LogChunk, LogPosition, LogStream};
+pub use name::{InvalidName, RunnerName};
+pub use outcome::{ImageReason, ImageReport, NotRunReason, Outcome, RejectReason, Report};
+pub use plan::{Plan, PlanFormat};
+pub use pull::{PullPolicies, PullPoliciesError, PullPolicy, PullPolicyError};
+pub use quantity::{Cpu, Memory, QuantityError};
+pub use result::{JobResult, PassedOver};
+pub use runner::{Health, LaunchContext, Runner, Settled};
+pub use secret::Secret;
+pub use template::JobDirectoryView;
+pub use validate::RESERVED_LABEL_PREFIX;

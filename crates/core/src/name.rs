@@ -1,0 +1,100 @@
+//! The name under which a runner is configured.
+
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The name under which a runner is configured, such as `kubernetes`.
+///
+/// A DNS label (RFC 1123): 1 to 63 lower-case letters, digits and `-`, neither
+/// first nor last, so that it can stand in labels, file names and environment keys.
+#[derive(
+    Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
+pub struct RunnerName(String);
+
+/// A runner name that is not a DNS label.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is not a runner name: 1 to 63 lower-case letters, digits and '-', neither first nor last"
+)]
+pub struct InvalidName(String);
+
+impl RunnerName {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The runner of local processes, `process`.
+    #[must_use]
+    pub fn process() -> Self {
+        Self("process".to_owned())
+    }
+
+    /// The runner for a Docker engine, `docker`.
+    #[must_use]
+    pub fn docker() -> Self {
+        Self("docker".to_owned())
+    }
+
+    /// The runner for a Kubernetes cluster, `kubernetes`.
+    #[must_use]
+    pub fn kubernetes() -> Self {
+        Self("kubernetes".to_owned())
+    }
+}
+
+impl FromStr for RunnerName {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        let valid = (1..=63).contains(&text.len())
+            && text.chars().all(inner)
+            && !text.starts_with('-')
+            && !text.ends_with('-');
+        if valid { Ok(Self(text.to_owned())) } else { Err(InvalidName(text.to_owned())) }
+    }
+}
+
+impl TryFrom<String> for RunnerName {
+    type Error = InvalidName;
+
+    fn try_from(text: String) -> Result<Self, InvalidName> {
+        text.parse()
+    }
+}
+
+impl From<RunnerName> for String {
+    fn from(name: RunnerName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for RunnerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_runner_name_is_a_dns_label() {
+        for good in ["docker", "k8s-eu-1", "a"] {
+            assert_eq!(good.parse::<RunnerName>().unwrap().as_str(), good);
+        }
+        let long = "a".repeat(64);
+        for bad in ["", "Docker", "-a", "a-", "a_b", "a.b", long.as_str()] {
+            assert!(bad.parse::<RunnerName>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! How a job ended.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, ErrorKind, PullPolicy};
+
+/// How a job ended.
+///
+/// Serialised as `{"kind": …}` with `code`, `signal`, `reason` and `message` where the kind has
+/// them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all_fields = "camelCase")]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The job ended by itself or by a signal that Longshore did not send.
+    Exited {
+        /// The exit code; 128+n for signal n.
+        code: i32,
+        /// The signal, where the backend knows it: in containers exit 137 and SIGKILL cannot be
+        /// told apart.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signal: Option<i32>,
+    },
+    /// The job needed more memory than its limit: the backend's mark of it *and* exit code 137. A
+    /// job that survives the death of its child keeps its own exit code.
+    OutOfMemory {
+        /// The exit code, 137.
+        code: i32,
+    },
+    /// Longshore ended the job because its timeout had passed.
+    DeadlineExceeded {
+        /// What the job exited with when it was told to end, if known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        code: Option<i32>,
+    },
+    /// Longshore ended the job because somebody asked for it.
+    Cancelled {
+        /// What the job exited with when it was told to end, if it ran and that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        code: Option<i32>,
+    },
+    /// The image could not be had; nothing started.
+    ImageUnavailable {
+        /// Why.
+        reason: ImageReason,
+        /// The backend's words.
+        message: String,
+    },
+    /// Accepted by the backend, which then could never start it.
+    Rejected {
+        /// Why.
+        reason: RejectReason,
+        /// The backend's words.
+        message: String,
+    },
+    /// The backend ended the job for reasons of its own (node pressure, preemption, drain).
+    Evicted {
+        /// The backend's words.
+        message: String,
+    },
+    /// It started or may have, and what became of it cannot be known. Never a success.
+    Lost {
+        /// What is known.
+        message: String,
+    },
+    /// No runner took it; nothing started.
+    NotRun {
+        /// Why.
+        reason: NotRunReason,
+        /// The refusal that ended the search, in one line.
+        message: String,
+    },
+}
+
+/// Why an image could not be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[non_exhaustive]
+pub enum ImageReason {
+    /// The policy forbids asking a registry, and there is no local copy.
+    NotPresent,
+    /// The registry does not have it.
+    NotFound,
+    /// The registry refuses us: 401, 403.
+    Denied,
+    /// The registry gave no answer: refused, timed out, 429, 5xx. The one transient reason.
+    Unreachable,
+    /// What the registry sent is no image, or not for this platform.
+    Invalid,
+}
+
+/// Why a backend could never start a job that it had accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[non_exhaustive]
+pub enum RejectReason {
+    /// The command does not exist (exit code 127).
+    CommandNotFound,
+    /// The command exists and cannot be executed (exit code 126).
+    CommandNotExecutable,
+    /// The container cannot be set up: a missing Secret, volume or working directory.
+    ContainerConfig,
+    /// No node has room within `startTimeout`.
+    Unschedulable,
+}
+
+/// Why no runner took a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[non_exhaustive]
+pub enum NotRunReason {
+    /// Every runner was passed over.
+    NoRunner,
+    /// A runner refused us, which ends the search.
+    Denied,
+    /// The job itself is wrong.
+    InvalidSpec,
+    /// Longshore or a backend failed in a way that nothing else describes.
+    Internal,
+}
+
+impl Outcome {
+    /// The kind's name, as serialised.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Exited { .. } => "Exited",
+            Self::OutOfMemory { .. } => "OutOfMemory",
+            Self::DeadlineExceeded { .. } => "DeadlineExceeded",
+            Self::Cancelled { .. } => "Cancelled",
+            Self::ImageUnavailable { .. } => "ImageUnavailable",
+            Self::Rejected { .. } => "Rejected",
+            Self::Evicted { .. } => "Evicted",
+            Self::Lost { .. } => "Lost",
+            Self::NotRun { .. } => "NotRun",
+        }
+    }
+
+    /// Whether the job ran and exited with 0.
+    #[must_use]
+    pub const fn is_success(&self) -> bool {
+        matches!(self, Self::Exited { code: 0, .. })
+    }
+
+    /// What the command exits with: the job's own code; 124 after the deadline; 126 and 127 for a
+    /// command that cannot be executed or found; 137 out of memory; 143 after a cancel (130 is for the shell
+    /// to give); 125 where Longshore could not run it or does not know what became of it.
+    #[must_use]
+    pub const fn exit_code(&self) -> i32 {
+        match self {
+            Self::Exited { code, .. } | Self::OutOfMemory { code } => *code,
+            Self::DeadlineExceeded { .. } => 124,
+            Self::Cancelled { code: Some(code) } if *code != 0 => *code,
+            Self::Cancelled { .. } => 143,
+            Self::Rejected { reason: RejectReason::CommandNotFound, .. } => 127,
+            Self::Rejected { reason: RejectReason::CommandNotExecutable, .. } => 126,
+            _ => 125,
+        }
+    }
+
+    /// The outcome of a job that a runner refused for good with `error`.
+    #[must_use]
+    pub fn refused(error: &Error) -> Self {
+        let message = error.to_string();
+        match error.kind() {
+            ErrorKind::ImageUnavailable(reason) => Self::ImageUnavailable { reason, message },
+            ErrorKind::Rejected(reason) => Self::Rejected { reason, message },
+            ErrorKind::Denied => Self::NotRun { reason: NotRunReason::Denied, message },
+            ErrorKind::InvalidSpec => Self::NotRun { reason: NotRunReason::InvalidSpec, message },
+            ErrorKind::Unavailable | ErrorKind::Saturated | ErrorKind::Unsupported => {
+                Self::NotRun { reason: NotRunReason::NoRunner, message }
+            }
+            ErrorKind::NotFound | ErrorKind::Internal => {
+                Self::NotRun { reason: NotRunReason::Internal, message }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited { code, signal: None } => write!(f, "exited with code {code}"),
+            Self::Exited { code, signal: Some(signal) } => {
+                write!(f, "ended by signal {signal} (code {code})")
+            }
+            Self::OutOfMemory { .. } => f.write_str("needed more memory than its limit"),
+            Self::DeadlineExceeded { .. } => f.write_str("ran out of time"),
+            Self::Cancelled { .. } => f.write_str("was cancelled"),
+            Self::ImageUnavailable { reason, message } => {
+                write!(f, "has no image ({reason:?}): {message}")
+            }
+            Self::Rejected { reason, message } => {
+                write!(f, "could not be started ({reason:?}): {message}")
+            }
+            Self::Evicted { message } => write!(f, "was evicted: {message}"),
+            Self::Lost { message } => write!(f, "was lost: {message}"),
+            Self::NotRun { message, .. } => write!(f, "was not run: {message}"),
+        }
+    }
+}
+
+/// What is known of the image that an attempt ran.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct ImageReport {
+    /// The reference as the job names it.
+    pub requested: String,
+    /// The digest that the reference named (index or manifest), such as `sha256:…`; none for an
+    /// image that was only loaded or imported.
+    pub resolved: Option<String>,
+    /// The policy in force, read back from the backend.
+    pub policy: PullPolicy,
+    /// Whether a registry was consulted for this attempt; none if the evidence is gone.
+    pub pulled: Option<bool>,
+}
+
+impl ImageReport {
+    /// A report of which only the request and the policy are known.
+    #[must_use]
+    pub fn new(requested: impl Into<String>, policy: PullPolicy) -> Self {
+        Self { requested: requested.into(), resolved: None, policy, pulled: None }
+    }
+}
+
+/// The end of an attempt, as its runner tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Report {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// When the job started, by the backend's clock; none if it never did.
+    pub started_at: Option<Timestamp>,
+    /// When it ended, by the backend's clock.
+    pub finished_at: Option<Timestamp>,
+    /// The image it ran; none for a process.
+    pub image: Option<ImageReport>,
+}
+
+impl Report {
+    /// A report of `outcome`, nothing else known.
+    #[must_use]
+    pub const fn new(outcome: Outcome) -> Self {
+        Self { outcome, started_at: None, finished_at: None, image: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes_are_the_jobs_own_or_those_of_timeout_and_docker_run() {
+        let message = String::new;
+        for (outcome, code) in [
+            (Outcome::Exited { code: 7, signal: None }, 7),
+            (Outcome::Exited { code: 137, signal: Some(9) }, 137),
+            (Outcome::OutOfMemory { code: 137 }, 137),
+            (Outcome::DeadlineExceeded { code: Some(143) }, 124),
+            (Outcome::Cancelled { code: Some(0) }, 143),
+            (Outcome::Cancelled { code: Some(137) }, 137),
+            (Outcome::Lost { message: message() }, 125),
+            (Outcome::Evicted { message: message() }, 125),
+            (Outcome::ImageUnavailable { reason: ImageReason::NotFound, message: message() }, 125),
+            (Outcome::Rejected { reason: RejectReason::CommandNotFound, message: message() }, 127),
+            (
+                Outcome::Rejected {
+                    reason: RejectReason::CommandNotExecutable,
+                    message: message(),
+                },
+                126,
+            ),
+            (Outcome::Rejected { reason: RejectReason::Unschedulable, message: message() }, 125),
+            (Outcome::NotRun { reason: NotRunReason::NoRunner, message: message() }, 125),
+        ] {
+            assert_eq!(outcome.exit_code(), code, "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn an_outcome_is_serialised_with_its_kind() {
+        let outcome =
+            Outcome::ImageUnavailable { reason: ImageReason::NotPresent, message: "no".to_owned() };
+        let json = serde_json::json!({
+            "kind": "ImageUnavailable", "reason": "NotPresent", "message": "no"
+        });
+        assert_eq!(serde_json::to_value(&outcome).unwrap(), json);
+        assert_eq!(serde_json::from_value::<Outcome>(json).unwrap(), outcome);
+        let exited = serde_json::to_value(Outcome::Exited { code: 3, signal: None }).unwrap();
+        assert_eq!(exited, serde_json::json!({"kind": "Exited", "code": 3}));
+    }
+}

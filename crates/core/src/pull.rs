@@ -1,0 +1,247 @@
+//! When an image is pulled.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Serialize};
+
+/// When a job's image is pulled, in Kubernetes' words and with Kubernetes' meaning
+/// (<https://kubernetes.io/docs/concepts/containers/images/#image-pull-policy>), on every runner.
+///
+/// Read in any case, and in GitLab Runner's spelling (`if-not-present`). Unlike Kubernetes, the
+/// default does not depend on the tag: it is `IfNotPresent` also for `latest`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum PullPolicy {
+    /// Ask the registry at each launch; a local copy is used only if it is what the tag names now.
+    Always,
+    /// Use a local copy if there is one, else pull.
+    #[default]
+    IfNotPresent,
+    /// Never ask a registry; without a local copy the image is unavailable.
+    Never,
+}
+
+/// Text that is no pull policy.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a pull policy: use Always, IfNotPresent or Never")]
+pub struct PullPolicyError(String);
+
+impl PullPolicy {
+    /// The policy in Kubernetes' spelling.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Always => "Always",
+            Self::IfNotPresent => "IfNotPresent",
+            Self::Never => "Never",
+        }
+    }
+}
+
+impl FromStr for PullPolicy {
+    type Err = PullPolicyError;
+
+    fn from_str(text: &str) -> Result<Self, PullPolicyError> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "always" => Ok(Self::Always),
+            "ifnotpresent" | "if-not-present" => Ok(Self::IfNotPresent),
+            "never" => Ok(Self::Never),
+            _ => Err(PullPolicyError(text.to_owned())),
+        }
+    }
+}
+
+impl TryFrom<String> for PullPolicy {
+    type Error = PullPolicyError;
+
+    fn try_from(text: String) -> Result<Self, PullPolicyError> {
+        text.parse()
+    }
+}
+
+impl From<PullPolicy> for String {
+    fn from(policy: PullPolicy) -> Self {
+        policy.as_str().to_owned()
+    }
+}
+
+impl fmt::Display for PullPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl JsonSchema for PullPolicy {
+    fn schema_name() -> Cow<'static, str> {
+        "PullPolicy".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schemars::json_schema!({
+            "description": "When an image is pulled.",
+            "enum": ["Always", "IfNotPresent", "Never"],
+        })
+    }
+}
+
+/// One pull policy, or several tried in turn: `[Always, IfNotPresent]` is "the newest, else what
+/// is here". Never empty.
+///
+/// The list moves on only when the registry gave no answer
+/// ([`ImageReason::Unreachable`](crate::ImageReason::Unreachable)); any definite answer ends it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "OneOrMany", into = "OneOrMany")]
+pub struct PullPolicies(Vec<PullPolicy>);
+
+impl PullPolicies {
+    /// The policies in the order in which they are tried; at least one.
+    pub fn iter(&self) -> impl Iterator<Item = PullPolicy> + '_ {
+        self.0.iter().copied()
+    }
+}
+
+impl Default for PullPolicies {
+    fn default() -> Self {
+        PullPolicy::default().into()
+    }
+}
+
+impl From<PullPolicy> for PullPolicies {
+    fn from(policy: PullPolicy) -> Self {
+        Self(vec![policy])
+    }
+}
+
+/// A list of pull policies that makes no sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PullPoliciesError {
+    /// The list is empty.
+    #[error("the list of pull policies is empty: name at least one of Always, IfNotPresent, Never")]
+    Empty,
+    /// A policy stands in the list twice.
+    #[error("the pull policy {0} stands in the list twice")]
+    Repeated(PullPolicy),
+}
+
+impl TryFrom<Vec<PullPolicy>> for PullPolicies {
+    type Error = PullPoliciesError;
+
+    fn try_from(policies: Vec<PullPolicy>) -> Result<Self, PullPoliciesError> {
+        if policies.is_empty() {
+            return Err(PullPoliciesError::Empty);
+        }
+        let repeated = |(i, p): &(usize, &PullPolicy)| policies[..*i].contains(p);
+        match policies.iter().enumerate().find(repeated) {
+            Some((_, policy)) => Err(PullPoliciesError::Repeated(*policy)),
+            None => Ok(Self(policies)),
+        }
+    }
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl TryFrom<OneOrMany> for PullPolicies {
+    type Error = String;
+
+    fn try_from(given: OneOrMany) -> Result<Self, String> {
+        let texts = match given {
+            OneOrMany::One(text) => return text.parse(),
+            OneOrMany::Many(texts) => texts,
+        };
+        let policies: Result<Vec<PullPolicy>, _> = texts.iter().map(|t| t.parse()).collect();
+        policies
+            .map_err(|e| e.to_string())?
+            .try_into()
+            .map_err(|e: PullPoliciesError| e.to_string())
+    }
+}
+
+impl From<PullPolicies> for OneOrMany {
+    fn from(policies: PullPolicies) -> Self {
+        match policies.0.as_slice() {
+            [policy] => Self::One(policy.to_string()),
+            many => Self::Many(many.iter().map(ToString::to_string).collect()),
+        }
+    }
+}
+
+impl FromStr for PullPolicies {
+    type Err = String;
+
+    /// Reads one policy, or several with commas between, as in `Always,IfNotPresent`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let policies: Result<Vec<PullPolicy>, _> = text.split(',').map(str::parse).collect();
+        policies
+            .map_err(|e| e.to_string())?
+            .try_into()
+            .map_err(|e: PullPoliciesError| e.to_string())
+    }
+}
+
+impl fmt::Display for PullPolicies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.iter().map(PullPolicy::as_str).collect();
+        f.write_str(&names.join(","))
+    }
+}
+
+impl JsonSchema for PullPolicies {
+    fn schema_name() -> Cow<'static, str> {
+        "PullPolicies".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let one = generator.subschema_for::<PullPolicy>();
+        schemars::json_schema!({
+            "anyOf": [one, {"type": "array", "items": one, "minItems": 1, "uniqueItems": true}],
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policies_are_read_in_any_case_and_in_gitlabs_spelling() {
+        for (text, policy) in [
+            ("Always", PullPolicy::Always),
+            ("always", PullPolicy::Always),
+            ("IFNOTPRESENT", PullPolicy::IfNotPresent),
+            ("if-not-present", PullPolicy::IfNotPresent),
+            ("never", PullPolicy::Never),
+        ] {
+            assert_eq!(text.parse(), Ok(policy));
+        }
+    }
+
+    #[test]
+    fn any_other_value_is_refused_with_the_values_allowed() {
+        let error = "IfAbsent".parse::<PullPolicy>().unwrap_err().to_string();
+        assert!(error.contains("`IfAbsent`") && error.contains("Always, IfNotPresent or Never"));
+    }
+
+    #[test]
+    fn a_list_of_policies_is_neither_empty_nor_repeats_itself() {
+        let read =
+            |json: &str| serde_json::from_str::<PullPolicies>(json).map_err(|e| e.to_string());
+        assert_eq!(read("\"never\"").unwrap(), PullPolicy::Never.into());
+        assert_eq!(
+            read("[\"Always\", \"ifnotpresent\"]").unwrap(),
+            "Always,IfNotPresent".parse().unwrap()
+        );
+        assert!(read("[]").unwrap_err().contains("is empty"));
+        assert!(
+            read("[\"Never\", \"Never\"]").unwrap_err().contains("Never stands in the list twice")
+        );
+    }
+}

@@ -1,0 +1,210 @@
+//! Whether a job makes sense, whichever runner takes it.
+
+use crate::template::asks_for_job_directory;
+use crate::{Error, ErrorKind, JobSpec, Result};
+
+/// Labels with this prefix are Longshore's own.
+pub const RESERVED_LABEL_PREFIX: &str = "longshore.dev/";
+
+impl JobSpec {
+    /// Checks what can be checked without any backend, so that a job is refused for the same
+    /// reason on every runner.
+    ///
+    /// # Errors
+    /// `InvalidSpec`, naming the key and what is allowed there.
+    pub fn validate(&self) -> Result<()> {
+        self.validate_ways()?;
+        self.validate_env()?;
+        self.validate_labels()?;
+        self.validate_limits()
+    }
+
+    fn validate_ways(&self) -> Result<()> {
+        if self.container.is_none() && self.process.is_none() {
+            return Err(invalid("the job names nothing to run: give `container` or `process`"));
+        }
+        if let Some(process) = &self.process {
+            let program = process.command.first().or_else(|| process.args.first());
+            if program.is_none_or(String::is_empty) {
+                return Err(invalid("`process.command` is empty: name a program"));
+            }
+        }
+        for (key, args) in self.arguments() {
+            if args.iter().any(|arg| arg.contains('\0')) {
+                return Err(invalid(format!("`{key}` has an argument with a NUL character")));
+            }
+            if self.job_directory.is_none() && asks_for_job_directory(args) {
+                return Err(invalid(format!(
+                    "`{key}` asks for {{jobDir}}, but the job has no jobDirectory"
+                )));
+            }
+        }
+        match &self.job_directory {
+            Some(path) if !path.is_absolute() => {
+                Err(invalid("`jobDirectory` is not an absolute path").with("path", path.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn arguments(&self) -> impl Iterator<Item = (&'static str, &[String])> {
+        let container = self.container.iter().flat_map(|c| {
+            [("container.command", c.command.as_slice()), ("container.args", c.args.as_slice())]
+        });
+        let process = self.process.iter().flat_map(|p| {
+            [("process.command", p.command.as_slice()), ("process.args", p.args.as_slice())]
+        });
+        container.chain(process)
+    }
+
+    fn validate_env(&self) -> Result<()> {
+        for (name, value) in &self.env {
+            validate_env_name("env", name)?;
+            if value.contains('\0') {
+                return Err(invalid(format!("the value of `env.{name}` has a NUL character")));
+            }
+        }
+        for name in self.secret_env.keys() {
+            validate_env_name("secretEnv", name)?;
+            if self.env.contains_key(name) {
+                return Err(invalid(format!("`{name}` stands in both `env` and `secretEnv`")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Kubernetes' rules for labels, so that a job is not refused on one runner only
+    /// (<https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set>).
+    fn validate_labels(&self) -> Result<()> {
+        for (key, value) in &self.labels {
+            if key.starts_with(RESERVED_LABEL_PREFIX) {
+                return Err(invalid(format!(
+                    "the label `{key}` is Longshore's own: choose another prefix than `{RESERVED_LABEL_PREFIX}`"
+                )));
+            }
+            let (prefix, name) =
+                key.split_once('/').map_or((None, key.as_str()), |(p, n)| (Some(p), n));
+            let prefix_fits = prefix
+                .is_none_or(|p| !p.is_empty() && p.len() <= 253 && p.split('.').all(is_dns_label));
+            if !prefix_fits || name.is_empty() || !is_label_text(name) {
+                return Err(invalid(format!(
+                    "`{key}` is not a label key: [prefix/]name, the name of 1 to 63 letters, digits, '-', '_' and '.'"
+                )));
+            }
+            if !is_label_text(value) {
+                return Err(invalid(format!(
+                    "`{value}` is not a value for the label `{key}`: at most 63 letters, digits, '-', '_' and '.', a letter or digit first and last"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn validate_limits(&self) -> Result<()> {
+        if self.resources.limits.pids == Some(0) {
+            return Err(invalid("`resources.limits.pids` is 0: no process could start"));
+        }
+        if self.timeout.is_some_and(|timeout| timeout.get().is_zero()) {
+            return Err(invalid("`timeout` is zero: leave it out, or give the job some time"));
+        }
+        match &self.runners {
+            Some(runners) if runners.is_empty() => {
+                Err(invalid("`runners` is empty: leave it out, or name at least one"))
+            }
+            Some(runners) => {
+                match runners.iter().enumerate().find(|(i, r)| runners[..*i].contains(r)) {
+                    Some((_, runner)) => Err(invalid(format!("`runners` names {runner} twice"))),
+                    None => Ok(()),
+                }
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+    Error::new(ErrorKind::InvalidSpec, message)
+}
+
+fn validate_env_name(key: &str, name: &str) -> Result<()> {
+    // Kubernetes takes any printable ASCII but '='; POSIX any character but '=' and NUL. What both take.
+    let fits = !name.is_empty() && name.bytes().all(|b| (b' '..=b'~').contains(&b) && b != b'=');
+    if fits {
+        return Ok(());
+    }
+    Err(invalid(format!(
+        "`{}` is not a name for a variable in `{key}`: printable ASCII without '='",
+        name.escape_default()
+    )))
+}
+
+fn is_label_text(text: &str) -> bool {
+    let edge = |c: Option<char>| c.is_none_or(|c| c.is_ascii_alphanumeric());
+    text.len() <= 63
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+        && edge(text.chars().next())
+        && edge(text.chars().next_back())
+}
+
+fn is_dns_label(text: &str) -> bool {
+    !text.is_empty()
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(change: impl FnOnce(&mut JobSpec)) -> String {
+        let mut job = JobSpec::process(["true"]);
+        job.validate().unwrap();
+        change(&mut job);
+        let error = job.validate().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidSpec);
+        error.to_string()
+    }
+
+    #[test]
+    fn a_job_that_makes_no_sense_is_refused_with_the_key() {
+        assert!(refused(|j| j.process = None).contains("names nothing to run"));
+        assert!(refused(|j| *j = JobSpec::process([""])).contains("`process.command` is empty"));
+        assert!(refused(|j| *j = JobSpec::process(["a\0"])).contains("NUL"));
+        assert!(
+            refused(|j| *j = JobSpec::process(["cat", "{jobDir}/x"]))
+                .contains("has no jobDirectory")
+        );
+        assert!(refused(|j| j.job_directory = Some("here".into())).contains("absolute"));
+        assert!(refused(|j| j.resources.limits.pids = Some(0)).contains("pids"));
+        assert!(refused(|j| j.timeout = Some("0s".parse().unwrap())).contains("timeout"));
+        assert!(refused(|j| j.runners = Some(vec![])).contains("`runners` is empty"));
+        let twice = vec![crate::RunnerName::docker(), crate::RunnerName::docker()];
+        assert!(refused(|j| j.runners = Some(twice)).contains("docker twice"));
+    }
+
+    #[test]
+    fn an_environment_name_with_an_equals_sign_or_nul_is_refused() {
+        for name in ["A=B", "A\0", "", "é"] {
+            let said = refused(|j| drop(j.env.insert(name.to_owned(), String::new())));
+            assert!(said.contains("printable ASCII"), "{said}");
+        }
+        assert!(refused(|j| drop(j.env.insert("A".to_owned(), "\0".to_owned()))).contains("env.A"));
+    }
+
+    #[test]
+    fn labels_that_kubernetes_would_refuse_are_refused_everywhere() {
+        let with = |key: &str, value: &str| {
+            let (key, value) = (key.to_owned(), value.to_owned());
+            refused(move |j| drop(j.labels.insert(key, value)))
+        };
+        assert!(with("longshore.dev/attempt", "x").contains("Longshore's own"));
+        assert!(with("a b", "x").contains("not a label key"));
+        assert!(with("/a", "x").contains("not a label key"));
+        assert!(with("a", "-x").contains("not a value"));
+        assert!(with("a", &"x".repeat(64)).contains("not a value"));
+        let mut job = JobSpec::process(["true"]);
+        job.labels.insert("example.org/team".to_owned(), String::new());
+        job.validate().unwrap();
+    }
+}

@@ -1,0 +1,1 @@
+//! Chooses the runner of a job, falls back, follows it to its end.

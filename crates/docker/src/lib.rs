@@ -1,0 +1,1 @@
+//! Longshore's runner for the Docker Engine API.

@@ -1,0 +1,1 @@
+//! A pluggable multi-backend job runner.

@@ -1,0 +1,1 @@
+//! Longshore's runner for local processes.
