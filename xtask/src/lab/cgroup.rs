@@ -1,0 +1,159 @@
+//! The control group that holds every container of the lab, so that all of
+//! them can be found and ended, whatever became of the engine that made them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+
+use super::component::{Verdict, poll};
+use super::layout::{NODE, make_dir};
+
+/// The group of `part`, as an engine is told it.
+pub(crate) fn of(part: &str) -> PathBuf {
+    Path::new("/").join(NODE).join(part)
+}
+
+struct Hierarchy {
+    root: PathBuf,
+    unified: bool,
+}
+
+impl Hierarchy {
+    fn lab(&self) -> PathBuf {
+        self.root.join(NODE)
+    }
+}
+
+/// Makes the group in every hierarchy.
+pub(crate) fn ensure() -> Result<()> {
+    for hierarchy in hierarchies()? {
+        let lab = hierarchy.lab();
+        if lab.exists() {
+            continue;
+        }
+        make_dir(&lab)?;
+        if hierarchy.unified {
+            delegate(&hierarchy.root);
+        } else {
+            inherit_cpus(&hierarchy)?;
+        }
+    }
+    Ok(())
+}
+
+/// Version 2: the kubelet asks for these controllers. One that the kernel does
+/// not have is the kubelet's to complain about.
+fn delegate(root: &Path) {
+    for controller in ["cpu", "cpuset", "memory", "pids", "io", "hugetlb"] {
+        let _ = fs::write(root.join("cgroup.subtree_control"), format!("+{controller}"));
+    }
+}
+
+/// Version 1: a new cpuset has no CPUs, and takes no process, until it is told.
+fn inherit_cpus(hierarchy: &Hierarchy) -> Result<()> {
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        let Ok(value) = fs::read(hierarchy.root.join(file)) else {
+            continue;
+        };
+        let path = hierarchy.lab().join(file);
+        fs::write(&path, value).with_context(|| format!("failed to write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// The processes in the group. Ids of a moment: use them at once.
+pub(crate) fn processes() -> Result<Vec<u32>> {
+    let mut found = Vec::new();
+    for hierarchy in hierarchies()? {
+        for group in tree(&hierarchy.lab()) {
+            let list = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+            found.extend(list.lines().filter_map(|line| line.parse::<u32>().ok()));
+        }
+    }
+    found.sort_unstable();
+    found.dedup();
+    Ok(found)
+}
+
+/// Removes the group, which must hold no process any more. A process takes a
+/// moment to leave its group after its end.
+pub(crate) fn remove() -> Result<()> {
+    let hierarchies = hierarchies()?;
+    poll(Duration::from_secs(10), || {
+        for hierarchy in &hierarchies {
+            for group in tree(&hierarchy.lab()).into_iter().rev() {
+                fs::remove_dir(&group)
+                    .map_err(|error| Verdict::NotYet(anyhow!("{}: {error}", group.display())))?;
+            }
+        }
+        Ok(())
+    })
+    .context("failed to remove the lab's control group")
+}
+
+/// `top` and the groups below it, each after its parent; empty if there is no
+/// `top`.
+fn tree(top: &Path) -> Vec<PathBuf> {
+    if !top.is_dir() {
+        return Vec::new();
+    }
+    let mut found = vec![top.to_path_buf()];
+    let mut next = 0;
+    while let Some(group) = found.get(next) {
+        let below: Vec<PathBuf> = fs::read_dir(group)
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| path.is_dir() && !path.is_symlink())
+            .collect();
+        found.extend(below);
+        next += 1;
+    }
+    found
+}
+
+fn hierarchies() -> Result<Vec<Hierarchy>> {
+    let path = "/proc/self/mountinfo";
+    let text = fs::read_to_string(path).with_context(|| format!("failed to read {path}"))?;
+    Ok(parse(&text))
+}
+
+/// A mount is `id parent device root point options... - type source options`.
+fn parse(mounts: &str) -> Vec<Hierarchy> {
+    let hierarchy = |line: &str| {
+        let (left, right) = line.split_once(" - ")?;
+        let kind = right.split(' ').next()?;
+        let unified = kind == "cgroup2";
+        let root = PathBuf::from(left.split(' ').nth(4)?);
+        (unified || kind == "cgroup").then_some(Hierarchy { root, unified })
+    };
+    mounts.lines().filter_map(hierarchy).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_control_groups_are_hierarchies() {
+        let mounts = "\
+24 1 0:22 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755
+25 24 0:23 / /sys/fs/cgroup/memory rw shared:1 - cgroup cgroup rw,memory
+26 24 0:24 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw
+";
+        let found = parse(mounts);
+        let found: Vec<_> = found.iter().map(|h| (h.root.to_str().unwrap(), h.unified)).collect();
+        assert_eq!(found, [("/sys/fs/cgroup/memory", false), ("/sys/fs/cgroup/unified", true)]);
+    }
+
+    #[test]
+    fn a_tree_lists_parents_first() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("a/b")).unwrap();
+        let found = tree(dir.path());
+        assert_eq!(found, [dir.path().into(), dir.path().join("a"), dir.path().join("a/b")]);
+        assert!(tree(&dir.path().join("none")).is_empty());
+    }
+}

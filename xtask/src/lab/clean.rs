@@ -1,0 +1,154 @@
+//! Removes the lab's files and mounts, and what its programs leave elsewhere.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::layout::Lab;
+use super::{containerd, shell};
+
+/// What one life of the lab has stored. A next one starts without it.
+const STORED: [&str; 9] = [
+    "docker",
+    "etcd",
+    "containerd",
+    "containerd-opt",
+    "kubelet",
+    "kubectl",
+    "cni",
+    "pod-logs",
+    "volume-plugins",
+];
+
+/// The mounts in the lab's folders, the deepest first.
+pub(crate) fn mounts(lab: &Lab) -> Result<Vec<PathBuf>> {
+    let path = "/proc/self/mountinfo";
+    let text = fs::read_to_string(path).with_context(|| format!("failed to read {path}"))?;
+    let mut found: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(unescape)
+        .filter(|mount| mount.starts_with(lab.root()) || mount.starts_with(lab.run_root()))
+        .collect();
+    found.reverse();
+    Ok(found)
+}
+
+/// The kernel writes blanks and backslashes as three octal digits.
+fn unescape(text: &str) -> PathBuf {
+    let mut bytes = text.as_bytes();
+    let mut plain = Vec::new();
+    while let Some((&first, rest)) = bytes.split_first() {
+        let octal = || u8::from_str_radix(std::str::from_utf8(rest.get(..3)?).ok()?, 8).ok();
+        if first == b'\\'
+            && let Some(byte) = octal()
+        {
+            plain.push(byte);
+            bytes = &rest[3..];
+        } else {
+            plain.push(first);
+            bytes = rest;
+        }
+    }
+    PathBuf::from(OsString::from_vec(plain))
+}
+
+pub(crate) fn unmount(lab: &Lab) -> Result<()> {
+    for mount in mounts(lab)? {
+        // Lazily: what still holds it, if anything, is not the lab's.
+        shell::run("umount", ["--lazy".as_ref(), mount.as_os_str()])?;
+    }
+    Ok(())
+}
+
+/// Removes what the lab has stored.
+pub(crate) fn remove_data(lab: &Lab, purge: bool) -> Result<()> {
+    for name in STORED {
+        remove(&lab.data(name))?;
+    }
+    remove(lab.run_root())?;
+    remove(&lab.volume())?;
+    if purge {
+        for name in ["data", "etc", "log", "state"] {
+            remove(&lab.root().join(name))?;
+        }
+    }
+    Ok(())
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("failed to remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes what the lab's programs write to places that cannot be configured.
+pub(crate) fn remove_traces(lab: &Lab) -> Result<()> {
+    // The kubelet: a link to each container's log, and a socket for plugins.
+    let logs = Path::new("/var/log/containers");
+    remove_files(logs, |path| fs::read_link(path).is_ok_and(|to| to.starts_with(lab.root())));
+    let plugins = Path::new("/var/lib/kubelet/device-plugins");
+    remove_files(plugins, |path| !is_served(path));
+    // The network plugins: a note of each pod.
+    let prefix = format!("{}-", containerd::NETWORK);
+    let notes = Path::new("/var/lib/cni/results");
+    remove_files(notes, |path| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix))
+    });
+    // containerd's shims that were killed: a socket each.
+    let shims = Path::new("/run/containerd/s");
+    remove_files(shims, |path| !is_served(path));
+    for dir in [logs, plugins, notes, shims].iter().flat_map(|dir| dir.ancestors().take(2)) {
+        // Only an empty one goes.
+        let machine_wide =
+            ["/var/log", "/var/lib", "/run"].iter().any(|keep| dir == Path::new(keep));
+        if !machine_wide {
+            let _ = fs::remove_dir(dir);
+        }
+    }
+    Ok(())
+}
+
+fn is_served(path: &Path) -> bool {
+    UnixStream::connect(path).is_ok()
+}
+
+/// Best effort: a file that is already gone, or that cannot be removed, harms
+/// nobody.
+fn remove_files(dir: &Path, is_ours: impl Fn(&Path) -> bool) {
+    let files =
+        fs::read_dir(dir).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    for path in files.filter(|path| is_ours(path)) {
+        let _ = fs::remove_file(path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mount_point_may_have_blanks() {
+        assert_eq!(unescape(r"/a\040b\134c"), Path::new(r"/a b\c"));
+        assert_eq!(unescape(r"/a\9"), Path::new(r"/a\9"));
+    }
+
+    #[test]
+    fn data_that_is_not_there_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let lab = Lab::open(Some(dir.path().into())).unwrap();
+        fs::create_dir_all(lab.data("registry")).unwrap();
+        fs::create_dir_all(lab.data("etcd")).unwrap();
+        remove_data(&lab, false).unwrap();
+        assert!(lab.data("registry").exists() && !lab.data("etcd").exists());
+        remove_data(&lab, true).unwrap();
+        assert!(!lab.data("registry").exists());
+    }
+}

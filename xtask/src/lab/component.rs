@@ -1,0 +1,217 @@
+//! What the lab runs: the shape of a component, and the list of them.
+
+use std::fmt;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::graph::Done;
+use super::layout::Lab;
+use super::process::{self, Launch};
+use super::state::{self, Record};
+use super::{containerd, control_plane, docker, etcd, kubelet, port, registry, shell};
+
+/// A part of the lab that can be brought up by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum Group {
+    /// A Docker engine on a socket of its own.
+    Docker,
+    /// A registry of images on 127.0.0.1:5000.
+    Registry,
+    /// A cluster of one node, its API on 127.0.0.1:6443.
+    Kubernetes,
+}
+
+impl fmt::Display for Group {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Docker => "docker",
+            Self::Registry => "registry",
+            Self::Kubernetes => "kubernetes",
+        })
+    }
+}
+
+/// A long-running program of the lab.
+pub(crate) trait Component: Sync {
+    /// As the person knows it; also names its record, its log and its step.
+    fn name(&self) -> &'static str;
+
+    fn group(&self) -> Group;
+
+    /// Steps and components that must be done or ready before it starts.
+    fn needs(&self) -> &'static [&'static str];
+
+    /// Where it listens. Checked before it starts.
+    fn addresses(&self) -> Vec<SocketAddr> {
+        Vec::new()
+    }
+
+    /// Whether it works only for root.
+    fn needs_root(&self) -> bool {
+        false
+    }
+
+    /// Writes its configuration and says how to run it.
+    fn launch(&self, lab: &Lab) -> Result<Launch>;
+
+    /// Fails, saying why, as long as it cannot be used.
+    fn ready(&self, lab: &Lab) -> Result<()>;
+
+    /// The program that tells its version when called with `--version`.
+    fn program(&self, lab: &Lab) -> PathBuf;
+
+    /// What others use to reach it.
+    fn endpoint(&self, lab: &Lab) -> String;
+
+    /// How long it may take to end by itself.
+    fn grace(&self) -> Duration {
+        Duration::from_secs(20)
+    }
+}
+
+/// Every component, each after those that it needs.
+pub(crate) fn all() -> [&'static dyn Component; 8] {
+    [
+        &registry::Registry,
+        &docker::Docker,
+        &etcd::Etcd,
+        &containerd::Containerd,
+        &control_plane::ApiServer,
+        &control_plane::ControllerManager,
+        &control_plane::Scheduler,
+        &kubelet::Kubelet,
+    ]
+}
+
+fn named(name: &str) -> Result<&'static dyn Component> {
+    let names = || all().map(|component| component.name()).join(", ");
+    all()
+        .into_iter()
+        .find(|component| component.name() == name)
+        .with_context(|| format!("there is no component {name:?}; there are {}", names()))
+}
+
+/// Starts the component `name` and waits until it is ready. One that runs
+/// stays as it is.
+///
+/// # Errors
+/// When there is no such component, its port is taken, or it does not become
+/// ready; the error then ends with the last lines of its log.
+pub fn start(lab: &Lab, name: &str) -> Result<()> {
+    let component = named(name)?;
+    let _lock = lab.lock()?;
+    ensure(lab, component).map(drop)
+}
+
+/// Stops the component `name`: SIGTERM and, if that is not heeded, SIGKILL;
+/// with `kill`, SIGKILL at once. One that does not run stays as it is.
+///
+/// # Errors
+/// When there is no such component or it does not end.
+pub fn stop(lab: &Lab, name: &str, kill: bool) -> Result<()> {
+    let component = named(name)?;
+    let _lock = lab.lock()?;
+    end(lab, component, kill).map(drop)
+}
+
+/// Makes `component` run and ready.
+pub(crate) fn ensure(lab: &Lab, component: &dyn Component) -> Result<Done> {
+    if let Some(record) = state::running(lab, component.name())? {
+        wait_until_ready(lab, component, &record)?;
+        return Ok(Done::Already);
+    }
+    for address in component.addresses() {
+        port::check_free(address, component.name())?;
+    }
+    let launch = component.launch(lab)?;
+    let identity = process::spawn(lab, &launch, &lab.log(component.name()))?;
+    let record = Record { name: component.name().to_owned(), identity };
+    state::save(lab, &record)?;
+    wait_until_ready(lab, component, &record)?;
+    Ok(Done::Changed(format!("started, process {}", record.identity.pid)))
+}
+
+/// Makes `component` not run; true if it did.
+pub(crate) fn end(lab: &Lab, component: &dyn Component, kill: bool) -> Result<bool> {
+    let Some(record) = state::running(lab, component.name())? else {
+        state::forget(lab, component.name())?;
+        return Ok(false);
+    };
+    let ended = if kill { record.identity.kill() } else { record.identity.stop(component.grace()) };
+    ended.with_context(|| format!("failed to stop {}", component.name()))?;
+    state::forget(lab, component.name())?;
+    Ok(true)
+}
+
+fn wait_until_ready(lab: &Lab, component: &dyn Component, record: &Record) -> Result<()> {
+    let name = component.name();
+    let ready = || {
+        if !record.identity.is_alive() {
+            return Err(Verdict::Never(anyhow::anyhow!("{name} has ended")));
+        }
+        component.ready(lab).map_err(Verdict::NotYet)
+    };
+    poll(Duration::from_secs(90), ready).with_context(|| {
+        format!("failed to bring up {name}; its log ends\n{}", log_tail(lab, name))
+    })
+}
+
+fn log_tail(lab: &Lab, name: &str) -> String {
+    let text = fs::read(lab.log(name)).unwrap_or_default();
+    shell::tail(&String::from_utf8_lossy(&text), 20)
+}
+
+/// Why a condition does not hold.
+pub(crate) enum Verdict {
+    NotYet(anyhow::Error),
+    Never(anyhow::Error),
+}
+
+/// Asks `condition` again and again until it holds.
+pub(crate) fn poll(within: Duration, condition: impl Fn() -> Result<(), Verdict>) -> Result<()> {
+    let deadline = Instant::now() + within;
+    loop {
+        match condition() {
+            Ok(()) => return Ok(()),
+            Err(Verdict::Never(error)) => return Err(error),
+            Err(Verdict::NotYet(error)) if Instant::now() >= deadline => {
+                return Err(error.context(format!("not ready within {} s", within.as_secs())));
+            }
+            Err(Verdict::NotYet(_)) => std::thread::sleep(Duration::from_millis(50)),
+        }
+    }
+}
+
+/// Fails unless `holds`.
+pub(crate) fn expect(holds: bool, otherwise: &str) -> Result<()> {
+    if !holds {
+        bail!("{otherwise}");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn components_stand_after_what_they_need() {
+        let names = all().map(|component| component.name());
+        for (index, component) in all().iter().enumerate() {
+            for need in component.needs() {
+                let place = names.iter().position(|name| name == need);
+                assert!(place.is_none_or(|place| place < index), "{need}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_unknown_component_is_told_the_known_ones() {
+        let error = named("dockerd").err().unwrap().to_string();
+        assert!(error.contains("docker, etcd"), "{error}");
+    }
+}

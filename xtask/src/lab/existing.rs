@@ -1,0 +1,59 @@
+//! Backends that were given from outside instead of started.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use super::component::Group;
+use super::layout::Lab;
+
+/// Where the given backends are.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Existing {
+    pub docker_host: Option<String>,
+    pub kubeconfig: Option<String>,
+}
+
+impl Existing {
+    /// From the environment. What a shell has from this very lab is not from
+    /// outside.
+    pub(crate) fn from_environment(lab: &Lab) -> Self {
+        let given = |name: &str, own: String| {
+            std::env::var(name).ok().filter(|value| !value.is_empty() && *value != own)
+        };
+        let socket = format!("unix://{}", lab.docker_socket().display());
+        let kubeconfig = lab.kubeconfig().to_string_lossy().into_owned();
+        Self {
+            docker_host: given("DOCKER_HOST", socket),
+            kubeconfig: given("KUBECONFIG", kubeconfig),
+        }
+    }
+
+    /// Whether `group` need not be started.
+    pub(crate) fn has(&self, group: Group) -> bool {
+        match group {
+            Group::Docker => self.docker_host.is_some(),
+            Group::Kubernetes => self.kubeconfig.is_some(),
+            Group::Registry => false,
+        }
+    }
+
+    pub(crate) fn load(lab: &Lab) -> Result<Self> {
+        let path = path(lab);
+        match fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text)
+                .with_context(|| format!("failed to understand {}", path.display())),
+            Err(_) => Ok(Self::default()),
+        }
+    }
+
+    pub(crate) fn save(&self, lab: &Lab) -> Result<()> {
+        lab.write(&path(lab), serde_json::to_vec_pretty(self)?)
+    }
+}
+
+fn path(lab: &Lab) -> PathBuf {
+    lab.root().join("existing.json")
+}

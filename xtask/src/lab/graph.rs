@@ -1,0 +1,166 @@
+//! Runs steps side by side, each after those that it needs.
+
+use std::collections::HashMap;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+/// What a step found to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Done {
+    /// Nothing.
+    Already,
+    /// This.
+    Changed(String),
+}
+
+/// A piece of work with a name.
+pub(crate) struct Step<'a> {
+    pub name: &'static str,
+    /// Names of steps; one that is not in the graph is not waited for.
+    pub needs: Vec<&'static str>,
+    pub run: Box<dyn FnOnce() -> Result<Done> + Send + 'a>,
+}
+
+/// How a step ended.
+pub(crate) struct Finished<'a> {
+    pub name: &'static str,
+    pub took: Duration,
+    pub result: &'a Result<Done>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Pending,
+    Succeeded,
+    Failed,
+}
+
+struct Board {
+    states: Mutex<HashMap<&'static str, State>>,
+    changed: Condvar,
+}
+
+/// Runs every step whose needs succeed, and reports each one that ran.
+/// Fails with the names of those that failed or were not reached.
+pub(crate) fn run(steps: Vec<Step<'_>>, report: &(dyn Fn(&Finished<'_>) + Sync)) -> Result<()> {
+    let states = steps.iter().map(|step| (step.name, State::Pending)).collect();
+    let board = Board { states: Mutex::new(states), changed: Condvar::new() };
+    std::thread::scope(|scope| {
+        for step in steps {
+            let board = &board;
+            scope.spawn(move || board.run(step, report));
+        }
+    });
+    board.verdict()
+}
+
+impl Board {
+    fn run(&self, step: Step<'_>, report: &(dyn Fn(&Finished<'_>) + Sync)) {
+        // Whatever happens to the step, those that wait for it must hear of it.
+        let mut mark = Mark { board: self, name: step.name, state: State::Failed };
+        if !self.wait_for(&step.needs) {
+            return;
+        }
+        let begun = Instant::now();
+        let result = (step.run)();
+        report(&Finished { name: step.name, took: begun.elapsed(), result: &result });
+        if result.is_ok() {
+            mark.state = State::Succeeded;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<&'static str, State>> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// True when all of `needs` have succeeded, false when one cannot.
+    fn wait_for(&self, needs: &[&'static str]) -> bool {
+        let mut states = self.lock();
+        loop {
+            let known: Vec<State> =
+                needs.iter().filter_map(|need| states.get(need).copied()).collect();
+            if known.contains(&State::Failed) {
+                return false;
+            }
+            if known.iter().all(|state| *state == State::Succeeded) {
+                return true;
+            }
+            states = self.changed.wait(states).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn verdict(&self) -> Result<()> {
+        let states = self.lock();
+        let mut failed: Vec<_> = states
+            .iter()
+            .filter(|(_, state)| **state != State::Succeeded)
+            .map(|(name, _)| *name)
+            .collect();
+        failed.sort_unstable();
+        if !failed.is_empty() {
+            bail!("failed, or not reached: {}", failed.join(", "));
+        }
+        Ok(())
+    }
+}
+
+struct Mark<'a> {
+    board: &'a Board,
+    name: &'static str,
+    state: State,
+}
+
+impl Drop for Mark<'_> {
+    fn drop(&mut self) {
+        self.board.lock().insert(self.name, self.state);
+        self.board.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::anyhow;
+
+    fn step<'a>(
+        name: &'static str,
+        needs: &[&'static str],
+        run: impl FnOnce() -> Result<Done> + Send + 'a,
+    ) -> Step<'a> {
+        Step { name, needs: needs.to_vec(), run: Box::new(run) }
+    }
+
+    #[test]
+    fn a_step_runs_after_what_it_needs() {
+        let order = Mutex::new(Vec::new());
+        let note = |name: &'static str| {
+            order.lock().unwrap().push(name);
+            Ok(Done::Already)
+        };
+        let steps = vec![
+            step("c", &["b", "a"], || note("c")),
+            step("b", &["a", "elsewhere"], || note("b")),
+            step("a", &[], || note("a")),
+        ];
+        run(steps, &|_| {}).unwrap();
+        assert_eq!(*order.lock().unwrap(), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn what_needs_a_failed_step_is_not_run_and_the_rest_is() {
+        let ran = Mutex::new(Vec::new());
+        let steps = vec![
+            step("a", &[], || Err(anyhow!("broken"))),
+            step("b", &["a"], || panic!("must not run")),
+            step("c", &[], || Ok(Done::Changed("made".into()))),
+        ];
+        let report = |finished: &Finished<'_>| ran.lock().unwrap().push(finished.name);
+        let error = run(steps, &report).unwrap_err().to_string();
+        assert_eq!(error, "failed, or not reached: a, b");
+        let mut ran = ran.into_inner().unwrap();
+        ran.sort_unstable();
+        assert_eq!(ran, ["a", "c"]);
+    }
+}

@@ -1,0 +1,45 @@
+//! The lab: a real Docker engine, a real registry and a real Kubernetes, on
+//! this machine, under `target/lab` of the checkout.
+//!
+//! Where to look:
+//! - `layout` says where everything is, `network` and `component` what runs.
+//! - `docker`, `registry`, `etcd`, `containerd`, `control_plane`, `kubelet`:
+//!   one component each. A new one implements [`component::Component`] and is
+//!   listed in [`component::all`].
+//! - `packages`, `build`, `certificates`, `images`, `cluster`: the steps
+//!   between; `up` puts steps and components into one graph (`graph`).
+//! - `process` and `state` start, record and stop; `down` and `clean` leave
+//!   nothing behind.
+
+mod build;
+mod certificates;
+mod cgroup;
+mod clean;
+mod cluster;
+mod component;
+mod containerd;
+mod control_plane;
+mod docker;
+mod down;
+mod etcd;
+mod existing;
+mod graph;
+mod http;
+mod images;
+mod kubelet;
+mod layout;
+mod network;
+mod packages;
+mod port;
+mod process;
+mod registry;
+mod shell;
+mod show;
+mod state;
+mod up;
+
+pub use component::{Group, start, stop};
+pub use down::down;
+pub use layout::Lab;
+pub use show::{environment, print_env, status};
+pub use up::{UpOptions, up};

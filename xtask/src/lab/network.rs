@@ -1,0 +1,97 @@
+//! The lab's addresses and its bridges.
+//!
+//! Everything listens on loopback, but for the kubelet: a node's address may
+//! not be a loopback one, and taking it from the host's name or default route
+//! would make the lab depend on both. So the node has the address of the pods'
+//! bridge, which this machine alone reaches.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use super::shell;
+
+/// A network device that joins containers.
+pub(crate) struct Bridge {
+    pub name: &'static str,
+    pub address: Ipv4Addr,
+    pub prefix: u8,
+}
+
+impl Bridge {
+    /// Its own address, in CIDR notation.
+    fn cidr(&self) -> String {
+        format!("{}/{}", self.address, self.prefix)
+    }
+
+    /// The network that it is in, in CIDR notation.
+    pub(crate) fn subnet(&self) -> String {
+        let mask = u32::MAX << (32 - u32::from(self.prefix));
+        format!("{}/{}", Ipv4Addr::from_bits(self.address.to_bits() & mask), self.prefix)
+    }
+}
+
+pub(crate) const DOCKER: Bridge =
+    Bridge { name: "lsl-docker0", address: Ipv4Addr::new(172, 28, 77, 1), prefix: 24 };
+pub(crate) const PODS: Bridge =
+    Bridge { name: "lsl-pods0", address: Ipv4Addr::new(10, 244, 0, 1), prefix: 16 };
+/// Every bridge that the lab makes.
+pub(crate) const BRIDGES: [&Bridge; 2] = [&DOCKER, &PODS];
+
+/// The range of the cluster's services and the address of its API in there.
+pub(crate) const SERVICES: &str = "10.96.0.0/24";
+pub(crate) const API_SERVICE: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
+
+pub(crate) const REGISTRY: SocketAddr = loopback(5000);
+pub(crate) const ETCD: SocketAddr = loopback(2379);
+pub(crate) const ETCD_PEERS: SocketAddr = loopback(2380);
+pub(crate) const API: SocketAddr = loopback(6443);
+pub(crate) const CONTROLLER_MANAGER: SocketAddr = loopback(10257);
+pub(crate) const SCHEDULER: SocketAddr = loopback(10259);
+pub(crate) const KUBELET_HEALTH: SocketAddr = loopback(10248);
+pub(crate) const KUBELET_PORT: u16 = 10250;
+
+const fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}
+
+/// Makes `bridge` if it is not there.
+pub(crate) fn ensure(bridge: &Bridge) -> Result<()> {
+    if exists(bridge.name) {
+        return Ok(());
+    }
+    let ip = |args: &[&str]| shell::run("ip", args);
+    let make = || -> Result<()> {
+        ip(&["link", "add", "name", bridge.name, "type", "bridge"])?;
+        ip(&["address", "add", &bridge.cidr(), "dev", bridge.name])?;
+        ip(&["link", "set", bridge.name, "up"])?;
+        Ok(())
+    };
+    make().with_context(|| format!("failed to make the bridge {}", bridge.name))
+}
+
+/// Removes `bridge`; true if it was there.
+pub(crate) fn remove(bridge: &Bridge) -> Result<bool> {
+    if !exists(bridge.name) {
+        return Ok(false);
+    }
+    shell::run("ip", ["link", "delete", bridge.name])
+        .with_context(|| format!("failed to remove the bridge {}", bridge.name))?;
+    Ok(true)
+}
+
+pub(crate) fn exists(link: &str) -> bool {
+    Path::new("/sys/class/net").join(link).exists()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subnet_is_without_the_host() {
+        assert_eq!(PODS.subnet(), "10.244.0.0/16");
+        assert_eq!(DOCKER.subnet(), "172.28.77.0/24");
+    }
+}

@@ -1,0 +1,145 @@
+//! What the lab needs of Debian.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use super::component::Group;
+use super::graph::Done;
+use super::shell;
+
+/// A file that shows whether a package is there.
+struct Need {
+    file: &'static str,
+    package: &'static str,
+    groups: &'static [Group],
+}
+
+const NEEDS: [Need; 12] = {
+    use Group::{Docker, Kubernetes, Registry};
+    [
+        Need { file: "dockerd", package: "docker.io", groups: &[Docker] },
+        Need { file: "docker-init", package: "tini", groups: &[Docker] },
+        Need { file: "docker-registry", package: "docker-registry", groups: &[Registry] },
+        Need { file: "/bin/busybox", package: "busybox-static", groups: &[Registry] },
+        Need { file: "tar", package: "tar", groups: &[Registry] },
+        Need { file: "gzip", package: "gzip", groups: &[Registry] },
+        Need { file: "etcd", package: "etcd-server", groups: &[Kubernetes] },
+        Need { file: "openssl", package: "openssl", groups: &[Kubernetes] },
+        Need {
+            file: "/usr/lib/cni/bridge",
+            package: "containernetworking-plugins",
+            groups: &[Kubernetes],
+        },
+        Need { file: "containerd", package: "containerd", groups: &[Docker, Kubernetes] },
+        Need { file: "runc", package: "runc", groups: &[Docker, Kubernetes] },
+        Need { file: "ip", package: "iproute2", groups: &[Docker, Kubernetes] },
+    ]
+};
+
+/// Installs what `groups` lack.
+pub(crate) fn ensure(groups: &[Group]) -> Result<Done> {
+    let missing = missing(groups);
+    if missing.is_empty() {
+        return Ok(Done::Already);
+    }
+    let names = missing.join(" ");
+    if shell::find("apt-get").is_none() {
+        bail!(
+            "failed to find what Debian's packages {names} hold, and there is no apt-get to install them"
+        );
+    }
+    if !rustix::process::geteuid().is_root() {
+        bail!(
+            "failed to install Debian's packages {names}: only root may; run `apt-get install {names}` as root, or the lab as root"
+        );
+    }
+    let _policy = NoServices::begin()?;
+    apt(&["update"])?;
+    let install = ["install", "--yes", "--no-install-recommends"];
+    let install: Vec<&str> = install.into_iter().chain(missing).collect();
+    apt(&install)?;
+    Ok(Done::Changed(format!("installed {names}")))
+}
+
+fn missing(groups: &[Group]) -> Vec<&'static str> {
+    NEEDS
+        .iter()
+        .filter(|need| need.groups.iter().any(|group| groups.contains(group)))
+        .filter(|need| !is_present(need.file))
+        .map(|need| need.package)
+        .collect()
+}
+
+fn is_present(file: &str) -> bool {
+    match file {
+        "/bin/busybox" => fs::read(file).is_ok_and(|program| is_static(&program)),
+        path if path.starts_with('/') => Path::new(path).exists(),
+        program => shell::find(program).is_some(),
+    }
+}
+
+/// A program that needs no other file names no loader of shared libraries.
+fn is_static(program: &[u8]) -> bool {
+    let loader = b"/ld-linux";
+    !program.windows(loader.len()).any(|window| window == loader)
+}
+
+fn apt(args: &[&str]) -> Result<()> {
+    let mut command = Command::new("apt-get");
+    command
+        .args(["--quiet", "-o", "DPkg::Lock::Timeout=300"])
+        .args(args)
+        .env("DEBIAN_FRONTEND", "noninteractive");
+    shell::capture(&mut command).map(drop)
+}
+
+/// While it lives, a package that is installed starts no service: an engine on
+/// the default socket is not the lab's to bring.
+struct NoServices {
+    ours: bool,
+}
+
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+
+impl NoServices {
+    fn begin() -> Result<Self> {
+        if Path::new(POLICY).exists() {
+            return Ok(Self { ours: false });
+        }
+        fs::write(POLICY, "#!/bin/sh\nexit 101\n")
+            .and_then(|()| fs::set_permissions(POLICY, fs::Permissions::from_mode(0o755)))
+            .with_context(|| format!("failed to write {POLICY}"))?;
+        Ok(Self { ours: true })
+    }
+}
+
+impl Drop for NoServices {
+    fn drop(&mut self) {
+        if self.ours {
+            // Nobody is left to tell.
+            let _ = fs::remove_file(POLICY);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_with_a_loader_is_not_static() {
+        assert!(is_static(b"\x7fELF..."));
+        assert!(!is_static(b"\x7fELF.../lib64/ld-linux-x86-64.so.2\0"));
+    }
+
+    #[test]
+    fn every_group_needs_something() {
+        for group in [Group::Docker, Group::Registry, Group::Kubernetes] {
+            assert!(NEEDS.iter().any(|need| need.groups.contains(&group)), "{group}");
+        }
+    }
+}

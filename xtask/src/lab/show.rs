@@ -1,0 +1,132 @@
+//! Tells people and tests what is up.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use super::component::{self, Component, Group};
+use super::existing::Existing;
+use super::layout::{CLAIM, Lab, NAMESPACE};
+use super::process::PATH;
+use super::{images, shell, state};
+
+/// The variables that tests find the lab by. A part that is not up has none.
+///
+/// # Errors
+/// When the lab's state cannot be read.
+pub fn environment(lab: &Lab) -> Result<Vec<(&'static str, String)>> {
+    let existing = Existing::load(lab)?;
+    let mut found = vec![("LONGSHORE_LAB_DIR", text(lab.root()))];
+    if let Some(host) = existing.docker_host {
+        found.push(("DOCKER_HOST", host));
+    } else if is_up(lab, Group::Docker)? {
+        found.push(("DOCKER_HOST", format!("unix://{}", lab.docker_socket().display())));
+    }
+    if is_up(lab, Group::Registry)? {
+        found.push(("LONGSHORE_LAB_REGISTRY", images::REGISTRY.to_owned()));
+        found.push(("LONGSHORE_LAB_REGISTRY_LOG", text(&lab.log("registry"))));
+        found.push(("LONGSHORE_LAB_IMAGE", images::busybox()));
+        found.push(("LONGSHORE_LAB_PAUSE_IMAGE", images::pause()));
+    }
+    if let Some(kubeconfig) = existing.kubeconfig {
+        found.push(("KUBECONFIG", kubeconfig));
+    } else if is_up(lab, Group::Kubernetes)? {
+        found.push(("KUBECONFIG", text(&lab.kubeconfig())));
+        found.push(("LONGSHORE_LAB_KUBECTL", text(&lab.bin("kubectl"))));
+        found.push(("LONGSHORE_LAB_NAMESPACE", NAMESPACE.to_owned()));
+        found.push(("LONGSHORE_LAB_CLAIM", CLAIM.to_owned()));
+        found.push(("LONGSHORE_LAB_VOLUME", text(&lab.volume())));
+        found.push(("LONGSHORE_LAB_AUDIT_LOG", text(&lab.log("audit"))));
+    }
+    Ok(found)
+}
+
+/// Prints [`environment`] for a shell to evaluate.
+///
+/// # Errors
+/// When the lab's state cannot be read.
+pub fn print_env(lab: &Lab) -> Result<()> {
+    for (name, value) in environment(lab)? {
+        println!("export {name}={}", quote(&value));
+    }
+    Ok(())
+}
+
+/// Prints a line for each component.
+///
+/// # Errors
+/// When the lab's state cannot be read.
+pub fn status(lab: &Lab) -> Result<()> {
+    println!("{:<20} {:<10} {:>8}  {:<12} ENDPOINT", "COMPONENT", "STATE", "PID", "VERSION");
+    for component in component::all() {
+        let (state, pid) = match state::running(lab, component.name())? {
+            None => ("down", "-".to_owned()),
+            Some(record) if component.ready(lab).is_ok() => ("up", record.identity.pid.to_string()),
+            Some(record) => ("not ready", record.identity.pid.to_string()),
+        };
+        let (name, endpoint) = (component.name(), component.endpoint(lab));
+        println!("{name:<20} {state:<10} {pid:>8}  {:<12} {endpoint}", version(lab, component));
+    }
+    Ok(())
+}
+
+/// A part is up if each of its components has been brought up; one that a test
+/// has stopped for a while is still a part of it.
+fn is_up(lab: &Lab, group: Group) -> Result<bool> {
+    for component in component::all().iter().filter(|it| it.group() == group) {
+        if state::running(lab, component.name())?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn version(lab: &Lab, component: &dyn Component) -> String {
+    let mut command = Command::new(component.program(lab));
+    command.arg("--version").env("PATH", PATH);
+    let said = shell::capture(&mut command).unwrap_or_default();
+    parse_version(&said).unwrap_or("-").to_owned()
+}
+
+/// The first word that looks like a version, without build marks.
+fn parse_version(said: &str) -> Option<&str> {
+    let word = said.split([' ', '\n', ',']).find(|word| {
+        let digits = word.trim_start_matches('v');
+        digits.contains('.') && digits.starts_with(|first: char| first.is_ascii_digit())
+    })?;
+    word.split(['+', '~']).next()
+}
+
+fn text(path: &std::path::Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+fn quote(value: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/:._-=@%+".contains(&byte);
+    if value.bytes().all(plain) {
+        return value.to_owned();
+    }
+    format!("'{}'", value.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_one_word_of_the_shell() {
+        assert_eq!(quote("unix:///a/b.sock"), "unix:///a/b.sock");
+        assert_eq!(quote("a b'c"), r"'a b'\''c'");
+    }
+
+    #[test]
+    fn versions_are_found_in_what_programs_say() {
+        let said = "Docker version 20.10.24+dfsg1, build 5d6db84";
+        assert_eq!(parse_version(said), Some("20.10.24"));
+        assert_eq!(parse_version("Kubernetes v1.34.4\n"), Some("v1.34.4"));
+        assert_eq!(parse_version("etcd Version: 3.4.23\nGit SHA: x"), Some("3.4.23"));
+        let said = "docker-registry github.com/docker/distribution 2.8.2+ds1";
+        assert_eq!(parse_version(said), Some("2.8.2"));
+        assert_eq!(parse_version(""), None);
+    }
+}

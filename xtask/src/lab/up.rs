@@ -1,0 +1,182 @@
+//! Brings the lab up: one graph of steps and components.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+
+use super::component::{self, Component, Group};
+use super::down::{self, down};
+use super::existing::Existing;
+use super::graph::{self, Done, Finished, Step};
+use super::layout::Lab;
+use super::{build, certificates, cluster, images, packages, port, process, state};
+
+/// What `up` is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct UpOptions {
+    /// These parts; all if empty.
+    pub only: Vec<Group>,
+    /// Take Docker and Kubernetes from `DOCKER_HOST` and `KUBECONFIG`.
+    pub use_existing: bool,
+    /// Take down the lab of another checkout first.
+    pub replace: bool,
+}
+
+/// Brings the lab up, and prints a line for each step. What is up stays as it
+/// is.
+///
+/// # Errors
+/// When a step fails; those that do not need it are carried out all the same.
+pub fn up(lab: &Lab, options: &UpOptions) -> Result<()> {
+    let begun = Instant::now();
+    let _lock = lab.lock()?;
+    let existing =
+        if options.use_existing { Existing::from_environment(lab) } else { Existing::default() };
+    existing.save(lab)?;
+    let groups = groups(&options.only, &existing);
+    let components: Vec<_> = component::all()
+        .into_iter()
+        .filter(|component| groups.contains(&component.group()))
+        .collect();
+    check_root(&components)?;
+    give_way(options.replace, lab)?;
+    prepare(lab, &components)?;
+    graph::run(steps(lab, &groups, &components), &print)?;
+    println!(
+        "the lab is up ({:.1} s): eval \"$(cargo xtask lab env)\"",
+        begun.elapsed().as_secs_f64()
+    );
+    Ok(())
+}
+
+/// Kubernetes takes its images from the registry.
+fn groups(only: &[Group], existing: &Existing) -> Vec<Group> {
+    let wanted = |group: &Group| {
+        let named = only.is_empty() || only.contains(group);
+        let needed = *group == Group::Registry
+            && only.contains(&Group::Kubernetes)
+            && !existing.has(Group::Kubernetes);
+        (named || needed) && !existing.has(*group)
+    };
+    [Group::Docker, Group::Registry, Group::Kubernetes].into_iter().filter(wanted).collect()
+}
+
+fn check_root(components: &[&dyn Component]) -> Result<()> {
+    let names: Vec<_> =
+        components.iter().filter(|it| it.needs_root()).map(|it| it.name()).collect();
+    if names.is_empty() || rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    bail!(
+        "failed to start {}: they need root. Run as root, or give your own backends in DOCKER_HOST and KUBECONFIG with --use-existing, or bring up the rest with --only registry",
+        names.join(", ")
+    )
+}
+
+/// Two labs at once would fight for ports, bridges and the control group.
+fn give_way(replace: bool, lab: &Lab) -> Result<()> {
+    for other in others(lab) {
+        if !replace {
+            let other = other.display();
+            bail!(
+                "another lab, {other}, is up on this machine: take it down with `cargo xtask lab down --dir {other}`, or use `up --replace`"
+            );
+        }
+        down(&Lab::open(Some(other))?, false)?;
+    }
+    Ok(())
+}
+
+/// The folders of the other labs that run on this machine.
+pub(crate) fn others(lab: &Lab) -> Vec<PathBuf> {
+    let mut found: Vec<_> = process::process_ids().filter_map(process::lab_of).collect();
+    found.sort_unstable();
+    found.dedup();
+    found.retain(|root| root != lab.root());
+    found
+}
+
+/// Says what stands in the way before the long steps, and makes way for what
+/// starts anew.
+fn prepare(lab: &Lab, components: &[&dyn Component]) -> Result<()> {
+    let mut stopped = Vec::new();
+    for component in component::all() {
+        if state::running(lab, component.name())?.is_none() {
+            stopped.push(component.name());
+        }
+    }
+    if stopped.len() == component::all().len() && !process::of_lab(lab.root()).is_empty() {
+        println!("removing what an unrecorded lab of this checkout has left");
+        down::sweep(lab)?;
+    }
+    for component in components.iter().filter(|it| stopped.contains(&it.name())) {
+        for address in component.addresses() {
+            port::check_free(address, component.name())?;
+        }
+        // A log tells of one life of the lab.
+        let _ = std::fs::remove_file(lab.log(component.name()));
+    }
+    Ok(())
+}
+
+fn steps<'a>(
+    lab: &'a Lab,
+    groups: &'a [Group],
+    components: &[&'static dyn Component],
+) -> Vec<Step<'a>> {
+    let mut steps = vec![step("packages", &[], || packages::ensure(groups))];
+    for component in components.iter().copied() {
+        let start = move || component::ensure(lab, component);
+        steps.push(step(component.name(), component.needs(), start));
+    }
+    if groups.contains(&Group::Registry) {
+        steps.push(step("images", &["registry"], || images::ensure(lab)));
+    }
+    if groups.contains(&Group::Kubernetes) {
+        let node = ["kubelet", "controller-manager", "scheduler"];
+        steps.push(step("build", &["packages"], || build::ensure(lab)));
+        steps.push(step("certificates", &["packages"], || certificates::ensure(lab)));
+        steps.push(step("pause image", &["images", "containerd"], || images::preload_pause(lab)));
+        steps.push(step("node", &node, || cluster::await_node(lab)));
+        steps.push(step("volume", &["controller-manager"], || cluster::ensure_volume(lab)));
+    }
+    steps
+}
+
+fn step<'a>(
+    name: &'static str,
+    needs: &[&'static str],
+    run: impl FnOnce() -> Result<Done> + Send + 'a,
+) -> Step<'a> {
+    Step { name, needs: needs.to_vec(), run: Box::new(run) }
+}
+
+fn print(finished: &Finished<'_>) {
+    let what = match finished.result {
+        Ok(Done::Already) => "as it should be".to_owned(),
+        Ok(Done::Changed(what)) => what.clone(),
+        Err(error) => format!("FAILED: {error:#}"),
+    };
+    println!("{:<20} {:>7.2} s  {what}", finished.name, finished.took.as_secs_f64());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kubernetes_brings_the_registry_along() {
+        let found = groups(&[Group::Kubernetes], &Existing::default());
+        assert_eq!(found, [Group::Registry, Group::Kubernetes]);
+        assert_eq!(groups(&[Group::Docker], &Existing::default()), [Group::Docker]);
+        assert_eq!(groups(&[], &Existing::default()).len(), 3);
+    }
+
+    #[test]
+    fn what_is_given_is_not_started() {
+        let existing = Existing { docker_host: Some("unix:///x".into()), kubeconfig: None };
+        assert_eq!(groups(&[], &existing), [Group::Registry, Group::Kubernetes]);
+        assert!(groups(&[Group::Docker], &existing).is_empty());
+    }
+}
