@@ -1,1 +1,40 @@
-//! Longshore's configuration: defaults < file < environment < flags.
+//! Longshore's configuration: built-in defaults, then files, then the environment, then flags; the
+//! later wins.
+//!
+//! This crate knows no backend. A caller composes one type out of the parts' own `Config` types;
+//! its [`Default`] gives the defaults, its JSON schema the known keys.
+//!
+//! ```
+//! # use schemars::JsonSchema;
+//! # use serde::{Deserialize, Serialize};
+//! #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+//! #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+//! struct Config {
+//!     job: Job,
+//! }
+//! #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+//! #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+//! struct Job {
+//!     runners: Vec<String>,
+//! }
+//!
+//! let loaded = longshore_config::Loader::<Config>::new()
+//!     .environment([("JOB_RUNNERS".to_owned(), "docker,process".to_owned())])
+//!     .load()?;
+//! assert_eq!(loaded.value.job.runners, ["docker", "process"]);
+//! # Ok::<(), longshore_config::ConfigError>(())
+//! ```
+
+mod document;
+mod error;
+mod format;
+mod loader;
+mod origin;
+mod reference;
+
+pub use document::{parse_document, read_document};
+pub use error::{ConfigError, Problem, Warning};
+pub use format::Format;
+pub use loader::{Loaded, Loader};
+pub use origin::{Location, Origin, Setting};
+pub use reference::{environment_names, render_reference, schema_json};
