@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::layout::Lab;
-use super::{containerd, shell};
+use super::shell;
 
 /// What one life of the lab has stored. A next one starts without it.
 const STORED: [&str; 9] = [
@@ -97,24 +97,37 @@ pub(crate) fn remove_traces(lab: &Lab) -> Result<()> {
     let plugins = Path::new("/var/lib/kubelet/device-plugins");
     remove_files(plugins, |path| !is_served(path));
     // The network plugins: a note of each pod.
-    let prefix = format!("{}-", containerd::NETWORK);
     let notes = Path::new("/var/lib/cni/results");
-    remove_files(notes, |path| {
-        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix))
-    });
+    let run = lab.run_root().to_string_lossy();
+    remove_files(notes, |path| fs::read_to_string(path).is_ok_and(|note| note.contains(&*run)));
     // containerd's shims that were killed: a socket each.
     let shims = Path::new("/run/containerd/s");
     remove_files(shims, |path| !is_served(path));
-    for dir in [logs, plugins, notes, shims].iter().flat_map(|dir| dir.ancestors().take(2)) {
+    for dir in EMPTY {
         // Only an empty one goes.
-        let machine_wide =
-            ["/var/log", "/var/lib", "/run"].iter().any(|keep| dir == Path::new(keep));
-        if !machine_wide {
-            let _ = fs::remove_dir(dir);
-        }
+        let _ = fs::remove_dir(dir);
     }
     Ok(())
 }
+
+/// Folders that an engine or a kubelet makes wherever it is told to work, each
+/// before its parent.
+const EMPTY: [&str; 14] = [
+    "/var/log/containers",
+    "/var/lib/kubelet/device-plugins",
+    "/var/lib/kubelet/pod-resources",
+    "/var/lib/kubelet/plugins_registry",
+    "/var/lib/kubelet",
+    "/var/lib/cni/results",
+    "/var/lib/cni",
+    "/run/containerd/s",
+    "/run/containerd",
+    "/run/docker/plugins",
+    "/run/docker",
+    "/opt/containerd/bin",
+    "/opt/containerd/lib",
+    "/opt/containerd",
+];
 
 fn is_served(path: &Path) -> bool {
     UnixStream::connect(path).is_ok()

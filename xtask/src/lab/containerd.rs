@@ -7,7 +7,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::component::{Component, Group};
-use super::layout::{Lab, make_dir};
+use super::layout::{Lab, NODE, make_dir};
 use super::process::Launch;
 use super::{images, network, shell};
 
@@ -141,7 +141,7 @@ config_path = {registries:?}
 fn pod_network(lab: &Lab) -> Result<Vec<u8>> {
     let network = json!({
         "cniVersion": "0.4.0",
-        "name": NETWORK,
+        "name": NODE,
         "plugins": [{
             "type": "bridge",
             "bridge": network::PODS.name,
@@ -161,6 +161,3 @@ fn pod_network(lab: &Lab) -> Result<Vec<u8>> {
     });
     Ok(serde_json::to_vec_pretty(&network)?)
 }
-
-/// The name of the pods' network; the plugins keep a note of each pod under it.
-pub(crate) const NETWORK: &str = "longshore-lab";

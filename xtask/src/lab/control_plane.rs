@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Result;
 
@@ -76,6 +77,11 @@ impl Component for ApiServer {
     fn endpoint(&self, _lab: &Lab) -> String {
         format!("https://{}", network::API)
     }
+
+    fn grace(&self) -> Duration {
+        // It would wait a minute for watches to end, and has nothing to save.
+        Duration::from_secs(2)
+    }
 }
 
 impl Component for ControllerManager {
@@ -104,6 +110,7 @@ impl Component for ControllerManager {
             .flag("root-ca-file", pki("ca.crt"))
             .flag("service-account-private-key-file", pki("service-account.key"))
             .flag("use-service-account-credentials", "true")
+            .flag("flex-volume-plugin-dir", lab.data("volume-plugins"))
             .flag("leader-elect", "false"))
     }
 
