@@ -1,1 +1,37 @@
 //! Chooses the runner of a job, falls back, follows it to its end.
+//!
+//! A [`Dispatcher`] holds the configured runners in their order. [`Dispatcher::submit`] gives a
+//! [`Job`]: its progress, its output, a way to cancel it, and its one result.
+//!
+//! # What decides whether the next runner is tried
+//!
+//! | the launch, settled | next runner? | breaker |
+//! |---|---|---|
+//! | `Unsupported` | yes | untouched |
+//! | refused: `Unavailable` | yes | trips |
+//! | refused: `Saturated` | yes | untouched; a `Retry-After` is honoured |
+//! | refused: `ImageUnavailable` | only where `fallbackOn` names it | untouched |
+//! | refused: `Denied` | only where `fallbackOn` names it | untouched |
+//! | refused: `Rejected`, `InvalidSpec`, `Internal` | never | untouched |
+//! | started, or may have started | never | untouched |
+//!
+//! A job is committed at most once: an attempt that may have started is settled (fenced, or known
+//! to have started) before anything else happens, and is never replaced by another one.
+//!
+//! # Invariants
+//!
+//! - One task a job; no queue without a bound; no wait without an end or a cancel.
+//! - A running launch is never dropped: it is cancelled through its context and awaited.
+//! - This crate knows no backend, only [`longshore_core::Runner`].
+
+mod cancel;
+mod dispatcher;
+mod job;
+mod report;
+mod settings;
+
+pub use cancel::Canceller;
+pub use dispatcher::{BuildError, Dispatcher, DispatcherBuilder};
+pub use job::{Job, JobEvent, JobEvents, JobLogs, Submission};
+pub use report::{EffectivePullPolicy, PullPolicyOrigin, RunnerHealth, RunnerPlan};
+pub use settings::{FallbackReason, Settings};

@@ -1,0 +1,236 @@
+//! A submitted job, as its submitter sees it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::Stream;
+use jiff::Timestamp;
+use longshore_core::{
+    AttemptId, Event, JobId, JobResult, JobSpec, LogChunk, Outcome, PassedOver, PullPolicy,
+    RunnerName,
+};
+use tokio::sync::{mpsc, watch};
+
+use crate::cancel::Canceller;
+
+/// A job to submit, and how. A [`JobSpec`] alone is one with the defaults.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Submission {
+    /// What to run.
+    pub spec: JobSpec,
+    /// The job's identity. None: a new one.
+    pub id: Option<JobId>,
+    /// Whether the job's output is streamed to [`Job::take_logs`]. Default true; false saves the
+    /// requests for it.
+    pub logs: bool,
+}
+
+impl Submission {
+    /// A submission of `spec` with the defaults.
+    #[must_use]
+    pub const fn new(spec: JobSpec) -> Self {
+        Self { spec, id: None, logs: true }
+    }
+
+    /// Gives the job the identity `id`, which no other job of this installation may have had.
+    #[must_use]
+    pub fn with_id(mut self, id: JobId) -> Self {
+        self.id = Some(id);
+        self
+    }
+
+    /// Does not stream the job's output.
+    #[must_use]
+    pub const fn without_logs(mut self) -> Self {
+        self.logs = false;
+        self
+    }
+}
+
+impl From<JobSpec> for Submission {
+    fn from(spec: JobSpec) -> Self {
+        Self::new(spec)
+    }
+}
+
+/// What happens to a job on its way, for a person or a progress line. The result does not depend
+/// on any of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum JobEvent {
+    /// A runner is asked whether it may take work.
+    Probing {
+        /// The runner.
+        runner: RunnerName,
+    },
+    /// A runner was passed over; the next one is tried.
+    PassedOver(PassedOver),
+    /// A runner is asked to launch the job.
+    Launching {
+        /// The runner.
+        runner: RunnerName,
+        /// The attempt.
+        attempt: AttemptId,
+        /// The pull policy of this attempt.
+        pull_policy: PullPolicy,
+    },
+    /// Progress of an attempt, in its runner's words; never [`Event::Ended`].
+    Runner {
+        /// The runner.
+        runner: RunnerName,
+        /// What happened.
+        event: Event,
+    },
+    /// A launch gave no clear answer: whether it started is being found out.
+    Settling {
+        /// The runner.
+        runner: RunnerName,
+        /// The attempt.
+        attempt: AttemptId,
+        /// Why there was no clear answer.
+        message: String,
+    },
+    /// The job has started; no other runner will be tried.
+    Started {
+        /// The runner.
+        runner: RunnerName,
+        /// The attempt.
+        attempt: AttemptId,
+        /// When, by the backend's clock.
+        started_at: Option<Timestamp>,
+    },
+    /// Something that does not change the result went wrong: a backend out of reach for now, a
+    /// clean-up that failed.
+    Trouble {
+        /// The runner.
+        runner: RunnerName,
+        /// What went wrong, in one line.
+        message: String,
+    },
+}
+
+/// How far a job's task is.
+#[derive(Clone, Debug)]
+pub(crate) enum State {
+    /// The outcome is not known yet.
+    Running,
+    /// The outcome is known; output may still be on its way, the attempt not yet removed.
+    Known(Arc<JobResult>),
+    /// All is done.
+    Done(Arc<JobResult>),
+}
+
+/// A submitted job.
+///
+/// Dropping it detaches: the dispatcher still follows the job to its end and removes it from its
+/// runner. To end the job, [`cancel`](Self::cancel) it.
+#[derive(Debug)]
+pub struct Job {
+    pub(crate) id: JobId,
+    pub(crate) state: watch::Receiver<State>,
+    pub(crate) canceller: Canceller,
+    pub(crate) events: Option<JobEvents>,
+    pub(crate) logs: Option<JobLogs>,
+}
+
+impl Job {
+    /// The job's identity.
+    #[must_use]
+    pub const fn id(&self) -> &JobId {
+        &self.id
+    }
+
+    /// The job's progress; `None` if it was taken before. The stream is over when the job is done.
+    /// A slow reader loses progress and holds nothing up.
+    pub fn take_events(&mut self) -> Option<JobEvents> {
+        self.events.take()
+    }
+
+    /// The job's output from its beginning; `None` if it was taken before or the submission wants
+    /// none. The stream is over when all of it has come.
+    ///
+    /// A slow reader holds up the output, never the job's outcome; but the job is kept on its
+    /// runner until its output was read, or the reader dropped.
+    pub fn take_logs(&mut self) -> Option<JobLogs> {
+        self.logs.take()
+    }
+
+    /// A way to cancel this job from elsewhere.
+    #[must_use]
+    pub fn canceller(&self) -> Canceller {
+        self.canceller.clone()
+    }
+
+    /// Ends the job early, wherever it is: TERM, its own grace period, KILL. Returns at once; the
+    /// end comes by [`wait`](Self::wait).
+    pub fn cancel(&self) {
+        self.canceller.cancel();
+    }
+
+    /// Ends the job early with another grace period than its own. The shortest of several wins.
+    pub fn cancel_within(&self, grace: Duration) {
+        self.canceller.cancel_within(grace);
+    }
+
+    /// Ends the job without any grace.
+    pub fn kill(&self) {
+        self.canceller.kill();
+    }
+
+    /// The job's result as soon as it is known, before its output has been read and its traces
+    /// are removed.
+    pub async fn result(&self) -> JobResult {
+        let mut state = self.state.clone();
+        let known = state.wait_for(|s| !matches!(s, State::Running)).await;
+        Self::told(&self.id, known.ok().as_deref())
+    }
+
+    /// The job's result, once all is done: its output read, its traces removed from the runner.
+    ///
+    /// Output that was not taken is dropped. Who took it must go on reading it meanwhile, or drop
+    /// it.
+    pub async fn wait(mut self) -> JobResult {
+        drop(self.logs.take());
+        drop(self.events.take());
+        let done = self.state.wait_for(|s| matches!(s, State::Done(_))).await;
+        Self::told(&self.id, done.ok().as_deref())
+    }
+
+    fn told(id: &JobId, state: Option<&State>) -> JobResult {
+        match state {
+            Some(State::Known(result) | State::Done(result)) => JobResult::clone(result),
+            // The task is gone without a result: the runtime was shut down under it.
+            Some(State::Running) | None => {
+                let message = "the dispatcher was stopped before the job's end".to_owned();
+                JobResult::new(id.clone(), Outcome::Lost { message })
+            }
+        }
+    }
+}
+
+/// A job's progress.
+#[derive(Debug)]
+pub struct JobEvents(pub(crate) mpsc::Receiver<JobEvent>);
+
+impl Stream for JobEvents {
+    type Item = JobEvent;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<JobEvent>> {
+        self.0.poll_recv(context)
+    }
+}
+
+/// A job's output.
+#[derive(Debug)]
+pub struct JobLogs(pub(crate) mpsc::Receiver<LogChunk>);
+
+impl Stream for JobLogs {
+    type Item = LogChunk;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<LogChunk>> {
+        self.0.poll_recv(context)
+    }
+}

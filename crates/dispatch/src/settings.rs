@@ -1,0 +1,94 @@
+//! The keys under `job` that are the dispatcher's.
+
+use std::num::NonZeroU32;
+
+use longshore_core::{ErrorKind, HumanDuration, PullPolicies};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How jobs are dispatched: keys under `job`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Settings {
+    /// How long a job may run that names no `timeout` itself, counted from its start. None:
+    /// without limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<HumanDuration>,
+    /// When a job's image is pulled: one of Always, IfNotPresent, Never, or a list tried in turn.
+    /// `job.<runner>.imagePullPolicy` and the job's own come before it.
+    pub image_pull_policy: PullPolicies,
+    /// For which refusals the next runner is tried. A job that has started, or may have, never
+    /// falls back.
+    pub fallback_on: Vec<FallbackReason>,
+    /// How long a runner may take to tell whether it may take work.
+    pub connect_timeout: HumanDuration,
+    /// How long pulling an image may take. A launch ends after `pullTimeout` and `startTimeout`
+    /// together.
+    pub pull_timeout: HumanDuration,
+    /// How long a job may take to start once its image is there: to be scheduled, to be set up.
+    pub start_timeout: HumanDuration,
+    /// How long a job that has started, or may have, is looked for while its backend gives no
+    /// answer; after it the job is reported as Lost. It is never started again.
+    pub lost_after: HumanDuration,
+    /// How many launches are under way at once on one runner; further ones wait. (Fifty at once
+    /// overwhelm a Docker engine.)
+    pub max_concurrent_launches: NonZeroU32,
+    /// How many jobs are in flight at once; `submit` waits for room beyond that.
+    pub max_jobs: NonZeroU32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            timeout: None,
+            image_pull_policy: PullPolicies::default(),
+            fallback_on: vec![
+                FallbackReason::Unsupported,
+                FallbackReason::Unavailable,
+                FallbackReason::Saturated,
+            ],
+            connect_timeout: HumanDuration::from_secs(5),
+            pull_timeout: HumanDuration::from_secs(600),
+            start_timeout: HumanDuration::from_secs(300),
+            lost_after: HumanDuration::from_secs(600),
+            max_concurrent_launches: const { NonZeroU32::new(8).unwrap() },
+            max_jobs: const { NonZeroU32::new(1000).unwrap() },
+        }
+    }
+}
+
+/// A refusal for which the next runner may be tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum FallbackReason {
+    /// The runner cannot run such a job.
+    Unsupported,
+    /// The backend cannot be reached, or answers that it is not well.
+    Unavailable,
+    /// The backend has no room now.
+    Saturated,
+    /// The image cannot be had there.
+    ImageUnavailable,
+    /// The backend refuses us. Off by default: a runner that refuses must not be a way to a less
+    /// isolated one.
+    Denied,
+}
+
+impl FallbackReason {
+    /// The reason under which a refusal of `kind` may be fallen back from; none for what always
+    /// ends the search.
+    #[must_use]
+    pub const fn of(kind: ErrorKind) -> Option<Self> {
+        match kind {
+            ErrorKind::Unsupported => Some(Self::Unsupported),
+            ErrorKind::Unavailable => Some(Self::Unavailable),
+            ErrorKind::Saturated => Some(Self::Saturated),
+            ErrorKind::ImageUnavailable(_) => Some(Self::ImageUnavailable),
+            ErrorKind::Denied => Some(Self::Denied),
+            // A command that is not there or a container that cannot be set up is the job's own
+            // failure, as an exit code is; the rest is nobody's to work around.
+            _ => None,
+        }
+    }
+}
