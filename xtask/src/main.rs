@@ -1,6 +1,7 @@
 //! `cargo xtask`: Longshore's development tasks.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -65,7 +66,18 @@ enum LabTask {
     },
 }
 
-fn main() -> Result<()> {
+#[expect(clippy::print_stderr, reason = "a development command talks to a person")]
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
     let Task::Lab { dir, task } = Cli::parse().task;
     let lab = Lab::open(dir)?;
     match task {

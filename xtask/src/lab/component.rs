@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use super::graph::Done;
 use super::layout::Lab;
@@ -151,12 +151,13 @@ fn wait_until_ready(lab: &Lab, component: &dyn Component, record: &Record) -> Re
     let name = component.name();
     let ready = || {
         if !record.identity.is_alive() {
-            return Err(Verdict::Never(anyhow::anyhow!("{name} has ended")));
+            return Err(Verdict::Never(anyhow!("{name} has ended")));
         }
         component.ready(lab).map_err(Verdict::NotYet)
     };
-    poll(Duration::from_secs(90), ready).with_context(|| {
-        format!("failed to bring up {name}; its log ends\n{}", log_tail(lab, name))
+    poll(Duration::from_secs(90), ready).map_err(|error| {
+        let log = log_tail(lab, name);
+        anyhow!("failed to bring up {name}: {error:#}; its log ends\n{log}")
     })
 }
 

@@ -2,14 +2,15 @@
 //! its own, beside any other engine of the machine. The default socket stays
 //! absent.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::component::{Component, Group, expect};
 use super::http::Server;
 use super::layout::{Lab, make_dir};
-use super::process::Launch;
+use super::process::{Identity, Launch};
 use super::{cgroup, network};
 
 pub(crate) struct Docker;
@@ -33,6 +34,8 @@ impl Component for Docker {
 
     fn launch(&self, lab: &Lab) -> Result<Launch> {
         make_dir(lab.run_root())?;
+        remove_stale(&lab.run("docker.pid"))?;
+        remove_stale(&lab.run("docker/containerd/containerd.pid"))?;
         network::ensure(&network::DOCKER)?;
         cgroup::ensure()?;
         // A file, though an empty one: else the machine's own would be read.
@@ -64,4 +67,17 @@ impl Component for Docker {
     fn endpoint(&self, lab: &Lab) -> String {
         format!("unix://{}", lab.docker_socket().display())
     }
+}
+
+/// The engine takes a killed predecessor that nobody has reaped yet for a
+/// living one.
+fn remove_stale(pid_file: &Path) -> Result<()> {
+    let Ok(text) = fs::read_to_string(pid_file) else {
+        return Ok(());
+    };
+    let pid = text.trim().parse().unwrap_or(0);
+    if Identity::of(pid).is_ok_and(|identity| identity.is_alive()) {
+        return Ok(());
+    }
+    fs::remove_file(pid_file).with_context(|| format!("failed to remove {}", pid_file.display()))
 }

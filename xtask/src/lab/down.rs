@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 
 use super::component;
 use super::layout::Lab;
+use super::shell::say;
 use super::{cgroup, clean, network, process, up};
 
 /// Stops what the lab started and removes what that made on the machine. The
@@ -20,10 +21,10 @@ pub fn down(lab: &Lab, purge: bool) -> Result<()> {
     let _lock = lab.lock()?;
     for component in component::all().into_iter().rev() {
         match component::end(lab, component, false) {
-            Ok(true) => println!("stopped {}", component.name()),
+            Ok(true) => say!("stopped {}", component.name()),
             Ok(false) => {}
             // The sweep below is another chance, and the end tells.
-            Err(error) => println!("{error:#}"),
+            Err(error) => say!("{error:#}"),
         }
         if component.name() == "kubelet" && is_alone(lab) {
             end_containers()?;
@@ -35,7 +36,7 @@ pub fn down(lab: &Lab, purge: bool) -> Result<()> {
     if !left.is_empty() {
         bail!("failed to take the lab down wholly; left are {}", left.join(", "));
     }
-    println!(
+    say!(
         "the lab is down ({:.1} s): no process, mount, bridge or control group is left",
         begun.elapsed().as_secs_f64()
     );
@@ -50,7 +51,7 @@ pub(crate) fn sweep(lab: &Lab) -> Result<()> {
         end_containers()?;
     }
     for process in process::of_lab(lab.root()) {
-        println!("killing the leftover {} ({})", process::command_name(process.pid), process.pid);
+        say!("killing the leftover {} ({})", process::command_name(process.pid), process.pid);
         process.kill()?;
     }
     clean::unmount(lab)?;

@@ -8,6 +8,7 @@ use super::component::{self, Component, Group};
 use super::existing::Existing;
 use super::layout::{CLAIM, Lab, NAMESPACE};
 use super::process::PATH;
+use super::shell::say;
 use super::{images, shell, state};
 
 /// The variables that tests find the lab by. A part that is not up has none.
@@ -47,7 +48,7 @@ pub fn environment(lab: &Lab) -> Result<Vec<(&'static str, String)>> {
 /// When the lab's state cannot be read.
 pub fn print_env(lab: &Lab) -> Result<()> {
     for (name, value) in environment(lab)? {
-        println!("export {name}={}", quote(&value));
+        say!("export {name}={}", quote(&value));
     }
     Ok(())
 }
@@ -57,7 +58,7 @@ pub fn print_env(lab: &Lab) -> Result<()> {
 /// # Errors
 /// When the lab's state cannot be read.
 pub fn status(lab: &Lab) -> Result<()> {
-    println!("{:<20} {:<10} {:>8}  {:<12} ENDPOINT", "COMPONENT", "STATE", "PID", "VERSION");
+    say!("{:<20} {:<10} {:>8}  {:<12} ENDPOINT", "COMPONENT", "STATE", "PID", "VERSION");
     for component in component::all() {
         let (state, pid) = match state::running(lab, component.name())? {
             None => ("down", "-".to_owned()),
@@ -65,7 +66,7 @@ pub fn status(lab: &Lab) -> Result<()> {
             Some(record) => ("not ready", record.identity.pid.to_string()),
         };
         let (name, endpoint) = (component.name(), component.endpoint(lab));
-        println!("{name:<20} {state:<10} {pid:>8}  {:<12} {endpoint}", version(lab, component));
+        say!("{name:<20} {state:<10} {pid:>8}  {:<12} {endpoint}", version(lab, component));
     }
     Ok(())
 }

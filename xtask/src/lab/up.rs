@@ -10,6 +10,7 @@ use super::down::{self, down};
 use super::existing::Existing;
 use super::graph::{self, Done, Finished, Step};
 use super::layout::Lab;
+use super::shell::say;
 use super::{build, certificates, cluster, images, packages, port, process, state};
 
 /// What `up` is asked for.
@@ -43,10 +44,7 @@ pub fn up(lab: &Lab, options: &UpOptions) -> Result<()> {
     give_way(options.replace, lab)?;
     prepare(lab, &components)?;
     graph::run(steps(lab, &groups, &components), &print)?;
-    println!(
-        "the lab is up ({:.1} s): eval \"$(cargo xtask lab env)\"",
-        begun.elapsed().as_secs_f64()
-    );
+    say!("the lab is up ({:.1} s): eval \"$(cargo xtask lab env)\"", begun.elapsed().as_secs_f64());
     Ok(())
 }
 
@@ -107,7 +105,7 @@ fn prepare(lab: &Lab, components: &[&dyn Component]) -> Result<()> {
         }
     }
     if stopped.len() == component::all().len() && !process::of_lab(lab.root()).is_empty() {
-        println!("removing what an unrecorded lab of this checkout has left");
+        say!("removing what an unrecorded lab of this checkout has left");
         down::sweep(lab)?;
     }
     for component in components.iter().filter(|it| stopped.contains(&it.name())) {
@@ -158,7 +156,7 @@ fn print(finished: &Finished<'_>) {
         Ok(Done::Changed(what)) => what.clone(),
         Err(error) => format!("FAILED: {error:#}"),
     };
-    println!("{:<20} {:>7.2} s  {what}", finished.name, finished.took.as_secs_f64());
+    say!("{:<20} {:>7.2} s  {what}", finished.name, finished.took.as_secs_f64());
 }
 
 #[cfg(test)]
