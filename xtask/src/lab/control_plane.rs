@@ -111,6 +111,9 @@ impl Component for ControllerManager {
             .flag("service-account-private-key-file", pki("service-account.key"))
             .flag("use-service-account-credentials", "true")
             .flag("flex-volume-plugin-dir", lab.data("volume-plugins"))
+            // Else the first node and the first claim take up to 20 seconds.
+            .flag("node-monitor-period", "1s")
+            .flag("pvclaimbinder-sync-period", "1s")
             .flag("leader-elect", "false"))
     }
 
