@@ -1,1 +1,79 @@
 //! The behaviour suite that every runner passes, and a simulated runner.
+//!
+//! The docs of [`Runner`](longshore_core::Runner) state each method's behaviour as a list. Each
+//! line of those lists is a case here, and the case's name says the line. A backend runs the
+//! whole suite against the real thing with one call, from a test target with `harness = false`:
+//!
+//! ```no_run
+//! use std::path::PathBuf;
+//! use std::process::ExitCode;
+//! use std::sync::Arc;
+//!
+//! use longshore_conformance::{Failure, Fixture, Unsupported};
+//! use longshore_core::{InstallationId, JobSpec, Runner};
+//!
+//! struct Mine {
+//!     folder: tempfile::TempDir,
+//! }
+//!
+//! #[async_trait::async_trait]
+//! impl Fixture for Mine {
+//!     async fn runner(&self) -> Result<Arc<dyn Runner>, Failure> {
+//!         Err(Failure::new("make a new instance of the runner here"))
+//!     }
+//!
+//!     fn job(&self, script: &str) -> JobSpec {
+//!         JobSpec::process(["sh", "-c", script])
+//!     }
+//!
+//!     fn job_directory_root(&self) -> Option<PathBuf> {
+//!         Some(self.folder.path().to_owned())
+//!     }
+//!
+//!     async fn leftovers(&self, _: &[InstallationId]) -> Result<Vec<String>, Failure> {
+//!         Ok(Vec::new())
+//!     }
+//! }
+//!
+//! fn main() -> ExitCode {
+//!     longshore_conformance::main("mine", || async {
+//!         if std::env::var_os("MINE_HOST").is_none() {
+//!             return Err(Unsupported::new("set MINE_HOST to the address of an engine"));
+//!         }
+//!         let folder = tempfile::tempdir().map_err(|e| Unsupported::new(e.to_string()))?;
+//!         Ok(Mine { folder })
+//!     })
+//! }
+//! ```
+//!
+//! # What runs
+//! A case says which [`Capability`](longshore_core::Capability) and which part of the
+//! [`Fixture`] it needs. Where the runner or the fixture lacks it, the case is listed as ignored
+//! with the reason, `unsupported: …`; it is never counted as passed. A suite that executed no
+//! case at all has failed.
+//!
+//! Filters and flags are those of `cargo test`: `cargo test --test conformance -- cancel::`.
+//!
+//! # What the suite reads from the environment
+//! - `LONGSHORE_REQUIRE`: runners, with commas between, or `all`. Where one that is named has no
+//!   backend to be tested against, the suite fails; without this it says so and exits with 0.
+//! - `LONGSHORE_TEST_REPORT`: a folder; the counts are written there as
+//!   `conformance-RUNNER.json`.
+//! - `LONGSHORE_LAB_REGISTRY`, `LONGSHORE_LAB_IMAGE`: see [`TestRegistry`].
+
+mod bench;
+mod case;
+mod cases;
+mod failure;
+mod fixture;
+mod output;
+mod registry;
+mod registry_http;
+mod report;
+mod suite;
+mod wait;
+
+pub use failure::Failure;
+pub use fixture::{Fixture, Images, Unsupported};
+pub use registry::{Pushed, TestRegistry};
+pub use suite::main;

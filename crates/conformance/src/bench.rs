@@ -1,0 +1,377 @@
+//! What a case works with: jobs to launch, ways to look at them, and a clean end.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use longshore_core::{
+    Attempt, Capabilities, Capability, Event, Handle, InstallationId, JobId, JobSpec,
+    LaunchContext, LaunchError, LogPosition, Report, Runner, Settled, Started,
+};
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+use crate::failure::{Checked, check};
+use crate::output::{Output, Reader};
+use crate::wait::within;
+use crate::{Failure, Fixture};
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What all cases share.
+pub(crate) struct World {
+    fixture: Box<dyn Fixture>,
+    installations: Mutex<Vec<InstallationId>>,
+    installation: InstallationId,
+}
+
+impl World {
+    pub(crate) fn new(fixture: Box<dyn Fixture>, installation: InstallationId) -> Self {
+        Self { fixture, installations: Mutex::new(vec![installation.clone()]), installation }
+    }
+
+    pub(crate) fn fixture(&self) -> &dyn Fixture {
+        self.fixture.as_ref()
+    }
+
+    /// Every installation that a case has launched for.
+    pub(crate) fn installations(&self) -> Vec<InstallationId> {
+        lock(&self.installations).clone()
+    }
+}
+
+/// What one case works with.
+pub(crate) struct Bench {
+    world: Arc<World>,
+    capabilities: Capabilities,
+    attempts: Mutex<Vec<Attempt>>,
+    directories: Mutex<Vec<TempDir>>,
+    step: Mutex<String>,
+}
+
+impl Bench {
+    pub(crate) fn new(world: Arc<World>, capabilities: Capabilities) -> Self {
+        Self {
+            world,
+            capabilities,
+            attempts: Mutex::default(),
+            directories: Mutex::default(),
+            step: Mutex::new("nothing was done yet".to_owned()),
+        }
+    }
+
+    pub(crate) fn world(&self) -> &World {
+        &self.world
+    }
+
+    pub(crate) fn fixture(&self) -> &dyn Fixture {
+        self.world.fixture()
+    }
+
+    pub(crate) fn patience(&self) -> Duration {
+        self.fixture().patience()
+    }
+
+    pub(crate) const fn can(&self, capability: Capability) -> bool {
+        self.capabilities.has(capability)
+    }
+
+    pub(crate) fn installation(&self) -> &InstallationId {
+        &self.world.installation
+    }
+
+    /// A second installation, of this case alone.
+    pub(crate) fn other_installation(&self) -> InstallationId {
+        let other = InstallationId::random();
+        lock(&self.world.installations).push(other.clone());
+        other
+    }
+
+    /// What the case did last, for the message of one that was not done in time.
+    pub(crate) fn last_step(&self) -> String {
+        lock(&self.step).clone()
+    }
+
+    fn note(&self, step: String) {
+        *lock(&self.step) = step;
+    }
+
+    /// Awaits one thing that the runner does, with the fixture's patience.
+    pub(crate) async fn wait<T>(&self, what: &str, future: impl Future<Output = T>) -> Checked<T> {
+        self.note(format!("it waited for {what}"));
+        within(self.patience(), what, future).await
+    }
+
+    /// A new instance of the runner.
+    pub(crate) async fn runner(&self) -> Checked<Arc<dyn Runner>> {
+        self.fixture().runner().await.map_err(|e| e.while_doing("failed to make a runner"))
+    }
+
+    /// An attempt at a new job, to be removed when the case is done.
+    pub(crate) fn attempt(&self, spec: JobSpec) -> Attempt {
+        self.attempt_of(self.installation().clone(), spec)
+    }
+
+    pub(crate) fn attempt_of(&self, installation: InstallationId, spec: JobSpec) -> Attempt {
+        let attempt = Attempt::new(installation, JobId::random(), 1, spec);
+        self.track(&attempt);
+        attempt
+    }
+
+    /// Notes an attempt, to be removed when the case is done.
+    pub(crate) fn track(&self, attempt: &Attempt) {
+        lock(&self.attempts).push(attempt.clone());
+    }
+
+    /// A launch's context with the fixture's patience as its deadline.
+    pub(crate) fn context(&self) -> LaunchContext {
+        LaunchContext::new(Instant::now() + self.patience())
+    }
+
+    /// Launches `attempt`; the answer must come soon after the deadline.
+    pub(crate) async fn try_launch(
+        &self,
+        runner: &dyn Runner,
+        attempt: &Attempt,
+        context: &LaunchContext,
+    ) -> Checked<Result<Started, LaunchError>> {
+        self.note(format!("it launched {}", attempt.id));
+        let left = context.deadline.saturating_duration_since(Instant::now());
+        within(left + self.patience(), "launch to answer", runner.launch(attempt, context)).await
+    }
+
+    /// Launches `attempt` on a new instance of the runner; it must start.
+    pub(crate) async fn launch(&self, attempt: &Attempt) -> Checked<Run> {
+        let runner = self.runner().await?;
+        let started = self
+            .try_launch(runner.as_ref(), attempt, &self.context())
+            .await?
+            .map_err(|e| Failure::from(e).while_doing("launch did not start the job"))?;
+        Ok(Run {
+            runner,
+            attempt: attempt.clone(),
+            started,
+            patience: self.patience(),
+            separate: self.can(Capability::SeparateStreams),
+        })
+    }
+
+    /// Starts a new job.
+    pub(crate) async fn start(&self, spec: JobSpec) -> Checked<Run> {
+        self.launch(&self.attempt(spec)).await
+    }
+
+    /// Starts a new job that runs `script`.
+    pub(crate) async fn start_script(&self, script: &str) -> Checked<Run> {
+        self.start(self.fixture().job(script)).await
+    }
+
+    /// Runs a new job to its end.
+    pub(crate) async fn run(&self, spec: JobSpec) -> Checked<Finished> {
+        self.start(spec).await?.finish().await
+    }
+
+    /// Runs a new job with `script` to its end.
+    pub(crate) async fn run_script(&self, script: &str) -> Checked<Finished> {
+        self.run(self.fixture().job(script)).await
+    }
+
+    /// Settles an attempt, with the fixture's patience as the deadline.
+    pub(crate) async fn settle(&self, runner: &dyn Runner, handle: &Handle) -> Checked<Settled> {
+        let deadline = Instant::now() + self.patience();
+        let settled = self.wait("settle to answer", runner.settle(handle, deadline)).await?;
+        settled.map_err(|e| Failure::from(e).while_doing("failed to settle"))
+    }
+
+    /// A new job directory.
+    pub(crate) fn directory(&self) -> Checked<Directory> {
+        let root = self
+            .fixture()
+            .job_directory_root()
+            .ok_or_else(|| Failure::new("the fixture has no job_directory_root"))?;
+        let folder = tempfile::Builder::new().prefix("conformance-").tempdir_in(root)?;
+        let path = folder.path().to_owned();
+        let open = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
+        // The job may run as another user than the suite.
+        open(&path, 0o755)?;
+        for (name, mode) in [("input", 0o755), ("output", 0o777)] {
+            fs::create_dir(path.join(name))?;
+            open(&path.join(name), mode)?;
+        }
+        lock(&self.directories).push(folder);
+        Ok(Directory(path))
+    }
+
+    /// A job with a new job directory.
+    pub(crate) fn job_with_directory(&self, script: &str) -> Checked<(JobSpec, Directory)> {
+        let directory = self.directory()?;
+        let mut spec = self.fixture().job(script);
+        spec.job_directory = Some(directory.0.clone());
+        Ok((spec, directory))
+    }
+
+    /// Removes every attempt of this case.
+    pub(crate) async fn clean_up(&self) -> Checked {
+        let attempts = std::mem::take(&mut *lock(&self.attempts));
+        if attempts.is_empty() {
+            return Ok(());
+        }
+        let runner = self.runner().await?;
+        let results: Vec<Checked> = stream::iter(attempts)
+            .map(|attempt| {
+                let runner = Arc::clone(&runner);
+                async move {
+                    let handle = runner.handle(&attempt);
+                    let removed = runner.remove(&handle);
+                    within(self.patience() * 2, "remove to answer", removed).await?.map_err(|e| {
+                        Failure::from(e).while_doing("failed to remove an attempt after the case")
+                    })
+                }
+            })
+            .buffer_unordered(8)
+            .collect()
+            .await;
+        results.into_iter().collect()
+    }
+}
+
+/// A job directory, as this process sees it.
+pub(crate) struct Directory(PathBuf);
+
+impl Directory {
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn give(&self, name: &str, bytes: &[u8]) -> Checked {
+        let path = self.0.join("input").join(name);
+        fs::write(&path, bytes)?;
+        Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o644))?)
+    }
+
+    /// What the job has written to `output/NAME`; none if it has not.
+    pub(crate) fn output(&self, name: &str) -> Checked<Option<Vec<u8>>> {
+        match fs::read(self.0.join("output").join(name)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Failure::from(error).while_doing(format!("failed to read {name}"))),
+        }
+    }
+
+    /// How many lines the job has written to `output/NAME`.
+    pub(crate) fn lines(&self, name: &str) -> Checked<usize> {
+        let bytes = self.output(name)?.unwrap_or_default();
+        Ok(bytes.iter().filter(|byte| **byte == b'\n').count())
+    }
+}
+
+/// A job that was launched.
+pub(crate) struct Run {
+    pub(crate) runner: Arc<dyn Runner>,
+    pub(crate) attempt: Attempt,
+    pub(crate) started: Started,
+    patience: Duration,
+    separate: bool,
+}
+
+/// A job that has ended.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) report: Report,
+    pub(crate) output: Output,
+    pub(crate) started: Started,
+}
+
+impl Run {
+    pub(crate) const fn handle(&self) -> &Handle {
+        &self.started.handle
+    }
+
+    /// The same job as seen by `runner`.
+    pub(crate) fn seen_by(&self, runner: Arc<dyn Runner>) -> Self {
+        Self {
+            runner,
+            attempt: self.attempt.clone(),
+            started: self.started.clone(),
+            patience: self.patience,
+            separate: self.separate,
+        }
+    }
+
+    /// Follows the events to the end.
+    pub(crate) async fn end(&self) -> Checked<Report> {
+        end_of(self.runner.as_ref(), self.handle(), self.patience).await
+    }
+
+    pub(crate) fn reader(
+        &self,
+        since: LogPosition,
+        follow: bool,
+    ) -> Reader<
+        impl futures::Stream<Item = longshore_core::Result<longshore_core::LogChunk>> + Unpin + use<>,
+    > {
+        let chunks = self.runner.logs(self.handle(), since, follow);
+        Reader::new(chunks, since, self.separate, self.patience)
+    }
+
+    /// Follows the output from its beginning to its end.
+    pub(crate) async fn output(&self) -> Checked<Output> {
+        self.reader(LogPosition::START, true).rest().await
+    }
+
+    /// Follows events and output side by side to the end.
+    pub(crate) async fn finish(&self) -> Checked<Finished> {
+        let (report, output) = futures::try_join!(self.end(), self.output())?;
+        Ok(Finished { report, output, started: self.started.clone() })
+    }
+
+    /// Waits until the job has written `text` to its standard output.
+    pub(crate) async fn says(&self, text: &str) -> Checked {
+        let mut reader = self.reader(LogPosition::START, true);
+        let mut output = Output::default();
+        while let Some((stream, bytes)) = reader.next().await? {
+            output.take(stream, &bytes);
+            if output.text().contains(text) {
+                return Ok(());
+            }
+        }
+        Err(Failure::new(format!("the job never wrote `{text}` but `{}`", output.text())))
+    }
+}
+
+/// Follows `handle`'s events to the end. The end must be told once, and as the last.
+pub(crate) async fn end_of(
+    runner: &dyn Runner,
+    handle: &Handle,
+    patience: Duration,
+) -> Checked<Report> {
+    let mut events = runner.events(handle);
+    let mut seen = Vec::new();
+    let deadline = Instant::now() + patience;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let what = format!("the job's end; seen so far: {seen:?}");
+        match within(left, &what, events.next()).await? {
+            Some(Ok(Event::Ended(report))) => {
+                let more =
+                    within(patience, "the events to be over after Ended", events.next()).await?;
+                check(more.is_none(), || format!("after Ended came {more:?}"))?;
+                return Ok(report);
+            }
+            Some(Ok(event)) => seen.push(format!("{event:?}")),
+            Some(Err(hint)) => seen.push(format!("error: {hint}")),
+            None => {
+                return Err(Failure::new(format!("the events were over without Ended: {seen:?}")));
+            }
+        }
+        // A pull may tell its progress very often.
+        if seen.len() > 20 {
+            seen.remove(0);
+        }
+    }
+}

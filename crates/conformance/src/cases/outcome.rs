@@ -1,0 +1,62 @@
+//! How jobs end.
+
+use std::sync::Arc;
+
+use longshore_core::{Capability, Outcome};
+
+use crate::bench::Bench;
+use crate::case::cases;
+use crate::failure::{Checked, check, same};
+
+cases! { "outcome":
+    each_exit_code_is_the_jobs_own x 8,
+    a_job_killed_by_term_exits_with_143,
+    a_job_killed_by_kill_exits_with_137,
+    the_start_and_the_end_have_times_in_order,
+}
+
+async fn each_exit_code_is_the_jobs_own(bench: Arc<Bench>) -> Checked {
+    let ends = [0, 1, 2, 42, 124, 125, 126, 127, 128, 137, 143, 255].map(|code| {
+        let bench = Arc::clone(&bench);
+        async move {
+            let finished = bench.run_script(&format!("exit {code}")).await?;
+            let expected = Outcome::Exited { code, signal: None };
+            same(&format!("the outcome of `exit {code}`"), &finished.report.outcome, &expected)
+        }
+    });
+    // A few at once: this is about codes, not about load.
+    let mut ends = ends.into_iter();
+    loop {
+        let some: Vec<_> = ends.by_ref().take(3).collect();
+        if some.is_empty() {
+            return Ok(());
+        }
+        futures::future::try_join_all(some).await?;
+    }
+}
+
+async fn a_job_killed_by_term_exits_with_143(bench: Arc<Bench>) -> Checked {
+    killed_by(&bench, 15).await
+}
+
+async fn a_job_killed_by_kill_exits_with_137(bench: Arc<Bench>) -> Checked {
+    killed_by(&bench, 9).await
+}
+
+async fn killed_by(bench: &Bench, signal: i32) -> Checked {
+    let code = 128 + signal;
+    // The kernel drops the signals that process 1 of a container sends itself (pid_namespaces(7));
+    // there the job exits with the code by itself.
+    let finished = bench.run_script(&format!("kill -{signal} $$; exit {code}")).await?;
+    let evidence = bench.can(Capability::SignalEvidence).then_some(signal);
+    let expected = Outcome::Exited { code, signal: evidence };
+    same("the outcome", &finished.report.outcome, &expected)
+}
+
+async fn the_start_and_the_end_have_times_in_order(bench: Arc<Bench>) -> Checked {
+    let report = bench.run_script("exit 0").await?.report;
+    let (Some(started), Some(finished)) = (report.started_at, report.finished_at) else {
+        return check(false, || format!("a time is missing: {report:?}"));
+    };
+    check(started <= finished, || format!("it ended before it started: {report:?}"))
+}

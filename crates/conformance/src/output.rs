@@ -1,0 +1,90 @@
+//! Reading a job's output, and checking its form as it comes.
+
+use std::time::Duration;
+
+use futures::{Stream, StreamExt};
+use longshore_core::{LogChunk, LogPosition, LogStream};
+
+use crate::Failure;
+use crate::failure::{Checked, check};
+use crate::wait::within;
+
+/// A job's output, as far as it was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Output {
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
+}
+
+impl Output {
+    pub(crate) fn take(&mut self, stream: LogStream, bytes: &[u8]) {
+        match stream {
+            LogStream::Stdout => self.stdout.extend_from_slice(bytes),
+            LogStream::Stderr => self.stderr.extend_from_slice(bytes),
+        }
+    }
+
+    /// The standard output as text, for a failure's message or where text is expected.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+}
+
+/// Reads a stream of output piece by piece. Each piece must begin where the one before it ended,
+/// hold something, and be no gap.
+pub(crate) struct Reader<S> {
+    chunks: S,
+    position: LogPosition,
+    separate: bool,
+    patience: Duration,
+}
+
+impl<S> Reader<S>
+where
+    S: Stream<Item = longshore_core::Result<LogChunk>> + Unpin,
+{
+    pub(crate) const fn new(
+        chunks: S,
+        since: LogPosition,
+        separate: bool,
+        patience: Duration,
+    ) -> Self {
+        Self { chunks, position: since, separate, patience }
+    }
+
+    /// Where the next piece must begin.
+    pub(crate) const fn position(&self) -> LogPosition {
+        self.position
+    }
+
+    /// The next piece; none when the stream is over.
+    pub(crate) async fn next(&mut self) -> Checked<Option<(LogStream, bytes::Bytes)>> {
+        let what = format!("more output, or its end, after {:?}", self.position);
+        let Some(item) = within(self.patience, &what, self.chunks.next()).await? else {
+            return Ok(None);
+        };
+        let chunk = item.map_err(|e| Failure::from(e).while_doing("failed to read the output"))?;
+        let LogChunk::Data { stream, offset, bytes } = &chunk else {
+            return Err(Failure::new(format!("output is missing: {chunk:?}")));
+        };
+        let (stream, bytes) = (*stream, bytes.clone());
+        check(self.separate || stream == LogStream::Stdout, || {
+            "a piece of stderr from a runner without separate streams".to_owned()
+        })?;
+        check(!bytes.is_empty(), || "an empty piece of output".to_owned())?;
+        check(*offset == self.position.of(stream), || {
+            format!("a piece of {stream:?} at {offset}, expected at {}", self.position.of(stream))
+        })?;
+        self.position.advance(&chunk);
+        Ok(Some((stream, bytes)))
+    }
+
+    /// All that comes until the stream is over.
+    pub(crate) async fn rest(&mut self) -> Checked<Output> {
+        let mut output = Output::default();
+        while let Some((stream, bytes)) = self.next().await? {
+            output.take(stream, &bytes);
+        }
+        Ok(output)
+    }
+}
