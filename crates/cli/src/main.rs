@@ -1,2 +1,55 @@
-//! The longshore command.
-fn main() {}
+//! The `longshore` command.
+
+mod args;
+mod commands;
+mod error;
+mod output;
+mod progress;
+mod result_file;
+mod settings;
+mod signals;
+mod spec;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Cli, Command, ConfigCommand};
+use crate::error::CliError;
+
+fn main() -> ExitCode {
+    longshore::init();
+    let cli = Cli::parse();
+    output::log_to_stderr(cli.verbose);
+    match execute(cli.command) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            output::complain(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn execute(command: Command) -> Result<u8, CliError> {
+    match command {
+        Command::Run(args) => block_on(commands::run::run(&args)),
+        Command::Plan(args) => block_on(commands::plan::plan(&args)),
+        Command::Doctor(args) => block_on(commands::doctor::doctor(&args)),
+        Command::Config(ConfigCommand::Show(args)) => commands::config::show(&args),
+        Command::Config(ConfigCommand::Schema) => commands::config::schema(),
+        Command::Completions { shell } => commands::completions::print(shell),
+    }
+}
+
+/// One job at a time needs one thread; what blocks (stdout into a full pipe) has threads of its
+/// own.
+fn block_on<T>(future: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| CliError::failed(format!("failed to start the runtime: {e}")))?;
+    let result = runtime.block_on(future);
+    // A write to a pipe that nobody reads may hang for ever on its thread.
+    runtime.shutdown_background();
+    result
+}

@@ -1,1 +1,53 @@
 //! A pluggable multi-backend job runner.
+//!
+//! A job runs on the first runner that can take it: Kubernetes, Docker or a local process, in the
+//! configured order, falling back while it is proven that nothing has started.
+//!
+//! ```no_run
+//! use longshore::{Config, Dispatcher, JobSpec};
+//!
+//! # async fn demo() -> Result<(), Box<dyn std::error::Error>> {
+//! let dispatcher = longshore::dispatcher(&Config::default())?;
+//! let spec = JobSpec::container("busybox:1.37".parse()?).or_process(["echo", "hello"]);
+//! let result = dispatcher.submit(spec).await?.wait().await;
+//! println!("{} on {:?}", result.outcome, result.runner);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A program that may run local processes calls [`init`] first thing in `main`.
+//!
+//! # Features
+//! `kubernetes`, `docker` and `process`, all on by default: the backends that are built in.
+
+mod build;
+mod cortex;
+mod installation;
+mod settings;
+
+pub use build::{AssemblyError, dispatcher, warnings};
+pub use longshore_core::*;
+pub use longshore_dispatch::*;
+pub use settings::{Config, JobConfig, RunnerConfig};
+
+/// Reads configuration and documents: defaults < files < environment < flags.
+pub mod config {
+    pub use longshore_config::*;
+}
+
+#[cfg(feature = "docker")]
+pub use longshore_docker::{DockerConfig, DockerRunner};
+#[cfg(feature = "kubernetes")]
+pub use longshore_kubernetes::{KubernetesConfig, KubernetesRunner};
+#[cfg(feature = "process")]
+pub use longshore_process::{ProcessConfig, ProcessRunner};
+
+/// To be called first thing in `main` of a program that may run local processes, before any
+/// thread starts.
+///
+/// Returns at once, unless this very process was started as the supervisor of a local job; then
+/// it supervises the job and never returns. Without the feature `process` it does nothing.
+pub fn init() {
+    #[cfg(feature = "process")]
+    longshore_process::init();
+}

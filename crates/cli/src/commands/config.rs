@@ -1,0 +1,34 @@
+//! `longshore config`.
+
+use std::fmt::Write;
+
+use longshore::Config;
+use longshore::config::schema_json;
+
+use crate::args::ConfigArgs;
+use crate::error::CliError;
+use crate::{output, settings};
+
+/// Prints each key, its value in force and where that comes from.
+pub fn show(args: &ConfigArgs) -> Result<u8, CliError> {
+    let loaded = settings::load(args)?;
+    let lines: Vec<(String, &dyn std::fmt::Display)> = loaded
+        .settings
+        .iter()
+        .map(|setting| {
+            let assignment = format!("{} = {}", setting.key, setting.value);
+            (assignment, &setting.origin as &dyn std::fmt::Display)
+        })
+        .collect();
+    let width = lines.iter().map(|(text, _)| text.chars().count()).max().unwrap_or(0).min(60);
+    let mut text = String::new();
+    for (assignment, origin) in lines {
+        let _ = writeln!(text, "{assignment:width$}  # {origin}");
+    }
+    output::print(&text)
+}
+
+/// Prints the JSON schema of the configuration.
+pub fn schema() -> Result<u8, CliError> {
+    output::print(&schema_json::<Config>())
+}

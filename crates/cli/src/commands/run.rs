@@ -1,0 +1,115 @@
+//! `longshore run`.
+
+use std::io;
+use std::time::Instant;
+
+use futures::StreamExt;
+use longshore::{Job, JobEvents, JobLogs, JobResult, LogChunk, LogStream};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+
+use crate::args::RunArgs;
+use crate::error::CliError;
+use crate::progress::Progress;
+use crate::result_file::ResultFile;
+use crate::signals::Signals;
+use crate::{output, settings, spec};
+
+/// Runs a job to its end. The exit code is that of [`longshore::Outcome::exit_code`].
+pub async fn run(args: &RunArgs) -> Result<u8, CliError> {
+    let spec = spec::build(&args.job)?;
+    let dispatcher = settings::dispatcher(&args.job.config)?;
+    let result_file = args.result.as_deref().map(ResultFile::prepare).transpose()?;
+    let begun = Instant::now();
+    let job = dispatcher.submit(spec).await?;
+    let signals = Signals::watch(job.canceller())?;
+    let result = follow(job, args.quiet).await;
+    drop(signals);
+    if !args.quiet {
+        summarise(&result, begun);
+    }
+    if let Some(file) = result_file {
+        file.write(&result)?;
+    }
+    // An exit status has eight bits, as that of a shell.
+    Ok((result.outcome.exit_code() & 0xff) as u8)
+}
+
+/// Passes the job's output on and shows its progress, until its end.
+async fn follow(mut job: Job, quiet: bool) -> JobResult {
+    let events = job.take_events();
+    let logs = job.take_logs();
+    let progress = Progress::new(quiet);
+    let ((), (), result) =
+        tokio::join!(show(events, &progress), pass_on(logs, &progress), job.wait());
+    progress.clear();
+    result
+}
+
+async fn show(events: Option<JobEvents>, progress: &Progress) {
+    let Some(mut events) = events else { return };
+    while let Some(event) = events.next().await {
+        progress.show(&event);
+    }
+}
+
+async fn pass_on(logs: Option<JobLogs>, progress: &Progress) {
+    let Some(mut logs) = logs else { return };
+    let mut stdout = Sink::new(tokio::io::stdout(), "stdout");
+    let mut stderr = Sink::new(tokio::io::stderr(), "stderr");
+    while let Some(chunk) = logs.next().await {
+        progress.clear();
+        match chunk {
+            LogChunk::Data { stream: LogStream::Stdout, bytes, .. } => stdout.write(&bytes).await,
+            LogChunk::Data { stream: LogStream::Stderr, bytes, .. } => stderr.write(&bytes).await,
+            LogChunk::Gap { missing, .. } => {
+                let bytes = missing.map_or_else(String::new, |n| format!(" of {n} bytes"));
+                output::warn(&format!("the backend lost a part{bytes} of the job's output here"));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// One of the command's own output streams.
+struct Sink<W> {
+    writer: Option<W>,
+    name: &'static str,
+}
+
+impl<W: AsyncWrite + Unpin> Sink<W> {
+    const fn new(writer: W, name: &'static str) -> Self {
+        Self { writer: Some(writer), name }
+    }
+
+    /// Writes `bytes`. Once the reader has gone, the job goes on, for its results, and its output
+    /// is dropped.
+    async fn write(&mut self, bytes: &[u8]) {
+        let Some(writer) = &mut self.writer else { return };
+        let written = match writer.write_all(bytes).await {
+            Ok(()) => writer.flush().await,
+            failed => failed,
+        };
+        if let Err(error) = written {
+            self.writer = None;
+            if error.kind() != io::ErrorKind::BrokenPipe {
+                output::warn(&format!(
+                    "failed to write to {}: {error}; the job's further output is dropped",
+                    self.name
+                ));
+            }
+        }
+    }
+}
+
+fn summarise(result: &JobResult, begun: Instant) {
+    for passed in &result.passed_over {
+        output::say(&format!("passed over {} ({}): {}", passed.runner, passed.kind, passed.message));
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    match &result.runner {
+        Some(runner) => {
+            output::say(&format!("{runner}: the job {} after {seconds:.2} s", result.outcome));
+        }
+        None => output::say(&format!("the job {}", result.outcome)),
+    }
+}

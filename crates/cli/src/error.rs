@@ -1,0 +1,52 @@
+//! What the command says when it cannot go on.
+
+use std::fmt;
+
+/// Longshore could not run the job (as `docker run`, `timeout` and `env` say it).
+pub const COULD_NOT_RUN: u8 = 125;
+/// The command line is wrong.
+pub const USAGE: u8 = 2;
+
+/// Why the command cannot go on, and what it exits with.
+#[derive(Debug)]
+pub struct CliError {
+    message: String,
+    exit_code: u8,
+}
+
+impl CliError {
+    /// The command line is wrong: exit code 2.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self { message: message.into(), exit_code: USAGE }
+    }
+
+    /// Longshore cannot do it: exit code 125.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self { message: message.into(), exit_code: COULD_NOT_RUN }
+    }
+
+    /// What the command exits with.
+    pub const fn exit_code(&self) -> u8 {
+        self.exit_code
+    }
+}
+
+impl fmt::Display for CliError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for CliError {}
+
+impl From<longshore::Error> for CliError {
+    fn from(error: longshore::Error) -> Self {
+        Self::failed(error.to_string())
+    }
+}
+
+impl From<longshore::config::ConfigError> for CliError {
+    fn from(error: longshore::config::ConfigError) -> Self {
+        Self::failed(error.to_string())
+    }
+}

@@ -1,0 +1,53 @@
+//! What the command itself says, on stdout and stderr.
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
+
+use tracing_subscriber::EnvFilter;
+
+use crate::error::CliError;
+
+/// Prints `text` on stdout. A reader that has gone away is no error: it has what it wanted.
+pub fn print(text: &str) -> Result<u8, CliError> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(CliError::failed(format!("failed to write to stdout: {error}")))
+        }
+        _ => Ok(0),
+    }
+}
+
+/// Says one line on stderr, each line of it with the command's name before it.
+pub fn say(text: &str) {
+    let mut stderr = io::stderr().lock();
+    for line in text.lines() {
+        // Nobody is left to be told of a closed stderr.
+        let _ = writeln!(stderr, "longshore: {line}");
+    }
+}
+
+/// Says why the command cannot go on.
+pub fn complain(error: &dyn Display) {
+    say(&format!("error: {error}"));
+}
+
+/// Says what was accepted, but probably not as meant.
+pub fn warn(text: &str) {
+    say(&format!("warning: {text}"));
+}
+
+/// Sends diagnostics to stderr: warnings, or more with `-v`; LONGSHORE_LOG overrides both.
+pub fn log_to_stderr(verbose: u8) {
+    let default = match verbose {
+        0 => "error",
+        1 => "info,longshore=debug",
+        _ => "debug",
+    };
+    let filter = EnvFilter::try_from_env("LONGSHORE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr)
+        .init();
+}

@@ -1,0 +1,89 @@
+//! A progress line on a terminal, while the job waits for its start.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use longshore::{Event, JobEvent};
+
+/// A progress line: shown on a terminal only, gone once the job starts.
+#[derive(Debug)]
+pub struct Progress(ProgressBar);
+
+impl Progress {
+    /// A line on stderr, or none if that is no terminal or `quiet` is asked for.
+    pub fn new(quiet: bool) -> Self {
+        if quiet || !std::io::stderr().is_terminal() {
+            return Self(ProgressBar::hidden());
+        }
+        let bar = ProgressBar::new_spinner();
+        // The template is a constant, tested below; a plain spinner would do as well.
+        if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(120));
+        Self(bar)
+    }
+
+    /// Shows `event`.
+    pub fn show(&self, event: &JobEvent) {
+        match words(event) {
+            Some(words) => self.0.set_message(words),
+            None => self.0.finish_and_clear(),
+        }
+    }
+
+    /// Takes the line away.
+    pub fn clear(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
+const TEMPLATE: &str = "{spinner} {wide_msg} {elapsed}";
+
+/// What a person is told; none once the job runs and its own output is what counts.
+fn words(event: &JobEvent) -> Option<String> {
+    Some(match event {
+        JobEvent::Probing { runner } => format!("{runner}: asking whether it can take the job"),
+        JobEvent::PassedOver(passed) => {
+            format!("{}: passed over: {}", passed.runner, passed.message)
+        }
+        JobEvent::Launching { runner, .. } => format!("{runner}: launching"),
+        JobEvent::Settling { runner, message, .. } => {
+            format!("{runner}: finding out whether it started: {message}")
+        }
+        JobEvent::Runner { runner, event: Event::Pulling { current, total } } => match total {
+            Some(total) => format!(
+                "{runner}: pulling the image, {} of {}",
+                HumanBytes(*current),
+                HumanBytes(*total)
+            ),
+            None => format!("{runner}: pulling the image, {}", HumanBytes(*current)),
+        },
+        JobEvent::Runner { runner, event: Event::Pulled } => format!("{runner}: starting"),
+        JobEvent::Runner { runner, event: Event::Scheduled } => format!("{runner}: scheduled"),
+        JobEvent::Runner { runner, event: Event::Waiting(why) } => format!("{runner}: {why}"),
+        JobEvent::Trouble { runner, message } => format!("{runner}: {message}"),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_template_is_valid() {
+        assert!(ProgressStyle::with_template(TEMPLATE).is_ok());
+    }
+
+    #[test]
+    fn a_pull_is_shown_in_bytes_and_the_line_is_gone_once_the_job_runs() {
+        let runner = longshore::RunnerName::docker();
+        let event = Event::Pulling { current: 1024, total: Some(2048) };
+        let pulling = JobEvent::Runner { runner: runner.clone(), event };
+        assert_eq!(words(&pulling).unwrap(), "docker: pulling the image, 1.00 KiB of 2.00 KiB");
+        let started = JobEvent::Runner { runner, event: Event::Started(None) };
+        assert_eq!(words(&started), None);
+    }
+}

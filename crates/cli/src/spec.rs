@@ -1,0 +1,183 @@
+//! From the command line and a job file to a job.
+
+use std::path::{Path, PathBuf};
+
+use longshore::{Container, JobSpec, Process, SecretSource};
+
+use crate::args::JobArgs;
+use crate::error::CliError;
+
+/// The job that `args` asks for: the job file, if one is named, changed by the flags.
+///
+/// # Errors
+/// A file that cannot be read or is no job, and flags that contradict each other, each named.
+pub fn build(args: &JobArgs) -> Result<JobSpec, CliError> {
+    let mut job = match &args.job_file {
+        Some(file) => read_file(file)?,
+        None => JobSpec::default(),
+    };
+    apply_ways(args, &mut job)?;
+    apply_environment(args, &mut job)?;
+    if let Some(directory) = &args.job_dir {
+        job.job_directory = Some(absolute(Path::new("."), directory)?);
+    }
+    job.labels.extend(args.label.iter().cloned());
+    replace(&mut job.name, args.name.as_ref());
+    replace(&mut job.timeout, args.timeout.as_ref());
+    replace(&mut job.image_pull_policy, args.pull_policy.as_ref());
+    replace(&mut job.runners, args.runners.as_ref());
+    Ok(job)
+}
+
+fn replace<T: Clone>(slot: &mut Option<T>, given: Option<&T>) {
+    if let Some(given) = given {
+        *slot = Some(given.clone());
+    }
+}
+
+/// Reads a job file; paths in it are relative to the file's own folder.
+fn read_file(file: &Path) -> Result<JobSpec, CliError> {
+    let mut job: JobSpec = longshore::config::read_document(file)?;
+    let folder = file.parent().unwrap_or(Path::new("."));
+    if let Some(directory) = &job.job_directory {
+        job.job_directory = Some(absolute(folder, directory)?);
+    }
+    for source in job.secret_env.values_mut() {
+        if let SecretSource::File(path) = source {
+            *path = absolute(folder, path)?;
+        }
+    }
+    Ok(job)
+}
+
+fn absolute(folder: &Path, path: &Path) -> Result<PathBuf, CliError> {
+    std::path::absolute(folder.join(path))
+        .map(|path| path.components().collect())
+        .map_err(|e| CliError::usage(format!("`{}` is not a path: {e}", path.display())))
+}
+
+fn apply_ways(args: &JobArgs, job: &mut JobSpec) -> Result<(), CliError> {
+    if let Some(image) = &args.image {
+        match &mut job.container {
+            Some(container) => container.image = image.clone(),
+            None => job.container = Some(Container::new(image.clone())),
+        }
+    }
+    if let Some(words) = &args.process {
+        job.process = Some(Process::new(words.0.iter().cloned()));
+    }
+    if args.args.is_empty() {
+        return Ok(());
+    }
+    match (&mut job.container, &mut job.process) {
+        (Some(container), _) => container.args.clone_from(&args.args),
+        (None, Some(_)) if args.process.is_some() => {
+            return Err(CliError::usage(
+                "give the process's command either by --process or after `--`, not both \
+                 (after `--` stand a container's arguments if --image is given)",
+            ));
+        }
+        (None, Some(process)) => process.args.clone_from(&args.args),
+        (None, None) => job.process = Some(Process::new(args.args.iter().cloned())),
+    }
+    Ok(())
+}
+
+fn apply_environment(args: &JobArgs, job: &mut JobSpec) -> Result<(), CliError> {
+    for given in &args.env {
+        let (name, value) = match given.split_once('=') {
+            Some((name, value)) => (name, value.to_owned()),
+            None => (given.as_str(), from_environment(given)?),
+        };
+        job.secret_env.remove(name);
+        job.env.insert(name.to_owned(), value);
+    }
+    for (name, source) in &args.secret_env {
+        job.env.remove(name);
+        job.secret_env.insert(name.clone(), secret_source(name, source)?);
+    }
+    Ok(())
+}
+
+fn from_environment(name: &str) -> Result<String, CliError> {
+    std::env::var(name).map_err(|e| {
+        CliError::usage(format!("--env {name}: {e} (write --env {name}=VALUE to give one)"))
+    })
+}
+
+fn secret_source(name: &str, source: &str) -> Result<SecretSource, CliError> {
+    match source.split_once(':') {
+        Some(("file", path)) if !path.is_empty() => {
+            Ok(SecretSource::File(absolute(Path::new("."), Path::new(path))?))
+        }
+        Some(("env", variable)) if !variable.is_empty() => {
+            Ok(SecretSource::Env(variable.to_owned()))
+        }
+        // The text may be the secret itself, given by mistake: it is not repeated.
+        _ => Err(CliError::usage(format!(
+            "--secret-env {name}: write where its value comes from, file:PATH or env:VARIABLE"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Cli, Command};
+
+    fn job(line: &[&str]) -> Result<JobSpec, CliError> {
+        let words = ["longshore", "plan"].iter().chain(line);
+        let Command::Plan(args) = Cli::try_parse_from(words).unwrap().command else {
+            unreachable!("plan was parsed")
+        };
+        build(&args)
+    }
+
+    #[test]
+    fn arguments_are_the_processs_argv_without_an_image_and_the_containers_args_with_one() {
+        let local = job(&["--", "echo", "a"]).unwrap();
+        assert_eq!(local.process.unwrap().command, ["echo", "a"]);
+        assert_eq!(local.container, None);
+        let contained = job(&["--image", "busybox", "--", "echo", "a"]).unwrap();
+        assert_eq!(contained.container.unwrap().args, ["echo", "a"]);
+        assert_eq!(contained.process, None);
+    }
+
+    #[test]
+    fn a_process_beside_an_image_is_a_second_way_to_run() {
+        let both = job(&["--image", "busybox", "--process", "echo 'a b'", "--", "echo"]).unwrap();
+        assert_eq!(both.process.unwrap().command, ["echo", "a b"]);
+        assert_eq!(both.container.unwrap().args, ["echo"]);
+        let error = job(&["--process", "echo", "--", "echo"]).unwrap_err();
+        assert!(error.to_string().contains("not both"), "{error}");
+    }
+
+    #[test]
+    fn flags_change_what_the_job_file_says_and_its_paths_are_relative_to_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("job.toml");
+        let text = "name = 'a'\njobDirectory = 'dir'\n[container]\nimage = 'x'\nargs = ['1']\n\
+                    [process]\ncommand = ['p']\n[secretEnv]\nT = { file = 'token' }\n";
+        std::fs::write(&file, text).unwrap();
+        let file = file.to_str().unwrap();
+        let unchanged = job(&[file]).unwrap();
+        assert_eq!(unchanged.job_directory, Some(folder.path().join("dir")));
+        assert_eq!(
+            unchanged.secret_env["T"],
+            SecretSource::File(folder.path().join("token"))
+        );
+        let changed = job(&[file, "--image", "y:2", "--name", "b", "--", "2"]).unwrap();
+        let container = changed.container.unwrap();
+        assert_eq!((container.image.as_str(), container.args), ("y:2", vec!["2".to_owned()]));
+        assert_eq!(changed.name.as_deref(), Some("b"));
+        assert_eq!(changed.process.unwrap().command, ["p"]);
+    }
+
+    #[test]
+    fn a_secret_given_in_the_clear_is_refused_without_repeating_it() {
+        let error = job(&["--secret-env", "T=hunter2", "--", "x"]).unwrap_err().to_string();
+        assert!(error.contains("file:PATH") && !error.contains("hunter2"), "{error}");
+    }
+}

@@ -1,0 +1,144 @@
+//! From a configuration to a dispatcher with its runners.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use longshore_core::{PullPolicies, Runner, RunnerName};
+use longshore_dispatch::{BuildError, Dispatcher, DispatcherBuilder};
+
+use crate::installation;
+use crate::settings::{Config, JobConfig};
+
+/// Why a configuration, though well-formed, makes no dispatcher.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AssemblyError {
+    /// A runner that is not built in.
+    #[error("job.runners: there is no runner `{name}`: use {known}")]
+    UnknownRunner {
+        /// The name.
+        name: RunnerName,
+        /// The runners there are.
+        known: String,
+    },
+    /// A key of Cortex's that would change how jobs run.
+    #[error("{key} is not supported: a job's `resources` and `securityContext` are what Longshore has for it")]
+    CortexKey {
+        /// The key.
+        key: String,
+    },
+    /// Cortex's `dockerDirectory` that is another path than `directory`.
+    #[error("job.dockerDirectory is not supported where it differs from job.directory: mount the folder at the same path")]
+    DockerDirectory,
+    /// The runners make no dispatcher.
+    #[error("job.runners: {0}")]
+    Runners(#[from] BuildError),
+    /// What must outlive the command cannot be kept.
+    #[error("job.stateDirectory: failed to prepare the folder: {0}")]
+    State(#[source] std::io::Error),
+}
+
+/// A dispatcher with the runners that `config` names, in its order. Contacts no backend.
+///
+/// # Errors
+/// A configuration that makes no sense as a whole, with the key; see [`AssemblyError`].
+pub fn dispatcher(config: &Config) -> Result<Dispatcher, AssemblyError> {
+    check(config)?;
+    let job = &config.job;
+    let state = installation::state_directory(job.state_directory.as_deref())
+        .map_err(AssemblyError::State)?;
+    let identity = installation::load_or_create(&state).map_err(AssemblyError::State)?;
+    let mut builder =
+        Dispatcher::builder().settings(job.dispatch.clone()).installation(identity);
+    for name in &job.runners {
+        builder = builder.runner(runner(name, config, &state)?);
+    }
+    Ok(with_pull_policies(builder, config).build()?)
+}
+
+/// What `config` says without effect, one line each, for a person.
+#[must_use]
+pub fn warnings(config: &Config) -> Vec<String> {
+    let mut keys = config.docker.without_effect();
+    keys.extend(config.job.keep_job_folder.map(|_| "job.keepJobFolder"));
+    keys.into_iter().map(|key| format!("{key} is Cortex's and has no effect here")).collect()
+}
+
+fn check(config: &Config) -> Result<(), AssemblyError> {
+    if let Some(key) = config.docker.refused() {
+        return Err(AssemblyError::CortexKey { key });
+    }
+    let JobConfig { directory, docker_directory, .. } = &config.job;
+    match docker_directory {
+        Some(seen_by_docker) if Some(seen_by_docker) != directory.as_ref() => {
+            Err(AssemblyError::DockerDirectory)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn runner(
+    name: &RunnerName,
+    config: &Config,
+    state: &Path,
+) -> Result<Arc<dyn Runner>, AssemblyError> {
+    match name.as_str() {
+        #[cfg(feature = "kubernetes")]
+        "kubernetes" => Ok(Arc::new(kubernetes(name, config))),
+        #[cfg(feature = "docker")]
+        "docker" => Ok(Arc::new(docker(name, config))),
+        #[cfg(feature = "process")]
+        "process" => Ok(Arc::new(process(name, config, state))),
+        _ => Err(AssemblyError::UnknownRunner { name: name.clone(), known: KNOWN.join(", ") }),
+    }
+}
+
+/// The runners that are built in, in the default order.
+const KNOWN: &[&str] = &[
+    #[cfg(feature = "kubernetes")]
+    "kubernetes",
+    #[cfg(feature = "docker")]
+    "docker",
+    #[cfg(feature = "process")]
+    "process",
+];
+
+#[cfg(feature = "kubernetes")]
+fn kubernetes(name: &RunnerName, config: &Config) -> longshore_kubernetes::KubernetesRunner {
+    let mut own = config.job.kubernetes.backend.clone();
+    own.job_directory_root = own.job_directory_root.or_else(|| config.job.directory.clone());
+    longshore_kubernetes::KubernetesRunner::new(name.clone(), own)
+}
+
+#[cfg(feature = "docker")]
+fn docker(name: &RunnerName, config: &Config) -> longshore_docker::DockerRunner {
+    let mut own = config.job.docker.backend.clone();
+    own.host = own.host.or_else(|| config.docker.address().cloned());
+    own.cert_path = own.cert_path.or_else(|| config.docker.cert_path.clone());
+    longshore_docker::DockerRunner::new(name.clone(), own)
+}
+
+#[cfg(feature = "process")]
+fn process(name: &RunnerName, config: &Config, state: &Path) -> longshore_process::ProcessRunner {
+    let mut own = config.job.process.clone();
+    own.state_directory = own.state_directory.or_else(|| Some(state.join("process")));
+    longshore_process::ProcessRunner::new(name.clone(), own)
+}
+
+fn with_pull_policies(mut builder: DispatcherBuilder, config: &Config) -> DispatcherBuilder {
+    let policies: &[(RunnerName, Option<PullPolicies>)] = &[
+        #[cfg(feature = "kubernetes")]
+        (RunnerName::kubernetes(), config.job.kubernetes.image_pull_policy.clone()),
+        #[cfg(feature = "docker")]
+        (RunnerName::docker(), {
+            let cortex = config.docker.pull_policy().map(PullPolicies::from);
+            config.job.docker.image_pull_policy.clone().or(cortex)
+        }),
+    ];
+    for (name, policies) in policies {
+        if let Some(policies) = policies {
+            builder = builder.runner_pull_policy(name.clone(), policies.clone());
+        }
+    }
+    builder
+}

@@ -1,0 +1,67 @@
+//! Cortex's top-level `docker` keys.
+
+use std::path::PathBuf;
+
+use longshore_core::PullPolicy;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Cortex's keys for its Docker runner: what Longshore has in other words is taken over, what it
+/// does not have is refused if it would change how a job runs, and said if it would not.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct CortexDocker {
+    /// The engine's address; `job.docker.host` comes before it.
+    pub uri: Option<String>,
+    /// The same, in later versions of Cortex.
+    pub host: Option<String>,
+    /// Whether to pull the image at each launch: true is `job.docker.imagePullPolicy = Always`,
+    /// false `IfNotPresent`; the former key comes before it.
+    pub auto_update: Option<bool>,
+    /// The folder with the certificates for TLS; `job.docker.certPath` comes before it.
+    pub cert_path: Option<PathBuf>,
+    /// Options of the container. Longshore has none of them: see `resources` and
+    /// `securityContext` of a job.
+    pub container: Option<serde_json::Map<String, Value>>,
+    /// The version of the API; Longshore negotiates it.
+    pub version: Option<String>,
+    /// The size of the connection pool; Longshore needs none.
+    pub connection_pool_size: Option<u32>,
+    /// The time-out for connecting, in milliseconds; see `job.connectTimeout`.
+    pub connect_timeout_millis: Option<u64>,
+    /// The time-out for reading, in milliseconds; Longshore has its own.
+    pub read_timeout_millis: Option<u64>,
+    /// Whether to go through a proxy; Longshore never does.
+    pub use_proxy: Option<bool>,
+}
+
+impl CortexDocker {
+    /// The engine's address.
+    pub(crate) fn address(&self) -> Option<&String> {
+        self.host.as_ref().or(self.uri.as_ref())
+    }
+
+    /// The pull policy that `autoUpdate` stands for.
+    pub(crate) fn pull_policy(&self) -> Option<PullPolicy> {
+        self.auto_update.map(|always| if always { PullPolicy::Always } else { PullPolicy::IfNotPresent })
+    }
+
+    /// The first key that would change how a job runs and that Longshore cannot honour.
+    pub(crate) fn refused(&self) -> Option<String> {
+        let container = self.container.as_ref()?;
+        container.keys().next().map(|key| format!("docker.container.{key}"))
+    }
+
+    /// Keys that are given and have no effect.
+    pub(crate) fn without_effect(&self) -> Vec<&'static str> {
+        let given = [
+            ("docker.version", self.version.is_some()),
+            ("docker.connectionPoolSize", self.connection_pool_size.is_some()),
+            ("docker.connectTimeoutMillis", self.connect_timeout_millis.is_some()),
+            ("docker.readTimeoutMillis", self.read_timeout_millis.is_some()),
+            ("docker.useProxy", self.use_proxy.is_some()),
+        ];
+        given.into_iter().filter_map(|(key, given)| given.then_some(key)).collect()
+    }
+}

@@ -1,0 +1,83 @@
+//! The whole configuration, put together from its parts.
+
+use std::path::PathBuf;
+
+use longshore_core::{PullPolicies, RunnerName};
+use longshore_dispatch::Settings;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::cortex::CortexDocker;
+
+/// The whole configuration.
+///
+/// The tree is Cortex's, so that its `application.conf` loads.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Config {
+    /// How jobs are run.
+    pub job: JobConfig,
+    /// Cortex's keys for its Docker runner. What stands under `job.docker` comes before them.
+    pub docker: CortexDocker,
+}
+
+/// How jobs are run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct JobConfig {
+    /// The runners, in the order in which they are tried: kubernetes, docker, process.
+    pub runners: Vec<RunnerName>,
+    /// The folder that holds job directories. For Kubernetes it is the root of the volume that
+    /// `job.kubernetes.persistentVolumeClaimName` names.
+    pub directory: Option<PathBuf>,
+    /// Where Longshore keeps what must outlive the command. None: `$XDG_STATE_HOME/longshore`,
+    /// else `~/.local/state/longshore`.
+    pub state_directory: Option<PathBuf>,
+    /// How jobs are dispatched.
+    #[serde(flatten)]
+    pub dispatch: Settings,
+    /// The Kubernetes runner.
+    #[cfg(feature = "kubernetes")]
+    pub kubernetes: RunnerConfig<longshore_kubernetes::KubernetesConfig>,
+    /// The Docker runner.
+    #[cfg(feature = "docker")]
+    pub docker: RunnerConfig<longshore_docker::DockerConfig>,
+    /// The runner of local processes.
+    #[cfg(feature = "process")]
+    pub process: longshore_process::ProcessConfig,
+    /// Cortex's name for `directory` as the Docker engine sees it; only the same path is
+    /// supported.
+    pub docker_directory: Option<PathBuf>,
+    /// Cortex's switch for keeping job directories; Longshore never removes them.
+    pub keep_job_folder: Option<bool>,
+}
+
+impl Default for JobConfig {
+    fn default() -> Self {
+        Self {
+            runners: vec![RunnerName::kubernetes(), RunnerName::docker(), RunnerName::process()],
+            directory: None,
+            state_directory: None,
+            dispatch: Settings::default(),
+            #[cfg(feature = "kubernetes")]
+            kubernetes: RunnerConfig::default(),
+            #[cfg(feature = "docker")]
+            docker: RunnerConfig::default(),
+            #[cfg(feature = "process")]
+            process: longshore_process::ProcessConfig::default(),
+            docker_directory: None,
+            keep_job_folder: None,
+        }
+    }
+}
+
+/// The settings of a runner for containers: its own, and what the dispatcher reads of them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RunnerConfig<T> {
+    /// When images are pulled on this runner; comes before `job.imagePullPolicy`.
+    pub image_pull_policy: Option<PullPolicies>,
+    /// The runner's own settings.
+    #[serde(flatten)]
+    pub backend: T,
+}
