@@ -24,11 +24,24 @@
 //! - A running launch is never dropped: it is cancelled through its context and awaited.
 //! - This crate knows no backend, only [`longshore_core::Runner`].
 
+mod breaker;
 mod cancel;
 mod dispatcher;
+mod fallback;
+mod follow;
 mod job;
+mod lane;
+mod launch;
+mod order;
+mod progress;
+mod pump;
+mod record;
 mod report;
+mod secrets;
 mod settings;
+mod settle;
+mod task;
+mod watched;
 
 pub use cancel::Canceller;
 pub use dispatcher::{BuildError, Dispatcher, DispatcherBuilder};

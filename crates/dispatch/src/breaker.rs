@@ -1,0 +1,257 @@
+//! Whether a runner is worth asking now, from what it answered before.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use longshore_core::{Error, ErrorKind};
+use tokio::time::Instant;
+
+/// How long a good answer spares the next job a probe.
+const FRESH: Duration = Duration::from_secs(30);
+/// The first pause after a runner was found unavailable.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause between two probes.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// A backend that asks for a longer wait than this is asked again all the same.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
+
+/// What to do with a job that wants this runner.
+#[derive(Debug)]
+pub(crate) enum Admission {
+    /// Launch it: the runner was well just now.
+    Well,
+    /// Probe first.
+    Probe {
+        /// What it answered last, if that still holds until somebody has probed again.
+        standing: Option<Error>,
+    },
+    /// Pass it over, for this reason, at once.
+    Refused(Error),
+}
+
+/// Remembers what a runner answered last.
+///
+/// `Unavailable` opens it; while it is open every job gets the stored reason at once. After a
+/// pause (doubled each time, jittered, never shorter than the backend's `Retry-After`) the next
+/// job probes again. `Saturated` never opens it, but its `Retry-After` is kept.
+#[derive(Debug)]
+pub(crate) struct Breaker {
+    memory: Mutex<Memory>,
+}
+
+#[derive(Debug)]
+struct Memory {
+    state: State,
+    /// Times it was found unavailable since a job last started on it.
+    failures: u32,
+    jitter: u64,
+    /// A backend without room that said when to come back.
+    full: Option<Stored>,
+}
+
+#[derive(Debug)]
+enum State {
+    Unknown,
+    Well { until: Instant },
+    Open(Stored),
+}
+
+#[derive(Debug)]
+struct Stored {
+    kind: ErrorKind,
+    message: String,
+    since: Instant,
+    until: Instant,
+}
+
+impl Stored {
+    fn error(&self) -> Error {
+        let error = Error::new(self.kind, self.message.clone());
+        match self.since.elapsed().as_secs() {
+            0 => error,
+            seconds => error.with("seen", format_args!("{seconds}s ago")),
+        }
+    }
+}
+
+impl Breaker {
+    /// A breaker that knows nothing yet; `jitter` makes its pauses differ from those of others.
+    pub(crate) const fn new(jitter: u64) -> Self {
+        let memory = Memory { state: State::Unknown, failures: 0, jitter, full: None };
+        Self { memory: Mutex::new(memory) }
+    }
+
+    pub(crate) fn admission(&self) -> Admission {
+        let mut memory = self.lock();
+        let now = Instant::now();
+        match &memory.full {
+            Some(stored) if now < stored.until => return Admission::Refused(stored.error()),
+            _ => memory.full = None,
+        }
+        match &memory.state {
+            State::Unknown => Admission::Probe { standing: None },
+            State::Well { until } if now < *until => Admission::Well,
+            State::Well { .. } => Admission::Probe { standing: None },
+            State::Open(stored) if now < stored.until => Admission::Refused(stored.error()),
+            State::Open(stored) => Admission::Probe { standing: Some(stored.error()) },
+        }
+    }
+
+    /// Notes that a probe was answered well.
+    pub(crate) fn probed_well(&self) {
+        self.lock().state = State::Well { until: Instant::now() + FRESH };
+    }
+
+    /// Notes that a job started.
+    pub(crate) fn launched_well(&self) {
+        let mut memory = self.lock();
+        memory.state = State::Well { until: Instant::now() + FRESH };
+        memory.failures = 0;
+    }
+
+    /// Notes a refusal, by a probe or by a launch.
+    pub(crate) fn refused(&self, error: &Error) {
+        let mut memory = self.lock();
+        let now = Instant::now();
+        let asked = error.asked_to_wait().map(|wait| wait.min(LONGEST_RETRY_AFTER));
+        match error.kind() {
+            ErrorKind::Unavailable => memory.open(error, now, asked),
+            ErrorKind::Saturated => {
+                memory.full = asked.map(|wait| stored(error, now, wait));
+            }
+            _ => {}
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Memory> {
+        // Every change is one assignment, so a panic elsewhere leaves nothing half done.
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Memory {
+    fn open(&mut self, error: &Error, now: Instant, asked: Option<Duration>) {
+        // Of many launches that fail at once only the first lengthens the pause.
+        if matches!(&self.state, State::Open(open) if now < open.until) {
+            return;
+        }
+        self.failures = self.failures.saturating_add(1);
+        let wait = self.pause().max(asked.unwrap_or_default());
+        self.state = State::Open(stored(error, now, wait));
+    }
+
+    /// The pause, doubled with each failure, then cut to between a half and the whole of it.
+    fn pause(&mut self) -> Duration {
+        let doubled = FIRST_PAUSE.saturating_mul(1 << self.failures.saturating_sub(1).min(16));
+        let longest = doubled.min(LONGEST_PAUSE);
+        longest / 2 + longest.mul_f64(self.next_random()) / 2
+    }
+
+    /// A number in [0, 1): splitmix64 (Steele, Lea, Flood, 2014). Good enough to tell back-offs
+    /// apart, and repeatable.
+    fn next_random(&mut self) -> f64 {
+        self.jitter = self.jitter.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.jitter;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let top = u32::try_from((z ^ (z >> 31)) >> 32).unwrap_or_default();
+        f64::from(top) / (f64::from(u32::MAX) + 1.0)
+    }
+}
+
+fn stored(error: &Error, now: Instant, wait: Duration) -> Stored {
+    Stored { kind: error.kind(), message: error.to_string(), since: now, until: now + wait }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unavailable() -> Error {
+        Error::new(ErrorKind::Unavailable, "failed to reach the engine")
+    }
+
+    fn refuses(breaker: &Breaker) -> bool {
+        matches!(breaker.admission(), Admission::Refused(_))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_pause_doubles_is_jittered_and_never_exceeds_a_minute() {
+        let breaker = Breaker::new(7);
+        for longest in [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0] {
+            breaker.refused(&unavailable());
+            tokio::time::advance(Duration::from_secs_f64(longest / 2.0 - 0.01)).await;
+            assert!(refuses(&breaker), "{longest}");
+            tokio::time::advance(Duration::from_secs_f64(longest / 2.0 + 0.01)).await;
+            assert!(
+                matches!(breaker.admission(), Admission::Probe { standing: Some(_) }),
+                "{longest}"
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn launches_that_fail_at_once_lengthen_the_pause_once() {
+        let breaker = Breaker::new(7);
+        for _ in 0..50 {
+            breaker.refused(&unavailable());
+        }
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(!refuses(&breaker));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_started_job_forgets_the_failures_before() {
+        let breaker = Breaker::new(7);
+        let pause_after_one_more = async |breaker: &Breaker| {
+            breaker.refused(&unavailable());
+            let since = Instant::now();
+            while refuses(breaker) {
+                tokio::time::advance(Duration::from_millis(100)).await;
+            }
+            since.elapsed()
+        };
+        for _ in 0..5 {
+            pause_after_one_more(&breaker).await;
+        }
+        breaker.probed_well();
+        assert!(pause_after_one_more(&breaker).await > Duration::from_secs(10));
+        breaker.launched_well();
+        assert!(pause_after_one_more(&breaker).await <= Duration::from_secs(2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_retry_after_is_honoured_up_to_an_hour() {
+        let breaker = Breaker::new(7);
+        breaker.refused(&unavailable().retry_after(Duration::from_secs(300)));
+        tokio::time::advance(Duration::from_secs(299)).await;
+        assert!(refuses(&breaker));
+        tokio::time::advance(Duration::from_secs(2)).await;
+        breaker.refused(&unavailable().retry_after(Duration::MAX));
+        tokio::time::advance(Duration::from_secs(3601)).await;
+        assert!(!refuses(&breaker));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn saturated_never_opens_it_but_says_when_to_come_back() {
+        let breaker = Breaker::new(7);
+        breaker.probed_well();
+        let full = || Error::new(ErrorKind::Saturated, "exceeded quota");
+        breaker.refused(&full());
+        assert!(matches!(breaker.admission(), Admission::Well));
+        breaker.refused(&full().retry_after(Duration::from_secs(10)));
+        let Admission::Refused(error) = breaker.admission() else { panic!("not refused") };
+        assert_eq!(error.kind(), ErrorKind::Saturated);
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert!(matches!(breaker.admission(), Admission::Well));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stored_reason_says_when_it_was_seen() {
+        let breaker = Breaker::new(7);
+        breaker.refused(&unavailable().retry_after(Duration::from_secs(60)));
+        tokio::time::advance(Duration::from_secs(12)).await;
+        let Admission::Refused(error) = breaker.admission() else { panic!("not refused") };
+        assert_eq!(error.to_string(), "failed to reach the engine (seen: 12s ago)");
+    }
+}

@@ -1,0 +1,136 @@
+//! One configured runner, with what the dispatcher keeps beside it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use longshore_core::{Error, ErrorKind, Health, JobSpec, PullPolicies, Runner, RunnerName};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use crate::breaker::{Admission, Breaker};
+use crate::job::JobEvent;
+use crate::progress::Progress;
+use crate::{EffectivePullPolicy, PullPolicyOrigin, Settings};
+
+/// A runner, its breaker, and its throttle.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pub(crate) runner: Arc<dyn Runner>,
+    pub(crate) breaker: Breaker,
+    /// Its own pull policy, if one is configured.
+    pull_policy: Option<PullPolicies>,
+    /// Held by the one job that probes.
+    probing: Mutex<()>,
+    launches: Arc<Semaphore>,
+    connect_timeout: Duration,
+}
+
+impl Lane {
+    pub(crate) fn new(
+        runner: Arc<dyn Runner>,
+        settings: &Settings,
+        pull_policy: Option<PullPolicies>,
+        jitter: u64,
+    ) -> Self {
+        let launches = usize::try_from(settings.max_concurrent_launches.get())
+            .unwrap_or(Semaphore::MAX_PERMITS)
+            .min(Semaphore::MAX_PERMITS);
+        Self {
+            runner,
+            breaker: Breaker::new(jitter),
+            pull_policy,
+            probing: Mutex::new(()),
+            launches: Arc::new(Semaphore::new(launches)),
+            connect_timeout: settings.connect_timeout.get(),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &RunnerName {
+        self.runner.name()
+    }
+
+    /// The pull policy for `spec` here: shared < this runner's < the job's own.
+    pub(crate) fn pull_policy(
+        &self,
+        spec: Option<&JobSpec>,
+        shared: &PullPolicies,
+    ) -> EffectivePullPolicy {
+        if let Some(own) = spec.and_then(|s| s.image_pull_policy.as_ref()) {
+            return EffectivePullPolicy::new(own.clone(), PullPolicyOrigin::Job);
+        }
+        match &self.pull_policy {
+            Some(policies) => {
+                let origin = PullPolicyOrigin::Runner(self.name().clone());
+                EffectivePullPolicy::new(policies.clone(), origin)
+            }
+            None => EffectivePullPolicy::new(shared.clone(), PullPolicyOrigin::Shared),
+        }
+    }
+
+    /// Whether `spec` needs more than this runner can do. The one place that compares.
+    pub(crate) fn supports(&self, spec: &JobSpec) -> Result<(), Error> {
+        match spec.required_capabilities().missing(self.runner.capabilities()) {
+            None => Ok(()),
+            Some(missing) => {
+                Err(Error::new(ErrorKind::Unsupported, missing).on(self.runner.name()))
+            }
+        }
+    }
+
+    /// Waits for the right to launch here; fails at once if the runner is known not to take work.
+    pub(crate) async fn admit(&self, progress: &Progress) -> Result<OwnedSemaphorePermit, Error> {
+        // Before the queue, so that nobody waits for a runner that is known to be away.
+        if let Admission::Refused(error) = self.breaker.admission() {
+            return Err(error.on(self.name()));
+        }
+        let permit = Arc::clone(&self.launches).acquire_owned().await.map_err(|_| {
+            Error::new(ErrorKind::Internal, "failed to queue for a launch").on(self.name())
+        })?;
+        self.ready(progress).await?;
+        Ok(permit)
+    }
+
+    /// Asks the runner whether it may take work, unless it is known.
+    async fn ready(&self, progress: &Progress) -> Result<(), Error> {
+        let _alone = match self.breaker.admission() {
+            Admission::Well => return Ok(()),
+            Admission::Refused(error) => return Err(error.on(self.name())),
+            Admission::Probe { standing: None } => self.probing.lock().await,
+            // Only one job waits to see whether it is back; for the others it is still away.
+            Admission::Probe { standing: Some(error) } => match self.probing.try_lock() {
+                Ok(alone) => alone,
+                Err(_) => return Err(error.on(self.name())),
+            },
+        };
+        // Another job may have probed while this one waited.
+        match self.breaker.admission() {
+            Admission::Well => return Ok(()),
+            Admission::Refused(error) => return Err(error.on(self.name())),
+            Admission::Probe { .. } => {}
+        }
+        progress.tell(JobEvent::Probing { runner: self.name().clone() });
+        match self.probe().await {
+            Ok(_) => {
+                self.breaker.probed_well();
+                Ok(())
+            }
+            Err(error) => {
+                self.breaker.refused(&error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Probes the runner, bounded by `connectTimeout`.
+    pub(crate) async fn probe(&self) -> Result<Health, Error> {
+        match timeout(self.connect_timeout, self.runner.probe()).await {
+            Ok(Ok(health)) => Ok(health),
+            Ok(Err(error)) => Err(error.on(self.name())),
+            Err(_) => Err(Error::new(
+                ErrorKind::Unavailable,
+                format!("no answer within {:?} (connectTimeout)", self.connect_timeout),
+            )
+            .on(self.name())),
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Passing a job's output on to its reader.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use longshore_core::{ErrorKind, LogChunk, LogPosition, LogStream};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::watched::{Pauses, Watched};
+
+/// How many pieces of output wait for a slow reader. Then the runner's stream waits.
+pub(crate) const CHUNKS_KEPT: usize = 16;
+/// How long after the job's end the next piece of its output may take to come.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// Passes the output of an attempt on, from its beginning to its end. Returns when all of it was
+/// taken, when the reader has left, or when nothing more comes though the job has `ended`; then
+/// the output ends with a gap.
+pub(crate) async fn pump(
+    watched: &Watched,
+    separate_streams: bool,
+    reader: mpsc::Sender<LogChunk>,
+    ended: CancellationToken,
+) {
+    let pump = Pump { watched, reader, ended };
+    let mut position = LogPosition::START;
+    match pump.run(&mut position).await {
+        Flow::Over => {}
+        Flow::Missing => pump.mark_missing(position, separate_streams).await,
+    }
+}
+
+struct Pump<'a> {
+    watched: &'a Watched,
+    reader: mpsc::Sender<LogChunk>,
+    ended: CancellationToken,
+}
+
+/// Why the pump stopped.
+enum Flow {
+    /// All was passed on, or nobody wants it.
+    Over,
+    /// The rest does not come any more.
+    Missing,
+}
+
+/// How far the pump is.
+struct Pass<'a> {
+    position: &'a mut LogPosition,
+    pauses: &'a mut Pauses,
+    /// Since when nothing has come, counted from the job's end.
+    quiet_since: &'a mut Option<Instant>,
+}
+
+impl Pass<'_> {
+    fn came(&mut self, chunk: &LogChunk) {
+        self.position.advance(chunk);
+        *self.pauses = Pauses::default();
+        *self.quiet_since = None;
+    }
+}
+
+impl Pump<'_> {
+    async fn run(&self, position: &mut LogPosition) -> Flow {
+        let mut pauses = Pauses::default();
+        let mut quiet_since = None;
+        loop {
+            let mut pass = Pass { position, pauses: &mut pauses, quiet_since: &mut quiet_since };
+            if let Some(flow) = self.run_once(&mut pass).await {
+                return flow;
+            }
+            tokio::select! {
+                biased;
+                () = self.reader.closed() => return Flow::Over,
+                () = self.drained(&mut quiet_since) => return Flow::Missing,
+                () = sleep(pauses.next()) => {}
+            }
+        }
+    }
+
+    /// Reads one stream of the runner's to its end; `None` if it broke off.
+    async fn run_once(&self, pass: &mut Pass<'_>) -> Option<Flow> {
+        let Watched { runner, handle, .. } = self.watched;
+        let mut chunks = runner.logs(handle, *pass.position, true);
+        let mut broken = false;
+        loop {
+            let next = tokio::select! {
+                biased;
+                () = self.reader.closed() => return Some(Flow::Over),
+                next = chunks.next() => next,
+                () = self.drained(pass.quiet_since) => return Some(Flow::Missing),
+            };
+            match next {
+                Some(Ok(chunk)) => {
+                    broken = false;
+                    pass.came(&chunk);
+                    if self.reader.send(chunk).await.is_err() {
+                        return Some(Flow::Over);
+                    }
+                }
+                Some(Err(error)) => {
+                    self.watched.trouble(&error);
+                    // What is gone does not come back.
+                    if error.kind() == ErrorKind::NotFound && self.ended.is_cancelled() {
+                        return Some(Flow::Missing);
+                    }
+                    broken = true;
+                }
+                None if broken => return None,
+                None => return Some(Flow::Over),
+            }
+        }
+    }
+
+    /// Ends when the job has ended and nothing has come for long enough since. The time that the
+    /// reader takes does not count.
+    async fn drained(&self, quiet_since: &mut Option<Instant>) {
+        self.ended.cancelled().await;
+        let since = *quiet_since.get_or_insert_with(Instant::now);
+        sleep_until(since + DRAIN).await;
+    }
+
+    async fn mark_missing(&self, position: LogPosition, separate_streams: bool) {
+        let streams: &[LogStream] = if separate_streams {
+            &[LogStream::Stdout, LogStream::Stderr]
+        } else {
+            &[LogStream::Stdout]
+        };
+        for stream in streams {
+            let gap = LogChunk::gap(*stream, position.of(*stream), None);
+            // A reader that has left misses nothing.
+            let _ = self.reader.send(gap).await;
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! An attempt whose launch gave no clear answer.
+
+use std::time::Duration;
+
+use longshore_core::{Event, Outcome, Report, Settled};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+
+use crate::watched::{Feed, Pauses, Watched};
+
+/// How long the runner may take to settle an attempt, each time it is asked.
+const SETTLE: Duration = Duration::from_secs(30);
+/// What a runner is given beyond its deadline.
+const SLACK: Duration = Duration::from_secs(5);
+
+/// What became of an attempt whose launch gave no clear answer.
+#[derive(Debug)]
+pub(crate) enum Settlement {
+    /// It never started and cannot start any more.
+    NeverStarted,
+    /// It has started, or may start: it is to be followed.
+    MayHaveStarted,
+    /// It has ended.
+    Ended(Report),
+    /// Nobody could tell, for `lostAfter`.
+    Unknown,
+}
+
+/// Settles the attempt; what cannot be settled is looked for and asked about again, until
+/// `lost_after` has passed. Never starts anything.
+pub(crate) async fn settle(
+    watched: &Watched,
+    graces: watch::Receiver<Option<Duration>>,
+    lost_after: Duration,
+) -> Settlement {
+    let give_up = Instant::now() + lost_after;
+    if let Some(settled) = ask(watched).await {
+        return settled.into();
+    }
+    let mut again = std::pin::pin!(ask_again(watched));
+    let mut cancel = std::pin::pin!(watched.pass_on_cancel(graces));
+    let mut feed = Feed::open(watched);
+    loop {
+        tokio::select! {
+            biased;
+            settled = &mut again => return settled.into(),
+            never = &mut cancel => match never {},
+            () = sleep_until(give_up) => return Settlement::Unknown,
+            event = feed.next() => match event {
+                // Not there, or not there yet: no proof of anything.
+                Ok(Event::Ended(Report { outcome: Outcome::Lost { .. }, .. })) => {}
+                Ok(Event::Ended(report)) => return Settlement::Ended(report),
+                Ok(started @ Event::Started(_)) => {
+                    watched.tell(started);
+                    return Settlement::MayHaveStarted;
+                }
+                Ok(event) => watched.tell(event),
+                Err(error) => watched.trouble(&error),
+            },
+        }
+    }
+}
+
+impl From<Settled> for Settlement {
+    fn from(settled: Settled) -> Self {
+        match settled {
+            Settled::NeverStarted => Self::NeverStarted,
+            // Whatever is not proven never to have started is followed.
+            _ => Self::MayHaveStarted,
+        }
+    }
+}
+
+async fn ask(watched: &Watched) -> Option<Settled> {
+    let deadline = Instant::now() + SETTLE;
+    match timeout_at(deadline + SLACK, watched.runner.settle(&watched.handle, deadline)).await {
+        Ok(Ok(settled)) => return Some(settled),
+        Ok(Err(error)) => watched.trouble(&error),
+        Err(_) => watched.trouble(&watched.error("no answer to whether the attempt started")),
+    }
+    None
+}
+
+async fn ask_again(watched: &Watched) -> Settled {
+    let mut pauses = Pauses::default();
+    loop {
+        sleep(pauses.next()).await;
+        if let Some(settled) = ask(watched).await {
+            return settled;
+        }
+    }
+}

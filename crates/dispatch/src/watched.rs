@@ -1,0 +1,133 @@
+//! An attempt that may be on its runner: what is asked of the runner about it.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::{BoxStream, Fuse};
+use longshore_core::{Error, ErrorKind, Event, Handle, Runner};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use crate::job::JobEvent;
+use crate::progress::Progress;
+
+/// How long one call of a runner may take that is bounded by itself.
+pub(crate) const CALL: Duration = Duration::from_secs(60);
+/// The pause before a broken stream is opened again.
+const REOPEN: Duration = Duration::from_secs(1);
+
+/// An attempt that may be on its runner.
+#[derive(Clone, Debug)]
+pub(crate) struct Watched {
+    pub(crate) runner: Arc<dyn Runner>,
+    pub(crate) handle: Handle,
+    pub(crate) progress: Progress,
+}
+
+impl Watched {
+    pub(crate) fn trouble(&self, error: &Error) {
+        self.progress.trouble(self.runner.name(), error);
+    }
+
+    pub(crate) fn tell(&self, event: Event) {
+        self.progress.tell(JobEvent::Runner { runner: self.runner.name().clone(), event });
+    }
+
+    pub(crate) fn error(&self, message: &'static str) -> Error {
+        Error::new(ErrorKind::Unavailable, message).on(self.runner.name())
+    }
+
+    /// Tells the runner of each cancel that is asked for, until it has heard; never ends.
+    pub(crate) async fn pass_on_cancel(
+        &self,
+        mut graces: watch::Receiver<Option<Duration>>,
+    ) -> Infallible {
+        loop {
+            let asked = *graces.borrow_and_update();
+            let told = async {
+                match asked {
+                    Some(grace) => self.cancel(grace).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                changed = graces.changed() => match changed {
+                    Ok(()) => continue,
+                    Err(_) => return std::future::pending().await,
+                },
+                () = told => {}
+            }
+            if graces.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    /// Cancels the attempt; tries again until the runner has heard.
+    async fn cancel(&self, grace: Duration) {
+        let mut pauses = Pauses::default();
+        loop {
+            match timeout(CALL, self.runner.cancel(&self.handle, grace)).await {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => self.trouble(&error),
+                Err(_) => self.trouble(&self.error("no answer to a cancel")),
+            }
+            sleep(pauses.next()).await;
+        }
+    }
+
+    /// Removes the attempt from its runner; what fails three times is left to a later clean-up.
+    pub(crate) async fn remove(&self) {
+        let mut pauses = Pauses::default();
+        for attempt in 0..3 {
+            if attempt > 0 {
+                sleep(pauses.next()).await;
+            }
+            match timeout(CALL, self.runner.remove(&self.handle)).await {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => self.trouble(&error),
+                Err(_) => self.trouble(&self.error("no answer to a removal")),
+            }
+        }
+        tracing::warn!(attempt = %self.handle.attempt, "failed to remove a finished attempt");
+    }
+}
+
+/// Pauses that double from a second to half a minute.
+#[derive(Debug, Default)]
+pub(crate) struct Pauses(u32);
+
+impl Pauses {
+    pub(crate) fn next(&mut self) -> Duration {
+        let pause = Duration::from_secs(1 << self.0.min(5)).min(Duration::from_secs(30));
+        self.0 += 1;
+        pause
+    }
+}
+
+/// The events of an attempt; opened again if the stream breaks off.
+pub(crate) struct Feed {
+    watched: Watched,
+    stream: Fuse<BoxStream<'static, Result<Event, Error>>>,
+}
+
+impl Feed {
+    pub(crate) fn open(watched: &Watched) -> Self {
+        let stream = watched.runner.events(&watched.handle).fuse();
+        Self { watched: watched.clone(), stream }
+    }
+
+    /// The next event, or what went wrong; there is always a next one. May be dropped while it
+    /// waits.
+    pub(crate) async fn next(&mut self) -> Result<Event, Error> {
+        if let Some(item) = self.stream.next().await {
+            return item;
+        }
+        sleep(REOPEN).await;
+        self.stream = self.watched.runner.events(&self.watched.handle).fuse();
+        Err(self.watched.error("the stream of events broke off; it was opened again"))
+    }
+}
