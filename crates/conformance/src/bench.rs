@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use longshore_core::{
-    Attempt, Capabilities, Capability, Event, Handle, InstallationId, JobId, JobSpec,
+    Attempt, Capabilities, Capability, Event, Handle, ImageRef, InstallationId, JobId, JobSpec,
     LaunchContext, LaunchError, LogPosition, Report, Runner, Settled, Started,
 };
 use tempfile::TempDir;
@@ -51,6 +51,7 @@ pub(crate) struct Bench {
     capabilities: Capabilities,
     attempts: Mutex<Vec<Attempt>>,
     directories: Mutex<Vec<TempDir>>,
+    images: Mutex<Vec<ImageRef>>,
     step: Mutex<String>,
 }
 
@@ -61,6 +62,7 @@ impl Bench {
             capabilities,
             attempts: Mutex::default(),
             directories: Mutex::default(),
+            images: Mutex::default(),
             step: Mutex::new("nothing was done yet".to_owned()),
         }
     }
@@ -128,6 +130,11 @@ impl Bench {
         lock(&self.attempts).push(attempt.clone());
     }
 
+    /// Notes an image, to be forgotten by the backend when the case is done.
+    pub(crate) fn track_image(&self, image: ImageRef) {
+        lock(&self.images).push(image);
+    }
+
     /// A launch's context with the fixture's patience as its deadline.
     pub(crate) fn context(&self) -> LaunchContext {
         LaunchContext::new(Instant::now() + self.patience())
@@ -147,16 +154,22 @@ impl Bench {
 
     /// Launches `attempt` on a new instance of the runner; it must start.
     pub(crate) async fn launch(&self, attempt: &Attempt) -> Checked<Run> {
+        self.launch_patiently(attempt, 1).await
+    }
+
+    /// As [`launch`](Self::launch), with so many times the patience for each step.
+    pub(crate) async fn launch_patiently(&self, attempt: &Attempt, times: u32) -> Checked<Run> {
         let runner = self.runner().await?;
+        let context = LaunchContext::new(Instant::now() + self.patience() * times);
         let started = self
-            .try_launch(runner.as_ref(), attempt, &self.context())
+            .try_launch(runner.as_ref(), attempt, &context)
             .await?
             .map_err(|e| Failure::from(e).while_doing("launch did not start the job"))?;
         Ok(Run {
             runner,
             attempt: attempt.clone(),
             started,
-            patience: self.patience(),
+            patience: self.patience() * times,
             separate: self.can(Capability::SeparateStreams),
         })
     }
@@ -215,28 +228,33 @@ impl Bench {
         Ok((spec, directory))
     }
 
-    /// Removes every attempt of this case.
+    /// Removes every attempt of this case, then every image.
     pub(crate) async fn clean_up(&self) -> Checked {
         let attempts = std::mem::take(&mut *lock(&self.attempts));
-        if attempts.is_empty() {
-            return Ok(());
+        if !attempts.is_empty() {
+            let runner = self.runner().await?;
+            let results: Vec<Checked> = stream::iter(&attempts)
+                .map(|attempt| self.remove(runner.as_ref(), attempt))
+                .buffer_unordered(8)
+                .collect()
+                .await;
+            results.into_iter().collect::<Checked>()?;
         }
-        let runner = self.runner().await?;
-        let results: Vec<Checked> = stream::iter(attempts)
-            .map(|attempt| {
-                let runner = Arc::clone(&runner);
-                async move {
-                    let handle = runner.handle(&attempt);
-                    let removed = runner.remove(&handle);
-                    within(self.patience() * 2, "remove to answer", removed).await?.map_err(|e| {
-                        Failure::from(e).while_doing("failed to remove an attempt after the case")
-                    })
-                }
-            })
-            .buffer_unordered(8)
-            .collect()
-            .await;
-        results.into_iter().collect()
+        let images = std::mem::take(&mut *lock(&self.images));
+        if let Some(hand) = self.fixture().images() {
+            for image in &images {
+                within(self.patience(), "the fixture to forget an image", hand.forget(image))
+                    .await??;
+            }
+        }
+        Ok(())
+    }
+
+    async fn remove(&self, runner: &dyn Runner, attempt: &Attempt) -> Checked {
+        let handle = runner.handle(attempt);
+        within(self.patience() * 2, "remove to answer", runner.remove(&handle))
+            .await?
+            .map_err(|e| Failure::from(e).while_doing("failed to remove an attempt after the case"))
     }
 }
 
@@ -301,6 +319,12 @@ impl Run {
             patience: self.patience,
             separate: self.separate,
         }
+    }
+
+    /// What `handle`, found in some other way, tells of this job.
+    pub(crate) fn found_as(mut self, handle: Handle) -> Self {
+        self.started = Started::new(handle, None, None);
+        self
     }
 
     /// Follows the events to the end.

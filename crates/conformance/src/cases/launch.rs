@@ -3,16 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_core::{ErrorKind, LaunchError, RejectReason};
+use longshore_core::{
+    Capability, ErrorKind, EventSink, LaunchContext, LaunchError, RejectReason, Settled,
+};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
 
-use crate::Failure;
+use super::{COUNT, nothing_left_of, refused, with_command};
 use crate::bench::Bench;
-use crate::case::Need::Directory;
+use crate::case::Need::{Can, Directory};
 use crate::case::cases;
 use crate::failure::{Checked, check, same};
-
-/// Leaves a line in the job directory each time the job starts.
-const COUNT: &str = "echo started >> \"$LONGSHORE_JOB_DIR/output/starts\"";
 
 cases! { "launch":
     it_returns_once_the_job_has_started,
@@ -21,6 +22,13 @@ cases! { "launch":
     launched_again_after_its_end_it_starts_once [Directory],
     launched_by_two_instances_at_once_it_starts_once [Directory],
     a_command_that_is_not_there_is_rejected_as_not_found,
+    a_command_that_is_not_executable_is_rejected_as_such,
+    a_working_directory_that_is_not_there_is_rejected [Can(Capability::Process)],
+    past_its_deadline_it_is_refused_and_nothing_is_left [Directory],
+    cancelled_before_it_began_it_is_refused_and_nothing_is_left [Directory],
+    cancelled_under_way_a_refused_job_has_not_started [Directory] x 8,
+    progress_that_nobody_takes_does_not_hold_it_up,
+    a_job_that_the_runner_cannot_run_is_unsupported,
 }
 
 async fn it_returns_once_the_job_has_started(bench: Arc<Bench>) -> Checked {
@@ -43,16 +51,16 @@ async fn the_handle_is_the_same_in_every_instance(bench: Arc<Bench>) -> Checked 
 }
 
 async fn launched_again_while_it_runs_it_starts_once(bench: Arc<Bench>) -> Checked {
-    let script =
-        format!("{COUNT}; echo on; until [ -e $LONGSHORE_JOB_DIR/input/go ]; do sleep 0.1; done");
-    let (spec, directory) = bench.job_with_directory(&script)?;
+    let wait = "until [ -e \"$LONGSHORE_JOB_DIR/input/go\" ]; do sleep 0.1; done";
+    let (spec, directory) = bench.job_with_directory(&format!("{COUNT}; echo on; {wait}"))?;
     let attempt = bench.attempt(spec);
     let first = bench.launch(&attempt).await?;
     first.says("on").await?;
     let second = bench.launch(&attempt).await?;
     same("the second launch's handle", second.handle(), first.handle())?;
     directory.give("go", b"")?;
-    check(second.end().await?.outcome.is_success(), || "the job failed".to_owned())?;
+    let outcome = second.end().await?.outcome;
+    check(outcome.is_success(), || format!("the job {outcome}"))?;
     same("starts", &directory.lines("starts")?, &1)
 }
 
@@ -61,7 +69,7 @@ async fn launched_again_after_its_end_it_starts_once(bench: Arc<Bench>) -> Check
     let attempt = bench.attempt(spec);
     let first = bench.launch(&attempt).await?.finish().await?;
     let second = bench.launch(&attempt).await?.finish().await?;
-    same("the second launch's report", &second.report, &first.report)?;
+    same("the second launch's outcome", &second.report.outcome, &first.report.outcome)?;
     same("starts", &directory.lines("starts")?, &1)
 }
 
@@ -70,22 +78,113 @@ async fn launched_by_two_instances_at_once_it_starts_once(bench: Arc<Bench>) -> 
     let attempt = bench.attempt(spec);
     let (one, two) = futures::try_join!(bench.launch(&attempt), bench.launch(&attempt))?;
     let (one, two) = futures::try_join!(one.finish(), two.finish())?;
-    same("the second launch's report", &two.report, &one.report)?;
+    same("the second launch's outcome", &two.report.outcome, &one.report.outcome)?;
+    same("the first launch's exit code", &one.report.outcome.exit_code(), &4)?;
     same("starts", &directory.lines("starts")?, &1)
 }
 
 async fn a_command_that_is_not_there_is_rejected_as_not_found(bench: Arc<Bench>) -> Checked {
-    let spec = crate::cases::with_command(&bench, &["/no/such/command"], &[]);
+    rejected(&bench, &["/no/such/command"], RejectReason::CommandNotFound).await
+}
+
+async fn a_command_that_is_not_executable_is_rejected_as_such(bench: Arc<Bench>) -> Checked {
+    rejected(&bench, &["/etc/passwd"], RejectReason::CommandNotExecutable).await
+}
+
+async fn rejected(bench: &Bench, command: &[&str], reason: RejectReason) -> Checked {
+    let attempt = bench.attempt(with_command(bench, command, &[]));
+    let runner = bench.runner().await?;
+    let error = refused(bench.try_launch(runner.as_ref(), &attempt, &bench.context()).await?)?;
+    same(&format!("the kind of `{error}`"), &error.kind(), &ErrorKind::Rejected(reason))?;
+    nothing_left_of(bench, &attempt).await
+}
+
+async fn a_working_directory_that_is_not_there_is_rejected(bench: Arc<Bench>) -> Checked {
+    // Of a container it is made by the runtime (runc, as Docker does).
+    let mut spec = bench.fixture().job("exit 0");
+    if let Some(process) = &mut spec.process {
+        process.working_dir = Some("/no/such/folder".to_owned());
+    }
     let attempt = bench.attempt(spec);
     let runner = bench.runner().await?;
-    let mut context = bench.context();
-    context.deadline += Duration::from_secs(60);
-    match bench.try_launch(runner.as_ref(), &attempt, &context).await? {
-        Err(LaunchError::Refused(error)) => same(
-            &format!("the kind of `{error}`"),
-            &error.kind(),
-            &ErrorKind::Rejected(RejectReason::CommandNotFound),
-        ),
-        other => Err(Failure::new(format!("expected a refusal, seen {other:?}"))),
+    let error = refused(bench.try_launch(runner.as_ref(), &attempt, &bench.context()).await?)?;
+    check(matches!(error.kind(), ErrorKind::Rejected(_)), || {
+        format!("expected Rejected, seen {}: {error}", error.kind())
+    })
+}
+
+async fn past_its_deadline_it_is_refused_and_nothing_is_left(bench: Arc<Bench>) -> Checked {
+    let (spec, directory) = bench.job_with_directory(COUNT)?;
+    let attempt = bench.attempt(spec);
+    let runner = bench.runner().await?;
+    let context = LaunchContext::new(Instant::now());
+    let error = refused(bench.try_launch(runner.as_ref(), &attempt, &context).await?)?;
+    same(&format!("the kind of `{error}`"), &error.kind(), &ErrorKind::Unavailable)?;
+    never_started(&bench, &attempt).await?;
+    same("starts", &directory.lines("starts")?, &0)
+}
+
+async fn cancelled_before_it_began_it_is_refused_and_nothing_is_left(bench: Arc<Bench>) -> Checked {
+    let (spec, directory) = bench.job_with_directory(COUNT)?;
+    let attempt = bench.attempt(spec);
+    let runner = bench.runner().await?;
+    let context = bench.context();
+    context.cancel.cancel();
+    let error = refused(bench.try_launch(runner.as_ref(), &attempt, &context).await?)?;
+    same(&format!("the kind of `{error}`"), &error.kind(), &ErrorKind::Internal)?;
+    check(error.to_string().contains("cancelled"), || {
+        format!("the reason does not say `cancelled`: {error}")
+    })?;
+    never_started(&bench, &attempt).await?;
+    same("starts", &directory.lines("starts")?, &0)
+}
+
+/// Fails if the backend has something of an attempt that was refused.
+async fn never_started(bench: &Bench, attempt: &longshore_core::Attempt) -> Checked {
+    nothing_left_of(bench, attempt).await?;
+    let runner = bench.runner().await?;
+    let settled = bench.settle(runner.as_ref(), &runner.handle(attempt)).await?;
+    same("settle after a refusal", &settled, &Settled::NeverStarted)
+}
+
+async fn cancelled_under_way_a_refused_job_has_not_started(bench: Arc<Bench>) -> Checked {
+    let runner = bench.runner().await?;
+    // Fired at different moments of the launch.
+    for wait in [0, 5, 20, 50, 100, 200, 500] {
+        let (spec, directory) = bench.job_with_directory(COUNT)?;
+        let attempt = bench.attempt(spec);
+        let context = bench.context();
+        let fire = async {
+            tokio::time::sleep(Duration::from_millis(wait)).await;
+            context.cancel.cancel();
+        };
+        let launch = bench.try_launch(runner.as_ref(), &attempt, &context);
+        let (answer, ()) = futures::join!(launch, fire);
+        match answer? {
+            Err(LaunchError::Refused(_)) => {
+                never_started(&bench, &attempt).await?;
+                same("starts of a job that was refused", &directory.lines("starts")?, &0)?;
+            }
+            Ok(_) | Err(LaunchError::Indeterminate(_)) => {}
+        }
     }
+    Ok(())
+}
+
+async fn progress_that_nobody_takes_does_not_hold_it_up(bench: Arc<Bench>) -> Checked {
+    let attempt = bench.attempt(bench.fixture().job("exit 0"));
+    let runner = bench.runner().await?;
+    let (sender, _kept_and_never_read) = mpsc::channel(1);
+    let mut context = bench.context();
+    context.events = EventSink::new(sender);
+    bench.try_launch(runner.as_ref(), &attempt, &context).await??;
+    Ok(())
+}
+
+async fn a_job_that_the_runner_cannot_run_is_unsupported(bench: Arc<Bench>) -> Checked {
+    let Some(spec) = super::plan::other_way(&bench)? else { return Ok(()) };
+    let attempt = bench.attempt(spec);
+    let runner = bench.runner().await?;
+    let error = refused(bench.try_launch(runner.as_ref(), &attempt, &bench.context()).await?)?;
+    same(&format!("the kind of `{error}`"), &error.kind(), &ErrorKind::Unsupported)
 }

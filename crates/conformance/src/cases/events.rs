@@ -1,0 +1,87 @@
+//! `events`.
+
+use std::sync::Arc;
+
+use longshore_core::{Event, Outcome};
+
+use crate::bench::{Bench, end_of};
+use crate::case::cases;
+use crate::failure::{Checked, check, same};
+
+cases! { "events":
+    the_end_is_told_once_and_as_the_last,
+    every_listener_is_told_the_end,
+    the_end_of_an_ended_job_is_told_again_in_every_instance,
+    a_job_that_was_never_launched_is_lost,
+    a_job_that_was_removed_is_lost,
+    a_job_removed_under_a_listener_never_ends_as_a_success,
+    a_stream_that_is_dropped_does_not_end_the_job,
+}
+
+async fn the_end_is_told_once_and_as_the_last(bench: Arc<Bench>) -> Checked {
+    let run = bench.start_script("sleep 0.5; exit 9").await?;
+    let report = run.end().await?;
+    same("the outcome", &report.outcome, &Outcome::Exited { code: 9, signal: None })
+}
+
+async fn every_listener_is_told_the_end(bench: Arc<Bench>) -> Checked {
+    let run = bench.start_script("sleep 1; exit 6").await?;
+    let elsewhere = run.seen_by(bench.runner().await?);
+    let (one, two, three) = futures::try_join!(run.end(), run.end(), elsewhere.end())?;
+    same("the first listener's outcome", &one.outcome.exit_code(), &6)?;
+    same("the second listener's report", &two, &one)?;
+    same("another instance's outcome", &three.outcome, &one.outcome)
+}
+
+async fn the_end_of_an_ended_job_is_told_again_in_every_instance(bench: Arc<Bench>) -> Checked {
+    let run = bench.start_script("exit 8").await?;
+    let first = run.end().await?;
+    let again = run.end().await?;
+    same("the report told again", &again.outcome, &first.outcome)?;
+    let elsewhere = run.seen_by(bench.runner().await?).end().await?;
+    same("another instance's outcome", &elsewhere.outcome, &first.outcome)?;
+    same("the exit code", &first.outcome.exit_code(), &8)
+}
+
+async fn a_job_that_was_never_launched_is_lost(bench: Arc<Bench>) -> Checked {
+    let attempt = bench.attempt(bench.fixture().job("exit 0"));
+    let runner = bench.runner().await?;
+    let report = end_of(runner.as_ref(), &runner.handle(&attempt), bench.patience()).await?;
+    lost(&report.outcome)
+}
+
+async fn a_job_that_was_removed_is_lost(bench: Arc<Bench>) -> Checked {
+    let run = bench.start_script("exit 0").await?;
+    run.end().await?;
+    bench.wait("remove to answer", run.runner.remove(run.handle())).await??;
+    lost(&run.end().await?.outcome)?;
+    lost(&run.seen_by(bench.runner().await?).end().await?.outcome)
+}
+
+fn lost(outcome: &Outcome) -> Checked {
+    check(matches!(outcome, Outcome::Lost { .. }), || format!("expected Lost, seen {outcome:?}"))
+}
+
+async fn a_job_removed_under_a_listener_never_ends_as_a_success(bench: Arc<Bench>) -> Checked {
+    let run = bench.start_script("echo here; sleep 600").await?;
+    run.says("here").await?;
+    let other = bench.runner().await?;
+    let remove = bench.wait("remove to answer", other.remove(run.handle()));
+    let (report, removed) = futures::join!(run.end(), remove);
+    removed??;
+    let outcome = report?.outcome;
+    check(!outcome.is_success(), || format!("a job that was removed {outcome}"))
+}
+
+async fn a_stream_that_is_dropped_does_not_end_the_job(bench: Arc<Bench>) -> Checked {
+    let run = bench.start_script("echo here; sleep 2; exit 11").await?;
+    run.says("here").await?;
+    {
+        let mut events = run.runner.events(run.handle());
+        let first = futures::future::poll_immediate(futures::StreamExt::next(&mut events)).await;
+        check(!matches!(first, Some(Some(Ok(Event::Ended(_))))), || {
+            format!("the end was told of a running job: {first:?}")
+        })?;
+    }
+    same("the exit code", &run.end().await?.outcome.exit_code(), &11)
+}

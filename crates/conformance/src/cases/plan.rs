@@ -1,0 +1,98 @@
+//! `plan`, and that secrets are not shown.
+
+use std::sync::Arc;
+
+use longshore_core::{Attempt, Capability, ErrorKind, JobSpec, Secret, SecretSource};
+
+use super::{COUNT, nothing_left_of};
+use crate::bench::Bench;
+use crate::case::Need::Directory;
+use crate::case::cases;
+use crate::failure::{Checked, check, same};
+
+cases! { "plan":
+    it_shows_what_would_run_and_starts_nothing [Directory],
+    it_is_the_same_in_every_instance,
+    secrets_stand_as_stars_and_show_nowhere_else,
+    a_job_that_the_runner_cannot_run_is_unsupported,
+}
+
+async fn it_shows_what_would_run_and_starts_nothing(bench: Arc<Bench>) -> Checked {
+    let (mut spec, directory) = bench.job_with_directory(&format!("{COUNT}; echo conspicuous"))?;
+    spec.env.insert("CONSPICUOUS".to_owned(), "value-in-plan".to_owned());
+    let attempt = bench.attempt(spec);
+    let plan = bench.runner().await?.plan(&attempt)?;
+    for part in ["echo conspicuous", "CONSPICUOUS", "value-in-plan"] {
+        check(plan.text.contains(part), || format!("`{part}` is not in the plan:\n{}", plan.text))?;
+    }
+    nothing_left_of(&bench, &attempt).await?;
+    same("starts", &directory.lines("starts")?, &0)
+}
+
+async fn it_is_the_same_in_every_instance(bench: Arc<Bench>) -> Checked {
+    let attempt = bench.attempt(bench.fixture().job("exit 0"));
+    let one = bench.runner().await?.plan(&attempt)?;
+    same("the second instance's plan", &bench.runner().await?.plan(&attempt)?, &one)
+}
+
+const SECRET: &str = "hunter2-but-longer";
+
+/// An attempt with a secret in its environment.
+pub(super) fn with_secret(bench: &Bench, script: &str) -> Attempt {
+    let mut spec = bench.fixture().job(script);
+    let source = SecretSource::Env("CONFORMANCE_TOKEN".to_owned());
+    spec.secret_env.insert("TOKEN".to_owned(), source);
+    let mut attempt = bench.attempt(spec);
+    attempt.secret_env.insert("TOKEN".to_owned(), Secret::new(SECRET));
+    bench.track(&attempt);
+    attempt
+}
+
+/// The secret's value.
+pub(super) const fn secret() -> &'static str {
+    SECRET
+}
+
+async fn secrets_stand_as_stars_and_show_nowhere_else(bench: Arc<Bench>) -> Checked {
+    let attempt = with_secret(&bench, "exit 0");
+    let runner = bench.runner().await?;
+    let plan = runner.plan(&attempt)?;
+    check(plan.text.contains("TOKEN"), || format!("TOKEN is not in the plan:\n{}", plan.text))?;
+    check(plan.text.contains("***"), || format!("no `***` in the plan:\n{}", plan.text))?;
+    let run = bench.launch(&attempt).await?;
+    let report = run.end().await?;
+    let shown = [
+        ("the plan", format!("{plan:?}")),
+        ("the attempt's Debug", format!("{attempt:?}")),
+        ("the handle", serde_json::to_string(run.handle())?),
+        ("what launch returned", format!("{:?}", run.started)),
+        ("the report", format!("{report:?}")),
+        ("the runner's Debug", format!("{runner:?}")),
+    ];
+    for (where_, text) in shown {
+        check(!text.contains(SECRET), || format!("the secret shows in {where_}"))?;
+    }
+    Ok(())
+}
+
+async fn a_job_that_the_runner_cannot_run_is_unsupported(bench: Arc<Bench>) -> Checked {
+    let Some(spec) = other_way(&bench)? else { return Ok(()) };
+    let attempt = bench.attempt(spec);
+    match bench.runner().await?.plan(&attempt) {
+        Err(error) => {
+            same(&format!("the kind of `{error}`"), &error.kind(), &ErrorKind::Unsupported)
+        }
+        Ok(plan) => check(false, || format!("expected Unsupported, seen {plan:?}")),
+    }
+}
+
+/// A job that names only a way in which the runner cannot run it; none if it can run both ways.
+pub(super) fn other_way(bench: &Bench) -> Checked<Option<JobSpec>> {
+    Ok(if !bench.can(Capability::Container) {
+        Some(JobSpec::container("localhost/none:1".parse()?))
+    } else if !bench.can(Capability::Process) {
+        Some(JobSpec::process(["true"]))
+    } else {
+        None
+    })
+}
