@@ -1,20 +1,26 @@
 //! Reads single documents, such as job files.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
-use crate::{ConfigError, Format, Problem};
+use crate::check::check;
+use crate::error::ordered;
+use crate::hocon::Context;
+use crate::schema::{Part, schema_of};
+use crate::{ConfigError, Format, Location, Problem, source, typed};
 
 /// Reads the file at `path` (at most 1 MiB; .toml, .yaml, .yml or .json) as a `T`.
 ///
 /// # Errors
-/// Names file, key and line of each thing that is wrong, and the nearest key that is known.
+/// Names file, key and line of each thing that is wrong, and the nearest key that is known. A
+/// missing file, a folder, one that is too large and one that is not UTF-8 are refused unread.
 pub fn read_document<T: DeserializeOwned + JsonSchema>(path: &Path) -> Result<T, ConfigError> {
-    let format = Format::of(path)?;
-    let text = std::fs::read_to_string(path).map_err(|e| Problem::new(e.to_string()))?;
-    parse_document(&path.display().to_string(), format, &text)
+    let format = document_format(path)?;
+    let text = source::read(path).map_err(Problem::from)?;
+    parse(path, format, &text)
 }
 
 /// Reads `text` as a `T`, as if it were a file called `name`.
@@ -26,12 +32,30 @@ pub fn parse_document<T: DeserializeOwned + JsonSchema>(
     format: Format,
     text: &str,
 ) -> Result<T, ConfigError> {
-    let wrong = |e: &dyn std::fmt::Display| Problem::new(format!("{name}: {e}"));
-    match format {
-        Format::Toml => toml::from_str(text).map_err(|e| wrong(&e)),
-        Format::Yaml => serde_saphyr::from_str(text).map_err(|e| wrong(&e)),
-        Format::Json => serde_json::from_str(text).map_err(|e| wrong(&e)),
-        Format::Hocon => Err(wrong(&"write it as .toml, .yaml or .json")),
+    parse(Path::new(name), format, text)
+}
+
+/// A document has no substitutions and no includes, so HOCON is not among its formats.
+fn document_format(path: &Path) -> Result<Format, Problem> {
+    let refuse = || {
+        Problem::new("the format cannot be told from the name: use .toml, .yaml, .yml or .json")
+            .at(Location::file(path))
+    };
+    match Format::of(path) {
+        Ok(Format::Hocon) | Err(_) => Err(refuse()),
+        Ok(format) => Ok(format),
     }
-    .map_err(Into::into)
+}
+
+fn parse<T: DeserializeOwned + JsonSchema>(
+    path: &Path,
+    format: Format,
+    text: &str,
+) -> Result<T, ConfigError> {
+    let schema = schema_of::<T>();
+    let part = Part::new(&schema);
+    let context = Context { environment: &BTreeMap::new(), wanted: &|_| true };
+    let (mut node, _) = format.parse(text, path, &context).map_err(ordered)?;
+    let problems = check(&mut node, part);
+    typed::extract(&mut [node], part, problems).map_err(ordered)
 }

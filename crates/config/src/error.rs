@@ -62,7 +62,7 @@ impl ConfigError {
     pub const LIMIT: usize = 10;
 
     /// An error out of at least one problem.
-    pub(crate) fn new(mut problems: Vec<Problem>) -> Self {
+    fn new(mut problems: Vec<Problem>) -> Self {
         problems.truncate(Self::LIMIT);
         Self { problems }
     }
@@ -72,6 +72,19 @@ impl ConfigError {
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
+}
+
+/// An error out of `problems`, in the order of the layers and of the lines.
+pub(crate) fn ordered(mut problems: Vec<Problem>) -> ConfigError {
+    let rank = |problem: &Problem| match &problem.origin {
+        None => (0, None, None),
+        Some(Origin::Default) => (1, None, None),
+        Some(Origin::File(file)) => (2, Some(file.path.clone()), file.line),
+        Some(Origin::Environment(_)) => (3, None, None),
+        Some(Origin::Flag) => (4, None, None),
+    };
+    problems.sort_by_key(rank);
+    ConfigError::new(problems)
 }
 
 impl From<Problem> for ConfigError {

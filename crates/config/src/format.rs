@@ -2,7 +2,13 @@
 
 use std::path::Path;
 
-use crate::Problem;
+use crate::hocon::{self, Context};
+use crate::node::{Node, Value};
+use crate::{Location, Problem, Warning};
+
+mod json;
+mod toml;
+mod yaml;
 
 /// A format of configuration files and documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,11 +36,41 @@ impl Format {
             Some("yaml" | "yml") => Ok(Self::Yaml),
             Some("json") => Ok(Self::Json),
             Some("conf") => Ok(Self::Hocon),
-            _ => Err(Problem::new(format!(
-                "{}: the format cannot be told from the name: use .toml, .yaml, .yml, .json or \
-                 .conf",
-                path.display()
-            ))),
+            _ => Err(Problem::new(
+                "the format cannot be told from the name: use .toml, .yaml, .yml, .json or .conf",
+            )
+            .at(Location::file(path))),
+        }
+    }
+
+    /// The tree that `text` says, which stands in the file at `path`. An empty text is an empty
+    /// table.
+    pub(crate) fn parse(
+        self,
+        text: &str,
+        path: &Path,
+        context: &Context<'_>,
+    ) -> Result<(Node, Vec<Warning>), Vec<Problem>> {
+        let file = Location::file(path);
+        let mut warnings = Vec::new();
+        let node = match self {
+            Self::Toml => toml::parse(text, &file)?,
+            Self::Yaml => yaml::parse(text, &file)?,
+            Self::Json => json::parse(text, &file)?,
+            Self::Hocon => {
+                let (node, said) = hocon::parse(text, path, context).map_err(|p| vec![p])?;
+                warnings.extend(said.into_iter().map(|message| Warning { message }));
+                node
+            }
+        };
+        match node.value {
+            Value::Table(_) => Ok((node, warnings)),
+            // What YAML makes of a file that is empty or all comments.
+            Value::Null => Ok((Node::empty_table(node.origin), warnings)),
+            value => {
+                let message = format!("found {}, expected keys and values", value.describe());
+                Err(vec![Problem::new(message).at(file)])
+            }
         }
     }
 }

@@ -25,12 +25,22 @@
 //! # Ok::<(), longshore_config::ConfigError>(())
 //! ```
 
+mod check;
+mod coerce;
 mod document;
 mod error;
 mod format;
+mod hocon;
+mod keys;
 mod loader;
+mod nearest;
+mod node;
 mod origin;
 mod reference;
+mod schema;
+mod settings;
+mod source;
+mod typed;
 
 pub use document::{parse_document, read_document};
 pub use error::{ConfigError, Problem, Warning};

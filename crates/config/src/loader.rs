@@ -1,16 +1,24 @@
 //! Puts the layers together.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use figment::Figment;
-use figment::providers::Serialized;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{ConfigError, Format, Problem, Setting, Warning};
+use crate::check::check;
+use crate::error::ordered;
+use crate::hocon::Context;
+use crate::keys::{Variables, find};
+use crate::node::{Node, dotted};
+use crate::schema::{Part, schema_of};
+use crate::settings::settings;
+use crate::{
+    ConfigError, Format, Origin, Problem, Setting, Warning, coerce, source, typed,
+};
 
 /// Loads a configuration of type `T`: defaults < files < environment < flags.
 ///
@@ -98,8 +106,108 @@ impl<T: Serialize + DeserializeOwned + JsonSchema + Default> Loader<T> {
     /// # Errors
     /// All that is wrong with it, each with its place and key.
     pub fn load(self) -> Result<Loaded<T>, ConfigError> {
-        let figment = Figment::from(Serialized::defaults(T::default()));
-        let value = figment.extract().map_err(|e| Problem::new(e.to_string()))?;
-        Ok(Loaded { value, warnings: Vec::new(), settings: Vec::new() })
+        let schema = schema_of::<T>();
+        let part = Part::new(&schema);
+        let variables = Variables::new(part).map_err(ordered)?;
+        let defaults = to_json(&T::default())?;
+        let mut layers = Layers {
+            part,
+            nodes: vec![Node::from_json(defaults, &Origin::Default)],
+            problems: Vec::new(),
+            warnings: Vec::new(),
+        };
+        for source in &self.sources {
+            layers.source(source, &self.environment);
+        }
+        layers.environment(&self.environment, &variables);
+        layers.flags(&self.set);
+        let Layers { mut nodes, problems, warnings, .. } = layers;
+        let value: T = typed::extract(&mut nodes, part, problems).map_err(ordered)?;
+        let settings = settings(&to_json(&value)?, part, &nodes);
+        Ok(Loaded { value, warnings, settings })
     }
+}
+
+fn to_json<T: Serialize>(settings: &T) -> Result<serde_json::Value, Problem> {
+    serde_json::to_value(settings)
+        .map_err(|e| Problem::new(format!("failed to write out the configuration: {e}")))
+}
+
+/// The layers as they are read, the later over the earlier.
+struct Layers<'a> {
+    part: Part<'a>,
+    nodes: Vec<Node>,
+    problems: Vec<Problem>,
+    warnings: Vec<Warning>,
+}
+
+impl Layers<'_> {
+    fn source(&mut self, source: &Source, environment: &BTreeMap<String, String>) {
+        let (path, format, text) = match source {
+            Source::Text { name, format, text } => (Path::new(name), *format, Cow::from(text)),
+            Source::File(path) => match open(path) {
+                Ok((format, text)) => (path.as_path(), format, Cow::from(text)),
+                Err(problem) => return self.problems.push(problem),
+            },
+        };
+        let part = self.part;
+        let wanted = |key: &str| part.child(key).is_some();
+        match format.parse(&text, path, &Context { environment, wanted: &wanted }) {
+            Ok((mut node, warnings)) => {
+                if format == Format::Hocon {
+                    coerce::hocon(&mut node, part);
+                }
+                self.warnings.extend(warnings);
+                self.push(node);
+            }
+            Err(problems) => self.problems.extend(problems),
+        }
+    }
+
+    fn push(&mut self, mut node: Node) {
+        self.problems.extend(check(&mut node, self.part));
+        self.nodes.push(node);
+    }
+
+    fn environment(&mut self, environment: &BTreeMap<String, String>, variables: &Variables) {
+        let mut layer = Node::empty_table(Origin::Environment("the environment".to_owned()));
+        for (name, text) in environment {
+            match variables.get(name) {
+                Some(path) => {
+                    let origin = Origin::Environment(name.clone());
+                    self.put(&mut layer, &dotted(path), text, origin);
+                }
+                None => {
+                    let message = variables.warning(name);
+                    self.warnings.extend(message.map(|message| Warning { message }));
+                }
+            }
+        }
+        self.push(layer);
+    }
+
+    fn flags(&mut self, set: &[(String, String)]) {
+        let mut layer = Node::empty_table(Origin::Flag);
+        for (key, text) in set {
+            self.put(&mut layer, key, text, Origin::Flag);
+        }
+        self.push(layer);
+    }
+
+    /// Puts what `text` says for `key` into `layer`.
+    fn put(&mut self, layer: &mut Node, key: &str, text: &str, origin: Origin) {
+        let node = find(key, self.part).and_then(|(path, part)| {
+            let node = coerce::text(text, part, &origin)?;
+            Ok((path, node))
+        });
+        match node {
+            Ok((path, node)) => layer.insert(&path, node),
+            Err(message) => self.problems.push(Problem::new(message).at(origin).key(key)),
+        }
+    }
+}
+
+fn open(path: &Path) -> Result<(Format, String), Problem> {
+    let format = Format::of(path)?;
+    Ok((format, source::read(path)?))
 }

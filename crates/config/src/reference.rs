@@ -1,31 +1,110 @@
 //! What a configuration's schema tells people: the schema itself, a commented reference file, the
 //! names of environment variables.
 
+use std::fmt::Write as _;
+
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::Value as Json;
+use toml_edit::Key;
 
+use crate::error::ordered;
+use crate::keys::Variables;
+use crate::node::{Kind, dotted};
+use crate::schema::{Part, schema_of};
 use crate::ConfigError;
 
 /// The JSON schema of `T`, pretty-printed, with a final newline; the same in every build.
 #[must_use]
 pub fn schema_json<T: JsonSchema>() -> String {
-    let schema = schemars::schema_for!(T);
-    let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
-    text.push('\n');
-    text
+    format!("{:#}\n", schema_of::<T>())
 }
 
-/// A TOML file with every key of `T`, its default, and its description as a comment. Keys that
-/// have no default stand commented out.
-#[must_use]
-pub fn render_reference<T: JsonSchema + Serialize + Default>() -> String {
-    String::new()
-}
-
-/// Every key that can be set from the environment, and its variable, sorted by key.
+/// Every key that can be set from the environment, and its variable, sorted by variable.
 ///
 /// # Errors
 /// Two keys that have the same variable.
 pub fn environment_names<T: JsonSchema>() -> Result<Vec<(String, String)>, ConfigError> {
-    Ok(Vec::new())
+    let schema = schema_of::<T>();
+    let variables = Variables::new(Part::new(&schema)).map_err(ordered)?;
+    Ok(variables.iter().map(|(name, path)| (dotted(path), name.clone())).collect())
+}
+
+/// A TOML file with every key of `T`, its default, and its description as a comment. Keys that
+/// have no default stand commented out, with an empty value of their type.
+#[must_use]
+pub fn render_reference<T: JsonSchema + Serialize + Default>() -> String {
+    let schema = schema_of::<T>();
+    let defaults = serde_json::to_value(T::default()).unwrap_or_default();
+    let mut text = String::new();
+    table(&mut text, &mut Vec::new(), Part::new(&schema), Some(&defaults));
+    text
+}
+
+/// The keys of one table, then its tables.
+fn table(text: &mut String, path: &mut Vec<String>, part: Part<'_>, defaults: Option<&Json>) {
+    let (tables, keys): (Vec<_>, Vec<_>) =
+        part.properties().into_iter().partition(|(_, child)| child.is_table());
+    if !path.is_empty() {
+        let header: Vec<String> = path.iter().map(|k| Key::new(k).to_string()).collect();
+        separate(text);
+        comment(text, part);
+        let _ = writeln!(text, "[{}]", header.join("."));
+    }
+    for (key, child) in keys {
+        separate(text);
+        comment(text, child);
+        let key = Key::new(key).to_string();
+        let default = defaults.and_then(|d| d.get(key.as_str())).filter(|d| !d.is_null());
+        let _ = match default {
+            Some(default) => writeln!(text, "{key} = {}", inline(default)),
+            None => writeln!(text, "#{key} = {}", placeholder(child)),
+        };
+    }
+    for (key, child) in tables {
+        path.push(key.to_owned());
+        table(text, path, child, defaults.and_then(|d| d.get(key)));
+        path.pop();
+    }
+}
+
+fn separate(text: &mut String) {
+    if !text.is_empty() && !text.ends_with("]\n") {
+        text.push('\n');
+    }
+}
+
+fn comment(text: &mut String, part: Part<'_>) {
+    for line in part.description().unwrap_or_default().lines() {
+        let _ = writeln!(text, "{}", format!("# {line}").trim_end());
+    }
+}
+
+/// A JSON value in TOML's inline notation.
+fn inline(value: &Json) -> String {
+    match value {
+        Json::Null => "\"\"".to_owned(),
+        Json::Bool(_) | Json::Number(_) => value.to_string(),
+        Json::String(text) => toml_edit::Value::from(text.as_str()).to_string(),
+        Json::Array(items) => {
+            format!("[{}]", items.iter().map(inline).collect::<Vec<_>>().join(", "))
+        }
+        Json::Object(fields) if fields.is_empty() => "{}".to_owned(),
+        Json::Object(fields) => {
+            let field = |(k, v): (&String, &Json)| format!("{} = {}", Key::new(k), inline(v));
+            format!("{{ {} }}", fields.iter().map(field).collect::<Vec<_>>().join(", "))
+        }
+    }
+}
+
+fn placeholder(part: Part<'_>) -> String {
+    let kinds = part.kinds().unwrap_or_default();
+    let first = kinds.into_iter().find(|kind| *kind != Kind::Null);
+    match first {
+        Some(Kind::Bool) => "false".to_owned(),
+        Some(Kind::Integer | Kind::Number) => "0".to_owned(),
+        Some(Kind::List) => "[]".to_owned(),
+        Some(Kind::Table) => "{}".to_owned(),
+        _ => format!("{:?}", part.texts().first().copied().unwrap_or_default()),
+    }
 }

@@ -1,0 +1,91 @@
+//! Compares a tree with the schema: unknown keys and wrong types.
+
+use crate::keys::elsewhere;
+use crate::nearest::nearest;
+use crate::node::{Node, Path, Value, dotted};
+use crate::schema::{Part, expected};
+use crate::Problem;
+
+/// Checks `node`. What is wrong is reported and taken out, so that what is left can be read on
+/// its own.
+pub(crate) fn check(node: &mut Node, part: Part<'_>) -> Vec<Problem> {
+    let mut checker = Checker { root: part, path: Vec::new(), problems: Vec::new() };
+    checker.node(node, part);
+    checker.problems
+}
+
+struct Checker<'a> {
+    root: Part<'a>,
+    path: Path,
+    problems: Vec<Problem>,
+}
+
+impl Checker<'_> {
+    /// Says whether the value may stay.
+    fn node(&mut self, node: &mut Node, part: Part<'_>) -> bool {
+        if part.kinds().is_some_and(|kinds| !kinds.contains(&node.value.kind())) {
+            self.report(node, wrong_type(&node.value, part));
+            return false;
+        }
+        match &mut node.value {
+            Value::List(items) => {
+                let Some(part) = part.items() else { return true };
+                let mut good = true;
+                for (i, item) in items.iter_mut().enumerate() {
+                    self.path.push(i.to_string());
+                    good &= self.node(item, part);
+                    self.path.pop();
+                }
+                good
+            }
+            Value::Table(fields) => {
+                fields.retain(|key, child| {
+                    self.path.push(key.clone());
+                    let good = match part.child(key) {
+                        Some(part) => self.node(child, part),
+                        None => {
+                            self.report(child, self.unknown(key, part));
+                            false
+                        }
+                    };
+                    self.path.pop();
+                    good
+                });
+                true
+            }
+            _ => true,
+        }
+    }
+
+    fn report(&mut self, node: &Node, message: String) {
+        let key = dotted(&self.path);
+        self.problems.push(Problem::new(message).at(node.origin.clone()).key(key));
+    }
+
+    fn unknown(&self, key: &str, part: Part<'_>) -> String {
+        let properties = part.properties();
+        let above = &self.path[..self.path.len().saturating_sub(1)];
+        let full = |key: &str| {
+            let mut path = above.to_vec();
+            path.push(key.to_owned());
+            dotted(&path)
+        };
+        if let Some(near) = nearest(key, properties.keys().copied()) {
+            return format!("unknown key; did you mean {}?", full(near));
+        }
+        match elsewhere(key, self.root) {
+            Some(other) => format!("unknown key; did you mean {other}?"),
+            None if properties.is_empty() => "unknown key".to_owned(),
+            None => {
+                let known: Vec<&str> = properties.keys().copied().take(12).collect();
+                format!("unknown key; known here: {}", known.join(", "))
+            }
+        }
+    }
+}
+
+/// What is wrong with the type of a value, without the value if it is secret.
+fn wrong_type(value: &Value, part: Part<'_>) -> String {
+    let found = if part.is_secret() { "another type".to_owned() } else { value.describe() };
+    format!("found {found}, expected {}", expected(part))
+}

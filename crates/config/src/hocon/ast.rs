@@ -1,0 +1,79 @@
+//! What a file says, before anything is resolved.
+
+use std::collections::BTreeMap;
+
+use super::scalar::Scalar;
+use crate::{Location, Problem};
+
+/// The fields of one pair of braces; for each key all its values, in their order.
+#[derive(Debug, Default)]
+pub(super) struct Object {
+    pub(super) fields: BTreeMap<String, Vec<Entry>>,
+    /// An include that cannot be followed. It matters only to who looks into this object.
+    pub(super) refused: Option<Problem>,
+}
+
+/// One value of a field, or an element of an array.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// Where the field's key or the element stands.
+    pub(super) at: Location,
+    /// Different for each entry of all files read together.
+    pub(super) id: usize,
+    pub(super) pieces: Vec<Piece>,
+}
+
+/// A part of a value concatenation.
+#[derive(Debug)]
+pub(super) enum Piece {
+    /// White space between two other pieces; it matters only between simple values.
+    Space(String),
+    Scalar(Scalar),
+    Substitution(Substitution),
+    /// The value that the field had before: what `+=` appends to.
+    Before,
+    Array(Vec<Entry>),
+    Object(Object),
+}
+
+/// `${path}` or `${?path}`.
+#[derive(Debug)]
+pub(super) struct Substitution {
+    pub(super) at: Location,
+    pub(super) path: Vec<String>,
+    /// Where the file that holds it is included; the path is first looked up below this.
+    pub(super) prefix: Vec<String>,
+    pub(super) optional: bool,
+}
+
+impl Entry {
+    /// Whether the value may refer to the field itself. An object or array that holds a
+    /// substitution deeper down does not count (HOCON.md, "Self-Referential Substitutions").
+    pub(super) fn refers(&self) -> bool {
+        self.pieces.iter().any(|p| matches!(p, Piece::Substitution(_) | Piece::Before))
+    }
+}
+
+impl Object {
+    /// Adds `entry` under `path`, with an object for each element but the last.
+    pub(super) fn insert(&mut self, path: &[String], entry: Entry, ids: &mut dyn FnMut() -> usize) {
+        let Some((first, rest)) = path.split_first() else { return };
+        let entry = if rest.is_empty() {
+            entry
+        } else {
+            let at = entry.at.clone();
+            let mut inner = Self::default();
+            inner.insert(rest, entry, ids);
+            Entry { at, id: ids(), pieces: vec![Piece::Object(inner)] }
+        };
+        self.fields.entry(first.clone()).or_default().push(entry);
+    }
+
+    /// Adds all that an included file says.
+    pub(super) fn include(&mut self, other: Self) {
+        for (key, mut entries) in other.fields {
+            self.fields.entry(key).or_default().append(&mut entries);
+        }
+        self.refused = self.refused.take().or(other.refused);
+    }
+}

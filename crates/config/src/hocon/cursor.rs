@@ -1,0 +1,204 @@
+//! Walks over the characters of a file.
+
+use crate::{Location, Problem};
+
+/// What may not stand in unquoted text.
+const FORBIDDEN: &str = "$\"{}[]:=,+#`^?!@*&\\";
+
+pub(super) struct Cursor<'a> {
+    rest: &'a str,
+    line: usize,
+    file: Location,
+}
+
+impl<'a> Cursor<'a> {
+    pub(super) const fn new(text: &'a str, file: Location) -> Self {
+        Self { rest: text, line: 1, file }
+    }
+
+    pub(super) fn here(&self) -> Location {
+        self.file.line(self.line)
+    }
+
+    pub(super) fn problem(&self, message: impl Into<String>) -> Problem {
+        Problem::new(format!("not valid HOCON: {}", message.into())).at(self.here())
+    }
+
+    pub(super) fn peek(&self) -> Option<char> {
+        self.rest.chars().next()
+    }
+
+    pub(super) fn looking_at(&self, text: &str) -> bool {
+        self.rest.starts_with(text)
+    }
+
+    /// Whether what follows the next `skip` bytes, all ASCII, satisfies `test`.
+    pub(super) fn after(&self, skip: usize, test: impl Fn(char) -> bool) -> bool {
+        self.rest.get(skip..).and_then(|r| r.chars().next()).is_some_and(test)
+    }
+
+    pub(super) fn next(&mut self) -> Option<char> {
+        let c = self.peek()?;
+        self.rest = &self.rest[c.len_utf8()..];
+        if c == '\n' {
+            self.line += 1;
+        }
+        Some(c)
+    }
+
+    /// Takes `text` if it comes next. `text` holds no newline.
+    pub(super) fn take(&mut self, text: &str) -> bool {
+        match self.rest.strip_prefix(text) {
+            Some(rest) => {
+                self.rest = rest;
+                true
+            }
+            None => false,
+        }
+    }
+
+    pub(super) fn take_while(&mut self, test: impl Fn(char) -> bool) -> &'a str {
+        let whole = self.rest;
+        while self.peek().is_some_and(&test) {
+            self.next();
+        }
+        &whole[..whole.len() - self.rest.len()]
+    }
+
+    /// White space but newlines.
+    pub(super) fn spaces(&mut self) -> &'a str {
+        self.take_while(|c| c != '\n' && is_space(c))
+    }
+
+    /// White space and comments but newlines.
+    pub(super) fn spaces_and_comment(&mut self) {
+        self.spaces();
+        if self.looking_at("#") || self.looking_at("//") {
+            self.take_while(|c| c != '\n');
+        }
+    }
+
+    /// White space, comments and newlines; says whether there was a newline.
+    pub(super) fn blank(&mut self) -> bool {
+        let before = self.line;
+        loop {
+            self.spaces_and_comment();
+            if !self.take_newline() {
+                return self.line > before;
+            }
+        }
+    }
+
+    fn take_newline(&mut self) -> bool {
+        self.peek() == Some('\n') && self.next().is_some()
+    }
+
+    /// A run of unquoted text; empty if none starts here.
+    pub(super) fn unquoted(&mut self) -> Result<&'a str, Problem> {
+        let whole = self.rest;
+        // A number may hold a `+`, as in 1e+5, which other unquoted text may not.
+        if self.peek().is_some_and(|c| c.is_ascii_digit() || c == '-') {
+            let run = self.take_while(|c| c.is_ascii_digit() || "+-.eE".contains(c));
+            if run.contains('+') && super::scalar::parse_number(run).is_none() {
+                return Err(self.reserved('+'));
+            }
+        }
+        while let Some(c) = self.peek() {
+            if FORBIDDEN.contains(c) || is_space(c) || self.looking_at("//") {
+                break;
+            }
+            self.next();
+        }
+        Ok(&whole[..whole.len() - self.rest.len()])
+    }
+
+    pub(super) fn reserved(&self, c: char) -> Problem {
+        self.problem(format!("`{c}` may not stand here outside quotes"))
+    }
+
+    /// A quoted string, if one starts here.
+    pub(super) fn quoted(&mut self) -> Result<Option<String>, Problem> {
+        if self.take("\"\"\"") {
+            return self.triple_quoted().map(Some);
+        }
+        if !self.take("\"") {
+            return Ok(None);
+        }
+        let mut text = String::new();
+        loop {
+            match self.next() {
+                None => return Err(self.problem("a quoted string has no end")),
+                Some('\n') => {
+                    let place = self.file.line(self.line - 1);
+                    return Err(self.problem("a quoted string has no end on its line").at(place));
+                }
+                Some('"') => return Ok(Some(text)),
+                Some('\\') => text.push(self.escape()?),
+                Some(c) => text.push(c),
+            }
+        }
+    }
+
+    /// Ends at the last of three or more quotes; those before the last three belong to the text.
+    fn triple_quoted(&mut self) -> Result<String, Problem> {
+        let start = self.here();
+        let mut text = String::new();
+        loop {
+            if self.take("\"\"\"") {
+                text.push_str(self.take_while(|c| c == '"'));
+                return Ok(text);
+            }
+            match self.next() {
+                Some(c) => text.push(c),
+                None => return Err(self.problem("a triple-quoted string has no end").at(start)),
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Result<char, Problem> {
+        let c = self.next();
+        Ok(match c {
+            Some('"' | '\\' | '/') => c.unwrap_or_default(),
+            Some('b') => '\u{8}',
+            Some('f') => '\u{c}',
+            Some('n') => '\n',
+            Some('r') => '\r',
+            Some('t') => '\t',
+            Some('u') => return self.unicode_escape(),
+            _ => return Err(self.problem("unknown escape in a quoted string")),
+        })
+    }
+
+    fn unicode_escape(&mut self) -> Result<char, Problem> {
+        let first = self.code_unit()?;
+        let second = if (0xd800..0xdc00).contains(&first) && self.take("\\u") {
+            Some(self.code_unit()?)
+        } else {
+            None
+        };
+        let units = [Some(first), second];
+        let decoded: Option<Vec<char>> =
+            char::decode_utf16(units.into_iter().flatten()).map(Result::ok).collect();
+        match decoded.as_deref() {
+            Some([c]) => Ok(*c),
+            _ => Err(self.problem("a \\u escape that is no character")),
+        }
+    }
+
+    fn code_unit(&mut self) -> Result<u16, Problem> {
+        let unit = self.rest.get(..4).filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
+        match unit.and_then(|digits| u16::from_str_radix(digits, 16).ok()) {
+            Some(unit) => {
+                self.rest = &self.rest[4..];
+                Ok(unit)
+            }
+            None => Err(self.problem("\\u needs four hexadecimal digits")),
+        }
+    }
+}
+
+/// White space by HOCON.md, "Whitespace": Unicode's separators, among them the no-break ones, and
+/// ASCII's.
+pub(super) const fn is_space(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '\u{1c}'..='\u{1f}' | '\u{feff}')
+}

@@ -1,0 +1,326 @@
+//! From fields to values: merges and substitutions.
+//!
+//! A field's values are a stack, the latest on top. Nothing is evaluated before it is asked for: a
+//! substitution looks up its path in the stacks of the whole file, hence sees what is set later.
+//! Where this comes back to a value that is being evaluated, only what lies below that value in
+//! its stack counts (HOCON.md, "Self-Referential Substitutions").
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Context;
+use super::ast::{Entry, Object, Piece, Substitution};
+use super::scalar::Scalar;
+use crate::node::{Node, Value, dotted};
+use crate::source::MAX_BYTES;
+use crate::{Location, Problem};
+
+/// How many values may be looked at: a small file can ask for a very long walk.
+const MAX_STEPS: usize = 100_000;
+
+/// How deeply substitutions may lead from one to the next.
+const MAX_DEPTH: usize = 200;
+
+/// The values of one field, the latest last.
+type Stack<'a> = Vec<&'a Entry>;
+
+/// What a stack comes to, the insides of objects and arrays not yet looked at.
+enum Shape<'a> {
+    /// Optional substitutions that found nothing.
+    Undefined,
+    Scalar(Scalar),
+    /// Each element is a stack.
+    Array(Vec<Stack<'a>>),
+    /// To be merged, the latest last.
+    Objects(Vec<&'a Object>),
+}
+
+pub(super) fn resolve(
+    root: Object,
+    file: &Location,
+    context: &Context<'_>,
+) -> Result<Node, Problem> {
+    let root = Entry { at: file.clone(), id: 0, pieces: vec![Piece::Object(root)] };
+    let mut resolver = Resolver {
+        root: vec![&root],
+        environment: context.environment,
+        active: Vec::new(),
+        looked_back: false,
+        seen: BTreeMap::new(),
+        steps: 0,
+        depth: 0,
+    };
+    let mut fields = BTreeMap::new();
+    if let Shape::Objects(objects) = resolver.shape(&[&root])? {
+        let wanted = keys(&objects).into_iter().filter(|key| (context.wanted)(key));
+        for key in wanted {
+            if let Some(node) = resolver.node(&field(&objects, key))? {
+                fields.insert(key.to_owned(), node);
+            }
+        }
+    }
+    Ok(Node::new(Value::Table(fields), file.clone().into()))
+}
+
+fn keys<'a>(objects: &[&'a Object]) -> BTreeSet<&'a str> {
+    objects.iter().flat_map(|o| o.fields.keys().map(String::as_str)).collect()
+}
+
+fn field<'a>(objects: &[&'a Object], key: &str) -> Stack<'a> {
+    objects.iter().filter_map(|o| o.fields.get(key)).flatten().collect()
+}
+
+struct Resolver<'a> {
+    root: Stack<'a>,
+    environment: &'a BTreeMap<String, String>,
+    /// The values under way that may refer to themselves.
+    active: Vec<usize>,
+    /// Whether something was left out because it is under way.
+    looked_back: bool,
+    /// What each substitution came to, by its place in memory.
+    seen: BTreeMap<*const Substitution, String>,
+    steps: usize,
+    depth: usize,
+}
+
+impl<'a> Resolver<'a> {
+    /// The value of a field, none if it is undefined.
+    fn node(&mut self, stack: &[&'a Entry]) -> Result<Option<Node>, Problem> {
+        let Some(top) = stack.last() else { return Ok(None) };
+        self.enter(&top.at)?;
+        let value = match self.shape(stack)? {
+            Shape::Undefined => None,
+            Shape::Scalar(scalar) => Some(scalar.into_value()),
+            Shape::Array(elements) => {
+                let mut nodes = Vec::new();
+                for element in elements {
+                    nodes.extend(self.node(&element)?);
+                }
+                Some(Value::List(nodes))
+            }
+            Shape::Objects(objects) => {
+                let mut fields = BTreeMap::new();
+                for key in keys(&objects) {
+                    if let Some(node) = self.node(&field(&objects, key))? {
+                        fields.insert(key.to_owned(), node);
+                    }
+                }
+                Some(Value::Table(fields))
+            }
+        };
+        self.depth -= 1;
+        Ok(value.map(|value| Node::new(value, top.at.clone().into())))
+    }
+
+    fn enter(&mut self, at: &Location) -> Result<(), Problem> {
+        self.steps += 1;
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            return Err(Problem::new("substitutions lead too deep or in a circle").at(at.clone()));
+        }
+        if self.steps > MAX_STEPS {
+            return Err(Problem::new("the substitutions are too many").at(at.clone()));
+        }
+        Ok(())
+    }
+
+    /// Merges a stack, from the top down to the first value that is not an object.
+    fn shape(&mut self, stack: &[&'a Entry]) -> Result<Shape<'a>, Problem> {
+        let under_way = stack.iter().position(|entry| self.active.contains(&entry.id));
+        self.looked_back |= under_way.is_some();
+        let stack = &stack[..under_way.unwrap_or(stack.len())];
+        let mut layers: Vec<Vec<&Object>> = Vec::new();
+        for (i, entry) in stack.iter().enumerate().rev() {
+            match self.entry(entry, &stack[..i])? {
+                Shape::Undefined => {}
+                Shape::Objects(objects) => layers.push(objects),
+                other if layers.is_empty() => return Ok(other),
+                _ => break,
+            }
+        }
+        if layers.is_empty() {
+            return Ok(Shape::Undefined);
+        }
+        let objects: Vec<&Object> = layers.into_iter().rev().flatten().collect();
+        match objects.iter().find_map(|o| o.refused.as_ref()) {
+            Some(problem) => Err(problem.clone()),
+            None => Ok(Shape::Objects(objects)),
+        }
+    }
+
+    fn entry(&mut self, entry: &'a Entry, below: &[&'a Entry]) -> Result<Shape<'a>, Problem> {
+        self.enter(&entry.at)?;
+        let refers = entry.refers();
+        if refers {
+            self.active.push(entry.id);
+        }
+        let shape = self.concatenation(entry, below);
+        if refers {
+            self.active.pop();
+        }
+        self.depth -= 1;
+        shape
+    }
+
+    fn concatenation(
+        &mut self,
+        entry: &'a Entry,
+        below: &[&'a Entry],
+    ) -> Result<Shape<'a>, Problem> {
+        let mut parts = Vec::with_capacity(entry.pieces.len());
+        for piece in &entry.pieces {
+            parts.push(match piece {
+                Piece::Space(text) => Part::Space(text),
+                Piece::Scalar(scalar) => Part::Shape(Shape::Scalar(scalar.clone())),
+                Piece::Substitution(substitution) => Part::Shape(self.substitute(substitution)?),
+                Piece::Before => Part::Shape(self.shape(below)?),
+                Piece::Array(elements) => {
+                    Part::Shape(Shape::Array(elements.iter().map(|e| vec![e]).collect()))
+                }
+                Piece::Object(object) => Part::Shape(Shape::Objects(vec![object])),
+            });
+        }
+        join(parts).map_err(|message| Problem::new(message).at(entry.at.clone()))
+    }
+
+    fn substitute(&mut self, substitution: &'a Substitution) -> Result<Shape<'a>, Problem> {
+        let looked_back = std::mem::replace(&mut self.looked_back, false);
+        let shape = self.look_up(substitution)?;
+        let circle = std::mem::replace(&mut self.looked_back, looked_back);
+        if let Shape::Scalar(scalar) = &shape {
+            let text = scalar.text().to_owned();
+            let before = self.seen.insert(substitution, text.clone());
+            if before.is_some_and(|b| b != text) {
+                return Err(unresolved(substitution, "depends on the order of resolution"));
+            }
+        }
+        match shape {
+            Shape::Undefined if !substitution.optional => {
+                Err(unresolved(substitution, reason(&substitution.path, circle)))
+            }
+            shape => Ok(shape),
+        }
+    }
+
+    fn look_up(&mut self, substitution: &'a Substitution) -> Result<Shape<'a>, Problem> {
+        let Substitution { path, prefix, .. } = substitution;
+        if !prefix.is_empty() {
+            let full: Vec<String> = prefix.iter().chain(path).cloned().collect();
+            match self.look_up_path(&full)? {
+                Shape::Undefined => {}
+                shape => return Ok(shape),
+            }
+        }
+        match self.look_up_path(path)? {
+            Shape::Undefined => {}
+            shape => return Ok(shape),
+        }
+        Ok(match self.environment.get(&path.join(".")) {
+            // Text that conversions may turn into another type, as an unquoted one.
+            Some(text) => Shape::Scalar(Scalar::Quoted(text.clone())),
+            None => Shape::Undefined,
+        })
+    }
+
+    fn look_up_path(&mut self, path: &[String]) -> Result<Shape<'a>, Problem> {
+        let mut stack = self.root.clone();
+        for key in path {
+            match self.shape(&stack)? {
+                Shape::Objects(objects) => stack = field(&objects, key),
+                _ => return Ok(Shape::Undefined),
+            }
+        }
+        self.shape(&stack)
+    }
+}
+
+fn unresolved(substitution: &Substitution, reason: &str) -> Problem {
+    let mark = if substitution.optional { "?" } else { "" };
+    let path = dotted(&substitution.path);
+    Problem::new(format!("${{{mark}{path}}} {reason}")).at(substitution.at.clone())
+}
+
+fn reason(path: &[String], circle: bool) -> &'static str {
+    const PROPERTIES: [&str; 7] = ["java", "user", "os", "file", "line", "path", "sun"];
+    if circle {
+        "refers to itself, and there is no earlier value"
+    } else if path.len() > 1 && path.first().is_some_and(|p| PROPERTIES.contains(&p.as_str())) {
+        "is a Java system property, which only a JVM has: write the value itself"
+    } else {
+        "is not set in the file, nor is there such an environment variable"
+    }
+}
+
+enum Part<'a> {
+    Space(&'a str),
+    Shape(Shape<'a>),
+}
+
+/// Joins the parts of a value: all simple, all arrays or all objects.
+fn join(mut parts: Vec<Part<'_>>) -> Result<Shape<'_>, String> {
+    if let [Part::Shape(_)] = parts.as_slice()
+        && let Some(Part::Shape(shape)) = parts.pop()
+    {
+        return Ok(shape);
+    }
+    let (mut scalars, mut arrays, mut objects) = (0, 0, 0);
+    for part in &parts {
+        match part {
+            Part::Shape(Shape::Scalar(_)) => scalars += 1,
+            Part::Shape(Shape::Array(_)) => arrays += 1,
+            Part::Shape(Shape::Objects(_)) => objects += 1,
+            Part::Space(_) | Part::Shape(Shape::Undefined) => {}
+        }
+    }
+    match (scalars, arrays, objects) {
+        (0, 0, 0) => Ok(Shape::Undefined),
+        (_, 0, 0) => join_text(&parts),
+        (0, 0, _) => Ok(Shape::Objects(parts.into_iter().flat_map(objects_of).collect())),
+        (0, ..) => join_arrays(parts),
+        _ => Err("text and a list or table are joined into one value".to_owned()),
+    }
+}
+
+fn join_text<'a>(parts: &[Part<'a>]) -> Result<Shape<'a>, String> {
+    let mut text = String::new();
+    for part in parts {
+        match part {
+            Part::Space(space) => text.push_str(space),
+            Part::Shape(Shape::Scalar(scalar)) => text.push_str(scalar.text()),
+            Part::Shape(_) => {}
+        }
+        if text.len() as u64 > MAX_BYTES {
+            return Err("the joined text is larger than 1 MiB".to_owned());
+        }
+    }
+    Ok(Shape::Scalar(Scalar::Quoted(text)))
+}
+
+fn objects_of<'a>(part: Part<'a>) -> Vec<&'a Object> {
+    match part {
+        Part::Shape(Shape::Objects(objects)) => objects,
+        _ => Vec::new(),
+    }
+}
+
+fn join_arrays(parts: Vec<Part<'_>>) -> Result<Shape<'_>, String> {
+    let mut elements = Vec::new();
+    for part in parts {
+        match part {
+            Part::Shape(Shape::Array(more)) => elements.extend(more),
+            Part::Shape(Shape::Objects(objects)) => elements.extend(numbered(&objects)?),
+            _ => {}
+        }
+    }
+    Ok(Shape::Array(elements))
+}
+
+/// The elements of an object whose keys are numbers (HOCON.md, "Conversion of
+/// numerically-indexed objects to arrays").
+fn numbered<'a>(objects: &[&'a Object]) -> Result<Vec<Stack<'a>>, String> {
+    let by_number: BTreeMap<u32, &str> =
+        keys(objects).into_iter().filter_map(|key| Some((key.parse().ok()?, key))).collect();
+    if by_number.is_empty() {
+        return Err("a table and a list are joined into one value".to_owned());
+    }
+    Ok(by_number.into_values().map(|key| field(objects, key)).collect())
+}

@@ -1,0 +1,44 @@
+//! Simple values.
+
+use serde_json::Number;
+
+use crate::node::Value;
+
+/// A value that is neither object nor array.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Scalar {
+    Quoted(String),
+    /// Unquoted text; alone it may be a number, a boolean or null.
+    Unquoted(String),
+}
+
+impl Scalar {
+    /// As it enters a string concatenation: numbers as they were written.
+    pub(super) fn text(&self) -> &str {
+        match self {
+            Self::Quoted(text) | Self::Unquoted(text) => text,
+        }
+    }
+
+    pub(super) fn into_value(self) -> Value {
+        let text = match self {
+            Self::Quoted(text) => return Value::Text(text),
+            Self::Unquoted(text) => text,
+        };
+        match text.as_str() {
+            "null" => Value::Null,
+            "true" => Value::Bool(true),
+            "false" => Value::Bool(false),
+            _ => match parse_number(&text) {
+                Some(number) => Value::Number(number, text),
+                None => Value::Text(text),
+            },
+        }
+    }
+}
+
+/// `text` as a number by JSON's rules.
+pub(crate) fn parse_number(text: &str) -> Option<Number> {
+    let starts = text.starts_with(|c: char| c.is_ascii_digit() || c == '-');
+    if starts { serde_json::from_str(text).ok() } else { None }
+}

@@ -1,0 +1,138 @@
+//! The keys of a configuration, their environment variables, and keys as flags name them.
+
+use std::collections::BTreeMap;
+
+use crate::Problem;
+use crate::nearest::nearest;
+use crate::node::{Path, dotted};
+use crate::schema::Part;
+
+/// The section whose keys can be set from the environment. Others are left out: `DOCKER_*` means
+/// something to Docker's own tools.
+const SECTION: &str = "job";
+
+/// The keys that hold a value: all that is no table of named keys. A map is one key.
+pub(crate) fn leaves(part: Part<'_>) -> Vec<Path> {
+    let mut found = Vec::new();
+    collect(part, &mut Vec::new(), &mut found);
+    found
+}
+
+fn collect(part: Part<'_>, path: &mut Path, found: &mut Vec<Path>) {
+    // A schema that holds itself has no end.
+    if path.len() > 16 {
+        return;
+    }
+    for (key, child) in part.properties() {
+        path.push(key.to_owned());
+        if child.is_table() {
+            collect(child, path, found);
+        } else {
+            found.push(path.clone());
+        }
+        path.pop();
+    }
+}
+
+/// The environment variables of a schema, each with its key.
+#[derive(Debug)]
+pub(crate) struct Variables(BTreeMap<String, Path>);
+
+impl Variables {
+    pub(crate) fn new(part: Part<'_>) -> Result<Self, Vec<Problem>> {
+        let mut names: BTreeMap<String, Path> = BTreeMap::new();
+        let mut problems = Vec::new();
+        for path in leaves(part) {
+            if path.first().is_none_or(|first| first != SECTION) {
+                continue;
+            }
+            let name = variable(&path);
+            let key = dotted(&path);
+            if let Some(other) = names.insert(name.clone(), path) {
+                let other = dotted(&other);
+                problems.push(Problem::new(format!(
+                    "the keys {other} and {key} have the same environment variable {name}"
+                )));
+            }
+        }
+        if problems.is_empty() { Ok(Self(names)) } else { Err(problems) }
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&Path> {
+        self.0.get(name)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&String, &Path)> {
+        self.0.iter()
+    }
+
+    /// What to say of a variable that names no key but looks as if it should.
+    pub(crate) fn warning(&self, name: &str) -> Option<String> {
+        let prefix = format!("{}_", SECTION.to_uppercase());
+        if !name.starts_with(&prefix) || self.0.contains_key(name) {
+            return None;
+        }
+        let near = nearest(name, self.0.keys().map(String::as_str));
+        let hint = near.and_then(|near| Some((near, self.0.get(near)?)));
+        Some(match hint {
+            Some((near, key)) => format!(
+                "the environment variable {name} sets nothing; did you mean {near} ({})?",
+                dotted(key)
+            ),
+            None => format!("the environment variable {name} sets nothing"),
+        })
+    }
+}
+
+/// `job.kubernetes.imagePullPolicy` is `JOB_KUBERNETES_IMAGEPULLPOLICY`.
+fn variable(path: &[String]) -> String {
+    let upper = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
+    path.iter().map(|key| key.chars().map(upper).collect()).collect::<Vec<String>>().join("_")
+}
+
+/// The path that `key` names, as `--set` gives it, and its schema. Below a map of simple values
+/// all the rest is one key, dots and all: `job.labels.app.kubernetes.io/name`.
+pub(crate) fn find<'a>(key: &str, root: Part<'a>) -> Result<(Path, Part<'a>), String> {
+    let mut part = root;
+    let mut path = Vec::new();
+    let mut rest = key;
+    while !rest.is_empty() {
+        let (step, after) = split(rest);
+        let properties = part.properties();
+        let (step, next, after) = match (properties.get(step.as_str()), part.others()) {
+            (Some(next), _) => (step, *next, after),
+            (None, Some(next)) if after.is_empty() || next.is_table() => (step, next, after),
+            (None, Some(next)) => (rest.to_owned(), next, ""),
+            (None, None) => return Err(unknown(key, root)),
+        };
+        path.push(step);
+        part = next;
+        rest = after;
+    }
+    if path.is_empty() { Err(unknown(key, root)) } else { Ok((path, part)) }
+}
+
+/// The first element, which may be in quotes, and what follows its dot.
+fn split(key: &str) -> (String, &str) {
+    if let Some((quoted, rest)) = key.strip_prefix('"').and_then(|k| k.split_once('"')) {
+        return (quoted.to_owned(), rest.strip_prefix('.').unwrap_or(rest));
+    }
+    let (first, rest) = key.split_once('.').unwrap_or((key, ""));
+    (first.to_owned(), rest)
+}
+
+/// What to say of a key that is not known anywhere.
+fn unknown(key: &str, root: Part<'_>) -> String {
+    let known: Vec<String> = leaves(root).iter().map(|path| dotted(path)).collect();
+    let near = nearest(key, known.iter().map(String::as_str)).map(str::to_owned);
+    match near.or_else(|| elsewhere(key.rsplit('.').next().unwrap_or(key), root)) {
+        Some(near) => format!("unknown key; did you mean {near}?"),
+        None => "unknown key".to_owned(),
+    }
+}
+
+/// A key that is called `name`, wherever it stands.
+pub(crate) fn elsewhere(name: &str, root: Part<'_>) -> Option<String> {
+    let called = |path: &Path| path.last().is_some_and(|last| last.eq_ignore_ascii_case(name));
+    leaves(root).iter().find(|path| called(path)).map(|path| dotted(path))
+}

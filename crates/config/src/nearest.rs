@@ -1,0 +1,17 @@
+//! The key that was probably meant.
+
+/// The one of `known` that is nearest to `given`, if it is near: at most a third of the letters
+/// and no more than three differ; case, `_` and `-` aside.
+pub(crate) fn nearest<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let given = bare(given);
+    let most = (given.chars().count() / 3).min(3);
+    known
+        .map(|key| (strsim::osa_distance(&given, &bare(key)), key))
+        .filter(|(distance, _)| *distance <= most)
+        .min()
+        .map(|(_, key)| key)
+}
+
+fn bare(key: &str) -> String {
+    key.to_lowercase().replace(['_', '-'], "")
+}

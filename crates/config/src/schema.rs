@@ -1,0 +1,220 @@
+//! What the JSON schema of a type tells of its keys.
+//!
+//! Understands what schemars makes of serde's types: `$ref`, `properties`,
+//! `additionalProperties`, `items`, `anyOf`, `oneOf`, `allOf`, `type`, `enum`, `const`, and
+//! `writeOnly` for secrets.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemars::{JsonSchema, Schema};
+use serde_json::{Map, Value as Json};
+
+use crate::node::Kind;
+
+/// A part of a schema; the whole of it is at hand for references.
+#[derive(Clone, Copy)]
+pub(crate) struct Part<'a> {
+    root: &'a Json,
+    here: &'a Json,
+}
+
+/// The schema of `T`.
+pub(crate) fn schema_of<T: JsonSchema>() -> Json {
+    Schema::to_value(schemars::schema_for!(T))
+}
+
+impl<'a> Part<'a> {
+    pub(crate) const fn new(root: &'a Json) -> Self {
+        Self { root, here: root }
+    }
+
+    const fn at(self, here: &'a Json) -> Self {
+        Self { root: self.root, here }
+    }
+
+    fn keyword(self, name: &str) -> Option<&'a Json> {
+        self.here.get(name)
+    }
+
+    fn list(self, name: &str) -> impl Iterator<Item = Self> {
+        self.keyword(name).and_then(Json::as_array).into_iter().flatten().map(move |s| self.at(s))
+    }
+
+    /// This part and, through references and `anyOf` and its like, all that it is made of.
+    ///
+    /// What is required by `allOf` is taken for an alternative too: it tells keys and types as
+    /// well, and what is more is left to the type itself.
+    pub(crate) fn alternatives(self) -> Vec<Self> {
+        let mut found = Vec::new();
+        self.collect(&mut found, 0);
+        found
+    }
+
+    fn collect(self, found: &mut Vec<Self>, depth: usize) {
+        // A schema can refer to itself without end.
+        if depth > 16 {
+            return;
+        }
+        let reference = self.keyword("$ref").and_then(Json::as_str);
+        let target = reference.and_then(|r| self.root.pointer(r.trim_start_matches('#')));
+        let inner: Vec<Self> = target
+            .map(|t| self.at(t))
+            .into_iter()
+            .chain(["anyOf", "oneOf", "allOf"].into_iter().flat_map(|k| self.list(k)))
+            .collect();
+        let own = ["type", "properties", "enum", "const", "additionalProperties"];
+        if inner.is_empty() || own.iter().any(|k| self.keyword(k).is_some()) {
+            found.push(self);
+        }
+        for part in inner {
+            part.collect(found, depth + 1);
+        }
+    }
+
+    /// The kinds of value that are allowed; none: any.
+    pub(crate) fn kinds(self) -> Option<BTreeSet<Kind>> {
+        let mut kinds = BTreeSet::new();
+        for part in self.alternatives() {
+            kinds.extend(part.own_kinds()?);
+        }
+        Some(kinds)
+    }
+
+    fn own_kinds(self) -> Option<BTreeSet<Kind>> {
+        let named: Vec<&str> = match self.keyword("type") {
+            Some(Json::String(name)) => vec![name],
+            Some(Json::Array(names)) => names.iter().filter_map(Json::as_str).collect(),
+            _ => {
+                let values = self.own_values();
+                if !values.is_empty() {
+                    return Some(values.into_iter().map(kind_of).collect());
+                }
+                let table = ["properties", "additionalProperties"];
+                if !table.iter().any(|k| self.keyword(k).is_some()) {
+                    return None;
+                }
+                vec!["object"]
+            }
+        };
+        Some(named.into_iter().flat_map(kinds_named).copied().collect())
+    }
+
+    fn own_values(self) -> Vec<&'a Json> {
+        let listed = self.keyword("enum").and_then(Json::as_array).into_iter().flatten();
+        listed.chain(self.keyword("const")).collect()
+    }
+
+    /// The texts that are allowed, if only certain ones are.
+    pub(crate) fn texts(self) -> Vec<&'a str> {
+        let values = self.alternatives().into_iter().flat_map(Self::own_values);
+        let mut texts: Vec<&str> = Vec::new();
+        for text in values.filter_map(Json::as_str) {
+            if !texts.contains(&text) {
+                texts.push(text);
+            }
+        }
+        texts
+    }
+
+    /// The named keys of a table.
+    pub(crate) fn properties(self) -> BTreeMap<&'a str, Self> {
+        let mut properties = BTreeMap::new();
+        for part in self.alternatives() {
+            let own = part.keyword("properties").and_then(Json::as_object);
+            for (key, schema) in own.into_iter().flat_map(Map::iter) {
+                properties.entry(key.as_str()).or_insert_with(|| part.at(schema));
+            }
+        }
+        properties
+    }
+
+    /// What stands under keys that have no name, in a map; none: there are only named keys.
+    pub(crate) fn others(self) -> Option<Self> {
+        self.alternatives().into_iter().find_map(|part| match part.keyword("additionalProperties") {
+            Some(Json::Bool(false)) => None,
+            Some(schema) => Some(part.at(schema)),
+            // An object of which nothing is told may hold anything.
+            None if part.keyword("properties").is_none() && part.is_bare_object() => {
+                Some(part.at(&Json::Bool(true)))
+            }
+            None => None,
+        })
+    }
+
+    fn is_bare_object(self) -> bool {
+        self.own_kinds().is_none_or(|kinds| kinds.contains(&Kind::Table))
+    }
+
+    /// The schema of what stands at `key` or index `key`.
+    pub(crate) fn child(self, key: &str) -> Option<Self> {
+        self.properties().get(key).copied().or_else(|| self.others()).or_else(|| {
+            let is_index = !key.is_empty() && key.bytes().all(|b| b.is_ascii_digit());
+            is_index.then(|| self.items()).flatten()
+        })
+    }
+
+    /// The schema of a list's elements.
+    pub(crate) fn items(self) -> Option<Self> {
+        let items = |part: Self| part.keyword("items").map(|items| part.at(items));
+        self.alternatives().into_iter().find_map(items)
+    }
+
+    pub(crate) fn is_table(self) -> bool {
+        !self.properties().is_empty()
+    }
+
+    /// Whether the value must never be shown.
+    pub(crate) fn is_secret(self) -> bool {
+        let marked = |part: Self| {
+            ["writeOnly", "x-secret"].iter().any(|k| part.keyword(k) == Some(&Json::Bool(true)))
+        };
+        marked(self) || self.alternatives().into_iter().any(marked)
+    }
+
+    pub(crate) fn description(self) -> Option<&'a str> {
+        let text = |part: Self| part.keyword("description").and_then(Json::as_str);
+        text(self).or_else(|| self.alternatives().into_iter().find_map(text))
+    }
+}
+
+const fn kinds_named(name: &str) -> &'static [Kind] {
+    match name.as_bytes() {
+        b"null" => &[Kind::Null],
+        b"boolean" => &[Kind::Bool],
+        b"integer" => &[Kind::Integer],
+        b"number" => &[Kind::Integer, Kind::Number],
+        b"string" => &[Kind::Text],
+        b"array" => &[Kind::List],
+        _ => &[Kind::Table],
+    }
+}
+
+const fn kind_of(value: &Json) -> Kind {
+    match value {
+        Json::Null => Kind::Null,
+        Json::Bool(_) => Kind::Bool,
+        Json::Number(_) => Kind::Integer,
+        Json::String(_) => Kind::Text,
+        Json::Array(_) => Kind::List,
+        Json::Object(_) => Kind::Table,
+    }
+}
+
+/// What is expected, in words: `true or false`, `a list`, `one of Always, Never`.
+pub(crate) fn expected(part: Part<'_>) -> String {
+    let kinds = part.kinds().unwrap_or_default();
+    let texts = part.texts();
+    let word = |kind: &Kind| match kind {
+        Kind::Null => None,
+        Kind::Bool => Some("true or false".to_owned()),
+        Kind::Integer if kinds.contains(&Kind::Number) => None,
+        Kind::Integer => Some("a whole number".to_owned()),
+        Kind::Number => Some("a number".to_owned()),
+        Kind::Text if texts.is_empty() => Some("text".to_owned()),
+        Kind::Text => Some(format!("one of {}", texts.join(", "))),
+        Kind::List => Some("a list".to_owned()),
+        Kind::Table => Some("a table".to_owned()),
+    };
+    let words: Vec<String> = kinds.iter().filter_map(word).collect();
+    words.join(" or ")
+}

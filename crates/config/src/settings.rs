@@ -1,0 +1,77 @@
+//! Each key with its value in force and its origin.
+
+use serde_json::{Map, Value as Json};
+
+use crate::node::{Node, Path, dotted};
+use crate::schema::Part;
+use crate::{Setting, typed};
+
+const MASK: &str = "***";
+
+/// All keys of the schema `part`; their values from `values`, their origins from `layers`.
+pub(crate) fn settings(values: &Json, part: Part<'_>, layers: &[Node]) -> Vec<Setting> {
+    let mut lister = Lister { layers, path: Vec::new(), settings: Vec::new() };
+    lister.list(Some(values), part);
+    lister.settings
+}
+
+struct Lister<'a> {
+    layers: &'a [Node],
+    path: Path,
+    settings: Vec<Setting>,
+}
+
+impl Lister<'_> {
+    fn list(&mut self, value: Option<&Json>, part: Part<'_>) {
+        let properties = part.properties();
+        let fields = value.and_then(Json::as_object).filter(|_| !part.is_secret());
+        match fields {
+            Some(fields) if !fields.is_empty() || !properties.is_empty() => {
+                // A key that is not serialised because it is not set is listed all the same.
+                let named = properties.iter().map(|(k, p)| ((*k).to_owned(), Some(*p)));
+                let others = fields.keys().filter(|k| !properties.contains_key(k.as_str()));
+                let others = others.map(|k| (k.clone(), part.others()));
+                let mut children: Vec<_> = named.chain(others).collect();
+                children.sort_by(|a, b| a.0.cmp(&b.0));
+                for (key, child) in children {
+                    let value = fields.get(&key);
+                    self.path.push(key);
+                    self.list(value, child.unwrap_or(part));
+                    self.path.pop();
+                }
+            }
+            _ => self.leaf(value, part),
+        }
+    }
+
+    fn leaf(&mut self, value: Option<&Json>, part: Part<'_>) {
+        let mut value = value.cloned().unwrap_or(Json::Null);
+        mask(&mut value, part);
+        let origin = typed::origin(self.layers, &self.path);
+        self.settings.push(Setting { key: dotted(&self.path), value, origin });
+    }
+}
+
+/// Replaces each secret that is set.
+fn mask(value: &mut Json, part: Part<'_>) {
+    if part.is_secret() && !value.is_null() {
+        *value = MASK.into();
+        return;
+    }
+    match value {
+        Json::Array(items) => {
+            let Some(part) = part.items() else { return };
+            items.iter_mut().for_each(|item| mask(item, part));
+        }
+        Json::Object(fields) => mask_fields(fields, part),
+        _ => {}
+    }
+}
+
+fn mask_fields(fields: &mut Map<String, Json>, part: Part<'_>) {
+    for (key, value) in fields {
+        if let Some(part) = part.child(key) {
+            mask(value, part);
+        }
+    }
+}

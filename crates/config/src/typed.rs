@@ -1,0 +1,107 @@
+//! Puts layers over one another and reads the result as a type.
+
+use figment::error::Kind as ErrorKind;
+use figment::value::{Dict, Map};
+use figment::{Figment, Metadata, Profile, Provider};
+use serde::de::DeserializeOwned;
+
+use crate::node::{Node, Value, dotted};
+use crate::schema::{Part, expected};
+use crate::{ConfigError, Origin, Problem};
+
+/// One layer, as figment takes it.
+struct Layer<'a>(&'a Node);
+
+impl Provider for Layer<'_> {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(self.0.origin.to_string())
+    }
+
+    fn data(&self) -> figment::Result<Map<Profile, Dict>> {
+        let dict = self.0.to_figment().into_dict().unwrap_or_default();
+        Ok(Map::from([(Profile::Default, dict)]))
+    }
+}
+
+/// Reads `layers`, the later over the earlier, as a `T`; `problems` are those found so far, whose
+/// values are no longer in the layers.
+///
+/// serde stops at the first thing that it does not like. That is noted and taken out of the
+/// layers, and the rest is read again, so that several are found at once.
+pub(crate) fn extract<T: DeserializeOwned>(
+    layers: &mut [Node],
+    part: Part<'_>,
+    mut problems: Vec<Problem>,
+) -> Result<T, Vec<Problem>> {
+    loop {
+        let merged = layers.iter().fold(Figment::new(), |all, layer| all.merge(Layer(layer)));
+        let error = match merged.extract::<T>() {
+            Ok(value) if problems.is_empty() => return Ok(value),
+            Ok(_) => return Err(problems),
+            Err(error) => error,
+        };
+        let problem = problem(&error, layers, part);
+        let known = problem.key.is_some() && problems.iter().any(|p| p.key == problem.key);
+        // What was taken out is now missing.
+        if !known {
+            problems.push(problem);
+        }
+        let mut removed = false;
+        for layer in layers.iter_mut().filter(|layer| layer.origin != Origin::Default) {
+            removed |= layer.remove(&error.path);
+        }
+        if !removed || problems.len() >= ConfigError::LIMIT {
+            return Err(problems);
+        }
+    }
+}
+
+fn problem(error: &figment::Error, layers: &[Node], root: Part<'_>) -> Problem {
+    let mut path = error.path.clone();
+    let node = uppermost(layers, &path);
+    if let ErrorKind::MissingField(field) = &error.kind {
+        path.push(field.to_string());
+    }
+    let part = path.iter().try_fold(root, |part, step| part.child(step));
+    let message = message(&error.kind, node.map(|n| &n.value), part);
+    let mut problem = Problem::new(message);
+    if let Some(node) = node {
+        problem = problem.at(node.origin.clone());
+    }
+    if path.is_empty() { problem } else { problem.key(dotted(&path)) }
+}
+
+fn message(kind: &ErrorKind, value: Option<&Value>, part: Option<Part<'_>>) -> String {
+    if let ErrorKind::MissingField(_) = kind {
+        return "this key is missing".to_owned();
+    }
+    if part.is_some_and(Part::is_secret) {
+        return "the value is not accepted".to_owned();
+    }
+    let found = value.map_or_else(|| "nothing".to_owned(), Value::describe);
+    match kind {
+        ErrorKind::UnknownVariant(_, allowed) => {
+            format!("found {found}, expected one of {}", allowed.join(", "))
+        }
+        ErrorKind::InvalidType(_, wanted)
+        | ErrorKind::InvalidValue(_, wanted)
+        | ErrorKind::InvalidLength(_, wanted) => format!("found {found}, expected {wanted}"),
+        ErrorKind::Message(text) if text.starts_with("data did not match any variant") => {
+            let wanted = part.map(expected).unwrap_or_default();
+            format!("found {found}, expected {wanted}")
+        }
+        other => other.to_string(),
+    }
+}
+
+/// What the uppermost layer that says anything of `path` has there, or nearest to it.
+fn uppermost<'a>(layers: &'a [Node], path: &[String]) -> Option<&'a Node> {
+    let exact = layers.iter().rev().map(|l| l.nearest(path)).find(|(_, exact)| *exact);
+    exact.or_else(|| layers.last().map(|l| l.nearest(path))).map(|(node, _)| node)
+}
+
+/// Where the value in force at `path` comes from.
+pub(crate) fn origin(layers: &[Node], path: &[String]) -> Origin {
+    let exact = layers.iter().rev().map(|l| l.nearest(path)).find(|(_, exact)| *exact);
+    exact.map_or(Origin::Default, |(node, _)| node.origin.clone())
+}

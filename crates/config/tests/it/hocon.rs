@@ -1,0 +1,1 @@
+//! HOCON, by its specification.

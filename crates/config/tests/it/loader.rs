@@ -1,0 +1,195 @@
+//! Layers, environment, flags and origins.
+
+use std::collections::BTreeMap;
+
+use insta::assert_snapshot;
+use longshore_config::{
+    Format, Loaded, Loader, environment_names, render_reference, schema_json,
+};
+use longshore_core::{PullPolicies, PullPolicy};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::common::{Config, env};
+
+fn shown(loaded: &Loaded<Config>) -> String {
+    let line = |s: &longshore_config::Setting| format!("{} = {} [{}]", s.key, s.value, s.origin);
+    loaded.settings.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn each_layer_wins_over_those_below_it() {
+    let policy = |file: bool, second: bool, variable: bool, flag: bool| {
+        let mut loader = Loader::<Config>::new();
+        if file {
+            loader = loader.text("a.toml", Format::Toml, "job.docker.imagePullPolicy = 'Always'");
+        }
+        if second {
+            let text = "job: {docker: {imagePullPolicy: [Always, Never]}}";
+            loader = loader.text("b.yaml", Format::Yaml, text);
+        }
+        if variable {
+            loader = loader.environment(env(&[("JOB_DOCKER_IMAGEPULLPOLICY", "never")]));
+        }
+        if flag {
+            loader = loader.set("job.docker.imagePullPolicy", "if-not-present");
+        }
+        let loaded = loader.load().unwrap();
+        let origin = loaded.settings.iter().find(|s| s.key == "job.docker.imagePullPolicy");
+        let policy = loaded.value.job.docker.image_pull_policy.map(|p| p.to_string());
+        (policy.unwrap_or_default(), origin.unwrap().origin.to_string())
+    };
+    for bits in 0..16_u8 {
+        let [file, second, variable, flag] = [1, 2, 4, 8].map(|bit| bits & bit != 0);
+        let expected = match (file, second, variable, flag) {
+            (_, _, _, true) => ("IfNotPresent", "--set"),
+            (_, _, true, _) => ("Never", "JOB_DOCKER_IMAGEPULLPOLICY"),
+            (_, true, ..) => ("Always,Never", "b.yaml:1"),
+            (true, ..) => ("Always", "a.toml:1"),
+            _ => ("", "default"),
+        };
+        let (policy, origin) = policy(file, second, variable, flag);
+        assert_eq!((policy.as_str(), origin.as_str()), expected, "{bits:04b}");
+    }
+}
+
+#[test]
+fn tables_are_merged_and_lists_are_replaced() {
+    let loaded = Loader::<Config>::new()
+        .text("a.toml", Format::Toml, "[job]\nrunners = ['docker', 'process']\nkubernetes.labels = { a = '1', b = '2' }")
+        .text("b.json", Format::Json, r#"{"job": {"runners": ["process"], "kubernetes": {"labels": {"b": "3"}}}}"#)
+        .set("job.kubernetes.labels.example.org/c", "4")
+        .load()
+        .unwrap();
+    assert_eq!(loaded.value.job.runners.len(), 1);
+    let labels = [("a", "1"), ("b", "3"), ("example.org/c", "4")];
+    let labels: BTreeMap<String, String> =
+        labels.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
+    assert_eq!(loaded.value.job.kubernetes.labels, labels);
+}
+
+#[test]
+fn every_setting_is_listed_with_its_origin_and_secrets_are_masked() {
+    let loaded = Loader::<Config>::new()
+        .text("x.toml", Format::Toml, "[job]\nmaxJobs = 3\n\n[job.kubernetes.labels]\n'a.b/c' = 'x'\n[job.docker]\npassword = 'hunter2'\nmemory = 1048576\n")
+        .environment(env(&[("JOB_IMAGEPULLPOLICY", "always,never"), ("JOB_RUNNERS", "docker, process")]))
+        .set("job.directory", "/srv")
+        .load()
+        .unwrap();
+    assert_snapshot!(shown(&loaded), @"");
+    assert!(!format!("{:?}", loaded.settings).contains("hunter2"));
+}
+
+#[test]
+fn variables_are_read_by_the_types_of_their_keys() {
+    let loaded = Loader::<Config>::new()
+        .environment(env(&[
+            ("JOB_RUNNERS", "docker,process"),
+            ("JOB_IMAGEPULLPOLICY", "Always, IfNotPresent"),
+            ("JOB_KUBERNETES_IMAGEPULLPOLICY", "[\"Never\"]"),
+            ("JOB_KUBERNETES_LABELS", "{\"a\": \"1\"}"),
+            ("JOB_KUBERNETES_NAMESPACE", "007"),
+            ("JOB_MAXJOBS", " 8 "),
+            ("JOB_DOCKER_AUTOREMOVE", "yes"),
+            ("JOB_DOCKER_MEMORY", "1Gi"),
+            ("JOB_RULES", "[{\"image\": \"x\", \"imagePullPolicy\": \"Never\"}]"),
+            ("DOCKER_HOST", "unix:///run/other.sock"),
+            ("PATH", "/bin"),
+        ]))
+        .load()
+        .unwrap();
+    let job = &loaded.value.job;
+    assert_eq!(job.runners.len(), 2);
+    assert_eq!(job.image_pull_policy.to_string(), "Always,IfNotPresent");
+    assert_eq!(job.kubernetes.image_pull_policy, Some(PullPolicies::from(PullPolicy::Never)));
+    assert_eq!(job.kubernetes.labels.len(), 1);
+    assert_eq!(job.kubernetes.namespace.as_deref(), Some("007"));
+    assert_eq!((job.max_jobs, job.docker.auto_remove, job.rules.len()), (8, true, 1));
+    assert_eq!(job.docker.memory.map(|m| m.bytes()), Some(1 << 30));
+    assert_eq!(loaded.value.docker.host, None);
+    assert_eq!(loaded.warnings, []);
+}
+
+#[test]
+fn a_variable_that_names_no_key_gets_a_warning_with_the_nearest() {
+    let loaded = Loader::<Config>::new()
+        .environment(env(&[
+            ("JOB_KUBERNETES_IMAGE_PULL_POLICY", "Always"),
+            ("JOB_NAME", "nightly"),
+            ("JOBS", "4"),
+        ]))
+        .load()
+        .unwrap();
+    let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+    assert_snapshot!(warnings.join("\n"), @"");
+}
+
+#[test]
+fn every_key_of_a_job_has_its_variable() {
+    let names = environment_names::<Config>().unwrap();
+    let lines: Vec<String> = names.iter().map(|(key, name)| format!("{name} {key}")).collect();
+    assert_snapshot!(lines.join("\n"), @"");
+}
+
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+struct Clashing {
+    job: ClashingJob,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+struct ClashingJob {
+    #[serde(rename = "a_b")]
+    flat: String,
+    a: ClashingA,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+struct ClashingA {
+    b: String,
+}
+
+#[test]
+fn two_keys_with_one_variable_are_an_error() {
+    let expected = "the keys job.a.b and job.a_b have the same environment variable JOB_A_B";
+    assert_eq!(environment_names::<Clashing>().unwrap_err().to_string(), expected);
+    assert_eq!(Loader::<Clashing>::new().load().unwrap_err().to_string(), expected);
+}
+
+#[test]
+fn null_unsets_what_may_be_unset() {
+    let loaded = Loader::<Config>::new()
+        .text("x.toml", Format::Toml, "job.kubernetes.namespace = 'x'")
+        .set("job.kubernetes.namespace", "null")
+        .load()
+        .unwrap();
+    assert_eq!(loaded.value.job.kubernetes.namespace, None);
+    let error = Loader::<Config>::new().set("job.maxJobs", "null").load().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "--set: job.maxJobs: found `null`, expected a whole number"
+    );
+}
+
+#[test]
+fn the_reference_is_the_defaults_and_names_every_key() {
+    let text = render_reference::<Config>();
+    assert_snapshot!(text, @"");
+    let loaded = Loader::<Config>::new().text("x.toml", Format::Toml, text.clone()).load();
+    assert_eq!(loaded.unwrap().value, Config::default());
+    let uncommented: String = text
+        .lines()
+        .map(|line| line.strip_prefix('#').filter(|l| !l.starts_with(' ')).unwrap_or(line))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let keys = uncommented.parse::<toml_edit::DocumentMut>().unwrap();
+    assert!(keys["job"]["kubernetes"].get("namespace").is_some());
+}
+
+#[test]
+fn the_schema_is_the_same_each_time_and_ends_its_line() {
+    let text = schema_json::<Config>();
+    assert_eq!(text, schema_json::<Config>());
+    assert!(text.ends_with("}\n"));
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap()["title"], "Config");
+}
