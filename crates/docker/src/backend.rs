@@ -1,0 +1,56 @@
+//! What the parts of the runner share.
+
+use std::sync::Arc;
+
+use longshore_core::{Error, Handle, Result, RunnerName};
+
+use crate::client::Engine;
+use crate::command::Commands;
+use crate::fault::Fault;
+use crate::place::{self, Found, Place, Seen};
+use crate::pull::Pulls;
+use crate::watcher::Watcher;
+
+/// One engine, and what this process knows of it.
+#[derive(Debug)]
+pub(crate) struct Backend {
+    pub(crate) name: RunnerName,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) watcher: Watcher,
+    pub(crate) pulls: Pulls,
+    pub(crate) commands: Commands,
+}
+
+impl Backend {
+    pub(crate) fn new(name: RunnerName, engine: Engine) -> Self {
+        let engine = Arc::new(engine);
+        Self {
+            name,
+            watcher: Watcher::new(Arc::clone(&engine)),
+            engine,
+            pulls: Pulls::default(),
+            commands: Commands::default(),
+        }
+    }
+
+    pub(crate) fn place(&self, handle: &Handle) -> Result<Place> {
+        Place::read(handle, &self.name)
+    }
+
+    /// The error for a person, with the runner and the attempt noted.
+    pub(crate) fn error(&self, fault: Fault, what: &'static str, place: &Place) -> Error {
+        fault.into_error(what).on(&self.name).with("container", &place.name)
+    }
+
+    /// Looks for an attempt's container and for the mark on its end, and notes both.
+    pub(crate) async fn look(&self, place: &Place) -> std::result::Result<Option<Seen>, Fault> {
+        let found = place::look(&self.engine, place).await?;
+        let mark = place::read_mark(&self.engine, &place.end_name()).await?;
+        let seen = match found {
+            Found::Container(seen) => Some(seen),
+            Found::Nothing | Found::Fenced | Found::Taken => None,
+        };
+        self.watcher.saw(&place.attempt, seen.as_ref(), mark);
+        Ok(seen)
+    }
+}

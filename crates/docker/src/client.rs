@@ -1,0 +1,243 @@
+//! The engine's API, each request bounded in time.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::time::Duration;
+
+use bollard::models::{
+    ContainerCreateBody, ContainerCreateResponse, ContainerInspectResponse, ContainerSummary,
+    ImageInspect,
+};
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
+    RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
+};
+use bollard::{API_DEFAULT_VERSION, Docker, body_stream};
+use bytes::Bytes;
+use longshore_core::{Error, ErrorKind, Result};
+use tokio::sync::OnceCell;
+use tokio::time::timeout;
+
+use crate::DockerConfig;
+use crate::endpoint::{self, Address, Endpoint, ThisProcess};
+use crate::fault::Fault;
+
+/// What the client itself allows for the head of an answer; our own, shorter bounds stand before
+/// it, and what lasts as long as a job has none.
+const CLIENT_TIMEOUT_SECONDS: u64 = 366 * 86_400;
+
+/// Which of an attempt's containers a removal may touch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Removal {
+    /// Any; one that runs is killed.
+    Force,
+    /// One that does not run. The engine takes a start and a removal of one container one after
+    /// the other, and refuses to start what it has begun to remove.
+    UnlessRunning,
+}
+
+/// What a removal did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Removed {
+    /// The container did not run, or was killed, and is gone by this request.
+    ByUs,
+    /// It was not there, or somebody else is removing it.
+    WasGone,
+    /// It is there: it runs, or somebody else is at it.
+    Not,
+}
+
+/// A connection to one engine, made at the first request.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    config: DockerConfig,
+    connected: OnceCell<Connected>,
+}
+
+#[derive(Debug)]
+struct Connected {
+    docker: Docker,
+    endpoint: Endpoint,
+}
+
+/// The result of one request.
+pub(crate) type Answer<T> = std::result::Result<T, Fault>;
+
+impl Engine {
+    pub(crate) fn new(config: DockerConfig) -> Self {
+        Self { config, connected: OnceCell::new() }
+    }
+
+    pub(crate) const fn config(&self) -> &DockerConfig {
+        &self.config
+    }
+
+    /// Where the engine is; finding that out asks nobody.
+    pub(crate) fn endpoint(&self) -> Result<Endpoint> {
+        endpoint::find(&self.config, &ThisProcess)
+    }
+
+    /// The client, for what has no bound in time. The first call asks the engine for its version
+    /// and settles on one that both speak.
+    pub(crate) async fn docker(&self) -> Answer<&Docker> {
+        self.connected.get_or_try_init(|| self.connect()).await.map(|c| &c.docker)
+    }
+
+    async fn connect(&self) -> Answer<Connected> {
+        let endpoint = self.endpoint().map_err(Fault::Unreached)?;
+        let docker = open(&endpoint).map_err(|cause| Fault::new(cause, &endpoint))?;
+        let limit = self.config.connect_timeout.get();
+        let docker = match timeout(limit, docker.negotiate_version()).await {
+            Ok(Ok(docker)) => docker,
+            Ok(Err(cause)) => return Err(Fault::new(cause, &endpoint)),
+            Err(_) => return Err(Fault::timed_out(limit, &endpoint)),
+        };
+        Ok(Connected { docker, endpoint })
+    }
+
+    /// Makes one request, bounded by the configured timeout.
+    pub(crate) async fn call<'a, T, F>(&'a self, request: impl FnOnce(&'a Docker) -> F) -> Answer<T>
+    where
+        F: Future<Output = std::result::Result<T, bollard::errors::Error>>,
+    {
+        self.call_within(self.config.request_timeout.get(), request).await
+    }
+
+    pub(crate) async fn call_within<'a, T, F>(
+        &'a self,
+        limit: Duration,
+        request: impl FnOnce(&'a Docker) -> F,
+    ) -> Answer<T>
+    where
+        F: Future<Output = std::result::Result<T, bollard::errors::Error>>,
+    {
+        let connected = self.connected.get_or_try_init(|| self.connect()).await?;
+        match timeout(limit, request(&connected.docker)).await {
+            Ok(answer) => answer.map_err(|cause| Fault::new(cause, &connected.endpoint)),
+            Err(_) => Err(Fault::timed_out(limit, &connected.endpoint)),
+        }
+    }
+
+    /// What a failed item of a stream means.
+    pub(crate) fn fault(&self, cause: bollard::errors::Error) -> Fault {
+        match self.connected.get() {
+            Some(connected) => Fault::new(cause, &connected.endpoint),
+            None => Fault::Unanswered(
+                Error::new(ErrorKind::Unavailable, "the Docker engine did not answer")
+                    .caused_by(cause),
+            ),
+        }
+    }
+
+    /// Creates a container. `shown` is what the client may log of `body`, which may hold secrets:
+    /// it logs each request's body at the level debug, so it is handed one that it may show, and
+    /// the true one takes its place as a stream after that.
+    pub(crate) async fn create(
+        &self,
+        name: &str,
+        body: &ContainerCreateBody,
+        shown: ContainerCreateBody,
+    ) -> Answer<ContainerCreateResponse> {
+        let true_body = serde_json::to_vec(body).map(Bytes::from).map_err(|error| {
+            Fault::Unreached(
+                Error::new(ErrorKind::Internal, "failed to write the container's body")
+                    .caused_by(error),
+            )
+        })?;
+        self.call(|docker| {
+            let docker = docker.clone().with_request_modifier(move |request| {
+                let true_body = true_body.clone();
+                request.map(|_| body_stream(futures::stream::iter([true_body])))
+            });
+            let options = CreateContainerOptionsBuilder::default().name(name).build();
+            async move { docker.create_container(Some(options), shown).await }
+        })
+        .await
+    }
+
+    pub(crate) async fn start(&self, id: &str) -> Answer<()> {
+        self.call(|docker| docker.start_container(id, None)).await
+    }
+
+    /// The container of this name or id; none if there is none.
+    pub(crate) async fn inspect(&self, name: &str) -> Answer<Option<ContainerInspectResponse>> {
+        absent_is_none(self.call(|docker| docker.inspect_container(name, None)).await)
+    }
+
+    pub(crate) async fn inspect_image(&self, reference: &str) -> Answer<Option<ImageInspect>> {
+        absent_is_none(self.call(|docker| docker.inspect_image(reference)).await)
+    }
+
+    /// The containers with all of `labels` (`key` or `key=value`), running or not.
+    pub(crate) async fn list(&self, labels: Vec<String>) -> Answer<Vec<ContainerSummary>> {
+        let filters = HashMap::from([("label".to_owned(), labels)]);
+        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+        self.call(|docker| docker.list_containers(Some(options))).await
+    }
+
+    /// Sends a signal; a container that does not run, or is gone, needs none.
+    pub(crate) async fn kill(&self, id: &str, signal: &str) -> Answer<()> {
+        let options = KillContainerOptionsBuilder::default().signal(signal).build();
+        match self.call(|docker| docker.kill_container(id, Some(options))).await {
+            Err(fault) if fault.is_not_found() || fault.is_conflict() => Ok(()),
+            answer => answer,
+        }
+    }
+
+    /// TERM, and KILL after `grace`; answers when the container has ended. The engine keeps the
+    /// grace period by itself, also when the client has gone.
+    pub(crate) async fn stop(&self, id: &str, grace: Duration) -> Answer<()> {
+        let seconds = grace.as_secs() + u64::from(grace.subsec_nanos() > 0);
+        let seconds = i32::try_from(seconds).unwrap_or(i32::MAX);
+        let options = StopContainerOptionsBuilder::default().t(seconds).build();
+        let limit = grace.saturating_add(self.config.request_timeout.get());
+        let answer =
+            self.call_within(limit, |docker| docker.stop_container(id, Some(options))).await;
+        match answer {
+            Err(fault) if fault.is_not_found() => Ok(()),
+            answer => answer,
+        }
+    }
+
+    /// Removes a container with its anonymous volumes.
+    pub(crate) async fn remove(&self, id: &str, removal: Removal) -> Answer<Removed> {
+        let force = removal == Removal::Force;
+        let options = RemoveContainerOptionsBuilder::default().force(force).v(true).build();
+        match self.call(|docker| docker.remove_container(id, Some(options))).await {
+            Ok(()) => Ok(Removed::ByUs),
+            Err(fault) if fault.is_not_found() => Ok(Removed::WasGone),
+            // "removal of container x is already in progress"; with force nothing else conflicts.
+            Err(fault) if fault.is_conflict() && force => Ok(Removed::WasGone),
+            Err(fault) if fault.is_conflict() => Ok(Removed::Not),
+            Err(fault) => Err(fault),
+        }
+    }
+}
+
+fn open(endpoint: &Endpoint) -> std::result::Result<Docker, bollard::errors::Error> {
+    let seconds = CLIENT_TIMEOUT_SECONDS;
+    match &endpoint.address {
+        Address::Unix(path) => {
+            Docker::connect_with_unix(&path.to_string_lossy(), seconds, API_DEFAULT_VERSION)
+        }
+        Address::Http(host) => {
+            Docker::connect_with_http(&format!("tcp://{host}"), seconds, API_DEFAULT_VERSION)
+        }
+        Address::Tls { host, certificates: folder } => Docker::connect_with_ssl(
+            &format!("tcp://{host}"),
+            &folder.join("key.pem"),
+            &folder.join("cert.pem"),
+            &folder.join("ca.pem"),
+            seconds,
+            API_DEFAULT_VERSION,
+        ),
+    }
+}
+
+fn absent_is_none<T>(answer: Answer<T>) -> Answer<Option<T>> {
+    match answer {
+        Ok(found) => Ok(Some(found)),
+        Err(fault) if fault.is_not_found() => Ok(None),
+        Err(fault) => Err(fault),
+    }
+}

@@ -1,0 +1,216 @@
+//! Whether a container's command exists and can be executed.
+//!
+//! The container's first process is an init, which finds out only after the start, too late for a
+//! refusal. So a created container is asked for its command's file. What an image holds never
+//! changes, so that the answer is remembered: a job whose command is known costs no request.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
+use bollard::query_parameters::ContainerArchiveInfoOptionsBuilder;
+use longshore_core::{Attempt, Error, ErrorKind, JobDirectoryView, RejectReason};
+
+use crate::client::{Answer, Engine};
+use crate::image::Image;
+
+/// How many commands are remembered.
+const REMEMBERED: usize = 4096;
+/// Go's `fs.ModeDir`, `fs.ModeSymlink`, and any of the three permissions to execute.
+const DIRECTORY: u32 = 1 << 31;
+const SYMLINK: u32 = 1 << 27;
+const EXECUTE: u32 = 0o111;
+
+/// The commands that are known to be there: image, command, search path, working directory.
+#[derive(Debug, Default)]
+pub(crate) struct Commands(Mutex<HashSet<[String; 4]>>);
+
+/// What is under a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum File {
+    Missing,
+    NotExecutable,
+    Executable,
+}
+
+impl Commands {
+    /// Why the command of `attempt` can never run in the created container `id`, if that is sure.
+    /// A question that the engine does not answer is no reason.
+    pub(crate) async fn refusal(
+        &self,
+        engine: &Engine,
+        attempt: &Attempt,
+        image: &Image,
+        id: &str,
+    ) -> Option<Error> {
+        let lookup = Lookup::new(attempt, image)?;
+        let key =
+            [image.id.clone(), lookup.program.clone(), lookup.path.clone(), lookup.folder.clone()];
+        if self.lock().contains(&key) {
+            return None;
+        }
+        match lookup.ask(engine, id).await.ok()? {
+            File::Executable => {
+                let mut known = self.lock();
+                if known.len() >= REMEMBERED {
+                    known.clear();
+                }
+                known.insert(key);
+                None
+            }
+            File::Missing => Some(rejected(
+                RejectReason::CommandNotFound,
+                "the image has no such command",
+                &lookup.program,
+            )),
+            File::NotExecutable => Some(rejected(
+                RejectReason::CommandNotExecutable,
+                "the command cannot be executed",
+                &lookup.program,
+            )),
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<[String; 4]>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn rejected(reason: RejectReason, what: &'static str, program: &str) -> Error {
+    Error::new(ErrorKind::Rejected(reason), what).with("command", program)
+}
+
+/// Where a command is looked for, as `execvp` does it.
+#[derive(Debug, PartialEq, Eq)]
+struct Lookup {
+    program: String,
+    path: String,
+    folder: String,
+}
+
+impl Lookup {
+    /// None where the command stands in the job directory, whose content may change.
+    fn new(attempt: &Attempt, image: &Image) -> Option<Self> {
+        let job = &*attempt.spec;
+        let way = job.container.as_ref()?;
+        let view = JobDirectoryView::in_container(job);
+        let own_arguments = if way.command.is_empty() { &image.command[..] } else { &[] };
+        let argv = [
+            if way.command.is_empty() {
+                image.entrypoint.clone()
+            } else {
+                view.expand(&way.command)
+            },
+            if way.args.is_empty() { own_arguments.to_vec() } else { view.expand(&way.args) },
+        ];
+        let program = argv.into_iter().flatten().next().filter(|program| !program.is_empty())?;
+        let folder = way.working_dir.clone().unwrap_or_else(|| image.working_dir.clone());
+        let path = job.env.get("PATH").cloned().unwrap_or_else(|| image.path.clone());
+        let inside = format!("{}/", JobDirectoryView::IN_CONTAINER);
+        let in_job_directory =
+            |place: &str| job.job_directory.is_some() && format!("{place}/").starts_with(&inside);
+        if in_job_directory(&program)
+            || in_job_directory(&folder)
+            || path.split(':').any(in_job_directory)
+        {
+            return None;
+        }
+        Some(Self { program, path, folder })
+    }
+
+    fn candidates(&self) -> Vec<String> {
+        if self.program.starts_with('/') {
+            return vec![self.program.clone()];
+        }
+        let folder = if self.folder.is_empty() { "/" } else { &self.folder };
+        if self.program.contains('/') {
+            return vec![format!("{}/{}", folder.trim_end_matches('/'), self.program)];
+        }
+        let within = |place: &str| {
+            let place = if place.is_empty() { folder } else { place };
+            format!("{}/{}", place.trim_end_matches('/'), self.program)
+        };
+        self.path.split(':').map(within).collect()
+    }
+
+    async fn ask(&self, engine: &Engine, id: &str) -> Answer<File> {
+        let mut best = File::Missing;
+        for candidate in self.candidates() {
+            match stat(engine, id, &candidate).await? {
+                File::Executable => return Ok(File::Executable),
+                File::NotExecutable => best = File::NotExecutable,
+                File::Missing => {}
+            }
+        }
+        Ok(best)
+    }
+}
+
+/// Looks at a file of the container, and at what it links to: the engine resolves a link wholly.
+async fn stat(engine: &Engine, id: &str, path: &str) -> Answer<File> {
+    let mut path = path.to_owned();
+    for _ in 0..2 {
+        let options = ContainerArchiveInfoOptionsBuilder::default().path(&path).build();
+        let answer =
+            engine.call(|docker| docker.get_container_archive_info(id, Some(options))).await;
+        let found = match answer {
+            Ok(found) => found,
+            Err(fault) if fault.is_not_found() => return Ok(File::Missing),
+            Err(fault) => return Err(fault),
+        };
+        if found.file_mode & SYMLINK != 0 && !found.link_target.is_empty() {
+            path = found.link_target;
+            continue;
+        }
+        let executable = found.file_mode & DIRECTORY == 0 && found.file_mode & EXECUTE != 0;
+        return Ok(if executable { File::Executable } else { File::NotExecutable });
+    }
+    Ok(File::Missing)
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore_core::{ImageReport, InstallationId, JobId, JobSpec, PullPolicy};
+
+    use super::*;
+
+    fn lookup(change: impl FnOnce(&mut JobSpec)) -> Option<Lookup> {
+        let mut job = JobSpec::container("a".parse().unwrap());
+        change(&mut job);
+        let image = Image {
+            id: "sha256:0".to_owned(),
+            user: String::new(),
+            entrypoint: vec!["entry".to_owned()],
+            command: vec!["own".to_owned()],
+            path: "/bin:/usr/bin".to_owned(),
+            working_dir: "/srv".to_owned(),
+            report: ImageReport::new("a", PullPolicy::Never),
+        };
+        Lookup::new(&Attempt::new(InstallationId::random(), JobId::random(), 1, job), &image)
+    }
+
+    #[test]
+    fn a_command_is_looked_for_as_execvp_does() {
+        let set = |command: &'static str| {
+            move |job: &mut JobSpec| {
+                job.container.as_mut().unwrap().command = vec![command.to_owned()];
+            }
+        };
+        for (command, places) in [
+            ("sh", vec!["/bin/sh", "/usr/bin/sh"]),
+            ("/x/y", vec!["/x/y"]),
+            ("./run", vec!["/srv/./run"]),
+        ] {
+            assert_eq!(lookup(set(command)).unwrap().candidates(), places);
+        }
+        assert_eq!(lookup(|_| ()).unwrap().program, "entry", "the image's own");
+    }
+
+    #[test]
+    fn a_command_in_the_job_directory_is_not_looked_for() {
+        let found = lookup(|job| {
+            job.job_directory = Some("/srv/j".into());
+            job.container.as_mut().unwrap().command = vec!["{jobDir}/input/run".to_owned()];
+        });
+        assert_eq!(found, None);
+    }
+}

@@ -1,0 +1,102 @@
+//! Ending a job early.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use longshore_core::{Error, ErrorKind, Result};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::backend::Backend;
+use crate::client::{Answer, Engine};
+use crate::labels::{Decision, Mark};
+use crate::outcome::Phase;
+use crate::place::{Place, Seen, write_mark};
+use crate::sight::Sight;
+
+impl Backend {
+    /// Ends an attempt because somebody asked for it. First the mark, which every process sees
+    /// and which tells a cancelled job from one that was killed; then TERM.
+    pub(crate) async fn cancel(&self, place: &Place, grace: Duration) -> Result<()> {
+        let what = "failed to cancel the attempt";
+        let sight = self.watcher.watch(&place.attempt);
+        let found = self.look(place).await.map_err(|f| self.error(f, what, place))?;
+        let Some(seen) = found else { return Ok(()) };
+        let mark = Mark { decision: Decision::Cancelled, grace };
+        match seen.phase {
+            Phase::Ended(_) | Phase::Lost(_) => Ok(()),
+            Phase::Running { .. } => self.end(place, &seen.id, mark, sight).await,
+            Phase::Created { .. } => {
+                let unstarted = self.cancel_unstarted(place, &seen, mark).await;
+                if unstarted.map_err(|f| self.error(f, what, place))? {
+                    return Ok(());
+                }
+                self.end(place, &seen.id, mark, sight).await
+            }
+        }
+    }
+
+    async fn cancel_unstarted(&self, place: &Place, seen: &Seen, mark: Mark) -> Answer<bool> {
+        write_mark(&self.engine, place, &place.end_name(), mark).await?;
+        if !self.remove_unstarted(place, &seen.id).await? {
+            return Ok(false);
+        }
+        let fence = Mark { decision: Decision::Fenced, grace: Duration::ZERO };
+        write_mark(&self.engine, place, &place.name, fence).await?;
+        Ok(true)
+    }
+
+    /// Marks the attempt, unless it is marked, and ends what runs of it: TERM, the grace period,
+    /// KILL. Returns when the engine has sent TERM; the rest is the engine's.
+    pub(crate) async fn end(
+        &self,
+        place: &Place,
+        id: &str,
+        mark: Mark,
+        sight: watch::Receiver<Sight>,
+    ) -> Result<()> {
+        let what = "failed to end the job";
+        let written = write_mark(&self.engine, place, &place.end_name(), mark).await;
+        written.map_err(|f| self.error(f, what, place))?;
+        let ended = if mark.grace.is_zero() {
+            self.engine.kill(id, "SIGKILL").await
+        } else {
+            stop(&self.engine, id, mark.grace, sight).await
+        };
+        ended.map_err(|f| self.error(f, what, place))
+    }
+}
+
+/// Has the engine send TERM, and KILL after `grace`; returns once TERM is sent.
+///
+/// The engine answers only when the container has ended; it keeps the grace period by itself, also
+/// when the client has gone (it does not tie a stop to its request, but in 23.0). That it has
+/// begun shows in its events.
+async fn stop(
+    engine: &Arc<Engine>,
+    id: &str,
+    grace: Duration,
+    mut sight: watch::Receiver<Sight>,
+) -> Answer<()> {
+    let before = sight.borrow_and_update().signals;
+    let stopping = {
+        let (engine, id) = (Arc::clone(engine), id.to_owned());
+        tokio::spawn(async move { engine.stop(&id, grace).await })
+    };
+    let begun = sight.wait_for(|s| s.signals > before || s.is_over());
+    let limit = engine.config().request_timeout.get();
+    tokio::select! {
+        // Ending in the same instant is as good as having begun.
+        stopped = stopping => match stopped {
+            Ok(answer) => answer,
+            Err(_) => Ok(()),
+        },
+        begun = timeout(limit, begun) => match begun {
+            Ok(_) => Ok(()),
+            Err(_) => Err(crate::fault::Fault::Unanswered(Error::new(
+                ErrorKind::Unavailable,
+                "the engine does not confirm that it has told the job to end",
+            ))),
+        },
+    }
+}

@@ -1,0 +1,238 @@
+//! Where the engine is.
+
+use std::path::{Path, PathBuf};
+
+use longshore_core::{Error, ErrorKind, Result};
+
+use crate::DockerConfig;
+
+/// Docker's own place for its socket.
+const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
+
+/// Where the engine is, and whether somebody said so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    pub(crate) address: Address,
+    /// Who named it; none for a default that is only looked for. What nobody configured and we
+    /// may not open is unavailable, not a refusal.
+    pub(crate) named_by: Option<&'static str>,
+}
+
+/// An address, by its way of transport.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Address {
+    Unix(PathBuf),
+    Http(String),
+    Tls { host: String, certificates: PathBuf },
+}
+
+impl Address {
+    /// Whether the engine surely sees this machine's files.
+    pub(crate) const fn is_local(&self) -> bool {
+        matches!(self, Self::Unix(_))
+    }
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+            Self::Http(host) => write!(f, "tcp://{host}"),
+            Self::Tls { host, .. } => write!(f, "tcp://{host} (TLS)"),
+        }
+    }
+}
+
+/// What the endpoint depends on beside the configuration.
+pub(crate) trait World {
+    /// A variable of the environment.
+    fn var(&self, name: &str) -> Option<String>;
+    /// The text of a file, if it can be read.
+    fn text(&self, path: &Path) -> Option<String>;
+    /// Whether a file is there.
+    fn exists(&self, path: &Path) -> bool;
+}
+
+/// The process's own environment and file system.
+pub(crate) struct ThisProcess;
+
+impl World for ThisProcess {
+    fn var(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok().filter(|value| !value.is_empty())
+    }
+
+    fn text(&self, path: &Path) -> Option<String> {
+        std::fs::read_to_string(path).ok()
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        path.exists()
+    }
+}
+
+/// Finds the engine as the docker command does: the configuration, `DOCKER_HOST`, the current
+/// context, the default socket
+/// (<https://docs.docker.com/engine/manage-resources/contexts/>), and rootless Docker's socket.
+pub(crate) fn find(config: &DockerConfig, world: &dyn World) -> Result<Endpoint> {
+    if let Some(host) = &config.host {
+        return named(host, "the setting `host`", config, world);
+    }
+    if let Some(host) = world.var("DOCKER_HOST") {
+        return named(&host, "DOCKER_HOST", config, world);
+    }
+    if let Some(host) = context_host(world) {
+        return named(&host, "the current docker context", config, world);
+    }
+    let rootless = world.var("XDG_RUNTIME_DIR").map(|dir| Path::new(&dir).join("docker.sock"));
+    let path = match rootless {
+        Some(rootless) if !world.exists(Path::new(DEFAULT_SOCKET)) && world.exists(&rootless) => {
+            rootless
+        }
+        _ => PathBuf::from(DEFAULT_SOCKET),
+    };
+    Ok(Endpoint { address: Address::Unix(path), named_by: None })
+}
+
+fn named(
+    host: &str,
+    by: &'static str,
+    config: &DockerConfig,
+    world: &dyn World,
+) -> Result<Endpoint> {
+    Ok(Endpoint { address: parse(host, by, config, world)?, named_by: Some(by) })
+}
+
+fn parse(host: &str, by: &str, config: &DockerConfig, world: &dyn World) -> Result<Address> {
+    let refuse = |what: &'static str| {
+        Err(Error::new(ErrorKind::Unavailable, what).with("address", host).with("named by", by))
+    };
+    let Some((scheme, rest)) = host.split_once("://") else {
+        return refuse("the engine's address has no scheme: write unix:///path or tcp://host:port");
+    };
+    let rest = rest.trim_end_matches('/');
+    if rest.is_empty() {
+        return refuse("the engine's address is empty: write unix:///path or tcp://host:port");
+    }
+    let tls = config.tls_verify.unwrap_or_else(|| world.var("DOCKER_TLS_VERIFY").is_some());
+    match scheme {
+        "unix" => Ok(Address::Unix(PathBuf::from(rest))),
+        "https" => {
+            Ok(Address::Tls { host: rest.to_owned(), certificates: certificates(config, world) })
+        }
+        "tcp" if tls => {
+            Ok(Address::Tls { host: rest.to_owned(), certificates: certificates(config, world) })
+        }
+        "tcp" | "http" => Ok(Address::Http(rest.to_owned())),
+        _ => refuse("the engine's address has a scheme other than unix, tcp, http and https"),
+    }
+}
+
+fn certificates(config: &DockerConfig, world: &dyn World) -> PathBuf {
+    let given =
+        config.cert_path.clone().or_else(|| world.var("DOCKER_CERT_PATH").map(PathBuf::from));
+    given.unwrap_or_else(|| docker_folder(world).unwrap_or_default())
+}
+
+/// Where the docker command keeps its own configuration.
+fn docker_folder(world: &dyn World) -> Option<PathBuf> {
+    let given = world.var("DOCKER_CONFIG").map(PathBuf::from);
+    given.or_else(|| world.var("HOME").map(|home| Path::new(&home).join(".docker")))
+}
+
+/// The host of the docker command's current context, unless that is the default one. A context's
+/// folder is named by the digest of its name; they are few, so each is looked into.
+fn context_host(world: &dyn World) -> Option<String> {
+    let folder = docker_folder(world)?;
+    let current = world.var("DOCKER_CONTEXT").or_else(|| {
+        let config = world.text(&folder.join("config.json"))?;
+        let config: serde_json::Value = serde_json::from_str(&config).ok()?;
+        Some(config.get("currentContext")?.as_str()?.to_owned())
+    })?;
+    if current.is_empty() || current == "default" {
+        return None;
+    }
+    std::fs::read_dir(folder.join("contexts/meta")).ok()?.flatten().find_map(|entry| {
+        let meta = world.text(&entry.path().join("meta.json"))?;
+        let meta: serde_json::Value = serde_json::from_str(&meta).ok()?;
+        let host = meta.pointer("/Endpoints/docker/Host")?.as_str()?;
+        (meta.get("Name")?.as_str()? == current).then(|| host.to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Fake {
+        vars: BTreeMap<&'static str, String>,
+        files: Vec<PathBuf>,
+    }
+
+    impl World for Fake {
+        fn var(&self, name: &str) -> Option<String> {
+            self.vars.get(name).cloned()
+        }
+
+        fn text(&self, path: &Path) -> Option<String> {
+            std::fs::read_to_string(path).ok()
+        }
+
+        fn exists(&self, path: &Path) -> bool {
+            self.files.contains(&path.to_path_buf())
+        }
+    }
+
+    fn found(config: &DockerConfig, world: &Fake) -> (String, Option<&'static str>) {
+        let endpoint = find(config, world).unwrap();
+        (endpoint.address.to_string(), endpoint.named_by)
+    }
+
+    #[test]
+    fn the_engine_is_found_by_setting_then_environment_then_default_socket() {
+        let mut config = DockerConfig::default();
+        let mut world = Fake::default();
+        assert_eq!(found(&config, &world), ("unix:///var/run/docker.sock".to_owned(), None));
+        world.vars.insert("XDG_RUNTIME_DIR", "/run/user/7".to_owned());
+        world.files.push("/run/user/7/docker.sock".into());
+        assert_eq!(found(&config, &world), ("unix:///run/user/7/docker.sock".to_owned(), None));
+        world.vars.insert("DOCKER_HOST", "tcp://d:2376".to_owned());
+        assert_eq!(found(&config, &world), ("tcp://d:2376".to_owned(), Some("DOCKER_HOST")));
+        world.vars.insert("DOCKER_TLS_VERIFY", "1".to_owned());
+        assert_eq!(found(&config, &world).0, "tcp://d:2376 (TLS)");
+        config.host = Some("unix:///x.sock".to_owned());
+        assert_eq!(
+            found(&config, &world),
+            ("unix:///x.sock".to_owned(), Some("the setting `host`"))
+        );
+    }
+
+    #[test]
+    fn the_current_docker_context_is_followed() {
+        let home = tempfile::tempdir().unwrap();
+        let meta = home.path().join(".docker/contexts/meta/abc");
+        std::fs::create_dir_all(&meta).unwrap();
+        let text = r#"{"Name":"far","Endpoints":{"docker":{"Host":"tcp://far:2375"}}}"#;
+        std::fs::write(meta.join("meta.json"), text).unwrap();
+        let mut world = Fake::default();
+        world.vars.insert("HOME", home.path().display().to_string());
+        let config = DockerConfig::default();
+        assert_eq!(found(&config, &world).1, None, "no context is chosen");
+        std::fs::write(home.path().join(".docker/config.json"), r#"{"currentContext":"far"}"#)
+            .unwrap();
+        let (address, by) = found(&config, &world);
+        assert_eq!((address.as_str(), by), ("tcp://far:2375", Some("the current docker context")));
+    }
+
+    #[test]
+    fn an_address_that_makes_no_sense_is_unavailable_and_says_who_named_it() {
+        for host in ["d:2375", "unix://", "ssh://d", "ftp://d"] {
+            let config = DockerConfig { host: Some(host.to_owned()), ..DockerConfig::default() };
+            let error = find(&config, &Fake::default()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unavailable);
+            assert!(error.to_string().contains("`host`"), "{error}");
+        }
+    }
+}

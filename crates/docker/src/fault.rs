@@ -1,0 +1,177 @@
+//! What may go wrong with one request, and what that means.
+
+use std::io;
+use std::time::Duration;
+
+use bollard::errors::Error as Cause;
+use longshore_core::{Error, ErrorKind};
+
+use crate::endpoint::Endpoint;
+
+/// Why a request to the engine gave no result.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// The engine was not reached: the request has had no effect and never will.
+    Unreached(Error),
+    /// The engine answered with a failure.
+    Answered { status: u16, message: String },
+    /// The engine did not answer: the request may have had its effect, or may yet.
+    Unanswered(Error),
+}
+
+impl Fault {
+    pub(crate) const fn status(&self) -> Option<u16> {
+        match self {
+            Self::Answered { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    pub(crate) const fn is_not_found(&self) -> bool {
+        matches!(self.status(), Some(404))
+    }
+
+    pub(crate) const fn is_conflict(&self) -> bool {
+        matches!(self.status(), Some(409))
+    }
+
+    /// Reads what the client says of a request to `endpoint`.
+    pub(crate) fn new(cause: Cause, endpoint: &Endpoint) -> Self {
+        match cause {
+            Cause::DockerResponseServerError { status_code: status, message } => {
+                Self::Answered { status, message }
+            }
+            cause => match unreached(&cause) {
+                Some(why) => Self::Unreached(unreachable(why, endpoint).caused_by(cause)),
+                None => Self::Unanswered(unanswered(endpoint).caused_by(cause)),
+            },
+        }
+    }
+
+    pub(crate) fn timed_out(after: Duration, endpoint: &Endpoint) -> Self {
+        Self::Unanswered(unanswered(endpoint).with("waited", format!("{after:?}")))
+    }
+
+    /// The error for a person; `what` says what failed (`failed to …`).
+    pub(crate) fn into_error(self, what: &'static str) -> Error {
+        match self {
+            Self::Unreached(error) => error,
+            Self::Unanswered(error) => Error::new(error.kind(), what).caused_by(error),
+            Self::Answered { status, message } => Error::new(kind(status), what)
+                .with("status", status)
+                .caused_by(message.trim().to_owned()),
+        }
+    }
+}
+
+/// What class an answer is of. The engine has no 401 of its own; a proxy with an authorization
+/// plugin before it answers 401 or 403.
+const fn kind(status: u16) -> ErrorKind {
+    match status {
+        400 => ErrorKind::InvalidSpec,
+        401 | 403 => ErrorKind::Denied,
+        404 => ErrorKind::NotFound,
+        429 => ErrorKind::Saturated,
+        500.. => ErrorKind::Unavailable,
+        _ => ErrorKind::Internal,
+    }
+}
+
+fn unanswered(endpoint: &Endpoint) -> Error {
+    Error::new(ErrorKind::Unavailable, "the Docker engine did not answer")
+        .with("address", &endpoint.address)
+}
+
+/// Whether the request cannot have reached the engine, and why.
+fn unreached(cause: &Cause) -> Option<Option<io::ErrorKind>> {
+    match cause {
+        Cause::HyperLegacyError { err } if err.is_connect() => Some(io_kind(err)),
+        Cause::SocketNotFoundError(_) => Some(Some(io::ErrorKind::NotFound)),
+        Cause::CertPathError { .. }
+        | Cause::CertMultipleKeys { .. }
+        | Cause::CertParseError { .. }
+        | Cause::NoNativeCertsError { .. }
+        | Cause::LoadNativeCertsErrors { .. }
+        | Cause::NoHomePathError => Some(None),
+        _ => None,
+    }
+}
+
+fn io_kind(error: &(dyn std::error::Error + 'static)) -> Option<io::ErrorKind> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            return Some(io.kind());
+        }
+        cause = error.source();
+    }
+    None
+}
+
+/// Why the engine cannot be reached, and what to do about it.
+///
+/// A socket that nobody named and that we may not open is like no Docker at all; one that somebody
+/// named refuses us.
+pub(crate) fn unreachable(why: Option<io::ErrorKind>, endpoint: &Endpoint) -> Error {
+    let named = endpoint.named_by.is_some();
+    let (kind, message) = match why {
+        Some(io::ErrorKind::PermissionDenied) if named => (
+            ErrorKind::Denied,
+            "we may not open the Docker socket: join the group that owns it (usually `docker`), \
+             or point to another engine",
+        ),
+        Some(io::ErrorKind::PermissionDenied) => (
+            ErrorKind::Unavailable,
+            "there is a Docker socket that we may not open: join the group that owns it (usually \
+             `docker`), or set DOCKER_HOST",
+        ),
+        Some(io::ErrorKind::NotFound) if !named => {
+            (ErrorKind::Unavailable, "there is no Docker socket: start Docker, or set DOCKER_HOST")
+        }
+        Some(io::ErrorKind::NotFound) => {
+            (ErrorKind::Unavailable, "there is no Docker engine at this address: is it running?")
+        }
+        _ => (ErrorKind::Unavailable, "failed to connect to the Docker engine: is it running?"),
+    };
+    let error = Error::new(kind, message).with("address", &endpoint.address);
+    match endpoint.named_by {
+        Some(by) => error.with("named by", by),
+        None => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::endpoint::Address;
+
+    #[test]
+    fn a_socket_we_may_not_open_is_denied_only_if_somebody_named_it() {
+        let endpoint = |named_by| Endpoint { address: Address::Unix("/d.sock".into()), named_by };
+        let denied = Some(io::ErrorKind::PermissionDenied);
+        let error = unreachable(denied, &endpoint(Some("DOCKER_HOST")));
+        assert_eq!(error.kind(), ErrorKind::Denied);
+        assert!(error.to_string().contains("/d.sock") && error.to_string().contains("DOCKER_HOST"));
+        let error = unreachable(denied, &endpoint(None));
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(error.to_string().contains("/d.sock"), "{error}");
+        for why in [Some(io::ErrorKind::NotFound), Some(io::ErrorKind::ConnectionRefused), None] {
+            let error = unreachable(why, &endpoint(Some("DOCKER_HOST")));
+            assert_eq!(error.kind(), ErrorKind::Unavailable);
+        }
+    }
+
+    #[test]
+    fn an_answer_is_told_from_no_answer() {
+        let endpoint = Endpoint { address: Address::Unix("/d.sock".into()), named_by: None };
+        let answer =
+            Cause::DockerResponseServerError { status_code: 409, message: "no".to_owned() };
+        let fault = Fault::new(answer, &endpoint);
+        assert!(fault.is_conflict());
+        assert_eq!(fault.into_error("failed to x").to_string(), "failed to x (status: 409): no");
+        let fault = Fault::new(Cause::RequestTimeoutError, &endpoint);
+        assert!(matches!(fault, Fault::Unanswered(_)));
+        let fault = Fault::new(Cause::SocketNotFoundError("/d.sock".to_owned()), &endpoint);
+        assert!(matches!(fault, Fault::Unreached(_)));
+    }
+}

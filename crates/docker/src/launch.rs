@@ -1,0 +1,353 @@
+//! Launching: the image, the container, the start. Its protocol stands at [`Backend::launch`].
+
+use std::future::Future;
+use std::path::Path;
+use std::time::Duration;
+
+use longshore_core::{
+    Attempt, Error, ErrorKind, Event, ImageReason, LaunchContext, LaunchError, Result, Started,
+};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::backend::Backend;
+use crate::client::{Removal, Removed};
+use crate::fault::Fault;
+use crate::image::{self, Image};
+use crate::labels::Facts;
+use crate::outcome::{Phase, refusal};
+use crate::place::{Found, Place, Seen, look, look_by_name};
+use crate::translate::{Base, Secrets, container, create_body};
+
+type Launched = std::result::Result<Started, LaunchError>;
+
+/// How long a container that another launch created may stay unstarted before this one takes its
+/// place: its creator may have died.
+const TAKE_OVER: Duration = Duration::from_secs(3);
+/// How often another launch or a settling may come in between.
+const TRIES: usize = 5;
+/// How long to wait for the engine's event of the start, which tells its time.
+const START_SHOWS: Duration = Duration::from_millis(500);
+
+/// What has to be submitted.
+struct Order<'a> {
+    attempt: &'a Attempt,
+    context: &'a LaunchContext,
+    place: Place,
+    image: Image,
+}
+
+impl Backend {
+    /// Launches an attempt, once:
+    /// - It creates the container by the attempt's name. The engine gives a name once: whoever
+    ///   gets 409 looks at what is there.
+    /// - Only who created the container starts it, once, by its id. A start whose answer is lost
+    ///   is never repeated. (The engine would start an exited container again.)
+    /// - So nothing has started before the start is sent, and nothing can if it never is.
+    pub(crate) async fn launch(&self, attempt: &Attempt, context: &LaunchContext) -> Launched {
+        let launched = self.try_launch(attempt, context).await;
+        if matches!(launched, Err(LaunchError::Refused(_))) {
+            self.watcher.forget(&attempt.id);
+        }
+        launched.map_err(|error| match error {
+            LaunchError::Refused(e) => LaunchError::Refused(e.on(&self.name)),
+            LaunchError::Indeterminate(e) => LaunchError::Indeterminate(e.on(&self.name)),
+        })
+    }
+
+    async fn try_launch(&self, attempt: &Attempt, context: &LaunchContext) -> Launched {
+        let place = Place::of(attempt);
+        let image = self.prepare(attempt, context).await.map_err(LaunchError::Refused)?;
+        let order = Order { attempt, context, place, image };
+        for _ in 0..TRIES {
+            interrupted(context).map_err(LaunchError::Refused)?;
+            match self.create(&order).await.map_err(LaunchError::Refused)? {
+                Some(id) => return self.start(&order, &id).await,
+                None => {
+                    if let Some(launched) = self.existing(&order).await {
+                        return launched;
+                    }
+                }
+            }
+        }
+        let error = Error::new(ErrorKind::Unavailable, "other launches keep coming in between");
+        Err(LaunchError::Refused(error))
+    }
+
+    /// Does what is harmless: checks, and makes the image available.
+    async fn prepare(&self, attempt: &Attempt, context: &LaunchContext) -> Result<Image> {
+        let wanted = &container(&attempt.spec)?.image;
+        interrupted(context)?;
+        self.check_directory(attempt)?;
+        self.watcher.watch(&attempt.id);
+        let resolved =
+            image::resolve(&self.engine, &self.pulls, wanted, attempt.pull_policy, &context.events);
+        unless_interrupted(context, resolved).await?
+    }
+
+    /// Checks the job directory here, where its absence can still be told as what it is.
+    pub(crate) fn check_directory(&self, attempt: &Attempt) -> Result<()> {
+        let Some(directory) = &attempt.spec.job_directory else { return Ok(()) };
+        let endpoint = self.engine.endpoint()?;
+        if !endpoint.address.is_local() {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "a job directory needs an engine on this machine (a unix:// address): one behind \
+                 a network does not see this machine's files",
+            )
+            .with("address", &endpoint.address));
+        }
+        for folder in [Path::new(""), Path::new("input"), Path::new("output")] {
+            let path = directory.join(folder);
+            if !path.is_dir() {
+                return Err(Error::new(
+                    ErrorKind::InvalidSpec,
+                    "the job directory must be a folder with the folders input and output",
+                )
+                .with("missing", path.display()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Creates the container. None if its name is taken.
+    async fn create(&self, order: &Order<'_>) -> Result<Option<String>> {
+        let Order { attempt, image, place, .. } = order;
+        let base = Base { image: image.id.clone(), user: image.user.clone() };
+        let facts = Facts::new(attempt, image.report.clone());
+        let config = self.engine.config();
+        let body = create_body(attempt, &base, &facts, config, Secrets::Exposed)?;
+        let shown = create_body(attempt, &base, &facts, config, Secrets::Masked)?;
+        let created = match self.engine.create(&place.name, &body, shown).await {
+            Ok(created) => created,
+            Err(fault) if fault.is_conflict() => return Ok(None),
+            Err(fault) => {
+                if matches!(fault, Fault::Unanswered(_)) {
+                    // It may have been created, or may yet be; nobody will start it.
+                    let _ = self.engine.remove(&place.name, Removal::UnlessRunning).await;
+                }
+                return Err(refused_create(fault, order));
+            }
+        };
+        let dropped =
+            created.warnings.iter().find(|w| w.to_ascii_lowercase().contains("discarded"));
+        if let Some(warning) = dropped {
+            self.withdraw(&created.id).await;
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "the engine cannot keep a limit of the job",
+            )
+            .caused_by(warning.clone()));
+        }
+        if let Some(refusal) =
+            self.commands.refusal(&self.engine, attempt, image, &created.id).await
+        {
+            self.withdraw(&created.id).await;
+            return Err(refusal);
+        }
+        order.context.events.emit(Event::Scheduled);
+        Ok(Some(created.id))
+    }
+
+    /// Removes what was prepared and was not started. That it may stay behind changes nothing: it
+    /// is never started.
+    async fn withdraw(&self, id: &str) {
+        if let Err(fault) = self.engine.remove(id, Removal::UnlessRunning).await {
+            tracing::warn!(container = id, ?fault, "failed to remove an unstarted container");
+        }
+    }
+
+    /// The commit: from here on it may run.
+    async fn start(&self, order: &Order<'_>, id: &str) -> Launched {
+        if let Err(error) = interrupted(order.context) {
+            self.withdraw(id).await;
+            return Err(LaunchError::Refused(error));
+        }
+        let started = timeout_at(order.context.deadline, self.engine.start(id)).await;
+        match started {
+            Ok(Ok(())) => Ok(self.started(order, id).await),
+            Ok(Err(Fault::Unreached(error))) => Err(LaunchError::Refused(error)),
+            Ok(Err(Fault::Unanswered(error))) => Err(LaunchError::Indeterminate(error)),
+            Err(_) => Err(LaunchError::Indeterminate(late())),
+            Ok(Err(Fault::Answered { status, message })) => {
+                self.start_refused(order, id, status, message).await
+            }
+        }
+    }
+
+    /// The engine has answered that it did not start the container. It is removed, which also
+    /// proves that it does not run.
+    async fn start_refused(
+        &self,
+        order: &Order<'_>,
+        id: &str,
+        status: u16,
+        message: String,
+    ) -> Launched {
+        let error = match status {
+            404 | 409 => Error::new(
+                ErrorKind::Unavailable,
+                "the container was removed before it started: the attempt was settled, cancelled, \
+                 or taken over by another launch",
+            ),
+            _ => {
+                Error::new(ErrorKind::Rejected(refusal(&message)), "failed to start the container")
+                    .with("status", status)
+                    .caused_by(message)
+            }
+        };
+        match self.engine.remove(id, Removal::UnlessRunning).await {
+            Ok(Removed::ByUs) => Err(LaunchError::Refused(error)),
+            Ok(Removed::WasGone) => match self.existing(order).await {
+                Some(launched) => launched,
+                None => Err(LaunchError::Refused(error)),
+            },
+            Ok(Removed::Not) => Ok(self.started(order, id).await),
+            Err(_) => Err(LaunchError::Indeterminate(error)),
+        }
+    }
+
+    async fn started(&self, order: &Order<'_>, id: &str) -> Started {
+        let mut sight = self.watcher.watch(&order.attempt.id);
+        let shows = sight.wait_for(|s| s.started && s.id.as_deref() == Some(id));
+        let at = match timeout(START_SHOWS, shows).await {
+            Ok(Ok(sight)) => sight.started_at,
+            _ => None,
+        };
+        Started::new(order.place.handle(&self.name), at, Some(order.image.report.clone()))
+    }
+
+    /// What the attempt's name stands for already. None: it is free again.
+    async fn existing(&self, order: &Order<'_>) -> Option<Launched> {
+        let place = &order.place;
+        let refuse = |kind, what: &'static str| {
+            let error = Error::new(kind, what).with("container", &place.name);
+            Some(Err(LaunchError::Refused(error)))
+        };
+        match look_by_name(&self.engine, place).await {
+            Ok(Found::Nothing) => None,
+            Ok(Found::Fenced) => refuse(
+                ErrorKind::Unavailable,
+                "the attempt is fenced: it was settled as never started, and never may",
+            ),
+            Ok(Found::Taken) => refuse(
+                ErrorKind::Unavailable,
+                "the container's name is taken by one that is not Longshore's",
+            ),
+            Ok(Found::Container(seen)) => match &seen.phase {
+                Phase::Created { .. } => self.take_over(order, &seen).await,
+                Phase::Running { started_at } => Some(Ok(self.adopted(place, &seen, *started_at))),
+                Phase::Ended(death) => Some(Ok(self.adopted(place, &seen, death.started_at))),
+                Phase::Lost(_) => Some(Ok(self.adopted(place, &seen, None))),
+            },
+            // Another launch may have started it.
+            Err(fault) => Some(Err(LaunchError::Indeterminate(
+                fault.into_error("failed to look for the attempt").with("container", &place.name),
+            ))),
+        }
+    }
+
+    fn adopted(&self, place: &Place, seen: &Seen, at: Option<jiff::Timestamp>) -> Started {
+        Started::new(place.handle(&self.name), at, Some(seen.facts.image.clone()))
+    }
+
+    /// A container that another launch created: waits for its start, and then removes it, which
+    /// keeps its creator from starting it any more.
+    async fn take_over(&self, order: &Order<'_>, seen: &Seen) -> Option<Launched> {
+        let place = &order.place;
+        let mut sight = self.watcher.watch(&place.attempt);
+        let until = order.context.deadline.min(Instant::now() + TAKE_OVER);
+        let started = sight.wait_for(|s| s.started || s.is_over());
+        tokio::select! {
+            _ = timeout_at(until, started) => {}
+            () = order.context.cancel.cancelled() => {}
+        }
+        match look(&self.engine, place).await {
+            Ok(Found::Container(now)) => match now.phase {
+                Phase::Created { .. } => {}
+                Phase::Running { started_at } => {
+                    return Some(Ok(self.adopted(place, &now, started_at)));
+                }
+                Phase::Ended(ref death) => {
+                    return Some(Ok(self.adopted(place, &now, death.started_at)));
+                }
+                Phase::Lost(_) => return Some(Ok(self.adopted(place, &now, None))),
+            },
+            Ok(_) => return None,
+            Err(fault) => {
+                let error = fault.into_error("failed to look for the attempt");
+                return Some(Err(LaunchError::Indeterminate(error)));
+            }
+        }
+        match self.remove_unstarted(place, &seen.id).await {
+            Ok(true) => None,
+            _ => Some(Ok(self.adopted(place, seen, None))),
+        }
+    }
+}
+
+/// Why the engine would not create the container.
+fn refused_create(fault: Fault, order: &Order<'_>) -> Error {
+    let what = "failed to create the container";
+    let kind = match &fault {
+        Fault::Answered { status: 400, message } if is_of_this_engine(message) => {
+            Some(ErrorKind::Unsupported)
+        }
+        Fault::Answered { status: 404, message } if message.contains("No such image") => {
+            Some(ErrorKind::ImageUnavailable(ImageReason::NotPresent))
+        }
+        Fault::Answered { status: 404, .. } => Some(ErrorKind::InvalidSpec),
+        Fault::Answered { message, .. }
+            if message.to_lowercase().contains("no command specified") =>
+        {
+            Some(ErrorKind::Rejected(longshore_core::RejectReason::ContainerConfig))
+        }
+        _ => None,
+    };
+    let error = match (kind, fault) {
+        (Some(kind), Fault::Answered { status, message }) => {
+            Error::new(kind, what).with("status", status).caused_by(message)
+        }
+        (_, fault) => fault.into_error(what),
+    };
+    error.with("container", &order.place.name)
+}
+
+/// Whether a 400 speaks of what this engine cannot do, not of what the job has wrong: "Minimum
+/// memory limit allowed is 6MB", "Range of CPUs is from 0.01 to 2.00, as there are only 2 CPUs
+/// available".
+fn is_of_this_engine(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    ["minimum memory limit", "range of cpus", "not supported", "does not support"]
+        .iter()
+        .any(|words| message.contains(words))
+}
+
+fn late() -> Error {
+    Error::new(ErrorKind::Unavailable, "the launch did not succeed before its deadline")
+}
+
+fn cancelled() -> Error {
+    Error::new(ErrorKind::Internal, "the launch was cancelled")
+}
+
+fn interrupted(context: &LaunchContext) -> Result<()> {
+    if context.cancel.is_cancelled() {
+        return Err(cancelled());
+    }
+    if Instant::now() >= context.deadline {
+        return Err(late());
+    }
+    Ok(())
+}
+
+/// Does `work` until the launch's deadline or cancellation; `work` is dropped then.
+async fn unless_interrupted<T>(
+    context: &LaunchContext,
+    work: impl Future<Output = T>,
+) -> Result<T> {
+    tokio::select! {
+        biased;
+        () = context.cancel.cancelled() => Err(cancelled()),
+        done = timeout_at(context.deadline, work) => done.map_err(|_| late()),
+    }
+}

@@ -1,0 +1,301 @@
+//! A job's output, each byte once.
+//!
+//! The engine is asked for each record's time beside its bytes: after a broken connection the
+//! reader goes on behind the last record it had, and sees by that record whether it is still there
+//! or was rotated away meanwhile.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bollard::container::LogOutput;
+use bollard::query_parameters::{LogsOptions, LogsOptionsBuilder};
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt};
+use jiff::Timestamp;
+use longshore_core::{LogChunk, LogPosition, LogStream, Result};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use crate::backend::Backend;
+use crate::client::{Answer, Engine};
+use crate::fault::Fault;
+use crate::place::Place;
+use crate::sight::Sight;
+
+/// The bounds of the time between two tries to read on.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// How long after the end of its output a job's own end may show.
+const END_SHOWS: Duration = Duration::from_secs(2);
+
+/// A reader's memory of what it has had.
+#[derive(Debug)]
+struct Reader {
+    /// What was asked for and has been skipped or given, by bytes of each stream.
+    had: LogPosition,
+    /// What the caller has already.
+    since: LogPosition,
+    /// The time of the last record, and how many records had that time.
+    last: Option<(String, u32)>,
+    /// After a reconnection: how many records of that time are still to be skipped.
+    resume: Option<u32>,
+}
+
+impl Reader {
+    const fn new(since: LogPosition) -> Self {
+        Self { had: LogPosition::START, since, last: None, resume: None }
+    }
+
+    /// Prepares for a new connection.
+    fn reconnect(&mut self) {
+        self.resume = self.last.as_ref().map(|(_, records)| *records);
+    }
+
+    /// From which second on the engine is asked.
+    fn from_second(&self) -> i32 {
+        let last = self.last.as_ref().and_then(|(at, _)| at.parse::<Timestamp>().ok());
+        last.and_then(|at| i32::try_from(at.as_second()).ok()).unwrap_or(0)
+    }
+
+    /// Takes a record: gives what is new of it, after a gap if records before it are missing.
+    fn take(&mut self, stream: LogStream, at: &str, bytes: Bytes) -> Vec<LogChunk> {
+        let mut chunks = Vec::new();
+        if let (Some(left), Some((last, _))) = (self.resume, &self.last) {
+            if at == last && left > 0 {
+                self.resume = Some(left - 1);
+                return chunks;
+            }
+            if left > 0 && at < last.as_str() {
+                return chunks;
+            }
+            self.resume = None;
+            if left > 0 {
+                chunks.extend(self.gap());
+            }
+        }
+        match &mut self.last {
+            Some((last, records)) if last == at => *records += 1,
+            last => *last = Some((at.to_owned(), 1)),
+        }
+        chunks.extend(self.new_bytes(stream, bytes));
+        chunks
+    }
+
+    fn new_bytes(&mut self, stream: LogStream, bytes: Bytes) -> Option<LogChunk> {
+        let offset = self.had.of(stream);
+        let whole = LogChunk::data(stream, offset, bytes.clone());
+        self.had.advance(&whole);
+        let known = self.since.of(stream).saturating_sub(offset);
+        match usize::try_from(known) {
+            Ok(0) if !bytes.is_empty() => Some(whole),
+            Ok(known) if known < bytes.len() => {
+                Some(LogChunk::data(stream, offset + known as u64, bytes.slice(known..)))
+            }
+            _ => None,
+        }
+    }
+
+    /// Marks that output is missing here, how much and of which stream nobody knows.
+    fn gap(&self) -> [LogChunk; 2] {
+        [LogStream::Stdout, LogStream::Stderr]
+            .map(|stream| LogChunk::gap(stream, self.had.of(stream), None))
+    }
+}
+
+/// Splits a record into its time and its bytes.
+fn split(message: &Bytes) -> Option<(&str, Bytes)> {
+    let space = message.iter().take(64).position(|byte| *byte == b' ')?;
+    let at = std::str::from_utf8(&message[..space]).ok()?;
+    Some((at, message.slice(space + 1..)))
+}
+
+/// The output of an attempt, from `since` on.
+pub(crate) fn read(
+    backend: Arc<Backend>,
+    place: Place,
+    since: LogPosition,
+    follow: bool,
+) -> BoxStream<'static, Result<LogChunk>> {
+    async_stream::stream! {
+        let sight = backend.watcher.watch(&place.attempt);
+        let mut reader = Reader::new(since);
+        let mut backoff = BACKOFF.0;
+        loop {
+            let over_before = is_over(&sight);
+            let mut records = std::pin::pin!(records(&backend.engine, &place.name, options(&reader, follow)));
+            let broken = loop {
+                match records.next().await {
+                    Some(Ok((stream, message))) => {
+                        let Some((at, bytes)) = split(&message) else { break Some(None) };
+                        backoff = BACKOFF.0;
+                        for chunk in reader.take(stream, at, bytes) {
+                            yield Ok(chunk);
+                        }
+                    }
+                    Some(Err(fault)) => break Some(Some(fault)),
+                    None => break None,
+                }
+            };
+            match broken {
+                None if !follow || over_before || ends_now(&backend, &place, &sight).await => return,
+                None | Some(None) => {}
+                Some(Some(fault)) if fault.is_not_found() => {
+                    match gone(&backend, &place).await {
+                        Ok(true) => {
+                            for chunk in reader.gap() {
+                                yield Ok(chunk);
+                            }
+                            return;
+                        }
+                        Ok(false) => {}
+                        Err(fault) => {
+                            yield Err(backend.error(fault, "failed to look for the attempt", &place));
+                        }
+                    }
+                }
+                Some(Some(fault)) => {
+                    yield Err(backend.error(fault, "failed to read the job's output", &place));
+                }
+            }
+            reader.reconnect();
+            sleep(backoff).await;
+            backoff = (backoff * 2).min(BACKOFF.1);
+        }
+    }
+    .boxed()
+}
+
+fn options(reader: &Reader, follow: bool) -> LogsOptions {
+    LogsOptionsBuilder::default()
+        .stdout(true)
+        .stderr(true)
+        .timestamps(true)
+        .follow(follow)
+        .since(reader.from_second())
+        .build()
+}
+
+fn is_over(sight: &watch::Receiver<Sight>) -> bool {
+    sight.borrow().is_over()
+}
+
+/// Whether the job has ended: a stream that follows it ends a little before that shows.
+async fn ends_now(backend: &Backend, place: &Place, sight: &watch::Receiver<Sight>) -> bool {
+    let mut told = sight.clone();
+    let over = timeout(END_SHOWS, told.wait_for(Sight::is_over)).await.is_ok();
+    // What the look finds is noted in the sight.
+    over || (backend.look(place).await.is_ok() && is_over(sight))
+}
+
+/// Whether there is no container of the attempt.
+async fn gone(backend: &Backend, place: &Place) -> Answer<bool> {
+    Ok(backend.look(place).await?.is_none())
+}
+
+/// The records of a container's log. A frame that is none of the two streams is the engine's own
+/// word on a failure, or the rest of a broken one: the connection is as good as lost.
+fn records(
+    engine: &Engine,
+    name: &str,
+    options: LogsOptions,
+) -> impl Stream<Item = Answer<(LogStream, Bytes)>> {
+    async_stream::stream! {
+        let docker = match engine.docker().await {
+            Ok(docker) => docker,
+            Err(fault) => {
+                yield Err(fault);
+                return;
+            }
+        };
+        let mut frames = std::pin::pin!(docker.logs(name, Some(options)));
+        while let Some(frame) = frames.next().await {
+            match frame {
+                Ok(LogOutput::StdOut { message }) => yield Ok((LogStream::Stdout, message)),
+                Ok(LogOutput::StdErr { message }) => yield Ok((LogStream::Stderr, message)),
+                Ok(LogOutput::StdIn { .. } | LogOutput::Console { .. }) => {
+                    yield Err(Fault::Answered {
+                        status: 500,
+                        message: "the engine broke off the output".to_owned(),
+                    });
+                    return;
+                }
+                Err(cause) => {
+                    yield Err(engine.fault(cause));
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// The last records of a container's log, without their times.
+pub(crate) fn tail(
+    engine: &Engine,
+    name: &str,
+    count: u32,
+) -> impl Stream<Item = Answer<(LogStream, Bytes)>> {
+    let options =
+        LogsOptionsBuilder::default().stdout(true).stderr(true).tail(&count.to_string()).build();
+    records(engine, name, options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(chunks: Vec<LogChunk>) -> Vec<(u64, String)> {
+        let data = |chunk| match chunk {
+            LogChunk::Data { offset, bytes, .. } => {
+                (offset, String::from_utf8_lossy(&bytes).into_owned())
+            }
+            LogChunk::Gap { offset, .. } => (offset, "GAP".to_owned()),
+            other => panic!("{other:?}"),
+        };
+        chunks.into_iter().map(data).collect()
+    }
+
+    fn out(reader: &mut Reader, at: &str, bytes: &'static str) -> Vec<(u64, String)> {
+        text(reader.take(LogStream::Stdout, at, Bytes::from_static(bytes.as_bytes())))
+    }
+
+    #[test]
+    fn a_reader_goes_on_behind_what_its_caller_has() {
+        let mut reader = Reader::new(LogPosition { stdout: 5, stderr: 0 });
+        assert_eq!(out(&mut reader, "1", "abc"), []);
+        assert_eq!(out(&mut reader, "2", "def"), [(5, "f".to_owned())]);
+        assert_eq!(out(&mut reader, "3", "ghi"), [(6, "ghi".to_owned())]);
+    }
+
+    #[test]
+    fn a_broken_connection_neither_repeats_nor_loses_a_record() {
+        let mut reader = Reader::new(LogPosition::START);
+        for (at, bytes) in [("1", "a"), ("2", "b"), ("2", "c")] {
+            assert_eq!(out(&mut reader, at, bytes).len(), 1);
+        }
+        reader.reconnect();
+        for (at, bytes) in [("1", "a"), ("2", "b"), ("2", "c")] {
+            assert_eq!(out(&mut reader, at, bytes), [], "had before");
+        }
+        assert_eq!(out(&mut reader, "2", "d"), [(3, "d".to_owned())], "the same instant, but new");
+        assert_eq!(out(&mut reader, "3", "e"), [(4, "e".to_owned())]);
+    }
+
+    #[test]
+    fn what_was_rotated_away_while_the_connection_was_broken_is_a_gap() {
+        let mut reader = Reader::new(LogPosition::START);
+        out(&mut reader, "1", "a");
+        reader.reconnect();
+        let gap = |at| (at, "GAP".to_owned());
+        assert_eq!(out(&mut reader, "3", "c"), [gap(1), gap(0), (1, "c".to_owned())]);
+        assert_eq!(out(&mut reader, "4", "d"), [(2, "d".to_owned())]);
+    }
+
+    #[test]
+    fn a_record_is_split_at_its_time() {
+        let record = Bytes::from_static(b"2026-11-23T18:26:40.262648781Z a b\xff\n");
+        let (at, bytes) = split(&record).unwrap();
+        assert_eq!(at, "2026-11-23T18:26:40.262648781Z");
+        assert_eq!(&bytes[..], b"a b\xff\n");
+        assert_eq!(split(&Bytes::from_static(b"rubbish")), None);
+    }
+}

@@ -1,0 +1,214 @@
+//! From a container's state to an outcome. Pure.
+
+use bollard::models::{ContainerState, ContainerStateStatusEnum as Status};
+use jiff::Timestamp;
+use longshore_core::{Outcome, RejectReason};
+
+use crate::labels::{Decision, Mark};
+
+/// How a container ended, by the engine's event or by its inspection.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Death {
+    pub(crate) code: i32,
+    pub(crate) oom_killed: bool,
+    pub(crate) started_at: Option<Timestamp>,
+    pub(crate) finished_at: Option<Timestamp>,
+}
+
+/// Where a container is in its life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Not started yet; perhaps a start was refused, with these words.
+    Created { refused: Option<String> },
+    /// Started and not over.
+    Running { started_at: Option<Timestamp> },
+    /// Over.
+    Ended(Death),
+    /// What became of it cannot be known, and why.
+    Lost(String),
+}
+
+/// The exit code that the engine makes up for a run whose end it has not seen.
+const MADE_UP: i64 = 255;
+
+/// Reads `State` of an inspection
+/// (<https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerInspect>).
+pub(crate) fn phase(state: &ContainerState) -> Phase {
+    let started_at = moment(state.started_at.as_deref());
+    let finished_at = moment(state.finished_at.as_deref());
+    let said = state.error.clone().filter(|error| !error.is_empty());
+    match state.status {
+        Some(Status::CREATED) => Phase::Created { refused: said },
+        Some(Status::RUNNING | Status::PAUSED | Status::RESTARTING | Status::STOPPING) => {
+            Phase::Running { started_at }
+        }
+        Some(Status::EXITED) => match (started_at, state.exit_code) {
+            (None, _) => Phase::Created { refused: said },
+            (_, None) => Phase::Lost("the engine tells no exit code".to_owned()),
+            (Some(_), Some(MADE_UP)) if finished_at.is_none() => Phase::Lost(
+                "the engine went down while the job ran, and does not know how it ended".to_owned(),
+            ),
+            (started_at, Some(code)) => Phase::Ended(Death {
+                code: i32::try_from(code).unwrap_or(i32::MAX),
+                oom_killed: state.oom_killed.unwrap_or(false),
+                started_at,
+                finished_at,
+            }),
+        },
+        Some(Status::REMOVING | Status::DEAD) => {
+            Phase::Lost("somebody removes the container".to_owned())
+        }
+        Some(Status::EMPTY) | None => {
+            Phase::Lost("the engine tells no state of the container".to_owned())
+        }
+    }
+}
+
+/// A time as the engine writes it; `0001-01-01T00:00:00Z` is Go's "never".
+pub(crate) fn moment(text: Option<&str>) -> Option<Timestamp> {
+    text?.parse().ok().filter(|at: &Timestamp| *at > Timestamp::UNIX_EPOCH)
+}
+
+/// What a death means, given the mark on the attempt.
+///
+/// The engine's OOM mark is set as soon as any process of the container was killed; only with
+/// code 137 was it the job itself.
+pub(crate) fn outcome(death: &Death, mark: Option<Mark>) -> Outcome {
+    let code = death.code;
+    match mark.map(|mark| mark.decision) {
+        Some(Decision::Cancelled) => Outcome::Cancelled { code: Some(code) },
+        Some(Decision::Deadline) => Outcome::DeadlineExceeded { code: Some(code) },
+        _ if death.oom_killed && code == 137 => Outcome::OutOfMemory { code },
+        _ => Outcome::Exited { code, signal: None },
+    }
+}
+
+/// Why a container could not be started, by what the runtime says of it.
+///
+/// Wordings: runc's `unable to start container process: exec: "x": executable file not found in
+/// $PATH`, `stat /x: no such file or directory`, `permission denied`; tini's `[FATAL tini (7)]
+/// exec x failed: No such file or directory`; Docker itself exits with 127 and 126 for these
+/// (`docker run`, "Exit status").
+pub(crate) fn refusal(words: &str) -> RejectReason {
+    let words = words.to_ascii_lowercase();
+    let has = |text: &str| words.contains(text);
+    if !has("exec") || has("error mounting") || has("chdir to cwd") {
+        RejectReason::ContainerConfig
+    } else if has("executable file not found") || has("no such file or directory") {
+        RejectReason::CommandNotFound
+    } else if has("permission denied") || has("exec format error") || has("is a directory") {
+        RejectReason::CommandNotExecutable
+    } else {
+        RejectReason::ContainerConfig
+    }
+}
+
+/// The init's words on a command that it could not execute, if that is all a job wrote.
+pub(crate) fn init_refusal(code: i32, stderr: &str) -> Option<RejectReason> {
+    let line = stderr.trim();
+    let by_init =
+        line.starts_with("[FATAL tini (") && line.contains("] exec ") && !line.contains('\n');
+    (by_init && (code == 126 || code == 127)).then(|| refusal(line))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const AT: &str = "2026-11-23T18:27:00.244335866Z";
+    const NEVER: &str = "0001-01-01T00:00:00Z";
+
+    fn state(status: Status, code: i64, started: &str, finished: &str) -> ContainerState {
+        ContainerState {
+            status: Some(status),
+            exit_code: Some(code),
+            started_at: Some(started.to_owned()),
+            finished_at: Some(finished.to_owned()),
+            ..ContainerState::default()
+        }
+    }
+
+    #[test]
+    fn a_containers_state_tells_where_it_is_in_its_life() {
+        let at = Some(AT.parse().unwrap());
+        let death = Death { code: 3, oom_killed: false, started_at: at, finished_at: at };
+        for (given, expected) in [
+            (state(Status::CREATED, 0, NEVER, NEVER), Phase::Created { refused: None }),
+            (state(Status::RUNNING, 0, AT, NEVER), Phase::Running { started_at: at }),
+            (state(Status::PAUSED, 0, AT, NEVER), Phase::Running { started_at: at }),
+            (state(Status::EXITED, 3, AT, AT), Phase::Ended(death)),
+        ] {
+            assert_eq!(phase(&given), expected);
+        }
+        for gone in [
+            state(Status::REMOVING, 0, AT, AT),
+            state(Status::DEAD, 0, AT, AT),
+            state(Status::EXITED, 255, AT, NEVER),
+            ContainerState::default(),
+        ] {
+            assert!(matches!(phase(&gone), Phase::Lost(_)), "{gone:?}");
+        }
+    }
+
+    #[test]
+    fn a_death_is_told_by_its_mark_the_oom_mark_and_its_code() {
+        let mark = |decision| Some(Mark { decision, grace: Duration::from_secs(1) });
+        let exited = |code| Outcome::Exited { code, signal: None };
+        for (code, oom_killed, mark, expected) in [
+            (0, false, None, exited(0)),
+            (137, false, None, exited(137)),
+            (137, true, None, Outcome::OutOfMemory { code: 137 }),
+            (0, true, None, exited(0)),
+            (1, true, None, exited(1)),
+            (255, false, None, exited(255)),
+            (143, false, mark(Decision::Cancelled), Outcome::Cancelled { code: Some(143) }),
+            (137, false, mark(Decision::Deadline), Outcome::DeadlineExceeded { code: Some(137) }),
+            (0, false, mark(Decision::Fenced), exited(0)),
+        ] {
+            let death = Death { code, oom_killed, ..Death::default() };
+            assert_eq!(outcome(&death, mark), expected);
+        }
+    }
+
+    #[test]
+    fn a_refused_start_is_told_by_the_runtimes_words() {
+        let runc = "failed to create shim task: OCI runtime create failed: runc create failed: \
+                    unable to start container process: ";
+        for (words, reason) in [
+            (
+                r#"exec: "nope": executable file not found in $PATH: unknown"#,
+                RejectReason::CommandNotFound,
+            ),
+            (
+                r#"exec: "/nope": stat /nope: no such file or directory: unknown"#,
+                RejectReason::CommandNotFound,
+            ),
+            (r#"exec: "/etc": permission denied: unknown"#, RejectReason::CommandNotExecutable),
+            (r#"exec /x: exec format error"#, RejectReason::CommandNotExecutable),
+            (r#"exec: "/tmp": is a directory: unknown"#, RejectReason::CommandNotExecutable),
+            (
+                r#"error mounting "/a" to rootfs: no such file or directory"#,
+                RejectReason::ContainerConfig,
+            ),
+            (
+                "exec failed: chdir to cwd (\"/x\") failed: permission denied",
+                RejectReason::ContainerConfig,
+            ),
+        ] {
+            assert_eq!(refusal(&format!("{runc}{words}")), reason, "{words}");
+        }
+    }
+
+    #[test]
+    fn only_the_inits_own_words_are_a_refusal() {
+        let said = "[FATAL tini (7)] exec nope failed: No such file or directory\n";
+        assert_eq!(init_refusal(127, said), Some(RejectReason::CommandNotFound));
+        let said = "[FATAL tini (7)] exec /etc failed: Permission denied\n";
+        assert_eq!(init_refusal(126, said), Some(RejectReason::CommandNotExecutable));
+        assert_eq!(init_refusal(1, said), None);
+        assert_eq!(init_refusal(127, "sh: nope: not found\n"), None);
+        assert_eq!(init_refusal(127, &format!("hello\n{said}")), None);
+    }
+}

@@ -1,0 +1,220 @@
+//! Where an attempt is on the engine, and the marks beside it.
+
+use bollard::models::{ContainerCreateBody, ContainerInspectResponse, HostConfig};
+use longshore_core::{
+    Attempt, AttemptId, Error, ErrorKind, Handle, InstallationId, Result, RunnerName,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::client::{Answer, Engine};
+use crate::labels::{self, Facts, Labels, Mark};
+use crate::outcome::{Phase, phase};
+
+/// The version of a handle's own part.
+const VERSION: u32 = 1;
+
+/// A handle's own part.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Opaque {
+    name: String,
+    installation: InstallationId,
+}
+
+/// The names of what belongs to an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) attempt: AttemptId,
+    pub(crate) installation: InstallationId,
+    /// The name of its container; or of a mark, when it is fenced.
+    pub(crate) name: String,
+}
+
+impl Place {
+    pub(crate) fn of(attempt: &Attempt) -> Self {
+        Self {
+            attempt: attempt.id.clone(),
+            installation: attempt.installation.clone(),
+            name: attempt.object_name(),
+        }
+    }
+
+    pub(crate) fn new(attempt: AttemptId, installation: InstallationId, name: String) -> Self {
+        Self { attempt, installation, name }
+    }
+
+    pub(crate) fn read(handle: &Handle, runner: &RunnerName) -> Result<Self> {
+        let unknown = |what: &'static str| {
+            Error::new(ErrorKind::Internal, what).on(runner).with("attempt", &handle.attempt)
+        };
+        if handle.version != VERSION {
+            return Err(unknown("the handle is of a version that this runner does not know"));
+        }
+        let opaque: Opaque = serde_json::from_value(handle.opaque.clone()).map_err(|error| {
+            unknown("the handle is not one of a Docker runner").caused_by(error)
+        })?;
+        Ok(Self::new(handle.attempt.clone(), opaque.installation, opaque.name))
+    }
+
+    pub(crate) fn handle(&self, runner: &RunnerName) -> Handle {
+        let opaque = serde_json::json!({
+            "name": self.name,
+            "installation": self.installation.as_str(),
+        });
+        Handle::new(runner.clone(), VERSION, self.attempt.clone(), opaque)
+    }
+
+    /// The name of the mark on its end.
+    pub(crate) fn end_name(&self) -> String {
+        format!("{}-end", self.name)
+    }
+
+    /// The label by which its container is found under any name.
+    fn label(&self) -> String {
+        format!("{}={}", labels::ATTEMPT, self.attempt)
+    }
+}
+
+/// An attempt's container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) id: String,
+    pub(crate) phase: Phase,
+    pub(crate) facts: Facts,
+}
+
+/// What there is of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    Nothing,
+    /// It has never started and never may.
+    Fenced,
+    /// Its name is taken by something that is not Longshore's.
+    Taken,
+    Container(Seen),
+}
+
+/// Looks for what stands under the attempt's name.
+pub(crate) async fn look_by_name(engine: &Engine, place: &Place) -> Answer<Found> {
+    let Some(found) = engine.inspect(&place.name).await? else { return Ok(Found::Nothing) };
+    let labels = labels_of(&found);
+    if let Some(seen) = seen(&found, place) {
+        return Ok(Found::Container(seen));
+    }
+    let ours = labels.get(labels::MARKED).map(String::as_str) == Some(place.attempt.as_str());
+    Ok(if ours { Found::Fenced } else { Found::Taken })
+}
+
+/// Looks for the attempt's container also under a name that somebody gave it since.
+pub(crate) async fn look(engine: &Engine, place: &Place) -> Answer<Found> {
+    let by_name = look_by_name(engine, place).await?;
+    if matches!(by_name, Found::Container(_)) {
+        return Ok(by_name);
+    }
+    Ok(look_by_label(engine, place).await?.map_or(by_name, Found::Container))
+}
+
+/// Looks for the attempt's container by its label.
+pub(crate) async fn look_by_label(engine: &Engine, place: &Place) -> Answer<Option<Seen>> {
+    for listed in engine.list(vec![place.label()]).await? {
+        let Some(id) = listed.id else { continue };
+        let found = engine.inspect(&id).await?;
+        if let Some(seen) = found.as_ref().and_then(|found| seen(found, place)) {
+            return Ok(Some(seen));
+        }
+    }
+    Ok(None)
+}
+
+fn labels_of(found: &ContainerInspectResponse) -> Labels {
+    found.config.as_ref().and_then(|config| config.labels.clone()).unwrap_or_default()
+}
+
+fn seen(found: &ContainerInspectResponse, place: &Place) -> Option<Seen> {
+    let labels = labels_of(found);
+    if labels.get(labels::ATTEMPT).map(String::as_str) != Some(place.attempt.as_str()) {
+        return None;
+    }
+    Some(Seen {
+        id: found.id.clone()?,
+        phase: phase(found.state.as_ref()?),
+        facts: Facts::read(&labels),
+    })
+}
+
+/// What came of writing a mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// It is written, and was not before.
+    Now,
+    /// This mark was there before, and stays.
+    Before(Mark),
+    /// The name is taken by something that is no mark.
+    Taken,
+}
+
+/// Writes `mark` under `name`, unless something has that name.
+///
+/// A mark's container has no image, so that one can be written on an engine that has none, and no
+/// command that exists: it cannot run, even if somebody starts it.
+pub(crate) async fn write_mark(
+    engine: &Engine,
+    place: &Place,
+    name: &str,
+    mark: Mark,
+) -> Answer<Written> {
+    let body = ContainerCreateBody {
+        cmd: Some(vec!["longshore-mark".to_owned()]),
+        labels: Some(mark.labels(&place.attempt, Some(&place.installation))),
+        host_config: Some(HostConfig {
+            network_mode: Some("none".to_owned()),
+            ..HostConfig::default()
+        }),
+        ..ContainerCreateBody::default()
+    };
+    match engine.create(name, &body, body.clone()).await {
+        Ok(_) => Ok(Written::Now),
+        Err(fault) if fault.is_conflict() => {
+            Ok(read_mark(engine, name).await?.map_or(Written::Taken, Written::Before))
+        }
+        Err(fault) => Err(fault),
+    }
+}
+
+/// The mark under `name`, if there is one.
+pub(crate) async fn read_mark(engine: &Engine, name: &str) -> Answer<Option<Mark>> {
+    Ok(engine.inspect(name).await?.and_then(|found| Mark::read(&labels_of(&found))))
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore_core::{JobId, JobSpec};
+
+    use super::*;
+
+    #[test]
+    fn a_handle_is_pure_and_leads_back_to_its_place() {
+        let attempt =
+            Attempt::new(InstallationId::random(), JobId::random(), 2, JobSpec::default());
+        let place = Place::of(&attempt);
+        let runner = RunnerName::docker();
+        let handle = place.handle(&runner);
+        assert_eq!(handle, Place::of(&attempt).handle(&runner));
+        let text = serde_json::to_string(&handle).unwrap();
+        let again: Handle = serde_json::from_str(&text).unwrap();
+        assert_eq!(Place::read(&again, &runner).unwrap(), place);
+    }
+
+    #[test]
+    fn a_handle_of_another_version_or_form_is_refused() {
+        let attempt =
+            Attempt::new(InstallationId::random(), JobId::random(), 2, JobSpec::default());
+        let runner = RunnerName::docker();
+        let mut handle = Place::of(&attempt).handle(&runner);
+        handle.version = 99;
+        assert_eq!(Place::read(&handle, &runner).unwrap_err().kind(), ErrorKind::Internal);
+        handle.version = VERSION;
+        handle.opaque = serde_json::json!({"pid": 1});
+        assert_eq!(Place::read(&handle, &runner).unwrap_err().kind(), ErrorKind::Internal);
+    }
+}

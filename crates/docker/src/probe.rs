@@ -1,0 +1,42 @@
+//! Whether the engine may take work now.
+
+use longshore_core::{Error, ErrorKind, Health, Result};
+
+use crate::backend::Backend;
+
+/// Asks the engine for its version and what it is made of. Starts nothing.
+pub(crate) async fn probe(backend: &Backend) -> Result<Health> {
+    let engine = &backend.engine;
+    let limit = engine.config().connect_timeout.get();
+    let failed = |fault: crate::fault::Fault| {
+        fault.into_error("failed to ask the Docker engine").on(&backend.name)
+    };
+    let info = engine.call_within(limit, bollard::Docker::info).await.map_err(failed)?;
+    let endpoint = engine.endpoint()?;
+    let api = engine.docker().await.map_err(failed)?.client_version();
+    if info.os_type.as_deref().is_some_and(|os| os != "linux") {
+        return Err(Error::new(
+            ErrorKind::Unavailable,
+            "the Docker engine runs no Linux containers",
+        )
+        .on(&backend.name)
+        .with("address", &endpoint.address));
+    }
+    let mut health = Health::default();
+    let version = info.server_version.unwrap_or_else(|| "of unknown version".to_owned());
+    health.version = format!("Docker Engine {version} (API {api})");
+    health.facts.push(("address", endpoint.address.to_string()));
+    if let Some(by) = endpoint.named_by {
+        health.facts.push(("named by", by.to_owned()));
+    }
+    let facts = [
+        ("host", info.name),
+        ("operating system", info.operating_system),
+        ("storage", info.driver),
+        ("cgroup version", info.cgroup_version.map(|version| version.to_string())),
+    ];
+    health.facts.extend(facts.into_iter().filter_map(|(name, value)| Some((name, value?))));
+    // "WARNING: No swap limit support", and a daemon that anybody on the network may command.
+    health.warnings = info.warnings.unwrap_or_default();
+    Ok(health)
+}

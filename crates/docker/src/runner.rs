@@ -1,0 +1,164 @@
+//! The trait, in terms of the parts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use longshore_core::{
+    Attempt, Capabilities, Capability, Event, Handle, Health, ImageReport, InstallationId,
+    LaunchContext, LaunchError, LogChunk, LogPosition, Plan, PlanFormat, Result, Runner,
+    RunnerName, Settled, Started,
+};
+use tokio::time::Instant;
+
+use crate::backend::Backend;
+use crate::client::Engine;
+use crate::labels::Facts;
+use crate::translate::{Base, Secrets, container, create_body};
+use crate::{DockerConfig, follow, inventory, logs, probe};
+
+/// Runs jobs on a Docker engine.
+///
+/// Making one does no I/O: it connects at the first request, and what is wrong with the engine or
+/// the configuration shows then.
+#[derive(Debug)]
+pub struct DockerRunner {
+    backend: Arc<Backend>,
+    capabilities: Capabilities,
+}
+
+impl DockerRunner {
+    /// A runner called `name` on the engine that `config` tells of.
+    #[must_use]
+    pub fn new(name: RunnerName, config: DockerConfig) -> Self {
+        use Capability::{
+            Container, JobDirectory, LimitCpu, LimitMemory, LimitPids, NetworkNone,
+            NoPrivilegeEscalation, ReadOnlyRootFilesystem, RunAsUser, SeparateStreams,
+        };
+        let capabilities = Capabilities::default()
+            .with(Container)
+            .with(JobDirectory)
+            .with(LimitCpu)
+            .with(LimitMemory)
+            .with(LimitPids)
+            .with(NetworkNone)
+            .with(RunAsUser)
+            .with(ReadOnlyRootFilesystem)
+            .with(NoPrivilegeEscalation)
+            .with(SeparateStreams);
+        Self { backend: Arc::new(Backend::new(name, Engine::new(config))), capabilities }
+    }
+}
+
+#[async_trait]
+impl Runner for DockerRunner {
+    fn name(&self) -> &RunnerName {
+        &self.backend.name
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    async fn probe(&self) -> Result<Health> {
+        probe::probe(&self.backend).await
+    }
+
+    fn plan(&self, attempt: &Attempt) -> Result<Plan> {
+        let on_us = |error: longshore_core::Error| error.on(&self.backend.name);
+        plan(&self.backend, attempt).map_err(on_us)
+    }
+
+    fn handle(&self, attempt: &Attempt) -> Handle {
+        crate::place::Place::of(attempt).handle(&self.backend.name)
+    }
+
+    async fn launch(
+        &self,
+        attempt: &Attempt,
+        context: &LaunchContext,
+    ) -> std::result::Result<Started, LaunchError> {
+        self.backend.launch(attempt, context).await
+    }
+
+    async fn settle(&self, handle: &Handle, deadline: Instant) -> Result<Settled> {
+        let place = self.backend.place(handle)?;
+        self.backend.settle(&place, deadline).await
+    }
+
+    async fn adopt(&self, installation: &InstallationId) -> Result<Vec<Handle>> {
+        inventory::adopt(&self.backend, installation).await
+    }
+
+    fn events(&self, handle: &Handle) -> BoxStream<'static, Result<Event>> {
+        match self.backend.place(handle) {
+            Ok(place) => follow::follow(Arc::clone(&self.backend), place),
+            Err(error) => lost(error),
+        }
+    }
+
+    fn logs(
+        &self,
+        handle: &Handle,
+        since: LogPosition,
+        follow: bool,
+    ) -> BoxStream<'static, Result<LogChunk>> {
+        match self.backend.place(handle) {
+            Ok(place) => logs::read(Arc::clone(&self.backend), place, since, follow),
+            Err(error) => stream::iter([Err(error)]).boxed(),
+        }
+    }
+
+    async fn cancel(&self, handle: &Handle, grace: Duration) -> Result<()> {
+        let place = self.backend.place(handle)?;
+        self.backend.cancel(&place, grace).await
+    }
+
+    async fn remove(&self, handle: &Handle) -> Result<()> {
+        let place = self.backend.place(handle)?;
+        inventory::remove(&self.backend, &place).await
+    }
+}
+
+/// A handle that names nothing on this runner: its attempt cannot be followed.
+fn lost(error: longshore_core::Error) -> BoxStream<'static, Result<Event>> {
+    let outcome = longshore_core::Outcome::Lost { message: error.to_string() };
+    stream::iter([Ok(Event::Ended(longshore_core::Report::new(outcome)))]).boxed()
+}
+
+fn plan(backend: &Backend, attempt: &Attempt) -> Result<Plan> {
+    let wanted = &container(&attempt.spec)?.image;
+    backend.check_directory(attempt)?;
+    let base = Base { image: wanted.canonical(), user: String::new() };
+    let facts = Facts::new(attempt, ImageReport::new(wanted.as_str(), attempt.pull_policy));
+    let body = create_body(attempt, &base, &facts, backend.engine.config(), Secrets::Masked)?;
+    // By way of a value, whose keys are sorted.
+    let text = serde_json::to_value(&body).and_then(|body| serde_json::to_string_pretty(&body));
+    let text = text.map_err(|error| {
+        longshore_core::Error::new(longshore_core::ErrorKind::Internal, "failed to write the plan")
+            .caused_by(error)
+    })?;
+    let mut plan = Plan::new(PlanFormat::Json, text);
+    plan.notes = notes(attempt);
+    Ok(plan)
+}
+
+fn notes(attempt: &Attempt) -> Vec<String> {
+    let mut notes = vec![
+        "Image: the id of the image is learnt at launch, and stands in place of the reference; \
+         the labels longshore.dev/image-digest and image-pulled are added."
+            .to_owned(),
+    ];
+    if !attempt.spec.secret_env.is_empty() {
+        notes.push(
+            "Env: secret values show to whoever may inspect containers on this engine.".to_owned(),
+        );
+    }
+    let security = &attempt.spec.security_context;
+    if security.run_as_group.is_some() && security.run_as_user.is_none() {
+        notes.push("User: the image's own user is learnt at launch.".to_owned());
+    }
+    notes
+}

@@ -1,0 +1,81 @@
+//! Proving that an attempt has never started and never will.
+
+use std::time::Duration;
+
+use longshore_core::{Error, ErrorKind, Result, Settled};
+use tokio::time::{Instant, timeout_at};
+
+use crate::backend::Backend;
+use crate::client::{Answer, Removal, Removed};
+use crate::labels::{Decision, Mark};
+use crate::outcome::Phase;
+use crate::place::{Found, Place, Written, look_by_label, look_by_name, write_mark};
+
+/// How often another launch may come in between before settling gives up.
+const TRIES: usize = 5;
+
+impl Backend {
+    /// Takes the attempt's name on the engine, so that no container can be created for it.
+    ///
+    /// Only who created an attempt's container starts it, once, by its id, so:
+    /// - With the name free, a mark takes it: a create that is late gets 409 and starts nothing.
+    /// - With a container there that is only created, that container is removed, unless it runs.
+    ///   The engine takes a start and a removal of one container one after the other: a start that
+    ///   is late finds nothing. Then the name is free.
+    /// - Anything else may have started.
+    ///
+    /// A job that would start and end in the instant between the look and the removal shows as a
+    /// start among the engine's events, which come in order: `start` before `destroy`.
+    pub(crate) async fn settle(&self, place: &Place, deadline: Instant) -> Result<Settled> {
+        let answer = timeout_at(deadline, self.try_settle(place)).await;
+        let late = |_| {
+            Error::new(ErrorKind::Unavailable, "failed to settle the attempt in time")
+                .on(&self.name)
+                .with("container", &place.name)
+        };
+        answer.map_err(late)?.map_err(|f| self.error(f, "failed to settle the attempt", place))
+    }
+
+    async fn try_settle(&self, place: &Place) -> Answer<Settled> {
+        let fence = Mark { decision: Decision::Fenced, grace: Duration::ZERO };
+        for _ in 0..TRIES {
+            match write_mark(&self.engine, place, &place.name, fence).await? {
+                Written::Now | Written::Before(_) => return self.settle_renamed(place).await,
+                Written::Taken => {}
+            }
+            match look_by_name(&self.engine, place).await? {
+                Found::Container(seen) if matches!(seen.phase, Phase::Created { .. }) => {
+                    if !self.remove_unstarted(place, &seen.id).await? {
+                        return Ok(Settled::MayHaveStarted);
+                    }
+                }
+                Found::Container(_) | Found::Taken => return Ok(Settled::MayHaveStarted),
+                Found::Nothing | Found::Fenced => {}
+            }
+        }
+        Ok(Settled::MayHaveStarted)
+    }
+
+    /// The name is fenced; a container that somebody renamed meanwhile still counts.
+    async fn settle_renamed(&self, place: &Place) -> Answer<Settled> {
+        let Some(seen) = look_by_label(&self.engine, place).await? else {
+            return Ok(Settled::NeverStarted);
+        };
+        let created = matches!(seen.phase, Phase::Created { .. });
+        let fenced = created && self.remove_unstarted(place, &seen.id).await?;
+        Ok(if fenced { Settled::NeverStarted } else { Settled::MayHaveStarted })
+    }
+
+    /// Removes a container that has been seen created. Tells whether it has provably never run.
+    pub(crate) async fn remove_unstarted(&self, place: &Place, id: &str) -> Answer<bool> {
+        let mut sight = self.watcher.watch(&place.attempt);
+        if self.engine.remove(id, Removal::UnlessRunning).await? != Removed::ByUs {
+            return Ok(false);
+        }
+        let told = sight.wait_for(|s| s.started || s.removed || s.id.as_deref() != Some(id));
+        // The events come by within milliseconds; without them the look just before must do.
+        let _ = tokio::time::timeout(Duration::from_millis(500), told).await;
+        let sight = sight.borrow();
+        Ok(!(sight.started && sight.id.as_deref() == Some(id)))
+    }
+}

@@ -1,0 +1,173 @@
+//! From a job to the body of `POST /containers/create`. Pure.
+
+use std::collections::HashMap;
+
+use bollard::models::{
+    ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, RestartPolicy,
+    RestartPolicyNameEnum,
+};
+use longshore_core::{
+    Attempt, Container, Error, ErrorKind, JobDirectoryView, JobSpec, Network, Result,
+};
+
+use crate::DockerConfig;
+use crate::labels::{Facts, attempt_labels};
+
+/// The image a container is made from.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Base {
+    /// What the container is created from: the image's id, or the reference while it is not known.
+    pub(crate) image: String,
+    /// The image's own user, needed where a job sets only the group.
+    pub(crate) user: String,
+}
+
+/// How the values of secret variables are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Secrets {
+    /// As `***`.
+    Masked,
+    /// In clear: for the engine alone.
+    Exposed,
+}
+
+/// How the job runs in a container; a job that names no such way is unsupported.
+pub(crate) fn container(job: &JobSpec) -> Result<&Container> {
+    job.container.as_ref().ok_or_else(|| {
+        Error::new(
+            ErrorKind::Unsupported,
+            "the job names no container, and Docker runs nothing else",
+        )
+    })
+}
+
+/// The container that runs `attempt`.
+pub(crate) fn create_body(
+    attempt: &Attempt,
+    base: &Base,
+    facts: &Facts,
+    config: &DockerConfig,
+    secrets: Secrets,
+) -> Result<ContainerCreateBody> {
+    let job = &*attempt.spec;
+    let way = container(job)?;
+    let view = JobDirectoryView::in_container(job);
+    // An empty list would be "none", not "the image's own".
+    let list = |args: &[String]| (!args.is_empty()).then(|| view.expand(args));
+    Ok(ContainerCreateBody {
+        image: Some(base.image.clone()),
+        entrypoint: list(&way.command),
+        cmd: list(&way.args),
+        working_dir: way.working_dir.clone(),
+        env: Some(env(attempt, &view, secrets)?),
+        user: user(job, base),
+        labels: Some(attempt_labels(attempt, facts)),
+        tty: Some(false),
+        open_stdin: Some(false),
+        stop_signal: Some("SIGTERM".to_owned()),
+        stop_timeout: Some(i64::try_from(facts.grace.as_secs()).unwrap_or(i64::MAX)),
+        host_config: Some(host_config(job, config)?),
+        ..ContainerCreateBody::default()
+    })
+}
+
+fn env(attempt: &Attempt, view: &JobDirectoryView, secrets: Secrets) -> Result<Vec<String>> {
+    let job = &*attempt.spec;
+    let mut env: Vec<String> =
+        view.env(job).into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+    for name in job.secret_env.keys().chain(attempt.secret_env.keys()) {
+        if secrets == Secrets::Masked {
+            env.push(format!("{name}=***"));
+            continue;
+        }
+        let Some(value) = attempt.secret_env.get(name) else {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "the value of a secret variable is in a Kubernetes Secret, and Docker has none",
+            )
+            .with("variable", name));
+        };
+        env.push(format!("{name}={}", value.expose()));
+    }
+    env.sort();
+    env.dedup();
+    Ok(env)
+}
+
+/// `user[:group]`; a group alone keeps the image's user
+/// (<https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerCreate>).
+fn user(job: &JobSpec, base: &Base) -> Option<String> {
+    let security = &job.security_context;
+    let own = base.user.split(':').next().unwrap_or_default();
+    match (security.run_as_user, security.run_as_group) {
+        (Some(user), Some(group)) => Some(format!("{user}:{group}")),
+        (Some(user), None) => Some(user.to_string()),
+        (None, Some(group)) if own.is_empty() => Some(format!("0:{group}")),
+        (None, Some(group)) => Some(format!("{own}:{group}")),
+        (None, None) => None,
+    }
+}
+
+fn host_config(job: &JobSpec, config: &DockerConfig) -> Result<HostConfig> {
+    let limits = &job.resources.limits;
+    let memory = limits.memory.map(|m| i64::try_from(m.bytes()).unwrap_or(i64::MAX));
+    let nanos = |millis: u64| i64::try_from(millis).unwrap_or(i64::MAX).saturating_mul(1_000_000);
+    let security = &job.security_context;
+    let no_escalation = security.allow_privilege_escalation == Some(false);
+    Ok(HostConfig {
+        // Without an init a job is PID 1, for which the kernel ignores every signal that it does
+        // not handle, TERM among them.
+        init: Some(true),
+        memory,
+        // Memory and swap together: equal means no swap, as on Kubernetes.
+        memory_swap: memory,
+        nano_cpus: limits.cpu.map(|cpu| nanos(cpu.millis())),
+        pids_limit: limits.pids.map(i64::from),
+        network_mode: match job.network {
+            Network::None => Some("none".to_owned()),
+            _ => config.network.clone(),
+        },
+        readonly_rootfs: security.read_only_root_filesystem.then_some(true),
+        security_opt: no_escalation.then(|| vec!["no-new-privileges".to_owned()]),
+        log_config: Some(log_config(config)),
+        auto_remove: Some(false),
+        restart_policy: Some(RestartPolicy {
+            name: Some(RestartPolicyNameEnum::NO),
+            maximum_retry_count: None,
+        }),
+        mounts: mounts(job)?,
+        ..HostConfig::default()
+    })
+}
+
+/// The `local` driver keeps bytes as they are; `json-file` replaces what is no UTF-8
+/// (<https://docs.docker.com/engine/logging/drivers/local/>).
+fn log_config(config: &DockerConfig) -> HostConfigLogConfig {
+    HostConfigLogConfig {
+        typ: Some("local".to_owned()),
+        config: Some(HashMap::from([
+            ("max-size".to_owned(), config.log_max_size.bytes().to_string()),
+            ("max-file".to_owned(), config.log_max_files.max(2).to_string()),
+        ])),
+    }
+}
+
+/// `Mounts`, not `Binds`: a source that is not there is then an error, not a new folder of root's.
+fn mounts(job: &JobSpec) -> Result<Option<Vec<Mount>>> {
+    let Some(directory) = &job.job_directory else { return Ok(None) };
+    let Some(directory) = directory.to_str() else {
+        return Err(Error::new(
+            ErrorKind::InvalidSpec,
+            "the path of the job directory is not UTF-8",
+        )
+        .with("path", directory.display()));
+    };
+    let bind = |folder: &str, read_only: bool| Mount {
+        typ: Some(MountType::BIND),
+        source: Some(format!("{}/{folder}", directory.trim_end_matches('/'))),
+        target: Some(format!("{}/{folder}", JobDirectoryView::IN_CONTAINER)),
+        read_only: Some(read_only),
+        ..Mount::default()
+    };
+    Ok(Some(vec![bind("input", true), bind("output", false)]))
+}

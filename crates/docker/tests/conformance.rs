@@ -1,0 +1,72 @@
+//! The behaviour suite against a real Docker engine.
+//!
+//! Reads `DOCKER_HOST` (the engine) and `LONGSHORE_LAB_IMAGE` (an image with a busybox, in a
+//! registry that takes pushes by plain HTTP and that the engine can pull from).
+
+mod support;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bollard::query_parameters::RemoveImageOptionsBuilder;
+use longshore_conformance::{Failure, Fixture, Images, TestRegistry, Unsupported};
+use longshore_core::{ImageRef, InstallationId, JobSpec, Runner};
+use support::Lab;
+
+struct Docker {
+    lab: Lab,
+    registry: TestRegistry,
+    folder: tempfile::TempDir,
+}
+
+#[async_trait]
+impl Fixture for Docker {
+    async fn runner(&self) -> Result<Arc<dyn Runner>, Failure> {
+        Ok(Arc::new(self.lab.runner()))
+    }
+
+    fn job(&self, script: &str) -> JobSpec {
+        self.lab.job(script)
+    }
+
+    async fn leftovers(&self, installations: &[InstallationId]) -> Result<Vec<String>, Failure> {
+        Ok(self.lab.leftovers(installations).await?)
+    }
+
+    fn job_directory_root(&self) -> Option<PathBuf> {
+        Some(self.folder.path().to_owned())
+    }
+
+    fn images(&self) -> Option<&dyn Images> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Images for Docker {
+    fn registry(&self) -> &TestRegistry {
+        &self.registry
+    }
+
+    async fn forget(&self, image: &ImageRef) -> Result<(), Failure> {
+        let options = RemoveImageOptionsBuilder::default().force(true).build();
+        match self.lab.docker.remove_image(image.as_str(), Some(options), None).await {
+            Ok(_)
+            | Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => {
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    longshore_conformance::main("docker", || async {
+        let lab = Lab::find().map_err(Unsupported::new)?;
+        let registry = TestRegistry::from_env()?;
+        let folder = tempfile::tempdir().map_err(|e| Unsupported::new(e.to_string()))?;
+        Ok(Docker { lab, registry, folder })
+    })
+}
