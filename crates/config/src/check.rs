@@ -1,10 +1,10 @@
 //! Compares a tree with the schema: unknown keys and wrong types.
 
+use crate::Problem;
 use crate::keys::elsewhere;
 use crate::nearest::nearest;
 use crate::node::{Node, Path, Value, dotted};
 use crate::schema::{Part, expected};
-use crate::Problem;
 
 /// Checks `node`. What is wrong is reported and taken out, so that what is left can be read on
 /// its own.

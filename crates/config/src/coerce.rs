@@ -23,8 +23,9 @@ pub(crate) fn hocon(node: &mut Node, part: Part<'_>) {
         Value::Table(fields) => {
             fields.retain(|key, child| {
                 let part = part.child(key);
-                let null_allowed = part
-                    .is_none_or(|part| part.kinds().is_none_or(|kinds| kinds.contains(&Kind::Null)));
+                let null_allowed = part.is_none_or(|part| {
+                    part.kinds().is_none_or(|kinds| kinds.contains(&Kind::Null))
+                });
                 child.value != Value::Null || null_allowed
             });
             for (key, child) in fields {
@@ -75,9 +76,8 @@ fn from_text(text: &str, allowed: impl Fn(Kind) -> bool) -> Option<Value> {
 pub(crate) fn text(text: &str, part: Part<'_>, origin: &Origin) -> Result<Node, String> {
     let node = |value| Ok(Node::new(value, origin.clone()));
     let Some(kinds) = part.kinds() else {
-        return Ok(json(text, origin).unwrap_or_else(|_| {
-            Node::new(Value::Text(text.to_owned()), origin.clone())
-        }));
+        return Ok(json(text, origin)
+            .unwrap_or_else(|_| Node::new(Value::Text(text.to_owned()), origin.clone())));
     };
     let allowed = |kind| kinds.contains(&kind);
     let trimmed = text.trim();
@@ -99,8 +99,12 @@ pub(crate) fn text(text: &str, part: Part<'_>, origin: &Origin) -> Result<Node, 
         Some(value) => node(value),
         None => {
             let as_json = if allowed(Kind::Table) { " in JSON" } else { "" };
-            let found = if part.is_secret() { "***".to_owned() } else { shorten(text) };
-            Err(format!("found `{found}`, expected {}{as_json}", expected(part)))
+            let found = match trimmed {
+                "" => "nothing".to_owned(),
+                _ if part.is_secret() => "`***`".to_owned(),
+                _ => format!("`{}`", shorten(text)),
+            };
+            Err(format!("found {found}, expected {}{as_json}", expected(part)))
         }
     }
 }

@@ -109,7 +109,7 @@ pub(crate) fn find<'a>(key: &str, root: Part<'a>) -> Result<(Path, Part<'a>), St
         part = next;
         rest = after;
     }
-    if path.is_empty() { Err(unknown(key, root)) } else { Ok((path, part)) }
+    if path.is_empty() { Err("the key is empty".to_owned()) } else { Ok((path, part)) }
 }
 
 /// The first element, which may be in quotes, and what follows its dot.
@@ -131,8 +131,10 @@ fn unknown(key: &str, root: Part<'_>) -> String {
     }
 }
 
-/// A key that is called `name`, wherever it stands.
+/// A key that is called `name`, or nearly so, wherever it stands.
 pub(crate) fn elsewhere(name: &str, root: Part<'_>) -> Option<String> {
-    let called = |path: &Path| path.last().is_some_and(|last| last.eq_ignore_ascii_case(name));
-    leaves(root).iter().find(|path| called(path)).map(|path| dotted(path))
+    let leaves = leaves(root);
+    let names = leaves.iter().filter_map(|path| path.last().map(String::as_str));
+    let near = nearest(name, names)?;
+    leaves.iter().find(|path| path.last().is_some_and(|l| l == near)).map(|path| dotted(path))
 }

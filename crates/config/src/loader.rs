@@ -16,9 +16,7 @@ use crate::keys::{Variables, find};
 use crate::node::{Node, dotted};
 use crate::schema::{Part, schema_of};
 use crate::settings::settings;
-use crate::{
-    ConfigError, Format, Origin, Problem, Setting, Warning, coerce, source, typed,
-};
+use crate::{ConfigError, Format, Origin, Problem, Setting, Warning, coerce, source, typed};
 
 /// Loads a configuration of type `T`: defaults < files < environment < flags.
 ///
@@ -202,7 +200,10 @@ impl Layers<'_> {
         });
         match node {
             Ok((path, node)) => layer.insert(&path, node),
-            Err(message) => self.problems.push(Problem::new(message).at(origin).key(key)),
+            Err(message) => {
+                let problem = Problem::new(message).at(origin);
+                self.problems.push(if key.is_empty() { problem } else { problem.key(key) });
+            }
         }
     }
 }

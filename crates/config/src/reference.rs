@@ -1,6 +1,7 @@
 //! What a configuration's schema tells people: the schema itself, a commented reference file, the
 //! names of environment variables.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use schemars::JsonSchema;
@@ -8,16 +9,30 @@ use serde::Serialize;
 use serde_json::Value as Json;
 use toml_edit::Key;
 
+use crate::ConfigError;
 use crate::error::ordered;
 use crate::keys::Variables;
 use crate::node::{Kind, dotted};
 use crate::schema::{Part, schema_of};
-use crate::ConfigError;
 
 /// The JSON schema of `T`, pretty-printed, with a final newline; the same in every build.
 #[must_use]
 pub fn schema_json<T: JsonSchema>() -> String {
-    format!("{:#}\n", schema_of::<T>())
+    format!("{:#}\n", sorted(schema_of::<T>()))
+}
+
+/// The same with all keys in order: whether serde_json keeps them so depends on a feature that any
+/// crate of a build can turn on.
+fn sorted(value: Json) -> Json {
+    match value {
+        Json::Object(fields) => {
+            let fields: BTreeMap<String, Json> =
+                fields.into_iter().map(|(k, v)| (k, sorted(v))).collect();
+            Json::Object(fields.into_iter().collect())
+        }
+        Json::Array(items) => items.into_iter().map(sorted).collect(),
+        other => other,
+    }
 }
 
 /// Every key that can be set from the environment, and its variable, sorted by variable.
@@ -35,7 +50,7 @@ pub fn environment_names<T: JsonSchema>() -> Result<Vec<(String, String)>, Confi
 #[must_use]
 pub fn render_reference<T: JsonSchema + Serialize + Default>() -> String {
     let schema = schema_of::<T>();
-    let defaults = serde_json::to_value(T::default()).unwrap_or_default();
+    let defaults = sorted(serde_json::to_value(T::default()).unwrap_or_default());
     let mut text = String::new();
     table(&mut text, &mut Vec::new(), Part::new(&schema), Some(&defaults));
     text
@@ -69,7 +84,8 @@ fn table(text: &mut String, path: &mut Vec<String>, part: Part<'_>, defaults: Op
 }
 
 fn separate(text: &mut String) {
-    if !text.is_empty() && !text.ends_with("]\n") {
+    let after_header = text.lines().last().is_none_or(|line| line.starts_with('['));
+    if !after_header {
         text.push('\n');
     }
 }
@@ -99,12 +115,14 @@ fn inline(value: &Json) -> String {
 
 fn placeholder(part: Part<'_>) -> String {
     let kinds = part.kinds().unwrap_or_default();
-    let first = kinds.into_iter().find(|kind| *kind != Kind::Null);
-    match first {
+    if kinds.contains(&Kind::Text) {
+        return format!("{:?}", part.texts().first().copied().unwrap_or_default());
+    }
+    match kinds.into_iter().find(|kind| *kind != Kind::Null) {
         Some(Kind::Bool) => "false".to_owned(),
         Some(Kind::Integer | Kind::Number) => "0".to_owned(),
         Some(Kind::List) => "[]".to_owned(),
         Some(Kind::Table) => "{}".to_owned(),
-        _ => format!("{:?}", part.texts().first().copied().unwrap_or_default()),
+        _ => "\"\"".to_owned(),
     }
 }

@@ -130,14 +130,16 @@ impl<'a> Part<'a> {
 
     /// What stands under keys that have no name, in a map; none: there are only named keys.
     pub(crate) fn others(self) -> Option<Self> {
-        self.alternatives().into_iter().find_map(|part| match part.keyword("additionalProperties") {
-            Some(Json::Bool(false)) => None,
-            Some(schema) => Some(part.at(schema)),
-            // An object of which nothing is told may hold anything.
-            None if part.keyword("properties").is_none() && part.is_bare_object() => {
-                Some(part.at(&Json::Bool(true)))
+        self.alternatives().into_iter().find_map(|part| {
+            match part.keyword("additionalProperties") {
+                Some(Json::Bool(false)) => None,
+                Some(schema) => Some(part.at(schema)),
+                // An object of which nothing is told may hold anything.
+                None if part.keyword("properties").is_none() && part.is_bare_object() => {
+                    Some(part.at(&Json::Bool(true)))
+                }
+                None => None,
             }
-            None => None,
         })
     }
 
@@ -173,7 +175,9 @@ impl<'a> Part<'a> {
 
     pub(crate) fn description(self) -> Option<&'a str> {
         let text = |part: Self| part.keyword("description").and_then(Json::as_str);
-        text(self).or_else(|| self.alternatives().into_iter().find_map(text))
+        // A constant's description is about that one value.
+        let inner = self.alternatives().into_iter().filter(|p| p.keyword("const").is_none());
+        text(self).or_else(|| inner.into_iter().find_map(text))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Puts layers over one another and reads the result as a type.
 
+use std::fmt::Display;
+
 use figment::error::Kind as ErrorKind;
 use figment::value::{Dict, Map};
 use figment::{Figment, Metadata, Profile, Provider};
@@ -41,9 +43,7 @@ pub(crate) fn extract<T: DeserializeOwned>(
             Err(error) => error,
         };
         let problem = problem(&error, layers, part);
-        let known = problem.key.is_some() && problems.iter().any(|p| p.key == problem.key);
-        // What was taken out is now missing.
-        if !known {
+        if !is_consequence(&problem, &problems) {
             problems.push(problem);
         }
         let mut removed = false;
@@ -54,6 +54,16 @@ pub(crate) fn extract<T: DeserializeOwned>(
             return Err(problems);
         }
     }
+}
+
+/// Whether `problem` is there only because what one of `problems` told of was taken out: the same
+/// key is now missing, or what held it is now empty.
+fn is_consequence(problem: &Problem, problems: &[Problem]) -> bool {
+    let Some(key) = &problem.key else { return false };
+    problems
+        .iter()
+        .filter_map(|p| p.key.as_ref()?.strip_prefix(key.as_str()))
+        .any(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
 fn problem(error: &figment::Error, layers: &[Node], root: Part<'_>) -> Problem {
@@ -85,12 +95,31 @@ fn message(kind: &ErrorKind, value: Option<&Value>, part: Option<Part<'_>>) -> S
         }
         ErrorKind::InvalidType(_, wanted)
         | ErrorKind::InvalidValue(_, wanted)
-        | ErrorKind::InvalidLength(_, wanted) => format!("found {found}, expected {wanted}"),
+        | ErrorKind::InvalidLength(_, wanted) => {
+            format!("found {found}, expected {}", in_words(wanted))
+        }
         ErrorKind::Message(text) if text.starts_with("data did not match any variant") => {
             let wanted = part.map(expected).unwrap_or_default();
             format!("found {found}, expected {wanted}")
         }
         other => other.to_string(),
+    }
+}
+
+/// serde names Rust's types of integers.
+fn in_words(wanted: &str) -> String {
+    let range =
+        |low: &dyn Display, high: &dyn Display| format!("a whole number from {low} to {high}");
+    match wanted {
+        "u8" => range(&u8::MIN, &u8::MAX),
+        "u16" => range(&u16::MIN, &u16::MAX),
+        "u32" => range(&u32::MIN, &u32::MAX),
+        "u64" | "usize" => range(&u64::MIN, &u64::MAX),
+        "i8" => range(&i8::MIN, &i8::MAX),
+        "i16" => range(&i16::MIN, &i16::MAX),
+        "i32" => range(&i32::MIN, &i32::MAX),
+        "i64" | "isize" => range(&i64::MIN, &i64::MAX),
+        other => other.to_owned(),
     }
 }
 

@@ -12,8 +12,12 @@ use crate::{Location, Origin, Problem};
 
 pub(super) fn parse(text: &str, file: &Location) -> Result<Node, Vec<Problem>> {
     let lines = Lines { rest: text.as_bytes(), line: &Cell::new(1) };
-    let builder =
-        Builder { line: lines.line, file, problems: &RefCell::default(), origin: file.clone().into() };
+    let builder = Builder {
+        line: lines.line,
+        file,
+        problems: &RefCell::default(),
+        origin: file.clone().into(),
+    };
     let mut reader = serde_json::Deserializer::from_reader(lines);
     let node = builder.deserialize(&mut reader).and_then(|node| reader.end().map(|()| node));
     let mut problems = builder.problems.take();

@@ -15,11 +15,7 @@ pub(super) fn parse(text: &str, file: &Location) -> Result<Node, Vec<Problem>> {
     }
     let mut problems = Vec::new();
     let value = reader.table(table.get_ref(), &mut problems);
-    if problems.is_empty() {
-        Ok(Node::new(value, file.clone().into()))
-    } else {
-        Err(problems)
-    }
+    if problems.is_empty() { Ok(Node::new(value, file.clone().into())) } else { Err(problems) }
 }
 
 struct Reader<'a> {

@@ -19,7 +19,10 @@ pub(super) fn parse(text: &str, file: &Location) -> Result<Node, Vec<Problem>> {
             let what = said.lines().next().unwrap_or_default();
             let what = what.split_once(" at line ").map_or(what, |(what, _)| what);
             let message = match what.split_once("duplicate mapping key: ") {
-                Some((_, key)) => format!("the key `{key}` stands twice"),
+                Some((_, key)) => {
+                    let key = key.rsplit_once(", set Duplicate").map_or(key, |(key, _)| key);
+                    format!("the key `{key}` stands twice")
+                }
                 None => format!("not valid YAML: {what}"),
             };
             let at = line.filter(|l| *l > 0).map_or_else(|| file.clone(), |l| file.line(l));

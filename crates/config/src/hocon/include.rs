@@ -155,7 +155,10 @@ impl Files {
                     object.include(self.included(&text, &path, at, scope)?);
                 }
                 Err(Unreadable::Missing(_)) => {}
-                Err(Unreadable::Other(problem)) => return Err(problem.at(at.clone())),
+                Err(Unreadable::Other(problem)) => {
+                    let message = format!("the included file {problem}");
+                    return Err(Problem::new(message).at(at.clone()));
+                }
             }
         }
         if !found {
@@ -186,7 +189,10 @@ impl Files {
         }
         let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         if self.chain.contains(&real) {
-            return refuse(format!("\"{}\" includes itself, directly or by others", path.display()));
+            return refuse(format!(
+                "\"{}\" includes itself, directly or by others",
+                path.display()
+            ));
         }
         self.chain.push(real);
         let object = Parser::new(text, path, scope.to_vec(), self).root();

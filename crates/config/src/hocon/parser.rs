@@ -196,7 +196,9 @@ impl<'a, 'f> Parser<'a, 'f> {
             space = self.cursor.spaces();
         }
         if any && elements.iter().any(|(text, quoted)| text.is_empty() && !quoted) {
-            return Err(self.cursor.problem("a key with a dot at its start, at its end, or two in a row"));
+            return Err(self
+                .cursor
+                .problem("a key with a dot at its start, at its end, or two in a row"));
         }
         Ok(any.then(|| elements.into_iter().map(|(text, _)| text).collect()))
     }
@@ -290,7 +292,10 @@ fn join_unquoted(pieces: Vec<Piece>) -> Vec<Piece> {
     let mut joined: Vec<Piece> = Vec::with_capacity(pieces.len());
     for piece in pieces {
         match (joined.last_mut(), piece) {
-            (Some(Piece::Scalar(Scalar::Unquoted(last))), Piece::Scalar(Scalar::Unquoted(next))) => {
+            (
+                Some(Piece::Scalar(Scalar::Unquoted(last))),
+                Piece::Scalar(Scalar::Unquoted(next)),
+            ) => {
                 last.push_str(&next);
             }
             (_, piece) => joined.push(piece),

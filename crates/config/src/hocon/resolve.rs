@@ -20,6 +20,9 @@ const MAX_STEPS: usize = 100_000;
 /// How deeply substitutions may lead from one to the next.
 const MAX_DEPTH: usize = 200;
 
+/// The id of the whole file; those of entries count from 1.
+const ROOT: usize = 0;
+
 /// The values of one field, the latest last.
 type Stack<'a> = Vec<&'a Entry>;
 
@@ -39,11 +42,12 @@ pub(super) fn resolve(
     file: &Location,
     context: &Context<'_>,
 ) -> Result<Node, Problem> {
-    let root = Entry { at: file.clone(), id: 0, pieces: vec![Piece::Object(root)] };
+    let root = Entry { at: file.clone(), id: ROOT, pieces: vec![Piece::Object(root)] };
     let mut resolver = Resolver {
         root: vec![&root],
         environment: context.environment,
         active: Vec::new(),
+        inside: Vec::new(),
         looked_back: false,
         seen: BTreeMap::new(),
         steps: 0,
@@ -74,6 +78,8 @@ struct Resolver<'a> {
     environment: &'a BTreeMap<String, String>,
     /// The values under way that may refer to themselves.
     active: Vec<usize>,
+    /// The values whose insides are under way, each inside the one before.
+    inside: Vec<usize>,
     /// Whether something was left out because it is under way.
     looked_back: bool,
     /// What each substitution came to, by its place in memory.
@@ -86,8 +92,13 @@ impl<'a> Resolver<'a> {
     /// The value of a field, none if it is undefined.
     fn node(&mut self, stack: &[&'a Entry]) -> Result<Option<Node>, Problem> {
         let Some(top) = stack.last() else { return Ok(None) };
+        if top.refers() && self.inside.contains(&top.id) {
+            return Err(Problem::new("this value contains itself").at(top.at.clone()));
+        }
+        self.inside.push(top.id);
         self.enter(&top.at)?;
-        let value = match self.shape(stack)? {
+        let (shape, at) = self.decide(stack)?;
+        let value = match shape {
             Shape::Undefined => None,
             Shape::Scalar(scalar) => Some(scalar.into_value()),
             Shape::Array(elements) => {
@@ -108,14 +119,15 @@ impl<'a> Resolver<'a> {
             }
         };
         self.depth -= 1;
-        Ok(value.map(|value| Node::new(value, top.at.clone().into())))
+        self.inside.pop();
+        Ok(value.map(|value| Node::new(value, at.unwrap_or(&top.at).clone().into())))
     }
 
     fn enter(&mut self, at: &Location) -> Result<(), Problem> {
         self.steps += 1;
         self.depth += 1;
         if self.depth > MAX_DEPTH {
-            return Err(Problem::new("substitutions lead too deep or in a circle").at(at.clone()));
+            return Err(Problem::new("substitutions lead too deep").at(at.clone()));
         }
         if self.steps > MAX_STEPS {
             return Err(Problem::new("the substitutions are too many").at(at.clone()));
@@ -123,31 +135,46 @@ impl<'a> Resolver<'a> {
         Ok(())
     }
 
-    /// Merges a stack, from the top down to the first value that is not an object.
     fn shape(&mut self, stack: &[&'a Entry]) -> Result<Shape<'a>, Problem> {
+        self.decide(stack).map(|(shape, _)| shape)
+    }
+
+    /// Merges a stack, from the top down to the first value that is not an object. Says also where
+    /// the uppermost value stands that has a part in it.
+    fn decide(
+        &mut self,
+        stack: &[&'a Entry],
+    ) -> Result<(Shape<'a>, Option<&'a Location>), Problem> {
         let under_way = stack.iter().position(|entry| self.active.contains(&entry.id));
         self.looked_back |= under_way.is_some();
         let stack = &stack[..under_way.unwrap_or(stack.len())];
         let mut layers: Vec<Vec<&Object>> = Vec::new();
+        let mut at = None;
         for (i, entry) in stack.iter().enumerate().rev() {
             match self.entry(entry, &stack[..i])? {
                 Shape::Undefined => {}
-                Shape::Objects(objects) => layers.push(objects),
-                other if layers.is_empty() => return Ok(other),
+                Shape::Objects(objects) => {
+                    at = at.or(Some(&entry.at));
+                    layers.push(objects);
+                }
+                other if layers.is_empty() => return Ok((other, Some(&entry.at))),
                 _ => break,
             }
         }
         if layers.is_empty() {
-            return Ok(Shape::Undefined);
+            return Ok((Shape::Undefined, None));
         }
         let objects: Vec<&Object> = layers.into_iter().rev().flatten().collect();
         match objects.iter().find_map(|o| o.refused.as_ref()) {
             Some(problem) => Err(problem.clone()),
-            None => Ok(Shape::Objects(objects)),
+            None => Ok((Shape::Objects(objects), at)),
         }
     }
 
     fn entry(&mut self, entry: &'a Entry, below: &[&'a Entry]) -> Result<Shape<'a>, Problem> {
+        if entry.id == ROOT {
+            return self.concatenation(entry, below);
+        }
         self.enter(&entry.at)?;
         let refers = entry.refers();
         if refers {

@@ -1,6 +1,5 @@
 //! What is said of each thing that can be wrong.
 
-
 use crate::common::{Config, env, load, said};
 use insta::assert_snapshot;
 use longshore_config::{Format, Loader};
@@ -24,7 +23,18 @@ dns = "none"
 [job.docker]
 autoRemove = "yes"
 "#
-    )), @"");
+    )), @r#"
+    x.toml:2: jobs: unknown key; did you mean job?
+    x.toml:4: job.imagePulPolicy: unknown key; did you mean job.imagePullPolicy?
+    x.toml:5: job.runners: found the text `docker`, expected a list
+    x.toml:6: job.maxJobs: found the text `many`, expected a whole number
+    x.toml:7: job.timeout: found the number 30, expected text
+    x.toml:8: job.zzz: unknown key; known here: directory, docker, imagePullPolicy, kubernetes, maxJobs, rules, runners, timeout
+    x.toml:9: job.namespace: unknown key; did you mean job.kubernetes.namespace?
+    x.toml:11: job.kubernetes.labels.a: found the number 1, expected text
+    x.toml:12: job.kubernetes.dns: found the text `none`, expected one of cluster, node
+    x.toml:14: job.docker.autoRemove: found the text `yes`, expected true or false
+    "#);
 }
 
 #[test]
@@ -32,7 +42,13 @@ fn a_yaml_file_is_refused_with_file_line_key_and_what_would_be_right() {
     assert_snapshot!(said(load(
         Format::Yaml,
         "job:\n  imagePulPolicy: Always\n  runners:\n    - docker\n    - 3\n  kubernetes:\n    labels: {a: 1}\n    dns: [x]\nother: 1\n"
-    )), @"");
+    )), @r#"
+    x.yaml:2: job.imagePulPolicy: unknown key; did you mean job.imagePullPolicy?
+    x.yaml:5: job.runners[1]: found the number 3, expected text
+    x.yaml:7: job.kubernetes.labels.a: found the number 1, expected text
+    x.yaml:8: job.kubernetes.dns: found a list, expected one of cluster, node
+    x.yaml:9: other: unknown key; known here: docker, job
+    "#);
 }
 
 #[test]
@@ -40,7 +56,13 @@ fn a_json_file_is_refused_with_file_line_key_and_what_would_be_right() {
     assert_snapshot!(said(load(
         Format::Json,
         "{\n  \"job\": {\n    \"imagePulPolicy\": \"Always\",\n    \"runners\": {},\n    \"kubernetes\": null,\n    \"rules\": [\n      {\"image\": \"x\"},\n      {\n        \"imag\": 1\n      }\n    ]\n  }\n}\n"
-    )), @"");
+    )), @r#"
+    x.json:3: job.imagePulPolicy: unknown key; did you mean job.imagePullPolicy?
+    x.json:4: job.runners: found a table, expected a list
+    x.json:5: job.kubernetes: found nothing (null), expected a table
+    x.json:6: job.rules[0].imagePullPolicy: this key is missing
+    x.json:9: job.rules[1].imag: unknown key; did you mean job.rules[1].image?
+    "#);
 }
 
 #[test]
@@ -48,7 +70,12 @@ fn a_hocon_file_is_refused_with_file_line_key_and_what_would_be_right() {
     assert_snapshot!(said(load(
         Format::Hocon,
         "play.other = 1\njob {\n  imagePulPolicy = Always\n  runners = docker\n  kubernetes { labels = [], nmespace = x }\n}\n"
-    )), @"");
+    )), @r#"
+    x.conf:3: job.imagePulPolicy: unknown key; did you mean job.imagePullPolicy?
+    x.conf:4: job.runners: found the text `docker`, expected a list
+    x.conf:5: job.kubernetes.labels: found a list, expected a table
+    x.conf:5: job.kubernetes.nmespace: unknown key; did you mean job.kubernetes.namespace?
+    "#);
 }
 
 #[test]
@@ -68,7 +95,16 @@ dns = "none"
 [job.docker]
 memory = "lots"
 "#
-    )), @"");
+    )), @r#"
+    x.toml:3: job.imagePullPolicy: `IfAbsent` is not a pull policy: use Always, IfNotPresent or Never
+    x.toml:4: job.timeout: `soon` is not a duration: write a number and a unit, such as 30s, 10m or 1h 30m
+    x.toml:5: job.runners[1]: `Docker` is not a runner name: 1 to 63 lower-case letters, digits and '-', neither first nor last
+    x.toml:6: job.maxJobs: found the number 70000, expected a whole number from 0 to 65535
+    x.toml:7: job.rules[0].imagePullPolicy: the list of pull policies is empty: name at least one of Always, IfNotPresent, Never
+    x.toml:9: job.kubernetes.imagePullPolicy: the pull policy Never stands in the list twice
+    x.toml:10: job.kubernetes.dns: found the text `none`, expected one of cluster, node
+    x.toml:12: job.docker.memory: `lots` is not an amount of memory above zero: write it as Kubernetes does, such as 64Mi or 1G
+    "#);
 }
 
 #[test]
@@ -87,7 +123,18 @@ fn variables_are_refused_by_their_names_and_flags_by_their_keys() {
         .set("nothing.of.that", "x")
         .set("", "x")
         .load();
-    assert_snapshot!(said(loaded), @"");
+    assert_snapshot!(said(loaded), @r#"
+    JOB_DOCKER_AUTOREMOVE: job.docker.autoRemove: found nothing, expected true or false
+    JOB_KUBERNETES_LABELS: job.kubernetes.labels: found `a=b`, expected a table in JSON
+    JOB_MAXJOBS: job.maxJobs: found `many`, expected a whole number
+    JOB_RULES: job.rules[0].policy: unknown key; known here: image, imagePullPolicy
+    JOB_KUBERNETES_IMAGEPULLPOLICY: job.kubernetes.imagePullPolicy: `Sometimes` is not a pull policy: use Always, IfNotPresent or Never
+    JOB_RULES: job.rules[0].imagePullPolicy: this key is missing
+    --set: job.docker.hots: unknown key; did you mean docker.host?
+    --set: nothing.of.that: unknown key
+    --set: the key is empty
+    --set: job.imagePullPolicy: `` is not a pull policy: use Always, IfNotPresent or Never
+    "#);
 }
 
 #[test]
@@ -98,7 +145,12 @@ fn a_key_that_stands_twice_is_refused_by_name() {
         said(load(Format::Yaml, "job:\n  maxJobs: 1\n  maxJobs: 2\n")),
         said(load(Format::Json, "{\"job\": {\n\"maxJobs\": 1,\n\"maxJobs\": 2}}")),
     ];
-    assert_snapshot!(said.join("\n"), @"");
+    assert_snapshot!(said.join("\n"), @r#"
+    x.toml:3: the key `maxJobs` stands twice
+    x.toml:3: the key `job` stands twice
+    x.yaml:3: the key `maxJobs` stands twice
+    x.json:3: the key `maxJobs` stands twice
+    "#);
 }
 
 #[test]
@@ -116,7 +168,19 @@ fn broken_syntax_is_said_with_its_line() {
         said(load(Format::Hocon, "job {\n maxJobs = \n}")),
         said(load(Format::Hocon, "job {\n maxJobs = 1\n")),
     ];
-    assert_snapshot!(said.join("\n"), @"");
+    assert_snapshot!(said.join("\n"), @r#"
+    x.toml:2: not valid TOML: string values must be quoted, expected literal string
+    x.toml:1: not valid TOML: unclosed table, expected `]`
+    x.yaml:2: not valid YAML: unclosed bracket '['
+    x.yaml: found a list, expected keys and values
+    x.yaml:2: not valid YAML: tabs disallowed within this context (block indentation)
+    x.json:2: not valid JSON: key must be a string
+    x.json: found a list, expected keys and values
+    x.json:1: not valid JSON: trailing characters
+    x.json:1: not valid JSON: EOF while parsing a value
+    x.conf:2: not valid HOCON: the key `maxJobs` has no value
+    x.conf:3: not valid HOCON: a `{` is not closed
+    "#);
 }
 
 #[test]

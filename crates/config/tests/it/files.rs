@@ -1,6 +1,5 @@
 //! Files that are not what they should be.
 
-
 use std::fs::File;
 use std::path::Path;
 use std::process::Command;
@@ -40,8 +39,7 @@ fn a_file_that_cannot_be_a_configuration_is_refused_without_reading_it() {
     assert_eq!(said(&dir, "latin.toml"), "latin.toml:2: the file is not valid UTF-8");
     assert_eq!(said(&dir, "fifo.json"), "fifo.json: this is not a regular file");
     for name in ["x.ini", "x"] {
-        let expected =
-            "the format cannot be told from the name: use .toml, .yaml, .yml or .json";
+        let expected = "the format cannot be told from the name: use .toml, .yaml, .yml or .json";
         assert_eq!(said(&dir, name), format!("{name}: {expected}"));
     }
     assert!(start.elapsed() < Duration::from_secs(5));

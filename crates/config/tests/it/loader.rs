@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use insta::assert_snapshot;
-use longshore_config::{
-    Format, Loaded, Loader, environment_names, render_reference, schema_json,
-};
+use longshore_config::{Format, Loaded, Loader, environment_names, render_reference, schema_json};
 use longshore_core::{PullPolicies, PullPolicy};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -56,8 +54,16 @@ fn each_layer_wins_over_those_below_it() {
 #[test]
 fn tables_are_merged_and_lists_are_replaced() {
     let loaded = Loader::<Config>::new()
-        .text("a.toml", Format::Toml, "[job]\nrunners = ['docker', 'process']\nkubernetes.labels = { a = '1', b = '2' }")
-        .text("b.json", Format::Json, r#"{"job": {"runners": ["process"], "kubernetes": {"labels": {"b": "3"}}}}"#)
+        .text(
+            "a.toml",
+            Format::Toml,
+            "[job]\nrunners = ['docker', 'process']\nkubernetes.labels = { a = '1', b = '2' }",
+        )
+        .text(
+            "b.json",
+            Format::Json,
+            r#"{"job": {"runners": ["process"], "kubernetes": {"labels": {"b": "3"}}}}"#,
+        )
         .set("job.kubernetes.labels.example.org/c", "4")
         .load()
         .unwrap();
@@ -76,7 +82,25 @@ fn every_setting_is_listed_with_its_origin_and_secrets_are_masked() {
         .set("job.directory", "/srv")
         .load()
         .unwrap();
-    assert_snapshot!(shown(&loaded), @"");
+    assert_snapshot!(shown(&loaded), @r#"
+    docker.autoUpdate = null [default]
+    docker.host = null [default]
+    job.directory = "/srv" [--set]
+    job.docker.autoRemove = false [default]
+    job.docker.imagePullPolicy = null [default]
+    job.docker.memory = "1Mi" [x.toml:8]
+    job.docker.password = "***" [x.toml:7]
+    job.imagePullPolicy = ["Always","Never"] [JOB_IMAGEPULLPOLICY]
+    job.kubernetes.dns = "cluster" [default]
+    job.kubernetes.imagePullPolicy = null [default]
+    job.kubernetes.labels."a.b/c" = "x" [x.toml:5]
+    job.kubernetes.namespace = null [default]
+    job.kubernetes.persistentVolumeClaimName = null [default]
+    job.maxJobs = 3 [x.toml:2]
+    job.rules = [] [default]
+    job.runners = ["docker","process"] [JOB_RUNNERS]
+    job.timeout = "30m" [default]
+    "#);
     assert!(!format!("{:?}", loaded.settings).contains("hunter2"));
 }
 
@@ -121,14 +145,33 @@ fn a_variable_that_names_no_key_gets_a_warning_with_the_nearest() {
         .load()
         .unwrap();
     let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
-    assert_snapshot!(warnings.join("\n"), @"");
+    assert_snapshot!(warnings.join("\n"), @r#"
+    the environment variable JOB_KUBERNETES_IMAGE_PULL_POLICY sets nothing; did you mean JOB_KUBERNETES_IMAGEPULLPOLICY (job.kubernetes.imagePullPolicy)?
+    the environment variable JOB_NAME sets nothing
+    "#);
 }
 
 #[test]
 fn every_key_of_a_job_has_its_variable() {
     let names = environment_names::<Config>().unwrap();
     let lines: Vec<String> = names.iter().map(|(key, name)| format!("{name} {key}")).collect();
-    assert_snapshot!(lines.join("\n"), @"");
+    assert_snapshot!(lines.join("\n"), @r#"
+    JOB_DIRECTORY job.directory
+    JOB_DOCKER_AUTOREMOVE job.docker.autoRemove
+    JOB_DOCKER_IMAGEPULLPOLICY job.docker.imagePullPolicy
+    JOB_DOCKER_MEMORY job.docker.memory
+    JOB_DOCKER_PASSWORD job.docker.password
+    JOB_IMAGEPULLPOLICY job.imagePullPolicy
+    JOB_KUBERNETES_DNS job.kubernetes.dns
+    JOB_KUBERNETES_IMAGEPULLPOLICY job.kubernetes.imagePullPolicy
+    JOB_KUBERNETES_LABELS job.kubernetes.labels
+    JOB_KUBERNETES_NAMESPACE job.kubernetes.namespace
+    JOB_KUBERNETES_PERSISTENTVOLUMECLAIMNAME job.kubernetes.persistentVolumeClaimName
+    JOB_MAXJOBS job.maxJobs
+    JOB_RULES job.rules
+    JOB_RUNNERS job.runners
+    JOB_TIMEOUT job.timeout
+    "#);
 }
 
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -165,16 +208,60 @@ fn null_unsets_what_may_be_unset() {
         .unwrap();
     assert_eq!(loaded.value.job.kubernetes.namespace, None);
     let error = Loader::<Config>::new().set("job.maxJobs", "null").load().unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "--set: job.maxJobs: found `null`, expected a whole number"
-    );
+    assert_eq!(error.to_string(), "--set: job.maxJobs: found `null`, expected a whole number");
 }
 
 #[test]
 fn the_reference_is_the_defaults_and_names_every_key() {
     let text = render_reference::<Config>();
-    assert_snapshot!(text, @"");
+    assert_snapshot!(text, @r#"
+    # Cortex's own section.
+    [docker]
+    #autoUpdate = false
+
+    #host = ""
+
+    # How jobs are run.
+    [job]
+    # Where job directories are made.
+    directory = "/tmp"
+
+    # When images are pulled.
+    imagePullPolicy = "IfNotPresent"
+
+    maxJobs = 50
+
+    rules = []
+
+    # The runners in the order in which they are tried.
+    runners = ["kubernetes", "docker"]
+
+    # How long a job may run.
+    timeout = "30m"
+
+    [job.docker]
+    autoRemove = false
+
+    # When an image is pulled.
+    #imagePullPolicy = "Always"
+
+    # An amount of memory in Kubernetes' notation, such as 64Mi or 1G.
+    #memory = ""
+
+    #password = ""
+
+    [job.kubernetes]
+    dns = "cluster"
+
+    # When an image is pulled.
+    #imagePullPolicy = "Always"
+
+    labels = {}
+
+    #namespace = ""
+
+    #persistentVolumeClaimName = ""
+    "#);
     let loaded = Loader::<Config>::new().text("x.toml", Format::Toml, text.clone()).load();
     assert_eq!(loaded.unwrap().value, Config::default());
     let uncommented: String = text

@@ -1,4 +1,5 @@
 //! The configuration as its callers see it.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod common;
 mod documents;
