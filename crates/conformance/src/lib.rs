@@ -70,6 +70,7 @@ mod output;
 mod registry;
 mod registry_http;
 mod report;
+pub mod simulated;
 mod suite;
 mod wait;
 

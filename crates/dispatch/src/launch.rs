@@ -77,7 +77,7 @@ pub(crate) async fn launch(
     }
     tokio::spawn(running);
     let error = Error::new(
-        ErrorKind::Internal,
+        ErrorKind::Unavailable,
         "the launch answered neither its deadline nor its cancellation",
     );
     Launched::Unclear { error: error.on(runner.name()), answered: false }

@@ -1,0 +1,167 @@
+//! What must hold whatever goes wrong: what truly happened against what was reported.
+
+use longshore_core::{JobResult, NotRunReason, Outcome, RunnerName};
+
+use super::ledger::{Entry, What};
+
+/// What the submitter of one job saw of it.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// Its one result.
+    pub result: JobResult,
+    /// All of its output, if somebody read it to its end and found no gap.
+    pub output: Option<Vec<u8>>,
+    /// The runners it may run on, in order.
+    pub order: Vec<RunnerName>,
+    /// Whether the backends were out of reach for so long that it may be reported as lost.
+    pub may_be_lost: bool,
+    /// Whether the backends were out of reach for so long that a finished attempt may be left
+    /// there.
+    pub may_be_left: bool,
+}
+
+/// Checks what was `observed` of one job against the ledger.
+///
+/// - At most one attempt ever starts.
+/// - Another attempt is made only once those before it have not started and cannot start.
+/// - A job that started is reported with its own outcome and output, and as the attempt that ran.
+/// - A job that did not start is not reported as one that did.
+/// - `Lost` is reported only if it may be.
+/// - Nothing is left running, nothing that could still start, nothing that is finished.
+/// - Only an ended attempt is removed.
+/// - A job that no runner took says why of each.
+///
+/// # Errors
+/// The first promise that was broken, in words.
+pub fn check(ledger: &[Entry], observed: &Observed) -> Result<(), String> {
+    let job = observed.result.job.as_str();
+    let entries: Vec<&Entry> = ledger.iter().filter(|e| e.job() == job).collect();
+    let story = Story { entries: &entries, observed };
+    story.at_most_one_start()?;
+    story.no_attempt_beside_an_open_one()?;
+    story.only_the_ended_is_removed()?;
+    story.the_truth_is_told()?;
+    story.nothing_is_left()
+}
+
+struct Story<'a> {
+    entries: &'a [&'a Entry],
+    observed: &'a Observed,
+}
+
+impl Story<'_> {
+    fn at_most_one_start(&self) -> Result<(), String> {
+        match self.started().count() {
+            0 | 1 => Ok(()),
+            many => Err(format!("it started {many} times")),
+        }
+    }
+
+    fn started(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().copied().filter(|e| e.what == What::Started)
+    }
+
+    fn no_attempt_beside_an_open_one(&self) -> Result<(), String> {
+        for (i, asked) in self.entries.iter().enumerate() {
+            if asked.what != What::LaunchAsked {
+                continue;
+            }
+            let before = &self.entries[..i];
+            let asked_before = before.iter().filter(|e| e.what == What::LaunchAsked);
+            for other in asked_before {
+                if !is_closed(before, other) {
+                    return Err(format!(
+                        "{} was launched while {} could still start",
+                        asked.attempt, other.attempt
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn only_the_ended_is_removed(&self) -> Result<(), String> {
+        match self.entries.iter().find(|e| e.what == What::Removed { running: true }) {
+            Some(removed) => Err(format!("{} was removed while it ran", removed.attempt)),
+            None => Ok(()),
+        }
+    }
+
+    fn the_truth_is_told(&self) -> Result<(), String> {
+        let told = &self.observed.result;
+        let ended = self.entries.iter().find_map(|e| match &e.what {
+            What::Ended { outcome, output } => Some((e, outcome, output)),
+            _ => None,
+        });
+        if matches!(told.outcome, Outcome::Lost { .. }) && self.observed.may_be_lost {
+            return Ok(());
+        }
+        match (self.started().next(), ended) {
+            (None, _) => self.no_start_is_told(),
+            (Some(started), None) => {
+                Err(format!("{} still runs, and {:?} was told", started.attempt, told.outcome))
+            }
+            (Some(_), Some((entry, outcome, output))) => {
+                if told.outcome != *outcome {
+                    return Err(format!("it ended as {outcome:?}; {:?} was told", told.outcome));
+                }
+                if told.attempt.as_ref() != Some(&entry.attempt)
+                    || told.runner.as_ref() != Some(&entry.runner)
+                {
+                    return Err(format!("{} ran; {:?} was told", entry.attempt, told.attempt));
+                }
+                match &self.observed.output {
+                    Some(read) if read != output => {
+                        Err(format!("{} bytes were written, {} read", output.len(), read.len()))
+                    }
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+
+    fn no_start_is_told(&self) -> Result<(), String> {
+        let told = &self.observed.result;
+        match &told.outcome {
+            Outcome::Cancelled { code: None }
+            | Outcome::ImageUnavailable { .. }
+            | Outcome::Rejected { .. } => Ok(()),
+            Outcome::NotRun { reason: NotRunReason::NoRunner, .. } if told.runner.is_none() => {
+                let named: Vec<&RunnerName> = told.passed_over.iter().map(|p| &p.runner).collect();
+                if named.iter().copied().eq(&self.observed.order) {
+                    Ok(())
+                } else {
+                    Err(format!("no runner took it, but only {named:?} were passed over"))
+                }
+            }
+            Outcome::NotRun { .. } => Ok(()),
+            other => Err(format!("it never started; {other:?} was told")),
+        }
+    }
+
+    fn nothing_is_left(&self) -> Result<(), String> {
+        if matches!(self.observed.result.outcome, Outcome::Lost { .. }) {
+            return Ok(());
+        }
+        for asked in self.entries.iter().filter(|e| e.what == What::LaunchAsked) {
+            let of_it = || self.entries.iter().filter(|e| e.attempt == asked.attempt);
+            let has = |what: fn(&What) -> bool| of_it().any(|e| what(&e.what));
+            let started = has(|w| *w == What::Started);
+            if !started && !is_closed(self.entries, asked) {
+                return Err(format!("{} could still start after the end", asked.attempt));
+            }
+            let removed = has(|w| matches!(w, What::Removed { .. }));
+            if started && !removed && !self.observed.may_be_left {
+                return Err(format!("{} was left behind", asked.attempt));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether, by these entries, the attempt has not started and cannot start.
+fn is_closed(entries: &[&Entry], asked: &Entry) -> bool {
+    let mut of_it = entries.iter().filter(|e| e.attempt == asked.attempt);
+    let has_started = of_it.clone().any(|e| e.what == What::Started);
+    !has_started && of_it.any(|e| matches!(e.what, What::Refused(_) | What::Fenced))
+}

@@ -1,0 +1,52 @@
+//! Repeatable chance.
+
+use std::ops::Range;
+use std::time::Duration;
+
+/// A repeatable source of choices: splitmix64 (Steele, Lea, Flood, 2014).
+#[derive(Clone, Debug)]
+pub struct Dice(u64);
+
+impl Dice {
+    /// The choices of `seed`.
+    #[must_use]
+    pub const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The next 64 bits.
+    pub const fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `bound`, which is at least 1.
+    pub const fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    /// True `percent` times in a hundred.
+    pub const fn percent(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+
+    /// One of `items`, which are not empty.
+    pub fn one_of<'a, T>(&mut self, items: &'a [T]) -> &'a T {
+        let bound = items.len() as u64;
+        &items[usize::try_from(self.below(bound)).unwrap_or_default()]
+    }
+
+    /// A duration in whole milliseconds, small ones as likely as large ones (by order of
+    /// magnitude), so that races and long waits both come up.
+    pub fn duration(&mut self, range: Range<Duration>) -> Duration {
+        let low = u64::try_from(range.start.as_millis()).unwrap_or(u64::MAX);
+        let high = u64::try_from(range.end.as_millis()).unwrap_or(u64::MAX).max(low + 1);
+        let span = high - low;
+        let bits = u64::from(u64::BITS - span.leading_zeros());
+        let reach = (1_u64 << self.below(bits.min(62)).saturating_add(1)).min(span);
+        Duration::from_millis(low + self.below(reach))
+    }
+}

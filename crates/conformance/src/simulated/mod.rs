@@ -1,0 +1,37 @@
+//! A runner in memory whose backend, and every fault of it, is scripted.
+//!
+//! For tests of what stands above the [`Runner`](longshore_core::Runner) trait. A [`World`] holds
+//! the [`Ledger`]: what truly happened on every simulated backend, whatever its runner answered.
+//! All times are tokio's, so that a test under paused time takes none. Nothing in here is random
+//! by itself: the same [`Script`]s give the same run; [`Scenario`] makes scripts from a seed.
+//!
+//! ```
+//! use longshore_conformance::simulated::{LaunchStep, Refusal, Script, World};
+//! use longshore_core::{ErrorKind, RunnerName};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() {
+//! let world = World::new();
+//! let mut script = Script::default();
+//! script.launches.push_back(LaunchStep::Refuse(Refusal::new(ErrorKind::Saturated)));
+//! let runner = world.runner(RunnerName::docker(), script);
+//! assert!(world.ledger().is_empty());
+//! # drop(runner);
+//! # }
+//! ```
+
+mod backend;
+mod check;
+mod dice;
+mod ledger;
+mod runner;
+mod scenario;
+mod script;
+mod streams;
+
+pub use check::{Observed, check};
+pub use dice::Dice;
+pub use ledger::{Entry, What};
+pub use runner::{SimulatedRunner, World};
+pub use scenario::{PlannedJob, ReaderHabit, Scenario};
+pub use script::{CallStep, LaunchStep, ProbeStep, Refusal, Run, Script, SettleStep, Written};

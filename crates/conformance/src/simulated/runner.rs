@@ -1,0 +1,298 @@
+//! The simulated runner: what one sees of the backend, through its faults.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use longshore_core::{
+    Attempt, Capabilities, Capability, Error, ErrorKind, Event, Handle, Health, InstallationId,
+    LaunchContext, LaunchError, LogChunk, LogPosition, Plan, PlanFormat, Result, Runner,
+    RunnerName, Settled, Started,
+};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::backend::{Backend, Live};
+use super::ledger::{Entry, Ledger, What};
+use super::script::{CallStep, LaunchStep, ProbeStep, Script, SettleStep};
+use super::streams;
+
+/// Simulated backends with one clock and one ledger. Made within a tokio runtime.
+#[derive(Clone, Debug)]
+pub struct World {
+    ledger: Ledger,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl World {
+    /// A world that begins now.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { ledger: Ledger::new() }
+    }
+
+    /// A new backend that does what `script` says, and its runner, which can do everything.
+    #[must_use]
+    pub fn runner(&self, name: RunnerName, script: Script) -> SimulatedRunner {
+        let everything =
+            Capability::ALL.iter().fold(Capabilities::default(), |all, one| all.with(*one));
+        SimulatedRunner {
+            capabilities: everything,
+            backend: Arc::new(Backend::new(name, self.ledger.clone())),
+            script: Arc::new(Mutex::new(script)),
+        }
+    }
+
+    /// What truly happened, in order.
+    #[must_use]
+    pub fn ledger(&self) -> Vec<Entry> {
+        self.ledger.entries()
+    }
+}
+
+/// A runner whose backend is in memory. A clone is another runner on the same backend.
+#[derive(Clone, Debug)]
+pub struct SimulatedRunner {
+    capabilities: Capabilities,
+    pub(super) backend: Arc<Backend>,
+    script: Arc<Mutex<Script>>,
+}
+
+impl SimulatedRunner {
+    /// The same with other capabilities.
+    #[must_use]
+    pub const fn with_capabilities(mut self, capabilities: Capabilities) -> Self {
+        self.capabilities = capabilities;
+        self
+    }
+
+    /// Changes the script from now on.
+    pub fn rewrite(&self, change: impl FnOnce(&mut Script)) {
+        change(&mut self.script());
+    }
+
+    /// How many attempts are on the backend: started and not removed.
+    #[must_use]
+    pub fn present(&self) -> usize {
+        self.backend.present().len()
+    }
+
+    pub(super) fn script(&self) -> MutexGuard<'_, Script> {
+        self.script.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn next<T>(&self, queue: impl FnOnce(&mut Script) -> &mut VecDeque<T>) -> Option<T> {
+        queue(&mut self.script()).pop_front()
+    }
+
+    /// Until when the backend is out of reach, if it is now.
+    pub(super) fn away(&self) -> Option<Instant> {
+        let now = self.backend.ledger.epoch().elapsed();
+        let script = self.script();
+        let outage = script.outages.iter().find(|o| o.contains(&now));
+        outage.map(|o| self.backend.ledger.epoch() + o.end)
+    }
+
+    /// When the backend next goes out of reach.
+    pub(super) fn next_outage(&self) -> Option<Instant> {
+        let now = self.backend.ledger.epoch().elapsed();
+        let script = self.script();
+        let next = script.outages.iter().map(|o| o.start).filter(|start| *start > now).min();
+        next.map(|start| self.backend.ledger.epoch() + start)
+    }
+
+    pub(super) fn out_of_reach(&self) -> Error {
+        Error::new(ErrorKind::Unavailable, "simulated: out of reach").on(&self.backend.name)
+    }
+
+    fn lost(&self) -> Error {
+        Error::new(ErrorKind::Unavailable, "simulated: the answer was lost").on(&self.backend.name)
+    }
+
+    /// Takes the time of a call; fails if the backend is out of reach.
+    async fn call(&self) -> Result<()> {
+        let latency = self.script().latency;
+        sleep(latency).await;
+        if self.away().is_some() { Err(self.out_of_reach()) } else { Ok(()) }
+    }
+
+    /// A call that does `effect`.
+    async fn call_to(&self, step: Option<CallStep>, effect: impl FnOnce()) -> Result<()> {
+        self.call().await?;
+        match step.unwrap_or(CallStep::Answer) {
+            CallStep::Answer => {
+                effect();
+                Ok(())
+            }
+            CallStep::Fail => Err(self.out_of_reach()),
+            CallStep::AnswerLost => {
+                effect();
+                Err(self.lost())
+            }
+        }
+    }
+
+    fn commit(&self, attempt: &Attempt) -> Option<Arc<Live>> {
+        self.backend.commit(attempt, || self.next(|s| &mut s.runs).unwrap_or_default())
+    }
+
+    fn refused(&self, attempt: &Attempt, error: Error) -> LaunchError {
+        self.backend.note(&attempt.id, What::Refused(error.kind()));
+        LaunchError::Refused(error.on(&self.backend.name))
+    }
+
+    fn fenced(&self, attempt: &Attempt) -> LaunchError {
+        let error = Error::new(ErrorKind::Internal, "simulated: it was fenced");
+        self.refused(attempt, error)
+    }
+
+    /// Starts the job later, whatever becomes of the launch.
+    fn start_later(&self, attempt: &Attempt, effect: Option<Duration>) {
+        let Some(effect) = effect else { return };
+        let (runner, attempt) = (self.clone(), attempt.clone());
+        tokio::spawn(async move {
+            sleep(effect).await;
+            runner.commit(&attempt);
+        });
+    }
+
+    async fn start(
+        &self,
+        attempt: &Attempt,
+        context: &LaunchContext,
+        after: Duration,
+    ) -> std::result::Result<Started, LaunchError> {
+        tokio::select! {
+            biased;
+            () = context.cancel.cancelled() => {
+                return Err(self.refused(attempt, Error::new(ErrorKind::Internal, "cancelled")));
+            }
+            () = sleep_until(context.deadline) => {
+                let error = Error::new(ErrorKind::Unavailable, "not started by the deadline");
+                return Err(self.refused(attempt, error));
+            }
+            () = sleep(after) => {}
+        }
+        if self.away().is_some() {
+            return Err(self.refused(attempt, self.out_of_reach()));
+        }
+        context.events.emit(Event::Scheduled);
+        match self.commit(attempt) {
+            Some(live) => {
+                let started_at = Some(self.backend.timestamp(live.started));
+                Ok(Started::new(self.handle(attempt), started_at, None))
+            }
+            None => Err(self.fenced(attempt)),
+        }
+    }
+}
+
+#[async_trait]
+impl Runner for SimulatedRunner {
+    fn name(&self) -> &RunnerName {
+        &self.backend.name
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    async fn probe(&self) -> Result<Health> {
+        let step = self.next(|s| &mut s.probes).unwrap_or(ProbeStep::Well);
+        self.call().await?;
+        match step {
+            ProbeStep::Well => Ok(Health::default()),
+            ProbeStep::Fail(refusal) => Err(refusal.error(&self.backend.name)),
+            ProbeStep::Hang => std::future::pending().await,
+        }
+    }
+
+    fn plan(&self, attempt: &Attempt) -> Result<Plan> {
+        Ok(Plan::new(PlanFormat::Argv, format!("simulate {}", attempt.id)))
+    }
+
+    fn handle(&self, attempt: &Attempt) -> Handle {
+        Handle::new(self.backend.name.clone(), 1, attempt.id.clone(), serde_json::Value::Null)
+    }
+
+    async fn launch(
+        &self,
+        attempt: &Attempt,
+        context: &LaunchContext,
+    ) -> std::result::Result<Started, LaunchError> {
+        self.backend.note(&attempt.id, What::LaunchAsked);
+        let (latency, step) = {
+            let mut script = self.script();
+            (script.latency, script.launches.pop_front())
+        };
+        match step.unwrap_or(LaunchStep::Start { after: latency }) {
+            LaunchStep::Start { after } => self.start(attempt, context, after).await,
+            LaunchStep::Refuse(refusal) => {
+                sleep(latency).await;
+                Err(self.refused(attempt, refusal.error(&self.backend.name)))
+            }
+            LaunchStep::AnswerLost { effect, answer } => {
+                self.start_later(attempt, effect);
+                sleep_until(context.deadline.min(Instant::now() + answer)).await;
+                Err(LaunchError::Indeterminate(self.lost()))
+            }
+            LaunchStep::Hang { effect } => {
+                self.start_later(attempt, effect);
+                std::future::pending().await
+            }
+        }
+    }
+
+    async fn settle(&self, handle: &Handle, deadline: Instant) -> Result<Settled> {
+        self.call().await?;
+        match self.next(|s| &mut s.settles).unwrap_or(SettleStep::Answer) {
+            SettleStep::Answer => Ok(self.backend.fence(&handle.attempt)),
+            SettleStep::Fail => Err(self.out_of_reach()),
+            SettleStep::AnswerLost => {
+                self.backend.fence(&handle.attempt);
+                Err(self.lost())
+            }
+            SettleStep::Hang => {
+                sleep_until(deadline).await;
+                Err(self.out_of_reach())
+            }
+        }
+    }
+
+    async fn adopt(&self, _installation: &InstallationId) -> Result<Vec<Handle>> {
+        self.call().await?;
+        let name = &self.backend.name;
+        let handle = |id| Handle::new(name.clone(), 1, id, serde_json::Value::Null);
+        Ok(self.backend.present().into_iter().map(handle).collect())
+    }
+
+    fn events(&self, handle: &Handle) -> BoxStream<'static, Result<Event>> {
+        streams::events(self.clone(), handle.attempt.clone()).boxed()
+    }
+
+    fn logs(
+        &self,
+        handle: &Handle,
+        since: LogPosition,
+        follow: bool,
+    ) -> BoxStream<'static, Result<LogChunk>> {
+        streams::logs(self.clone(), handle.attempt.clone(), since, follow).boxed()
+    }
+
+    async fn cancel(&self, handle: &Handle, grace: Duration) -> Result<()> {
+        let step = self.next(|s| &mut s.cancels);
+        self.call_to(step, || self.backend.cancel(&handle.attempt, grace)).await
+    }
+
+    async fn remove(&self, handle: &Handle) -> Result<()> {
+        let step = self.next(|s| &mut s.removals);
+        self.call_to(step, || self.backend.remove(&handle.attempt)).await
+    }
+}

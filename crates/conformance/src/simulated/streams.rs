@@ -1,0 +1,151 @@
+//! What one sees of a simulated attempt over time.
+
+use std::time::Duration;
+
+use async_stream::stream;
+use futures::Stream;
+use longshore_core::{
+    AttemptId, Error, ErrorKind, Event, LogChunk, LogPosition, Outcome, Report, Result,
+};
+use tokio::time::{Instant, sleep_until};
+
+use super::backend::{Live, Phase};
+use super::runner::SimulatedRunner;
+use super::script::Written;
+
+/// The pause between two tries of a stream to reach its backend.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// The events of an attempt.
+pub(super) fn events(
+    runner: SimulatedRunner,
+    attempt: AttemptId,
+) -> impl Stream<Item = Result<Event>> {
+    stream! {
+        while let Some(back) = runner.away() {
+            yield Err(runner.out_of_reach());
+            sleep_until(back.min(Instant::now() + RETRY)).await;
+        }
+        let Some(live) = runner.backend.find(&attempt) else {
+            yield Ok(Event::Ended(gone("nothing of that name is here")));
+            return;
+        };
+        yield Ok(Event::Started(Some(runner.backend.timestamp(live.started))));
+        let mut phase = live.phase.subscribe();
+        let report = loop {
+            while let Some(back) = runner.away() {
+                yield Err(runner.out_of_reach());
+                sleep_until(back.min(Instant::now() + RETRY)).await;
+            }
+            match &*phase.borrow_and_update() {
+                Phase::Running => {}
+                Phase::Ended { report, .. } => break report.clone(),
+                Phase::Removed => break gone("somebody removed it"),
+            }
+            tokio::select! {
+                biased;
+                _ = phase.changed() => {}
+                () = at(runner.next_outage()) => {}
+            }
+        };
+        yield Ok(Event::Ended(report));
+    }
+}
+
+fn gone(message: &str) -> Report {
+    Report::new(Outcome::Lost { message: format!("simulated: {message}") })
+}
+
+async fn at(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The output of an attempt.
+pub(super) fn logs(
+    runner: SimulatedRunner,
+    attempt: AttemptId,
+    since: LogPosition,
+    follow: bool,
+) -> impl Stream<Item = Result<LogChunk>> {
+    stream! {
+        let Some(live) = runner.backend.find(&attempt) else {
+            yield Err(not_found());
+            return;
+        };
+        let mut breaks = runner.next(|s| &mut s.log_breaks);
+        let mut seen = LogPosition::START;
+        for written in &live.run.output {
+            let Some(chunk) = unseen(written, &mut seen, &since) else { continue };
+            match wait_for(&live, written, follow).await {
+                Waited::Written => {}
+                Waited::Never => return,
+                Waited::Removed => {
+                    yield Err(not_found());
+                    return;
+                }
+            }
+            while let Some(back) = runner.away() {
+                yield Err(runner.out_of_reach());
+                sleep_until(back.min(Instant::now() + RETRY)).await;
+            }
+            if breaks == Some(0) {
+                yield Err(runner.out_of_reach());
+                return;
+            }
+            breaks = breaks.map(|left| left - 1);
+            yield Ok(chunk);
+        }
+        if follow {
+            // All is written; the stream is over when the job is.
+            let mut phase = live.phase.subscribe();
+            let _ = phase.wait_for(|p| *p != Phase::Running).await;
+        }
+    }
+}
+
+fn not_found() -> Error {
+    Error::new(ErrorKind::NotFound, "simulated: there is no output any more")
+}
+
+/// What the reader has not seen of `written`.
+fn unseen(written: &Written, seen: &mut LogPosition, since: &LogPosition) -> Option<LogChunk> {
+    let offset = seen.of(written.stream);
+    let whole = LogChunk::data(written.stream, offset, written.bytes.clone());
+    seen.advance(&whole);
+    let known = since.of(written.stream).saturating_sub(offset);
+    let known = usize::try_from(known).unwrap_or(usize::MAX);
+    if known >= written.bytes.len() {
+        return None;
+    }
+    let rest = written.bytes.slice(known..);
+    Some(LogChunk::data(written.stream, offset + known as u64, rest))
+}
+
+enum Waited {
+    Written,
+    /// The job ended before it would have written it, or nobody wants to wait.
+    Never,
+    Removed,
+}
+
+async fn wait_for(live: &Live, written: &Written, follow: bool) -> Waited {
+    let due = live.started + written.at;
+    let mut phase = live.phase.subscribe();
+    if follow {
+        tokio::select! {
+            biased;
+            _ = phase.wait_for(|p| *p != Phase::Running) => {}
+            () = sleep_until(due) => {}
+        }
+    }
+    let now = Instant::now();
+    match &*live.phase.borrow() {
+        Phase::Removed => Waited::Removed,
+        Phase::Ended { at, .. } if due <= *at => Waited::Written,
+        Phase::Running if due <= now => Waited::Written,
+        Phase::Ended { .. } | Phase::Running => Waited::Never,
+    }
+}

@@ -1,0 +1,54 @@
+//! Jobs whose backend goes away under them.
+
+use longshore_conformance::simulated::{CallStep, Run, Script, What};
+use longshore_core::Outcome;
+use tokio::time::Instant;
+
+use crate::support::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_job_outlives_an_outage_shorter_than_lost_after() {
+    let mut script = Script { outages: vec![MINUTE..9 * MINUTE], ..Script::default() };
+    script.runs.push_back(Run::exits(4, 5 * MINUTE));
+    let scene = scene([script, Script::default()]);
+    let result = scene.run(job()).await;
+    assert_eq!(result.outcome, Outcome::Exited { code: 4, signal: None });
+    assert_eq!(scene.present(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_out_of_reach_for_lost_after_is_lost_and_not_removed() {
+    let mut script = Script { outages: vec![MINUTE..60 * MINUTE], ..Script::default() };
+    script.runs.push_back(Run::exits(4, 5 * MINUTE));
+    let scene = scene([script, Script::default()]);
+    let began = Instant::now();
+    let result = scene.dispatcher.submit(job()).await.unwrap().result().await;
+    assert!(
+        matches!(&result.outcome, Outcome::Lost { message } if message.contains("may still run"))
+    );
+    assert_eq!(began.elapsed(), 11 * MINUTE);
+    assert_eq!(result.runner, Some(name("first")));
+    assert_eq!(scene.present(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_job_is_not_lost() {
+    let mut script = Script { outages: vec![MINUTE..2 * MINUTE], ..Script::default() };
+    script.runs.push_back(Run::exits(0, 2000 * MINUTE));
+    let scene = scene([script]);
+    assert!(scene.run(job()).await.outcome.is_success());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_that_fails_is_tried_again_and_never_masks_the_outcome() {
+    let mut script = Script::default();
+    script.removals.extend([CallStep::Fail, CallStep::AnswerLost]);
+    let scene_back = scene([script]);
+    assert!(scene_back.run(job()).await.outcome.is_success());
+    assert_eq!(scene_back.present(), 0);
+    let mut script = Script::default();
+    script.removals.extend([CallStep::Fail; 10]);
+    let scene_gone = scene([script]);
+    assert!(scene_gone.run(job()).await.outcome.is_success());
+    assert_eq!(scene_gone.count(|w| matches!(w, What::Removed { .. })), 0);
+}

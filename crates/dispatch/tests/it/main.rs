@@ -1,0 +1,15 @@
+//! The dispatcher over simulated backends, under paused time.
+
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail by panicking, as its tests do")]
+
+mod cancelling;
+mod careless;
+mod falling_back;
+mod following;
+mod launching;
+mod output;
+mod settling;
+mod showing;
+mod simulation;
+mod submitting;
+mod support;

@@ -1,0 +1,70 @@
+//! `plan` and `doctor`.
+
+use std::sync::Arc;
+
+use longshore_conformance::simulated::{ProbeStep, Refusal, Script};
+use longshore_core::{Capabilities, Capability, ErrorKind, PullPolicy, SecretSource};
+use longshore_dispatch::{Dispatcher, Settings};
+use tokio::time::Instant;
+
+use crate::support::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_tells_of_each_runner_in_order_and_starts_nothing() {
+    let scene = scene([Script::default(), Script::default()]);
+    let process = Capabilities::default().with(Capability::Process);
+    let dispatcher = Dispatcher::builder()
+        .runner(Arc::new(scene.runners[0].clone().with_capabilities(process)))
+        .runner(Arc::new(scene.runners[1].clone()))
+        .build()
+        .unwrap();
+    let mut spec = job();
+    spec.process = None;
+    spec.secret_env.insert("T".to_owned(), SecretSource::Env("LONGSHORE_NO_SUCH".to_owned()));
+    let plans = dispatcher.plan(&spec).unwrap();
+    assert_eq!(plans[0].runner, name("first"));
+    assert_eq!(plans[0].result.as_ref().unwrap_err().kind, "Unsupported");
+    assert_eq!(plans[1].result.as_ref().unwrap().text, "simulate planned-1");
+    assert!(scene.story().is_empty());
+}
+
+#[test]
+fn the_pull_policy_in_force_is_the_jobs_own_else_the_runners_else_the_shared_one() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let _guard = runtime.enter();
+    let world = longshore_conformance::simulated::World::new();
+    let settings = Settings { image_pull_policy: PullPolicy::Never.into(), ..Settings::default() };
+    let dispatcher = Dispatcher::builder()
+        .runner(Arc::new(world.runner(name("first"), Script::default())))
+        .runner(Arc::new(world.runner(name("second"), Script::default())))
+        .runner_pull_policy(name("second"), PullPolicy::Always.into())
+        .settings(settings)
+        .build()
+        .unwrap();
+    let told = |spec| {
+        let plans = dispatcher.plan(&spec).unwrap();
+        let told = plans
+            .iter()
+            .map(|p| format!("{} from {}", p.pull_policy.policies, p.pull_policy.origin));
+        told.collect::<Vec<_>>()
+    };
+    assert_eq!(
+        told(job()),
+        ["Never from job.imagePullPolicy", "Always from job.second.imagePullPolicy"]
+    );
+    let mut own = job();
+    own.image_pull_policy = Some("Always,IfNotPresent".parse().unwrap());
+    assert_eq!(told(own), ["Always,IfNotPresent from the job's imagePullPolicy"; 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn doctor_asks_every_runner_side_by_side_and_within_connect_timeout() {
+    let failing = |step| Script { probes: [step].into(), ..Script::default() };
+    let denied = ProbeStep::Fail(Refusal::new(ErrorKind::Denied));
+    let scene = scene([failing(ProbeStep::Hang), failing(denied), Script::default()]);
+    let began = Instant::now();
+    let told = scene.dispatcher.doctor().await;
+    assert_eq!(began.elapsed(), 5 * SECOND);
+    let kinds: Vec<_> = told.iter().map(|h| h.result.as_ref().err().map(|e| e.kind())).collect();
+    assert_eq!(kinds, [Some(ErrorKind::Unavailable), Some(ErrorKind::Denied), None]);
+}

@@ -1,0 +1,271 @@
+//! The real dispatcher over faulty backends, seed by seed.
+//!
+//! `LONGSHORE_SIM_SEEDS=N` runs N seeds instead of 2,000; `LONGSHORE_SIM_SEED=N` runs that one and
+//! prints what happened.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use longshore_conformance::simulated::{
+    Entry, Observed, PlannedJob, ReaderHabit, Scenario, SimulatedRunner, World, check,
+};
+use longshore_core::{JobId, LogChunk, Outcome, Runner};
+use longshore_dispatch::{Dispatcher, JobLogs, Submission};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::careless::*;
+use crate::support::{MINUTE, job};
+
+/// More than any job of a scenario can take, in simulated time.
+const PATIENCE: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// How a scenario's runners are handed to the dispatcher.
+type Wrap = fn(SimulatedRunner) -> Arc<dyn Runner>;
+
+fn as_it_is(runner: SimulatedRunner) -> Arc<dyn Runner> {
+    Arc::new(runner)
+}
+
+/// Runs a seed; what happened, and the first promise that was broken.
+fn run_seed(seed: u64, wrap: Wrap) -> (Vec<Entry>, Result<Vec<Observed>, String>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let scenario = Scenario::new(seed);
+        let world = World::new();
+        let observed = timeout(PATIENCE, play(&scenario, &world, seed, wrap)).await;
+        // Whatever is still under way on the backends comes to light.
+        sleep(60 * MINUTE).await;
+        let ledger = world.ledger();
+        let verdict = match observed {
+            Err(_) => Err("a job has no end".to_owned()),
+            Ok(observed) => {
+                let broken = observed.iter().find_map(|job| {
+                    let broken = check(&ledger, job).err()?;
+                    Some(format!("{}: {broken}; result {:?}", job.result.job, job.result))
+                });
+                broken.map_or(Ok(observed), Err)
+            }
+        };
+        (ledger, verdict)
+    })
+}
+
+async fn play(scenario: &Scenario, world: &World, seed: u64, wrap: Wrap) -> Vec<Observed> {
+    let mut builder = Dispatcher::builder().jitter_seed(seed);
+    for (name, script) in &scenario.runners {
+        builder = builder.runner(wrap(world.runner(name.clone(), script.clone())));
+    }
+    let dispatcher = builder.build().unwrap();
+    let jobs = scenario.jobs.iter().enumerate();
+    futures::future::join_all(jobs.map(|(i, job)| one_job(&dispatcher, scenario, i, *job))).await
+}
+
+async fn one_job(
+    dispatcher: &Dispatcher,
+    scenario: &Scenario,
+    number: usize,
+    planned: PlannedJob,
+) -> Observed {
+    sleep(planned.submitted).await;
+    let mut spec = job();
+    spec.timeout = planned.timeout.map(Into::into);
+    spec.grace_period = Some(planned.grace.into());
+    let id: JobId = format!("job{number}").parse().unwrap();
+    let mut submission = Submission::new(spec).with_id(id);
+    if planned.reader == ReaderHabit::None {
+        submission = submission.without_logs();
+    }
+    let mut job = dispatcher.submit(submission).await.unwrap();
+    let logs = job.take_logs();
+    let canceller = job.canceller();
+    let ending = async {
+        let submitted = Instant::now();
+        let mut asks = [(planned.cancelled, false), (planned.killed, true)];
+        asks.sort();
+        for (after, kill) in asks.into_iter().filter_map(|(at, kill)| Some((at?, kill))) {
+            tokio::time::sleep_until(submitted + after).await;
+            if kill { canceller.kill() } else { canceller.cancel() }
+        }
+        std::future::pending::<()>().await;
+    };
+    let waiting = async { tokio::join!(read(logs, planned.reader), job.wait()) };
+    let (output, result) = tokio::select! {
+        biased;
+        seen = waiting => seen,
+        () = ending => unreachable!("it is pending for ever"),
+    };
+    Observed {
+        result,
+        output,
+        order: scenario.runners.iter().map(|(name, _)| name.clone()).collect(),
+        may_be_lost: scenario.long_outages,
+        may_be_left: scenario.outages,
+    }
+}
+
+/// Reads as the habit is; the whole output if it is known to be whole.
+async fn read(logs: Option<JobLogs>, habit: ReaderHabit) -> Option<Vec<u8>> {
+    let mut logs = logs?;
+    let mut output = Vec::new();
+    let mut pieces = 0;
+    let mut whole = true;
+    while let Some(chunk) = logs.next().await {
+        match chunk {
+            LogChunk::Data { offset, bytes, .. } => {
+                assert_eq!(offset, output.len() as u64, "bytes out of order");
+                output.extend_from_slice(&bytes);
+            }
+            _ => whole = false,
+        }
+        pieces += 1;
+        match habit {
+            ReaderHabit::Slow(pause) => sleep(pause).await,
+            ReaderHabit::Leaves(after) if pieces > after => return None,
+            _ => {}
+        }
+    }
+    whole.then_some(output)
+}
+
+fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap())
+}
+
+fn tell(seed: u64, ledger: &[Entry], verdict: &str) -> String {
+    let lines = ledger.iter().map(|e| format!("  {:>12?} {} {:?}\n", e.at, e.attempt, e.what));
+    let lines: String = lines.collect();
+    format!("seed {seed} (LONGSHORE_SIM_SEED={seed} plays it again): {verdict}\n{lines}")
+}
+
+#[test]
+fn no_promise_is_broken_whatever_fails() {
+    if let Some(seed) = variable("LONGSHORE_SIM_SEED") {
+        let (ledger, verdict) = run_seed(seed, as_it_is);
+        println!("{:#?}\n{}", Scenario::new(seed), tell(seed, &ledger, &format!("{verdict:#?}")));
+        assert!(verdict.is_ok());
+        return;
+    }
+    let seeds = variable("LONGSHORE_SIM_SEEDS").unwrap_or(2000);
+    let mut seen = Seen::default();
+    for seed in 0..seeds {
+        let (ledger, verdict) = run_seed(seed, as_it_is);
+        match verdict {
+            Ok(observed) => seen.note(&observed, &ledger),
+            Err(broken) => panic!("{}", tell(seed, &ledger, &broken)),
+        }
+    }
+    println!("{seeds} seeds: {seen:?}");
+    seen.is_telling();
+}
+
+/// What the seeds brought about, so that a simulation in which nothing happens is noticed.
+#[derive(Debug, Default)]
+struct Seen {
+    jobs: usize,
+    ran: usize,
+    fell_back: usize,
+    cancelled_before: usize,
+    cancelled_after: usize,
+    lost: usize,
+    not_run: usize,
+    fenced: usize,
+    starts_prevented: usize,
+    outputs: usize,
+}
+
+impl Seen {
+    fn note(&mut self, observed: &[Observed], ledger: &[Entry]) {
+        use longshore_conformance::simulated::What;
+        let count = |what: What| ledger.iter().filter(|e| e.what == what).count();
+        self.fenced += count(What::Fenced);
+        self.starts_prevented += count(What::StartPrevented);
+        for Observed { result, output, .. } in observed {
+            self.jobs += 1;
+            self.outputs += usize::from(output.as_ref().is_some_and(|o| !o.is_empty()));
+            let ran = result.separate_streams.is_some();
+            self.ran += usize::from(ran);
+            self.fell_back += usize::from(ran && !result.passed_over.is_empty());
+            match &result.outcome {
+                Outcome::Cancelled { code: None } => self.cancelled_before += 1,
+                Outcome::Cancelled { .. } => self.cancelled_after += 1,
+                Outcome::Lost { .. } => self.lost += 1,
+                Outcome::NotRun { .. } => self.not_run += 1,
+                _ => {}
+            }
+        }
+    }
+
+    fn is_telling(&self) {
+        let enough = self.jobs / 200;
+        for (what, count) in [
+            ("ran", self.ran),
+            ("fell back", self.fell_back),
+            ("cancelled before the start", self.cancelled_before),
+            ("cancelled after the start", self.cancelled_after),
+            ("not run", self.not_run),
+            ("fenced", self.fenced),
+            ("starts prevented", self.starts_prevented),
+            ("outputs read", self.outputs),
+        ] {
+            assert!(count >= enough, "only {count} of {} jobs: {what}", self.jobs);
+        }
+    }
+}
+
+#[test]
+fn a_seed_plays_the_same_way_every_time() {
+    for seed in 0..50 {
+        let (once, _) = run_seed(seed, as_it_is);
+        let (again, _) = run_seed(seed, as_it_is);
+        assert_eq!(once, again, "seed {seed}");
+    }
+}
+
+/// Some seed catches `wrap` at breaking that promise.
+fn is_caught(wrap: Wrap, promise: &str) {
+    let broken = (0..500).filter_map(|seed| run_seed(seed, wrap).1.err());
+    let all: Vec<String> = broken.collect();
+    assert!(all.iter().any(|said| said.contains(promise)), "{promise} was not caught: {all:#?}");
+}
+
+#[test]
+fn a_dispatcher_that_falls_back_after_indeterminate_is_caught() {
+    is_caught(careless::<FALLS_BACK_AFTER_INDETERMINATE>, "it started 2 times");
+    is_caught(careless::<FALLS_BACK_AFTER_INDETERMINATE>, "could still start");
+}
+
+#[test]
+fn a_dispatcher_that_looks_instead_of_fencing_is_caught() {
+    is_caught(careless::<LOOKS_INSTEAD_OF_FENCING>, "it started 2 times");
+    is_caught(careless::<LOOKS_INSTEAD_OF_FENCING>, "could still start");
+}
+
+#[test]
+fn a_dispatcher_that_leaves_jobs_behind_is_caught() {
+    is_caught(careless::<NEVER_REMOVES>, "was left behind");
+}
+
+#[test]
+fn a_dispatcher_that_tells_another_outcome_is_caught() {
+    is_caught(careless::<TAKES_ANY_END_FOR_SUCCESS>, "was told");
+}
+
+#[test]
+fn a_dispatcher_that_removes_a_running_job_is_caught() {
+    is_caught(careless::<REMOVES_BEFORE_THE_END>, "removed while it ran");
+}
+
+#[test]
+fn a_dispatcher_that_never_hears_of_the_end_is_caught() {
+    is_caught(careless::<DROPS_THE_END>, "has no end");
+}
+
+#[test]
+fn a_dispatcher_that_loses_output_is_caught() {
+    is_caught(careless::<READS_WHAT_IS_THERE>, "bytes were written");
+}

@@ -1,0 +1,111 @@
+//! Building a dispatcher and submitting to it.
+
+use std::sync::Arc;
+
+use futures::StreamExt;
+use longshore_conformance::simulated::{Run, Script, World};
+use longshore_core::{ErrorKind, JobSpec, Outcome, SecretSource};
+use longshore_dispatch::{BuildError, Dispatcher, Settings};
+use tokio::time::{sleep, timeout};
+
+use crate::support::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_dispatcher_needs_runners_with_names_of_their_own() {
+    assert_eq!(Dispatcher::builder().build().unwrap_err(), BuildError::NoRunner);
+    let world = World::new();
+    let runner = Arc::new(world.runner(name("docker"), Script::default()));
+    let twice = Dispatcher::builder().runner(runner.clone()).runner(runner).build().unwrap_err();
+    assert_eq!(twice, BuildError::DuplicateRunner(name("docker")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_wrong_with_a_job_is_said_before_anything_starts() {
+    let scene = scene([Script::default()]);
+    let refused = async |spec: JobSpec| {
+        let error = scene.dispatcher.submit(spec).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidSpec);
+        error.to_string()
+    };
+    assert!(refused(JobSpec::default()).await.contains("nothing to run"));
+    let mut spec = job();
+    spec.runners = Some(vec![name("frist")]);
+    assert!(refused(spec).await.contains("did you mean `first`?"));
+    let mut spec = job();
+    spec.secret_env.insert("T".to_owned(), SecretSource::File("/no/such".into()));
+    assert!(refused(spec).await.contains("/no/such"));
+    assert!(scene.story().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn submit_waits_for_room_and_may_be_given_up() {
+    let mut script = Script::default();
+    script.runs.push_back(Run::exits(0, MINUTE));
+    let settings = Settings { max_jobs: 1.try_into().unwrap(), ..Settings::default() };
+    let scene = scene_with(settings, [script]);
+    let first = scene.dispatcher.submit(job()).await.unwrap();
+    assert!(timeout(SECOND, scene.dispatcher.submit(job())).await.is_err());
+    assert!(first.wait().await.outcome.is_success());
+    assert!(scene.run(job()).await.outcome.is_success());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_waits_for_the_jobs_in_flight_and_takes_no_more() {
+    let mut script = Script::default();
+    script.runs.push_back(Run::exits(0, MINUTE));
+    let scene = scene([script]);
+    let job_in_flight = scene.dispatcher.submit(job()).await.unwrap();
+    let (dispatcher, again) = (scene.dispatcher.clone(), scene.dispatcher.clone());
+    let shutdown = tokio::spawn(async move { dispatcher.shutdown().await });
+    sleep(SECOND).await;
+    let refused = again.submit(job()).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unavailable);
+    assert!(!shutdown.is_finished());
+    assert!(job_in_flight.wait().await.outcome.is_success());
+    timeout(SECOND, shutdown).await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_tells_what_happens_to_it_in_order() {
+    let scene = scene([refuses(ErrorKind::Saturated), Script::default()]);
+    let mut job = scene.dispatcher.submit(job()).await.unwrap();
+    let events = job.take_events().unwrap();
+    job.wait().await;
+    let words: Vec<String> = events.map(|e| word(&e)).collect().await;
+    let words: Vec<&str> =
+        words.iter().map(String::as_str).filter(|w| !w.starts_with("Runner")).collect();
+    assert_eq!(
+        words,
+        [
+            "probing first",
+            "launching first",
+            "passed over first",
+            "probing second",
+            "launching second",
+            "started second"
+        ]
+    );
+}
+
+#[test]
+fn a_job_whose_runtime_is_shut_down_is_lost_and_never_a_success() {
+    let build = || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let under = build();
+    let job = under.block_on(async {
+        let scene = scene([Script::default()]);
+        scene.dispatcher.submit(job()).await.unwrap()
+    });
+    drop(under);
+    let result = build().block_on(job.wait());
+    assert!(matches!(result.outcome, Outcome::Lost { .. }));
+}
+
+#[test]
+fn settings_are_read_in_camel_case_and_unknown_keys_refused() {
+    let json = serde_json::json!({"fallbackOn": ["imageUnavailable"], "connectTimeout": "2s"});
+    let settings: Settings = serde_json::from_value(json).unwrap();
+    assert_eq!(settings.connect_timeout, "2s".parse().unwrap());
+    assert_eq!(settings.lost_after, Settings::default().lost_after);
+    assert!(serde_json::from_str::<Settings>(r#"{"conectTimeout": "2s"}"#).is_err());
+    assert!(serde_json::from_str::<Settings>(r#"{"maxJobs": 0}"#).is_err());
+}

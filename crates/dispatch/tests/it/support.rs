@@ -1,0 +1,107 @@
+//! A world of simulated runners with a dispatcher over it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use longshore_conformance::simulated::{
+    Entry, LaunchStep, Refusal, Script, SimulatedRunner, What, World,
+};
+use longshore_core::{ErrorKind, ImageRef, JobResult, JobSpec, LogChunk, RunnerName};
+use longshore_dispatch::{Dispatcher, JobEvent, JobLogs, Settings};
+
+pub const SECOND: Duration = Duration::from_secs(1);
+pub const MINUTE: Duration = Duration::from_secs(60);
+
+/// One simulated runner a name of `docker`, `process`, ... and a dispatcher over them.
+pub struct Scene {
+    pub world: World,
+    pub runners: Vec<SimulatedRunner>,
+    pub dispatcher: Dispatcher,
+}
+
+/// Runners named `first`, `second`, ... that do what the scripts say.
+pub fn scene<const N: usize>(scripts: [Script; N]) -> Scene {
+    scene_with(Settings::default(), scripts)
+}
+
+pub fn scene_with<const N: usize>(settings: Settings, scripts: [Script; N]) -> Scene {
+    let world = World::new();
+    let names = ["first", "second", "third"].map(name);
+    let runners: Vec<_> =
+        names.into_iter().zip(scripts).map(|(name, script)| world.runner(name, script)).collect();
+    let mut builder = Dispatcher::builder().settings(settings).jitter_seed(1);
+    for runner in &runners {
+        builder = builder.runner(Arc::new(runner.clone()));
+    }
+    Scene { world, runners, dispatcher: builder.build().unwrap() }
+}
+
+pub fn name(text: &str) -> RunnerName {
+    text.parse().unwrap()
+}
+
+/// A job that can run either way.
+pub fn job() -> JobSpec {
+    JobSpec::container("busybox:1".parse::<ImageRef>().unwrap()).or_process(["true"])
+}
+
+pub fn launches(steps: impl IntoIterator<Item = LaunchStep>) -> Script {
+    Script { launches: steps.into_iter().collect(), ..Script::default() }
+}
+
+pub fn refuses(kind: ErrorKind) -> Script {
+    launches([LaunchStep::Refuse(Refusal::new(kind))])
+}
+
+impl Scene {
+    pub async fn run(&self, spec: JobSpec) -> JobResult {
+        self.dispatcher.submit(spec).await.unwrap().wait().await
+    }
+
+    /// What happened, without what tells nothing about order.
+    pub fn story(&self) -> Vec<String> {
+        self.world.ledger().iter().map(line).collect()
+    }
+
+    pub fn count(&self, what: fn(&What) -> bool) -> usize {
+        self.world.ledger().iter().filter(|e| what(&e.what)).count()
+    }
+
+    pub fn present(&self) -> usize {
+        self.runners.iter().map(SimulatedRunner::present).sum()
+    }
+}
+
+/// `runner: what`, such as `first: Started`.
+fn line(entry: &Entry) -> String {
+    let what = match &entry.what {
+        What::Ended { outcome, .. } => format!("Ended({outcome})"),
+        other => format!("{other:?}"),
+    };
+    format!("{}: {what}", entry.runner)
+}
+
+/// The output of a job, and whether it has a gap.
+pub async fn read(logs: JobLogs) -> (String, bool) {
+    let chunks: Vec<LogChunk> = logs.collect().await;
+    let gap = chunks.iter().any(|c| matches!(c, LogChunk::Gap { .. }));
+    let data = chunks.iter().filter_map(|c| match c {
+        LogChunk::Data { bytes, .. } => Some(bytes.as_ref()),
+        _ => None,
+    });
+    (String::from_utf8(data.collect::<Vec<_>>().concat()).unwrap(), gap)
+}
+
+/// `JobEvent`s as short words, for comparison.
+pub fn word(event: &JobEvent) -> String {
+    match event {
+        JobEvent::Probing { runner } => format!("probing {runner}"),
+        JobEvent::PassedOver(p) => format!("passed over {}", p.runner),
+        JobEvent::Launching { runner, .. } => format!("launching {runner}"),
+        JobEvent::Settling { runner, .. } => format!("settling {runner}"),
+        JobEvent::Started { runner, .. } => format!("started {runner}"),
+        JobEvent::Trouble { runner, .. } => format!("trouble {runner}"),
+        other => format!("{other:?}"),
+    }
+}
