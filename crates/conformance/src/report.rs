@@ -1,7 +1,7 @@
 //! What came out, for people and for machines.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -60,10 +60,10 @@ impl Counts {
     }
 
     /// Writes the counts to `folder`, if one is named.
-    pub(crate) fn write(&self, runner: &str, folder: Option<OsString>) -> std::io::Result<()> {
+    pub(crate) fn write(&self, runner: &str, folder: Option<&OsStr>) -> std::io::Result<()> {
         let Some(folder) = folder else { return Ok(()) };
-        std::fs::create_dir_all(&folder)?;
-        let path = Path::new(&folder).join(format!("conformance-{runner}.json"));
+        std::fs::create_dir_all(folder)?;
+        let path = Path::new(folder).join(format!("conformance-{runner}.json"));
         std::fs::write(path, format!("{:#}\n", self.record(runner)))
     }
 }
@@ -103,7 +103,7 @@ mod tests {
              conformance docker: 2 executed, 1 passed, 1 unsupported\n"
         );
         let folder = tempfile::tempdir().unwrap();
-        counts.write("docker", Some(folder.path().join("new").into())).unwrap();
+        counts.write("docker", Some(folder.path().join("new").as_os_str())).unwrap();
         let text = std::fs::read(folder.path().join("new/conformance-docker.json")).unwrap();
         let record: serde_json::Value = serde_json::from_slice(&text).unwrap();
         assert_eq!(record["executed"], 2);

@@ -1,6 +1,7 @@
 //! Runs the cases and says what came out.
 
 use std::env;
+use std::ffi::OsString;
 use std::future::Future;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -29,7 +30,12 @@ where
     S: FnOnce() -> Fut,
     Fut: Future<Output = Result<F, Unsupported>>,
 {
-    match run(runner, start) {
+    let settings = Settings {
+        arguments: Arguments::from_args(),
+        required: env::var("LONGSHORE_REQUIRE").unwrap_or_default(),
+        report: env::var_os("LONGSHORE_TEST_REPORT"),
+    };
+    match run(runner, settings, start) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(101),
         Err(failure) => {
@@ -39,36 +45,52 @@ where
     }
 }
 
-fn run<F, S, Fut>(runner: &str, start: S) -> Checked<bool>
+/// What the person asks for.
+pub(crate) struct Settings {
+    pub(crate) arguments: Arguments,
+    /// The runners that must be tested, with commas between.
+    pub(crate) required: String,
+    /// The folder for the counts.
+    pub(crate) report: Option<OsString>,
+}
+
+/// Whether all went well; an error says what did not beside the cases.
+pub(crate) fn run<F, S, Fut>(runner: &str, mut settings: Settings, start: S) -> Checked<bool>
 where
     F: Fixture,
     S: FnOnce() -> Fut,
     Fut: Future<Output = Result<F, Unsupported>>,
 {
-    let mut arguments = Arguments::from_args();
-    if arguments.list {
+    if settings.arguments.list {
         let trials = every_case().map(|case| Trial::test(case.name, || Ok(()))).collect();
-        let _ = libtest_mimic::run(&arguments, trials);
+        let _ = libtest_mimic::run(&settings.arguments, trials);
         return Ok(true);
     }
     let runtime = Runtime::new()?;
     let fixture = match runtime.block_on(start()) {
         Ok(fixture) => fixture,
-        Err(reason) => return nothing_to_test(runner, &reason),
+        Err(reason) => return nothing_to_test(runner, &settings, &reason),
     };
+    let arguments = &mut settings.arguments;
     arguments.test_threads.get_or_insert(fixture.concurrency());
-    let whole = is_whole(&arguments);
     let suite = runtime.block_on(Suite::new(fixture, runtime.handle().clone()))?;
     let suite = Arc::new(suite);
-    let first = libtest_mimic::run(&arguments, suite.trials(cases::all()));
+    let first = libtest_mimic::run(arguments, suite.trials(cases::all()));
     // What is left behind shows only when all others are done.
-    let last = libtest_mimic::run(&arguments, suite.trials(cases::last()));
+    let last = libtest_mimic::run(arguments, suite.trials(cases::last()));
     let counts = suite.ledger.counts();
-    close(runner, &counts)?;
-    if whole && counts.executed() == 0 {
+    close(runner, &settings, &counts)?;
+    proves_something(&settings.arguments, &counts)?;
+    Ok(!first.has_failed() && !last.has_failed())
+}
+
+/// Fails if nothing was executed, unless the arguments select only some cases: `cargo test NAME`
+/// asks every suite for NAME.
+fn proves_something(arguments: &Arguments, counts: &Counts) -> Checked {
+    if is_whole(arguments) && counts.executed() == 0 {
         return Err(Failure::new("no case was executed: that proves nothing"));
     }
-    Ok(!first.has_failed() && !last.has_failed())
+    Ok(())
 }
 
 /// Whether the arguments select every case.
@@ -80,19 +102,18 @@ fn every_case() -> impl Iterator<Item = Case> {
     cases::all().into_iter().chain(cases::last())
 }
 
-fn nothing_to_test(runner: &str, reason: &Unsupported) -> Checked<bool> {
+fn nothing_to_test(runner: &str, settings: &Settings, reason: &Unsupported) -> Checked<bool> {
     let ledger = Ledger::default();
     for case in every_case() {
         ledger.unsupported(&case.name, &reason.to_string());
     }
     let counts = ledger.counts();
-    counts.write(runner, env::var_os("LONGSHORE_TEST_REPORT"))?;
+    write(runner, settings, &counts)?;
     say(&format!(
         "unsupported: {reason}\nconformance {runner}: 0 executed, 0 passed, {} unsupported\n",
         counts.unsupported.len()
     ));
-    let required = env::var("LONGSHORE_REQUIRE").unwrap_or_default();
-    if is_required(runner, &required) {
+    if is_required(runner, &settings.required) {
         return Err(Failure::new("LONGSHORE_REQUIRE asks for this runner"));
     }
     Ok(true)
@@ -102,10 +123,14 @@ fn is_required(runner: &str, required: &str) -> bool {
     required.split(',').map(str::trim).any(|name| name == runner || name == "all")
 }
 
-fn close(runner: &str, counts: &Counts) -> Checked {
+fn close(runner: &str, settings: &Settings, counts: &Counts) -> Checked {
     say(&counts.summary(runner));
+    write(runner, settings, counts)
+}
+
+fn write(runner: &str, settings: &Settings, counts: &Counts) -> Checked {
     counts
-        .write(runner, env::var_os("LONGSHORE_TEST_REPORT"))
+        .write(runner, settings.report.as_deref())
         .map_err(|e| Failure::from(e).while_doing("failed to write LONGSHORE_TEST_REPORT"))
 }
 
@@ -151,7 +176,7 @@ impl Suite {
 }
 
 /// Runs a case within its time, and removes what it launched, however it went.
-async fn bounded(case: &Case, bench: Arc<Bench>) -> Checked {
+pub(crate) async fn bounded(case: &Case, bench: Arc<Bench>) -> Checked {
     let limit = bench.patience() * case.patience;
     // A task of its own, so that a panic in a runner is a failure of the case, and its jobs are
     // still removed.
@@ -184,8 +209,19 @@ mod tests {
     }
 
     #[test]
+    fn a_suite_that_executes_nothing_fails_unless_it_was_narrowed() {
+        let arguments = |filter: &[&str]| Arguments::from_iter([&["suite"], filter].concat());
+        let none =
+            Counts { unsupported: [("a".to_owned(), "b".to_owned())].into(), ..Counts::default() };
+        assert!(proves_something(&arguments(&[]), &none).is_err());
+        proves_something(&arguments(&["launch::"]), &none).unwrap();
+        proves_something(&arguments(&[]), &Counts { failed: 1, ..none }).unwrap();
+    }
+
+    #[test]
     fn the_suite_has_enough_cases_and_no_name_twice() {
         let names: std::collections::BTreeSet<_> = every_case().map(|case| case.name).collect();
         assert_eq!(names.len(), every_case().count());
+        assert!(names.len() >= 100, "{} cases", names.len());
     }
 }
