@@ -1,1 +1,43 @@
 //! Longshore's runner for Kubernetes Jobs.
+//!
+//! One attempt is one `batch/v1` Job with one Pod. It is created suspended, which starts nothing,
+//! and released by a JSON patch that only succeeds if nobody has fenced it; the fence is a patch
+//! that only succeeds if nobody has released it. Of the two exactly one wins, whoever asks, from
+//! whichever process, and however late a request arrives.
+//!
+//! Jobs, Pods and the Pods' Events are watched, one watch each for all attempts of an
+//! installation; nothing is polled. The outcome is read from the container's status.
+//!
+//! What differs from the other runners: stdout and stderr come as one stream; the number of
+//! processes and the network are the cluster's to limit; a grace period once begun is not
+//! shortened by the kubelet; and one that is not the job's own can be had only at the price of the
+//! Pod's logs, which then go with it (who follows them gets them all).
+
+mod api;
+mod client;
+mod config;
+mod cursor;
+mod ending;
+mod error;
+mod expand;
+mod fold;
+mod follow;
+mod hub;
+mod launch;
+mod logs;
+mod names;
+mod outcome;
+mod place;
+mod plan;
+mod probe;
+mod pull;
+mod runner;
+mod settle;
+mod start;
+mod translate;
+mod view;
+mod watching;
+mod withdraw;
+
+pub use config::KubernetesConfig;
+pub use runner::KubernetesRunner;

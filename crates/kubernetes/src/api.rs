@@ -1,0 +1,240 @@
+//! The requests that Longshore makes.
+
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Event, Pod, Secret};
+use kube::Api;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
+use serde_json::{Value, json};
+
+use crate::client::{Cluster, Failure};
+use crate::names::{self, Commit, Ending};
+use crate::place::Place;
+
+type Answer<T> = Result<T, Failure>;
+
+/// What became of a guarded patch.
+#[derive(Debug)]
+pub(crate) enum Patched {
+    /// It was applied; the object as it is now.
+    Applied(Box<Job>),
+    /// A test in it failed: the object is not as the patch expects.
+    Refused,
+    /// There is no such object.
+    Gone,
+}
+
+/// How often a patch is sent again after 409, with which the API server answers when it could not
+/// apply one for all the others. Each patch tests what it changes, so repeating it is safe.
+const CONFLICTS: usize = 5;
+
+impl Cluster {
+    /// The namespace of `place`.
+    pub(crate) fn namespace<'a>(&'a self, place: &'a Place) -> &'a str {
+        place.namespace.as_deref().unwrap_or(&self.namespace)
+    }
+
+    fn jobs(&self, place: &Place) -> Api<Job> {
+        Api::namespaced(self.client.clone(), self.namespace(place))
+    }
+
+    /// The Pods of `place`'s namespace.
+    pub(crate) fn pods(&self, place: &Place) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), self.namespace(place))
+    }
+
+    /// Creates `job`.
+    pub(crate) async fn create_job(&self, place: &Place, job: &Job) -> Answer<Job> {
+        let (api, params) = (self.jobs(place), PostParams::default());
+        self.ask("failed to create the Job", api.create(&params, job)).await
+    }
+
+    /// The Job of `place`, if it is there.
+    pub(crate) async fn get_job(&self, place: &Place) -> Answer<Option<Job>> {
+        let api = self.jobs(place);
+        self.ask("failed to read the Job", api.get_opt(&place.job)).await
+    }
+
+    /// Creates `secret`.
+    pub(crate) async fn create_secret(&self, place: &Place, secret: &Secret) -> Answer<Secret> {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), self.namespace(place));
+        let params = PostParams::default();
+        self.ask("failed to create the Secret", api.create(&params, secret)).await
+    }
+
+    /// Releases the Job with `uid`, if nobody has fenced it.
+    pub(crate) async fn commit(&self, place: &Place, uid: &str) -> Answer<Patched> {
+        let patch = json!([
+            test_uid(uid),
+            test_commit(Commit::Open),
+            set_commit(Commit::Committed),
+            set_suspend(false),
+        ]);
+        self.patch_job("failed to release the Job", place, patch).await
+    }
+
+    /// Fences the Job with `uid`, if nobody has released it.
+    pub(crate) async fn fence(&self, place: &Place, uid: &str) -> Answer<Patched> {
+        let patch = json!([
+            test_uid(uid),
+            {"op": "test", "path": "/spec/suspend", "value": true},
+            test_commit(Commit::Open),
+            set_commit(Commit::Closed),
+        ]);
+        self.patch_job("failed to fence the Job", place, patch).await
+    }
+
+    /// Suspends the released Job with `uid`, so that no Pod comes and Kubernetes deletes the one
+    /// that there is.
+    pub(crate) async fn withdraw(&self, place: &Place, uid: &str) -> Answer<Patched> {
+        let patch = json!([
+            test_uid(uid),
+            test_commit(Commit::Committed),
+            set_commit(Commit::Withdrawn),
+            set_suspend(true),
+        ]);
+        self.patch_job("failed to suspend the Job", place, patch).await
+    }
+
+    /// Marks why Longshore ends the job early. The first mark stays.
+    pub(crate) async fn mark(&self, place: &Place, ending: Ending) -> Answer<Patched> {
+        let path = annotation_path(names::ENDING);
+        let patch = json!([
+            {"op": "test", "path": path, "value": Ending::None.as_str()},
+            {"op": "replace", "path": path, "value": ending.as_str()},
+        ]);
+        self.patch_job("failed to mark the Job", place, patch).await
+    }
+
+    async fn patch_job(&self, action: &'static str, place: &Place, ops: Value) -> Answer<Patched> {
+        let api = self.jobs(place);
+        let mut conflicts = 0;
+        loop {
+            let request = async {
+                let patch: Patch<Job> = json_patch(&ops)?;
+                api.patch(&place.job, &PatchParams::default(), &patch).await
+            };
+            match self.ask(action, request).await {
+                Ok(job) => return Ok(Patched::Applied(Box::new(job))),
+                Err(failure) => match failure.code() {
+                    Some(404) => return Ok(Patched::Gone),
+                    // "Unprocessable Entity" is how the API server says that a test failed
+                    // (`apiserver/pkg/endpoints/handlers/patch.go`).
+                    Some(422) => return Ok(Patched::Refused),
+                    Some(409) if conflicts < CONFLICTS => conflicts += 1,
+                    _ => return Err(failure),
+                },
+            }
+        }
+    }
+
+    /// Deletes the Job of `place`; with `uid`, only that one. Its Pods and its Secret follow.
+    pub(crate) async fn delete_job(&self, place: &Place, uid: Option<&str>) -> Answer<()> {
+        let mut params = DeleteParams::background();
+        params.preconditions =
+            uid.map(|uid| Preconditions { uid: Some(uid.to_owned()), resource_version: None });
+        let api = self.jobs(place);
+        gone_is_fine(
+            self.ask("failed to delete the Job", api.delete(&place.job, &params)).await.map(drop),
+        )
+    }
+
+    /// The Pods of the attempt.
+    pub(crate) async fn pods_of(&self, place: &Place) -> Answer<Vec<Pod>> {
+        let selector = format!(
+            "{}={},{}={}",
+            names::INSTALLATION,
+            place.installation,
+            names::ATTEMPT,
+            place.attempt
+        );
+        let (api, params) = (self.pods(place), ListParams::default().labels(&selector));
+        let list = self.ask("failed to list the job's Pods", api.list(&params)).await?;
+        Ok(list.items)
+    }
+
+    /// The Jobs of the installation that `place` names.
+    pub(crate) async fn jobs_of(&self, place: &Place) -> Answer<Vec<Job>> {
+        let selector = format!("{}={}", names::INSTALLATION, place.installation);
+        let (api, params) = (self.jobs(place), ListParams::default().labels(&selector));
+        let list = self.ask("failed to list the Jobs", api.list(&params)).await?;
+        Ok(list.items)
+    }
+
+    /// Has the kubelet end the Pod now, with the grace period of its template. The Pod and its
+    /// logs stay; its reason becomes `DeadlineExceeded`.
+    pub(crate) async fn expire_pod(&self, place: &Place, name: &str, uid: &str) -> Answer<()> {
+        let ops = json!([
+            test_uid(uid),
+            // The API lets a running Pod's deadline be set or lowered, to no less than 1 second.
+            {"op": "add", "path": "/spec/activeDeadlineSeconds", "value": 1},
+        ]);
+        let api = self.pods(place);
+        let request = async {
+            let patch: Patch<Pod> = json_patch(&ops)?;
+            api.patch(name, &PatchParams::default(), &patch).await
+        };
+        gone_is_fine(self.ask("failed to end the Pod", request).await.map(drop))
+    }
+
+    /// Deletes the Pod with `uid`: TERM, `grace` seconds (at least 1), KILL.
+    pub(crate) async fn delete_pod(
+        &self,
+        place: &Place,
+        name: &str,
+        uid: &str,
+        grace: u32,
+    ) -> Answer<()> {
+        let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+        let params = DeleteParams {
+            grace_period_seconds: Some(grace.max(1)),
+            preconditions: Some(preconditions),
+            ..<_>::default()
+        };
+        let api = self.pods(place);
+        let answer = self.ask("failed to delete the Pod", api.delete(name, &params)).await;
+        gone_is_fine(answer.map(drop))
+    }
+
+    /// The last warning among the Events of the Job with `uid`, such as a Pod that may not be
+    /// created.
+    pub(crate) async fn job_warning(&self, place: &Place, uid: &str) -> Answer<Option<String>> {
+        let api: Api<Event> = Api::namespaced(self.client.clone(), self.namespace(place));
+        let params = ListParams::default().fields(&format!("involvedObject.uid={uid}"));
+        let list = self.ask("failed to list the Job's Events", api.list(&params)).await?;
+        let warnings = list.items.into_iter().filter(|e| e.type_.as_deref() == Some("Warning"));
+        Ok(warnings.filter_map(|event| event.message).last())
+    }
+}
+
+fn gone_is_fine(answer: Answer<()>) -> Answer<()> {
+    match answer {
+        // 409: another object has the name by now, so the one that was meant is gone.
+        Err(failure) if matches!(failure.code(), Some(404 | 409)) => Ok(()),
+        other => other,
+    }
+}
+
+fn json_patch<T: serde::Serialize>(ops: &Value) -> kube::Result<Patch<T>> {
+    serde_json::from_value(ops.clone()).map(Patch::Json).map_err(kube::Error::SerdeError)
+}
+
+/// `/metadata/annotations/KEY`, the key escaped as JSON Pointer wants it (RFC 6901).
+fn annotation_path(key: &str) -> String {
+    format!("/metadata/annotations/{}", key.replace('~', "~0").replace('/', "~1"))
+}
+
+fn test_uid(uid: &str) -> Value {
+    json!({"op": "test", "path": "/metadata/uid", "value": uid})
+}
+
+fn test_commit(step: Commit) -> Value {
+    json!({"op": "test", "path": annotation_path(names::COMMIT), "value": step.as_str()})
+}
+
+fn set_commit(step: Commit) -> Value {
+    json!({"op": "replace", "path": annotation_path(names::COMMIT), "value": step.as_str()})
+}
+
+fn set_suspend(suspend: bool) -> Value {
+    json!({"op": "replace", "path": "/spec/suspend", "value": suspend})
+}

@@ -1,0 +1,193 @@
+//! The connection to a cluster: made at first use, made anew after a failure.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::Client;
+use kube::config::{Config, KubeConfigOptions, Kubeconfig};
+use longshore_core::{Error, ErrorKind, Result};
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+use crate::config::KubernetesConfig;
+use crate::error::{self, failed, timed_out};
+
+/// How long a watch may be silent before it counts as dead. The API server sends a bookmark about
+/// once a minute
+/// (<https://kubernetes.io/docs/reference/using-api/api-concepts/#watch-bookmarks>); where it
+/// does not, the watch only begins again where it was.
+const WATCH_SILENCE: Duration = Duration::from_secs(90);
+
+/// A cluster that can be asked.
+#[derive(Clone)]
+pub(crate) struct Cluster {
+    /// For requests, each of which has its own timeout, and for log streams, which may be silent.
+    pub(crate) client: Client,
+    /// For watches: a connection that is silent too long is given up.
+    pub(crate) watcher: Client,
+    /// The namespace where none is configured.
+    pub(crate) namespace: String,
+    /// The API server's address.
+    pub(crate) server: String,
+    request_timeout: Duration,
+}
+
+/// A failed request.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    action: &'static str,
+    cause: Cause,
+}
+
+#[derive(Debug)]
+enum Cause {
+    Kube(kube::Error),
+    Silence(Duration),
+}
+
+impl Failure {
+    /// The status code of the server's answer.
+    pub(crate) fn code(&self) -> Option<u16> {
+        match &self.cause {
+            Cause::Kube(kube::Error::Api(status)) => Some(status.code),
+            _ => None,
+        }
+    }
+
+    /// Whether the request certainly changed nothing.
+    pub(crate) fn had_no_effect(&self) -> bool {
+        matches!(&self.cause, Cause::Kube(error) if error::refused(error))
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure.cause {
+            Cause::Kube(error) => failed(failure.action, &error),
+            Cause::Silence(after) => timed_out(failure.action, after),
+        }
+    }
+}
+
+impl Cluster {
+    /// Waits for `request`, at most the configured time.
+    pub(crate) async fn ask<T>(
+        &self,
+        action: &'static str,
+        request: impl Future<Output = kube::Result<T>>,
+    ) -> std::result::Result<T, Failure> {
+        let cause = match timeout(self.request_timeout, request).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(error)) => Cause::Kube(error),
+            Err(_) => Cause::Silence(self.request_timeout),
+        };
+        Err(Failure { action, cause })
+    }
+}
+
+/// The way to a cluster.
+pub(crate) struct Connection {
+    config: KubernetesConfig,
+    current: Mutex<Option<Arc<Cluster>>>,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    /// A connection that `config` describes; nothing is read yet.
+    pub(crate) fn new(config: KubernetesConfig) -> Self {
+        Self { config, current: Mutex::new(None) }
+    }
+
+    /// The cluster, from the configuration as it is now if it has not been read or was forgotten.
+    ///
+    /// # Errors
+    /// `Unavailable`: no configuration, one that cannot be read or makes no sense.
+    pub(crate) async fn cluster(&self) -> Result<Arc<Cluster>> {
+        let mut current = self.current.lock().await;
+        if let Some(cluster) = &*current {
+            return Ok(cluster.clone());
+        }
+        let limit = self.config.request_timeout.get();
+        let config = self.config.clone();
+        // Files are read and a credential plug-in may be run, both without an await.
+        let built = tokio::task::spawn_blocking(move || build(&config));
+        let cluster = match timeout(limit, built).await {
+            Ok(Ok(built)) => Arc::new(built?),
+            Ok(Err(panicked)) => {
+                return Err(Error::new(ErrorKind::Internal, "failed to set up a client")
+                    .caused_by(panicked));
+            }
+            Err(_) => return Err(timed_out("failed to set up a client", limit)),
+        };
+        *current = Some(cluster.clone());
+        Ok(cluster)
+    }
+
+    /// Has the configuration read anew at the next use: it may have been mended.
+    pub(crate) async fn forget(&self) {
+        *self.current.lock().await = None;
+    }
+}
+
+fn build(config: &KubernetesConfig) -> Result<Cluster> {
+    let mut kube = load(config)?;
+    kube.connect_timeout = Some(config.connect_timeout.get());
+    kube.read_timeout = None;
+    // A POST whose answer is lost may have been carried out: only the protocol may repeat it.
+    kube.default_retry = false;
+    let mut watching = kube.clone();
+    watching.read_timeout = Some(WATCH_SILENCE);
+    watching.reset_reader_on_write = true;
+    let server = kube.cluster_url.to_string();
+    let namespace = kube.default_namespace.clone();
+    let client = |config: Config| {
+        Client::try_from(config).map_err(|e| {
+            failed("failed to set up a client", &e).with("server", server.trim_end_matches('/'))
+        })
+    };
+    Ok(Cluster {
+        client: client(kube)?,
+        watcher: client(watching)?,
+        namespace,
+        server: server.trim_end_matches('/').to_owned(),
+        request_timeout: config.request_timeout.get(),
+    })
+}
+
+/// The kubeconfig as `kubectl` would find it, else the service account of a Pod.
+fn load(config: &KubernetesConfig) -> Result<Config> {
+    let unavailable = |message: &'static str| Error::new(ErrorKind::Unavailable, message);
+    let (kubeconfig, origin) = if let Some(path) = &config.kubeconfig {
+        (Kubeconfig::read_from(path), path.display().to_string())
+    } else if let Some(paths) = std::env::var_os("KUBECONFIG").filter(|v| !v.is_empty()) {
+        let origin = format!("KUBECONFIG={}", paths.display());
+        (Kubeconfig::from_env().map(Option::unwrap_or_default), origin)
+    } else if let Some(path) = home_kubeconfig() {
+        (Kubeconfig::read_from(&path), path.display().to_string())
+    } else if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() {
+        return Config::incluster()
+            .map_err(|e| unavailable("failed to read this Pod's service account").caused_by(e));
+    } else {
+        return Err(unavailable(
+            "no kubeconfig and not in a cluster: set KUBECONFIG or job.kubernetes.kubeconfig",
+        ));
+    };
+    let wrong = |e: kube::config::KubeconfigError| {
+        unavailable("failed to read the kubeconfig").with("kubeconfig", &origin).caused_by(e)
+    };
+    let options = KubeConfigOptions { context: config.context.clone(), ..<_>::default() };
+    let kubeconfig = kubeconfig.map_err(wrong)?;
+    // The function is asynchronous by its signature only: it reads files.
+    futures::executor::block_on(Config::from_custom_kubeconfig(kubeconfig, &options)).map_err(wrong)
+}
+
+fn home_kubeconfig() -> Option<std::path::PathBuf> {
+    let path = std::env::home_dir()?.join(".kube/config");
+    path.is_file().then_some(path)
+}

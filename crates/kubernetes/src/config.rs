@@ -1,0 +1,103 @@
+//! How the Kubernetes runner is configured.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use k8s_openapi::api::core::v1::Toleration;
+use longshore_core::HumanDuration;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A day: what a finished Job stays at least, so that its result can still be read after a night.
+pub(crate) const MINIMUM_TTL_SECONDS: u32 = 86_400;
+
+/// How the Kubernetes runner is configured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(rename = "KubernetesConfig")]
+pub struct KubernetesConfig {
+    /// The kubeconfig file. None: the files in `KUBECONFIG`, else `~/.kube/config`, else the
+    /// service account of the Pod that Longshore itself runs in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The kubeconfig's context. None: its current one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context: Option<String>,
+    /// The namespace in which jobs run. None: the context's, else `default`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// The PersistentVolumeClaim through which a Pod sees its job directory. None: a job with a
+    /// job directory is unsupported on Kubernetes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub persistent_volume_claim_name: Option<String>,
+    /// Where that claim's volume is mounted on this machine; every job directory lies below it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job_directory_root: Option<PathBuf>,
+    /// Labels for every Job and Pod, beside the job's own, which win.
+    pub labels: BTreeMap<String, String>,
+    /// The service account of the job's Pod. None: the namespace's default one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_account_name: Option<String>,
+    /// Whether the Pod gets the service account's token. A token is a privilege that few jobs
+    /// need, so naming an account does not give it by itself.
+    pub automount_service_account_token: bool,
+    /// Labels that a node must have to run a job.
+    pub node_selector: BTreeMap<String, String>,
+    /// Taints that a job's Pod tolerates, as in a Pod's `tolerations`.
+    pub tolerations: Vec<Toleration>,
+    /// How long a connection to the API server, and a whole probe, may take.
+    pub connect_timeout: HumanDuration,
+    /// How long the API server may take over one request.
+    pub request_timeout: HumanDuration,
+    /// Seconds after which Kubernetes itself removes a finished Job that Longshore never came back
+    /// for. At least 86400, a day; less is raised to that.
+    pub ttl_seconds_after_finished: u32,
+    /// The Pod's own deadline is the job's timeout and this. Kubernetes counts it from the Pod's
+    /// admission, so it must cover pulling the image. It acts only where Longshore is gone.
+    pub deadline_slack: HumanDuration,
+}
+
+impl Default for KubernetesConfig {
+    fn default() -> Self {
+        Self {
+            kubeconfig: None,
+            context: None,
+            namespace: None,
+            persistent_volume_claim_name: None,
+            job_directory_root: None,
+            labels: BTreeMap::new(),
+            service_account_name: None,
+            automount_service_account_token: false,
+            node_selector: BTreeMap::new(),
+            tolerations: Vec::new(),
+            connect_timeout: HumanDuration::from_secs(5),
+            request_timeout: HumanDuration::from_secs(30),
+            ttl_seconds_after_finished: MINIMUM_TTL_SECONDS,
+            deadline_slack: HumanDuration::from_secs(15 * 60),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_key_is_refused() {
+        let error = serde_json::from_str::<KubernetesConfig>(r#"{"nameSpace": "x"}"#).unwrap_err();
+        assert!(error.to_string().contains("unknown field `nameSpace`"), "{error}");
+    }
+
+    #[test]
+    fn a_configuration_is_read_as_it_is_written() {
+        let config: KubernetesConfig = serde_json::from_value(serde_json::json!({
+            "namespace": "jobs", "persistentVolumeClaimName": "shared",
+            "connectTimeout": "2s", "ttlSecondsAfterFinished": 172800,
+            "tolerations": [{"key": "batch", "operator": "Exists"}],
+        }))
+        .unwrap();
+        assert_eq!(config.connect_timeout, HumanDuration::from_secs(2));
+        let again = serde_json::from_value(serde_json::to_value(&config).unwrap()).unwrap();
+        assert_eq!(config, again);
+    }
+}

@@ -1,0 +1,100 @@
+//! Ending an attempt early: by a cancel or by its timeout.
+
+use std::time::Duration;
+
+use longshore_core::{Error, Result};
+
+use crate::api::Patched;
+use crate::client::Cluster;
+use crate::names::{Commit, Ending};
+use crate::place::Place;
+use crate::view::{JobView, PodView};
+
+/// Ends the attempt at `place` with `grace` between TERM and KILL; none for the grace period of
+/// its own.
+///
+/// First the mark, so that whoever reads the end knows why it came. Then, with the Pod's own grace
+/// period, its deadline is set to now: the kubelet ends it, and the Pod and its logs stay. Any
+/// other grace period can be had only by deleting the Pod, whose logs then go with it; who follows
+/// them gets them all. The kubelet keeps to the grace period with which it began: one that runs is
+/// not shortened (seen with Kubernetes 1.34 and containerd 1.6). It sends the KILL itself, whatever
+/// becomes of us.
+///
+/// # Errors
+/// Those of the requests.
+pub(crate) async fn end(
+    cluster: &Cluster,
+    place: &Place,
+    ending: Ending,
+    grace: Option<Duration>,
+) -> Result<()> {
+    let pods: Vec<PodView> = cluster.pods_of(place).await?.iter().map(PodView::from).collect();
+    let over = |pod: &PodView| {
+        pod.ended || (pod.container.terminated.is_some() && pod.deletion_asked.is_none())
+    };
+    if pods.iter().any(over) {
+        // It has ended by itself and keeps its outcome.
+        return Ok(());
+    }
+    let job = match cluster.mark(place, ending).await? {
+        Patched::Applied(job) => Some(JobView::from(&*job)),
+        Patched::Refused => cluster.get_job(place).await?.as_ref().map(JobView::from),
+        Patched::Gone => None,
+    };
+    let Some(job) = job else { return delete_orphans(cluster, place, &pods, grace).await };
+    if job.commit == Some(Commit::Open) {
+        match cluster.fence(place, &job.uid).await? {
+            Patched::Applied(_) | Patched::Gone => return Ok(()),
+            // It was released meanwhile.
+            Patched::Refused => {}
+        }
+    }
+    let running: Vec<&PodView> = pods.iter().filter(|pod| pod.container.has_started()).collect();
+    if running.is_empty() {
+        // Suspended, it makes no Pod, and the one that waits is deleted.
+        cluster.withdraw(place, &job.uid).await?;
+        return Ok(());
+    }
+    for pod in running {
+        kill(cluster, place, pod, &job, grace).await?;
+    }
+    Ok(())
+}
+
+async fn kill(
+    cluster: &Cluster,
+    place: &Place,
+    pod: &PodView,
+    job: &JobView,
+    grace: Option<Duration>,
+) -> Result<()> {
+    let seconds = grace.map(whole_seconds);
+    let own = u32::try_from(job.grace).unwrap_or(u32::MAX);
+    match seconds.filter(|seconds| *seconds != own) {
+        Some(seconds) => cluster.delete_pod(place, &pod.name, &pod.uid, seconds).await?,
+        None => cluster.expire_pod(place, &pod.name, &pod.uid).await?,
+    }
+    Ok(())
+}
+
+/// Ends Pods whose Job somebody deleted.
+async fn delete_orphans(
+    cluster: &Cluster,
+    place: &Place,
+    pods: &[PodView],
+    grace: Option<Duration>,
+) -> Result<()> {
+    let seconds = grace.map_or(1, whole_seconds);
+    for pod in pods {
+        let deleting = cluster.delete_pod(place, &pod.name, &pod.uid, seconds);
+        deleting.await.map_err(Error::from)?;
+    }
+    Ok(())
+}
+
+/// Seconds, rounded up, at least one: with a grace period of 0 Kubernetes forgets the Pod at once,
+/// and what it runs may go on.
+fn whole_seconds(grace: Duration) -> u32 {
+    let whole = grace.as_secs().saturating_add(u64::from(grace.subsec_nanos() > 0));
+    u32::try_from(whole).unwrap_or(u32::MAX).max(1)
+}

@@ -1,0 +1,141 @@
+//! What a failed request means.
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use kube::core::Status;
+use longshore_core::{Error, ErrorKind};
+
+/// A cause in the API server's or the system's words.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Said(String);
+
+/// `error` as the failure of `action` (`failed to …`).
+pub(crate) fn failed(action: &'static str, error: &kube::Error) -> Error {
+    match error {
+        kube::Error::Api(status) => {
+            let wrapped = Error::new(kind(status), action).caused_by(Said(words(status)));
+            let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+            if seconds > 0 {
+                wrapped.retry_after(Duration::from_secs(u64::from(seconds)))
+            } else {
+                wrapped
+            }
+        }
+        other => Error::new(ErrorKind::Unavailable, action).caused_by(Said(innermost(other))),
+    }
+}
+
+/// The failure of `action` to answer in time.
+pub(crate) fn timed_out(action: &'static str, after: Duration) -> Error {
+    Error::new(ErrorKind::Unavailable, action)
+        .caused_by(Said(format!("no answer within {:.1}s", after.as_secs_f32())))
+}
+
+fn words(status: &Status) -> String {
+    let message = if status.message.is_empty() { &status.reason } else { &status.message };
+    if status.code == 401 {
+        // The message is only "Unauthorized".
+        return "401 Unauthorized: the credentials are not accepted (an expired token?)".to_owned();
+    }
+    format!("{} {message}", status.code)
+}
+
+/// The text nearest to the cause: kube and hyper wrap it in several that say nothing.
+fn innermost(error: &dyn StdError) -> String {
+    let mut texts = vec![error.to_string()];
+    let mut next = error.source();
+    while let Some(cause) = next {
+        texts.push(cause.to_string());
+        next = cause.source();
+    }
+    let last = texts.pop().unwrap_or_default();
+    // "tcp connect error" and the like say where the last one came from.
+    match texts.pop() {
+        Some(before) if before.len() < 80 && !before.contains(&last) && !texts.is_empty() => {
+            format!("{before}: {last}")
+        }
+        _ => last,
+    }
+}
+
+/// The class of a refusal by the API server.
+pub(crate) fn kind(status: &Status) -> ErrorKind {
+    let message = status.message.to_lowercase();
+    let has = |words: &str| message.contains(words);
+    // An admission policy may answer with any 4xx; ValidatingAdmissionPolicy's default is 422.
+    let refused_by_policy =
+        (has("admission webhook") && has("denied the request")) || has("validatingadmissionpolicy");
+    match status.code {
+        403 if has("exceeded quota") => ErrorKind::Saturated,
+        // The namespace goes away: `Forbidden` with the cause NamespaceTerminating.
+        403 if has("because it is being terminated") => ErrorKind::Unavailable,
+        400..=499 if refused_by_policy => ErrorKind::Denied,
+        401 | 403 => ErrorKind::Denied,
+        // On a create it is the namespace that is not there.
+        404 if has("namespaces \"") => ErrorKind::Unavailable,
+        404 => ErrorKind::NotFound,
+        429 => ErrorKind::Saturated,
+        400 | 413 | 422 => ErrorKind::InvalidSpec,
+        500..=599 if has("request is too large") || has("larger than max") => {
+            ErrorKind::InvalidSpec
+        }
+        500..=599 => ErrorKind::Unavailable,
+        _ => ErrorKind::Internal,
+    }
+}
+
+/// Whether the request certainly had no effect: the server answered, and refused.
+pub(crate) fn refused(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if (400..500).contains(&status.code) && status.code != 408)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(code: u16, message: &str) -> Status {
+        serde_json::from_value(serde_json::json!({"code": code, "message": message})).unwrap()
+    }
+
+    #[test]
+    fn a_refusal_is_classified_by_its_code_and_words() {
+        use ErrorKind::{Denied, InvalidSpec, NotFound, Saturated, Unavailable};
+        for (code, message, expected) in [
+            (401, "Unauthorized", Denied),
+            (403, "jobs.batch is forbidden: User \"x\" cannot create resource", Denied),
+            (403, "pods \"x\" is forbidden: exceeded quota: q, requested: pods=1", Saturated),
+            (
+                403,
+                "unable to create new content in namespace x because it is being terminated",
+                Unavailable,
+            ),
+            (400, "admission webhook \"p.example\" denied the request: no", Denied),
+            (
+                422,
+                "jobs.batch \"x\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no",
+                Denied,
+            ),
+            (404, "namespaces \"nope\" not found", Unavailable),
+            (404, "jobs.batch \"x\" not found", NotFound),
+            (422, "Job.batch \"x\" is invalid: spec.template", InvalidSpec),
+            (413, "Request entity too large", InvalidSpec),
+            (429, "too many requests", Saturated),
+            (500, "failed calling webhook", Unavailable),
+            (500, "etcdserver: request is too large", InvalidSpec),
+            (503, "apiserver is shutting down", Unavailable),
+        ] {
+            assert_eq!(kind(&status(code, message)), expected, "{code} {message}");
+        }
+    }
+
+    #[test]
+    fn the_servers_wish_to_be_asked_later_is_kept() {
+        let answer = serde_json::json!({"code": 429, "message": "slow down", "details": {"retryAfterSeconds": 7}});
+        let status: Status = serde_json::from_value(answer).unwrap();
+        let error = failed("failed to create the Job", &kube::Error::Api(Box::new(status)));
+        assert_eq!(error.asked_to_wait(), Some(Duration::from_secs(7)));
+        assert_eq!(error.to_string(), "failed to create the Job: 429 slow down");
+    }
+}

@@ -1,0 +1,303 @@
+//! A job's output, from the kubelet's log of its container.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_stream::stream;
+use bytes::Bytes;
+use futures::{AsyncReadExt, Stream};
+use jiff::Timestamp;
+use kube::api::LogParams;
+use longshore_core::{Error, LogChunk, LogPosition, LogStream, Result};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::client::Failure;
+use crate::cursor::{Cursor, Taken};
+use crate::follow::is_absent;
+use crate::hub::Subscription;
+use crate::names;
+use crate::outcome::conclude;
+use crate::place::Place;
+use crate::runner::Inner;
+use crate::view::{PodView, Snapshot};
+use crate::watching::Pause;
+
+const CHUNK: usize = 64 * 1024;
+/// How long after the stream's end the container's end is waited for before the stream is opened
+/// again: the kubelet tells of it about a second later.
+const UNTIL_TOLD: Duration = Duration::from_secs(3);
+/// How far the container's end, by the node's clock, may lie before the stream's end, by ours, for
+/// the one to explain the other. Otherwise the log is read once more.
+const EXPLAINS: Duration = Duration::from_secs(5);
+
+/// The output of the attempt at `place` from `since` on.
+pub(crate) fn logs(
+    inner: Arc<Inner>,
+    place: Place,
+    since: LogPosition,
+    follow: bool,
+) -> impl Stream<Item = Result<LogChunk>> + Send {
+    stream! {
+        let mut cursor = Cursor::new(since.stdout);
+        let mut reader = Reader { inner, place, news: None, buffer: vec![0; CHUNK], from_now: false };
+        let mut pause = Pause::default();
+        let mut mode = if follow { Mode::Follow } else { Mode::Once };
+        loop {
+            let source = match reader.source(mode).await {
+                Ok(source) => source,
+                Err(error) => {
+                    yield Err(error);
+                    if mode == Mode::Once && !follow {
+                        return;
+                    }
+                    pause.wait().await;
+                    continue;
+                }
+            };
+            let pod = match source {
+                Source::Pod(pod) => pod,
+                Source::Nothing => return,
+                Source::Gone => {
+                    yield Ok(LogChunk::gap(LogStream::Stdout, cursor.have(), None));
+                    return;
+                }
+            };
+            let mut stream = match reader.open(&pod, mode).await {
+                Ok(stream) => stream,
+                Err(failure) if failure.code() == Some(404) => {
+                    yield Ok(LogChunk::gap(LogStream::Stdout, cursor.have(), None));
+                    return;
+                }
+                Err(failure) => {
+                    yield Err(failure.into());
+                    if !follow {
+                        return;
+                    }
+                    pause.wait().await;
+                    continue;
+                }
+            };
+            cursor.rewind(reader.from_now);
+            let ended_well = loop {
+                let read = match reader.read(&mut stream, mode).await {
+                    Read::Bytes(read) => read,
+                    Read::End => break true,
+                    Read::Broken => break false,
+                };
+                pause.reset();
+                match cursor.take(&reader.buffer[..read]) {
+                    Taken::Nothing => {}
+                    Taken::Bytes { offset, from } => {
+                        let bytes = Bytes::copy_from_slice(&reader.buffer[from..read]);
+                        yield Ok(LogChunk::data(LogStream::Stdout, offset, bytes));
+                    }
+                    Taken::Lost => {
+                        yield Ok(LogChunk::gap(LogStream::Stdout, cursor.have(), None));
+                        reader.from_now = true;
+                        break false;
+                    }
+                }
+            };
+            drop(stream);
+            if ended_well && !reader.from_now && cursor.is_short() {
+                // Less than was read before: the beginning has been rotated away.
+                yield Ok(LogChunk::gap(LogStream::Stdout, cursor.have(), None));
+                reader.from_now = true;
+            }
+            match (ended_well, mode) {
+                (true, Mode::Once) => return,
+                (true, Mode::Follow) => match reader.after_end().await {
+                    After::Complete => return,
+                    After::Doubtful => mode = Mode::Once,
+                    After::GoesOn => pause.wait().await,
+                },
+                (false, _) => pause.wait().await,
+            }
+        }
+    }
+}
+
+/// How the log is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// To the end of the job.
+    Follow,
+    /// To the end of what is there.
+    Once,
+}
+
+/// Where the output is to be had.
+enum Source {
+    /// From the Pod of this name.
+    Pod(String),
+    /// There is none: nothing has started, or never did.
+    Nothing,
+    /// It was somewhere and is not any more.
+    Gone,
+}
+
+enum Read {
+    Bytes(usize),
+    End,
+    Broken,
+}
+
+/// What the end of a followed stream means.
+enum After {
+    /// The container has ended, and this was all.
+    Complete,
+    /// The container has ended, but perhaps not when the stream did.
+    Doubtful,
+    /// The container runs on.
+    GoesOn,
+}
+
+struct Reader {
+    inner: Arc<Inner>,
+    place: Place,
+    news: Option<Subscription>,
+    buffer: Vec<u8>,
+    from_now: bool,
+}
+
+impl Reader {
+    async fn source(&mut self, mode: Mode) -> Result<Source> {
+        match mode {
+            Mode::Once => self.source_now().await,
+            Mode::Follow => self.source_followed().await,
+        }
+    }
+
+    async fn source_now(&self) -> Result<Source> {
+        let cluster = self.inner.connection.cluster().await?;
+        let mut pods: Vec<PodView> =
+            cluster.pods_of(&self.place).await?.iter().map(PodView::from).collect();
+        pods.sort_by_key(|pod| pod.created);
+        if let Some(pod) = pods.into_iter().find(|pod| pod.container.created) {
+            return Ok(Source::Pod(pod.name));
+        }
+        Ok(Source::Nothing)
+    }
+
+    /// Waits until the container has started, or never will.
+    async fn source_followed(&mut self) -> Result<Source> {
+        let (inner, place) = (&self.inner, &self.place);
+        let news = self.news.get_or_insert_with(|| inner.hub.subscribe(place));
+        loop {
+            let snapshot = news.now();
+            if let Some(seen) = snapshot.pod().filter(|seen| seen.pod.container.has_started()) {
+                return Ok(if seen.presence.is_gone() {
+                    Source::Gone
+                } else {
+                    Source::Pod(seen.pod.name.clone())
+                });
+            }
+            if conclude(&snapshot).is_some() || is_absent(inner, place, &snapshot, news).await? {
+                return Ok(Source::Nothing);
+            }
+            news.changed().await;
+        }
+    }
+
+    async fn open(
+        &self,
+        pod: &str,
+        mode: Mode,
+    ) -> std::result::Result<impl futures::AsyncBufRead + Unpin + use<>, OpenError> {
+        let cluster = self.inner.connection.cluster().await.map_err(OpenError::Connection)?;
+        let params = LogParams {
+            container: Some(names::CONTAINER.to_owned()),
+            follow: mode == Mode::Follow,
+            tail_lines: self.from_now.then_some(0),
+            ..<_>::default()
+        };
+        let pods = cluster.pods(&self.place);
+        let opening = pods.log_stream(pod, &params);
+        let stream = cluster.ask("failed to read the job's output", opening).await;
+        stream.map(Box::pin).map_err(OpenError::Request)
+    }
+
+    /// The next piece. A silent stream is no news, unless the container has ended: then it must
+    /// end too.
+    async fn read(&mut self, stream: &mut (impl futures::AsyncRead + Unpin), mode: Mode) -> Read {
+        let limit = self.inner.config.request_timeout.get();
+        let mut dead_at = (mode == Mode::Once).then(|| Instant::now() + limit);
+        loop {
+            if dead_at.is_none() && self.news.as_mut().is_some_and(|news| ended(&news.now())) {
+                dead_at = Some(Instant::now() + limit);
+            }
+            let news = async {
+                match &mut self.news {
+                    Some(news) => news.changed().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                read = stream.read(&mut self.buffer) => return match read {
+                    Ok(0) => Read::End,
+                    Ok(read) => Read::Bytes(read),
+                    Err(error) => {
+                        tracing::debug!(%error, "a log stream broke and is resumed");
+                        Read::Broken
+                    }
+                },
+                () = news => {}
+                () = sleep_until(dead_at.unwrap_or_else(Instant::now)), if dead_at.is_some() => {
+                    return Read::Broken;
+                }
+            }
+        }
+    }
+
+    async fn after_end(&mut self) -> After {
+        let at = Timestamp::now();
+        let Some(news) = &mut self.news else { return After::Complete };
+        let told = async {
+            while !ended(&news.now()) {
+                news.changed().await;
+            }
+        };
+        if timeout(UNTIL_TOLD, told).await.is_err() {
+            return After::GoesOn;
+        }
+        let snapshot = news.now();
+        let finished = snapshot
+            .pod()
+            .and_then(|s| s.pod.container.terminated.as_ref())
+            .and_then(|t| t.finished);
+        // The node's time has whole seconds.
+        let explains =
+            finished.is_some_and(|finished| at.duration_since(finished).unsigned_abs() <= EXPLAINS);
+        if explains { After::Complete } else { After::Doubtful }
+    }
+}
+
+/// Why a log could not be opened.
+enum OpenError {
+    Connection(Error),
+    Request(Failure),
+}
+
+impl OpenError {
+    fn code(&self) -> Option<u16> {
+        match self {
+            Self::Connection(_) => None,
+            Self::Request(failure) => failure.code(),
+        }
+    }
+}
+
+impl From<OpenError> for Error {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Connection(error) => error,
+            OpenError::Request(failure) => failure.into(),
+        }
+    }
+}
+
+fn ended(snapshot: &Snapshot) -> bool {
+    snapshot.pod().is_some_and(|seen| {
+        seen.pod.container.terminated.is_some() || seen.pod.ended || seen.presence.is_gone()
+    })
+}

@@ -1,0 +1,39 @@
+//! What a launch would submit, for a person.
+
+use longshore_core::{Attempt, Error, ErrorKind, Plan, PlanFormat, Result};
+use serde::Serialize;
+
+use crate::config::KubernetesConfig;
+use crate::translate;
+
+/// What a launch of `attempt` would submit.
+pub(crate) fn plan(attempt: &Attempt, config: &KubernetesConfig) -> Result<Plan> {
+    let submission = translate::translate(attempt, config)?;
+    let mut text = yaml(&submission.job)?;
+    if let Some(secret) = translate::secret(attempt, config, |_| "***".to_owned()) {
+        text = format!("{text}---\n{}", yaml(&secret)?);
+    }
+    let mut plan = Plan::new(PlanFormat::Yaml, text);
+    plan.notes.push("stdout and stderr come as one stream".to_owned());
+    plan.notes.push(
+        "learnt at launch: the node, the image's digest, and whether the image was pulled"
+            .to_owned(),
+    );
+    plan.notes.push(
+        "created suspended, and released only once the launch is recorded as begun".to_owned(),
+    );
+    if config.namespace.is_none() {
+        plan.notes.push("the namespace is that of the kubeconfig's context".to_owned());
+    }
+    Ok(plan)
+}
+
+fn yaml(object: &impl Serialize) -> Result<String> {
+    // By way of a JSON value, as it goes over the wire.
+    let failed = "failed to write the Job as YAML";
+    let value = serde_json::to_value(object)
+        .map_err(|e| Error::new(ErrorKind::Internal, failed).caused_by(e))?;
+    let text = serde_saphyr::to_string(&value)
+        .map_err(|e| Error::new(ErrorKind::Internal, failed).caused_by(e))?;
+    Ok(if text.ends_with('\n') { text } else { format!("{text}\n") })
+}

@@ -1,0 +1,128 @@
+//! Whether the cluster may take work now.
+
+use futures::future::try_join_all;
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Api;
+use kube::api::PostParams;
+use longshore_core::{Error, ErrorKind, Health, Result};
+use tokio::time::timeout;
+
+use crate::client::Cluster;
+use crate::error::timed_out;
+use crate::runner::Inner;
+
+/// What a runner needs to be allowed: group, resource, subresource, verbs.
+const NEEDED: &[(&str, &str, &str, &[&str])] = &[
+    ("batch", "jobs", "", &["create", "get", "list", "watch", "patch", "delete"]),
+    ("", "pods", "", &["list", "watch", "patch", "delete"]),
+    ("", "pods", "log", &["get"]),
+];
+/// What it does better with.
+const WISHED: &[(&str, &str, &str, &[&str])] =
+    &[("", "events", "", &["list", "watch"]), ("", "secrets", "", &["create"])];
+
+/// Asks whether the cluster may take work now.
+pub(crate) async fn probe(inner: &Inner) -> Result<Health> {
+    let limit = inner.config.connect_timeout.get();
+    let answer = match timeout(limit, ask(inner)).await {
+        Ok(answer) => answer,
+        Err(_) => Err(timed_out("failed to reach the API server", limit)),
+    };
+    if answer.is_err() {
+        inner.connection.forget().await;
+    }
+    answer
+}
+
+async fn ask(inner: &Inner) -> Result<Health> {
+    let cluster = inner.connection.cluster().await?;
+    let server = |error: Error| error.with("server", &cluster.server);
+    let version = cluster
+        .ask("failed to reach the API server", cluster.client.apiserver_version())
+        .await
+        .map_err(|failure| server(failure.into()))?;
+    let namespace = inner.config.namespace.as_deref().unwrap_or(&cluster.namespace);
+    check_namespace(&cluster, namespace).await.map_err(server)?;
+    let missing = missing(&cluster, namespace, NEEDED).await.map_err(server)?;
+    if !missing.is_empty() {
+        let message = format!("not allowed to {}", missing.join(", "));
+        return Err(server(Error::new(ErrorKind::Denied, message).with("namespace", namespace)));
+    }
+    let wished = self::missing(&cluster, namespace, WISHED).await.map_err(server)?;
+    let mut health = Health::default();
+    health.version = format!("Kubernetes {}", version.git_version);
+    health.facts.push(("server", cluster.server.clone()));
+    health.facts.push(("namespace", namespace.to_owned()));
+    health.facts.extend(inner.config.context.clone().map(|context| ("context", context)));
+    if let Some(claim) = &inner.config.persistent_volume_claim_name {
+        health.facts.push(("persistentVolumeClaimName", claim.clone()));
+    }
+    health
+        .warnings
+        .extend(wished.iter().map(|what| format!("not allowed to {what}: {}", lack(what))));
+    Ok(health)
+}
+
+/// What does not work without a permission.
+fn lack(what: &str) -> &'static str {
+    if what.contains("secrets") {
+        "jobs with a secret environment will be refused"
+    } else {
+        "whether an image was pulled stays unknown"
+    }
+}
+
+/// A namespace that is not there is `Unavailable`: nothing refuses us, the cluster is only not
+/// ready for us, and will be once somebody has made it. Who may not look is believed.
+async fn check_namespace(cluster: &Cluster, namespace: &str) -> Result<()> {
+    let api: Api<Namespace> = Api::all(cluster.client.clone());
+    let found = cluster.ask("failed to read the namespace", api.get_opt(namespace)).await;
+    let unavailable = |message: &'static str| {
+        Err(Error::new(ErrorKind::Unavailable, message).with("namespace", namespace))
+    };
+    match found {
+        Ok(Some(found)) if found.metadata.deletion_timestamp.is_none() => Ok(()),
+        Ok(Some(_)) => unavailable("the namespace is being deleted"),
+        Ok(None) => unavailable("the namespace does not exist"),
+        Err(failure) if failure.code() == Some(403) => Ok(()),
+        Err(failure) => Err(failure.into()),
+    }
+}
+
+/// Those of `needed` that we are not allowed, as `verb resource`.
+async fn missing(
+    cluster: &Cluster,
+    namespace: &str,
+    needed: &[(&str, &str, &str, &[&str])],
+) -> Result<Vec<String>> {
+    let questions = needed.iter().flat_map(|(group, resource, subresource, verbs)| {
+        verbs.iter().map(move |verb| (*group, *resource, *subresource, *verb))
+    });
+    let asking = questions.map(|(group, resource, subresource, verb)| async move {
+        let review = SelfSubjectAccessReview {
+            spec: SelfSubjectAccessReviewSpec {
+                resource_attributes: Some(ResourceAttributes {
+                    namespace: Some(namespace.to_owned()),
+                    group: Some(group.to_owned()),
+                    resource: Some(resource.to_owned()),
+                    subresource: Some(subresource.to_owned()).filter(|s| !s.is_empty()),
+                    verb: Some(verb.to_owned()),
+                    ..<_>::default()
+                }),
+                ..<_>::default()
+            },
+            ..<_>::default()
+        };
+        let api: Api<SelfSubjectAccessReview> = Api::all(cluster.client.clone());
+        let params = PostParams::default();
+        let asking = api.create(&params, &review);
+        let answer = cluster.ask("failed to ask for our permissions", asking).await?;
+        let allowed = answer.status.is_some_and(|status| status.allowed);
+        let slash = if subresource.is_empty() { "" } else { "/" };
+        Ok::<_, Error>((!allowed).then(|| format!("{verb} {resource}{slash}{subresource}")))
+    });
+    Ok(try_join_all(asking).await?.into_iter().flatten().collect())
+}

@@ -1,0 +1,176 @@
+//! The runner.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::stream::{self, BoxStream, StreamExt};
+use longshore_core::{
+    Attempt, Capabilities, Event, Handle, Health, InstallationId, LaunchContext, LaunchError,
+    LogChunk, LogPosition, Plan, Result, Runner, RunnerName, Settled, Started,
+};
+use tokio::time::Instant;
+
+use crate::client::Connection;
+use crate::config::KubernetesConfig;
+use crate::hub::Hub;
+use crate::names::Ending;
+use crate::place::Place;
+use crate::view::JobView;
+use crate::{ending, follow, launch, logs, plan, probe, settle, translate};
+
+/// Runs jobs on a Kubernetes cluster, each as a `batch/v1` Job.
+///
+/// Making one does nothing: the kubeconfig is read at the first use, and again after a failure.
+#[derive(Debug)]
+pub struct KubernetesRunner {
+    inner: Arc<Inner>,
+}
+
+/// What the runner's streams share with it.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) name: RunnerName,
+    pub(crate) config: KubernetesConfig,
+    pub(crate) capabilities: Capabilities,
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) hub: Arc<Hub>,
+    /// The attempts that this process has released and not removed: one whose Job has vanished may
+    /// have run.
+    committed: Mutex<HashSet<String>>,
+}
+
+impl Inner {
+    /// Notes that the attempt at `place` is about to be released.
+    pub(crate) fn note_commit(&self, place: &Place) {
+        self.committed().insert(place.attempt.clone());
+    }
+
+    /// The attempt at `place` provably never started, or is removed.
+    pub(crate) fn forget_commit(&self, place: &Place) {
+        self.committed().remove(&place.attempt);
+    }
+
+    /// Whether this process may have released the attempt at `place`.
+    pub(crate) fn has_committed(&self, place: &Place) -> bool {
+        self.committed().contains(&place.attempt)
+    }
+
+    fn committed(&self) -> MutexGuard<'_, HashSet<String>> {
+        // Nothing that could panic happens under this lock.
+        self.committed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl KubernetesRunner {
+    /// A runner called `name`, configured by `config`. Reads nothing and asks nobody; what is
+    /// wrong shows in [`probe`](Runner::probe).
+    #[must_use]
+    pub fn new(name: RunnerName, config: KubernetesConfig) -> Self {
+        let connection = Arc::new(Connection::new(config.clone()));
+        let inner = Inner {
+            name,
+            capabilities: translate::capabilities(&config),
+            hub: Arc::new(Hub::new(connection.clone())),
+            connection,
+            config,
+            committed: Mutex::default(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+}
+
+#[async_trait]
+impl Runner for KubernetesRunner {
+    fn name(&self) -> &RunnerName {
+        &self.inner.name
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        &self.inner.capabilities
+    }
+
+    async fn probe(&self) -> Result<Health> {
+        probe::probe(&self.inner).await.map_err(|e| e.on(&self.inner.name))
+    }
+
+    fn plan(&self, attempt: &Attempt) -> Result<Plan> {
+        plan::plan(attempt, &self.inner.config).map_err(|e| e.on(&self.inner.name))
+    }
+
+    fn handle(&self, attempt: &Attempt) -> Handle {
+        Place::of(attempt, self.inner.config.namespace.as_deref())
+            .handle_of(&self.inner.name, &attempt.id)
+    }
+
+    async fn launch(
+        &self,
+        attempt: &Attempt,
+        context: &LaunchContext,
+    ) -> std::result::Result<Started, LaunchError> {
+        launch::launch(&self.inner, attempt, context).await.map_err(|error| match error {
+            LaunchError::Refused(error) => LaunchError::Refused(error.on(&self.inner.name)),
+            LaunchError::Indeterminate(error) => {
+                LaunchError::Indeterminate(error.on(&self.inner.name))
+            }
+        })
+    }
+
+    async fn settle(&self, handle: &Handle, deadline: Instant) -> Result<Settled> {
+        let place = Place::read(handle)?;
+        settle::settle(&self.inner, &place, deadline).await.map_err(|e| e.on(&self.inner.name))
+    }
+
+    async fn adopt(&self, installation: &InstallationId) -> Result<Vec<Handle>> {
+        let anywhere = Place {
+            namespace: self.inner.config.namespace.clone(),
+            job: String::new(),
+            attempt: String::new(),
+            installation: installation.clone(),
+        };
+        let cluster = self.inner.connection.cluster().await?;
+        let jobs = cluster.jobs_of(&anywhere).await?;
+        let ours = jobs.iter().filter_map(|job| {
+            let view = JobView::from(job);
+            let attempt = view.attempt.filter(|_| !view.tombstone && !view.deleting)?;
+            let name = job.metadata.name.clone()?;
+            Some(Place { job: name, attempt, ..anywhere.clone() })
+        });
+        ours.map(|place| place.handle(&self.inner.name)).collect()
+    }
+
+    fn events(&self, handle: &Handle) -> BoxStream<'static, Result<Event>> {
+        match Place::read(handle) {
+            Ok(place) => follow::events(self.inner.clone(), place).boxed(),
+            Err(error) => stream::iter([Err(error), Ok(follow::unreadable())]).boxed(),
+        }
+    }
+
+    fn logs(
+        &self,
+        handle: &Handle,
+        since: LogPosition,
+        follow: bool,
+    ) -> BoxStream<'static, Result<LogChunk>> {
+        match Place::read(handle) {
+            Ok(place) => logs::logs(self.inner.clone(), place, since, follow).boxed(),
+            Err(error) => stream::iter([Err(error)]).boxed(),
+        }
+    }
+
+    async fn cancel(&self, handle: &Handle, grace: Duration) -> Result<()> {
+        let place = Place::read(handle)?;
+        let cluster = self.inner.connection.cluster().await?;
+        let ended = ending::end(&cluster, &place, Ending::Cancelled, Some(grace)).await;
+        ended.map_err(|e| e.on(&self.inner.name))
+    }
+
+    async fn remove(&self, handle: &Handle) -> Result<()> {
+        let place = Place::read(handle)?;
+        let cluster = self.inner.connection.cluster().await?;
+        cluster.delete_job(&place, None).await?;
+        self.inner.forget_commit(&place);
+        Ok(())
+    }
+}

@@ -1,0 +1,227 @@
+//! Whether a launched attempt has started, waits, or never will. Pure.
+
+use longshore_core::{ErrorKind, Event, ImageReason, RejectReason};
+
+use crate::outcome::start_error;
+use crate::pull::{self, PullTrouble};
+use crate::view::{PodView, Presence, Snapshot};
+
+/// How far a launch has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// It may still start.
+    Waiting,
+    /// The job runs, or has run.
+    Started,
+    /// It will not start by itself; to be withdrawn, and then refused with this.
+    Hopeless(ErrorKind, String),
+    /// It never ran, and provably never will: refused with this.
+    NeverRan(ErrorKind, String),
+    /// It is over, and nobody can say without following it what that means.
+    Over(String),
+}
+
+/// How far the launch of `snapshot` has come.
+pub(crate) fn progress(snapshot: &Snapshot) -> Progress {
+    let Some(seen) = snapshot.pod() else { return without_pod(snapshot) };
+    let pod = &seen.pod;
+    let container = &pod.container;
+    if container.has_started() {
+        return Progress::Started;
+    }
+    if let Some(end) = container.terminated.as_ref().filter(|t| t.never_ran()) {
+        // The runtime refused it, and with restartPolicy Never the kubelet does not try again.
+        let reason = start_error(&end.message);
+        return Progress::NeverRan(ErrorKind::Rejected(reason), end.message.clone());
+    }
+    if seen.presence.is_gone() || pod.deletion_asked.is_some() {
+        return Progress::Over("the Pod was deleted before it had started".to_owned());
+    }
+    if pod.ended {
+        return refused_by_node(pod);
+    }
+    if let Some((reason, message)) = &container.waiting {
+        return waiting(reason, message);
+    }
+    match &pod.unschedulable {
+        Some(why) if why.contains("persistentvolumeclaim") && why.contains("not found") => {
+            Progress::Hopeless(ErrorKind::Rejected(RejectReason::ContainerConfig), why.clone())
+        }
+        _ => Progress::Waiting,
+    }
+}
+
+fn without_pod(snapshot: &Snapshot) -> Progress {
+    if snapshot.job_presence.is_gone() {
+        return Progress::Over("the Job was deleted before it had started".to_owned());
+    }
+    match snapshot.job.as_ref().and_then(|job| job.failed.clone()) {
+        Some(failed) => Progress::Over(failed),
+        None => Progress::Waiting,
+    }
+}
+
+/// A Pod that failed on its node without any container: the kubelet had no room for it after all
+/// (`OutOfcpu`, `OutOfmemory`, `OutOfpods`, `NodeAffinity`; `pkg/kubelet/lifecycle`). The phase is
+/// final, so it can never start. Where the cluster disrupts it, the kubelet may not know yet.
+fn refused_by_node(pod: &PodView) -> Progress {
+    let why = crate::view::said(Some(&pod.reason), Some(&pod.message));
+    if pod.disruption.is_some() || pod.container.created {
+        return Progress::Over(why);
+    }
+    Progress::NeverRan(ErrorKind::Saturated, why)
+}
+
+/// What a waiting container's reason means. The reasons are those of `pkg/kubelet/kuberuntime`.
+fn waiting(reason: &str, message: &str) -> Progress {
+    match (pull::trouble(reason, message), reason) {
+        (Some(PullTrouble::Definite(why, said)), _) => {
+            Progress::Hopeless(ErrorKind::ImageUnavailable(why), said)
+        }
+        (Some(PullTrouble::Transient(_)), _) => Progress::Waiting,
+        // A Secret or ConfigMap that is not there, a user that may not be root.
+        (None, "CreateContainerConfigError") if !message.contains("failed to sync") => {
+            rejected(RejectReason::ContainerConfig, message)
+        }
+        (None, "CreateContainerError" | "RunContainerError") if is_definite(message) => {
+            rejected(start_error(message), message)
+        }
+        _ => Progress::Waiting,
+    }
+}
+
+fn rejected(reason: RejectReason, message: &str) -> Progress {
+    Progress::Hopeless(ErrorKind::Rejected(reason), message.to_owned())
+}
+
+/// Whether the runtime would say the same again. It also fails for want of time or of a free name.
+fn is_definite(message: &str) -> bool {
+    let said = message.to_lowercase();
+    let words = [
+        "executable file not found",
+        "no command specified",
+        "no such file or directory",
+        "permission denied",
+        "exec format error",
+        "not a directory",
+        "is a directory",
+        "failed to generate container",
+        "unable to find user",
+        "invalid",
+    ];
+    words.iter().any(|words| said.contains(words))
+}
+
+/// Why it has not started by the deadline.
+pub(crate) fn at_deadline(snapshot: &Snapshot, job_warning: Option<&str>) -> (ErrorKind, String) {
+    let Some(pod) = snapshot.pod().map(|seen| &seen.pod) else {
+        let why = job_warning.unwrap_or("Kubernetes made no Pod in time");
+        let kind = if why.contains("exceeded quota") {
+            ErrorKind::Saturated
+        } else if why.contains("forbidden") {
+            ErrorKind::Denied
+        } else {
+            ErrorKind::Unavailable
+        };
+        return (kind, why.to_owned());
+    };
+    if let Some((reason, message)) = &pod.container.waiting {
+        if let Some(PullTrouble::Transient(said)) = pull::trouble(reason, message) {
+            return (ErrorKind::ImageUnavailable(ImageReason::Unreachable), said);
+        }
+        if reason.contains("Error") {
+            let kind = ErrorKind::Rejected(RejectReason::ContainerConfig);
+            return (kind, crate::view::said(Some(reason), Some(message)));
+        }
+    }
+    if let Some(why) = pod.unschedulable.as_ref().filter(|_| !pod.scheduled) {
+        return (ErrorKind::Saturated, why.clone());
+    }
+    if snapshot.pulling {
+        let said = "the image was still being pulled".to_owned();
+        return (ErrorKind::ImageUnavailable(ImageReason::Unreachable), said);
+    }
+    let why = snapshot.warning.clone();
+    (ErrorKind::Unavailable, why.unwrap_or_else(|| "the Pod did not start in time".to_owned()))
+}
+
+/// Whether no Pod of a suspended attempt has started, nor can; none while that is open.
+pub(crate) fn never_started(snapshot: &Snapshot) -> Option<bool> {
+    let suspended = snapshot.job.as_ref().is_some_and(|job| job.suspended && job.suspension_seen);
+    if snapshot.pods.is_empty() {
+        // The Job controller handles one Job in one thread: once it says that the Job is
+        // suspended, no Pod of an earlier pass is on its way.
+        return suspended.then_some(true);
+    }
+    let each = snapshot.pods.iter().map(|seen| pod_never_started(&seen.pod, seen.presence));
+    each.fold(Some(true), |all, one| match (all, one) {
+        (Some(false), _) | (_, Some(false)) => Some(false),
+        (Some(true), Some(true)) => Some(true),
+        _ => None,
+    })
+}
+
+fn pod_never_started(pod: &PodView, presence: Presence) -> Option<bool> {
+    if pod.container.created || presence == Presence::Vanished {
+        return Some(false);
+    }
+    // A node that cannot be reached may have started it without saying so.
+    if pod.disruption.is_some() {
+        return Some(false);
+    }
+    let confirmed = presence == Presence::Deleted || pod.ended || pod.deletion_confirmed;
+    // Without a node and being deleted, it is never given one (the binding is refused).
+    let never_placed = !pod.scheduled && pod.deletion_asked.is_some();
+    (confirmed || never_placed).then_some(true)
+}
+
+/// Tells each step of an attempt once.
+#[derive(Debug, Default)]
+pub(crate) struct Narrator {
+    scheduled: bool,
+    pulling: bool,
+    pulled: bool,
+    started: bool,
+    waiting: Option<String>,
+}
+
+impl Narrator {
+    /// What is new in `snapshot`.
+    pub(crate) fn tell(&mut self, snapshot: &Snapshot) -> Vec<Event> {
+        let mut news = Vec::new();
+        let Some(pod) = snapshot.pod().map(|seen| &seen.pod) else { return news };
+        let mut once = |told: &mut bool, now: bool, event: Event| {
+            if now && !*told {
+                *told = true;
+                news.push(event);
+            }
+        };
+        let started = pod.container.has_started();
+        once(&mut self.scheduled, pod.scheduled, Event::Scheduled);
+        let pulling = snapshot.pulling && !started;
+        once(&mut self.pulling, pulling, Event::Pulling { current: 0, total: None });
+        let pulled = snapshot.pulled.is_some() && !snapshot.pulling;
+        once(&mut self.pulled, pulled || started, Event::Pulled);
+        let at = pod.container.running.flatten();
+        let at = at.or_else(|| pod.container.terminated.as_ref().and_then(|t| t.started));
+        once(&mut self.started, started, Event::Started(at));
+        let waits = why_waiting(pod).filter(|_| !started);
+        if waits != self.waiting {
+            news.extend(waits.clone().map(Event::Waiting));
+            self.waiting = waits;
+        }
+        news
+    }
+}
+
+fn why_waiting(pod: &PodView) -> Option<String> {
+    let container = pod.container.waiting.as_ref().filter(|(reason, message)| {
+        !message.is_empty() || !matches!(reason.as_str(), "ContainerCreating" | "PodInitializing")
+    });
+    let container = container.map(|(r, m)| crate::view::said(Some(r), Some(m)));
+    container.or_else(|| pod.unschedulable.clone())
+}
+
+#[cfg(test)]
+#[path = "start_tests.rs"]
+mod tests;

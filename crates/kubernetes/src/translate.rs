@@ -1,0 +1,331 @@
+//! What a launch submits: an attempt as a Job and, where it has secrets of its own, a Secret.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path};
+
+use k8s_openapi::api::batch::v1::{Job, JobSpec as BatchJobSpec};
+use k8s_openapi::api::core::v1::{
+    Container, EnvVar, EnvVarSource, PersistentVolumeClaimVolumeSource, PodSpec, PodTemplateSpec,
+    ResourceRequirements, Secret, SecretKeySelector, SecurityContext, Volume, VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use longshore_core::{
+    Attempt, Capabilities, Capability, Error, ErrorKind, JobDirectoryView, Result, SecretSource,
+};
+
+use crate::config::{KubernetesConfig, MINIMUM_TTL_SECONDS};
+use crate::expand::literal;
+use crate::names::{self, Commit, Ending};
+
+/// What a launch submits.
+#[derive(Debug)]
+pub(crate) struct Submission {
+    /// The Job, suspended.
+    pub(crate) job: Job,
+    /// The names of the variables that stand in a Secret of the attempt's own; empty without one.
+    pub(crate) secret_keys: Vec<String>,
+}
+
+/// What a runner so configured can do.
+pub(crate) fn capabilities(config: &KubernetesConfig) -> Capabilities {
+    let all = [
+        Capability::Container,
+        Capability::LimitCpu,
+        Capability::LimitMemory,
+        Capability::RunAsUser,
+        Capability::ReadOnlyRootFilesystem,
+        Capability::NoPrivilegeEscalation,
+        Capability::SecretKeyRef,
+    ];
+    let mut capabilities = all.into_iter().fold(Capabilities::default(), |sum, c| sum.with(c));
+    // Not the number of processes, which is the kubelet's setting for all Pods (`podPidsLimit`);
+    // nor a job without a network, which needs a NetworkPolicy and a plug-in that enforces it.
+    capabilities.job_directory =
+        config.persistent_volume_claim_name.is_some() && config.job_directory_root.is_some();
+    capabilities
+}
+
+/// The Job that runs `attempt`.
+///
+/// # Errors
+/// `Unsupported` for what a Pod cannot express.
+pub(crate) fn translate(attempt: &Attempt, config: &KubernetesConfig) -> Result<Submission> {
+    check(attempt, config)?;
+    let spec = &attempt.spec;
+    let template = PodTemplateSpec {
+        metadata: Some(ObjectMeta { labels: Some(labels(attempt, config)), ..<_>::default() }),
+        spec: Some(pod(attempt, config)?),
+    };
+    let mut annotations = BTreeMap::from([
+        (names::COMMIT.to_owned(), Commit::Open.as_str().to_owned()),
+        (names::ENDING.to_owned(), Ending::None.as_str().to_owned()),
+    ]);
+    annotations.extend(spec.timeout.map(|t| (names::TIMEOUT.to_owned(), t.to_string())));
+    annotations.extend(spec.name.as_ref().map(|n| (names::NAME.to_owned(), n.clone())));
+    let job = Job {
+        metadata: ObjectMeta {
+            name: Some(attempt.object_name()),
+            namespace: config.namespace.clone(),
+            labels: Some(labels(attempt, config)),
+            annotations: Some(annotations),
+            ..<_>::default()
+        },
+        spec: Some(BatchJobSpec {
+            suspend: Some(true),
+            backoff_limit: Some(0),
+            completions: Some(1),
+            parallelism: Some(1),
+            // Else a deleted Pod is replaced while it still runs, and the job would run twice.
+            pod_replacement_policy: Some("Failed".to_owned()),
+            ttl_seconds_after_finished: Some(
+                i32::try_from(config.ttl_seconds_after_finished.max(MINIMUM_TTL_SECONDS))
+                    .unwrap_or(i32::MAX),
+            ),
+            template,
+            ..<_>::default()
+        }),
+        status: None,
+    };
+    Ok(Submission { job, secret_keys: attempt.secret_env.keys().cloned().collect() })
+}
+
+fn check(attempt: &Attempt, config: &KubernetesConfig) -> Result<()> {
+    let needed = attempt.spec.required_capabilities();
+    if let Some(missing) = needed.missing(&capabilities(config)) {
+        let hint = match (&attempt.spec.job_directory, &config.persistent_volume_claim_name) {
+            (Some(_), None) => {
+                " (a job directory needs job.kubernetes.persistentVolumeClaimName, a volume that \
+                 this machine sees at job.directory)"
+            }
+            _ => "",
+        };
+        return Err(unsupported(format!("{missing}{hint}")));
+    }
+    let kueue = |labels: &BTreeMap<String, String>| labels.contains_key(names::KUEUE_QUEUE);
+    if kueue(&attempt.spec.labels) || kueue(&config.labels) {
+        return Err(unsupported(format!(
+            "the label {} gives the Job to Kueue, which would start and stop it itself",
+            names::KUEUE_QUEUE
+        )));
+    }
+    Ok(())
+}
+
+fn unsupported(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+    Error::new(ErrorKind::Unsupported, message)
+}
+
+/// The labels of `attempt`'s objects: the configuration's, the job's, and last Longshore's own.
+pub(crate) fn labels(attempt: &Attempt, config: &KubernetesConfig) -> BTreeMap<String, String> {
+    let mut labels = config.labels.clone();
+    labels.extend(attempt.spec.labels.clone());
+    labels.extend([
+        (names::INSTALLATION.to_owned(), attempt.installation.to_string()),
+        (names::JOB.to_owned(), attempt.job.to_string()),
+        (names::ATTEMPT.to_owned(), attempt.id.to_string()),
+    ]);
+    labels
+}
+
+fn pod(attempt: &Attempt, config: &KubernetesConfig) -> Result<PodSpec> {
+    let spec = &attempt.spec;
+    let mounts = directory_mounts(attempt, config)?;
+    let grace = seconds(spec.effective_grace_period().get()).max(1);
+    Ok(PodSpec {
+        restart_policy: Some("Never".to_owned()),
+        // Never 0: Kubernetes then forgets the Pod at once, and its containers may still start.
+        termination_grace_period_seconds: Some(grace),
+        active_deadline_seconds: spec
+            .timeout
+            .map(|t| seconds(t.get().saturating_add(config.deadline_slack.get())).max(1)),
+        service_account_name: config.service_account_name.clone(),
+        automount_service_account_token: Some(config.automount_service_account_token),
+        // The variables of every Service in the namespace are not the job's business.
+        enable_service_links: Some(false),
+        node_selector: none_if_empty(config.node_selector.clone()),
+        tolerations: (!config.tolerations.is_empty()).then(|| config.tolerations.clone()),
+        volumes: (!mounts.is_empty()).then(|| vec![volume(config)]),
+        containers: vec![container(attempt, mounts)?],
+        ..<_>::default()
+    })
+}
+
+/// Whole seconds, rounded up.
+fn seconds(duration: std::time::Duration) -> i64 {
+    let whole = duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0));
+    // The API's field is an int32 in places; 68 years are enough.
+    i64::try_from(whole).unwrap_or(i64::MAX).min(i64::from(i32::MAX))
+}
+
+fn none_if_empty(map: BTreeMap<String, String>) -> Option<BTreeMap<String, String>> {
+    (!map.is_empty()).then_some(map)
+}
+
+fn container(attempt: &Attempt, mounts: Vec<VolumeMount>) -> Result<Container> {
+    let spec = &attempt.spec;
+    let container =
+        spec.container.as_ref().ok_or_else(|| unsupported("the job names no container"))?;
+    let view = JobDirectoryView::in_container(spec);
+    let words = |words: &[String]| -> Option<Vec<String>> {
+        (!words.is_empty()).then(|| view.expand(words).iter().map(|w| literal(w)).collect())
+    };
+    Ok(Container {
+        name: names::CONTAINER.to_owned(),
+        image: Some(container.image.as_str().to_owned()),
+        image_pull_policy: Some(attempt.pull_policy.as_str().to_owned()),
+        command: words(&container.command),
+        args: words(&container.args),
+        working_dir: container.working_dir.clone(),
+        env: Some(environment(attempt, &view)).filter(|env| !env.is_empty()),
+        resources: resources(attempt),
+        security_context: security_context(attempt),
+        volume_mounts: (!mounts.is_empty()).then_some(mounts),
+        ..<_>::default()
+    })
+}
+
+fn environment(attempt: &Attempt, view: &JobDirectoryView) -> Vec<EnvVar> {
+    let plain = view.env(&attempt.spec).into_iter().map(|(name, value)| EnvVar {
+        name,
+        value: Some(literal(&value)),
+        value_from: None,
+    });
+    let own = attempt
+        .secret_env
+        .keys()
+        .map(|name| from_secret(name, attempt.object_name(), secret_key(attempt, name)));
+    let referenced = attempt.spec.secret_env.iter().filter_map(|(name, source)| match source {
+        SecretSource::SecretKeyRef { name: secret, key } => {
+            Some(from_secret(name, secret.clone(), key.clone()))
+        }
+        _ => None,
+    });
+    plain.chain(own).chain(referenced).collect()
+}
+
+fn from_secret(name: &str, secret: String, key: String) -> EnvVar {
+    let selector = SecretKeySelector { name: secret, key, optional: None };
+    EnvVar {
+        name: name.to_owned(),
+        value: None,
+        value_from: Some(EnvVarSource { secret_key_ref: Some(selector), ..<_>::default() }),
+    }
+}
+
+/// The key under which the value of `name` stands in the attempt's Secret. A key takes fewer
+/// characters than a variable's name, so it is numbered.
+fn secret_key(attempt: &Attempt, name: &str) -> String {
+    let position = attempt.secret_env.keys().position(|key| key == name).unwrap_or_default();
+    format!("env-{position}")
+}
+
+/// Limits, with requests equal to them so that the scheduler reserves what the job may use.
+fn resources(attempt: &Attempt) -> Option<ResourceRequirements> {
+    let limits = &attempt.spec.resources.limits;
+    let cpu = limits.cpu.map(|cpu| ("cpu".to_owned(), Quantity(cpu.to_string())));
+    let memory = limits.memory.map(|m| ("memory".to_owned(), Quantity(m.to_string())));
+    let amounts: BTreeMap<String, Quantity> = cpu.into_iter().chain(memory).collect();
+    (!amounts.is_empty()).then(|| ResourceRequirements {
+        requests: Some(amounts.clone()),
+        limits: Some(amounts),
+        claims: None,
+    })
+}
+
+fn security_context(attempt: &Attempt) -> Option<SecurityContext> {
+    let given = &attempt.spec.security_context;
+    let context = SecurityContext {
+        run_as_user: given.run_as_user.map(i64::from),
+        run_as_group: given.run_as_group.map(i64::from),
+        read_only_root_filesystem: given.read_only_root_filesystem.then_some(true),
+        allow_privilege_escalation: given.allow_privilege_escalation,
+        ..<_>::default()
+    };
+    (context != SecurityContext::default()).then_some(context)
+}
+
+fn volume(config: &KubernetesConfig) -> Volume {
+    let claim = PersistentVolumeClaimVolumeSource {
+        claim_name: config.persistent_volume_claim_name.clone().unwrap_or_default(),
+        read_only: None,
+    };
+    Volume {
+        name: names::VOLUME.to_owned(),
+        persistent_volume_claim: Some(claim),
+        ..<_>::default()
+    }
+}
+
+/// The job directory's mounts: `input` read-only at `/job/input`, `output` at `/job/output`, each
+/// by its path within the volume.
+fn directory_mounts(attempt: &Attempt, config: &KubernetesConfig) -> Result<Vec<VolumeMount>> {
+    let (Some(directory), Some(root)) = (&attempt.spec.job_directory, &config.job_directory_root)
+    else {
+        return Ok(Vec::new());
+    };
+    let within = path_within(directory, root)?;
+    let mount = |name: &str, read_only: bool| VolumeMount {
+        name: names::VOLUME.to_owned(),
+        mount_path: format!("{}/{name}", JobDirectoryView::IN_CONTAINER),
+        sub_path: Some(if within.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{within}/{name}")
+        }),
+        read_only: read_only.then_some(true),
+        ..<_>::default()
+    };
+    Ok(vec![mount("input", true), mount("output", false)])
+}
+
+/// `directory` as a path within `root`, as `subPath` takes it: relative, without `..`.
+fn path_within(directory: &Path, root: &Path) -> Result<String> {
+    let outside = || {
+        unsupported(
+            "the job directory lies outside job.directory, the root of the volume that Pods see",
+        )
+        .with("jobDirectory", directory.display())
+        .with("job.directory", root.display())
+    };
+    let within = directory.strip_prefix(root).map_err(|_| outside())?;
+    let parts: Option<Vec<&str>> = within
+        .components()
+        .map(|part| match part {
+            Component::Normal(name) => name.to_str(),
+            _ => None,
+        })
+        .collect();
+    Ok(parts.ok_or_else(outside)?.join("/"))
+}
+
+/// The Secret that holds the values of `attempt`'s secret environment; `show` gives each value.
+pub(crate) fn secret(
+    attempt: &Attempt,
+    config: &KubernetesConfig,
+    show: impl Fn(&longshore_core::Secret) -> String,
+) -> Option<Secret> {
+    if attempt.secret_env.is_empty() {
+        return None;
+    }
+    let data = attempt
+        .secret_env
+        .iter()
+        .map(|(name, value)| (secret_key(attempt, name), show(value)))
+        .collect();
+    Some(Secret {
+        metadata: ObjectMeta {
+            name: Some(attempt.object_name()),
+            namespace: config.namespace.clone(),
+            labels: Some(labels(attempt, config)),
+            ..<_>::default()
+        },
+        immutable: Some(true),
+        string_data: Some(data),
+        ..<_>::default()
+    })
+}
+
+#[cfg(test)]
+#[path = "translate_tests.rs"]
+mod tests;

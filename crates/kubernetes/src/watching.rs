@@ -1,0 +1,260 @@
+//! The watches themselves: they survive whatever happens to the API server and the way to it.
+
+use std::collections::HashSet;
+use std::fmt::Debug;
+use std::hash::{BuildHasher, RandomState};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Event as PodEvent, Pod};
+use kube::runtime::watcher::{self, Config, Event, watcher};
+use kube::{Api, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+
+use crate::client::{Cluster, Connection};
+use crate::hub::Group;
+use crate::names;
+use crate::view::{JobView, PodView, Presence};
+
+/// How long one watch request lasts. The server ends it, and the next one goes on where it was.
+const WATCH_SECONDS: u32 = 280;
+/// After how many failures in a row the watch begins anew with a list, which is right whatever
+/// went wrong: also after a restored backup, when the server's versions have gone back and it
+/// answers 504 "Too large resource version" to every resumption.
+const FAILURES_BEFORE_LIST: u32 = 3;
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// Watches what `group` covers, for ever.
+pub(crate) async fn run(group: Arc<Group>, connection: Arc<Connection>) {
+    let events = async {
+        // An attempt's Events are of use only beside the attempt.
+        group.listed().await;
+        follow::<PodEvent>(&group, &connection).await;
+    };
+    tokio::join!(follow::<Job>(&group, &connection), follow::<Pod>(&group, &connection), events);
+}
+
+/// A kind of object that is watched.
+trait Watched:
+    Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Send
+    + 'static
+{
+    /// Whether nothing works without it. Events are only evidence.
+    const NEEDED: bool = true;
+    /// Which objects are watched.
+    fn select(config: Config, group: &Group) -> Config {
+        let installation = &group.scope.installation;
+        config.labels(&format!("{}={installation}", names::INSTALLATION))
+    }
+    /// An object is there.
+    fn seen(self, group: &Group);
+    /// An object is deleted; this was its last state.
+    fn deleted(self, group: &Group);
+    /// All objects that there are have been listed: those with the uids in `listed`.
+    fn listed(group: &Group, listed: &HashSet<String>);
+}
+
+impl Watched for Job {
+    fn seen(self, group: &Group) {
+        if let Some(attempt) = self.labels().get(names::ATTEMPT) {
+            group.update(attempt, |snapshot| snapshot.job_seen(JobView::from(&self)));
+        }
+    }
+
+    fn deleted(self, group: &Group) {
+        if let Some(attempt) = self.labels().get(names::ATTEMPT) {
+            group.update(attempt, |snapshot| snapshot.job_gone(Some(JobView::from(&self))));
+        }
+    }
+
+    fn listed(group: &Group, listed: &HashSet<String>) {
+        group.update_all(|snapshot| {
+            let here = snapshot.job_presence == Presence::Here;
+            if here && snapshot.job.as_ref().is_some_and(|job| !listed.contains(&job.uid)) {
+                snapshot.job_gone(None);
+            }
+        });
+        group.note(|health| health.jobs = true);
+    }
+}
+
+impl Watched for Pod {
+    fn seen(self, group: &Group) {
+        if let Some(attempt) = self.labels().get(names::ATTEMPT) {
+            group.update(attempt, |snapshot| snapshot.pod_seen(PodView::from(&self)));
+        }
+    }
+
+    fn deleted(self, group: &Group) {
+        if let Some(attempt) = self.labels().get(names::ATTEMPT) {
+            group.update(attempt, |snapshot| snapshot.pod_deleted(PodView::from(&self)));
+        }
+    }
+
+    fn listed(group: &Group, listed: &HashSet<String>) {
+        group.update_all(|snapshot| snapshot.pods_listed(|uid| listed.contains(uid)));
+        group.note(|health| health.pods = true);
+    }
+}
+
+impl Watched for PodEvent {
+    const NEEDED: bool = false;
+
+    fn select(config: Config, _: &Group) -> Config {
+        // Events carry no labels of ours.
+        config.fields("involvedObject.kind=Pod")
+    }
+
+    fn seen(self, group: &Group) {
+        let pod = self.involved_object.name.as_deref().unwrap_or_default();
+        let Some(attempt) = attempt_of_pod(pod) else { return };
+        let warning = self.type_.as_deref() == Some("Warning");
+        let reason = self.reason.as_deref().unwrap_or_default();
+        let message = self.message.as_deref().unwrap_or_default();
+        group.update_known(attempt, |snapshot| snapshot.event_seen(warning, reason, message));
+    }
+
+    fn deleted(self, _: &Group) {}
+
+    fn listed(_: &Group, _: &HashSet<String>) {}
+}
+
+/// The attempt whose Job made the Pod `name`: `longshore-ATTEMPT-SUFFIX`.
+fn attempt_of_pod(name: &str) -> Option<&str> {
+    name.strip_prefix("longshore-")?.rsplit_once('-').map(|(attempt, _)| attempt)
+}
+
+async fn follow<K: Watched>(group: &Group, connection: &Connection) {
+    let mut pause = Pause::default();
+    loop {
+        let cluster = match connection.cluster().await {
+            Ok(cluster) => cluster,
+            Err(error) => {
+                group.note(|health| health.trouble = Some(error.to_string()));
+                pause.wait().await;
+                continue;
+            }
+        };
+        if watch::<K>(group, &cluster, &mut pause).await == Ended::Useless {
+            return;
+        }
+        // Perhaps the kubeconfig or the token has been renewed.
+        connection.forget().await;
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Ended {
+    /// Too many failures: to be begun anew.
+    Failed,
+    /// It may not be had, and is not needed.
+    Useless,
+}
+
+async fn watch<K: Watched>(group: &Group, cluster: &Cluster, pause: &mut Pause) -> Ended {
+    let namespace = group.scope.namespace.as_deref().unwrap_or(&cluster.namespace);
+    let api: Api<K> = Api::namespaced(cluster.watcher.clone(), namespace);
+    let config = K::select(Config::default().timeout(WATCH_SECONDS), group);
+    let mut stream = pin!(watcher(api, config));
+    let mut listed = HashSet::new();
+    let mut failures = 0;
+    while let Some(event) = stream.next().await {
+        match event {
+            Ok(event) => {
+                // The beginning of a list is no answer yet.
+                if !matches!(event, Event::Init) {
+                    failures = 0;
+                    pause.reset();
+                    group.note(|health| health.trouble = None);
+                }
+                take(group, event, &mut listed);
+            }
+            Err(error) => {
+                if !K::NEEDED && is_forbidden(&error) {
+                    tracing::info!(%error, "without permission to watch Events, whether an image was pulled stays unknown");
+                    return Ended::Useless;
+                }
+                failures += 1;
+                tracing::debug!(%error, failures, "a watch failed and is resumed");
+                if K::NEEDED {
+                    group.note(|health| health.trouble = Some(error.to_string()));
+                }
+                pause.wait().await;
+                if failures >= FAILURES_BEFORE_LIST {
+                    break;
+                }
+            }
+        }
+    }
+    Ended::Failed
+}
+
+fn take<K: Watched>(group: &Group, event: Event<K>, listed: &mut HashSet<String>) {
+    match event {
+        Event::Init => listed.clear(),
+        Event::InitApply(object) => {
+            listed.extend(object.uid());
+            object.seen(group);
+        }
+        Event::InitDone => {
+            K::listed(group, listed);
+            listed.clear();
+        }
+        Event::Apply(object) => object.seen(group),
+        Event::Delete(object) => object.deleted(group),
+    }
+}
+
+fn is_forbidden(error: &watcher::Error) -> bool {
+    matches!(
+        error,
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+            | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+            if status.code == 403
+    )
+}
+
+/// A growing, jittered pause between two tries.
+#[derive(Debug, Default)]
+pub(crate) struct Pause {
+    tries: u32,
+}
+
+impl Pause {
+    /// Waits; longer each time.
+    pub(crate) async fn wait(&mut self) {
+        let longest = FIRST_PAUSE.saturating_mul(1 << self.tries.min(10)).min(LONGEST_PAUSE);
+        self.tries += 1;
+        // Between half and all of it, so that many clients do not come back at once. Each hasher
+        // is seeded at random.
+        let share = RandomState::new().hash_one(self.tries) % 512 + 512;
+        let millis = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX);
+        tokio::time::sleep(Duration::from_millis(millis.saturating_mul(share) / 1024)).await;
+    }
+
+    /// It worked.
+    pub(crate) const fn reset(&mut self) {
+        self.tries = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pods_name_tells_its_attempt() {
+        assert_eq!(attempt_of_pod("longshore-abc-2-x7k9q"), Some("abc-2"));
+        assert_eq!(attempt_of_pod("other-abc-2-x7k9q"), None);
+        assert_eq!(attempt_of_pod("longshore-abc"), None);
+    }
+}

@@ -1,0 +1,77 @@
+//! Taking back a Pod after the commit, and the proof that it never started.
+
+use tokio::time::{Instant, timeout_at};
+
+use crate::api::Patched;
+use crate::client::Cluster;
+use crate::hub::Subscription;
+use crate::names::Commit;
+use crate::place::Place;
+use crate::start::never_started;
+use crate::view::{JobView, PodView, Presence};
+
+/// Suspends the released Job with `uid` and waits, at most until `by`, for the proof that none of
+/// its Pods has started or can. False without one.
+///
+/// The Job controller deletes the Pods of a suspended Job, gracefully, and makes no other. The
+/// kubelet confirms that nothing of a Pod runs before it lets the Pod go, and its last status
+/// names every container that it ever created (`pkg/kubelet/status`). That a container is still
+/// "ContainerCreating" proves nothing: such Pods started after their deletion had been asked for.
+pub(crate) async fn withdraw(
+    cluster: &Cluster,
+    place: &Place,
+    uid: &str,
+    news: &mut Subscription,
+    by: Instant,
+) -> bool {
+    let proving = async {
+        match cluster.withdraw(place, uid).await {
+            Ok(Patched::Applied(_)) => {}
+            // Somebody else may have withdrawn it.
+            Ok(Patched::Refused) => match cluster.get_job(place).await {
+                Ok(Some(job)) if JobView::from(&job).commit == Some(Commit::Withdrawn) => {}
+                _ => return false,
+            },
+            Ok(Patched::Gone) => return false,
+            Err(failure) => {
+                let error = longshore_core::Error::from(failure);
+                tracing::debug!(%error, "the Job could not be suspended");
+                return false;
+            }
+        }
+        follow(news).await && none_overlooked(cluster, place).await
+    };
+    timeout_at(by, proving).await.unwrap_or(false)
+}
+
+/// What is proven by `by` of an attempt that was withdrawn before; none if nothing is.
+pub(crate) async fn proof(news: &mut Subscription, by: Instant) -> Option<bool> {
+    timeout_at(by, follow(news)).await.ok()
+}
+
+async fn follow(news: &mut Subscription) -> bool {
+    loop {
+        let snapshot = news.now();
+        let withdrawn =
+            snapshot.job.as_ref().is_some_and(|job| job.commit == Some(Commit::Withdrawn));
+        let health = news.health();
+        if withdrawn
+            && health.jobs
+            && health.pods
+            && let Some(proven) = never_started(&snapshot)
+        {
+            return proven;
+        }
+        news.changed().await;
+    }
+}
+
+/// Whether the API server knows of no Pod that the watch has not told of yet.
+async fn none_overlooked(cluster: &Cluster, place: &Place) -> bool {
+    let Ok(pods) = cluster.pods_of(place).await else { return false };
+    let mut snapshot = crate::view::Snapshot::default();
+    for pod in pods.iter().map(PodView::from) {
+        snapshot.pods.push(crate::view::PodSeen { pod: pod.into(), presence: Presence::Here });
+    }
+    snapshot.pods.is_empty() || never_started(&snapshot) == Some(true)
+}
