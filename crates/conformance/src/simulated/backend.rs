@@ -143,6 +143,7 @@ impl Backend {
     async fn run_to_end(self: Arc<Self>, attempt: AttemptId, live: Arc<Live>) {
         let mut ending = live.ending.subscribe();
         let mut phase = live.phase.subscribe();
+        let vanishes = live.run.vanishes.map(|d| live.started + d);
         let outcome = loop {
             let asked = *ending.borrow_and_update();
             let (at, outcome) = live.end(asked);
@@ -151,6 +152,11 @@ impl Backend {
                 _ = phase.wait_for(|p| *p == Phase::Removed) => return,
                 _ = ending.changed() => {}
                 () = until(at) => break outcome,
+                () = until(vanishes) => {
+                    self.note(&attempt, What::Vanished);
+                    live.phase.send_replace(Phase::Removed);
+                    return;
+                }
             }
         };
         let mut report = Report::new(outcome.clone());

@@ -1,5 +1,7 @@
 //! What must hold whatever goes wrong: what truly happened against what was reported.
 
+use std::time::Duration;
+
 use longshore_core::{JobResult, NotRunReason, Outcome, RunnerName};
 
 use super::ledger::{Entry, What};
@@ -11,6 +13,8 @@ pub struct Observed {
     pub result: JobResult,
     /// All of its output, if somebody read it to its end and found no gap.
     pub output: Option<Vec<u8>>,
+    /// When it was first cancelled, from the world's beginning, and with which grace period.
+    pub cancelled: Option<(Duration, Duration)>,
     /// The runners it may run on, in order.
     pub order: Vec<RunnerName>,
     /// Whether the backends were out of reach for so long that it may be reported as lost.
@@ -26,7 +30,8 @@ pub struct Observed {
 /// - Another attempt is made only once those before it have not started and cannot start.
 /// - A job that started is reported with its own outcome and output, and as the attempt that ran.
 /// - A job that did not start is not reported as one that did.
-/// - `Lost` is reported only if it may be.
+/// - `Lost` is reported only if somebody deleted it, or it may be.
+/// - A cancelled job ends soon after its grace period.
 /// - Nothing is left running, nothing that could still start, nothing that is finished.
 /// - Only an ended attempt is removed.
 /// - A job that no runner took says why of each.
@@ -41,8 +46,13 @@ pub fn check(ledger: &[Entry], observed: &Observed) -> Result<(), String> {
     story.no_attempt_beside_an_open_one()?;
     story.only_the_ended_is_removed()?;
     story.the_truth_is_told()?;
+    story.a_cancel_ends_it()?;
     story.nothing_is_left()
 }
+
+/// How long after its grace period a cancelled job may still run: the runner may fail a few times
+/// to tell whether it started, and to hear of the cancel.
+const CANCEL: Duration = Duration::from_secs(300);
 
 struct Story<'a> {
     entries: &'a [&'a Entry],
@@ -93,8 +103,11 @@ impl Story<'_> {
             What::Ended { outcome, output } => Some((e, outcome, output)),
             _ => None,
         });
-        if matches!(told.outcome, Outcome::Lost { .. }) && self.observed.may_be_lost {
-            return Ok(());
+        let vanished = self.entries.iter().any(|e| e.what == What::Vanished);
+        match &told.outcome {
+            Outcome::Lost { .. } if vanished || self.observed.may_be_lost => return Ok(()),
+            other if vanished => return Err(format!("somebody deleted it; {other:?} was told")),
+            _ => {}
         }
         match (self.started().next(), ended) {
             (None, _) => self.no_start_is_told(),
@@ -136,6 +149,19 @@ impl Story<'_> {
             }
             Outcome::NotRun { .. } => Ok(()),
             other => Err(format!("it never started; {other:?} was told")),
+        }
+    }
+
+    fn a_cancel_ends_it(&self) -> Result<(), String> {
+        let Some((asked, grace)) = self.observed.cancelled else { return Ok(()) };
+        if self.observed.may_be_left {
+            return Ok(());
+        }
+        match self.entries.iter().find(|e| matches!(e.what, What::Ended { .. })) {
+            Some(ended) if ended.at > asked + grace + CANCEL => {
+                Err(format!("cancelled at {asked:?}, it went on until {:?}", ended.at))
+            }
+            _ => Ok(()),
         }
     }
 

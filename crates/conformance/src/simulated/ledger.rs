@@ -52,6 +52,8 @@ pub enum What {
         /// What it had written to standard output.
         output: Bytes,
     },
+    /// Somebody else deleted it while it ran.
+    Vanished,
     /// It was removed.
     Removed {
         /// Whether it still ran.

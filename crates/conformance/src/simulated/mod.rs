@@ -1,7 +1,7 @@
 //! A runner in memory whose backend, and every fault of it, is scripted.
 //!
 //! For tests of what stands above the [`Runner`](longshore_core::Runner) trait. A [`World`] holds
-//! the [`Ledger`]: what truly happened on every simulated backend, whatever its runner answered.
+//! the ledger ([`Entry`]): what truly happened on every simulated backend, whatever its runner answered.
 //! All times are tokio's, so that a test under paused time takes none. Nothing in here is random
 //! by itself: the same [`Script`]s give the same run; [`Scenario`] makes scripts from a seed.
 //!

@@ -64,7 +64,7 @@ impl Scenario {
     pub fn new(seed: u64) -> Self {
         let mut dice = Dice::new(seed);
         let outages = dice.percent(30);
-        let long_outages = outages && dice.percent(20);
+        let long_outages = outages && dice.percent(30);
         let names = [RunnerName::kubernetes(), RunnerName::docker(), RunnerName::process()];
         let count = usize::try_from(1 + dice.below(3)).unwrap_or(1);
         let runners = names.into_iter().take(count);
@@ -100,7 +100,7 @@ fn steps<T>(dice: &mut Dice, most: u64, step: fn(&mut Dice) -> T) -> VecDeque<T>
 fn script(dice: &mut Dice, outages: bool, long_outages: bool) -> Script {
     Script {
         latency: dice.duration(Duration::ZERO..2 * SECOND),
-        probes: steps(dice, 4, probe),
+        probes: steps(dice, 3, probe),
         launches: steps(dice, 6, launch),
         runs: (0..8).map(|_| run(dice)).collect(),
         settles: steps(dice, 4, settle),
@@ -145,19 +145,19 @@ fn launch(dice: &mut Dice) -> LaunchStep {
     let effect =
         |dice: &mut Dice| dice.percent(60).then(|| dice.duration(Duration::ZERO..2 * MINUTE));
     match dice.below(10) {
-        0..=2 => LaunchStep::Refuse(refusal(dice)),
-        3..=5 => LaunchStep::AnswerLost {
+        0..=1 => LaunchStep::Refuse(refusal(dice)),
+        2..=4 => LaunchStep::AnswerLost {
             effect: effect(dice),
             answer: dice.duration(Duration::ZERO..2 * MINUTE),
         },
-        6 => LaunchStep::Hang { effect: effect(dice) },
-        7 => LaunchStep::Start { after: dice.duration(MINUTE..30 * MINUTE) },
+        5 => LaunchStep::Hang { effect: effect(dice) },
+        6 => LaunchStep::Start { after: dice.duration(MINUTE..30 * MINUTE) },
         _ => LaunchStep::Start { after: dice.duration(Duration::ZERO..MINUTE) },
     }
 }
 
 fn run(dice: &mut Dice) -> Run {
-    let lasts = dice.duration(Duration::ZERO..15 * MINUTE);
+    let lasts = dice.duration(Duration::ZERO..60 * MINUTE);
     let code = *dice.one_of(&[0, 0, 0, 1, 42, 137]);
     let mut run = Run::exits(code, lasts);
     if dice.percent(10) {
@@ -167,6 +167,9 @@ fn run(dice: &mut Dice) -> Run {
     }
     if dice.percent(30) {
         run = run.ignoring_term();
+    }
+    if dice.percent(10) {
+        run = run.vanishing(dice.duration(Duration::ZERO..30 * MINUTE));
     }
     let mut at = Duration::ZERO;
     let pieces = dice.below(40);

@@ -139,6 +139,8 @@ pub struct Run {
     pub outcome: Outcome,
     /// How long it takes to end after TERM; none: it ignores it.
     pub term: Option<Duration>,
+    /// When somebody deletes it while it runs, counted from the start.
+    pub vanishes: Option<Duration>,
     /// What it writes.
     pub output: Vec<Written>,
 }
@@ -170,6 +172,7 @@ impl Default for Run {
             lasts: Some(Duration::from_secs(1)),
             outcome: Outcome::Exited { code: 0, signal: None },
             term: Some(Duration::ZERO),
+            vanishes: None,
             output: Vec::new(),
         }
     }
@@ -193,6 +196,13 @@ impl Run {
     #[must_use]
     pub const fn ignoring_term(mut self) -> Self {
         self.term = None;
+        self
+    }
+
+    /// The same, deleted by somebody after `wait`, if it still runs then.
+    #[must_use]
+    pub const fn vanishing(mut self, wait: Duration) -> Self {
+        self.vanishes = Some(wait);
         self
     }
 

@@ -25,6 +25,7 @@ pub const TAKES_ANY_END_FOR_SUCCESS: u8 = 3;
 pub const REMOVES_BEFORE_THE_END: u8 = 4;
 pub const DROPS_THE_END: u8 = 5;
 pub const READS_WHAT_IS_THERE: u8 = 6;
+pub const FORGETS_A_CANCEL: u8 = 7;
 
 #[async_trait]
 impl<const FAULT: u8> Runner for Careless<FAULT> {
@@ -105,7 +106,7 @@ impl<const FAULT: u8> Runner for Careless<FAULT> {
     }
 
     async fn cancel(&self, handle: &Handle, grace: Duration) -> Result<()> {
-        self.0.cancel(handle, grace).await
+        if FAULT == FORGETS_A_CANCEL { Ok(()) } else { self.0.cancel(handle, grace).await }
     }
 
     async fn remove(&self, handle: &Handle) -> Result<()> {

@@ -1,6 +1,6 @@
 //! Jobs whose backend goes away under them.
 
-use longshore_conformance::simulated::{CallStep, Run, Script, What};
+use longshore_conformance::simulated::{CallStep, Run, Script, What, Written};
 use longshore_core::Outcome;
 use tokio::time::Instant;
 
@@ -29,6 +29,23 @@ async fn a_job_out_of_reach_for_lost_after_is_lost_and_not_removed() {
     assert_eq!(began.elapsed(), 11 * MINUTE);
     assert_eq!(result.runner, Some(name("first")));
     assert_eq!(scene.present(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_somebody_deleted_is_lost_at_once_with_the_output_so_far() {
+    let output = (0..120).map(|i| Written::stdout(i * SECOND, "x".into()));
+    let mut script = Script::default();
+    script
+        .runs
+        .push_back(Run::exits(0, 2 * MINUTE).writing(output).vanishing(59 * SECOND + SECOND / 2));
+    let scene = scene([script, Script::default()]);
+    let began = Instant::now();
+    let mut job = scene.dispatcher.submit(job()).await.unwrap();
+    let (text, gap) = read(job.take_logs().unwrap()).await;
+    assert_eq!((text.len(), gap), (60, true));
+    assert!(matches!(job.wait().await.outcome, Outcome::Lost { .. }));
+    assert!(began.elapsed() < 65 * SECOND, "{:?}", began.elapsed());
+    assert_eq!(scene.count(|w| *w == What::LaunchAsked), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -71,6 +71,7 @@ async fn one_job(
     number: usize,
     planned: PlannedJob,
 ) -> Observed {
+    let began = Instant::now();
     sleep(planned.submitted).await;
     let mut spec = job();
     spec.timeout = planned.timeout.map(Into::into);
@@ -93,6 +94,8 @@ async fn one_job(
         }
         std::future::pending::<()>().await;
     };
+    let first = [planned.cancelled, planned.killed].into_iter().flatten().min();
+    let cancelled = first.map(|after| (began.elapsed() + after, planned.grace));
     let waiting = async { tokio::join!(read(logs, planned.reader), job.wait()) };
     let (output, result) = tokio::select! {
         biased;
@@ -102,6 +105,7 @@ async fn one_job(
     Observed {
         result,
         output,
+        cancelled,
         order: scenario.runners.iter().map(|(name, _)| name.clone()).collect(),
         may_be_lost: scenario.long_outages,
         may_be_left: scenario.outages,
@@ -176,6 +180,7 @@ struct Seen {
     fenced: usize,
     starts_prevented: usize,
     outputs: usize,
+    vanished: usize,
 }
 
 impl Seen {
@@ -184,6 +189,7 @@ impl Seen {
         let count = |what: What| ledger.iter().filter(|e| e.what == what).count();
         self.fenced += count(What::Fenced);
         self.starts_prevented += count(What::StartPrevented);
+        self.vanished += count(What::Vanished);
         for Observed { result, output, .. } in observed {
             self.jobs += 1;
             self.outputs += usize::from(output.as_ref().is_some_and(|o| !o.is_empty()));
@@ -211,6 +217,7 @@ impl Seen {
             ("fenced", self.fenced),
             ("starts prevented", self.starts_prevented),
             ("outputs read", self.outputs),
+            ("deleted by somebody", self.vanished),
         ] {
             assert!(count >= enough, "only {count} of {} jobs: {what}", self.jobs);
         }
@@ -253,6 +260,11 @@ fn a_dispatcher_that_leaves_jobs_behind_is_caught() {
 #[test]
 fn a_dispatcher_that_tells_another_outcome_is_caught() {
     is_caught(careless::<TAKES_ANY_END_FOR_SUCCESS>, "was told");
+}
+
+#[test]
+fn a_dispatcher_that_forgets_a_cancel_is_caught() {
+    is_caught(careless::<FORGETS_A_CANCEL>, "it went on until");
 }
 
 #[test]

@@ -87,6 +87,19 @@ async fn a_job_tells_what_happens_to_it_in_order() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_jobs_at_once_each_have_their_own_result() {
+    let mut script = Script::default();
+    script.runs.extend((0..1000).map(|i| Run::exits(i % 100, SECOND / 100)));
+    let scene = scene([script]);
+    let jobs = (0..1000).map(|_| scene.run(job()));
+    let results = timeout(MINUTE, futures::future::join_all(jobs)).await.unwrap();
+    let mut codes: Vec<i32> = results.iter().map(|r| r.outcome.exit_code()).collect();
+    codes.sort_unstable();
+    assert_eq!(codes, (0..1000).map(|i| i / 10).collect::<Vec<_>>());
+    assert_eq!(scene.present(), 0);
+}
+
 #[test]
 fn a_job_whose_runtime_is_shut_down_is_lost_and_never_a_success() {
     let build = || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
