@@ -1,1 +1,33 @@
-//! Longshore's runner for local processes.
+//! Longshore's runner for local processes, on Linux.
+//!
+//! A job runs under a supervisor, a process that outlives the command that started it: leader of a
+//! session of its own and subreaper, so that whatever the job starts stays below it. The
+//! supervisor keeps the job's output, its timeout and its end in the attempt's directory, where
+//! any process of the same user finds them. It is the running program itself, started again:
+//! see [`init`].
+//!
+//! What a process cannot be kept from, as a container can: it runs as Longshore's own user, sees
+//! the whole machine, and has no limits.
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("longshore-process needs Linux: pidfd, inotify and subreapers");
+
+mod config;
+mod follow;
+mod health;
+mod launch;
+mod linux;
+mod logs;
+mod outcome;
+mod pool;
+mod record;
+mod runner;
+mod store;
+mod supervisor;
+mod translate;
+mod watch;
+mod wire;
+
+pub use config::ProcessConfig;
+pub use runner::ProcessRunner;
+pub use supervisor::init;

@@ -1,0 +1,150 @@
+//! Settings of the process backend.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use longshore_core::{Error, ErrorKind, HumanDuration, Result};
+
+/// Settings of the process backend: the subtree `job.process` of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ProcessConfig {
+    /// Where attempts are kept: records and output. An absolute path, made with mode 0700. None:
+    /// `$XDG_STATE_HOME/longshore/process`, else `~/.local/state/longshore/process`, else, as root
+    /// without a home, `/var/lib/longshore/process`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state_directory: Option<PathBuf>,
+    /// Variables that a job gets from Longshore's own environment, beside `PATH`, `HOME`, `USER`,
+    /// `LOGNAME`, `LANG`, `LANGUAGE`, `LC_*`, `TZ` and `TMPDIR`. Names; a `*` at the end stands for
+    /// any rest. `*` alone passes everything on.
+    pub inherit_env: Vec<String>,
+    /// How many jobs one Longshore process runs at once; one more is refused as `Saturated`. Each
+    /// has a supervisor process of its own.
+    pub slots: usize,
+    /// How long a supervisor without a job is kept for the next one.
+    pub idle_timeout: HumanDuration,
+    /// Whether the start and the end of an attempt are forced to the disk before they are told.
+    /// Without it they survive the death of every process, not the loss of power; a job that a
+    /// power cut has ended may then be unknown, and could be run again.
+    pub fsync: bool,
+}
+
+impl Default for ProcessConfig {
+    fn default() -> Self {
+        Self {
+            state_directory: None,
+            inherit_env: Vec::new(),
+            slots: 1000,
+            idle_timeout: HumanDuration::from_secs(2),
+            fsync: false,
+        }
+    }
+}
+
+impl ProcessConfig {
+    /// The state directory in force. `env` looks a variable of the environment up.
+    ///
+    /// Follows the XDG Base Directory Specification 0.8: a relative `XDG_STATE_HOME` is ignored.
+    pub(crate) fn resolve_state_directory(
+        &self,
+        env: impl Fn(&str) -> Option<PathBuf>,
+        is_root: bool,
+    ) -> Result<PathBuf> {
+        let found = match &self.state_directory {
+            Some(path) => Some(path.clone()),
+            None => default_state_directory(env, is_root),
+        };
+        let path = found.ok_or_else(|| {
+            Error::new(
+                ErrorKind::Unavailable,
+                "there is no place for the state: set job.process.stateDirectory, XDG_STATE_HOME or HOME",
+            )
+        })?;
+        let refuse = |why: &'static str| {
+            Error::new(ErrorKind::Unavailable, why).with("stateDirectory", path.display())
+        };
+        if !path.is_absolute() {
+            return Err(refuse("job.process.stateDirectory is not an absolute path"));
+        }
+        if path.to_str().is_none() {
+            return Err(refuse("the state directory's path is not UTF-8"));
+        }
+        Ok(path)
+    }
+
+    /// Whether a job inherits the variable `name`.
+    pub(crate) fn inherits(&self, name: &str) -> bool {
+        const ALWAYS: [&str; 9] =
+            ["PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "LC_*", "TZ", "TMPDIR"];
+        let matches = |pattern: &str| match pattern.strip_suffix('*') {
+            Some(prefix) => name.starts_with(prefix),
+            None => name == pattern,
+        };
+        ALWAYS.into_iter().any(matches) || self.inherit_env.iter().any(|p| matches(p))
+    }
+}
+
+fn default_state_directory(
+    env: impl Fn(&str) -> Option<PathBuf>,
+    is_root: bool,
+) -> Option<PathBuf> {
+    let absolute = |name: &str| env(name).filter(|path| path.is_absolute());
+    absolute("XDG_STATE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
+        .map(|base| base.join("longshore/process"))
+        .or_else(|| is_root.then(|| PathBuf::from("/var/lib/longshore/process")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolved(env: &[(&str, &str)], is_root: bool) -> Result<PathBuf> {
+        let lookup =
+            |name: &str| env.iter().find(|(n, _)| *n == name).map(|(_, v)| PathBuf::from(v));
+        ProcessConfig::default().resolve_state_directory(lookup, is_root)
+    }
+
+    #[test]
+    fn the_state_directory_follows_the_xdg_specification() {
+        let both = [("XDG_STATE_HOME", "/s"), ("HOME", "/h")];
+        assert_eq!(resolved(&both, false).unwrap(), PathBuf::from("/s/longshore/process"));
+        let relative = [("XDG_STATE_HOME", "s"), ("HOME", "/h")];
+        let home = PathBuf::from("/h/.local/state/longshore/process");
+        assert_eq!(resolved(&relative, true).unwrap(), home);
+        assert_eq!(resolved(&[], true).unwrap(), PathBuf::from("/var/lib/longshore/process"));
+        let said = resolved(&[], false).unwrap_err();
+        assert_eq!(said.kind(), ErrorKind::Unavailable);
+        assert!(said.to_string().contains("stateDirectory"), "{said}");
+    }
+
+    #[test]
+    fn a_relative_state_directory_is_refused() {
+        let config =
+            ProcessConfig { state_directory: Some("here".into()), ..ProcessConfig::default() };
+        let said = config.resolve_state_directory(|_| None, true).unwrap_err().to_string();
+        assert!(said.contains("not an absolute path"), "{said}");
+    }
+
+    #[test]
+    fn a_job_inherits_the_allow_list_and_what_is_configured() {
+        let config = ProcessConfig {
+            inherit_env: vec!["HTTP_PROXY".into(), "AWS_*".into()],
+            ..ProcessConfig::default()
+        };
+        for name in ["PATH", "LC_ALL", "HTTP_PROXY", "AWS_REGION"] {
+            assert!(config.inherits(name), "{name}");
+        }
+        for name in ["SECRET", "LD_PRELOAD", "HTTP_PROXY_2", "AW", "PATHS"] {
+            assert!(!config.inherits(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_setting_is_refused() {
+        let said = serde_json::from_str::<ProcessConfig>(r#"{"slot": 1}"#).unwrap_err();
+        assert!(said.to_string().contains("unknown field `slot`"), "{said}");
+    }
+}

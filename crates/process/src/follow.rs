@@ -1,0 +1,215 @@
+//! An attempt seen from outside: by the process that launched it, or by any other.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use longshore_core::{Error, ErrorKind, Outcome, Report, Result};
+use tokio::io::unix::AsyncFd;
+
+use crate::linux::{Liveness, kill_orphans, watch_readable};
+use crate::record::{Begin, End, Entry, Record, Refusal, Starting};
+use crate::store::{Place, missing_is_none};
+use crate::watch::{Kind, Watch, Watcher};
+
+/// How soon to try again what failed, where nobody tells when it would work.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What is known of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum View {
+    /// There is no such attempt.
+    Gone,
+    /// It never started, and cannot.
+    Fenced,
+    /// It could not be started, and never will be.
+    Refused(Refusal),
+    /// A supervisor has it; its main process runs, once that is known.
+    Running(Option<Begin>),
+    /// It has ended; its start, if known.
+    Ended(Option<Begin>, End),
+}
+
+/// Follows one attempt to its end.
+#[derive(Debug)]
+pub(crate) struct Follower {
+    place: Place,
+    watcher: Watcher,
+    kind: Kind,
+    watch: Option<Watch>,
+    supervisor: Supervisor,
+}
+
+/// What is known of an attempt's supervisor.
+#[derive(Debug)]
+enum Supervisor {
+    /// Not looked at yet.
+    Unseen(Option<Box<Starting>>),
+    /// Readable once it is dead.
+    Alive(AsyncFd<OwnedFd>),
+    Dead,
+    /// Of another PID namespace.
+    Unknown,
+}
+
+impl Follower {
+    pub(crate) const fn new(place: Place, watcher: Watcher, kind: Kind) -> Self {
+        Self { place, watcher, kind, watch: None, supervisor: Supervisor::Unseen(None) }
+    }
+
+    /// What is known now. An attempt whose supervisor is dead is ended: what is left of it is
+    /// killed and it is `Lost`.
+    pub(crate) async fn look(&mut self) -> Result<View> {
+        let view = self.read()?;
+        if let (View::Running(_), Supervisor::Dead) = (&view, &self.supervisor) {
+            self.end_lost().await?;
+            return self.read();
+        }
+        Ok(view)
+    }
+
+    fn read(&mut self) -> Result<View> {
+        let record = self.place.read().map_err(|error| self.failed("read", error))?;
+        let Some(record) = record else { return Ok(View::Gone) };
+        if let (Supervisor::Unseen(seen @ None), Some(starting)) =
+            (&mut self.supervisor, &record.starting)
+        {
+            *seen = Some(Box::new(starting.clone()));
+        }
+        Ok(View::of(record))
+    }
+
+    /// Returns once something may have changed. The first call only begins to watch, and returns
+    /// at once: whoever has looked before looks again.
+    pub(crate) async fn changed(&mut self) -> Result<()> {
+        if self.begin_to_watch()? {
+            return Ok(());
+        }
+        let watched = async {
+            match &self.watch {
+                Some(watch) => watch.changed().await,
+                None => std::future::pending().await,
+            }
+        };
+        let died = tokio::select! {
+            () = watched => false,
+            died = death(&self.supervisor) => died,
+        };
+        if died {
+            self.supervisor = Supervisor::Dead;
+        }
+        Ok(())
+    }
+
+    /// Begins to watch what is not watched yet; whether there was something to begin.
+    fn begin_to_watch(&mut self) -> Result<bool> {
+        let mut begun = false;
+        if self.watch.is_none() {
+            let watch = self.watcher.watch(self.place.directory(), self.kind);
+            match missing_is_none(watch).map_err(|error| self.failed("watch", error))? {
+                Some(watch) => self.watch = Some(watch),
+                // It is gone: the next look tells.
+                None => return Ok(true),
+            }
+            begun = true;
+        }
+        if let Supervisor::Unseen(Some(starting)) = &self.supervisor {
+            let seen = starting.supervisor.open().and_then(|liveness| {
+                Ok(match liveness {
+                    Liveness::Alive(fd) => Supervisor::Alive(watch_readable(fd)?),
+                    Liveness::Dead => Supervisor::Dead,
+                    Liveness::Unknown => Supervisor::Unknown,
+                })
+            });
+            self.supervisor = seen.map_err(|error| self.failed("find the supervisor of", error))?;
+            begun = true;
+            if matches!(self.supervisor, Supervisor::Unknown) {
+                return Err(self.failed(
+                    "see the supervisor of",
+                    io::Error::other(
+                        "it is in another PID namespace: its death would go unnoticed",
+                    ),
+                ));
+            }
+        }
+        Ok(begun)
+    }
+
+    /// Ends an attempt whose supervisor is dead.
+    async fn end_lost(&self) -> Result<()> {
+        let place = self.place.clone();
+        let ended = tokio::task::spawn_blocking(move || {
+            let Some(record) = place.read()? else { return Ok(()) };
+            let Some(starting) = &record.starting else { return Ok(()) };
+            if record.ended.is_some() || record.refused.is_some() {
+                return Ok(());
+            }
+            kill_orphans(&starting.supervisor, starting.attempt.as_str())?;
+            place.append(&Entry::Ended(lost(record.started)))
+        });
+        ended
+            .await
+            .unwrap_or_else(|error| Err(io::Error::other(error)))
+            .map_err(|error| self.failed("end what the dead supervisor has left of", error))
+    }
+
+    /// Waits before trying again what failed.
+    pub(crate) async fn pause(&self) {
+        tokio::time::sleep(RETRY).await;
+    }
+
+    fn failed(&self, what: &str, error: io::Error) -> Error {
+        Error::new(ErrorKind::Internal, format!("failed to {what} the attempt"))
+            .with("directory", self.place.directory().display())
+            .caused_by(error)
+    }
+}
+
+/// Returns true once the supervisor is dead.
+async fn death(supervisor: &Supervisor) -> bool {
+    match supervisor {
+        Supervisor::Alive(pidfd) => pidfd.readable().await.is_ok(),
+        Supervisor::Dead => true,
+        Supervisor::Unseen(_) | Supervisor::Unknown => std::future::pending().await,
+    }
+}
+
+impl View {
+    fn of(record: Record) -> Self {
+        if record.starting.is_none() {
+            return Self::Fenced;
+        }
+        match (record.refused, record.ended) {
+            (Some(refusal), _) => Self::Refused(refusal),
+            (None, Some(end)) => Self::Ended(record.started, end),
+            (None, None) => Self::Running(record.started),
+        }
+    }
+
+    /// The report with which the attempt has ended; none while it runs.
+    pub(crate) fn report(&self) -> Option<Report> {
+        let lost = |message: &str| Report::new(Outcome::Lost { message: message.to_owned() });
+        match self {
+            Self::Running(_) => None,
+            Self::Ended(_, end) => Some(end.report.clone()),
+            Self::Gone => {
+                Some(lost("there is no record of the attempt: it was removed, or never launched"))
+            }
+            Self::Fenced => Some(lost("the attempt was withdrawn before it started")),
+            Self::Refused(refusal) => Some(Report::new(Outcome::refused(&refusal.error()))),
+        }
+    }
+}
+
+fn lost(started: Option<Begin>) -> End {
+    let message = if started.is_some() {
+        "the job's supervisor was killed; what was left of the job was killed too"
+    } else {
+        "the job's supervisor was killed just when it started the job"
+    };
+    let mut report = Report::new(Outcome::Lost { message: message.to_owned() });
+    report.started_at = started.map(|begin| begin.at);
+    report.finished_at = Some(Timestamp::now());
+    End::new(report)
+}

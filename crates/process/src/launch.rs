@@ -1,0 +1,182 @@
+//! One launch: from an order sent to a clear answer.
+
+use std::io;
+use std::pin::pin;
+use std::time::Duration;
+
+use longshore_core::{
+    Error, ErrorKind, Event, Handle, LaunchContext, LaunchError, Result, Started,
+};
+use tokio::time::Instant;
+
+use crate::follow::{Follower, View};
+use crate::pool::{Pool, Supervisor};
+use crate::record::Refusal;
+use crate::store::{Committed, Place};
+use crate::watch::{Kind, Watcher};
+use crate::wire::Answer;
+
+use std::sync::Arc;
+
+/// How long to wait for what is sure to come at once: a supervisor has committed and tells in a
+/// moment what came of it.
+const SOON: Duration = Duration::from_secs(5);
+
+/// How long the file system may take.
+const DISK_LIMIT: Duration = Duration::from_secs(10);
+
+type Launched = std::result::Result<Started, LaunchError>;
+
+/// What a launch needs to know.
+pub(crate) struct Launch<'a> {
+    pub(crate) handle: Handle,
+    pub(crate) place: Place,
+    pub(crate) fsync: bool,
+    pub(crate) pool: &'a Arc<Pool>,
+    pub(crate) watcher: &'a Watcher,
+    pub(crate) context: &'a LaunchContext,
+}
+
+impl Launch<'_> {
+    /// Sends `order` to a supervisor and waits for what comes of it.
+    pub(crate) async fn run(self, order: &[u8]) -> Launched {
+        if self.context.cancel.is_cancelled() {
+            return Err(LaunchError::Refused(cancelled()));
+        }
+        let mut supervisor = self.pool.take().map_err(LaunchError::Refused)?;
+        let asked = {
+            let mut asking = pin!(async {
+                supervisor.send(order).await?;
+                supervisor.answer().await
+            });
+            let reason = tokio::select! {
+                biased;
+                answer = &mut asking => Ok(answer),
+                () = self.context.cancel.cancelled() => Err(cancelled()),
+                () = tokio::time::sleep_until(self.context.deadline) => Err(too_late()),
+            };
+            match reason {
+                Ok(answer) => answer,
+                Err(reason) => match self.fence().await {
+                    Ok(Committed::Won) => return Err(LaunchError::Refused(reason)),
+                    // It starts, or has started, or somebody fenced it: the answer comes soon.
+                    Ok(Committed::Taken) => soon(asking).await,
+                    Err(error) => return Err(LaunchError::Indeterminate(error)),
+                },
+            }
+        };
+        match asked {
+            Ok(answer) => self.answered(answer, supervisor).await,
+            Err(error) => self.unanswered(error).await,
+        }
+    }
+
+    async fn answered(self, answer: Answer, supervisor: Supervisor) -> Launched {
+        match answer {
+            Answer::Started(begin) => {
+                self.pool.put_when_drained(supervisor);
+                self.context.events.emit(Event::Started(Some(begin.at)));
+                Ok(Started::new(self.handle, Some(begin.at), None))
+            }
+            Answer::Taken | Answer::Drained => {
+                self.pool.put(supervisor);
+                self.existing().await
+            }
+            Answer::Refused(refusal) => {
+                self.pool.put(supervisor);
+                Err(self.refused(&refusal).await)
+            }
+        }
+    }
+
+    /// The supervisor is gone without an answer.
+    async fn unanswered(self, error: io::Error) -> Launched {
+        let reason =
+            Error::new(ErrorKind::Unavailable, "the supervisor ended before the job began")
+                .caused_by(error);
+        match self.fence().await {
+            Ok(Committed::Won) => Err(LaunchError::Refused(reason)),
+            Ok(Committed::Taken) => self.existing().await,
+            Err(error) => Err(LaunchError::Indeterminate(error)),
+        }
+    }
+
+    /// What became of the attempt that somebody else has launched or fenced.
+    async fn existing(self) -> Launched {
+        let limit = self.context.deadline.max(Instant::now() + SOON);
+        let mut follower = Follower::new(self.place.clone(), self.watcher.clone(), Kind::Record);
+        match tokio::time::timeout_at(limit, settled_view(&mut follower)).await {
+            Err(_) => Err(LaunchError::Indeterminate(too_late())),
+            Ok(Err(error)) => Err(LaunchError::Indeterminate(error)),
+            Ok(Ok(View::Gone)) => Err(LaunchError::Indeterminate(Error::new(
+                ErrorKind::NotFound,
+                "the attempt was launched and removed meanwhile",
+            ))),
+            Ok(Ok(View::Fenced)) => Err(LaunchError::Refused(Error::new(
+                ErrorKind::Internal,
+                "the attempt was withdrawn before it could start",
+            ))),
+            Ok(Ok(View::Refused(refusal))) => Err(self.refused(&refusal).await),
+            Ok(Ok(View::Running(begin) | View::Ended(begin, _))) => {
+                Ok(Started::new(self.handle, begin.map(|begin| begin.at), None))
+            }
+        }
+    }
+
+    async fn refused(&self, refusal: &Refusal) -> LaunchError {
+        if refusal.committed
+            && let Err(error) = on_disk(&self.place, Place::remove).await
+        {
+            // The record says that nothing started; it only takes room.
+            tracing::warn!(%error, "failed to remove a refused attempt");
+        }
+        LaunchError::Refused(refusal.error())
+    }
+
+    async fn fence(&self) -> Result<Committed> {
+        let fsync = self.fsync;
+        on_disk(&self.place, move |place| place.fence(fsync)).await
+    }
+}
+
+async fn soon(asking: impl Future<Output = io::Result<Answer>>) -> io::Result<Answer> {
+    let timed_out = |_| Err(io::Error::from(io::ErrorKind::TimedOut));
+    tokio::time::timeout(SOON, asking).await.unwrap_or_else(timed_out)
+}
+
+/// The first view that is more than "somebody is about to start it".
+async fn settled_view(follower: &mut Follower) -> Result<View> {
+    loop {
+        match follower.look().await? {
+            View::Running(None) => follower.changed().await?,
+            view => return Ok(view),
+        }
+    }
+}
+
+/// Does `work` on `place` without holding up the caller's thread, for a bounded time.
+pub(crate) async fn on_disk<T: Send + 'static>(
+    place: &Place,
+    work: impl FnOnce(&Place) -> io::Result<T> + Send + 'static,
+) -> Result<T> {
+    let owned = place.clone();
+    let task = tokio::task::spawn_blocking(move || work(&owned));
+    let done = match tokio::time::timeout(DISK_LIMIT, task).await {
+        Ok(Ok(done)) => done,
+        Ok(Err(error)) => Err(io::Error::other(error)),
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the disk does not answer")),
+    };
+    done.map_err(|error| {
+        Error::new(ErrorKind::Unavailable, "failed to use the attempt's directory")
+            .with("directory", place.directory().display())
+            .caused_by(error)
+    })
+}
+
+fn cancelled() -> Error {
+    Error::new(ErrorKind::Internal, "the launch was cancelled")
+}
+
+fn too_late() -> Error {
+    Error::new(ErrorKind::Unavailable, "the job did not start in time")
+}

@@ -1,0 +1,306 @@
+//! What only Linux has: pidfd, /proc, subreapers.
+//!
+//! A pid alone names nobody: it is used again. Whoever is to be signalled is opened as a pidfd
+//! first and then compared with what is known of it.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use serde::{Deserialize, Serialize};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// The variable by which the processes of an attempt are found when its supervisor is dead.
+pub(crate) const ATTEMPT_VARIABLE: &str = "LONGSHORE_ATTEMPT";
+
+/// How long the processes of a dead supervisor may take to vanish after KILL.
+const KILL_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long to wait before looking again whether what was killed is gone.
+const KILL_PAUSE: Duration = Duration::from_millis(5);
+
+/// A process, told apart from every other one that had or will have its pid.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ProcessIdentity {
+    pid: i32,
+    /// Clock ticks between boot and its start: field 22 of `/proc/PID/stat` (proc_pid_stat(5)).
+    start_time: u64,
+    /// `/proc/sys/kernel/random/boot_id`.
+    boot_id: String,
+    /// The PID namespace in which `pid` means something.
+    pid_namespace: String,
+}
+
+/// What became of a process.
+#[derive(Debug)]
+pub(crate) enum Liveness {
+    /// It lives; readable once it is dead.
+    Alive(OwnedFd),
+    Dead,
+    /// It is of another PID namespace: from here it cannot be told.
+    Unknown,
+}
+
+impl ProcessIdentity {
+    /// The calling process.
+    pub(crate) fn own() -> io::Result<Self> {
+        let pid = rustix::process::getpid();
+        let start_time = Stat::read(pid)?.start_time;
+        let pid = pid.as_raw_nonzero().get();
+        Ok(Self { pid, start_time, boot_id: boot_id()?, pid_namespace: pid_namespace()? })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_tests(pid: i32) -> Self {
+        Self { pid, start_time: 1, boot_id: "boot".into(), pid_namespace: "pid:[1]".into() }
+    }
+
+    /// Opens the process, if it still lives.
+    pub(crate) fn open(&self) -> io::Result<Liveness> {
+        if self.boot_id != boot_id()? {
+            return Ok(Liveness::Dead);
+        }
+        if self.pid_namespace != pid_namespace()? {
+            return Ok(Liveness::Unknown);
+        }
+        let Some(pid) = Pid::from_raw(self.pid) else { return Ok(Liveness::Dead) };
+        Ok(match open(pid, self.start_time)? {
+            Some(pidfd) => Liveness::Alive(pidfd),
+            None => Liveness::Dead,
+        })
+    }
+
+    /// Asks the process to look at what was left for it: `SIGUSR1`.
+    pub(crate) fn nudge(&self) -> io::Result<()> {
+        match self.open()? {
+            Liveness::Alive(pidfd) => ignore_gone(pidfd_send_signal(&pidfd, Signal::USR1)),
+            Liveness::Dead | Liveness::Unknown => Ok(()),
+        }
+    }
+}
+
+/// Opens the process `pid` if it is the one that started at `start_time` and is no zombie.
+fn open(pid: Pid, start_time: u64) -> io::Result<Option<OwnedFd>> {
+    let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(pidfd) => pidfd,
+        Err(Errno::SRCH) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    // Read after the pidfd is open: what it says is then true of the process behind the pidfd.
+    Ok(match Stat::read(pid) {
+        Ok(stat) if stat.start_time == start_time && !stat.is_dead() => Some(pidfd),
+        _ => None,
+    })
+}
+
+/// `fd` with the runtime told when it becomes readable.
+#[expect(unsafe_code, reason = "tokio has no safe way for a descriptor that is plainly owned")]
+pub(crate) fn watch_readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` gives the same open descriptor for all its life, and `AsyncFd` owns it
+    // from here on: it is closed only after it is deregistered.
+    unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }
+        .map_err(|error| error.into_parts().1)
+}
+
+fn ignore_gone(result: rustix::io::Result<()>) -> io::Result<()> {
+    match result {
+        Ok(()) | Err(Errno::SRCH) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn boot_id() -> io::Result<String> {
+    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim_end().to_owned())
+}
+
+fn pid_namespace() -> io::Result<String> {
+    Ok(fs::read_link("/proc/self/ns/pid")?.to_string_lossy().into_owned())
+}
+
+/// Some fields of `/proc/PID/stat` (proc_pid_stat(5)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stat {
+    state: u8,
+    parent: i32,
+    group: i32,
+    session: i32,
+    start_time: u64,
+}
+
+impl Stat {
+    fn read(pid: Pid) -> io::Result<Self> {
+        let text = fs::read(format!("/proc/{pid}/stat"))?;
+        Self::parse(&text)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "unreadable /proc/PID/stat"))
+    }
+
+    fn parse(text: &[u8]) -> Option<Self> {
+        // The name in parentheses may hold anything, also spaces and parentheses.
+        let after_name = &text[text.iter().rposition(|b| *b == b')')? + 1..];
+        let mut fields = std::str::from_utf8(after_name).ok()?.split_ascii_whitespace();
+        Some(Self {
+            state: *fields.next()?.as_bytes().first()?,
+            parent: fields.next()?.parse().ok()?,
+            group: fields.next()?.parse().ok()?,
+            session: fields.next()?.parse().ok()?,
+            // Field 22; four of those from field 3 on are read.
+            start_time: fields.nth(15)?.parse().ok()?,
+        })
+    }
+
+    const fn is_dead(&self) -> bool {
+        matches!(self.state, b'Z' | b'X')
+    }
+}
+
+/// Every process that can be seen, but for zombies.
+struct Snapshot(HashMap<i32, Stat>);
+
+impl Snapshot {
+    fn take() -> io::Result<Self> {
+        let mut seen = HashMap::new();
+        for entry in fs::read_dir("/proc")? {
+            let name = entry?.file_name();
+            let pid = name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
+            // A process that ended meanwhile is none of ours to signal.
+            let Some((pid, stat)) = pid.and_then(|pid| Some((pid, Stat::read(pid).ok()?))) else {
+                continue;
+            };
+            if !stat.is_dead() {
+                seen.insert(pid.as_raw_nonzero().get(), stat);
+            }
+        }
+        Ok(Self(seen))
+    }
+
+    /// Those of which `root` is an ancestor, without `root` itself.
+    fn descendants(&self, root: i32) -> Vec<i32> {
+        self.closure(HashSet::from([root])).into_iter().filter(|pid| *pid != root).collect()
+    }
+
+    /// `members` and all their descendants.
+    fn closure(&self, mut members: HashSet<i32>) -> HashSet<i32> {
+        let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
+        for (pid, stat) in &self.0 {
+            children.entry(stat.parent).or_default().push(*pid);
+        }
+        let mut open: Vec<i32> = members.iter().copied().collect();
+        while let Some(parent) = open.pop() {
+            for child in children.get(&parent).into_iter().flatten() {
+                if members.insert(*child) {
+                    open.push(*child);
+                }
+            }
+        }
+        members
+    }
+
+    fn signal(&self, pids: impl IntoIterator<Item = i32>, signal: Signal) -> io::Result<()> {
+        let mut result = Ok(());
+        for pid in pids {
+            let Some((id, stat)) = Pid::from_raw(pid).zip(self.0.get(&pid)) else { continue };
+            if let Some(pidfd) = open(id, stat.start_time)? {
+                // The others are signalled even if this one does not let us.
+                result = result.and(ignore_gone(pidfd_send_signal(pidfd.as_fd(), signal)));
+                if signal == Signal::TERM {
+                    // A stopped process sees no TERM before it goes on.
+                    let _ = pidfd_send_signal(pidfd.as_fd(), Signal::CONT);
+                }
+            }
+        }
+        result
+    }
+}
+
+/// Signals every descendant of the calling process.
+pub(crate) fn signal_descendants(signal: Signal) -> io::Result<()> {
+    let own = rustix::process::getpid().as_raw_nonzero().get();
+    let snapshot = Snapshot::take()?;
+    snapshot.signal(snapshot.descendants(own), signal)
+}
+
+/// Kills what a dead supervisor has left of an attempt, and returns once it is gone.
+///
+/// Found by the supervisor's session, by the marker in their environment, and by descent from
+/// either. A process that has left the session, cleared its environment *and* lost its parent
+/// escapes.
+pub(crate) fn kill_orphans(supervisor: &ProcessIdentity, attempt: &str) -> io::Result<()> {
+    let limit = Instant::now() + KILL_LIMIT;
+    let marker = format!("{ATTEMPT_VARIABLE}={attempt}");
+    while kill_orphans_seen(supervisor, marker.as_bytes())? {
+        if Instant::now() > limit {
+            return Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "processes of the attempt do not end although they were killed",
+            ));
+        }
+        // Nobody tells when a process that is not our child is gone and all it forked with it.
+        std::thread::sleep(KILL_PAUSE);
+    }
+    Ok(())
+}
+
+/// Kills the orphans there are; whether there were any.
+fn kill_orphans_seen(supervisor: &ProcessIdentity, marker: &[u8]) -> io::Result<bool> {
+    let snapshot = Snapshot::take()?;
+    let own = rustix::process::getpid().as_raw_nonzero().get();
+    let is_orphan = |pid: i32, stat: &Stat| {
+        // A session's number is no new process's pid while the session has a member.
+        let in_session = stat.session == supervisor.pid && stat.start_time >= supervisor.start_time;
+        pid != own && (in_session || has_marker(pid, marker))
+    };
+    let marked = snapshot.0.iter().filter(|(pid, stat)| is_orphan(**pid, stat));
+    let mut orphans = snapshot.closure(marked.map(|(pid, _)| *pid).collect());
+    orphans.remove(&own);
+    if orphans.is_empty() {
+        return Ok(false);
+    }
+    snapshot.signal(orphans, Signal::KILL)?;
+    Ok(true)
+}
+
+fn has_marker(pid: i32, marker: &[u8]) -> bool {
+    fs::read(format!("/proc/{pid}/environ"))
+        .is_ok_and(|environ| environ.split(|b| *b == 0).any(|variable| variable == marker))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_read_whatever_its_name() {
+        let line = b"12 (a) b (c) S 7 8 9 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4711 10000 1";
+        let stat = Stat { state: b'S', parent: 7, group: 8, session: 9, start_time: 4711 };
+        assert_eq!(Stat::parse(line), Some(stat));
+        assert_eq!(Stat::parse(b"12 (a"), None);
+    }
+
+    #[test]
+    fn this_process_is_alive_and_one_of_another_boot_or_start_is_dead() {
+        let own = ProcessIdentity::own().unwrap();
+        assert!(matches!(own.open().unwrap(), Liveness::Alive(_)));
+        let other_start = ProcessIdentity { start_time: own.start_time + 1, ..own.clone() };
+        assert!(matches!(other_start.open().unwrap(), Liveness::Dead));
+        let other_boot = ProcessIdentity { boot_id: "x".into(), ..own.clone() };
+        assert!(matches!(other_boot.open().unwrap(), Liveness::Dead));
+        let other_namespace = ProcessIdentity { pid_namespace: "pid:[0]".into(), ..own };
+        assert!(matches!(other_namespace.open().unwrap(), Liveness::Unknown));
+    }
+
+    #[test]
+    fn descendants_are_found_over_several_generations() {
+        let stat = |parent| Stat { state: b'S', parent, group: 1, session: 1, start_time: 1 };
+        let processes = [(2, stat(1)), (3, stat(2)), (4, stat(3)), (5, stat(1))];
+        let snapshot = Snapshot(processes.into_iter().collect());
+        let mut found = snapshot.descendants(2);
+        found.sort_unstable();
+        assert_eq!(found, [3, 4]);
+    }
+}

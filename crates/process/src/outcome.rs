@@ -1,0 +1,134 @@
+//! From the way a process ended to the job's outcome.
+
+use longshore_core::{ErrorKind, Outcome, RejectReason};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+/// Why the supervisor ended a job early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// Its timeout had passed.
+    Deadline,
+    /// Somebody asked for it.
+    Cancel,
+}
+
+/// How the main process of a job ended, as `wait` tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// By itself, with this code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+impl Exit {
+    /// The exit code as a shell gives it: 128+n for signal n
+    /// (<https://pubs.opengroup.org/onlinepubs/9799919799/utilities/V3_chap02.html#tag_19_08_02>).
+    const fn code(self) -> i32 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal(signal) => 128 + signal,
+        }
+    }
+}
+
+/// The outcome of a job whose main process ended with `exit` (none: it could not be ended) after
+/// it was told to end for `cause` (none: it was not).
+pub(crate) fn outcome(exit: Option<Exit>, cause: Option<Cause>) -> Outcome {
+    let code = exit.map(Exit::code);
+    match (cause, exit) {
+        (Some(Cause::Deadline), _) => Outcome::DeadlineExceeded { code },
+        (Some(Cause::Cancel), _) => Outcome::Cancelled { code },
+        (None, Some(Exit::Code(code))) => Outcome::Exited { code, signal: None },
+        (None, Some(Exit::Signal(signal))) => {
+            Outcome::Exited { code: 128 + signal, signal: Some(signal) }
+        }
+        (None, None) => {
+            Outcome::Lost { message: "the job's main process could not be waited for".to_owned() }
+        }
+    }
+}
+
+/// Why the supervisor did not start a job: the kinds of error that it can meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum RefusalKind {
+    CommandNotFound,
+    CommandNotExecutable,
+    WorkingDirectory,
+    InvalidSpec,
+    Unavailable,
+    Saturated,
+    Internal,
+}
+
+impl RefusalKind {
+    /// The class of error that a caller sees.
+    pub(crate) const fn error_kind(self) -> ErrorKind {
+        match self {
+            Self::CommandNotFound => ErrorKind::Rejected(RejectReason::CommandNotFound),
+            Self::CommandNotExecutable => ErrorKind::Rejected(RejectReason::CommandNotExecutable),
+            Self::WorkingDirectory => ErrorKind::Rejected(RejectReason::ContainerConfig),
+            Self::InvalidSpec => ErrorKind::InvalidSpec,
+            Self::Unavailable => ErrorKind::Unavailable,
+            Self::Saturated => ErrorKind::Saturated,
+            Self::Internal => ErrorKind::Internal,
+        }
+    }
+
+    /// What a failed `exec` or `fork` means (errors of execve(2) and clone(2)).
+    pub(crate) fn of_spawn(error: &std::io::Error) -> Self {
+        match Errno::from_io_error(error) {
+            // The file was there a moment ago: what is missing is its interpreter, and a shell
+            // gives 127 for that too.
+            Some(Errno::NOENT | Errno::NOTDIR) => Self::CommandNotFound,
+            Some(Errno::ACCESS | Errno::PERM | Errno::NOEXEC | Errno::TXTBSY | Errno::ISDIR) => {
+                Self::CommandNotExecutable
+            }
+            Some(Errno::TOOBIG) => Self::InvalidSpec,
+            Some(Errno::AGAIN | Errno::NOMEM | Errno::MFILE | Errno::NFILE) => Self::Saturated,
+            _ => Self::Internal,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_outcome_follows_from_how_it_ended_and_why() {
+        use {Cause::*, Exit::*};
+        let table = [
+            (Some(Code(0)), None, Outcome::Exited { code: 0, signal: None }),
+            (Some(Code(255)), None, Outcome::Exited { code: 255, signal: None }),
+            // A program that exits with 137 itself was not killed.
+            (Some(Code(137)), None, Outcome::Exited { code: 137, signal: None }),
+            (Some(Signal(9)), None, Outcome::Exited { code: 137, signal: Some(9) }),
+            (Some(Signal(15)), Some(Cancel), Outcome::Cancelled { code: Some(143) }),
+            (Some(Code(0)), Some(Cancel), Outcome::Cancelled { code: Some(0) }),
+            (Some(Signal(9)), Some(Deadline), Outcome::DeadlineExceeded { code: Some(137) }),
+            (None, Some(Deadline), Outcome::DeadlineExceeded { code: None }),
+        ];
+        for (exit, cause, expected) in table {
+            assert_eq!(outcome(exit, cause), expected, "{exit:?} {cause:?}");
+        }
+        assert_eq!(outcome(None, None).kind(), "Lost");
+    }
+
+    #[test]
+    fn a_failed_exec_is_told_as_a_shell_would() {
+        let table = [
+            (Errno::NOENT, ErrorKind::Rejected(RejectReason::CommandNotFound)),
+            (Errno::ACCESS, ErrorKind::Rejected(RejectReason::CommandNotExecutable)),
+            (Errno::NOEXEC, ErrorKind::Rejected(RejectReason::CommandNotExecutable)),
+            (Errno::TOOBIG, ErrorKind::InvalidSpec),
+            (Errno::AGAIN, ErrorKind::Saturated),
+            (Errno::IO, ErrorKind::Internal),
+        ];
+        for (errno, kind) in table {
+            assert_eq!(RefusalKind::of_spawn(&errno.into()).error_kind(), kind, "{errno}");
+        }
+    }
+}

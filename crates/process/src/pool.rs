@@ -1,0 +1,156 @@
+//! The supervisors that this process has started: one for each job that runs, reused.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use longshore_core::{Error, ErrorKind, Result};
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
+use tokio::process::Command;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use crate::supervisor::{ARGV0, is_initialised};
+use crate::wire::{Answer, read_answer};
+
+/// The program itself, also when its file was replaced meanwhile.
+const OWN_PROGRAM: &str = "/proc/self/exe";
+
+/// The supervisors of one runner.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    idle: Mutex<Idle>,
+    slots: Arc<Semaphore>,
+    idle_timeout: Duration,
+}
+
+/// Supervisors without a job, those that waited longest first.
+#[derive(Debug, Default)]
+struct Idle {
+    supervisors: Vec<(Instant, UnixStream)>,
+    /// Whether a task lets those go that nobody wants.
+    swept: bool,
+}
+
+/// A supervisor that is ours for one job. Dropped, it ends once its job has.
+#[derive(Debug)]
+pub(crate) struct Supervisor {
+    connection: UnixStream,
+    // Held as long as the job runs.
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Supervisor {
+    /// Sends an order, as encoded.
+    pub(crate) async fn send(&mut self, order: &[u8]) -> io::Result<()> {
+        self.connection.write_all(order).await
+    }
+
+    /// The next answer. Dropped half-way, the supervisor is of no further use.
+    pub(crate) async fn answer(&mut self) -> io::Result<Answer> {
+        read_answer(&mut self.connection).await
+    }
+}
+
+impl Pool {
+    pub(crate) fn new(slots: usize, idle_timeout: Duration) -> Arc<Self> {
+        let slots = Arc::new(Semaphore::new(slots.min(Semaphore::MAX_PERMITS)));
+        Arc::new(Self { idle: Mutex::default(), slots, idle_timeout })
+    }
+
+    /// A supervisor without a job, a new one if need be.
+    pub(crate) fn take(&self) -> Result<Supervisor> {
+        let slot = Arc::clone(&self.slots).try_acquire_owned().map_err(|_| {
+            Error::new(ErrorKind::Saturated, "all slots for local processes are taken")
+        })?;
+        while let Some((_, connection)) = self.idle().supervisors.pop() {
+            // One that was killed meanwhile has closed its end.
+            let silent = connection.try_read(&mut [0]);
+            if silent.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+                return Ok(Supervisor { connection, _slot: slot });
+            }
+        }
+        let connection = start()?;
+        Ok(Supervisor { connection, _slot: slot })
+    }
+
+    /// Takes back a supervisor that has no job.
+    pub(crate) fn put(self: &Arc<Self>, supervisor: Supervisor) {
+        let mut idle = self.idle();
+        idle.supervisors.push((Instant::now(), supervisor.connection));
+        if !idle.swept {
+            idle.swept = true;
+            tokio::spawn(sweep(Arc::downgrade(self), self.idle_timeout));
+        }
+    }
+
+    /// Takes back a supervisor once its job is gone.
+    pub(crate) fn put_when_drained(self: &Arc<Self>, mut supervisor: Supervisor) {
+        let pool = Arc::downgrade(self);
+        tokio::spawn(async move {
+            if let Ok(Answer::Drained) = supervisor.answer().await
+                && let Some(pool) = pool.upgrade()
+            {
+                pool.put(supervisor);
+            }
+        });
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Lets supervisors go that were idle for `timeout`, until there are none.
+async fn sweep(pool: Weak<Pool>, timeout: Duration) {
+    loop {
+        tokio::time::sleep(timeout).await;
+        let Some(pool) = pool.upgrade() else { return };
+        let mut idle = pool.idle();
+        idle.supervisors.retain(|(since, _)| since.elapsed() < timeout);
+        if idle.supervisors.is_empty() {
+            idle.swept = false;
+            return;
+        }
+    }
+}
+
+/// Why this program cannot start supervisors; none if it can.
+pub(crate) fn obstacle() -> Option<Error> {
+    (!is_initialised()).then(|| {
+        Error::new(
+            ErrorKind::Unavailable,
+            "this program cannot keep local processes: call longshore_process::init() first thing in main",
+        )
+    })
+}
+
+/// Starts a supervisor and returns our end of the connection.
+fn start() -> Result<UnixStream> {
+    // Without this check a program would run its own main again, and again.
+    if let Some(error) = obstacle() {
+        return Err(error);
+    }
+    start_process().map_err(|error| {
+        Error::new(ErrorKind::Unavailable, "failed to start a supervisor").caused_by(error)
+    })
+}
+
+fn start_process() -> io::Result<UnixStream> {
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    let mut child = Command::new(OWN_PROGRAM)
+        .arg0(ARGV0)
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    // So that it is no zombie. It ends by itself once our end of the connection is closed.
+    tokio::spawn(async move { child.wait().await });
+    UnixStream::from_std(ours)
+}

@@ -1,0 +1,211 @@
+//! The record of an attempt: a file of JSON lines that is only ever appended to.
+//!
+//! Its first line stands when the file appears, and says who may start the job, or that nobody
+//! may. A line counts once its newline is there; of several ends the first counts. One small file
+//! takes one block of the disk, taken before the job starts: a disk that fills up meanwhile cannot
+//! keep the end from being written.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use jiff::Timestamp;
+use longshore_core::{AttemptId, Error, InstallationId, JobId, Report, RunnerName};
+use serde::{Deserialize, Serialize};
+
+use crate::linux::ProcessIdentity;
+use crate::outcome::RefusalKind;
+
+/// The version of the record's form.
+pub(crate) const VERSION: u32 = 1;
+
+/// More than any record holds: its lines are few and short.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Entry {
+    /// Nobody may start the job any more.
+    Fenced { at: Timestamp },
+    /// A supervisor may start the job, and nobody else.
+    Starting(Starting),
+    /// The job's main process runs.
+    Started(Begin),
+    /// The job's main process could not be started, and never will be.
+    Refused(Refusal),
+    /// The job has ended.
+    Ended(End),
+}
+
+/// Who starts what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Starting {
+    pub(crate) version: u32,
+    pub(crate) attempt: AttemptId,
+    pub(crate) job: JobId,
+    pub(crate) installation: InstallationId,
+    pub(crate) runner: RunnerName,
+    pub(crate) supervisor: ProcessIdentity,
+}
+
+/// The job's main process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Begin {
+    pub(crate) pid: i32,
+    pub(crate) at: Timestamp,
+}
+
+/// Why a job was not started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Refusal {
+    pub(crate) kind: RefusalKind,
+    pub(crate) message: String,
+    /// Whether a directory of this attempt was made, which is to be removed.
+    #[serde(default)]
+    pub(crate) committed: bool,
+}
+
+impl Refusal {
+    pub(crate) fn new(kind: RefusalKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), committed: false }
+    }
+
+    pub(crate) fn error(&self) -> Error {
+        Error::new(self.kind.error_kind(), self.message.clone())
+    }
+}
+
+/// How the job ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct End {
+    pub(crate) report: Report,
+    /// Bytes of stdout that could not be kept, after those that were.
+    #[serde(default)]
+    pub(crate) lost_stdout: u64,
+    /// The same of stderr.
+    #[serde(default)]
+    pub(crate) lost_stderr: u64,
+}
+
+impl End {
+    pub(crate) const fn new(report: Report) -> Self {
+        Self { report, lost_stdout: 0, lost_stderr: 0 }
+    }
+}
+
+/// What a record says, read to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Record {
+    /// Who may start the job; none: nobody, it is fenced.
+    pub(crate) starting: Option<Starting>,
+    pub(crate) started: Option<Begin>,
+    pub(crate) refused: Option<Refusal>,
+    pub(crate) ended: Option<End>,
+}
+
+impl Record {
+    /// Reads the record at `path`.
+    pub(crate) fn read(path: &Path) -> io::Result<Self> {
+        let mut bytes = Vec::with_capacity(1024);
+        File::open(path)?.take(MAX_BYTES).read_to_end(&mut bytes)?;
+        Self::parse(&bytes)
+    }
+
+    fn parse(bytes: &[u8]) -> io::Result<Self> {
+        let mut lines = complete_lines(bytes);
+        let starting = match lines.next().map(serde_json::from_slice) {
+            Some(Ok(Entry::Fenced { .. })) => None,
+            Some(Ok(Entry::Starting(starting))) => Some(starting),
+            _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "no record of an attempt")),
+        };
+        let mut record = Self { starting, started: None, refused: None, ended: None };
+        // A line that does not parse was torn by the death of its writer: as if not written.
+        for entry in lines.filter_map(|line| serde_json::from_slice(line).ok()) {
+            match entry {
+                Entry::Started(begin) => record.started = Some(begin),
+                Entry::Refused(refusal) => record.refused = Some(refusal),
+                Entry::Ended(end) => {
+                    record.ended.get_or_insert(end);
+                }
+                Entry::Fenced { .. } | Entry::Starting(_) => {}
+            }
+        }
+        Ok(record)
+    }
+}
+
+fn complete_lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let end = bytes.iter().rposition(|b| *b == b'\n').unwrap_or(0);
+    bytes[..end].split(|b| *b == b'\n').filter(|line| !line.is_empty())
+}
+
+/// Appends `entry` to the open record `file`, in one write.
+pub(crate) fn append(file: &mut File, entry: &Entry) -> io::Result<()> {
+    // Ends what another writer may have torn; an empty line means nothing.
+    let mut line = vec![b'\n'];
+    serde_json::to_writer(&mut line, entry)?;
+    line.push(b'\n');
+    file.write_all(&line)
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore_core::Outcome;
+
+    use super::*;
+
+    fn lines(entries: &[Entry]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for entry in entries {
+            bytes.push(b'\n');
+            serde_json::to_writer(&mut bytes, entry).unwrap();
+            bytes.push(b'\n');
+        }
+        bytes
+    }
+
+    fn starting() -> Entry {
+        Entry::Starting(Starting {
+            version: VERSION,
+            attempt: "job-1".parse().unwrap(),
+            job: "job".parse().unwrap(),
+            installation: "here".parse().unwrap(),
+            runner: RunnerName::process(),
+            supervisor: ProcessIdentity::for_tests(1),
+        })
+    }
+
+    fn ended(code: i32) -> Entry {
+        Entry::Ended(End::new(Report::new(Outcome::Exited { code, signal: None })))
+    }
+
+    #[test]
+    fn of_several_ends_the_first_counts() {
+        let record = Record::parse(&lines(&[starting(), ended(3), ended(4)])).unwrap();
+        let outcome = record.ended.unwrap().report.outcome;
+        assert_eq!(outcome, Outcome::Exited { code: 3, signal: None });
+    }
+
+    #[test]
+    fn a_torn_line_counts_as_not_written() {
+        let mut bytes = lines(&[starting(), ended(3)]);
+        bytes.truncate(bytes.len() - 5);
+        assert_eq!(Record::parse(&bytes).unwrap().ended, None);
+        bytes.extend(lines(&[ended(4)]));
+        let outcome = Record::parse(&bytes).unwrap().ended.unwrap().report.outcome;
+        assert_eq!(outcome, Outcome::Exited { code: 4, signal: None });
+    }
+
+    #[test]
+    fn what_is_no_record_is_an_error() {
+        for bytes in [&b""[..], b"\n", b"{}\n", b"hello\n"] {
+            assert!(Record::parse(bytes).is_err(), "{bytes:?}");
+        }
+        assert!(Record::parse(&lines(&[ended(1)])).is_err());
+    }
+}

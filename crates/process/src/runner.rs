@@ -1,0 +1,306 @@
+//! The [`Runner`] for local processes.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_stream::stream;
+use async_trait::async_trait;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use longshore_core::{
+    Attempt, Capabilities, Capability, Error, ErrorKind, Event, Handle, Health, InstallationId,
+    LaunchContext, LaunchError, LogChunk, LogPosition, Plan, Result, Runner, RunnerName, Settled,
+    Started,
+};
+use tokio::time::Instant;
+
+use crate::config::ProcessConfig;
+use crate::follow::{Follower, View};
+use crate::launch::{Launch, on_disk};
+use crate::pool::Pool;
+use crate::store::{self, Committed, Place};
+use crate::translate::{self, Submission};
+use crate::watch::{Kind, Watcher};
+use crate::wire::{Order, encode_order};
+use crate::{health, pool};
+
+/// The version of a handle's form: `{"directory": "/…/attempts/ID"}`.
+const HANDLE_VERSION: u32 = 1;
+
+/// How long a job that is removed while it runs may take to vanish. More than a supervisor tries
+/// to kill.
+const REMOVE_LIMIT: Duration = Duration::from_secs(40);
+
+/// What a local process can do.
+pub(crate) fn capabilities() -> Capabilities {
+    Capabilities::default()
+        .with(Capability::Process)
+        .with(Capability::JobDirectory)
+        .with(Capability::SeparateStreams)
+        .with(Capability::SignalEvidence)
+}
+
+/// Runs jobs as local processes of this user.
+///
+/// The program it runs in must have called [`init`](crate::init). Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ProcessRunner {
+    name: RunnerName,
+    capabilities: Capabilities,
+    config: ProcessConfig,
+    state_directory: std::result::Result<PathBuf, String>,
+    pool: Arc<Pool>,
+    watcher: Watcher,
+}
+
+impl ProcessRunner {
+    /// A runner called `name`. Does no I/O: what is wrong with `config` shows at
+    /// [`probe`](Runner::probe).
+    #[must_use]
+    pub fn new(name: RunnerName, config: ProcessConfig) -> Self {
+        let env = |name: &str| std::env::var_os(name).map(PathBuf::from);
+        let is_root = rustix::process::geteuid().is_root();
+        let state_directory =
+            config.resolve_state_directory(env, is_root).map_err(|error| error.to_string());
+        let pool = Pool::new(config.slots, config.idle_timeout.get());
+        Self {
+            name,
+            capabilities: capabilities(),
+            config,
+            state_directory,
+            pool,
+            watcher: Watcher::default(),
+        }
+    }
+
+    fn state_directory(&self) -> Result<&Path> {
+        self.state_directory
+            .as_deref()
+            .map_err(|message| Error::new(ErrorKind::Unavailable, message.clone()).on(&self.name))
+    }
+
+    fn place(&self, handle: &Handle) -> Result<Place> {
+        let refuse = |message| Err(Error::new(ErrorKind::Internal, message).on(&self.name));
+        if handle.version != HANDLE_VERSION {
+            return refuse("the handle is of a version that this Longshore does not know");
+        }
+        match handle.opaque.get("directory").and_then(serde_json::Value::as_str) {
+            Some(directory) if directory.starts_with('/') => Ok(Place::at(directory.into())),
+            _ => refuse("the handle names no directory"),
+        }
+    }
+
+    fn handle_of(&self, attempt: longshore_core::AttemptId, place: &Place) -> Handle {
+        let directory = place.directory().to_string_lossy();
+        let opaque = serde_json::json!({ "directory": directory });
+        Handle::new(self.name.clone(), HANDLE_VERSION, attempt, opaque)
+    }
+
+    fn follower(&self, place: Place) -> Follower {
+        Follower::new(place, self.watcher.clone(), Kind::Record)
+    }
+
+    /// The order for `attempt`, as sent. Holds the secrets.
+    fn order(&self, attempt: &Attempt) -> Result<Vec<u8>> {
+        let state_directory = self.state_directory()?.to_owned();
+        let host = std::env::vars_os();
+        let submission = translate::submission(attempt, &self.capabilities, &self.config, host)?;
+        let Submission { argv, working_dir, job_directory, environment } = submission;
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let order = Order {
+            attempt: attempt.id.clone(),
+            job: attempt.job.clone(),
+            installation: attempt.installation.clone(),
+            runner: self.name.clone(),
+            state_directory,
+            argv,
+            working_dir,
+            job_directory,
+            timeout_ms: attempt.spec.timeout.map(|timeout| millis(timeout.get())),
+            grace_ms: millis(attempt.spec.effective_grace_period().get()),
+            fsync: self.config.fsync,
+        };
+        encode_order(&order, &environment).map_err(|error| {
+            Error::new(ErrorKind::InvalidSpec, "failed to express the job").caused_by(error)
+        })
+    }
+
+    async fn wait_for_end(&self, place: &Place) -> Result<()> {
+        let mut follower = self.follower(place.clone());
+        while let View::Running(_) = follower.look().await? {
+            follower.changed().await?;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Runner for ProcessRunner {
+    fn name(&self) -> &RunnerName {
+        &self.name
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    async fn probe(&self) -> Result<Health> {
+        if let Some(error) = pool::obstacle() {
+            return Err(error.on(&self.name));
+        }
+        let state_directory = self.state_directory()?.to_owned();
+        let slots = self.config.slots;
+        on_disk(&Place::at(state_directory), move |place| health::probe(place.directory(), slots))
+            .await?
+            .map_err(|error| error.on(&self.name))
+    }
+
+    fn plan(&self, attempt: &Attempt) -> Result<Plan> {
+        translate::plan(attempt, &self.capabilities, &self.config)
+    }
+
+    fn handle(&self, attempt: &Attempt) -> Handle {
+        // Without a state directory nothing is ever launched, and the handle names no place.
+        let place = match &self.state_directory {
+            Ok(directory) => Place::new(directory, &attempt.id),
+            Err(_) => Place::at(PathBuf::new()),
+        };
+        self.handle_of(attempt.id.clone(), &place)
+    }
+
+    async fn launch(
+        &self,
+        attempt: &Attempt,
+        context: &LaunchContext,
+    ) -> std::result::Result<Started, LaunchError> {
+        let order = self.order(attempt).map_err(LaunchError::Refused)?;
+        let handle = self.handle(attempt);
+        let place = self.place(&handle).map_err(LaunchError::Refused)?;
+        let launch = Launch {
+            handle,
+            place,
+            fsync: self.config.fsync,
+            pool: &self.pool,
+            watcher: &self.watcher,
+            context,
+        };
+        launch.run(&order).await
+    }
+
+    async fn settle(&self, handle: &Handle, deadline: Instant) -> Result<Settled> {
+        let place = self.place(handle)?;
+        let fsync = self.config.fsync;
+        let settling = on_disk(&place, move |place| match place.fence(fsync)? {
+            Committed::Won => Ok(Settled::NeverStarted),
+            Committed::Taken => Ok(match place.read()? {
+                Some(record) if record.starting.is_none() || record.refused.is_some() => {
+                    Settled::NeverStarted
+                }
+                _ => Settled::MayHaveStarted,
+            }),
+        });
+        let late =
+            |_| Err(Error::new(ErrorKind::Unavailable, "failed to settle the attempt in time"));
+        tokio::time::timeout_at(deadline, settling).await.unwrap_or_else(late)
+    }
+
+    async fn adopt(&self, installation: &InstallationId) -> Result<Vec<Handle>> {
+        let state_directory = self.state_directory()?.to_owned();
+        let found = on_disk(&Place::at(state_directory), |place| {
+            let directory = place.directory();
+            store::collect_garbage(directory)?;
+            let places = store::list(directory)?;
+            // One that cannot be read is not ours, or no attempt at all.
+            Ok(places.into_iter().filter_map(|p| Some((p.read().ok()??, p))).collect::<Vec<_>>())
+        })
+        .await?;
+        let mine = found.into_iter().filter_map(|(record, place)| {
+            let starting = record.starting.filter(|starting| {
+                starting.installation == *installation && starting.runner == self.name
+            })?;
+            record.refused.is_none().then(|| self.handle_of(starting.attempt, &place))
+        });
+        Ok(mine.collect())
+    }
+
+    fn events(&self, handle: &Handle) -> BoxStream<'static, Result<Event>> {
+        match self.place(handle) {
+            Ok(place) => follow_events(self.follower(place)),
+            Err(error) => {
+                let ended = View::Gone.report().map(|report| Ok(Event::Ended(report)));
+                futures::stream::iter(std::iter::once(Err(error)).chain(ended)).boxed()
+            }
+        }
+    }
+
+    fn logs(
+        &self,
+        handle: &Handle,
+        since: LogPosition,
+        follow: bool,
+    ) -> BoxStream<'static, Result<LogChunk>> {
+        match self.place(handle) {
+            Ok(place) => crate::logs::logs(place, self.watcher.clone(), since, follow),
+            Err(error) => futures::stream::iter([Err(error)]).boxed(),
+        }
+    }
+
+    async fn cancel(&self, handle: &Handle, grace: Duration) -> Result<()> {
+        let fsync = self.config.fsync;
+        on_disk(&self.place(handle)?, move |place| {
+            let Some(record) = place.read()? else { return Ok(()) };
+            let over = record.ended.is_some() || record.refused.is_some();
+            match record.starting {
+                Some(starting) if !over => {
+                    place.request_cancel(grace, fsync)?;
+                    starting.supervisor.nudge()
+                }
+                _ => Ok(()),
+            }
+        })
+        .await
+    }
+
+    async fn remove(&self, handle: &Handle) -> Result<()> {
+        let place = self.place(handle)?;
+        if let Ok(View::Running(_)) = self.follower(place.clone()).look().await {
+            self.cancel(handle, Duration::ZERO).await?;
+            tokio::time::timeout(REMOVE_LIMIT, self.wait_for_end(&place)).await.unwrap_or_else(
+                |_| Err(Error::new(ErrorKind::Unavailable, "failed to kill the job in time")),
+            )?;
+        }
+        on_disk(&place, Place::remove).await
+    }
+}
+
+/// The events of an attempt until its end.
+fn follow_events(mut follower: Follower) -> BoxStream<'static, Result<Event>> {
+    stream! {
+        let mut told = false;
+        loop {
+            let looked = follower.look().await;
+            if let Ok(View::Running(Some(begin)) | View::Ended(Some(begin), _)) = &looked
+                && !told
+            {
+                told = true;
+                yield Ok(Event::Started(Some(begin.at)));
+            }
+            let next = match looked {
+                Ok(view) => match view.report() {
+                    Some(report) => {
+                        yield Ok(Event::Ended(report));
+                        return;
+                    }
+                    None => follower.changed().await,
+                },
+                Err(error) => Err(error),
+            };
+            if let Err(error) = next {
+                yield Err(error);
+                follower.pause().await;
+            }
+        }
+    }
+    .boxed()
+}

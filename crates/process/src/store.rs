@@ -1,0 +1,322 @@
+//! The directories of attempts: `STATE/attempts/ATTEMPT/` with `record.jsonl`, `stdout`, `stderr`
+//! and requests to cancel.
+//!
+//! A directory is made under another name, with its first record line in it, and then renamed.
+//! The rename is the commit: rename(2) onto a directory that is not empty fails, so of all who
+//! want to start or to fence an attempt exactly one succeeds, whatever process they are in.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+use longshore_core::{AttemptId, LogStream};
+use rustix::io::Errno;
+
+use crate::record::{self, Entry, Record};
+
+pub(crate) const RECORD: &str = "record.jsonl";
+const CANCEL_PREFIX: &str = "cancel.";
+const NEW_PREFIX: &str = ".new-";
+const OLD_PREFIX: &str = ".old-";
+
+/// How old a fence or a left-over directory is before [`collect_garbage`] takes it: longer than
+/// any launch takes.
+const GARBAGE_AGE: Duration = Duration::from_secs(24 * 3600);
+
+/// The directory of one attempt, there or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    directory: PathBuf,
+}
+
+/// Whether a directory took its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Committed {
+    Won,
+    /// Another one was there before.
+    Taken,
+}
+
+/// The files of a supervisor that is about to start a job.
+#[derive(Debug)]
+pub(crate) struct Files {
+    pub(crate) record: File,
+    pub(crate) stdout: File,
+    pub(crate) stderr: File,
+}
+
+impl Place {
+    /// The place of `attempt` in `state_directory`.
+    pub(crate) fn new(state_directory: &Path, attempt: &AttemptId) -> Self {
+        Self { directory: attempts(state_directory).join(attempt.as_str()) }
+    }
+
+    /// The place that a handle names.
+    pub(crate) const fn at(directory: PathBuf) -> Self {
+        Self { directory }
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The file that holds `stream`.
+    pub(crate) fn output(&self, stream: LogStream) -> PathBuf {
+        self.directory.join(output_name(stream))
+    }
+
+    /// The record; none if there is no such attempt.
+    pub(crate) fn read(&self) -> io::Result<Option<Record>> {
+        missing_is_none(Record::read(&self.directory.join(RECORD)))
+    }
+
+    /// Takes the place for a job that is then started.
+    pub(crate) fn commit(&self, entry: &Entry, fsync: bool) -> io::Result<Option<Files>> {
+        let temporary = self.temporary(NEW_PREFIX);
+        let prepared = (|| {
+            let record = make_directory(&temporary, entry)?;
+            let stdout = create(&temporary.join(output_name(LogStream::Stdout)))?;
+            let stderr = create(&temporary.join(output_name(LogStream::Stderr)))?;
+            Ok(Files { record, stdout, stderr })
+        })();
+        let committed = prepared.and_then(|files: Files| {
+            let committed = self.take(&temporary, &files.record, fsync)?;
+            Ok((committed == Committed::Won).then_some(files))
+        });
+        discard_unless(&temporary, matches!(committed, Ok(Some(_))));
+        committed
+    }
+
+    /// Keeps the attempt from ever being started, unless it is.
+    pub(crate) fn fence(&self, fsync: bool) -> io::Result<Committed> {
+        let temporary = self.temporary(NEW_PREFIX);
+        let committed = make_directory(&temporary, &Entry::Fenced { at: Timestamp::now() })
+            .and_then(|record| self.take(&temporary, &record, fsync));
+        discard_unless(&temporary, matches!(committed, Ok(Committed::Won)));
+        committed
+    }
+
+    fn take(&self, temporary: &Path, record: &File, fsync: bool) -> io::Result<Committed> {
+        if fsync {
+            record.sync_all()?;
+        }
+        match rustix::fs::rename(temporary, &self.directory) {
+            Ok(()) => {}
+            Err(Errno::NOTEMPTY | Errno::EXIST) => return Ok(Committed::Taken),
+            Err(error) => return Err(error.into()),
+        }
+        if fsync && let Some(parent) = self.directory.parent() {
+            File::open(parent)?.sync_all()?;
+        }
+        Ok(Committed::Won)
+    }
+
+    /// Appends `entry` to the record that is there.
+    pub(crate) fn append(&self, entry: &Entry) -> io::Result<()> {
+        let path = self.directory.join(RECORD);
+        record::append(&mut OpenOptions::new().append(true).open(path)?, entry)
+    }
+
+    /// Leaves a request to end the job with `grace` between TERM and KILL. The grace stands in the
+    /// name, so that requests never overwrite each other.
+    pub(crate) fn request_cancel(&self, grace: Duration, fsync: bool) -> io::Result<()> {
+        let name = format!("{CANCEL_PREFIX}{}", grace.as_millis());
+        let Some(file) = missing_is_none(create(&self.directory.join(name)))? else {
+            return Ok(());
+        };
+        if fsync {
+            file.sync_all()?;
+            File::open(&self.directory)?.sync_all()?;
+        }
+        Ok(())
+    }
+
+    /// The shortest grace of all requests to cancel; none if there is none.
+    pub(crate) fn cancel_request(&self) -> io::Result<Option<Duration>> {
+        let mut shortest = None;
+        for entry in fs::read_dir(&self.directory)? {
+            let name = entry?.file_name();
+            let grace = name.to_str().and_then(|name| name.strip_prefix(CANCEL_PREFIX));
+            let Some(millis) = grace.and_then(|text| text.parse().ok()) else { continue };
+            let grace = Duration::from_millis(millis);
+            shortest = Some(shortest.map_or(grace, |s: Duration| s.min(grace)));
+        }
+        Ok(shortest)
+    }
+
+    /// Removes the attempt: gone at once, deleted then.
+    pub(crate) fn remove(&self) -> io::Result<()> {
+        let old = self.temporary(OLD_PREFIX);
+        if missing_is_none(fs::rename(&self.directory, &old))?.is_some() {
+            fs::remove_dir_all(&old)?;
+        }
+        Ok(())
+    }
+
+    /// A name beside the directory that nobody else uses.
+    fn temporary(&self, prefix: &str) -> PathBuf {
+        static COUNTER: AtomicU64 = AtomicU64::new(0);
+        let name = self.directory.file_name().unwrap_or_default().to_string_lossy();
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        // The time tells a process from an earlier one with the same pid.
+        let now = Timestamp::now().as_nanosecond();
+        let unique = format!("{prefix}{name}-{}-{number}-{now}", std::process::id());
+        self.directory.with_file_name(unique)
+    }
+}
+
+/// The folder of all attempts.
+fn attempts(state_directory: &Path) -> PathBuf {
+    state_directory.join("attempts")
+}
+
+const fn output_name(stream: LogStream) -> &'static str {
+    match stream {
+        LogStream::Stdout => "stdout",
+        LogStream::Stderr => "stderr",
+    }
+}
+
+/// The attempts in `state_directory`, in no particular order.
+pub(crate) fn list(state_directory: &Path) -> io::Result<Vec<Place>> {
+    let Some(entries) = missing_is_none(fs::read_dir(attempts(state_directory)))? else {
+        return Ok(Vec::new());
+    };
+    let mut places = Vec::new();
+    for entry in entries {
+        let directory = entry?.path();
+        if !is_temporary(&directory) {
+            places.push(Place { directory });
+        }
+    }
+    Ok(places)
+}
+
+/// Removes what no launch can still need: old fences, and directories whose maker died.
+pub(crate) fn collect_garbage(state_directory: &Path) -> io::Result<()> {
+    let Some(entries) = missing_is_none(fs::read_dir(attempts(state_directory)))? else {
+        return Ok(());
+    };
+    for entry in entries {
+        let entry = entry?;
+        let directory = entry.path();
+        let Ok(modified) = entry.metadata().and_then(|m| m.modified()) else { continue };
+        let age = SystemTime::now().duration_since(modified).unwrap_or_default();
+        if age < GARBAGE_AGE {
+            continue;
+        }
+        let place = Place { directory };
+        let fenced = || matches!(place.read(), Ok(Some(record)) if record.starting.is_none());
+        if is_temporary(&place.directory) {
+            missing_is_none(fs::remove_dir_all(&place.directory))?;
+        } else if fenced() {
+            place.remove()?;
+        }
+    }
+    Ok(())
+}
+
+fn is_temporary(directory: &Path) -> bool {
+    directory.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+}
+
+/// Makes the directory `path` with a record that begins with `entry`, and opens that.
+fn make_directory(path: &Path, entry: &Entry) -> io::Result<File> {
+    let mut private = DirBuilder::new();
+    private.mode(0o700);
+    match private.create(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            private.recursive(true).create(path)?;
+        }
+        result => result?,
+    }
+    let mut record = create(&path.join(RECORD))?;
+    record::append(&mut record, entry)?;
+    Ok(record)
+}
+
+/// Opens a new or existing private file to append to.
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
+}
+
+fn discard_unless(temporary: &Path, kept: bool) {
+    if !kept && let Err(error) = missing_is_none(fs::remove_dir_all(temporary)) {
+        // Collected later; what the caller does not depend on it.
+        tracing::debug!(path = %temporary.display(), %error, "failed to remove a directory");
+    }
+}
+
+pub(crate) fn missing_is_none<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fenced() -> Entry {
+        Entry::Fenced { at: Timestamp::UNIX_EPOCH }
+    }
+
+    #[test]
+    fn of_many_who_want_a_place_exactly_one_gets_it() {
+        let state = tempfile::tempdir().unwrap();
+        for round in 0..50 {
+            let attempt: AttemptId = format!("job-{round}").parse().unwrap();
+            let place = Place::new(state.path(), &attempt);
+            let won = std::thread::scope(|scope| {
+                let commit = || place.commit(&fenced(), false).unwrap().is_some();
+                let fence = || place.fence(false).unwrap() == Committed::Won;
+                let tasks = [
+                    scope.spawn(commit),
+                    scope.spawn(commit),
+                    scope.spawn(fence),
+                    scope.spawn(fence),
+                ];
+                tasks.into_iter().map(|task| task.join().unwrap()).filter(|won| *won).count()
+            });
+            assert_eq!(won, 1, "round {round}");
+        }
+        assert_eq!(list(state.path()).unwrap().len(), 50);
+        let left = fs::read_dir(attempts(state.path())).unwrap().count();
+        assert_eq!(left, 50, "the losers leave nothing behind");
+    }
+
+    #[test]
+    fn the_shortest_of_several_graces_counts() {
+        let state = tempfile::tempdir().unwrap();
+        let place = Place::new(state.path(), &"job-1".parse().unwrap());
+        place.request_cancel(Duration::from_secs(1), false).unwrap();
+        place.fence(false).unwrap();
+        assert_eq!(place.cancel_request().unwrap(), None);
+        for millis in [5000, 20, 700] {
+            place.request_cancel(Duration::from_millis(millis), false).unwrap();
+        }
+        assert_eq!(place.cancel_request().unwrap(), Some(Duration::from_millis(20)));
+    }
+
+    #[test]
+    fn the_state_is_for_its_owner_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let state = tempfile::tempdir().unwrap();
+        let place = Place::new(&state.path().join("deep/er"), &"job-1".parse().unwrap());
+        place.commit(&fenced(), true).unwrap().unwrap();
+        for path in [state.path().join("deep"), place.directory().to_owned()] {
+            assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o700);
+        }
+        let output = fs::metadata(place.output(LogStream::Stdout)).unwrap();
+        assert_eq!(output.permissions().mode() & 0o777, 0o600);
+        place.remove().unwrap();
+        place.remove().unwrap();
+        assert_eq!(place.read().unwrap(), None);
+    }
+}

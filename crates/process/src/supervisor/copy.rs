@@ -1,0 +1,94 @@
+//! From a pipe that the job writes to, to a file.
+//!
+//! A pipe, as in a container, and not the file itself: a program that opens `/dev/stdout` or
+//! `/dev/stderr` anew, as `echo oops > /dev/stderr` in a shell does, would empty the file.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+
+/// What a pipe holds by default (pipe(7)): one read empties a full one.
+const BUFFER_BYTES: usize = 64 << 10;
+
+/// How many buffers are copied before the supervisor looks after other things.
+const BUFFERS_AT_ONCE: usize = 16;
+
+/// One output stream of the job.
+pub(super) struct Copy {
+    pipe: File,
+    file: File,
+    /// Bytes that came after the file could not be written any more.
+    pub(super) lost: u64,
+    failed: bool,
+}
+
+/// Whether more may come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum More {
+    /// Now.
+    AtOnce,
+    /// Later.
+    Later,
+    /// Nobody has the other end any more.
+    Never,
+}
+
+impl Copy {
+    pub(super) fn new(pipe: OwnedFd, file: File) -> Self {
+        // If it stays blocking, a read after poll blocks no more than poll has said.
+        let _ = rustix::io::ioctl_fionbio(&pipe, true);
+        Self { pipe: pipe.into(), file, lost: 0, failed: false }
+    }
+
+    pub(super) const fn pipe(&self) -> &File {
+        &self.pipe
+    }
+
+    /// Copies what is there, some of it if it is much.
+    pub(super) fn copy(&mut self, buffer: &mut Vec<u8>) -> More {
+        buffer.resize(BUFFER_BYTES, 0);
+        for _ in 0..BUFFERS_AT_ONCE {
+            match self.pipe.read(buffer) {
+                Ok(0) => return More::Never,
+                Ok(count) => self.keep(&buffer[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return More::Later,
+                Err(_) => return More::Never,
+            }
+        }
+        More::AtOnce
+    }
+
+    /// After the first failure (a full disk) the rest is counted and let go, so that the job is
+    /// not held up and what is kept is a beginning without holes.
+    fn keep(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() && !self.failed {
+            match self.file.write(bytes) {
+                Ok(count) if count > 0 => bytes = &bytes[count..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                _ => self.failed = true,
+            }
+        }
+        self.lost += bytes.len() as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn what_a_full_disk_does_not_take_is_counted() {
+        let (mut job, pipe) = UnixStream::pair().unwrap();
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut copy = Copy::new(pipe.into(), full);
+        job.write_all(&[0; 1000]).unwrap();
+        assert_eq!(copy.copy(&mut Vec::new()), More::Later);
+        job.write_all(&[0; 500]).unwrap();
+        drop(job);
+        assert_eq!(copy.copy(&mut Vec::new()), More::Never);
+        assert_eq!(copy.lost, 1500);
+    }
+}

@@ -1,0 +1,243 @@
+//! One job from its start until nothing of it is left.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use longshore_core::Report;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
+
+use super::copy::{Copy, More};
+use super::setup::Wake;
+use crate::linux::signal_descendants;
+use crate::outcome::{Cause, Exit, outcome};
+use crate::record::{Begin, End};
+use crate::store::Place;
+use crate::wire::Order;
+
+/// How often those that live on after KILL are looked for again: a process that was forked while
+/// the others were killed tells nobody of itself.
+const KILL_AGAIN: Duration = Duration::from_millis(20);
+
+/// How long the supervisor tries to kill. Who is still there then runs as another user or hangs in
+/// the kernel.
+const KILL_LIMIT: Duration = Duration::from_secs(30);
+
+/// More rounds of copying than any pipe holds.
+const DRAIN_ROUNDS: usize = 64;
+
+/// A job that runs.
+pub(super) struct Job {
+    pub(super) record: File,
+    pub(super) begin: Begin,
+    pub(super) fsync: bool,
+    place: Place,
+    outputs: [Option<Copy>; 2],
+    lost: [u64; 2],
+    grace: Duration,
+    deadline: Option<Instant>,
+    /// How the main process ended, once it has.
+    exit: Option<(Exit, Timestamp)>,
+    /// Why the job was told to end, if it was.
+    cause: Option<Cause>,
+    /// When what is left is killed.
+    kill_at: Option<Instant>,
+    /// When killing began.
+    killing_since: Option<Instant>,
+    buffer: Vec<u8>,
+}
+
+impl Job {
+    pub(super) fn new(
+        order: &Order,
+        place: Place,
+        record: File,
+        begin: Begin,
+        outputs: [Option<Copy>; 2],
+    ) -> Self {
+        // A timeout beyond what the clock can express is none.
+        let after = |millis| Instant::now().checked_add(Duration::from_millis(millis));
+        Self {
+            record,
+            begin,
+            fsync: order.fsync,
+            place,
+            outputs,
+            lost: [0; 2],
+            grace: Duration::from_millis(order.grace_ms),
+            deadline: order.timeout_ms.and_then(after),
+            exit: None,
+            cause: None,
+            kill_at: None,
+            killing_since: None,
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Keeps the job until all its processes are gone and reaped, and its output is kept. False if
+    /// some cannot be ended.
+    pub(super) fn supervise(&mut self, wake: &Wake) -> io::Result<bool> {
+        // A request to cancel may have come between the commit and now.
+        self.obey_cancel();
+        while self.reap()? {
+            let now = Instant::now();
+            self.act(now);
+            if self.killing_since.is_some_and(|since| now > since + KILL_LIMIT) {
+                self.drain();
+                return Ok(false);
+            }
+            self.wait(wake, now)?;
+        }
+        self.drain();
+        Ok(true)
+    }
+
+    /// The end, for the record.
+    pub(super) fn end(&self) -> End {
+        let mut report = Report::new(outcome(self.exit.map(|(exit, _)| exit), self.cause));
+        report.started_at = Some(self.begin.at);
+        report.finished_at = Some(self.exit.map_or_else(Timestamp::now, |(_, at)| at));
+        let [lost_stdout, lost_stderr] = self.lost;
+        End { report, lost_stdout, lost_stderr }
+    }
+
+    /// Reaps whoever has ended; false once there is nobody left.
+    fn reap(&mut self) -> io::Result<bool> {
+        loop {
+            match rustix::process::wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) => self.reaped(pid, status),
+                Ok(None) => return Ok(true),
+                Err(Errno::CHILD) => return Ok(false),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn reaped(&mut self, pid: Pid, status: WaitStatus) {
+        if pid.as_raw_nonzero().get() != self.begin.pid {
+            return;
+        }
+        let exit = match (status.exit_status(), status.terminating_signal()) {
+            (Some(code), _) => Exit::Code(code),
+            (None, Some(signal)) => Exit::Signal(signal),
+            // Neither: it was stopped or continued, which was not asked for.
+            (None, None) => return,
+        };
+        self.exit = Some((exit, Timestamp::now()));
+    }
+
+    /// Does what is due.
+    fn act(&mut self, now: Instant) {
+        if self.exit.is_none() && self.deadline.is_some_and(|deadline| now >= deadline) {
+            self.deadline = None;
+            self.tell_to_end(Some(Cause::Deadline), self.grace, now);
+        }
+        if self.exit.is_some() && self.kill_at.is_none() {
+            // The job is over; what it left behind goes too, as in a container.
+            self.tell_to_end(None, self.grace, now);
+        }
+        if self.kill_at.is_some_and(|at| now >= at) {
+            self.killing_since.get_or_insert(now);
+            // Tried again until nobody is left.
+            let _ = signal_descendants(Signal::KILL);
+        }
+    }
+
+    /// TERM now, KILL after `grace`; when that was said before, KILL at the earlier of the two.
+    fn tell_to_end(&mut self, cause: Option<Cause>, grace: Duration, now: Instant) {
+        if self.cause.is_none() && self.exit.is_none() {
+            self.cause = cause;
+        }
+        let at = now.checked_add(grace);
+        match self.kill_at {
+            Some(earlier) => self.kill_at = Some(at.map_or(earlier, |at| at.min(earlier))),
+            None => {
+                self.kill_at = Some(at.unwrap_or(now + KILL_LIMIT));
+                if !grace.is_zero() {
+                    // Whom it does not reach gets KILL.
+                    let _ = signal_descendants(Signal::TERM);
+                }
+            }
+        }
+    }
+
+    fn obey_cancel(&mut self) {
+        // Unreadable only if somebody removed the directory of a running job: that asks for an end too.
+        match self.place.cancel_request() {
+            Ok(None) => {}
+            Ok(Some(grace)) => self.tell_to_end(Some(Cause::Cancel), grace, Instant::now()),
+            Err(_) => self.tell_to_end(Some(Cause::Cancel), Duration::ZERO, Instant::now()),
+        }
+    }
+
+    /// Waits for output, a signal or the next thing that is due, and takes the first two in.
+    fn wait(&mut self, wake: &Wake, now: Instant) -> io::Result<()> {
+        let timeout = self.next_due(now).map(timespec);
+        let mut fds = vec![PollFd::new(&wake.readable, PollFlags::IN)];
+        for output in self.outputs.iter().flatten() {
+            fds.push(PollFd::from_borrowed_fd(output.pipe().as_fd(), PollFlags::IN));
+        }
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let woken = !fds[0].revents().is_empty();
+        let output = fds[1..].iter().any(|fd| !fd.revents().is_empty());
+        if output {
+            self.copy();
+        }
+        if woken && wake.take() {
+            self.obey_cancel();
+        }
+        Ok(())
+    }
+
+    fn next_due(&self, now: Instant) -> Option<Duration> {
+        if self.killing_since.is_some() {
+            return Some(KILL_AGAIN);
+        }
+        let deadline = self.deadline.filter(|_| self.exit.is_none());
+        let due = [deadline, self.kill_at].into_iter().flatten().min()?;
+        Some(due.saturating_duration_since(now))
+    }
+
+    /// Copies some output. True if there is more at once.
+    fn copy(&mut self) -> bool {
+        let mut more = false;
+        for (output, lost) in self.outputs.iter_mut().zip(&mut self.lost) {
+            let Some(copy) = output else { continue };
+            let state = copy.copy(&mut self.buffer);
+            *lost = copy.lost;
+            more |= state == More::AtOnce;
+            if state == More::Never {
+                *output = None;
+            }
+        }
+        more
+    }
+
+    /// Copies what the job has left in its pipes. All its processes are gone: what somebody else
+    /// who got hold of a pipe might still write is not the job's.
+    fn drain(&mut self) {
+        for _ in 0..DRAIN_ROUNDS {
+            if !self.copy() {
+                break;
+            }
+        }
+        self.outputs = [None, None];
+    }
+}
+
+fn timespec(duration: Duration) -> Timespec {
+    // A millisecond more, so that what is due is due when poll returns.
+    let duration = duration + Duration::from_millis(1);
+    Timespec {
+        tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(duration.subsec_nanos()),
+    }
+}

@@ -1,0 +1,56 @@
+//! The supervisor's main loop: order after order, one job at a time.
+
+use std::io;
+use std::os::unix::net::UnixStream;
+
+use super::job::Job;
+use super::setup::Wake;
+use super::start::{Launched, launch};
+use crate::linux::ProcessIdentity;
+use crate::record::{self, End, Entry};
+use crate::wire::{Answer, read_order, write_answer};
+
+/// Serves orders until the runner's end of `connection` is closed.
+pub(super) fn serve(mut connection: UnixStream, wake: &Wake) -> io::Result<()> {
+    let own = ProcessIdentity::own()?;
+    while let Some((order, environment)) = read_order(&mut connection)? {
+        match launch(&order, &environment, &own) {
+            Launched::Taken => tell(&mut connection, &Answer::Taken),
+            Launched::Refused(refusal) => tell(&mut connection, &Answer::Refused(refusal)),
+            Launched::Started(job) => {
+                drop((order, environment));
+                keep(job, &mut connection, wake)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Keeps a started job to its end.
+fn keep(mut job: Box<Job>, connection: &mut UnixStream, wake: &Wake) -> io::Result<()> {
+    tell(connection, &Answer::Started(job.begin));
+    let drained = job.supervise(wake)?;
+    let end = job.end();
+    if drained {
+        // Before the end is known: who waits for that has the supervisor back for its next job.
+        tell(connection, &Answer::Drained);
+    }
+    record_end(&mut job, end)?;
+    if !drained {
+        return Err(io::Error::other("some processes of the job cannot be ended"));
+    }
+    Ok(())
+}
+
+fn record_end(job: &mut Job, end: End) -> io::Result<()> {
+    record::append(&mut job.record, &Entry::Ended(end))?;
+    if job.fsync {
+        job.record.sync_all()?;
+    }
+    Ok(())
+}
+
+/// Says `answer`. The runner may be dead; the record is what counts.
+fn tell(connection: &mut UnixStream, answer: &Answer) {
+    let _ = write_answer(connection, answer);
+}

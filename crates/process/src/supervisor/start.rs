@@ -1,0 +1,207 @@
+//! From an order to a running process, or to the reason why not.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use jiff::Timestamp;
+use rustix::fs::Access;
+
+use super::copy::Copy;
+use super::job::Job;
+use crate::linux::ProcessIdentity;
+use crate::outcome::RefusalKind;
+use crate::record::{self, Begin, Entry, Refusal, Starting};
+use crate::store::{Files, Place};
+use crate::wire::{Environment, Order, lookup};
+
+/// What became of an order.
+pub(super) enum Launched {
+    Started(Box<Job>),
+    Taken,
+    Refused(Refusal),
+}
+
+/// Starts what `order` asks for, unless somebody else has.
+///
+/// What can be checked is checked before the commit. After it only the kernel's own refusal is
+/// left; that is recorded, so that a runner elsewhere that waits for this attempt sees it too.
+pub(super) fn launch(order: &Order, environment: &Environment, own: &ProcessIdentity) -> Launched {
+    let program = match check(order, environment) {
+        Ok(program) => program,
+        Err(refusal) => return Launched::Refused(refusal),
+    };
+    let place = Place::new(&order.state_directory, &order.attempt);
+    let files = match place.commit(&starting(order, own), order.fsync) {
+        Ok(Some(files)) => files,
+        Ok(None) => return Launched::Taken,
+        Err(error) => return Launched::Refused(no_room(&place, &error)),
+    };
+    match spawn(order, environment, &program) {
+        Ok(child) => started(order, place, files, child),
+        Err(error) => {
+            let refusal = not_started(order, &error);
+            let mut record = files.record;
+            // If this cannot be written the runner still hears it from us.
+            let _ = record::append(&mut record, &Entry::Refused(refusal.clone()));
+            Launched::Refused(refusal)
+        }
+    }
+}
+
+fn starting(order: &Order, own: &ProcessIdentity) -> Entry {
+    Entry::Starting(Starting {
+        version: record::VERSION,
+        attempt: order.attempt.clone(),
+        job: order.job.clone(),
+        installation: order.installation.clone(),
+        runner: order.runner.clone(),
+        supervisor: own.clone(),
+    })
+}
+
+fn no_room(place: &Place, error: &io::Error) -> Refusal {
+    let directory = place.directory().display();
+    let message = format!("failed to make the attempt's directory {directory}: {error}");
+    Refusal::new(RefusalKind::Unavailable, message)
+}
+
+fn not_started(order: &Order, error: &io::Error) -> Refusal {
+    let message = format!("failed to start `{}`: {error}", order.argv[0]);
+    Refusal { committed: true, ..Refusal::new(RefusalKind::of_spawn(error), message) }
+}
+
+fn started(order: &Order, place: Place, files: Files, mut child: Child) -> Launched {
+    let begin = Begin { pid: child.id().cast_signed(), at: Timestamp::now() };
+    let mut record = files.record;
+    // The job runs, and is kept to its end whether or not this line can be written.
+    let _ = record::append(&mut record, &Entry::Started(begin));
+    let stdout = child.stdout.take().map(|pipe| Copy::new(pipe.into(), files.stdout));
+    let stderr = child.stderr.take().map(|pipe| Copy::new(pipe.into(), files.stderr));
+    Launched::Started(Box::new(Job::new(order, place, record, begin, [stdout, stderr])))
+}
+
+/// Starts the process. With what is set here the standard library takes the `posix_spawn` path:
+/// the program has a path, and nothing runs between fork and exec.
+fn spawn(order: &Order, environment: &Environment, program: &Path) -> io::Result<Child> {
+    Command::new(program)
+        .arg0(&order.argv[0])
+        .args(&order.argv[1..])
+        .env_clear()
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .current_dir(&order.working_dir)
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+}
+
+/// Checks what the job needs, and finds its program.
+fn check(order: &Order, environment: &Environment) -> Result<PathBuf, Refusal> {
+    if let Some(directory) = &order.job_directory {
+        for part in [directory.clone(), directory.join("input"), directory.join("output")] {
+            check_directory(&part, "the job directory", RefusalKind::InvalidSpec)?;
+        }
+        let output = directory.join("output");
+        if let Err(error) = rustix::fs::access(&output, Access::WRITE_OK | Access::EXEC_OK) {
+            let message = format!("the job cannot write to {}: {error}", output.display());
+            return Err(Refusal::new(RefusalKind::InvalidSpec, message));
+        }
+    }
+    check_directory(&order.working_dir, "the working directory", RefusalKind::WorkingDirectory)?;
+    let name = order.argv.first().map(String::as_str).unwrap_or_default();
+    find_program(name, lookup(environment, "PATH"), &order.working_dir)
+}
+
+fn check_directory(path: &Path, what: &str, kind: RefusalKind) -> Result<(), Refusal> {
+    let refuse = |why: String| Err(Refusal::new(kind, format!("{what} {why}")));
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => Ok(()),
+        Ok(_) => refuse(format!("is not right: {} is not a directory", path.display())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            refuse(format!("is not right: {} does not exist", path.display()))
+        }
+        Err(error) => refuse(format!("cannot be read: {}: {error}", path.display())),
+    }
+}
+
+/// Finds `name` as execvp(3) does: with a slash it is a path, from the working directory on; else
+/// it is looked for in `search`, where a file that may not be executed is passed over.
+fn find_program(
+    name: &str,
+    search: Option<&OsStr>,
+    working_dir: &Path,
+) -> Result<PathBuf, Refusal> {
+    let mut not_executable = None;
+    for candidate in candidates(name, search, working_dir) {
+        match std::fs::metadata(&candidate) {
+            Ok(found) if found.is_file() && is_executable(&candidate) => return Ok(candidate),
+            Ok(_) => not_executable = Some(candidate),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                not_executable = Some(candidate);
+            }
+            Err(_) => {}
+        }
+    }
+    Err(match not_executable {
+        Some(path) => Refusal::new(
+            RefusalKind::CommandNotExecutable,
+            format!("`{name}` cannot be executed: {}", path.display()),
+        ),
+        None if name.contains('/') => {
+            Refusal::new(RefusalKind::CommandNotFound, format!("`{name}` does not exist"))
+        }
+        None => Refusal::new(
+            RefusalKind::CommandNotFound,
+            format!("`{name}` is not in the job's PATH ({})", search.unwrap_or_default().display()),
+        ),
+    })
+}
+
+fn candidates(name: &str, search: Option<&OsStr>, working_dir: &Path) -> Vec<PathBuf> {
+    if name.contains('/') {
+        return vec![working_dir.join(name)];
+    }
+    let folders = search.unwrap_or_default().as_bytes().split(|b| *b == b':');
+    // An empty entry is the working directory (POSIX, environment variable PATH).
+    folders.map(|folder| working_dir.join(OsStr::from_bytes(folder)).join(name)).collect()
+}
+
+fn is_executable(path: &Path) -> bool {
+    rustix::fs::access(path, Access::EXEC_OK).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_program_is_found_as_execvp_does() {
+        let root = tempfile::tempdir().unwrap();
+        let file = |name: &str, mode: u32| {
+            let path = root.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, "").unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        file("a/tool", 0o644);
+        file("b/tool", 0o755);
+        file("a/data", 0o644);
+        let text = format!("{0}/none:{0}/a:{0}/b", root.path().display());
+        let find = |name: &str| find_program(name, Some(OsStr::new(&text)), root.path());
+        assert_eq!(find("tool").unwrap(), root.path().join("b/tool"));
+        assert_eq!(find("./b/tool").unwrap(), root.path().join("./b/tool"));
+        let kind = |name: &str| find(name).unwrap_err().kind;
+        assert_eq!(kind("data"), RefusalKind::CommandNotExecutable);
+        assert_eq!(kind("a/tool"), RefusalKind::CommandNotExecutable);
+        assert_eq!(kind("./a"), RefusalKind::CommandNotExecutable);
+        assert_eq!(kind("nothing"), RefusalKind::CommandNotFound);
+        assert_eq!(kind("a/nothing"), RefusalKind::CommandNotFound);
+    }
+}

@@ -1,0 +1,168 @@
+//! Notices about directories of attempts: one inotify instance for all of them, since a user has
+//! only few (`fs.inotify.max_user_instances`, 128 by default).
+
+use std::collections::HashMap;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
+use rustix::io::Errno;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use crate::linux::watch_readable;
+use crate::store::RECORD;
+
+/// Room for some hundred events.
+const BUFFER_BYTES: usize = 16 << 10;
+
+/// What a watch is told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Changes of the record.
+    Record,
+    /// Changes of the record and of the output.
+    Everything,
+}
+
+/// Hands out watches. Cheap to clone; starts nothing before the first watch.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Watcher(Arc<Mutex<Option<Arc<Instance>>>>);
+
+/// One inotify instance and the task that reads it.
+#[derive(Debug)]
+struct Instance {
+    inotify: Arc<AsyncFd<OwnedFd>>,
+    watches: Mutex<HashMap<i32, Vec<Listener>>>,
+    task: Mutex<Option<AbortHandle>>,
+}
+
+type Listener = (Kind, Arc<Notify>);
+
+/// Tells of changes in one directory, until dropped.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    instance: Arc<Instance>,
+    descriptor: i32,
+    notify: Arc<Notify>,
+}
+
+impl Watch {
+    /// Returns after something has changed since the last call, or since the watch began.
+    pub(crate) async fn changed(&self) {
+        self.notify.notified().await;
+    }
+}
+
+impl Watcher {
+    /// Watches `directory`. Fails with `NotFound` if it is not there.
+    pub(crate) fn watch(&self, directory: &Path, kind: Kind) -> io::Result<Watch> {
+        let instance = self.instance()?;
+        let notify = Arc::new(Notify::new());
+        // Held over both, so that none who drops a watch of the same directory comes in between.
+        let mut watches = lock(&instance.watches);
+        let flags = WatchFlags::MODIFY
+            | WatchFlags::DELETE_SELF
+            | WatchFlags::MOVE_SELF
+            | WatchFlags::ONLYDIR;
+        let descriptor = inotify::add_watch(instance.inotify.get_ref(), directory, flags)?;
+        watches.entry(descriptor).or_default().push((kind, Arc::clone(&notify)));
+        drop(watches);
+        Ok(Watch { instance, descriptor, notify })
+    }
+
+    /// The running instance; a new one if there is none or its runtime is gone.
+    fn instance(&self) -> io::Result<Arc<Instance>> {
+        let mut slot = lock(&self.0);
+        if let Some(instance) = slot.as_ref().filter(|instance| instance.is_running()) {
+            return Ok(Arc::clone(instance));
+        }
+        let instance = Instance::start()?;
+        *slot = Some(Arc::clone(&instance));
+        Ok(instance)
+    }
+}
+
+impl Instance {
+    fn start() -> io::Result<Arc<Self>> {
+        let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+        let inotify = Arc::new(watch_readable(fd)?);
+        let watches = Mutex::default();
+        let task = Mutex::default();
+        let instance = Arc::new(Self { inotify: Arc::clone(&inotify), watches, task });
+        let reader = tokio::spawn(read_all(inotify, Arc::downgrade(&instance)));
+        *lock(&instance.task) = Some(reader.abort_handle());
+        Ok(instance)
+    }
+
+    fn is_running(&self) -> bool {
+        lock(&self.task).as_ref().is_some_and(|task| !task.is_finished())
+    }
+
+    fn tell(&self, descriptor: i32, flags: ReadFlags, is_record: bool) {
+        let watches = lock(&self.watches);
+        if flags.contains(ReadFlags::QUEUE_OVERFLOW) {
+            // Whose events were lost is not known.
+            watches.values().flatten().for_each(|(_, notify)| notify.notify_one());
+            return;
+        }
+        let of_directory =
+            flags.intersects(ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF | ReadFlags::IGNORED);
+        for (kind, notify) in watches.get(&descriptor).into_iter().flatten() {
+            if *kind == Kind::Everything || is_record || of_directory {
+                notify.notify_one();
+            }
+        }
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        if let Some(task) = lock(&self.task).take() {
+            task.abort();
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let mut watches = lock(&self.instance.watches);
+        let Some(listeners) = watches.get_mut(&self.descriptor) else { return };
+        listeners.retain(|(_, notify)| !Arc::ptr_eq(notify, &self.notify));
+        if listeners.is_empty() {
+            watches.remove(&self.descriptor);
+            // Fails if the directory is gone, and its watch with it.
+            let _ = inotify::remove_watch(self.instance.inotify.get_ref(), self.descriptor);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reads notices until the instance is gone.
+async fn read_all(inotify: Arc<AsyncFd<OwnedFd>>, instance: Weak<Instance>) {
+    let mut buffer = [MaybeUninit::uninit(); BUFFER_BYTES];
+    while let Ok(mut ready) = inotify.readable().await {
+        let Some(instance) = instance.upgrade() else { return };
+        let mut reader = inotify::Reader::new(inotify.get_ref(), &mut buffer);
+        loop {
+            match reader.next() {
+                Ok(event) => {
+                    let name = event.file_name();
+                    let is_record = name.is_some_and(|name| name.to_bytes() == RECORD.as_bytes());
+                    instance.tell(event.wd(), event.events(), is_record);
+                }
+                Err(Errno::AGAIN) => break,
+                Err(Errno::INTR) => {}
+                Err(_) => return,
+            }
+        }
+        ready.clear_ready();
+    }
+}

@@ -1,0 +1,176 @@
+//! What a runner and its supervisor say to each other, over a socket pair.
+//!
+//! Frames: the length as four bytes, little-endian, then that many bytes. An order is two frames,
+//! the order as JSON and the environment as `NAME=VALUE` with NUL after each. Environment and
+//! arguments travel this way and no other, so that no secret is in an argv or a file.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+use longshore_core::{AttemptId, InstallationId, JobId, RunnerName};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+use crate::record::{Begin, Refusal};
+
+/// Above what the kernel takes as arguments and environment of a process: 6 MiB (execve(2)).
+const MAX_FRAME: usize = 16 << 20;
+
+/// A job to run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Order {
+    pub(crate) attempt: AttemptId,
+    pub(crate) job: JobId,
+    pub(crate) installation: InstallationId,
+    pub(crate) runner: RunnerName,
+    /// The state directory, in which the attempt gets its own.
+    pub(crate) state_directory: PathBuf,
+    pub(crate) argv: Vec<String>,
+    pub(crate) working_dir: PathBuf,
+    pub(crate) job_directory: Option<PathBuf>,
+    pub(crate) timeout_ms: Option<u64>,
+    pub(crate) grace_ms: u64,
+    pub(crate) fsync: bool,
+}
+
+/// What a supervisor says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Answer {
+    /// The job runs. `Drained` follows.
+    Started(Begin),
+    /// Somebody else has started or fenced this attempt; the supervisor is free.
+    Taken,
+    /// The job cannot be started; the supervisor is free.
+    Refused(Refusal),
+    /// The job and all that it started is gone; the supervisor is free.
+    Drained,
+}
+
+/// A variable of the environment and its value. Has no `Debug`: the value may be a secret.
+pub(crate) type Environment = Vec<(OsString, OsString)>;
+
+/// An order and its environment as bytes.
+pub(crate) fn encode_order(order: &Order, environment: &Environment) -> io::Result<Vec<u8>> {
+    let mut block = Vec::new();
+    for (name, value) in environment {
+        block.extend_from_slice(name.as_bytes());
+        block.push(b'=');
+        block.extend_from_slice(value.as_bytes());
+        block.push(0);
+    }
+    let mut bytes = encode(&serde_json::to_vec(order)?)?;
+    bytes.extend(encode(&block)?);
+    Ok(bytes)
+}
+
+fn encode(payload: &[u8]) -> io::Result<Vec<u8>> {
+    let too_long =
+        || io::Error::new(io::ErrorKind::InvalidInput, "arguments or environment too long");
+    if payload.len() > MAX_FRAME {
+        return Err(too_long());
+    }
+    let length = u32::try_from(payload.len()).map_err(|_| too_long())?;
+    Ok([&length.to_le_bytes()[..], payload].concat())
+}
+
+/// The next order; none at the end of the connection.
+pub(crate) fn read_order(socket: &mut impl Read) -> io::Result<Option<(Order, Environment)>> {
+    let Some(order) = read_frame(socket)? else { return Ok(None) };
+    let Some(block) = read_frame(socket)? else { return Ok(None) };
+    Ok(Some((decode(&order)?, decode_environment(&block))))
+}
+
+fn decode_environment(block: &[u8]) -> Environment {
+    let owned = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
+    let variables = block.split(|b| *b == 0).filter(|variable| !variable.is_empty());
+    variables
+        .filter_map(|variable| {
+            // A name may begin with `=`: that of no job, but of an inherited variable.
+            let at = variable.iter().skip(1).position(|b| *b == b'=')? + 1;
+            Some((owned(&variable[..at]), owned(&variable[at + 1..])))
+        })
+        .collect()
+}
+
+fn read_frame(socket: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
+    let mut length = [0; 4];
+    match socket.read_exact(&mut length) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        Err(error) => return Err(error),
+    }
+    let mut payload = vec![0; checked_length(length)?];
+    socket.read_exact(&mut payload)?;
+    Ok(Some(payload))
+}
+
+fn checked_length(length: [u8; 4]) -> io::Result<usize> {
+    usize::try_from(u32::from_le_bytes(length))
+        .ok()
+        .filter(|length| *length <= MAX_FRAME)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a frame is too long"))
+}
+
+fn decode<T: DeserializeOwned>(payload: &[u8]) -> io::Result<T> {
+    Ok(serde_json::from_slice(payload)?)
+}
+
+/// Says `answer`, in one write.
+pub(crate) fn write_answer(socket: &mut impl Write, answer: &Answer) -> io::Result<()> {
+    socket.write_all(&encode(&serde_json::to_vec(answer)?)?)
+}
+
+/// The next answer. Not to be dropped half-way: the frame would be torn.
+pub(crate) async fn read_answer(socket: &mut (impl AsyncRead + Unpin)) -> io::Result<Answer> {
+    let mut length = [0; 4];
+    socket.read_exact(&mut length).await?;
+    let mut payload = vec![0; checked_length(length)?];
+    socket.read_exact(&mut payload).await?;
+    decode(&payload)
+}
+
+/// The value of `name` in `environment`.
+pub(crate) fn lookup<'a>(environment: &'a Environment, name: &str) -> Option<&'a OsStr> {
+    environment.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_os_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order() -> Order {
+        Order {
+            attempt: "job-1".parse().unwrap(),
+            job: "job".parse().unwrap(),
+            installation: "here".parse().unwrap(),
+            runner: RunnerName::process(),
+            state_directory: "/s".into(),
+            argv: vec!["true".into()],
+            working_dir: "/".into(),
+            job_directory: None,
+            timeout_ms: Some(5),
+            grace_ms: 10,
+            fsync: false,
+        }
+    }
+
+    #[test]
+    fn an_order_arrives_with_its_environment_byte_for_byte() {
+        let odd = OsString::from_vec(vec![0xff, b'=', b'\n']);
+        let environment = vec![("A".into(), odd), ("EMPTY".into(), OsString::new())];
+        let bytes = encode_order(&order(), &environment).unwrap();
+        let mut socket = bytes.as_slice();
+        assert_eq!(read_order(&mut socket).unwrap(), Some((order(), environment)));
+        assert_eq!(read_order(&mut socket).unwrap(), None);
+    }
+
+    #[test]
+    fn a_frame_that_is_too_long_is_refused_before_memory_is_taken() {
+        assert!(read_order(&mut &u32::MAX.to_le_bytes()[..]).is_err());
+    }
+}

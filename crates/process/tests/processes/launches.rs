@@ -1,0 +1,259 @@
+//! What a launch answers.
+
+use std::io::{BufRead, BufReader};
+use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use futures::future::join_all;
+use longshore_core::{
+    Attempt, ErrorKind, JobSpec, LaunchError, Outcome, RejectReason, Runner, Secret, Settled,
+};
+use tokio::time::Instant;
+
+use crate::support::{Bench, LIMIT, context, other_process, shell, until};
+
+async fn refused(bench: &Bench, spec: JobSpec) -> longshore_core::Error {
+    let attempt = bench.attempt(spec);
+    let Err(LaunchError::Refused(error)) = bench.launch(&attempt).await else {
+        panic!("it was not refused")
+    };
+    assert!(!bench.directory(&attempt).exists(), "it leaves nothing behind");
+    error
+}
+
+pub async fn a_command_that_is_not_there_is_refused_and_leaves_nothing() {
+    let bench = Bench::new();
+    let expected = ErrorKind::Rejected(RejectReason::CommandNotFound);
+    for command in ["no-such-command", "/no/such/command", "./no"] {
+        assert_eq!(refused(&bench, JobSpec::process([command])).await.kind(), expected);
+    }
+    // Found, but its interpreter is not: seen only after the commit.
+    let script = bench.folder.path().join("script");
+    write_executable(&script, "#!/no/such/interpreter\n");
+    let error = refused(&bench, JobSpec::process([script.display().to_string()])).await;
+    assert_eq!(error.kind(), expected);
+}
+
+fn write_executable(path: &Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+pub async fn a_command_that_cannot_be_executed_is_refused_and_leaves_nothing() {
+    let bench = Bench::new();
+    let expected = ErrorKind::Rejected(RejectReason::CommandNotExecutable);
+    for command in ["/etc/passwd", "/etc"] {
+        assert_eq!(refused(&bench, JobSpec::process([command])).await.kind(), expected);
+    }
+    // Executable, but nothing that the kernel knows: seen only after the commit.
+    let file = bench.folder.path().join("file");
+    write_executable(&file, "hello\n");
+    let error = refused(&bench, JobSpec::process([file.display().to_string()])).await;
+    assert_eq!(error.kind(), expected);
+}
+
+pub async fn a_missing_working_directory_is_refused_with_its_path() {
+    let bench = Bench::new();
+    let mut spec = shell("true");
+    spec.process.as_mut().unwrap().working_dir = Some("/no/such/place".to_owned());
+    let error = refused(&bench, spec).await;
+    assert_eq!(error.kind(), ErrorKind::Rejected(RejectReason::ContainerConfig));
+    assert!(error.to_string().contains("/no/such/place"), "{error}");
+}
+
+pub async fn a_job_directory_without_input_is_invalid() {
+    let bench = Bench::new();
+    let folder = bench.folder.path().join("job");
+    std::fs::create_dir_all(folder.join("output")).unwrap();
+    let mut spec = shell("cp input/a output/b; pwd > {jobDir}/output/where");
+    spec.job_directory = Some(folder.clone());
+    let error = refused(&bench, spec.clone()).await;
+    assert_eq!(error.kind(), ErrorKind::InvalidSpec);
+    assert!(error.to_string().contains("input does not exist"), "{error}");
+    std::fs::create_dir(folder.join("input")).unwrap();
+    std::fs::write(folder.join("input/a"), "hello").unwrap();
+    let report = bench.end(&bench.start(spec).await).await;
+    assert_eq!(report.outcome, Outcome::Exited { code: 0, signal: None });
+    assert_eq!(std::fs::read_to_string(folder.join("output/b")).unwrap(), "hello");
+    let whereabouts = std::fs::read_to_string(folder.join("output/where")).unwrap();
+    assert_eq!(whereabouts.trim(), folder.to_str().unwrap());
+}
+
+pub async fn a_state_directory_that_cannot_be_made_is_unavailable() {
+    let bench = Bench::with(|config| config.state_directory = Some("/etc/passwd/longshore".into()));
+    assert_eq!(refused(&bench, shell("true")).await.kind(), ErrorKind::Unavailable);
+    let error = bench.runner.probe().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    let healthy = Bench::new();
+    let health = healthy.runner.probe().await.unwrap();
+    assert!(health.version.starts_with("Linux "), "{health:?}");
+    assert!(std::fs::read_dir(healthy.folder.path()).unwrap().next().is_none(), "it made nothing");
+}
+
+pub async fn the_environment_is_clean() {
+    let bench = Bench::new();
+    let mut spec = JobSpec::process(["env"]);
+    spec.env.insert("GREETING".to_owned(), "a b".to_owned());
+    spec.secret_env.insert("TOKEN".to_owned(), longshore_core::SecretSource::Env("X".to_owned()));
+    let mut attempt = bench.attempt(spec);
+    attempt.secret_env.insert("TOKEN".to_owned(), Secret::new("hunter2"));
+    let handle = bench.launch(&attempt).await.unwrap().handle;
+    let output = String::from_utf8(bench.output(&handle).await.0).unwrap();
+    let mut names: Vec<&str> = output.lines().map(|l| l.split_once('=').unwrap().0).collect();
+    names.retain(|name| {
+        !["HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR"].contains(name)
+            && !name.starts_with("LC_")
+    });
+    names.sort_unstable();
+    assert_eq!(names, ["GREETING", "LONGSHORE_ATTEMPT", "PATH", "TOKEN"]);
+    assert!(output.contains("GREETING=a b\n") && output.contains("TOKEN=hunter2\n"));
+    for entry in std::fs::read_dir(bench.directory(&attempt)).unwrap() {
+        let path = entry.unwrap().path();
+        let is_output = path.ends_with("stdout");
+        assert!(is_output || !std::fs::read_to_string(path).unwrap().contains("hunter2"));
+    }
+}
+
+pub async fn a_job_has_no_inherited_descriptors_and_default_signals() {
+    // A descriptor that this program leaves open to whatever it starts.
+    let file = std::fs::File::open("/etc/passwd").unwrap();
+    rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).unwrap();
+    assert!(file.as_raw_fd() > 2);
+    let bench = Bench::new();
+    // `ls` itself opens the fourth one to read the folder.
+    let fds = bench.stdout("ls /proc/self/fd; readlink /proc/self/fd/0").await;
+    assert_eq!(fds, "0\n1\n2\n3\n/dev/null\n");
+    let status = bench.stdout("cat /proc/self/status").await;
+    let mask = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        u64::from_str_radix(line.trim(), 16).unwrap()
+    };
+    assert_eq!(mask("SigBlk:"), 0);
+    // 32 and 33 are the C library's own; its posix_spawn ignores them in what it starts.
+    assert_eq!(mask("SigIgn:") & 0x7fff_ffff, 0);
+}
+
+fn said(child: &mut Child) -> String {
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    line
+}
+
+pub async fn two_processes_that_launch_one_attempt_start_it_once() {
+    let bench = Bench::new();
+    for _ in 0..5 {
+        let attempt = bench.attempt(shell("unused"));
+        let script = format!("echo x >> {}/{}", bench.folder.path().display(), attempt.id);
+        let mut both: Vec<Child> = (0..2)
+            .map(|_| {
+                let mut command = other_process(bench.folder.path(), &attempt, &script);
+                command.stdout(Stdio::piped()).spawn().unwrap()
+            })
+            .collect();
+        for child in &mut both {
+            assert_eq!(said(child), "started\n");
+        }
+        bench.end(&bench.runner.handle(&attempt)).await;
+        for child in &mut both {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        let started = std::fs::read_to_string(bench.folder.path().join(attempt.id.as_str()));
+        assert_eq!(started.unwrap(), "x\n");
+    }
+}
+
+pub async fn settling_and_launching_at_once_never_both_win() {
+    let bench = Bench::new();
+    let mut fenced = 0;
+    for round in 0..100 {
+        let attempt = bench.attempt(shell("true"));
+        let handle = bench.runner.handle(&attempt);
+        let other = bench.again();
+        let settle = async {
+            // Earlier and later within what a launch takes, so that both come to win.
+            tokio::time::sleep(Duration::from_micros(round * 20)).await;
+            other.settle(&handle, Instant::now() + LIMIT).await.unwrap()
+        };
+        let (launched, settled) = tokio::join!(bench.launch(&attempt), settle);
+        match (launched, settled) {
+            (Ok(_), Settled::MayHaveStarted) => {}
+            (Err(LaunchError::Refused(_)), Settled::NeverStarted) => fenced += 1,
+            odd => panic!("{odd:?}"),
+        }
+    }
+    assert!(fenced > 0, "the fence never came first: the race was not tried");
+}
+
+pub async fn a_settled_attempt_cannot_be_launched() {
+    let bench = Bench::new();
+    let attempt = bench.attempt(shell("true"));
+    let handle = bench.runner.handle(&attempt);
+    let settle = || bench.runner.settle(&handle, Instant::now() + LIMIT);
+    assert_eq!(settle().await.unwrap(), Settled::NeverStarted);
+    assert_eq!(settle().await.unwrap(), Settled::NeverStarted);
+    assert!(matches!(bench.launch(&attempt).await, Err(LaunchError::Refused(_))));
+    assert!(bench.runner.adopt(&bench.installation).await.unwrap().is_empty());
+    assert_eq!(bench.end(&handle).await.outcome.kind(), "Lost");
+    let run = bench.attempt(shell("true"));
+    let handle = bench.launch(&run).await.unwrap().handle;
+    bench.end(&handle).await;
+    let settled = bench.runner.settle(&handle, Instant::now() + LIMIT).await.unwrap();
+    assert_eq!(settled, Settled::MayHaveStarted);
+}
+
+pub async fn a_cancelled_launch_is_refused() {
+    let bench = Bench::new();
+    let attempt = bench.attempt(shell("true"));
+    let context = context();
+    context.cancel.cancel();
+    let answer = bench.runner.launch(&attempt, &context).await;
+    let Err(LaunchError::Refused(error)) = answer else { panic!("{answer:?}") };
+    assert_eq!(
+        (error.kind(), error.to_string().contains("cancelled")),
+        (ErrorKind::Internal, true)
+    );
+    assert!(!bench.directory(&attempt).exists());
+}
+
+pub async fn one_more_job_than_slots_is_saturated() {
+    let bench = Bench::with(|config| config.slots = 2);
+    let first = bench.start(shell("sleep 1000")).await;
+    let second = bench.start(shell("sleep 1000")).await;
+    assert_eq!(refused(&bench, shell("true")).await.kind(), ErrorKind::Saturated);
+    bench.runner.cancel(&first, Duration::ZERO).await.unwrap();
+    bench.end(&first).await;
+    let mut third = None;
+    let limit = Instant::now() + LIMIT;
+    while third.is_none() && Instant::now() < limit {
+        third = bench.launch(&bench.attempt(shell("true"))).await.ok();
+    }
+    assert!(third.is_some(), "the slot is free again");
+    bench.runner.remove(&second).await.unwrap();
+}
+
+pub async fn fifty_jobs_run_at_once() {
+    let bench = Bench::new();
+    let gate = bench.folder.path().join("gate");
+    let attempts: Vec<Attempt> = (0..50)
+        .map(|n| {
+            let wait = format!("while ! test -e {}; do sleep 0.05; done", gate.display());
+            bench.attempt(shell(&format!("echo {n}; {wait}; exit {n}")))
+        })
+        .collect();
+    let started = join_all(attempts.iter().map(|attempt| bench.launch(attempt))).await;
+    let handles: Vec<_> = started.into_iter().map(|started| started.unwrap().handle).collect();
+    assert_eq!(bench.runner.adopt(&bench.installation).await.unwrap().len(), 50);
+    std::fs::write(&gate, "").unwrap();
+    let ends = join_all(handles.iter().map(|handle| bench.end(handle))).await;
+    for (n, (end, handle)) in ends.iter().zip(&handles).enumerate() {
+        let code = i32::try_from(n).unwrap();
+        assert_eq!(end.outcome, Outcome::Exited { code, signal: None });
+        assert_eq!(bench.output(handle).await.0, format!("{n}\n").into_bytes());
+    }
+    let record = |attempt: &Attempt| bench.directory(attempt).join("record.jsonl");
+    until("all records are there", || attempts.iter().all(|a| record(a).exists())).await;
+}

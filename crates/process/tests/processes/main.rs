@@ -1,0 +1,88 @@
+//! The process backend against real processes.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "these are tests, though not of the harness that clippy knows"
+)]
+
+mod ends;
+mod launches;
+mod output;
+mod supervisors;
+mod support;
+mod tree;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+
+/// Declares cases: functions of a module, named after the behaviour.
+macro_rules! cases {
+    ($($module:ident { $($name:ident,)* })*) => {
+        vec![$($(Trial::test(concat!(stringify!($module), "::", stringify!($name)), || {
+            support::run($module::$name());
+            Ok(())
+        }),)*)*]
+    };
+}
+
+fn main() -> ExitCode {
+    longshore_process::init();
+    if let Some(code) = support::helper() {
+        return code;
+    }
+    let cases = cases! {
+        ends {
+            a_job_ends_with_its_own_exit_code,
+            a_job_ended_by_a_signal_tells_the_signal,
+            a_job_past_its_timeout_ends_as_deadline_exceeded,
+            a_cancelled_job_ends_as_cancelled,
+            a_job_that_ignores_term_is_killed_after_the_grace,
+            a_second_cancel_with_a_shorter_grace_shortens_it,
+            an_ended_job_keeps_its_outcome_when_it_is_cancelled,
+            a_stopped_job_can_be_cancelled,
+            a_removed_attempt_is_gone,
+        }
+        launches {
+            a_command_that_is_not_there_is_refused_and_leaves_nothing,
+            a_command_that_cannot_be_executed_is_refused_and_leaves_nothing,
+            a_missing_working_directory_is_refused_with_its_path,
+            a_job_directory_without_input_is_invalid,
+            a_state_directory_that_cannot_be_made_is_unavailable,
+            the_environment_is_clean,
+            a_job_has_no_inherited_descriptors_and_default_signals,
+            two_processes_that_launch_one_attempt_start_it_once,
+            settling_and_launching_at_once_never_both_win,
+            a_settled_attempt_cannot_be_launched,
+            a_cancelled_launch_is_refused,
+            one_more_job_than_slots_is_saturated,
+            fifty_jobs_run_at_once,
+        }
+        output {
+            output_is_kept_byte_for_byte_without_a_final_newline,
+            both_streams_are_kept_apart,
+            a_hundred_mebibytes_arrive_whole,
+            output_is_followed_while_the_job_runs,
+            output_is_read_again_from_a_position,
+            a_job_that_opens_dev_stderr_anew_loses_nothing,
+            output_of_a_removed_attempt_is_a_gap,
+        }
+        tree {
+            a_cancelled_job_leaves_no_grandchild,
+            a_job_that_ended_leaves_no_daemon_that_keeps_its_output_open,
+            an_orphan_is_reaped_while_the_job_runs,
+            a_killed_supervisor_makes_the_job_lost_and_its_tree_is_killed,
+        }
+        supervisors {
+            a_job_outlives_the_command_that_launched_it,
+            a_supervisor_is_reused,
+            idle_supervisors_end,
+            a_dropped_runner_leaves_no_supervisor,
+            descriptors_are_not_leaked,
+            attempts_of_another_installation_are_not_adopted,
+        }
+    };
+    let arguments = Arguments::from_args();
+    libtest_mimic::run(&arguments, cases).exit_code()
+}

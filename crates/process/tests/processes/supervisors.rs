@@ -1,0 +1,89 @@
+//! The processes that keep the jobs.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use longshore_core::{InstallationId, Outcome, Runner};
+
+use crate::support::{
+    Bench, children_of, line_in, other_process, processes_with, shell, stat, until,
+};
+
+pub async fn a_job_outlives_the_command_that_launched_it() {
+    let bench = Bench::new();
+    let attempt = bench.attempt(shell("unused"));
+    let gate = bench.folder.path().join("gate");
+    let script = format!("while ! test -e {}; do sleep 0.01; done; exit 42", gate.display());
+    let mut command = other_process(bench.folder.path(), &attempt, &script);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    assert_eq!(said, "started\n");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let adopted = bench.runner.adopt(&bench.installation).await.unwrap();
+    assert_eq!(adopted, [bench.runner.handle(&attempt)]);
+    std::fs::write(gate, "").unwrap();
+    let outcome = bench.end(&adopted[0]).await.outcome;
+    assert_eq!(outcome, Outcome::Exited { code: 42, signal: None });
+}
+
+/// The supervisor of a job that writes its parent's pid.
+async fn supervisor_of_next(bench: &Bench) -> i32 {
+    bench.stdout("echo $PPID").await.trim().parse().unwrap()
+}
+
+pub async fn a_supervisor_is_reused() {
+    let bench = Bench::new();
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..20 {
+        seen.insert(supervisor_of_next(&bench).await);
+    }
+    assert!(seen.len() <= 3, "{seen:?}");
+}
+
+pub async fn idle_supervisors_end() {
+    let bench = Bench::with(|config| config.idle_timeout = "100ms".parse().unwrap());
+    let supervisor = supervisor_of_next(&bench).await;
+    until("the supervisor is gone and reaped", || stat(supervisor).is_none()).await;
+    let next = supervisor_of_next(&bench).await;
+    until("the next one too", || stat(next).is_none()).await;
+}
+
+pub async fn a_dropped_runner_leaves_no_supervisor() {
+    let bench = Bench::new();
+    let pid = bench.folder.path().join("pid");
+    let script = format!("echo $PPID > {}; sleep 0.2", pid.display());
+    bench.start(shell(&script)).await;
+    let supervisor: i32 = line_in(&pid).await.parse().unwrap();
+    let Bench { folder, runner, .. } = bench;
+    drop(runner);
+    until("the supervisor is gone and reaped", || stat(supervisor).is_none()).await;
+    drop(folder);
+}
+
+pub async fn descriptors_are_not_leaked() {
+    // In a process of its own: the other cases open and close descriptors meanwhile.
+    let bench = Bench::new();
+    let supervisor = supervisor_of_next(&bench).await;
+    let open = || std::fs::read_dir(format!("/proc/{supervisor}/fd")).map(Iterator::count).ok();
+    let before = open();
+    let mut reused = 0;
+    for _ in 0..20 {
+        reused += i32::from(supervisor_of_next(&bench).await == supervisor);
+    }
+    assert!(reused > 0, "it had another job");
+    until("the same number of descriptors as before", || open() == before).await;
+    assert!(children_of(supervisor).is_empty());
+}
+
+pub async fn attempts_of_another_installation_are_not_adopted() {
+    let bench = Bench::new();
+    let attempt = bench.attempt(shell("true"));
+    bench.launch(&attempt).await.unwrap();
+    let other = InstallationId::random();
+    assert!(bench.runner.adopt(&other).await.unwrap().is_empty());
+    assert_eq!(bench.runner.adopt(&attempt.installation).await.unwrap().len(), 1);
+    bench.end(&bench.runner.handle(&attempt)).await;
+    assert!(processes_with(attempt.id.as_str()).is_empty());
+}

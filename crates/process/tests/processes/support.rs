@@ -1,0 +1,204 @@
+//! What the cases share.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use longshore_core::{
+    Attempt, Event, Handle, InstallationId, JobId, JobSpec, LaunchContext, LaunchError, LogChunk,
+    LogPosition, LogStream, Outcome, Report, Runner, RunnerName, Started,
+};
+use longshore_process::{ProcessConfig, ProcessRunner};
+use tempfile::TempDir;
+use tokio::time::{Instant, timeout};
+
+/// More than anything here takes.
+pub const LIMIT: Duration = Duration::from_secs(60);
+
+pub fn run(case: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async { timeout(LIMIT * 2, case).await.expect("the case hangs") });
+}
+
+/// A runner with a state directory of its own.
+pub struct Bench {
+    pub folder: TempDir,
+    pub runner: Arc<ProcessRunner>,
+    pub installation: InstallationId,
+}
+
+impl Bench {
+    pub fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    pub fn with(change: impl FnOnce(&mut ProcessConfig)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = config(folder.path());
+        change(&mut config);
+        let runner = Arc::new(ProcessRunner::new(RunnerName::process(), config));
+        Self { folder, runner, installation: InstallationId::random() }
+    }
+
+    /// The same state directory, as another process has it.
+    pub fn again(&self) -> ProcessRunner {
+        ProcessRunner::new(RunnerName::process(), config(self.folder.path()))
+    }
+
+    pub fn attempt(&self, spec: JobSpec) -> Attempt {
+        Attempt::new(self.installation.clone(), JobId::random(), 1, spec)
+    }
+
+    pub fn directory(&self, attempt: &Attempt) -> PathBuf {
+        self.folder.path().join("attempts").join(attempt.id.as_str())
+    }
+
+    pub async fn start(&self, spec: JobSpec) -> Handle {
+        self.launch(&self.attempt(spec)).await.unwrap().handle
+    }
+
+    pub async fn launch(&self, attempt: &Attempt) -> Result<Started, LaunchError> {
+        self.runner.launch(attempt, &context()).await
+    }
+
+    pub async fn end(&self, handle: &Handle) -> Report {
+        end(&*self.runner, handle).await
+    }
+
+    /// Runs a script to its end.
+    pub async fn outcome(&self, script: &str) -> Outcome {
+        self.end(&self.start(shell(script)).await).await.outcome
+    }
+
+    pub async fn output(&self, handle: &Handle) -> (Vec<u8>, Vec<u8>) {
+        let chunks = self.runner.logs(handle, LogPosition::START, true).map(Result::unwrap);
+        let mut found = (Vec::new(), Vec::new());
+        let mut chunks = chunks.boxed();
+        while let Some(chunk) = timeout(LIMIT, chunks.next()).await.expect("output hangs") {
+            let LogChunk::Data { stream, offset, bytes } = chunk else {
+                panic!("a gap: {chunk:?}")
+            };
+            let side = if stream == LogStream::Stdout { &mut found.0 } else { &mut found.1 };
+            assert_eq!(side.len() as u64, offset);
+            side.extend_from_slice(&bytes);
+        }
+        found
+    }
+
+    /// What a script writes to stdout.
+    pub async fn stdout(&self, script: &str) -> String {
+        let handle = self.start(shell(script)).await;
+        String::from_utf8(self.output(&handle).await.0).unwrap()
+    }
+}
+
+pub fn config(state: &Path) -> ProcessConfig {
+    ProcessConfig { state_directory: Some(state.to_owned()), ..ProcessConfig::default() }
+}
+
+pub fn context() -> LaunchContext {
+    LaunchContext::new(Instant::now() + LIMIT)
+}
+
+pub fn shell(script: &str) -> JobSpec {
+    JobSpec::process(["sh", "-c", script])
+}
+
+/// A script with a short grace period.
+pub fn brief(script: &str) -> JobSpec {
+    let mut spec = shell(script);
+    spec.grace_period = Some("300ms".parse().unwrap());
+    spec
+}
+
+pub async fn end(runner: &dyn Runner, handle: &Handle) -> Report {
+    let mut events = runner.events(handle);
+    let mut last = None;
+    while let Some(event) = timeout(LIMIT, events.next()).await.expect("events hang") {
+        if let Event::Ended(report) = event.unwrap() {
+            assert!(last.replace(report).is_none(), "a second end");
+        }
+    }
+    last.expect("the stream ended with the job's end")
+}
+
+/// Waits until `condition` holds.
+pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let limit = Instant::now() + LIMIT;
+    while !condition() {
+        assert!(Instant::now() < limit, "not seen in time: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Waits for a file that holds a whole line, and returns that.
+pub async fn line_in(path: &Path) -> String {
+    let read = || std::fs::read_to_string(path).unwrap_or_default();
+    until("a line in a file", || read().ends_with('\n')).await;
+    read().trim().to_owned()
+}
+
+/// The processes that run with `text` among their arguments or environment, zombies left out.
+pub fn processes_with(text: &str) -> Vec<i32> {
+    let own = std::process::id().cast_signed();
+    let holds = |pid: i32, file: &str| {
+        std::fs::read(format!("/proc/{pid}/{file}"))
+            .is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(text))
+    };
+    all_processes()
+        .into_iter()
+        .filter(|pid| *pid != own && (holds(*pid, "cmdline") || holds(*pid, "environ")))
+        .collect()
+}
+
+pub fn children_of(parent: i32) -> Vec<i32> {
+    all_processes().into_iter().filter(|pid| stat(*pid).is_some_and(|s| s.1 == parent)).collect()
+}
+
+/// State and parent of a process.
+pub fn stat(pid: i32) -> Option<(char, i32)> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
+    Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
+}
+
+pub fn is_alive(pid: i32) -> bool {
+    stat(pid).is_some_and(|(state, _)| state != 'Z')
+}
+
+fn all_processes() -> Vec<i32> {
+    let names =
+        std::fs::read_dir("/proc").unwrap().filter_map(|e| e.ok()?.file_name().into_string().ok());
+    names.filter_map(|name| name.parse().ok()).collect()
+}
+
+/// This test program as another command that launches an attempt.
+pub fn other_process(state: &Path, attempt: &Attempt, script: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.arg("helper").arg(state).arg(attempt.installation.as_str()).arg(attempt.job.as_str());
+    command.arg(script);
+    command
+}
+
+/// Does what [`other_process`] asks for, if this is one: launches, prints `started` or the
+/// refusal, and lives on until it is killed.
+pub fn helper() -> Option<ExitCode> {
+    let arguments: Vec<String> = std::env::args().collect();
+    let [_, helper, state, installation, job, script] = arguments.as_slice() else { return None };
+    if helper != "helper" {
+        return None;
+    }
+    let attempt =
+        Attempt::new(installation.parse().unwrap(), job.parse().unwrap(), 1, shell(script));
+    let runner = ProcessRunner::new(RunnerName::process(), config(Path::new(state)));
+    run(async {
+        match runner.launch(&attempt, &context()).await {
+            Ok(_) => println!("started"),
+            Err(error) => println!("{error}"),
+        }
+        std::future::pending::<()>().await;
+    });
+    Some(ExitCode::SUCCESS)
+}

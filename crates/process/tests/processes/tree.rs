@@ -1,0 +1,76 @@
+//! Everything that a job starts.
+
+use std::time::Duration;
+
+use longshore_core::{Outcome, Runner};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::{Bench, brief, is_alive, line_in, shell, stat, until};
+
+/// A script that starts descendants of every kind, each of which ignores TERM, writes their pids
+/// to a file, and then does `rest`.
+fn family(pids: &std::path::Path, rest: &str) -> String {
+    let stubborn = "trap \"\" TERM HUP; while :; do sleep 1; done";
+    let pids = pids.display();
+    format!(
+        "sh -c '{stubborn}' & a=$!
+         setsid sh -c '{stubborn}' & b=$!
+         env -i /bin/sh -c '{stubborn}' & c=$!
+         (setsid sh -c 'sh -c \"echo \\$\\$ > {pids}.d; exec sleep 1000\" &' &)
+         while ! test -s {pids}.d; do sleep 0.01; done
+         echo $$ $a $b $c $(cat {pids}.d) > {pids}.tmp; mv {pids}.tmp {pids}
+         {rest}"
+    )
+}
+
+fn numbers(line: &str) -> Vec<i32> {
+    line.split_whitespace().map(|word| word.parse().unwrap()).collect()
+}
+
+pub async fn a_cancelled_job_leaves_no_grandchild() {
+    let bench = Bench::new();
+    let pids = bench.folder.path().join("pids");
+    let handle = bench.start(shell(&family(&pids, "wait"))).await;
+    let family = numbers(&line_in(&pids).await);
+    assert_eq!(family.len(), 5);
+    assert!(family.iter().all(|pid| is_alive(*pid)));
+    bench.runner.cancel(&handle, Duration::from_millis(200)).await.unwrap();
+    assert_eq!(bench.end(&handle).await.outcome, Outcome::Cancelled { code: Some(143) });
+    assert!(family.iter().all(|pid| stat(*pid).is_none()), "neither alive nor a zombie");
+}
+
+pub async fn a_job_that_ended_leaves_no_daemon_that_keeps_its_output_open() {
+    let bench = Bench::new();
+    let pids = bench.folder.path().join("pids");
+    let handle = bench.start(brief(&family(&pids, "echo done; exit 7"))).await;
+    let outcome = bench.end(&handle).await.outcome;
+    assert_eq!(outcome, Outcome::Exited { code: 7, signal: None });
+    let family = numbers(&line_in(&pids).await);
+    assert!(family.iter().all(|pid| stat(*pid).is_none()), "neither alive nor a zombie");
+    assert_eq!(bench.output(&handle).await.0, b"done\n");
+}
+
+pub async fn an_orphan_is_reaped_while_the_job_runs() {
+    let bench = Bench::new();
+    let pids = bench.folder.path().join("pids");
+    let script = format!("(sh -c 'echo $$ > {}' &); sleep 1000", pids.display());
+    let handle = bench.start(shell(&script)).await;
+    let orphan: i32 = line_in(&pids).await.parse().unwrap();
+    until("the orphan is reaped", || stat(orphan).is_none()).await;
+    bench.runner.remove(&handle).await.unwrap();
+}
+
+pub async fn a_killed_supervisor_makes_the_job_lost_and_its_tree_is_killed() {
+    let bench = Bench::new();
+    let pids = bench.folder.path().join("pids");
+    let handle = bench.start(shell(&family(&pids, "wait"))).await;
+    let family = numbers(&line_in(&pids).await);
+    let supervisor = stat(family[0]).unwrap().1;
+    kill_process(Pid::from_raw(supervisor).unwrap(), Signal::KILL).unwrap();
+    // Seen from another runner, as by a command that comes later.
+    let report = crate::support::end(&bench.again(), &handle).await;
+    assert_eq!(report.outcome.kind(), "Lost");
+    assert!(report.started_at.is_some());
+    assert!(family.iter().all(|pid| !is_alive(*pid)), "{family:?}");
+    assert_eq!(bench.end(&handle).await, report, "every observer sees the same end");
+}
