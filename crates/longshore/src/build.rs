@@ -79,7 +79,15 @@ fn check(config: &Config) -> Result<(), AssemblyError> {
 
 fn runner(
     name: &RunnerName,
+    #[cfg_attr(
+        not(any(feature = "kubernetes", feature = "docker", feature = "process")),
+        expect(unused_variables, reason = "no backend is built in")
+    )]
     config: &Config,
+    #[cfg_attr(
+        not(feature = "process"),
+        expect(unused_variables, reason = "only local processes keep their state here")
+    )]
     state: &Path,
 ) -> Result<Arc<dyn Runner>, AssemblyError> {
     match name.as_str() {
@@ -125,8 +133,20 @@ fn process(name: &RunnerName, config: &Config, state: &Path) -> longshore_proces
     longshore_process::ProcessRunner::new(name.clone(), own)
 }
 
-fn with_pull_policies(mut builder: DispatcherBuilder, config: &Config) -> DispatcherBuilder {
-    let policies: &[(RunnerName, Option<PullPolicies>)] = &[
+fn with_pull_policies(builder: DispatcherBuilder, config: &Config) -> DispatcherBuilder {
+    pull_policies(config)
+        .into_iter()
+        .filter_map(|(name, policies)| Some((name, policies?)))
+        .fold(builder, |builder, (name, policies)| builder.runner_pull_policy(name, policies))
+}
+
+/// What the configuration says of each runner for containers.
+#[cfg_attr(
+    not(any(feature = "kubernetes", feature = "docker")),
+    expect(unused_variables, reason = "only runners for containers have pull policies")
+)]
+fn pull_policies(config: &Config) -> Vec<(RunnerName, Option<PullPolicies>)> {
+    vec![
         #[cfg(feature = "kubernetes")]
         (RunnerName::kubernetes(), config.job.kubernetes.image_pull_policy.clone()),
         #[cfg(feature = "docker")]
@@ -134,11 +154,5 @@ fn with_pull_policies(mut builder: DispatcherBuilder, config: &Config) -> Dispat
             let cortex = config.docker.pull_policy().map(PullPolicies::from);
             config.job.docker.image_pull_policy.clone().or(cortex)
         }),
-    ];
-    for (name, policies) in policies {
-        if let Some(policies) = policies {
-            builder = builder.runner_pull_policy(name.clone(), policies.clone());
-        }
-    }
-    builder
+    ]
 }

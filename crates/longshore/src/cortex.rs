@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+#[cfg(feature = "docker")]
 use longshore_core::PullPolicy;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -38,11 +39,13 @@ pub struct CortexDocker {
 
 impl CortexDocker {
     /// The engine's address.
+    #[cfg(feature = "docker")]
     pub(crate) fn address(&self) -> Option<&String> {
         self.host.as_ref().or(self.uri.as_ref())
     }
 
     /// The pull policy that `autoUpdate` stands for.
+    #[cfg(feature = "docker")]
     pub(crate) fn pull_policy(&self) -> Option<PullPolicy> {
         self.auto_update.map(|always| if always { PullPolicy::Always } else { PullPolicy::IfNotPresent })
     }

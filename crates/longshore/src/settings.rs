@@ -74,7 +74,7 @@ impl Default for JobConfig {
 /// The settings of a runner for containers: its own, and what the dispatcher reads of them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-pub struct RunnerConfig<T> {
+pub struct RunnerConfig<T: Default> {
     /// When images are pulled on this runner; comes before `job.imagePullPolicy`.
     pub image_pull_policy: Option<PullPolicies>,
     /// The runner's own settings.

@@ -16,7 +16,10 @@ pub fn show(args: &ConfigArgs) -> Result<u8, CliError> {
         .settings
         .iter()
         .map(|setting| {
-            let assignment = format!("{} = {}", setting.key, setting.value);
+            let assignment = match &setting.value {
+                serde_json::Value::Null => format!("{} is not set", setting.key),
+                value => format!("{} = {value}", setting.key),
+            };
             (assignment, &setting.origin as &dyn std::fmt::Display)
         })
         .collect();
