@@ -3,4 +3,13 @@
 //! The command is `cargo xtask`. Tests use [`lab`] directly, for example to
 //! stop the API server under a running job.
 
+mod cli;
+mod codegen;
+mod markdown;
+mod test;
+mod tidy;
+mod workspace;
+
 pub mod lab;
+
+pub use cli::main;

@@ -1,0 +1,156 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::lab::{self, Group, Lab, UpOptions};
+use crate::test::TestOptions;
+use crate::{codegen, test, tidy};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Longshore's development tasks")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Run every test, on a lab that is brought up for it and taken down again.
+    Test(TestOptions),
+    /// Check what no compiler checks: arrows between crates, files, documents.
+    Tidy {
+        /// Leave out what needs a build: whether generated files are fresh.
+        #[arg(long)]
+        no_build: bool,
+    },
+    /// Write the generated files again: conf/longshore.toml and its schema.
+    Codegen {
+        /// Write nothing; fail if one is stale.
+        #[arg(long)]
+        check: bool,
+    },
+    /// A real Docker, a real registry and a real Kubernetes on this machine.
+    Lab {
+        /// The lab's folder [default: target/lab of this checkout].
+        #[arg(long, global = true)]
+        dir: Option<PathBuf>,
+        #[command(subcommand)]
+        task: LabTask,
+    },
+}
+
+#[derive(Subcommand)]
+enum LabTask {
+    /// Bring the lab up; what is up already stays as it is.
+    Up {
+        /// Only these parts (kubernetes brings the registry along).
+        #[arg(long, value_delimiter = ',', value_enum)]
+        only: Vec<Group>,
+        /// Use the Docker that DOCKER_HOST names and the Kubernetes that
+        /// KUBECONFIG names instead of starting them.
+        #[arg(long)]
+        use_existing: bool,
+        /// Take down another checkout's lab if it holds the lab's ports.
+        #[arg(long)]
+        replace: bool,
+    },
+    /// Stop what the lab started and remove its mounts, bridges and cgroups.
+    Down {
+        /// Remove the images, certificates, volume and logs too.
+        #[arg(long)]
+        purge: bool,
+    },
+    /// List the components.
+    Status,
+    /// Print `export` lines for a shell: eval "$(cargo xtask lab env)".
+    Env,
+    /// Start one component again.
+    Start {
+        /// As `status` lists it.
+        component: String,
+    },
+    /// Stop one component.
+    Stop {
+        /// As `status` lists it.
+        component: String,
+        /// Kill it at once instead of asking it to end.
+        #[arg(long)]
+        kill: bool,
+    },
+}
+
+/// Carries out what the command line asks for.
+#[expect(clippy::print_stderr, reason = "a development command talks to a person")]
+#[must_use]
+pub fn main() -> ExitCode {
+    match run(Cli::parse().task) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Why `words`, which begin with `xtask`, are no command line of ours.
+pub(crate) fn check<I: Into<OsString> + Clone>(
+    words: impl IntoIterator<Item = I>,
+) -> Result<(), String> {
+    use clap::error::ErrorKind::{DisplayHelp, DisplayVersion};
+    match Cli::try_parse_from(words) {
+        Err(error) if !matches!(error.kind(), DisplayHelp | DisplayVersion) => {
+            let text = error.to_string();
+            let first = text.lines().next().unwrap_or_default();
+            Err(first.trim_start_matches("error: ").to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// True if all is well; what is not has been said.
+fn run(task: Task) -> Result<bool> {
+    match task {
+        Task::Test(options) => test::test(&options),
+        Task::Tidy { no_build } => tidy::tidy(!no_build),
+        Task::Codegen { check } => codegen::codegen(check),
+        Task::Lab { dir, task } => run_lab(&Lab::open(dir)?, task).map(|()| true),
+    }
+}
+
+fn run_lab(lab: &Lab, task: LabTask) -> Result<()> {
+    match task {
+        LabTask::Up { only, use_existing, replace } => {
+            lab::up(lab, &UpOptions { only, use_existing, replace })
+        }
+        LabTask::Down { purge } => lab::down(lab, purge),
+        LabTask::Status => lab::status(lab),
+        LabTask::Env => lab::print_env(lab),
+        LabTask::Start { component } => lab::start(lab, &component),
+        LabTask::Stop { component, kill } => lab::stop(lab, &component, kill),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_wrong_command_line_is_told_from_a_right_one() {
+        assert_eq!(check(["xtask", "lab", "up", "--only", "docker,registry"]), Ok(()));
+        assert_eq!(check(["xtask", "test", "--help"]), Ok(()));
+        let error = check(["xtask", "test", "--quickly"]).unwrap_err();
+        assert!(error.contains("--quickly"), "{error}");
+    }
+}

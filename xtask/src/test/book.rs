@@ -1,0 +1,133 @@
+//! Keeps what came out.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::plan::{Case, Suite};
+
+/// What came out of one case.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub passed: usize,
+    /// What failed, one line each.
+    pub failures: Vec<String>,
+    /// What could not run, each with the reason.
+    pub unsupported: Vec<(String, String)>,
+}
+
+impl Counts {
+    pub(crate) fn executed(&self) -> usize {
+        self.passed + self.failures.len()
+    }
+
+    pub(crate) fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failures.extend(other.failures);
+        self.unsupported.extend(other.unsupported);
+    }
+
+    /// `12 passed, 1 failed, 2 unsupported`
+    pub(crate) fn describe(&self) -> String {
+        let mut text = format!("{} passed", self.passed);
+        for (number, word) in
+            [(self.failures.len(), "failed"), (self.unsupported.len(), "unsupported")]
+        {
+            if number > 0 {
+                text.push_str(&format!(", {number} {word}"));
+            }
+        }
+        text
+    }
+}
+
+/// A suite on a backend.
+pub(crate) type Key = (Suite, Option<String>);
+
+/// What came out of all.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Book {
+    pub rows: BTreeMap<Key, (Counts, Duration)>,
+    /// What was not run at all: by suite, backend and reason, the labels.
+    pub not_run: BTreeMap<(Key, String), Vec<String>>,
+    /// Required, and yet not exercised.
+    pub missing: Vec<String>,
+}
+
+impl Book {
+    pub(crate) fn record(&mut self, case: &Case, counts: Counts, took: Duration) {
+        let row = self.rows.entry(key(case)).or_default();
+        row.0.add(counts);
+        row.1 += took;
+    }
+
+    pub(crate) fn not_run(&mut self, case: &Case, reason: impl Into<String>) {
+        self.not_run.entry((key(case), reason.into())).or_default().push(case.label());
+    }
+
+    /// Notes which of the `required` backends have had no test executed.
+    pub(crate) fn require(&mut self, required: &[String]) {
+        let exercised = |backend: &String| {
+            self.rows.iter().any(|((suite, of), (counts, _))| {
+                let proves = !matches!(suite, Suite::Readme);
+                proves && of.as_ref() == Some(backend) && counts.executed() > 0
+            })
+        };
+        self.missing = required.iter().filter(|backend| !exercised(backend)).cloned().collect();
+    }
+
+    pub(crate) fn passed(&self) -> usize {
+        self.rows.values().map(|(counts, _)| counts.passed).sum()
+    }
+
+    pub(crate) fn failed(&self) -> usize {
+        let failed: usize = self.rows.values().map(|(counts, _)| counts.failures.len()).sum();
+        failed + self.missing.len()
+    }
+
+    pub(crate) fn skipped(&self) -> usize {
+        let unsupported: usize =
+            self.rows.values().map(|(counts, _)| counts.unsupported.len()).sum();
+        unsupported + self.not_run.values().map(Vec::len).sum::<usize>()
+    }
+
+    /// Whether something ran, and all that ran and had to run has passed.
+    pub(crate) fn is_good(&self) -> bool {
+        self.passed() > 0 && self.failed() == 0
+    }
+}
+
+fn key(case: &Case) -> Key {
+    (case.suite, case.backend.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passed(number: usize) -> Counts {
+        Counts { passed: number, ..Counts::default() }
+    }
+
+    #[test]
+    fn nothing_executed_is_not_good() {
+        let mut book = Book::default();
+        assert!(!book.is_good());
+        book.not_run(&Case::step(Suite::Conformance, Some("docker")), "no engine");
+        assert!(!book.is_good());
+        book.record(&Case::step(Suite::Unit, None), passed(1), Duration::ZERO);
+        assert!(book.is_good());
+    }
+
+    #[test]
+    fn a_required_backend_without_an_executed_test_is_a_failure() {
+        let mut book = Book::default();
+        let case = |backend| Case::step(Suite::Conformance, Some(backend));
+        book.record(&case("process"), passed(2), Duration::ZERO);
+        book.record(&case("docker"), passed(0), Duration::ZERO);
+        book.record(&Case::step(Suite::Readme, Some("ssh")), passed(1), Duration::ZERO);
+        book.require(&["process".into(), "docker".into(), "ssh".into()]);
+        assert_eq!(book.missing, ["docker", "ssh"]);
+        assert_eq!((book.passed(), book.failed()), (3, 2));
+        assert!(!book.is_good());
+    }
+}

@@ -1,0 +1,86 @@
+//! What a test program finds in its environment.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::build::Built;
+use crate::workspace::Package;
+
+/// What would make a result depend on the shell that it was started from: the
+/// backends that happen to be set up there, Longshore's own settings, and what
+/// cargo has set for this very program.
+const FOREIGN: [&str; 6] =
+    ["DOCKER_", "KUBECONFIG", "JOB_", "LONGSHORE_", "CARGO_PKG_", "CARGO_BIN_EXE_"];
+
+/// How Docker is reached, beside DOCKER_HOST.
+const DOCKER_TLS: [&str; 3] = ["DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_CONFIG"];
+
+/// Takes the settings of the shell away.
+pub(crate) fn clean(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if FOREIGN.iter().any(|prefix| text.starts_with(prefix)) {
+            command.env_remove(&name);
+        }
+    }
+}
+
+/// Gives `command` the lab, and with it how to speak to an engine that was
+/// given.
+pub(crate) fn with_lab(command: &mut Command, lab: &[(&'static str, String)], given: bool) {
+    command.envs(lab.iter().map(|(name, value)| (name, value)));
+    if given {
+        let kept = DOCKER_TLS.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
+        command.envs(kept);
+    }
+}
+
+/// The folder and the variables that cargo gives a package's tests.
+pub(crate) fn as_cargo(command: &mut Command, package: &Package, built: &Built) {
+    command
+        .current_dir(package.folder())
+        .env("CARGO_MANIFEST_DIR", package.folder())
+        .env("CARGO_MANIFEST_PATH", &package.manifest_path)
+        .env("CARGO_PKG_NAME", &package.name)
+        .env("CARGO_PKG_VERSION", &package.version);
+    programs(command, built.programs.iter().map(|(name, path)| (name.as_str(), path.as_path())));
+}
+
+fn programs<'a>(command: &mut Command, programs: impl Iterator<Item = (&'a str, &'a Path)>) {
+    command.envs(programs.map(|(name, path)| (format!("CARGO_BIN_EXE_{name}"), path)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workspace::tests::workspace;
+
+    fn value(command: &Command, name: &str) -> Option<String> {
+        let (_, value) = command.get_envs().find(|(it, _)| *it == name)?;
+        Some(value?.to_string_lossy().into_owned())
+    }
+
+    #[test]
+    fn a_test_finds_its_package_and_the_command() {
+        let workspace = workspace(&[("longshore-cli", "crates/cli", &[])]);
+        let mut built = Built::default();
+        built.programs.insert("longshore".into(), "/t/longshore".into());
+        let mut command = Command::new("true");
+        as_cargo(&mut command, &workspace.packages[0], &built);
+        assert_eq!(command.get_current_dir(), Some(Path::new("/src/crates/cli")));
+        assert_eq!(value(&command, "CARGO_MANIFEST_DIR").unwrap(), "/src/crates/cli");
+        assert_eq!(value(&command, "CARGO_BIN_EXE_longshore").unwrap(), "/t/longshore");
+    }
+
+    #[test]
+    fn the_shells_own_settings_are_taken_away_and_the_labs_given() {
+        let mut command = Command::new("true");
+        clean(&mut command);
+        // Cargo sets this one for this very test.
+        let removed =
+            command.get_envs().any(|(it, value)| it == "CARGO_PKG_NAME" && value.is_none());
+        assert!(removed);
+        with_lab(&mut command, &[("DOCKER_HOST", "unix:///x".into())], false);
+        assert_eq!(value(&command, "DOCKER_HOST").unwrap(), "unix:///x");
+    }
+}

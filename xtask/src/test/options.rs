@@ -1,0 +1,108 @@
+//! What was asked for.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use crate::workspace::Workspace;
+
+/// Options of `cargo xtask test`.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct TestOptions {
+    /// Only what needs neither Docker nor Kubernetes: no lab.
+    #[arg(long)]
+    pub quick: bool,
+    /// Fail unless these backends, or all, were exercised [default: all under CI, else none].
+    #[arg(long, value_name = "BACKEND,...", value_delimiter = ',', env = "LONGSHORE_REQUIRE")]
+    pub require: Vec<String>,
+    /// Only this suite, backend, package or test target; may be given again.
+    #[arg(long, value_name = "NAME")]
+    pub only: Vec<String>,
+    /// Leave the lab up afterwards.
+    #[arg(long)]
+    pub keep_lab: bool,
+    /// Use the Docker that DOCKER_HOST names and the Kubernetes that KUBECONFIG names instead of
+    /// starting them. Without root this is so anyway.
+    #[arg(long)]
+    pub use_existing: bool,
+    /// The lab's folder [default: target/lab of this checkout].
+    #[arg(long, value_name = "DIR")]
+    pub lab_dir: Option<PathBuf>,
+}
+
+impl TestOptions {
+    /// The backends that must be exercised.
+    pub(crate) fn required(&self, workspace: &Workspace, ci: bool) -> Result<Vec<String>> {
+        let known: Vec<String> = backend_names(workspace).collect();
+        let named: Vec<&str> =
+            self.require.iter().map(|name| name.trim()).filter(|name| !name.is_empty()).collect();
+        if let Some(name) = named.iter().find(|name| **name != "all" && !knows(&known, name)) {
+            bail!("there is no backend {name:?}; there are {}", known.join(", "));
+        }
+        if named.contains(&"all") {
+            return Ok(known);
+        }
+        if !named.is_empty() {
+            return Ok(named.into_iter().map(str::to_owned).collect());
+        }
+        // What a person leaves out on purpose is not missed.
+        Ok(match (ci, self.only.is_empty(), self.quick) {
+            (true, true, false) => known,
+            (true, true, true) => known.into_iter().filter(|name| name == "process").collect(),
+            _ => Vec::new(),
+        })
+    }
+}
+
+fn knows(known: &[String], name: &str) -> bool {
+    known.iter().any(|it| it == name)
+}
+
+/// The names of the backends: `docker` for `crates/docker`.
+pub(crate) fn backend_names(workspace: &Workspace) -> impl Iterator<Item = String> {
+    workspace.backends().map(|package| {
+        let folder = workspace.folder(package);
+        folder.trim_start_matches("crates/").to_owned()
+    })
+}
+
+/// Whether this runs where nobody looks on.
+pub(crate) fn is_ci() -> bool {
+    std::env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workspace::tests::workspace;
+
+    fn required(options: &TestOptions, ci: bool) -> Result<Vec<String>> {
+        let workspace = workspace(&[
+            ("longshore-docker", "crates/docker", &[]),
+            ("longshore-process", "crates/process", &[]),
+            ("longshore-core", "crates/core", &[]),
+        ]);
+        options.required(&workspace, ci)
+    }
+
+    #[test]
+    fn under_ci_every_backend_is_required_unless_less_was_asked_for() {
+        let all = TestOptions::default();
+        assert_eq!(required(&all, true).unwrap(), ["docker", "process"]);
+        assert!(required(&all, false).unwrap().is_empty());
+        let quick = TestOptions { quick: true, ..TestOptions::default() };
+        assert_eq!(required(&quick, true).unwrap(), ["process"]);
+        let only = TestOptions { only: vec!["unit".into()], ..TestOptions::default() };
+        assert!(required(&only, true).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_required_backend_must_be_one() {
+        let named = |name: &str| TestOptions { require: vec![name.into()], ..Default::default() };
+        assert_eq!(required(&named(" docker"), false).unwrap(), ["docker"]);
+        assert_eq!(required(&named("all"), false).unwrap().len(), 2);
+        let error = required(&named("dockerr"), false).unwrap_err().to_string();
+        assert_eq!(error, "there is no backend \"dockerr\"; there are docker, process");
+    }
+}

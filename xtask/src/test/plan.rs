@@ -1,0 +1,233 @@
+//! Which test programs there are, to which suite each belongs, and what it
+//! needs. Told by their names alone.
+
+use std::fmt;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use super::options::{TestOptions, backend_names};
+use crate::lab::Group;
+use crate::workspace::{Package, Target, Workspace};
+
+/// A kind of test, in the order of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Suite {
+    Tidy,
+    Unit,
+    Doc,
+    Readme,
+    Integration,
+    Conformance,
+    EndToEnd,
+    /// Stops an engine or the API server: alone, and last.
+    Disruptive,
+}
+
+impl Suite {
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Tidy,
+        Self::Unit,
+        Self::Doc,
+        Self::Readme,
+        Self::Integration,
+        Self::Conformance,
+        Self::EndToEnd,
+        Self::Disruptive,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Tidy => "tidy",
+            Self::Unit => "unit",
+            Self::Doc => "doc",
+            Self::Readme => "readme",
+            Self::Integration => "integration",
+            Self::Conformance => "conformance",
+            Self::EndToEnd => "end-to-end",
+            Self::Disruptive => "disruptive",
+        }
+    }
+
+    /// How long one program of it may take: several times what it does take.
+    pub(crate) const fn limit(self) -> Duration {
+        Duration::from_secs(match self {
+            Self::Tidy | Self::Unit => 180,
+            Self::Integration => 300,
+            Self::Doc | Self::Readme | Self::EndToEnd | Self::Disruptive => 900,
+            Self::Conformance => 1200,
+        })
+    }
+}
+
+impl fmt::Display for Suite {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.name())
+    }
+}
+
+/// One test program, or one step that counts as one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Case {
+    pub suite: Suite,
+    /// The backend that it tests; none if it tests none, or all.
+    pub backend: Option<String>,
+    pub package: String,
+    pub target: String,
+    /// As cargo names it: `lib`, `bin`, `test`.
+    pub kind: String,
+    /// What must be up.
+    pub needs: Vec<Group>,
+}
+
+impl Case {
+    /// A step that is no test program.
+    pub(crate) fn step(suite: Suite, backend: Option<&str>) -> Self {
+        Self {
+            suite,
+            backend: backend.map(str::to_owned),
+            package: "xtask".to_owned(),
+            target: suite.to_string(),
+            kind: String::new(),
+            needs: Vec::new(),
+        }
+    }
+
+    pub(crate) fn label(&self) -> String {
+        match self.kind.as_str() {
+            "" => self.target.clone(),
+            "test" => format!("{} {}", self.package, self.target),
+            kind => format!("{} ({kind})", self.package),
+        }
+    }
+
+    fn answers_to(&self, name: &str) -> bool {
+        let alike = |other: &str| other.replace('_', "-") == name.replace('_', "-");
+        let test = self.kind == "test" && alike(&self.target);
+        let backend = self.backend.as_deref().is_some_and(alike);
+        alike(self.suite.name()) || alike(&self.package) || test || backend
+    }
+}
+
+/// Everything that there is to run.
+pub(crate) fn plan(workspace: &Workspace) -> Vec<Case> {
+    let mut cases = vec![
+        Case::step(Suite::Tidy, None),
+        Case::step(Suite::Doc, None),
+        Case::step(Suite::Readme, Some("process")),
+    ];
+    for package in &workspace.packages {
+        let tested = package.targets.iter().filter(|target| target.test);
+        cases.extend(tested.map(|target| case(workspace, package, target)));
+    }
+    cases
+}
+
+fn case(workspace: &Workspace, package: &Package, target: &Target) -> Case {
+    let integration = target.kind.iter().any(|kind| kind == "test");
+    let backends: Vec<String> = backend_names(workspace).collect();
+    let (suite, backend) = match package.name.as_str() {
+        _ if !integration => (Suite::Unit, None),
+        "longshore-tests" => end_to_end(&target.name, &backends),
+        _ if workspace.is_backend(package) => {
+            let conformance = target.name == "conformance";
+            let suite = if conformance { Suite::Conformance } else { Suite::Integration };
+            let folder = workspace.folder(package);
+            (suite, Some(folder.trim_start_matches("crates/").to_owned()))
+        }
+        _ => (Suite::Integration, None),
+    };
+    Case {
+        needs: needs(suite, backend.as_deref()),
+        suite,
+        backend,
+        package: package.name.clone(),
+        target: target.name.clone(),
+        kind: if integration { "test" } else { kind(target) }.to_owned(),
+    }
+}
+
+fn kind(target: &Target) -> &str {
+    target.kind.first().map_or("lib", String::as_str)
+}
+
+/// An end-to-end test whose name begins with a backend's needs only that one.
+fn end_to_end(target: &str, backends: &[String]) -> (Suite, Option<String>) {
+    let disruptive = target.starts_with("disruptive");
+    let suite = if disruptive { Suite::Disruptive } else { Suite::EndToEnd };
+    let first = target.split('_').next().unwrap_or_default();
+    (suite, backends.iter().find(|name| *name == first).cloned())
+}
+
+fn needs(suite: Suite, backend: Option<&str>) -> Vec<Group> {
+    match (suite, backend) {
+        (_, Some("docker")) => vec![Group::Docker, Group::Registry],
+        (_, Some("kubernetes")) => vec![Group::Registry, Group::Kubernetes],
+        (Suite::EndToEnd | Suite::Disruptive, None) => {
+            vec![Group::Docker, Group::Registry, Group::Kubernetes]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Those of `cases` that were asked for.
+pub(crate) fn select(cases: Vec<Case>, options: &TestOptions) -> Result<Vec<Case>> {
+    if options.only.is_empty() {
+        return Ok(cases);
+    }
+    for name in &options.only {
+        if !cases.iter().any(|case| case.answers_to(name)) {
+            let suites = Suite::ALL.map(Suite::name).join(", ");
+            bail!(
+                "there is nothing to test named {name:?}; name a suite ({suites}), a backend, a package or a test target"
+            );
+        }
+    }
+    let wanted = |case: &Case| options.only.iter().any(|name| case.answers_to(name));
+    Ok(cases.into_iter().filter(wanted).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workspace::tests::workspace;
+
+    fn planned(package: &str, folder: &str, target: &str, kind: &str) -> Case {
+        let mut workspace = workspace(&[
+            ("longshore-docker", "crates/docker", &[]),
+            ("longshore-process", "crates/process", &[]),
+            (package, folder, &[]),
+        ]);
+        let target = Target { name: target.into(), kind: vec![kind.into()], test: true };
+        workspace.packages[2].targets.push(target);
+        plan(&workspace).pop().unwrap()
+    }
+
+    #[test]
+    fn a_name_tells_the_suite_and_what_it_needs() {
+        let case = planned("longshore-docker", "crates/docker", "conformance", "test");
+        assert_eq!((case.suite, case.backend.as_deref()), (Suite::Conformance, Some("docker")));
+        assert_eq!(case.needs, [Group::Docker, Group::Registry]);
+        let case = planned("longshore-process", "crates/process", "tree", "test");
+        assert_eq!((case.suite, case.backend.as_deref()), (Suite::Integration, Some("process")));
+        assert!(case.needs.is_empty());
+        let case = planned("longshore-docker", "crates/docker", "longshore_docker", "lib");
+        assert_eq!((case.suite, case.backend), (Suite::Unit, None));
+        let case = planned("longshore-tests", "tests", "disruptive_api_server", "test");
+        assert_eq!((case.suite, case.backend, case.needs.len()), (Suite::Disruptive, None, 3));
+        let case = planned("longshore-tests", "tests", "process_signals", "test");
+        assert_eq!(case.suite, Suite::EndToEnd);
+        assert!(case.needs.is_empty());
+    }
+
+    #[test]
+    fn a_case_is_chosen_by_any_of_its_names() {
+        let case = planned("longshore-tests", "tests", "pull_policy", "test");
+        for name in ["pull-policy", "end-to-end", "longshore-tests"] {
+            assert!(case.answers_to(name), "{name}");
+        }
+        let options = TestOptions { only: vec!["nothing".into()], ..Default::default() };
+        let error = select(vec![case], &options).unwrap_err().to_string();
+        assert!(error.contains("nothing") && error.contains("conformance"), "{error}");
+    }
+}

@@ -1,0 +1,146 @@
+//! The steps of `cargo xtask test`.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::sync::Mutex;
+use std::thread::{Scope, ScopedJoinHandle};
+use std::time::Instant;
+
+use anyhow::{Context, Result, anyhow, bail};
+use rustix::fs::{FlockOperation, flock};
+
+use super::book::Book;
+use super::build::{self, Built};
+use super::interrupt::Interrupt;
+use super::options::{TestOptions, is_ci};
+use super::plan::{self, Case, Suite};
+use super::session::{Backends, Session};
+use super::suites::{Floor, Lane};
+use super::{documented, early, table};
+use crate::lab::layout::make_dir;
+use crate::lab::shell::say;
+use crate::workspace::Workspace;
+
+/// Runs everything that was asked for; true if all is well.
+pub(crate) fn test(options: &TestOptions) -> Result<bool> {
+    let workspace = Workspace::load()?;
+    let required = options.required(&workspace, is_ci())?;
+    let cases = plan::select(plan::plan(&workspace), options)?;
+    let folder = workspace.target_directory.join("xtask-test");
+    let _lock = lock(&folder)?;
+    let interrupt = Interrupt::listen()?;
+    let session = Session::new(&cases, options)?;
+    let floor = Floor {
+        workspace: &workspace,
+        folder,
+        required: &required,
+        given: session.given,
+        interrupt: &interrupt,
+        book: Mutex::new(Book::default()),
+    };
+    let result = steps(&floor, &cases, &session, options.quick);
+    // Whatever happened, nothing is left behind, and what came out is told.
+    let down = session.down();
+    let mut book = floor.book();
+    book.require(&required);
+    say!("{}", table::render(&book).trim_end());
+    result.and(down)?;
+    Ok(book.is_good() && !interrupt.happened())
+}
+
+/// Two runs in one checkout would take the lab from under each other.
+fn lock(folder: &Path) -> Result<File> {
+    make_dir(folder)?;
+    let path = folder.join("lock");
+    let file = File::create(&path).with_context(|| format!("failed to make {}", path.display()))?;
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        bail!("another cargo xtask test runs in this checkout: wait for its end");
+    }
+    for old in ["log", "report"] {
+        let _ = fs::remove_dir_all(folder.join(old));
+    }
+    Ok(file)
+}
+
+fn steps(floor: &Floor<'_>, cases: &[Case], session: &Session, quick: bool) -> Result<()> {
+    std::thread::scope(|scope| {
+        // Apt and the Go build leave room for a compiler.
+        let lab = bring_up(scope, session);
+        let built = before_the_lab(floor, cases);
+        let backends = lab.join().map_err(|_| anyhow!("bringing the lab up has panicked"))??;
+        with_the_lab(floor, cases, &built?, &backends, quick);
+        Ok(())
+    })
+}
+
+fn bring_up<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    session: &'scope Session,
+) -> ScopedJoinHandle<'scope, Result<Backends>> {
+    scope.spawn(|| session.up())
+}
+
+/// What needs no backend, so that it need not wait for the lab.
+fn before_the_lab(floor: &Floor<'_>, cases: &[Case]) -> Result<Built> {
+    if let Some(case) = step(cases, Suite::Tidy) {
+        early::tidy(floor, case)?;
+    }
+    let begun = Instant::now();
+    let built = build::build(floor.workspace, &floor.folder, floor.interrupt)?;
+    say!("{:<52} {:>7.1} s", "build", begun.elapsed().as_secs_f64());
+    let alone = |case: &&Case| !case.kind.is_empty() && case.needs.is_empty();
+    let quiet = |case: &&Case| alone(case) && case.backend.is_none();
+    let lane = Lane { workers: 2, cases: cases.iter().filter(quiet).collect() };
+    floor.run(vec![lane], &built, &Backends::default());
+    if let Some(case) = step(cases, Suite::Doc) {
+        early::doc(floor, case)?;
+    }
+    if let Some(case) = step(cases, Suite::Readme) {
+        documented::readme(floor, case, &built)?;
+    }
+    Ok(built)
+}
+
+fn step(cases: &[Case], suite: Suite) -> Option<&Case> {
+    cases.iter().find(|case| case.suite == suite && case.kind.is_empty())
+}
+
+/// What tests a backend. Their clocks mind a busy machine, so that this waits
+/// for the builds to be done.
+fn with_the_lab(
+    floor: &Floor<'_>,
+    cases: &[Case],
+    built: &Built,
+    backends: &Backends,
+    quick: bool,
+) {
+    let of = |suites: &[Suite], wanted: &dyn Fn(&Case) -> bool| -> Vec<&Case> {
+        let chosen = |case: &&Case| suites.contains(&case.suite) && wanted(case);
+        cases.iter().filter(chosen).collect()
+    };
+    let backend = |case: &Case| case.backend.is_some();
+    let kubernetes = |case: &Case| case.backend.as_deref() == Some("kubernetes");
+    let suites = [Suite::Integration, Suite::Conformance];
+    // Kubernetes mostly waits for its own clocks; the rest keeps a core busy.
+    let phases = [
+        vec![
+            Lane { workers: 1, cases: of(&suites, &|case| backend(case) && !kubernetes(case)) },
+            Lane { workers: 1, cases: of(&suites, &kubernetes) },
+        ],
+        vec![Lane { workers: 2, cases: of(&[Suite::EndToEnd], &|_| true) }],
+        vec![Lane { workers: 1, cases: of(&[Suite::Disruptive], &|_| true) }],
+    ];
+    for mut lanes in phases {
+        if quick {
+            lanes.iter_mut().for_each(|lane| leave_out(floor, lane));
+        }
+        floor.run(lanes, built, backends);
+    }
+}
+
+fn leave_out(floor: &Floor<'_>, lane: &mut Lane<'_>) {
+    let (run, out): (Vec<&Case>, Vec<&Case>) =
+        lane.cases.iter().partition(|case| case.needs.is_empty());
+    out.iter().for_each(|case| floor.book().not_run(case, "--quick leaves it out"));
+    lane.cases = run;
+}

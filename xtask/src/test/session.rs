@@ -1,0 +1,143 @@
+//! The lab around the tests.
+
+use std::time::Instant;
+
+use anyhow::Result;
+
+use super::options::{TestOptions, is_ci};
+use super::plan::Case;
+use crate::lab::shell::say;
+use crate::lab::{self, Group, Lab, UpOptions};
+
+/// Brings the lab up before the tests, and takes it down after them if it was
+/// not up before.
+#[derive(Debug)]
+pub(crate) struct Session {
+    lab: Lab,
+    wanted: Vec<Group>,
+    /// Whether backends from outside are taken.
+    pub given: bool,
+    leave: bool,
+}
+
+/// What is there to test against.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Backends {
+    pub environment: Vec<(&'static str, String)>,
+    /// Why something may be missing.
+    pub problem: Option<String>,
+}
+
+impl Session {
+    /// For what `cases` need. Starts nothing.
+    pub(crate) fn new(cases: &[Case], options: &TestOptions) -> Result<Self> {
+        let lab = Lab::open(options.lab_dir.clone())?;
+        let was_up = is_up(&lab::environment(&lab)?);
+        let mut wanted: Vec<Group> = cases.iter().flat_map(|case| case.needs.clone()).collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        if options.quick {
+            wanted.clear();
+        }
+        let given = options.use_existing || !rustix::process::geteuid().is_root();
+        Ok(Self { lab, wanted, given, leave: was_up || options.keep_lab })
+    }
+
+    /// Brings the lab up. What of it could not come up is told by
+    /// [`Backends::problem`].
+    pub(crate) fn up(&self) -> Result<Backends> {
+        if self.wanted.is_empty() {
+            return Ok(Backends::default());
+        }
+        let options = UpOptions {
+            only: self.wanted.clone(),
+            use_existing: self.given,
+            // An unfinished run on the same machine must not be in the way.
+            replace: is_ci(),
+        };
+        let result = lab::up(&self.lab, &options);
+        let problem = result.err().map(|error| format!("{error:#}"));
+        if let Some(problem) = &problem {
+            say!("lab: {problem}");
+        }
+        Ok(Backends { environment: lab::environment(&self.lab)?, problem })
+    }
+
+    /// Takes the lab down, unless it is to be left.
+    pub(crate) fn down(&self) -> Result<()> {
+        if self.wanted.is_empty() {
+            return Ok(());
+        }
+        if self.leave {
+            say!("the lab is left up: cargo xtask lab down takes it down");
+            return Ok(());
+        }
+        let begun = Instant::now();
+        let down = lab::down(&self.lab, false);
+        say!("{:<52} {:>7.1} s", "lab down", begun.elapsed().as_secs_f64());
+        down
+    }
+}
+
+impl Backends {
+    /// Why `case` cannot be run; none if it can.
+    pub(crate) fn missing(&self, case: &Case) -> Option<String> {
+        let missing = case.needs.iter().find(|group| !self.has(**group))?;
+        let reason = match &self.problem {
+            Some(problem) => problem.clone(),
+            None => "the lab has not brought it up".to_owned(),
+        };
+        Some(format!("no {missing}: {reason}"))
+    }
+
+    fn has(&self, group: Group) -> bool {
+        let name = match group {
+            Group::Docker => "DOCKER_HOST",
+            Group::Registry => "LONGSHORE_LAB_REGISTRY",
+            Group::Kubernetes => "KUBECONFIG",
+        };
+        self.environment.iter().any(|(it, _)| *it == name)
+    }
+}
+
+/// Whether a part of the lab itself runs; what was given from outside is told
+/// even when it does not.
+fn is_up(environment: &[(&'static str, String)]) -> bool {
+    let own = |(name, value): &(&str, String)| match *name {
+        "LONGSHORE_LAB_REGISTRY" | "LONGSHORE_LAB_KUBECTL" => true,
+        "DOCKER_HOST" => value.ends_with("/docker.sock") && value.contains("lab"),
+        _ => false,
+    };
+    environment.iter().any(own)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plan::Suite;
+    use super::*;
+
+    fn case(needs: &[Group]) -> Case {
+        Case { needs: needs.to_vec(), ..Case::step(Suite::EndToEnd, None) }
+    }
+
+    #[test]
+    fn what_a_missing_backend_is_missing_for_is_said() {
+        let backends = Backends {
+            environment: vec![("DOCKER_HOST", "unix:///x".into())],
+            problem: Some("they need root".into()),
+        };
+        assert_eq!(backends.missing(&case(&[Group::Docker])), None);
+        assert_eq!(
+            backends.missing(&case(&[Group::Docker, Group::Kubernetes])).unwrap(),
+            "no kubernetes: they need root"
+        );
+        assert_eq!(Backends::default().missing(&case(&[])), None);
+    }
+
+    #[test]
+    fn a_lab_that_runs_is_told_from_backends_that_were_given() {
+        assert!(is_up(&[("LONGSHORE_LAB_REGISTRY", "localhost:5000".into())]));
+        assert!(!is_up(&[("DOCKER_HOST", "unix:///run/docker.sock".into())]));
+        assert!(!is_up(&[("KUBECONFIG", "x".into()), ("LONGSHORE_LAB_DIR", "y".into())]));
+    }
+}

@@ -1,0 +1,163 @@
+//! Runs test programs, side by side where that is harmless.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use super::book::{Book, Counts};
+use super::build::Built;
+use super::environment;
+use super::execute::{self, Ended};
+use super::interrupt::Interrupt;
+use super::judge::{Verdict, judge};
+use super::plan::{Case, Suite};
+use super::session::Backends;
+use crate::lab::shell::say;
+use crate::workspace::Workspace;
+
+/// The most of a failed program's output that is shown.
+const SHOWN: usize = 256 * 1024;
+
+/// What all test programs share.
+#[derive(Debug)]
+pub(crate) struct Floor<'a> {
+    pub workspace: &'a Workspace,
+    /// Logs and reports.
+    pub folder: PathBuf,
+    pub required: &'a [String],
+    /// Whether the backends are from outside.
+    pub given: bool,
+    pub interrupt: &'a Interrupt,
+    pub book: Mutex<Book>,
+}
+
+/// Some cases, and how many of them may run at once.
+#[derive(Debug)]
+pub(crate) struct Lane<'a> {
+    pub workers: usize,
+    pub cases: Vec<&'a Case>,
+}
+
+impl Floor<'_> {
+    pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs all lanes at once, and returns when all are done.
+    pub(crate) fn run(&self, lanes: Vec<Lane<'_>>, built: &Built, backends: &Backends) {
+        std::thread::scope(|scope| {
+            for lane in lanes {
+                let queue = std::sync::Arc::new(Mutex::new(VecDeque::from(lane.cases)));
+                for _ in 0..lane.workers {
+                    let queue = std::sync::Arc::clone(&queue);
+                    scope.spawn(move || {
+                        while let Some(case) = next(&queue) {
+                            self.run_case(case, built, backends);
+                        }
+                    });
+                }
+            }
+        });
+    }
+
+    fn run_case(&self, case: &Case, built: &Built, backends: &Backends) {
+        if let Some(reason) = backends.missing(case) {
+            self.book().not_run(case, reason);
+            return;
+        }
+        let begun = Instant::now();
+        let verdict = self.execute(case, built, backends).unwrap_or_else(|error| {
+            let failures = vec![format!("{}: {error:#}", case.label())];
+            Verdict::Counted(Counts { failures, ..Counts::default() })
+        });
+        self.close(case, verdict, begun.elapsed());
+    }
+
+    fn execute(&self, case: &Case, built: &Built, backends: &Backends) -> Result<Verdict> {
+        let program = built.test(case).context("cargo has not built it")?;
+        let package = self.workspace.packages.iter().find(|package| package.name == case.package);
+        let mut command = Command::new(program);
+        environment::clean(&mut command);
+        environment::as_cargo(&mut command, package.context("unknown package")?, built);
+        if !case.needs.is_empty() {
+            environment::with_lab(&mut command, &backends.environment, self.given);
+        }
+        command.env("LONGSHORE_REQUIRE", self.required.join(","));
+        let report = self.report(case);
+        if let Some(report) = &report {
+            let _ = fs::remove_file(report);
+            command.env("LONGSHORE_TEST_REPORT", self.folder.join("report"));
+        }
+        self.judge(case, &mut command, report.as_deref())
+    }
+
+    /// Where a conformance suite writes its counts.
+    fn report(&self, case: &Case) -> Option<PathBuf> {
+        let backend = case.backend.as_ref().filter(|_| case.suite == Suite::Conformance)?;
+        Some(self.folder.join("report").join(format!("conformance-{backend}.json")))
+    }
+
+    /// Runs `command` for `case`, with its log, and judges it.
+    pub(crate) fn judge(
+        &self,
+        case: &Case,
+        command: &mut Command,
+        report: Option<&Path>,
+    ) -> Result<Verdict> {
+        let log = self.log(case);
+        let ended = if self.interrupt.happened() {
+            Ended::Interrupted
+        } else {
+            execute::run(command, &log, case.suite.limit(), self.interrupt)?
+        };
+        let output = fs::read(&log).unwrap_or_default();
+        Ok(judge(case, ended, &String::from_utf8_lossy(&output), report))
+    }
+
+    pub(crate) fn log(&self, case: &Case) -> PathBuf {
+        let name = case.label().replace(['(', ')', ' '], "_");
+        self.folder.join("log").join(format!("{name}.log"))
+    }
+
+    /// Says and keeps what came out.
+    pub(crate) fn close(&self, case: &Case, verdict: Verdict, took: Duration) {
+        let mut book = self.book();
+        match verdict {
+            Verdict::NotRun(reason) => {
+                line(case, took, &format!("not exercised: {reason}"));
+                book.not_run(case, reason);
+            }
+            Verdict::Counted(counts) => {
+                line(case, took, &counts.describe());
+                if !counts.failures.is_empty() {
+                    show(&self.log(case));
+                }
+                book.record(case, counts, took);
+            }
+        }
+    }
+}
+
+fn next<'a>(queue: &Mutex<VecDeque<&'a Case>>) -> Option<&'a Case> {
+    queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+}
+
+fn line(case: &Case, took: Duration, what: &str) {
+    let label = format!("{} {}", case.suite, case.label());
+    let label = if case.kind.is_empty() { case.label() } else { label };
+    say!("{label:<52} {:>7.1} s  {what}", took.as_secs_f64());
+}
+
+/// Prints the end of a log.
+fn show(log: &Path) {
+    let Ok(text) = fs::read(log) else { return };
+    let start = text.len().saturating_sub(SHOWN);
+    say!("---- {}", log.display());
+    say!("{}", String::from_utf8_lossy(&text[start..]).trim_end());
+    say!("----");
+}

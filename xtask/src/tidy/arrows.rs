@@ -1,0 +1,98 @@
+//! Which crate may know which.
+
+use super::finding::Finding;
+use crate::workspace::{Package, Workspace};
+
+/// Arrows run one way: core <- backends, conformance, dispatch. A backend
+/// knows no other, nor dispatch, nor config; config knows only core; the
+/// facade alone names them all, and the command knows only the facade.
+pub(crate) fn arrows(workspace: &Workspace) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for package in &workspace.packages {
+        for dependency in &package.dependencies {
+            let ours = workspace.packages.iter().find(|other| other.name == dependency.name);
+            let Some(other) = ours else { continue };
+            let dev = dependency.kind.as_deref() == Some("dev");
+            if !may_know(workspace, package, other, dev) {
+                found.push(finding(workspace, package, other, dev));
+            }
+        }
+    }
+    found
+}
+
+fn may_know(workspace: &Workspace, package: &Package, other: &Package, dev: bool) -> bool {
+    let to_backend = workspace.is_backend(other);
+    let to = other.name.as_str();
+    match package.name.as_str() {
+        "longshore-core" | "xtask" => false,
+        "longshore-config" | "longshore-conformance" => to == "longshore-core",
+        "longshore" if dev => to_backend || to != "longshore-cli" && to != "longshore-tests",
+        "longshore" => {
+            to_backend || ["longshore-core", "longshore-config", "longshore-dispatch"].contains(&to)
+        }
+        "longshore-cli" => to == "longshore" || dev && to == "xtask",
+        // It tests the others from outside, and takes backends away.
+        "longshore-tests" => {
+            ["longshore", "longshore-core", "longshore-conformance", "xtask"].contains(&to)
+        }
+        // The dispatcher and every backend.
+        _ => to == "longshore-core" || dev && to == "longshore-conformance",
+    }
+}
+
+fn finding(workspace: &Workspace, package: &Package, other: &Package, dev: bool) -> Finding {
+    let manifest = format!("{}/Cargo.toml", workspace.folder(package));
+    let how = if dev { "depends for its tests on" } else { "depends on" };
+    Finding::new(
+        manifest,
+        1,
+        format!("{} {how} {}", package.name, other.name),
+        "move what both need to longshore-core, or what needs both to the facade, longshore",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workspace::tests::workspace;
+
+    #[test]
+    fn arrows_that_run_one_way_are_left_alone() {
+        let workspace = workspace(&[
+            ("longshore-core", "crates/core", &["serde"]),
+            ("longshore-docker", "crates/docker", &["longshore-core", "dev:longshore-conformance"]),
+            ("longshore-dispatch", "crates/dispatch", &["longshore-core"]),
+            ("longshore-conformance", "crates/conformance", &["longshore-core"]),
+            ("longshore", "crates/longshore", &["longshore-docker", "longshore-dispatch"]),
+            ("longshore-cli", "crates/cli", &["longshore"]),
+        ]);
+        assert_eq!(arrows(&workspace), []);
+    }
+
+    #[test]
+    fn an_arrow_the_wrong_way_is_found() {
+        let workspace = workspace(&[
+            ("longshore-core", "crates/core", &["longshore-config"]),
+            ("longshore-config", "crates/config", &["longshore-docker"]),
+            ("longshore-docker", "crates/docker", &["longshore-process", "longshore-conformance"]),
+            ("longshore-process", "crates/process", &["longshore-dispatch"]),
+            ("longshore-dispatch", "crates/dispatch", &["longshore-docker"]),
+            ("longshore-conformance", "crates/conformance", &[]),
+            ("longshore-cli", "crates/cli", &["longshore-core"]),
+        ]);
+        let found: Vec<_> = arrows(&workspace).into_iter().map(|finding| finding.what).collect();
+        assert_eq!(
+            found,
+            [
+                "longshore-core depends on longshore-config",
+                "longshore-config depends on longshore-docker",
+                "longshore-docker depends on longshore-process",
+                "longshore-docker depends on longshore-conformance",
+                "longshore-process depends on longshore-dispatch",
+                "longshore-dispatch depends on longshore-docker",
+                "longshore-cli depends on longshore-core",
+            ]
+        );
+    }
+}

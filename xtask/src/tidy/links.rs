@@ -1,0 +1,116 @@
+//! Links between documents lead somewhere.
+
+use std::path::{Component, Path};
+
+use super::finding::Finding;
+use super::tree::Tree;
+use crate::markdown;
+
+pub(crate) fn links(tree: &Tree) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for (path, text) in tree.with_extension("md") {
+        for (line, content) in markdown::split(text).1 {
+            for target in targets(content) {
+                if let Some(what) = broken(tree, path, &target) {
+                    let instead = "correct it, or write what it should lead to";
+                    found.push(Finding::new(path, line, what, instead));
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Where the links of a line lead: `[text](target)` and `[text]: target`.
+fn targets(line: &str) -> Vec<String> {
+    let line = without_code(line);
+    let mut found: Vec<String> = line
+        .match_indices("](")
+        .filter_map(|(at, mark)| {
+            let rest = &line[at + mark.len()..];
+            let end = rest.find([')', ' '])?;
+            Some(rest[..end].to_owned())
+        })
+        .collect();
+    let definition = line.strip_prefix('[').and_then(|rest| rest.split_once("]: "));
+    found.extend(definition.and_then(|(_, target)| target.split(' ').next()).map(str::to_owned));
+    found
+}
+
+/// The line without what stands between backticks.
+fn without_code(line: &str) -> String {
+    line.split('`').step_by(2).collect::<Vec<_>>().join("`")
+}
+
+fn broken(tree: &Tree, from: &str, target: &str) -> Option<String> {
+    if target.contains("://") || target.starts_with("mailto:") || target.is_empty() {
+        return None;
+    }
+    let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+    let path = match file {
+        "" => from.to_owned(),
+        _ => match resolve(from, file) {
+            Some(path) if tree.has(&path) => path,
+            _ => return Some(format!("a link to {file}, which is not there")),
+        },
+    };
+    let text = tree.text(&path).filter(|_| !anchor.is_empty() && path.ends_with(".md"))?;
+    let known = headings(text).any(|heading| heading == anchor);
+    (!known).then(|| format!("a link to #{anchor}, a heading that {path} does not have"))
+}
+
+/// The path that `file` means in the document `from`; none if it leads out of
+/// the repository.
+fn resolve(from: &str, file: &str) -> Option<String> {
+    let folder = Path::new(from).parent().unwrap_or(Path::new(""));
+    let mut parts = Vec::new();
+    for component in folder.join(file).components() {
+        match component {
+            Component::Normal(part) => parts.push(part.to_string_lossy().into_owned()),
+            Component::ParentDir => drop(parts.pop()?),
+            Component::CurDir => {}
+            Component::RootDir | Component::Prefix(_) => return None,
+        }
+    }
+    Some(parts.join("/"))
+}
+
+/// The anchors of the headings, as GitHub makes them.
+fn headings(text: &str) -> impl Iterator<Item = String> {
+    markdown::split(text).1.into_iter().filter_map(|(_, line)| {
+        let heading = line.trim_start_matches('#').strip_prefix(' ')?;
+        line.starts_with('#').then(|| anchor(heading))
+    })
+}
+
+fn anchor(heading: &str) -> String {
+    let kept = |it: &char| it.is_alphanumeric() || matches!(it, '-' | '_' | ' ');
+    heading.trim().to_lowercase().chars().filter(kept).collect::<String>().replace(' ', "-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_that_leads_nowhere_is_found() {
+        let text = "[a](b.md) [c](../README.md)\n[d](#no-such)\n[e]: ../conf/x.toml\n";
+        let tree = Tree::of(&[("docs/a.md", text), ("README.md", "")]);
+        let found: Vec<_> = links(&tree).into_iter().map(|it| (it.line, it.what)).collect();
+        assert_eq!(
+            found,
+            [
+                (1, "a link to b.md, which is not there".to_owned()),
+                (2, "a link to #no-such, a heading that docs/a.md does not have".to_owned()),
+                (3, "a link to ../conf/x.toml, which is not there".to_owned()),
+            ]
+        );
+    }
+
+    #[test]
+    fn good_links_code_and_the_web_are_left_alone() {
+        let text = "# One `two`, three\n[a](#one-two-three) [b](https://x.example/y) \
+                    [f](../docs/)\n`[c](d)`\n```\n[e](f)\n```\n";
+        assert_eq!(links(&Tree::of(&[("docs/a.md", text)])), []);
+    }
+}

@@ -1,0 +1,14 @@
+//! Checks what no compiler checks. One rule a file; `rules` lists them.
+
+mod arrows;
+mod backends;
+mod documents;
+mod finding;
+mod length;
+mod links;
+mod readme;
+mod rules;
+mod tree;
+mod words;
+
+pub(crate) use rules::{check, tidy};

@@ -1,0 +1,44 @@
+//! The rules, and how they are run.
+
+use anyhow::Result;
+
+use super::finding::Finding;
+use super::tree::Tree;
+use super::{arrows, backends, documents, length, links, readme, words};
+use crate::codegen;
+use crate::lab::shell::say;
+use crate::workspace::Workspace;
+
+/// Prints what every rule finds; true if that is nothing.
+pub(crate) fn tidy(with_build: bool) -> Result<bool> {
+    let mut tidy = true;
+    let mut rules = check(&Workspace::load()?)?;
+    if with_build {
+        let stale = codegen::check()?.err().map(|said| {
+            Finding::new(codegen::FILES[0], 1, format!("stale: {said}"), "run cargo xtask codegen")
+        });
+        rules.push(("generated files", stale.into_iter().collect()));
+    }
+    for (name, found) in &rules {
+        found.iter().for_each(|finding| say!("{finding}"));
+        tidy &= found.is_empty();
+        say!("{name}: {} found", found.len());
+    }
+    Ok(tidy)
+}
+
+/// What every rule that needs no build finds.
+pub(crate) fn check(workspace: &Workspace) -> Result<Vec<(&'static str, Vec<Finding>)>> {
+    let tree = Tree::load(&workspace.workspace_root)?;
+    let mut rules = vec![
+        ("arrows between crates", arrows::arrows(workspace)),
+        ("files of a backend", backends::backends(workspace, &tree)),
+        ("lengths", length::length(&tree)),
+        ("words", words::words(&tree)),
+        ("documents", documents::documents(workspace, &tree)),
+        ("links", links::links(&tree)),
+        ("commands in documents", readme::readme(&tree)),
+    ];
+    rules.iter_mut().for_each(|(_, found)| found.sort());
+    Ok(rules)
+}

@@ -1,0 +1,127 @@
+//! What cargo knows of this workspace.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use crate::lab::layout::checkout;
+use crate::lab::shell;
+
+/// The packages of this workspace, as `cargo metadata` tells them.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Workspace {
+    pub packages: Vec<Package>,
+    pub workspace_root: PathBuf,
+    pub target_directory: PathBuf,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Package {
+    pub name: String,
+    pub version: String,
+    pub manifest_path: PathBuf,
+    pub dependencies: Vec<Dependency>,
+    pub targets: Vec<Target>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Dependency {
+    pub name: String,
+    /// None, `dev` or `build`.
+    pub kind: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Target {
+    pub name: String,
+    /// `lib`, `bin`, `test`, `example`, …
+    pub kind: Vec<String>,
+    /// Whether `cargo test` builds and runs it.
+    pub test: bool,
+}
+
+impl Workspace {
+    pub(crate) fn load() -> Result<Self> {
+        let mut command = cargo();
+        command.args(["metadata", "--no-deps", "--format-version", "1", "--locked"]);
+        let text = shell::capture(&mut command)?;
+        serde_json::from_str(&text).context("failed to understand cargo metadata")
+    }
+
+    /// The backends: every crate below `crates/` that is nothing else.
+    pub(crate) fn backends(&self) -> impl Iterator<Item = &Package> {
+        self.packages.iter().filter(|package| self.is_backend(package))
+    }
+
+    pub(crate) fn is_backend(&self, package: &Package) -> bool {
+        const OTHERS: [&str; 6] = ["core", "dispatch", "config", "conformance", "longshore", "cli"];
+        self.folder(package).strip_prefix("crates/").is_some_and(|folder| !OTHERS.contains(&folder))
+    }
+
+    /// The package's folder, from the workspace's root.
+    pub(crate) fn folder(&self, package: &Package) -> String {
+        let folder = package.folder();
+        let folder = folder.strip_prefix(&self.workspace_root).unwrap_or(folder);
+        folder.to_string_lossy().into_owned()
+    }
+}
+
+impl Package {
+    pub(crate) fn folder(&self) -> &Path {
+        self.manifest_path.parent().unwrap_or(&self.manifest_path)
+    }
+}
+
+/// Cargo, in this checkout.
+pub(crate) fn cargo() -> Command {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+    let mut command = Command::new(program);
+    command.current_dir(checkout());
+    command
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A workspace of packages in folders, each with what it depends on:
+    /// `name`, or `dev:name`.
+    pub(crate) fn workspace(packages: &[(&str, &str, &[&str])]) -> Workspace {
+        let packages = packages
+            .iter()
+            .map(|(name, folder, dependencies)| Package {
+                name: (*name).to_owned(),
+                version: "0.1.0".to_owned(),
+                manifest_path: Path::new("/src").join(folder).join("Cargo.toml"),
+                dependencies: dependencies.iter().map(|text| dependency(text)).collect(),
+                targets: Vec::new(),
+            })
+            .collect();
+        Workspace {
+            packages,
+            workspace_root: "/src".into(),
+            target_directory: "/src/target".into(),
+        }
+    }
+
+    fn dependency(text: &str) -> Dependency {
+        match text.split_once(':') {
+            Some((kind, name)) => Dependency { name: name.into(), kind: Some(kind.into()) },
+            None => Dependency { name: text.into(), kind: None },
+        }
+    }
+
+    #[test]
+    fn a_crate_with_no_other_part_to_play_is_a_backend() {
+        let workspace = workspace(&[
+            ("longshore-core", "crates/core", &[]),
+            ("longshore-podman", "crates/podman", &[]),
+            ("longshore-tests", "tests", &[]),
+        ]);
+        let names: Vec<_> = workspace.backends().map(|package| package.name.as_str()).collect();
+        assert_eq!(names, ["longshore-podman"]);
+    }
+}
