@@ -72,6 +72,8 @@ mod registry_http;
 mod report;
 pub mod simulated;
 mod suite;
+#[cfg(test)]
+mod toy;
 mod wait;
 
 pub use failure::Failure;
