@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use longshore_core::{
-    Attempt, Capabilities, Capability, Event, Handle, ImageRef, InstallationId, JobId, JobSpec,
+    Attempt, Capabilities, Capability, Event, Handle, InstallationId, JobId, JobSpec,
     LaunchContext, LaunchError, LogPosition, Report, Runner, Settled, Started,
 };
 use tempfile::TempDir;
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::failure::{Checked, check};
 use crate::output::{Output, Reader};
 use crate::wait::within;
-use crate::{Failure, Fixture};
+use crate::{Failure, Fixture, Pushed};
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -51,7 +51,7 @@ pub(crate) struct Bench {
     capabilities: Capabilities,
     attempts: Mutex<Vec<Attempt>>,
     directories: Mutex<Vec<TempDir>>,
-    images: Mutex<Vec<ImageRef>>,
+    images: Mutex<Vec<Pushed>>,
     step: Mutex<String>,
 }
 
@@ -130,8 +130,8 @@ impl Bench {
         lock(&self.attempts).push(attempt.clone());
     }
 
-    /// Notes an image, to be forgotten by the backend when the case is done.
-    pub(crate) fn track_image(&self, image: ImageRef) {
+    /// Notes an image, to be forgotten by backend and registry when the case is done.
+    pub(crate) fn track_image(&self, image: Pushed) {
         lock(&self.images).push(image);
     }
 
@@ -241,13 +241,19 @@ impl Bench {
             results.into_iter().collect::<Checked>()?;
         }
         let images = std::mem::take(&mut *lock(&self.images));
-        if let Some(hand) = self.fixture().images() {
-            for image in &images {
-                within(self.patience(), "the fixture to forget an image", hand.forget(image))
-                    .await??;
-            }
+        for image in &images {
+            self.forget(image).await?;
         }
         Ok(())
+    }
+
+    async fn forget(&self, pushed: &Pushed) -> Checked {
+        let Some(hand) = self.fixture().images() else { return Ok(()) };
+        for image in [&pushed.image, &pushed.by_digest()?] {
+            let what = "the fixture to forget an image";
+            within(self.patience(), what, hand.forget(image)).await??;
+        }
+        hand.registry().delete(pushed).await
     }
 
     async fn remove(&self, runner: &dyn Runner, attempt: &Attempt) -> Checked {

@@ -30,6 +30,17 @@ pub struct Pushed {
     pub digest: String,
 }
 
+impl Pushed {
+    /// Its reference by digest, whatever its tag names by now.
+    ///
+    /// # Errors
+    /// They make no reference.
+    pub fn by_digest(&self) -> Result<ImageRef, Failure> {
+        let (registry, repository) = (self.image.registry(), self.image.repository());
+        Ok(format!("{registry}/{repository}@{}", self.digest).parse()?)
+    }
+}
+
 impl TestRegistry {
     /// The registry that holds `base`, an image with a busybox or the like.
     #[must_use]
@@ -115,6 +126,15 @@ impl TestRegistry {
         let digest = digest(&manifest);
         http.put_manifest(to, image.tag().unwrap_or("latest"), &manifest_type, manifest).await?;
         Ok(digest)
+    }
+
+    /// Deletes what was pushed, where the registry lets one.
+    ///
+    /// # Errors
+    /// Whatever the registry said.
+    pub async fn delete(&self, pushed: &Pushed) -> Result<(), Failure> {
+        let http = Http::new(pushed.image.registry());
+        http.delete(pushed.image.repository(), &pushed.digest).await
     }
 
     /// How often a manifest of `repository` was asked for, by the registry's log; none if there

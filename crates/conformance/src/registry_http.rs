@@ -88,6 +88,14 @@ impl Http {
         self.put(&url, media_type, manifest).await
     }
 
+    /// Deletes a manifest; a registry that does not let itself be deleted from keeps it.
+    pub(crate) async fn delete(&self, repository: &str, digest: &str) -> Result<(), Failure> {
+        let url = format!("{}/v2/{repository}/manifests/{digest}", self.base);
+        let request = Request::delete(&url).body(Full::default())?;
+        let fine = [StatusCode::ACCEPTED, StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED];
+        self.send(request, &fine).await.map(drop)
+    }
+
     async fn put(&self, url: &str, media_type: &str, body: Vec<u8>) -> Result<(), Failure> {
         let request = Request::builder()
             .method(Method::PUT)
