@@ -88,7 +88,7 @@ pub async fn a_removed_attempt_is_gone() {
     let bench = Bench::new();
     let handle = bench.start(shell("sleep 1000")).await;
     let adopted = bench.runner.adopt(&bench.installation).await.unwrap();
-    assert_eq!(adopted, [handle.clone()]);
+    assert_eq!(adopted, std::slice::from_ref(&handle));
     bench.runner.remove(&handle).await.unwrap();
     bench.runner.remove(&handle).await.unwrap();
     bench.runner.cancel(&handle, Duration::ZERO).await.unwrap();

@@ -1,0 +1,59 @@
+//! The behaviour suite against real processes.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use longshore_conformance::{Failure, Fixture, Unsupported};
+use longshore_core::{InstallationId, JobSpec, Runner, RunnerName};
+use longshore_process::{ProcessConfig, ProcessRunner};
+use tempfile::TempDir;
+
+struct Processes {
+    state: TempDir,
+    jobs: TempDir,
+}
+
+#[async_trait]
+impl Fixture for Processes {
+    async fn runner(&self) -> Result<Arc<dyn Runner>, Failure> {
+        let state_directory = Some(self.state.path().to_owned());
+        let config = ProcessConfig { state_directory, ..ProcessConfig::default() };
+        Ok(Arc::new(ProcessRunner::new(RunnerName::process(), config)))
+    }
+
+    fn job(&self, script: &str) -> JobSpec {
+        JobSpec::process(["sh", "-c", script])
+    }
+
+    /// The state directory is this suite's own: whatever is in it was left behind.
+    async fn leftovers(&self, _: &[InstallationId]) -> Result<Vec<String>, Failure> {
+        let Ok(entries) = std::fs::read_dir(self.state.path().join("attempts")) else {
+            return Ok(Vec::new());
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let path = entry?.path();
+            let record = std::fs::read_to_string(path.join("record.jsonl")).unwrap_or_default();
+            found.push(format!("{}: {}", path.display(), record.replace('\n', " ")));
+        }
+        Ok(found)
+    }
+
+    fn job_directory_root(&self) -> Option<PathBuf> {
+        Some(self.jobs.path().to_owned())
+    }
+
+    fn input_is_read_only(&self) -> bool {
+        false
+    }
+}
+
+fn main() -> ExitCode {
+    longshore_process::init();
+    longshore_conformance::main("process", || async {
+        let folder = || tempfile::tempdir().map_err(|error| Unsupported::new(error.to_string()));
+        Ok(Processes { state: folder()?, jobs: folder()? })
+    })
+}
