@@ -28,9 +28,9 @@ enum Task {
         #[arg(long)]
         no_build: bool,
     },
-    /// Write the generated files again: conf/longshore.toml and its schema.
+    /// Write the generated files again: the reference configuration and the schemas in conf.
     Codegen {
-        /// Write nothing; fail if one is stale.
+        /// Fail if one was stale; a second run passes.
         #[arg(long)]
         check: bool,
     },

@@ -18,7 +18,7 @@ pub(crate) fn length(tree: &Tree) -> Vec<Finding> {
             let what = format!("{lines} lines, more than {FILE}");
             found.push(Finding::new(path, FILE + 1, what, "part it by what its halves do"));
         }
-        if path.ends_with("/lib.rs") || path.ends_with("/mod.rs") {
+        if path.ends_with("src/lib.rs") || path.contains("/src/") && path.ends_with("/mod.rs") {
             found.extend(index(path, text));
         }
     }
@@ -92,6 +92,8 @@ mod tests {
         assert_eq!(found("a/src/mod.rs", long), ["2: a function of 6 lines, more than 5"]);
         assert_eq!(found("a/src/lib.rs", "mod a;\nimpl A {}\n"), ["2: an impl block"]);
         assert_eq!(found("a/src/other.rs", long), [""; 0]);
+        // There Rust knows no other place for what test programs share.
+        assert_eq!(found("a/tests/support/mod.rs", long), [""; 0]);
     }
 
     #[test]

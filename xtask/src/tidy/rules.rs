@@ -14,8 +14,9 @@ pub(crate) fn tidy(with_build: bool) -> Result<bool> {
     let mut tidy = true;
     let mut rules = check(&Workspace::load()?)?;
     if with_build {
+        let instead = "look at what was rewritten, and commit it";
         let stale = codegen::check()?.err().map(|said| {
-            Finding::new(codegen::FILES[0], 1, format!("stale: {said}"), "run cargo xtask codegen")
+            Finding::new(codegen::FILES[0], 1, format!("not as generated: {said}"), instead)
         });
         rules.push(("generated files", stale.into_iter().collect()));
     }
