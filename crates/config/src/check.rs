@@ -1,10 +1,10 @@
 //! Compares a tree with the schema: unknown keys and wrong types.
 
-use crate::Problem;
 use crate::keys::elsewhere;
 use crate::nearest::nearest;
 use crate::node::{Node, Path, Value, dotted};
 use crate::schema::{Part, expected};
+use crate::{ConfigError, Problem};
 
 /// Checks `node`. What is wrong is reported and taken out, so that what is left can be read on
 /// its own.
@@ -24,7 +24,7 @@ impl Checker<'_> {
     /// Says whether the value may stay.
     fn node(&mut self, node: &mut Node, part: Part<'_>) -> bool {
         if part.kinds().is_some_and(|kinds| !kinds.contains(&node.value.kind())) {
-            self.report(node, wrong_type(&node.value, part));
+            self.report(node, |_| wrong_type(&node.value, part));
             return false;
         }
         match &mut node.value {
@@ -44,7 +44,7 @@ impl Checker<'_> {
                     let good = match part.child(key) {
                         Some(part) => self.node(child, part),
                         None => {
-                            self.report(child, self.unknown(key, part));
+                            self.report(child, |checker| checker.unknown(key, part));
                             false
                         }
                     };
@@ -57,7 +57,12 @@ impl Checker<'_> {
         }
     }
 
-    fn report(&mut self, node: &Node, message: String) {
+    fn report(&mut self, node: &Node, message: impl FnOnce(&Self) -> String) {
+        // Those beyond are not shown; a file can hold very many.
+        if self.problems.len() >= ConfigError::LIMIT {
+            return;
+        }
+        let message = message(self);
         let key = dotted(&self.path);
         self.problems.push(Problem::new(message).at(node.origin.clone()).key(key));
     }

@@ -2,13 +2,15 @@
 //! (<https://github.com/lightbend/config/blob/main/HOCON.md>), with lines.
 //!
 //! This reader is our own because the libraries that there are change what a file means, without
-//! a word:
+//! a word, or cannot read it (each tried):
 //!
-//! - `hocon` 0.9 binds a substitution where it stands, not at the end, so that a value set later
-//!   is not seen (it moved a mount); it can merge the whole environment in as values.
-//! - `hocon` 0.9 and its fork `hocon_` 0.12 let `x = ${?X}` erase the `x` set before when `X` is
-//!   unset, and do not know `include required(...)`.
-//! - `hocon-rs` 0.2 reads `${java.io.tmpdir}` and its like as text or as nothing.
+//! - `hocon` 0.9 and `hocon_` 0.12 bind a substitution to the value set so far, not to the final
+//!   one: `b = ${d}":/job"` keeps the `d` of before, which mounts another folder. So too for an
+//!   object that is extended later. They cannot parse `include required(...)`, and read `0755` as
+//!   755.
+//! - `hocon-rs` 0.2 lets `x = ${?X}` erase the `x` set before when `X` is unset.
+//! - All of them resolve the whole file, so that one `${java.io.tmpdir}` in another program's
+//!   section keeps ours from being read, and none tells the line of a value.
 //!
 //! What differs from the specification, each on purpose:
 //!

@@ -8,7 +8,8 @@ use crate::node::{Node, Value};
 use crate::{Location, Origin, Problem};
 
 pub(super) fn parse(text: &str, file: &Location) -> Result<Node, Vec<Problem>> {
-    let reader = Reader { text, file };
+    let newlines = text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(i, _)| i).collect();
+    let reader = Reader { text, newlines, file };
     let (table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         return Err(errors.iter().map(|e| reader.problem(e)).collect());
@@ -20,13 +21,14 @@ pub(super) fn parse(text: &str, file: &Location) -> Result<Node, Vec<Problem>> {
 
 struct Reader<'a> {
     text: &'a str,
+    /// Where each newline stands.
+    newlines: Vec<usize>,
     file: &'a Location,
 }
 
 impl Reader<'_> {
     fn at(&self, offset: usize) -> Origin {
-        let end = offset.min(self.text.len());
-        let line = self.text.as_bytes()[..end].iter().filter(|b| **b == b'\n').count() + 1;
+        let line = self.newlines.partition_point(|newline| *newline < offset) + 1;
         self.file.line(line).into()
     }
 

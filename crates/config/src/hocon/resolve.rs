@@ -5,7 +5,7 @@
 //! Where this comes back to a value that is being evaluated, only what lies below that value in
 //! its stack counts (HOCON.md, "Self-Referential Substitutions").
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::Context;
 use super::ast::{Entry, Object, Piece, Substitution};
@@ -15,7 +15,7 @@ use crate::source::MAX_BYTES;
 use crate::{Location, Problem};
 
 /// How many values may be looked at: a small file can ask for a very long walk.
-const MAX_STEPS: usize = 100_000;
+const MAX_STEPS: usize = 1_000_000;
 
 /// How deeply substitutions may lead from one to the next.
 const MAX_DEPTH: usize = 200;
@@ -55,9 +55,9 @@ pub(super) fn resolve(
     };
     let mut fields = BTreeMap::new();
     if let Shape::Objects(objects) = resolver.shape(&[&root])? {
-        let wanted = keys(&objects).into_iter().filter(|key| (context.wanted)(key));
-        for key in wanted {
-            if let Some(node) = resolver.node(&field(&objects, key))? {
+        let wanted = all_fields(&objects).into_iter().filter(|(key, _)| (context.wanted)(key));
+        for (key, stack) in wanted {
+            if let Some(node) = resolver.node(&stack)? {
                 fields.insert(key.to_owned(), node);
             }
         }
@@ -65,8 +65,12 @@ pub(super) fn resolve(
     Ok(Node::new(Value::Table(fields), file.clone().into()))
 }
 
-fn keys<'a>(objects: &[&'a Object]) -> BTreeSet<&'a str> {
-    objects.iter().flat_map(|o| o.fields.keys().map(String::as_str)).collect()
+fn all_fields<'a>(objects: &[&'a Object]) -> BTreeMap<&'a str, Stack<'a>> {
+    let mut fields: BTreeMap<&str, Stack<'a>> = BTreeMap::new();
+    for (key, entries) in objects.iter().flat_map(|o| &o.fields) {
+        fields.entry(key).or_default().extend(entries);
+    }
+    fields
 }
 
 fn field<'a>(objects: &[&'a Object], key: &str) -> Stack<'a> {
@@ -110,8 +114,8 @@ impl<'a> Resolver<'a> {
             }
             Shape::Objects(objects) => {
                 let mut fields = BTreeMap::new();
-                for key in keys(&objects) {
-                    if let Some(node) = self.node(&field(&objects, key))? {
+                for (key, stack) in all_fields(&objects) {
+                    if let Some(node) = self.node(&stack)? {
                         fields.insert(key.to_owned(), node);
                     }
                 }
@@ -344,10 +348,12 @@ fn join_arrays(parts: Vec<Part<'_>>) -> Result<Shape<'_>, String> {
 /// The elements of an object whose keys are numbers (HOCON.md, "Conversion of
 /// numerically-indexed objects to arrays").
 fn numbered<'a>(objects: &[&'a Object]) -> Result<Vec<Stack<'a>>, String> {
-    let by_number: BTreeMap<u32, &str> =
-        keys(objects).into_iter().filter_map(|key| Some((key.parse().ok()?, key))).collect();
+    let by_number: BTreeMap<u32, Stack<'a>> = all_fields(objects)
+        .into_iter()
+        .filter_map(|(key, stack)| Some((key.parse().ok()?, stack)))
+        .collect();
     if by_number.is_empty() {
         return Err("a table and a list are joined into one value".to_owned());
     }
-    Ok(by_number.into_values().map(|key| field(objects, key)).collect())
+    Ok(by_number.into_values().collect())
 }

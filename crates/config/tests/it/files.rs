@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::common::Config;
-use longshore_config::{Loader, read_document};
+use crate::common::{Config, load};
+use longshore_config::{Format, Loader, read_document};
 use longshore_core::JobSpec;
 use tempfile::TempDir;
 
@@ -75,4 +75,16 @@ fn an_empty_file_sets_nothing() {
 fn hocon_is_no_format_of_documents() {
     let error = read_document::<JobSpec>(Path::new("job.conf")).unwrap_err().to_string();
     assert!(error.contains("use .toml, .yaml, .yml or .json"), "{error}");
+}
+
+#[test]
+fn a_large_file_of_many_keys_is_read_in_no_time() {
+    let toml: String = (0..40_000).map(|i| format!("job.unknown{i} = {i}\n")).collect();
+    let hocon: String =
+        (0..40_000).map(|i| format!("job.kubernetes.labels.l{i} = {i}\n")).collect();
+    let start = Instant::now();
+    assert!(load(Format::Toml, &toml).is_err());
+    let loaded = load(Format::Hocon, &hocon).unwrap();
+    assert_eq!(loaded.value.job.kubernetes.labels.len(), 40_000);
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
 }
