@@ -37,14 +37,20 @@ pub fn warn(text: &str) {
     say(&format!("warning: {text}"));
 }
 
-/// Sends diagnostics to stderr: warnings, or more with `-v`; LONGSHORE_LOG overrides both.
+/// Sends diagnostics to stderr: errors, or more with `-v`; LONGSHORE_LOG overrides both.
 pub fn log_to_stderr(verbose: u8) {
     let default = match verbose {
         0 => "error",
         1 => "info,longshore=debug",
         _ => "debug",
     };
-    let filter = EnvFilter::try_from_env("LONGSHORE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let mut filter =
+        EnvFilter::try_from_env("LONGSHORE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    // At `debug` the Docker client logs the engine's answers whole, and a container's environment
+    // with the job's secrets is among them.
+    if let Ok(quiet) = "bollard=info".parse() {
+        filter = filter.add_directive(quiet);
+    }
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(io::stderr().is_terminal())
