@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use longshore_core::{Error, ErrorKind, Outcome, Report, Result};
 use tokio::io::unix::AsyncFd;
 
-use crate::linux::{Liveness, kill_orphans, watch_readable};
+use crate::linux::{Liveness, kill_orphans, nudge, watch_readable};
 use crate::record::{Begin, End, Entry, Record, Refusal, Starting};
 use crate::store::{Place, missing_is_none};
 use crate::watch::{Kind, Watch, Watcher};
@@ -71,7 +71,16 @@ impl Follower {
 
     fn read(&mut self) -> Result<View> {
         let record = self.place.read().map_err(|error| self.failed("read", error))?;
-        let Some(record) = record else { return Ok(View::Gone) };
+        let Some(record) = record else {
+            // If it still has the job, it finds the directory gone and ends it.
+            let nudged = match &self.supervisor {
+                Supervisor::Alive(pidfd) => nudge(pidfd),
+                Supervisor::Unseen(Some(starting)) => starting.supervisor.nudge(),
+                _ => Ok(()),
+            };
+            nudged.map_err(|error| self.failed("end what is left of", error))?;
+            return Ok(View::Gone);
+        };
         if let (Supervisor::Unseen(seen @ None), Some(starting)) =
             (&mut self.supervisor, &record.starting)
         {

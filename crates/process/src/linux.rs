@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -53,7 +54,12 @@ impl ProcessIdentity {
         let pid = rustix::process::getpid();
         let start_time = Stat::read(pid)?.start_time;
         let pid = pid.as_raw_nonzero().get();
-        Ok(Self { pid, start_time, boot_id: boot_id()?, pid_namespace: pid_namespace()? })
+        Ok(Self {
+            pid,
+            start_time,
+            boot_id: boot_id()?.to_owned(),
+            pid_namespace: pid_namespace()?.to_owned(),
+        })
     }
 
     #[cfg(test)]
@@ -79,10 +85,15 @@ impl ProcessIdentity {
     /// Asks the process to look at what was left for it: `SIGUSR1`.
     pub(crate) fn nudge(&self) -> io::Result<()> {
         match self.open()? {
-            Liveness::Alive(pidfd) => ignore_gone(pidfd_send_signal(&pidfd, Signal::USR1)),
+            Liveness::Alive(pidfd) => nudge(&pidfd),
             Liveness::Dead | Liveness::Unknown => Ok(()),
         }
     }
+}
+
+/// Asks the supervisor behind `pidfd` to look at what was left for it.
+pub(crate) fn nudge(pidfd: impl AsFd) -> io::Result<()> {
+    ignore_gone(pidfd_send_signal(pidfd, Signal::USR1))
 }
 
 /// Opens the process `pid` if it is the one that started at `start_time` and is no zombie.
@@ -115,12 +126,26 @@ fn ignore_gone(result: rustix::io::Result<()>) -> io::Result<()> {
     }
 }
 
-fn boot_id() -> io::Result<String> {
-    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim_end().to_owned())
+fn boot_id() -> io::Result<&'static str> {
+    static KNOWN: OnceLock<String> = OnceLock::new();
+    read_once(&KNOWN, || fs::read_to_string("/proc/sys/kernel/random/boot_id"))
 }
 
-fn pid_namespace() -> io::Result<String> {
-    Ok(fs::read_link("/proc/self/ns/pid")?.to_string_lossy().into_owned())
+fn pid_namespace() -> io::Result<&'static str> {
+    static KNOWN: OnceLock<String> = OnceLock::new();
+    read_once(&KNOWN, || Ok(fs::read_link("/proc/self/ns/pid")?.to_string_lossy().into_owned()))
+}
+
+/// What never changes in the life of a process, read when it is first asked for.
+fn read_once(
+    known: &'static OnceLock<String>,
+    read: impl FnOnce() -> io::Result<String>,
+) -> io::Result<&'static str> {
+    if let Some(text) = known.get() {
+        return Ok(text);
+    }
+    let text = read()?.trim_end().to_owned();
+    Ok(known.get_or_init(|| text))
 }
 
 /// Some fields of `/proc/PID/stat` (proc_pid_stat(5)).

@@ -95,3 +95,12 @@ pub async fn a_removed_attempt_is_gone() {
     assert_eq!(bench.end(&handle).await.outcome.kind(), "Lost");
     assert!(bench.runner.adopt(&bench.installation).await.unwrap().is_empty());
 }
+
+pub async fn a_job_forced_to_the_disk_ends_the_same() {
+    let bench = Bench::with(|config| config.fsync = true);
+    assert_eq!(bench.outcome("exit 5").await, exited(5));
+    let handle = bench.start(shell("sleep 1000")).await;
+    bench.runner.cancel(&handle, Duration::ZERO).await.unwrap();
+    assert_eq!(bench.end(&handle).await.outcome, Outcome::Cancelled { code: Some(137) });
+    bench.runner.remove(&handle).await.unwrap();
+}

@@ -43,6 +43,7 @@ fn main() -> ExitCode {
             an_ended_job_keeps_its_outcome_when_it_is_cancelled,
             a_stopped_job_can_be_cancelled,
             a_removed_attempt_is_gone,
+            a_job_forced_to_the_disk_ends_the_same,
         }
         launches {
             a_command_that_is_not_there_is_refused_and_leaves_nothing,
@@ -73,6 +74,7 @@ fn main() -> ExitCode {
             a_job_that_ended_leaves_no_daemon_that_keeps_its_output_open,
             an_orphan_is_reaped_while_the_job_runs,
             a_killed_supervisor_makes_the_job_lost_and_its_tree_is_killed,
+            a_job_whose_directory_somebody_deletes_is_lost_and_killed,
         }
         supervisors {
             a_job_outlives_the_command_that_launched_it,

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use longshore_core::{Outcome, Runner};
+use futures::StreamExt;
+use longshore_core::{Event, Outcome, Runner};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{Bench, brief, is_alive, line_in, shell, stat, until};
@@ -73,4 +74,22 @@ pub async fn a_killed_supervisor_makes_the_job_lost_and_its_tree_is_killed() {
     assert!(report.started_at.is_some());
     assert!(family.iter().all(|pid| !is_alive(*pid)), "{family:?}");
     assert_eq!(bench.end(&handle).await, report, "every observer sees the same end");
+}
+
+pub async fn a_job_whose_directory_somebody_deletes_is_lost_and_killed() {
+    let bench = Bench::new();
+    let pids = bench.folder.path().join("pids");
+    let attempt = bench.attempt(shell(&family(&pids, "wait")));
+    let handle = bench.launch(&attempt).await.unwrap().handle;
+    let family = numbers(&line_in(&pids).await);
+    let mut events = bench.runner.events(&handle);
+    assert!(matches!(events.next().await, Some(Ok(Event::Started(_)))));
+    let ended = tokio::spawn(async move { events.next().await });
+    // The stream begins to watch after its first event; a deletion before that is seen as well.
+    std::fs::rename(bench.directory(&attempt), bench.folder.path().join("elsewhere")).unwrap();
+    let Some(Ok(Event::Ended(report))) = ended.await.unwrap() else { panic!("no end") };
+    assert_eq!(report.outcome.kind(), "Lost");
+    for pid in family {
+        until("its processes are gone", || !is_alive(pid)).await;
+    }
 }
