@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -52,36 +51,18 @@ impl Built {
         let key = (case.package.clone(), case.kind.clone(), case.target.clone());
         self.tests.get(&key).map(PathBuf::as_path)
     }
-}
 
-/// Builds; errors of the compiler go to stderr as ever.
-pub(crate) fn build(workspace: &Workspace, folder: &Path, interrupt: &Interrupt) -> Result<Built> {
-    make_dir(folder)?;
-    let path = folder.join("build.json");
-    let out = File::create(&path).with_context(|| format!("failed to make {}", path.display()))?;
-    match execute::wait(command().stdout(out), LIMIT, interrupt)? {
-        Ended::Exited(status) if status.success() => {}
-        Ended::Exited(status) => bail!("failed to build the tests: {status}"),
-        Ended::TimedOut(limit) => bail!("failed to build the tests in {} s", limit.as_secs()),
-        Ended::Interrupted => bail!("interrupted"),
+    fn understand(&mut self, workspace: &Workspace, text: &str) -> Result<()> {
+        for line in text.lines().filter(|line| line.starts_with('{')) {
+            let message: Message =
+                serde_json::from_str(line).context("failed to understand what cargo built")?;
+            self.note(workspace, message);
+        }
+        Ok(())
     }
-    let text =
-        fs::read_to_string(&path).with_context(|| format!("failed to read {}", path.display()))?;
-    understand(workspace, &text)
-}
 
-fn command() -> Command {
-    let mut command = cargo();
-    command.args(["test", "--workspace", "--no-run", "--locked", "--quiet"]);
-    command.arg("--message-format=json-render-diagnostics");
-    command
-}
-
-fn understand(workspace: &Workspace, text: &str) -> Result<Built> {
-    let mut built = Built::default();
-    for line in text.lines().filter(|line| line.starts_with('{')) {
-        let message: Message =
-            serde_json::from_str(line).context("failed to understand what cargo built")?;
+    /// Notes a part if it is a program of ours.
+    fn note(&mut self, workspace: &Workspace, message: Message) {
         let Message {
             manifest_path: Some(manifest),
             target: Some(part),
@@ -89,18 +70,44 @@ fn understand(workspace: &Workspace, text: &str) -> Result<Built> {
             executable: Some(executable),
         } = message
         else {
-            continue;
+            return;
         };
         let package = workspace.packages.iter().find(|it| it.manifest_path == manifest);
-        let Some(package) = package else { continue };
+        let Some(package) = package else { return };
         if profile.test {
             let kind = part.kind.into_iter().next().unwrap_or_default();
-            built.tests.insert((package.name.clone(), kind, part.name), executable);
+            self.tests.insert((package.name.clone(), kind, part.name), executable);
         } else {
-            built.programs.insert(part.name, executable);
+            self.programs.insert(part.name, executable);
         }
     }
+}
+
+/// Builds the tests and the command; errors of the compiler go to stderr as
+/// ever.
+pub(crate) fn build(workspace: &Workspace, folder: &Path, interrupt: &Interrupt) -> Result<Built> {
+    make_dir(folder)?;
+    let mut built = Built::default();
+    for words in [&["test", "--workspace", "--no-run"][..], &["build", "--package=longshore-cli"]] {
+        let text = compile(words, &folder.join("build.json"), interrupt)?;
+        built.understand(workspace, &text)?;
+    }
     Ok(built)
+}
+
+/// Runs cargo, and gives what it tells of the parts that it has built.
+fn compile(words: &[&str], out: &Path, interrupt: &Interrupt) -> Result<String> {
+    let file = File::create(out).with_context(|| format!("failed to make {}", out.display()))?;
+    let mut command = cargo();
+    command.args(words).args(["--locked", "--quiet"]);
+    command.arg("--message-format=json-render-diagnostics").stdout(file);
+    match execute::wait(&mut command, LIMIT, interrupt)? {
+        Ended::Exited(status) if status.success() => {}
+        Ended::Exited(status) => bail!("failed to build the tests: {status}"),
+        Ended::TimedOut(limit) => bail!("failed to build the tests in {} s", limit.as_secs()),
+        Ended::Interrupted => bail!("interrupted"),
+    }
+    fs::read_to_string(out).with_context(|| format!("failed to read {}", out.display()))
 }
 
 #[cfg(test)]
@@ -123,7 +130,8 @@ mod tests {
             r#"{"reason":"build-finished","success":true}"#.to_owned(),
         ]
         .join("\n");
-        let built = understand(&workspace, &text).unwrap();
+        let mut built = Built::default();
+        built.understand(&workspace, &text).unwrap();
         let case = Case {
             suite: super::super::plan::Suite::Unit,
             backend: None,

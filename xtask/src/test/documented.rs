@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::Instant;
 
 use anyhow::{Context, Result};
 
@@ -22,8 +21,7 @@ const EXPECTED: &str = "conf/examples/observables/expected-report.json";
 
 /// Runs README's first command exactly as it is written, and has the command
 /// understand each `longshore` line of the documents.
-pub(crate) fn readme(floor: &Floor<'_>, case: &Case, built: &Built) -> Result<()> {
-    let begun = Instant::now();
+pub(crate) fn readme(floor: &Floor<'_>, case: &Case, built: &Built) -> Result<Verdict> {
     let mut counts = Counts::default();
     let mut add = |name: &str, result: Result<(), String>| match result {
         Ok(()) => counts.passed += 1,
@@ -38,12 +36,10 @@ pub(crate) fn readme(floor: &Floor<'_>, case: &Case, built: &Built) -> Result<()
     for (command, words) in longshore_commands(&text) {
         add(&command, understood(floor, built, &words)?);
     }
-    let verdict = match floor.interrupt.happened() {
+    Ok(match floor.interrupt.happened() {
         true => Verdict::NotRun("interrupted".to_owned()),
         false => Verdict::Counted(counts),
-    };
-    floor.close(case, verdict, begun.elapsed());
-    Ok(())
+    })
 }
 
 /// The first command that is not about getting the sources.

@@ -1,7 +1,5 @@
 //! The steps that are no test programs and need no lab: tidy, and doc tests.
 
-use std::time::Instant;
-
 use anyhow::Result;
 
 use super::book::Counts;
@@ -15,8 +13,7 @@ use crate::workspace::cargo;
 
 /// Each rule counts as one test. Whether generated files are fresh is a test
 /// of the facade's.
-pub(crate) fn tidy(floor: &Floor<'_>, case: &Case) -> Result<()> {
-    let begun = Instant::now();
+pub(crate) fn tidy(floor: &Floor<'_>) -> Result<Verdict> {
     let mut counts = Counts::default();
     for (rule, found) in tidy::check(floor.workspace)? {
         found.iter().for_each(|finding| say!("{finding}"));
@@ -25,17 +22,13 @@ pub(crate) fn tidy(floor: &Floor<'_>, case: &Case) -> Result<()> {
             number => counts.failures.push(format!("{rule}: {number} found")),
         }
     }
-    floor.close(case, Verdict::Counted(counts), begun.elapsed());
-    Ok(())
+    Ok(Verdict::Counted(counts))
 }
 
 /// Every crate's doc tests, by cargo itself.
-pub(crate) fn doc(floor: &Floor<'_>, case: &Case) -> Result<()> {
-    let begun = Instant::now();
+pub(crate) fn doc(floor: &Floor<'_>, case: &Case) -> Result<Verdict> {
     let mut command = cargo();
     command.args(["test", "--doc", "--workspace", "--locked", "--no-fail-fast"]);
     environment::clean(&mut command);
-    let verdict = floor.judge(case, &mut command, None)?;
-    floor.close(case, verdict, begun.elapsed());
-    Ok(())
+    floor.judge(case, &mut command, None)
 }

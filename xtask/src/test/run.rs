@@ -83,7 +83,7 @@ fn bring_up<'scope>(
 /// What needs no backend, so that it need not wait for the lab.
 fn before_the_lab(floor: &Floor<'_>, cases: &[Case]) -> Result<Built> {
     if let Some(case) = step(cases, Suite::Tidy) {
-        early::tidy(floor, case)?;
+        floor.step(case, || early::tidy(floor));
     }
     let begun = Instant::now();
     let built = build::build(floor.workspace, &floor.folder, floor.interrupt)?;
@@ -93,10 +93,10 @@ fn before_the_lab(floor: &Floor<'_>, cases: &[Case]) -> Result<Built> {
     let lane = Lane { workers: 2, cases: cases.iter().filter(quiet).collect() };
     floor.run(vec![lane], &built, &Backends::default());
     if let Some(case) = step(cases, Suite::Doc) {
-        early::doc(floor, case)?;
+        floor.step(case, || early::doc(floor, case));
     }
     if let Some(case) = step(cases, Suite::Readme) {
-        documented::readme(floor, case, &built)?;
+        floor.step(case, || documented::readme(floor, case, &built));
     }
     Ok(built)
 }

@@ -70,8 +70,13 @@ impl Floor<'_> {
             self.book().not_run(case, reason);
             return;
         }
+        self.step(case, || self.execute(case, built, backends));
+    }
+
+    /// Takes the time of `run`, and says and keeps what comes out.
+    pub(crate) fn step(&self, case: &Case, run: impl FnOnce() -> Result<Verdict>) {
         let begun = Instant::now();
-        let verdict = self.execute(case, built, backends).unwrap_or_else(|error| {
+        let verdict = run().unwrap_or_else(|error| {
             let failures = vec![format!("{}: {error:#}", case.label())];
             Verdict::Counted(Counts { failures, ..Counts::default() })
         });
@@ -124,8 +129,7 @@ impl Floor<'_> {
         self.folder.join("log").join(format!("{name}.log"))
     }
 
-    /// Says and keeps what came out.
-    pub(crate) fn close(&self, case: &Case, verdict: Verdict, took: Duration) {
+    fn close(&self, case: &Case, verdict: Verdict, took: Duration) {
         let mut book = self.book();
         match verdict {
             Verdict::NotRun(reason) => {
