@@ -118,6 +118,15 @@ impl Engine {
         }
     }
 
+    /// Whether a log that is followed may end without its last records when the container ends,
+    /// as it does before Docker 23.0 (API 1.42).
+    pub(crate) fn follows_lossily(&self) -> bool {
+        self.connected.get().is_some_and(|connected| {
+            let version = connected.docker.client_version();
+            (version.major_version, version.minor_version) < (1, 42)
+        })
+    }
+
     /// What a failed item of a stream means.
     pub(crate) fn fault(&self, cause: bollard::errors::Error) -> Fault {
         match self.connected.get() {

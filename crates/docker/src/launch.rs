@@ -7,7 +7,7 @@ use std::time::Duration;
 use longshore_core::{
     Attempt, Error, ErrorKind, Event, ImageReason, LaunchContext, LaunchError, Result, Started,
 };
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::backend::Backend;
 use crate::client::{Removal, Removed};
@@ -23,8 +23,8 @@ type Launched = std::result::Result<Started, LaunchError>;
 /// How long a container that another launch created may stay unstarted before this one takes its
 /// place: its creator may have died.
 const TAKE_OVER: Duration = Duration::from_secs(3);
-/// How often another launch or a settling may come in between.
-const TRIES: usize = 5;
+/// How long to wait for another who is just creating or removing the container.
+const PAUSE: Duration = Duration::from_millis(50);
 /// How long to wait for the engine's event of the start, which tells its time.
 const START_SHOWS: Duration = Duration::from_millis(500);
 
@@ -58,7 +58,7 @@ impl Backend {
         let place = Place::of(attempt);
         let image = self.prepare(attempt, context).await.map_err(LaunchError::Refused)?;
         let order = Order { attempt, context, place, image };
-        for _ in 0..TRIES {
+        loop {
             interrupted(context).map_err(LaunchError::Refused)?;
             match self.create(&order).await.map_err(LaunchError::Refused)? {
                 Some(id) => return self.start(&order, &id).await,
@@ -66,11 +66,11 @@ impl Backend {
                     if let Some(launched) = self.existing(&order).await {
                         return launched;
                     }
+                    // The engine keeps a name before it shows its container, and after.
+                    sleep(PAUSE).await;
                 }
             }
         }
-        let error = Error::new(ErrorKind::Unavailable, "other launches keep coming in between");
-        Err(LaunchError::Refused(error))
     }
 
     /// Does what is harmless: checks, and makes the image available.

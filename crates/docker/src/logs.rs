@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bollard::container::LogOutput;
 use bollard::query_parameters::{LogsOptions, LogsOptionsBuilder};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
@@ -27,6 +27,12 @@ use crate::sight::Sight;
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// How long after the end of its output a job's own end may show.
 const END_SHOWS: Duration = Duration::from_secs(2);
+
+/// How many records are handed on at once, if they have come.
+const AT_ONCE: usize = 1024;
+
+/// A record of the log, its time in front.
+type Record = (LogStream, Bytes);
 
 /// A reader's memory of what it has had.
 #[derive(Debug)]
@@ -52,7 +58,7 @@ impl Reader {
     }
 
     /// From which second on the engine is asked.
-    fn from_second(&self) -> i32 {
+    fn first_second(&self) -> i32 {
         let last = self.last.as_ref().and_then(|(at, _)| at.parse::<Timestamp>().ok());
         last.and_then(|at| i32::try_from(at.as_second()).ok()).unwrap_or(0)
     }
@@ -81,7 +87,13 @@ impl Reader {
         chunks
     }
 
-    fn new_bytes(&mut self, stream: LogStream, bytes: Bytes) -> Option<LogChunk> {
+    fn new_bytes(&mut self, stream: LogStream, mut bytes: Bytes) -> Option<LogChunk> {
+        if bytes.is_empty() {
+            // The `local` driver cuts lines into records of 16 KiB. Where a line ends on that
+            // bound, its end comes alone, and the driver of Docker 20.10 tells it without the
+            // newline. No other record is empty.
+            bytes = Bytes::from_static(b"\n");
+        }
         let offset = self.had.of(stream);
         let whole = LogChunk::data(stream, offset, bytes.clone());
         self.had.advance(&whole);
@@ -95,11 +107,69 @@ impl Reader {
         }
     }
 
+    /// Takes records up to the first failure.
+    fn take_all(&mut self, records: Vec<Answer<Record>>) -> (Vec<LogChunk>, Option<Fault>) {
+        let mut chunks = Chunks::default();
+        for record in records {
+            let (stream, message) = match record {
+                Ok(record) => record,
+                Err(fault) => return (chunks.finish(), Some(fault)),
+            };
+            let Some((at, bytes)) = split(&message) else {
+                return (chunks.finish(), Some(broken_off()));
+            };
+            for chunk in self.take(stream, at, bytes) {
+                chunks.push(chunk);
+            }
+        }
+        (chunks.finish(), None)
+    }
+
     /// Marks that output is missing here, how much and of which stream nobody knows.
     fn gap(&self) -> [LogChunk; 2] {
         [LogStream::Stdout, LogStream::Stderr]
             .map(|stream| LogChunk::gap(stream, self.had.of(stream), None))
     }
+}
+
+/// Chunks, with those of one stream that follow each other made into one: a record is a line, and
+/// lines are short.
+#[derive(Debug, Default)]
+struct Chunks {
+    whole: Vec<LogChunk>,
+    open: Option<(LogStream, u64, BytesMut)>,
+}
+
+impl Chunks {
+    fn push(&mut self, chunk: LogChunk) {
+        let LogChunk::Data { stream, offset, bytes } = &chunk else {
+            self.close();
+            self.whole.push(chunk);
+            return;
+        };
+        match &mut self.open {
+            Some((same, _, open)) if same == stream => open.extend_from_slice(bytes),
+            _ => {
+                self.close();
+                self.open = Some((*stream, *offset, BytesMut::from(&bytes[..])));
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        let open = self.open.take();
+        self.whole
+            .extend(open.map(|(stream, at, bytes)| LogChunk::data(stream, at, bytes.freeze())));
+    }
+
+    fn finish(mut self) -> Vec<LogChunk> {
+        self.close();
+        self.whole
+    }
+}
+
+fn broken_off() -> Fault {
+    Fault::Answered { status: 500, message: "the engine broke off the output".to_owned() }
 }
 
 /// Splits a record into its time and its bytes.
@@ -121,39 +191,43 @@ pub(crate) fn read(
         let mut reader = Reader::new(since);
         let mut backoff = BACKOFF.0;
         loop {
-            let over_before = is_over(&sight);
-            let mut records = std::pin::pin!(records(&backend.engine, &place.name, options(&reader, follow)));
-            let broken = loop {
-                match records.next().await {
-                    Some(Ok((stream, message))) => {
-                        let Some((at, bytes)) = split(&message) else { break Some(None) };
-                        backoff = BACKOFF.0;
-                        for chunk in reader.take(stream, at, bytes) {
+            // What is read after the end is read to its end.
+            let final_read = !follow || is_over(&sight);
+            let options = options(&reader, !final_read);
+            let records = records(&backend.engine, &place.name, options).ready_chunks(AT_ONCE);
+            let mut records = std::pin::pin!(records);
+            let mut broken = None;
+            while let Some(some) = records.next().await {
+                let (chunks, fault) = reader.take_all(some);
+                for chunk in chunks {
+                    backoff = BACKOFF.0;
+                    yield Ok(chunk);
+                }
+                broken = broken.or(fault);
+            }
+            match broken {
+                None if final_read => return,
+                None if ends_now(&backend, &place, &sight).await => {
+                    if !backend.engine.follows_lossily() {
+                        return;
+                    }
+                    reader.reconnect();
+                    continue;
+                }
+                None => {}
+                Some(fault) if fault.is_not_found() => match gone(&backend, &place).await {
+                    Ok(true) => {
+                        for chunk in reader.gap() {
                             yield Ok(chunk);
                         }
+                        return;
                     }
-                    Some(Err(fault)) => break Some(Some(fault)),
-                    None => break None,
-                }
-            };
-            match broken {
-                None if !follow || over_before || ends_now(&backend, &place, &sight).await => return,
-                None | Some(None) => {}
-                Some(Some(fault)) if fault.is_not_found() => {
-                    match gone(&backend, &place).await {
-                        Ok(true) => {
-                            for chunk in reader.gap() {
-                                yield Ok(chunk);
-                            }
-                            return;
-                        }
-                        Ok(false) => {}
-                        Err(fault) => {
-                            yield Err(backend.error(fault, "failed to look for the attempt", &place));
-                        }
+                    Ok(false) => {}
+                    Err(fault) => {
+                        yield Err(backend.error(fault, "failed to look for the attempt", &place));
                     }
-                }
-                Some(Some(fault)) => {
+                },
+                Some(fault) => {
                     yield Err(backend.error(fault, "failed to read the job's output", &place));
                 }
             }
@@ -171,7 +245,7 @@ fn options(reader: &Reader, follow: bool) -> LogsOptions {
         .stderr(true)
         .timestamps(true)
         .follow(follow)
-        .since(reader.from_second())
+        .since(reader.first_second())
         .build()
 }
 
@@ -198,7 +272,7 @@ fn records(
     engine: &Engine,
     name: &str,
     options: LogsOptions,
-) -> impl Stream<Item = Answer<(LogStream, Bytes)>> {
+) -> impl Stream<Item = Answer<Record>> {
     async_stream::stream! {
         let docker = match engine.docker().await {
             Ok(docker) => docker,
@@ -213,10 +287,7 @@ fn records(
                 Ok(LogOutput::StdOut { message }) => yield Ok((LogStream::Stdout, message)),
                 Ok(LogOutput::StdErr { message }) => yield Ok((LogStream::Stderr, message)),
                 Ok(LogOutput::StdIn { .. } | LogOutput::Console { .. }) => {
-                    yield Err(Fault::Answered {
-                        status: 500,
-                        message: "the engine broke off the output".to_owned(),
-                    });
+                    yield Err(broken_off());
                     return;
                 }
                 Err(cause) => {
@@ -229,11 +300,7 @@ fn records(
 }
 
 /// The last records of a container's log, without their times.
-pub(crate) fn tail(
-    engine: &Engine,
-    name: &str,
-    count: u32,
-) -> impl Stream<Item = Answer<(LogStream, Bytes)>> {
+pub(crate) fn tail(engine: &Engine, name: &str, count: u32) -> impl Stream<Item = Answer<Record>> {
     let options =
         LogsOptionsBuilder::default().stdout(true).stderr(true).tail(&count.to_string()).build();
     records(engine, name, options)
@@ -288,6 +355,28 @@ mod tests {
         let gap = |at| (at, "GAP".to_owned());
         assert_eq!(out(&mut reader, "3", "c"), [gap(1), gap(0), (1, "c".to_owned())]);
         assert_eq!(out(&mut reader, "4", "d"), [(2, "d".to_owned())]);
+    }
+
+    #[test]
+    fn a_newline_that_the_driver_swallowed_is_told() {
+        let mut reader = Reader::new(LogPosition::START);
+        assert_eq!(out(&mut reader, "1", "xxx"), [(0, "xxx".to_owned())]);
+        assert_eq!(out(&mut reader, "1", ""), [(3, "\n".to_owned())]);
+        assert_eq!(out(&mut reader, "2", "next\n"), [(4, "next\n".to_owned())]);
+    }
+
+    #[test]
+    fn records_that_come_together_are_one_chunk_a_stream() {
+        let mut reader = Reader::new(LogPosition::START);
+        let record = |stream, text: &'static str| Ok((stream, Bytes::from_static(text.as_bytes())));
+        let (chunks, fault) = reader.take_all(vec![
+            record(LogStream::Stdout, "1 a\n"),
+            record(LogStream::Stdout, "2 b\n"),
+            record(LogStream::Stderr, "3 e\n"),
+            record(LogStream::Stdout, "rubbish"),
+        ]);
+        assert_eq!(text(chunks), [(0, "a\nb\n".to_owned()), (0, "e\n".to_owned())]);
+        assert!(fault.is_some());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use longshore_core::{Error, ErrorKind, Result, Settled};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::backend::Backend;
 use crate::client::{Answer, Removal, Removed};
@@ -11,8 +11,8 @@ use crate::labels::{Decision, Mark};
 use crate::outcome::Phase;
 use crate::place::{Found, Place, Written, look_by_label, look_by_name, write_mark};
 
-/// How often another launch may come in between before settling gives up.
-const TRIES: usize = 5;
+/// How long to wait for another who is just creating or removing the container.
+const PAUSE: Duration = Duration::from_millis(50);
 
 impl Backend {
     /// Takes the attempt's name on the engine, so that no container can be created for it.
@@ -38,7 +38,7 @@ impl Backend {
 
     async fn try_settle(&self, place: &Place) -> Answer<Settled> {
         let fence = Mark { decision: Decision::Fenced, grace: Duration::ZERO };
-        for _ in 0..TRIES {
+        loop {
             match write_mark(&self.engine, place, &place.name, fence).await? {
                 Written::Now | Written::Before(_) => return self.settle_renamed(place).await,
                 Written::Taken => {}
@@ -50,10 +50,10 @@ impl Backend {
                     }
                 }
                 Found::Container(_) | Found::Taken => return Ok(Settled::MayHaveStarted),
-                Found::Nothing | Found::Fenced => {}
+                // The engine keeps a name before it shows its container, and after.
+                Found::Nothing | Found::Fenced => sleep(PAUSE).await,
             }
         }
-        Ok(Settled::MayHaveStarted)
     }
 
     /// The name is fenced; a container that somebody renamed meanwhile still counts.

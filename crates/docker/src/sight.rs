@@ -153,7 +153,10 @@ mod tests {
         .unwrap()
     }
 
-    fn told(events: &[(&str, &str, &[(&str, &str)])]) -> Sight {
+    /// Action, container, further attributes.
+    type Told<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
+
+    fn told(events: &[Told<'_>]) -> Sight {
         let mut sight = Sight::default();
         for (action, id, more) in events {
             let mut more = more.to_vec();

@@ -26,10 +26,6 @@ use crate::sight::{Happening, Sight};
 const RESYNC: Duration = Duration::from_secs(60);
 /// The bounds of the time between two tries to connect.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-/// How far back the engine is asked to tell events again on the first connection, in seconds. It
-/// keeps the last 256.
-const LOOK_BACK: i64 = 2;
-
 /// The attempts that somebody follows.
 #[derive(Debug)]
 pub(crate) struct Watcher {
@@ -133,13 +129,13 @@ impl Sights {
 /// Connects again and again. What happened in between the engine tells again, as far as it
 /// remembers; for the rest the attempts are doubted.
 async fn run(engine: &Engine, sights: &Sights) {
-    let mut since = Timestamp::now().as_second() - LOOK_BACK;
+    let mut since = None;
     let mut backoff = BACKOFF.0;
     loop {
         if let Ok(events) = events(engine, since).await
             && let Some(last) = listen(engine, sights, events).await
         {
-            since = last;
+            since = Some(last);
             backoff = BACKOFF.0;
         }
         sights.doubt_all();
@@ -154,15 +150,18 @@ type Cause = bollard::errors::Error;
 
 async fn events(
     engine: &Engine,
-    since: i64,
+    since: Option<i64>,
 ) -> Answer<impl Stream<Item = Result<EventMessage, Cause>> + Unpin + use<>> {
     let one = |value: &str| vec![value.to_owned()];
     let filters = HashMap::from([
         ("type".to_owned(), one("container")),
         ("label".to_owned(), one(INSTALLATION)),
     ]);
-    let options =
-        EventsOptionsBuilder::default().since(&since.to_string()).filters(&filters).build();
+    let mut options = EventsOptionsBuilder::default().filters(&filters);
+    if let Some(since) = since {
+        options = options.since(&since.to_string());
+    }
+    let options = options.build();
     let docker = engine.docker().await?.clone();
     Ok(Box::pin(async_stream::stream! {
         let mut events = std::pin::pin!(docker.events(Some(options)));

@@ -64,7 +64,7 @@ impl Images for Docker {
 
 fn main() -> ExitCode {
     longshore_conformance::main("docker", || async {
-        let lab = Lab::find().map_err(Unsupported::new)?;
+        let lab = Lab::find().await.map_err(Unsupported::new)?;
         let registry = TestRegistry::from_env()?;
         let folder = tempfile::tempdir().map_err(|e| Unsupported::new(e.to_string()))?;
         Ok(Docker { lab, registry, folder })

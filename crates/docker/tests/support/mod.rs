@@ -15,7 +15,7 @@ pub(crate) struct Lab {
 
 impl Lab {
     /// The engine that the environment names.
-    pub(crate) fn find() -> Result<Self, String> {
+    pub(crate) async fn find() -> Result<Self, String> {
         if env::var_os("DOCKER_HOST").is_none() {
             return Err("set DOCKER_HOST to the address of a Docker engine".to_owned());
         }
@@ -23,6 +23,7 @@ impl Lab {
             .map_err(|_| "set LONGSHORE_LAB_IMAGE to an image with a busybox".to_owned())?;
         let image = image.parse().map_err(|e| format!("LONGSHORE_LAB_IMAGE: {e}"))?;
         let docker = bollard::Docker::connect_with_defaults().map_err(|e| e.to_string())?;
+        let docker = docker.negotiate_version().await.map_err(|e| e.to_string())?;
         Ok(Self { docker, image })
     }
 
