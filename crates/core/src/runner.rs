@@ -171,5 +171,6 @@ pub trait Runner: fmt::Debug + Send + Sync + 'static {
     ///
     /// - Idempotent; one that is gone is `Ok`.
     /// - A job that still runs is killed.
+    /// - What was settled as `NeverStarted` stays fenced: only what that does not need is removed.
     async fn remove(&self, handle: &Handle) -> Result<()>;
 }

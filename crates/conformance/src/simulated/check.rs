@@ -33,7 +33,7 @@ pub struct Observed {
 /// - `Lost` is reported only if somebody deleted it, or it may be.
 /// - A cancelled job ends soon after its grace period.
 /// - Nothing is left running, nothing that could still start, nothing that is finished.
-/// - Only an ended attempt is removed.
+/// - Only an ended attempt is removed, and no launch is dropped under way.
 /// - A job that no runner took says why of each.
 ///
 /// # Errors
@@ -91,6 +91,9 @@ impl Story<'_> {
     }
 
     fn only_the_ended_is_removed(&self) -> Result<(), String> {
+        if let Some(dropped) = self.entries.iter().find(|e| e.what == What::LaunchDropped) {
+            return Err(format!("the launch of {} was dropped under way", dropped.attempt));
+        }
         match self.entries.iter().find(|e| e.what == What::Removed { running: true }) {
             Some(removed) => Err(format!("{} was removed while it ran", removed.attempt)),
             None => Ok(()),

@@ -37,6 +37,8 @@ pub enum What {
     LaunchAsked,
     /// Its runner refused it: nothing started, nothing is under way.
     Refused(ErrorKind),
+    /// Its launch was dropped before it had answered.
+    LaunchDropped,
     /// It started.
     Started,
     /// It was fenced: it can never start.

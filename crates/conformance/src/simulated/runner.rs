@@ -8,9 +8,9 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use longshore_core::{
-    Attempt, Capabilities, Capability, Error, ErrorKind, Event, Handle, Health, InstallationId,
-    LaunchContext, LaunchError, LogChunk, LogPosition, Plan, PlanFormat, Result, Runner,
-    RunnerName, Settled, Started,
+    Attempt, AttemptId, Capabilities, Capability, Error, ErrorKind, Event, Handle, Health,
+    InstallationId, LaunchContext, LaunchError, LogChunk, LogPosition, Plan, PlanFormat, Result,
+    Runner, RunnerName, Settled, Started,
 };
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -192,6 +192,45 @@ impl SimulatedRunner {
             None => Err(self.fenced(attempt)),
         }
     }
+
+    async fn play_launch(
+        &self,
+        attempt: &Attempt,
+        context: &LaunchContext,
+    ) -> std::result::Result<Started, LaunchError> {
+        let (latency, step) = {
+            let mut script = self.script();
+            (script.latency, script.launches.pop_front())
+        };
+        match step.unwrap_or(LaunchStep::Start { after: latency }) {
+            LaunchStep::Start { after } => self.start(attempt, context, after).await,
+            LaunchStep::Refuse(refusal) => {
+                sleep(latency).await;
+                Err(self.refused(attempt, refusal.error(&self.backend.name)))
+            }
+            LaunchStep::AnswerLost { effect, answer } => {
+                self.start_later(attempt, effect);
+                sleep_until(context.deadline.min(Instant::now() + answer)).await;
+                Err(LaunchError::Indeterminate(self.lost()))
+            }
+            LaunchStep::Hang { effect } => {
+                self.start_later(attempt, effect);
+                std::future::pending().await
+            }
+        }
+    }
+}
+
+/// Notes a launch that is dropped before it has answered; forgotten once it has.
+struct Unanswered<'a> {
+    backend: &'a Backend,
+    attempt: &'a AttemptId,
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        self.backend.note(self.attempt, What::LaunchDropped);
+    }
 }
 
 #[async_trait]
@@ -228,26 +267,10 @@ impl Runner for SimulatedRunner {
         context: &LaunchContext,
     ) -> std::result::Result<Started, LaunchError> {
         self.backend.note(&attempt.id, What::LaunchAsked);
-        let (latency, step) = {
-            let mut script = self.script();
-            (script.latency, script.launches.pop_front())
-        };
-        match step.unwrap_or(LaunchStep::Start { after: latency }) {
-            LaunchStep::Start { after } => self.start(attempt, context, after).await,
-            LaunchStep::Refuse(refusal) => {
-                sleep(latency).await;
-                Err(self.refused(attempt, refusal.error(&self.backend.name)))
-            }
-            LaunchStep::AnswerLost { effect, answer } => {
-                self.start_later(attempt, effect);
-                sleep_until(context.deadline.min(Instant::now() + answer)).await;
-                Err(LaunchError::Indeterminate(self.lost()))
-            }
-            LaunchStep::Hang { effect } => {
-                self.start_later(attempt, effect);
-                std::future::pending().await
-            }
-        }
+        let unanswered = Unanswered { backend: &self.backend, attempt: &attempt.id };
+        let answer = self.play_launch(attempt, context).await;
+        std::mem::forget(unanswered);
+        answer
     }
 
     async fn settle(&self, handle: &Handle, deadline: Instant) -> Result<Settled> {

@@ -22,7 +22,7 @@ async fn a_job_is_cancelled_in_a_probe() {
     script.probes.push_back(ProbeStep::Hang);
     let scene = scene([script]);
     let began = Instant::now();
-    let result = submit_and_cancel_after(&scene, SECOND).await.wait().await;
+    let result = submit_and_cancel_after(&scene, SECOND).await.end().await;
     assert_eq!(result.outcome, UNSTARTED);
     assert_eq!(began.elapsed(), SECOND);
     assert!(scene.story().is_empty());
@@ -38,16 +38,16 @@ async fn a_job_is_cancelled_in_the_queue() {
     sleep(SECOND).await;
     let began = Instant::now();
     let second = submit_and_cancel_after(&scene, SECOND).await;
-    assert_eq!(second.wait().await.outcome, UNSTARTED);
+    assert_eq!(second.end().await.outcome, UNSTARTED);
     assert_eq!(began.elapsed(), SECOND);
-    assert!(first.wait().await.outcome.is_success());
+    assert!(first.end().await.outcome.is_success());
     assert_eq!(scene.count(|w| *w == What::LaunchAsked), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_job_is_cancelled_in_a_launch_and_no_other_runner_is_tried() {
     let scene = scene([launches([LaunchStep::Start { after: MINUTE }]), Script::default()]);
-    let result = submit_and_cancel_after(&scene, SECOND).await.wait().await;
+    let result = submit_and_cancel_after(&scene, SECOND).await.end().await;
     assert_eq!(result.outcome, UNSTARTED);
     assert_eq!(scene.story(), ["first: LaunchAsked", "first: Refused(Internal)"]);
 }
@@ -58,7 +58,7 @@ async fn a_launch_that_starts_in_spite_of_a_cancel_is_followed_and_ended() {
     let mut script = launches([lost]);
     script.runs.push_back(Run::endless());
     let scene = scene([script, Script::default()]);
-    let result = submit_and_cancel_after(&scene, SECOND).await.wait().await;
+    let result = submit_and_cancel_after(&scene, SECOND).await.end().await;
     assert_eq!(result.outcome, Outcome::Cancelled { code: Some(143) });
     assert_eq!(scene.present(), 0);
 }
@@ -67,7 +67,7 @@ async fn a_launch_that_starts_in_spite_of_a_cancel_is_followed_and_ended() {
 async fn a_cancelled_launch_without_an_answer_is_fenced() {
     let lost = LaunchStep::AnswerLost { effect: Some(MINUTE), answer: 5 * SECOND };
     let scene = scene([launches([lost]), Script::default()]);
-    let result = submit_and_cancel_after(&scene, SECOND).await.wait().await;
+    let result = submit_and_cancel_after(&scene, SECOND).await.end().await;
     assert_eq!(result.outcome, UNSTARTED);
     sleep(2 * MINUTE).await;
     assert_eq!(scene.story(), ["first: LaunchAsked", "first: Fenced", "first: StartPrevented"]);
@@ -76,7 +76,7 @@ async fn a_cancelled_launch_without_an_answer_is_fenced() {
 #[tokio::test(start_paused = true)]
 async fn a_launch_that_heeds_neither_deadline_nor_cancel_is_fenced() {
     let scene = scene([launches([LaunchStep::Hang { effect: Some(MINUTE) }]), Script::default()]);
-    let result = submit_and_cancel_after(&scene, SECOND).await.wait().await;
+    let result = submit_and_cancel_after(&scene, SECOND).await.end().await;
     assert_eq!(result.outcome, UNSTARTED);
     sleep(2 * MINUTE).await;
     assert_eq!(scene.count(|w| *w == What::Started), 0);
@@ -93,7 +93,7 @@ async fn a_running_job_gets_its_own_grace_period() {
     sleep(MINUTE).await;
     let began = Instant::now();
     job.cancel();
-    assert_eq!(job.wait().await.outcome, Outcome::Cancelled { code: Some(137) });
+    assert_eq!(job.end().await.outcome, Outcome::Cancelled { code: Some(137) });
     assert_eq!(began.elapsed(), 20 * SECOND);
 }
 
@@ -108,7 +108,7 @@ async fn a_second_cancel_without_grace_kills() {
     job.cancel_within(MINUTE);
     sleep(SECOND).await;
     job.kill();
-    assert_eq!(job.wait().await.outcome, Outcome::Cancelled { code: Some(137) });
+    assert_eq!(job.end().await.outcome, Outcome::Cancelled { code: Some(137) });
     assert_eq!(began.elapsed(), SECOND);
 }
 
@@ -118,7 +118,7 @@ async fn a_cancel_that_fails_is_tried_again_until_it_is_heard() {
     script.runs.push_back(Run::endless());
     script.cancels.extend([CallStep::Fail, CallStep::AnswerLost, CallStep::Fail]);
     let scene = scene([script]);
-    let result = submit_and_cancel_after(&scene, SECOND).await.wait().await;
+    let result = submit_and_cancel_after(&scene, SECOND).await.end().await;
     assert_eq!(result.outcome, Outcome::Cancelled { code: Some(143) });
 }
 
@@ -128,7 +128,7 @@ async fn a_cancel_after_the_end_changes_nothing() {
     let job = scene.dispatcher.submit(job()).await.unwrap();
     let known = job.result().await;
     job.cancel();
-    assert_eq!(job.wait().await, known);
+    assert_eq!(job.end().await, known);
     assert!(known.outcome.is_success());
 }
 

@@ -108,7 +108,7 @@ async fn a_runner_that_lacks_a_capability_is_passed_over_without_being_asked() {
         .unwrap();
     let mut spec = job();
     spec.resources.limits.pids = Some(3);
-    let result = dispatcher.submit(spec).await.unwrap().wait().await;
+    let result = dispatcher.submit(spec).await.unwrap().end().await;
     assert_eq!(result.runner, Some(name("second")));
     assert_eq!(result.passed_over[0].kind, "Unsupported");
     assert!(result.passed_over[0].message.contains("resources.limits.pids"));

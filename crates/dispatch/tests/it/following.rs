@@ -2,7 +2,7 @@
 
 use longshore_conformance::simulated::{CallStep, Run, Script, What, Written};
 use longshore_core::Outcome;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::support::*;
 
@@ -18,16 +18,18 @@ async fn a_job_outlives_an_outage_shorter_than_lost_after() {
 
 #[tokio::test(start_paused = true)]
 async fn a_job_out_of_reach_for_lost_after_is_lost_and_not_removed() {
-    let mut script = Script { outages: vec![MINUTE..60 * MINUTE], ..Script::default() };
-    script.runs.push_back(Run::exits(4, 5 * MINUTE));
+    // Back just in time for a removal, which would kill it.
+    let outage = MINUTE..11 * MINUTE + SECOND / 2;
+    let mut script = Script { outages: vec![outage], ..Script::default() };
+    script.runs.push_back(Run::exits(4, 60 * MINUTE));
     let scene = scene([script, Script::default()]);
     let began = Instant::now();
-    let result = scene.dispatcher.submit(job()).await.unwrap().result().await;
-    assert!(
-        matches!(&result.outcome, Outcome::Lost { message } if message.contains("may still run"))
-    );
+    let result = scene.run(job()).await;
+    let Outcome::Lost { message } = &result.outcome else { panic!("{:?}", result.outcome) };
+    assert!(message.contains("may still run"), "{message}");
     assert_eq!(began.elapsed(), 11 * MINUTE);
     assert_eq!(result.runner, Some(name("first")));
+    sleep(MINUTE).await;
     assert_eq!(scene.present(), 1);
 }
 
@@ -43,7 +45,7 @@ async fn a_job_that_somebody_deleted_is_lost_at_once_with_the_output_so_far() {
     let mut job = scene.dispatcher.submit(job()).await.unwrap();
     let (text, gap) = read(job.take_logs().unwrap()).await;
     assert_eq!((text.len(), gap), (60, true));
-    assert!(matches!(job.wait().await.outcome, Outcome::Lost { .. }));
+    assert!(matches!(job.end().await.outcome, Outcome::Lost { .. }));
     assert!(began.elapsed() < 65 * SECOND, "{:?}", began.elapsed());
     assert_eq!(scene.count(|w| *w == What::LaunchAsked), 1);
 }

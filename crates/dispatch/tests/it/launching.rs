@@ -52,7 +52,7 @@ async fn policies_tried(policies: &str, answers: &[ImageReason]) -> (Vec<PullPol
     spec.image_pull_policy = Some(policies.parse().unwrap());
     let mut job = scene.dispatcher.submit(spec).await.unwrap();
     let events = job.take_events().unwrap();
-    let outcome = job.wait().await.outcome;
+    let outcome = job.end().await.outcome;
     let tried = events.filter_map(async |event| match event {
         JobEvent::Launching { pull_policy, .. } => Some(pull_policy),
         _ => None,

@@ -40,7 +40,7 @@ async fn output_comes_while_the_job_runs_and_whole() {
     let (rest, gap) = read(logs).await;
     assert_eq!(format!("0 {rest}"), whole(100));
     assert!(!gap);
-    assert!(job.wait().await.outcome.is_success());
+    assert!(job.end().await.outcome.is_success());
 }
 
 #[tokio::test(start_paused = true)]
@@ -54,7 +54,7 @@ async fn a_slow_reader_holds_up_the_removal_and_not_the_outcome() {
     sleep(1000 * MINUTE).await;
     assert_eq!(scene.present(), 1, "removed before its output was read");
     assert_eq!(read(logs).await, (whole(100), false));
-    job.wait().await;
+    job.end().await;
     assert_eq!(scene.present(), 0);
 }
 
@@ -66,7 +66,7 @@ async fn a_reader_that_leaves_lets_the_job_be_removed() {
     logs.next().await;
     drop(logs);
     let began = Instant::now();
-    assert!(job.wait().await.outcome.is_success());
+    assert!(job.end().await.outcome.is_success());
     assert_eq!(began.elapsed(), 100 * SECOND);
     assert_eq!(scene.present(), 0);
 }
@@ -74,7 +74,7 @@ async fn a_reader_that_leaves_lets_the_job_be_removed() {
 #[tokio::test(start_paused = true)]
 async fn output_that_nobody_took_is_dropped_by_wait() {
     let scene = scene([writes(100)]);
-    assert!(submit(&scene).await.wait().await.outcome.is_success());
+    assert!(submit(&scene).await.end().await.outcome.is_success());
     assert_eq!(scene.present(), 0);
 }
 
@@ -85,7 +85,7 @@ async fn a_stream_that_breaks_off_goes_on_where_it_broke() {
     let scene = scene([script]);
     let mut job = submit(&scene).await;
     assert_eq!(read(job.take_logs().unwrap()).await, (whole(100), false));
-    job.wait().await;
+    job.end().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -99,7 +99,7 @@ async fn output_that_does_not_come_any_more_ends_with_a_gap() {
     let (text, gap) = read(job.take_logs().unwrap()).await;
     assert_eq!((text, gap), (whole(10), true));
     assert!(began.elapsed() <= 135 * SECOND, "{:?}", began.elapsed());
-    assert!(job.wait().await.outcome.is_success());
+    assert!(job.end().await.outcome.is_success());
     assert_eq!(scene.present(), 0);
 }
 
@@ -111,6 +111,6 @@ async fn a_submission_without_logs_reads_none() {
     let submission = Submission::new(job()).without_logs();
     let mut job = scene.dispatcher.submit(submission).await.unwrap();
     assert!(job.take_logs().is_none());
-    assert!(job.wait().await.outcome.is_success());
+    assert!(job.end().await.outcome.is_success());
     scene.runners[0].rewrite(|s| assert_eq!(s.log_breaks.len(), 1, "no stream was opened"));
 }

@@ -71,7 +71,7 @@ async fn what_nobody_can_settle_or_find_is_lost_after_lost_after_and_never_retri
     let result = job.result().await;
     assert!(matches!(&result.outcome, Outcome::Lost { message } if message.contains("lostAfter")));
     assert_eq!(began.elapsed(), 10 * SECOND + 2 * MINUTE);
-    assert_eq!(job.wait().await, result);
+    assert_eq!(job.end().await, result);
     assert_eq!(scene.count(|w| *w == What::LaunchAsked), 1);
 }
 
@@ -84,6 +84,6 @@ async fn a_cancel_reaches_a_job_that_is_not_settled_yet() {
     let job = scene.dispatcher.submit(job()).await.unwrap();
     sleep(15 * SECOND).await;
     job.cancel();
-    assert_eq!(job.wait().await.outcome, Outcome::Cancelled { code: Some(143) });
+    assert_eq!(job.end().await.outcome, Outcome::Cancelled { code: Some(143) });
     assert_eq!(scene.present(), 0);
 }

@@ -45,7 +45,7 @@ async fn submit_waits_for_room_and_may_be_given_up() {
     let scene = scene_with(settings, [script]);
     let first = scene.dispatcher.submit(job()).await.unwrap();
     assert!(timeout(SECOND, scene.dispatcher.submit(job())).await.is_err());
-    assert!(first.wait().await.outcome.is_success());
+    assert!(first.end().await.outcome.is_success());
     assert!(scene.run(job()).await.outcome.is_success());
 }
 
@@ -61,7 +61,7 @@ async fn a_shutdown_waits_for_the_jobs_in_flight_and_takes_no_more() {
     let refused = again.submit(job()).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Unavailable);
     assert!(!shutdown.is_finished());
-    assert!(job_in_flight.wait().await.outcome.is_success());
+    assert!(job_in_flight.end().await.outcome.is_success());
     timeout(SECOND, shutdown).await.unwrap().unwrap();
 }
 
@@ -70,7 +70,7 @@ async fn a_job_tells_what_happens_to_it_in_order() {
     let scene = scene([refuses(ErrorKind::Saturated), Script::default()]);
     let mut job = scene.dispatcher.submit(job()).await.unwrap();
     let events = job.take_events().unwrap();
-    job.wait().await;
+    job.end().await;
     let words: Vec<String> = events.map(|e| word(&e)).collect().await;
     let words: Vec<&str> =
         words.iter().map(String::as_str).filter(|w| !w.starts_with("Runner")).collect();
@@ -109,7 +109,7 @@ fn a_job_whose_runtime_is_shut_down_is_lost_and_never_a_success() {
         scene.dispatcher.submit(job()).await.unwrap()
     });
     drop(under);
-    let result = build().block_on(job.wait());
+    let result = build().block_on(job.end());
     assert!(matches!(result.outcome, Outcome::Lost { .. }));
 }
 

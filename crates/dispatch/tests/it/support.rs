@@ -8,12 +8,13 @@ use longshore_conformance::simulated::{
     Entry, LaunchStep, Refusal, Script, SimulatedRunner, What, World,
 };
 use longshore_core::{ErrorKind, ImageRef, JobResult, JobSpec, LogChunk, RunnerName};
-use longshore_dispatch::{Dispatcher, JobEvent, JobLogs, Settings};
+use longshore_dispatch::{Dispatcher, Job, JobEvent, JobLogs, Settings};
+use tokio::time::timeout;
 
 pub const SECOND: Duration = Duration::from_secs(1);
 pub const MINUTE: Duration = Duration::from_secs(60);
 
-/// One simulated runner a name of `docker`, `process`, ... and a dispatcher over them.
+/// Simulated runners and a dispatcher over them.
 pub struct Scene {
     pub world: World,
     pub runners: Vec<SimulatedRunner>,
@@ -54,9 +55,20 @@ pub fn refuses(kind: ErrorKind) -> Script {
     launches([LaunchStep::Refuse(Refusal::new(kind))])
 }
 
+/// Waits for a job, for a simulated month at most.
+pub trait Ends {
+    async fn end(self) -> JobResult;
+}
+
+impl Ends for Job {
+    async fn end(self) -> JobResult {
+        timeout(43_200 * MINUTE, self.wait()).await.expect("the job has no end")
+    }
+}
+
 impl Scene {
     pub async fn run(&self, spec: JobSpec) -> JobResult {
-        self.dispatcher.submit(spec).await.unwrap().wait().await
+        self.dispatcher.submit(spec).await.unwrap().end().await
     }
 
     /// What happened, without what tells nothing about order.
