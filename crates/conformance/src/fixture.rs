@@ -42,8 +42,8 @@ pub trait Fixture: Send + Sync + 'static {
     /// A job that runs `sh -c SCRIPT` in this runner's way: `process.command`, or
     /// `container.command` with an image that has a busybox or the like. Nothing else is set.
     ///
-    /// The scripts use POSIX `sh` and these tools: `cat`, `dd`, `head`, `seq`, `setsid`, `sleep`
-    /// (with fractions of a second), `tr`, `wc`.
+    /// The scripts use POSIX `sh` and these tools: `cat`, `env`, `grep`, `head`, `id`, `sed`,
+    /// `seq`, `setsid`, `sleep` (with fractions of a second), `tr`.
     fn job(&self, script: &str) -> JobSpec;
 
     /// What is still on the backend of these installations, one line each: objects, processes,
@@ -90,8 +90,8 @@ pub trait Images: Send + Sync {
     fn registry(&self) -> &TestRegistry;
 
     /// Removes an image from where the runner's backend keeps it, by this reference, so that the
-    /// next `IfNotPresent` must pull. It is `Ok` if it was not there. Called also at the end, for
-    /// every image the suite pushed.
+    /// next `IfNotPresent` must pull. It is `Ok` if it was not there. Called after a case for
+    /// every image that it pushed, by tag and by digest.
     ///
     /// # Errors
     /// Whatever kept it from being removed; the case fails.

@@ -171,6 +171,10 @@ impl Suite {
         let bench = Arc::new(Bench::new(Arc::clone(&self.world), self.capabilities));
         let result = self.runtime.block_on(bounded(case, bench));
         self.ledger.executed(result.is_ok());
+        if let Err(failure) = &result {
+            // At once: the list of failures at the end is lost if somebody ends the suite before.
+            let _ = writeln!(io::stderr().lock(), "failed: {}: {failure}", case.name);
+        }
         result.map(|()| Completion::Completed).map_err(Failed::from)
     }
 }
