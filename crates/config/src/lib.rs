@@ -25,6 +25,7 @@
 //! # Ok::<(), longshore_config::ConfigError>(())
 //! ```
 
+mod blame;
 mod check;
 mod coerce;
 mod document;

@@ -7,6 +7,7 @@ use figment::value::{Dict, Map};
 use figment::{Figment, Metadata, Profile, Provider};
 use serde::de::DeserializeOwned;
 
+use crate::blame::blame;
 use crate::node::{Node, Value, dotted};
 use crate::schema::{Part, expected};
 use crate::{ConfigError, Origin, Problem};
@@ -36,12 +37,12 @@ pub(crate) fn extract<T: DeserializeOwned>(
     mut problems: Vec<Problem>,
 ) -> Result<T, Vec<Problem>> {
     loop {
-        let merged = layers.iter().fold(Figment::new(), |all, layer| all.merge(Layer(layer)));
-        let error = match merged.extract::<T>() {
+        let mut error = match read::<T>(layers) {
             Ok(value) if problems.is_empty() => return Ok(value),
             Ok(_) => return Err(problems),
             Err(error) => error,
         };
+        error.path = blame(&error, layers, |layers| read::<T>(layers).err());
         let problem = problem(&error, layers, part);
         if !is_consequence(&problem, &problems) {
             problems.push(problem);
@@ -54,6 +55,11 @@ pub(crate) fn extract<T: DeserializeOwned>(
             return Err(problems);
         }
     }
+}
+
+fn read<T: DeserializeOwned>(layers: &[Node]) -> Result<T, Box<figment::Error>> {
+    let merged = layers.iter().fold(Figment::new(), |all, layer| all.merge(Layer(layer)));
+    merged.extract().map_err(Box::new)
 }
 
 /// Whether `problem` is there only because what one of `problems` told of was taken out: the same
@@ -119,6 +125,7 @@ fn in_words(wanted: &str) -> String {
         "i16" => range(&i16::MIN, &i16::MAX),
         "i32" => range(&i32::MIN, &i32::MAX),
         "i64" | "isize" => range(&i64::MIN, &i64::MAX),
+        "a nonzero u32" => "a whole number of at least 1".to_owned(),
         other => other.to_owned(),
     }
 }

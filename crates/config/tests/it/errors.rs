@@ -212,3 +212,35 @@ fn a_problem_tells_place_and_key_apart() {
     assert_eq!(problem.message, "found `true`, expected a whole number");
     assert_eq!(problem.origin.as_ref().map(ToString::to_string).as_deref(), Some("x.toml:2"));
 }
+
+/// A configuration with a part flattened into it, whose keys serde loses.
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct Outer {
+    job: Flattened,
+}
+
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+struct Flattened {
+    directory: String,
+    #[serde(flatten)]
+    shared: Shared,
+}
+
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct Shared {
+    timeout: longshore_core::HumanDuration,
+    image_pull_policy: longshore_core::PullPolicies,
+}
+
+#[test]
+fn a_refused_value_in_a_flattened_part_is_named_by_its_own_key() {
+    let text = "[job]\ndirectory = '/x'\ntimeout = 'soon'\nimagePullPolicy = ['Never', 'x']\n";
+    let error = Loader::<Outer>::new().text("x.toml", Format::Toml, text).load().unwrap_err();
+    assert_snapshot!(error.to_string(), @r"
+    x.toml:3: job.timeout: `soon` is not a duration: write a number and a unit, such as 30s, 10m or 1h 30m
+    x.toml:4: job.imagePullPolicy: `x` is not a pull policy: use Always, IfNotPresent or Never
+    ");
+}
