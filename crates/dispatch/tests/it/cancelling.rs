@@ -136,7 +136,7 @@ async fn a_cancel_after_the_end_changes_nothing() {
 async fn a_dropped_job_is_still_followed_to_its_end_and_removed() {
     let scene = scene([Script::default()]);
     drop(scene.dispatcher.submit(job()).await.unwrap());
-    scene.dispatcher.shutdown().await;
+    scene.shut_down().await;
     assert_eq!(scene.count(|w| matches!(w, What::Ended { .. })), 1);
     assert_eq!(scene.present(), 0);
 }
@@ -151,6 +151,6 @@ async fn a_canceller_outlives_its_job() {
     drop(job);
     sleep(SECOND).await;
     canceller.cancel();
-    scene.dispatcher.shutdown().await;
+    scene.shut_down().await;
     assert_eq!(scene.present(), 0);
 }

@@ -71,6 +71,10 @@ impl Scene {
         self.dispatcher.submit(spec).await.unwrap().end().await
     }
 
+    pub async fn shut_down(&self) {
+        timeout(43_200 * MINUTE, self.dispatcher.shutdown()).await.expect("a job has no end");
+    }
+
     /// What happened, without what tells nothing about order.
     pub fn story(&self) -> Vec<String> {
         self.world.ledger().iter().map(line).collect()
