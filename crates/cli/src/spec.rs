@@ -164,10 +164,7 @@ mod tests {
         let file = file.to_str().unwrap();
         let unchanged = job(&[file]).unwrap();
         assert_eq!(unchanged.job_directory, Some(folder.path().join("dir")));
-        assert_eq!(
-            unchanged.secret_env["T"],
-            SecretSource::File(folder.path().join("token"))
-        );
+        assert_eq!(unchanged.secret_env["T"], SecretSource::File(folder.path().join("token")));
         let changed = job(&[file, "--image", "y:2", "--name", "b", "--", "2"]).unwrap();
         let container = changed.container.unwrap();
         assert_eq!((container.image.as_str(), container.args), ("y:2", vec!["2".to_owned()]));

@@ -32,7 +32,8 @@ fn render(text: &mut String, number: usize, plan: &RunnerPlan) {
             let _ = writeln!(text, "# {number}. {runner}: would submit");
             if submitted.format != PlanFormat::Argv {
                 let policy = &plan.pull_policy;
-                let _ = writeln!(text, "#    pull policy {} (from {})", policy.policies, policy.origin);
+                let _ =
+                    writeln!(text, "#    pull policy {} (from {})", policy.policies, policy.origin);
             }
             for note in &submitted.notes {
                 let _ = writeln!(text, "#    {note}");

@@ -103,7 +103,10 @@ impl<W: AsyncWrite + Unpin> Sink<W> {
 
 fn summarise(result: &JobResult, begun: Instant) {
     for passed in &result.passed_over {
-        output::say(&format!("passed over {} ({}): {}", passed.runner, passed.kind, passed.message));
+        output::say(&format!(
+            "passed over {} ({}): {}",
+            passed.runner, passed.kind, passed.message
+        ));
     }
     let seconds = begun.elapsed().as_secs_f64();
     match &result.runner {
