@@ -51,6 +51,8 @@ pub(crate) struct Book {
     pub not_run: BTreeMap<(Key, String), Vec<String>>,
     /// Required, and yet not exercised.
     pub missing: Vec<String>,
+    /// What went wrong outside of any test: the build, or taking the lab down.
+    pub broken: Vec<String>,
 }
 
 impl Book {
@@ -81,7 +83,7 @@ impl Book {
 
     pub(crate) fn failed(&self) -> usize {
         let failed: usize = self.rows.values().map(|(counts, _)| counts.failures.len()).sum();
-        failed + self.missing.len()
+        failed + self.missing.len() + self.broken.len()
     }
 
     pub(crate) fn skipped(&self) -> usize {

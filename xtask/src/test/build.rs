@@ -83,20 +83,37 @@ impl Built {
     }
 }
 
-/// Builds the tests and the command; errors of the compiler go to stderr as
-/// ever.
-pub(crate) fn build(workspace: &Workspace, folder: &Path, interrupt: &Interrupt) -> Result<Built> {
+/// The programs that tests start: the command, and the examples.
+const PROGRAMS: [&str; 5] =
+    ["build", "--package=longshore-cli", "--package=longshore", "--bins", "--examples"];
+
+/// Builds the tests of `packages`, or of all, and the programs that they
+/// start. Errors of the compiler go to stderr as ever.
+pub(crate) fn build(
+    workspace: &Workspace,
+    packages: Option<&[String]>,
+    folder: &Path,
+    interrupt: &Interrupt,
+) -> Result<Built> {
     make_dir(folder)?;
+    let chosen: Vec<String> = match packages {
+        None => vec!["--workspace".to_owned()],
+        Some(names) => names.iter().map(|name| format!("--package={name}")).collect(),
+    };
+    let mut steps = vec![PROGRAMS.map(str::to_owned).to_vec()];
+    if !chosen.is_empty() {
+        steps.push(["test", "--no-run"].map(str::to_owned).into_iter().chain(chosen).collect());
+    }
     let mut built = Built::default();
-    for words in [&["test", "--workspace", "--no-run"][..], &["build", "--package=longshore-cli"]] {
-        let text = compile(words, &folder.join("build.json"), interrupt)?;
+    for words in steps {
+        let text = compile(&words, &folder.join("build.json"), interrupt)?;
         built.understand(workspace, &text)?;
     }
     Ok(built)
 }
 
 /// Runs cargo, and gives what it tells of the parts that it has built.
-fn compile(words: &[&str], out: &Path, interrupt: &Interrupt) -> Result<String> {
+fn compile(words: &[String], out: &Path, interrupt: &Interrupt) -> Result<String> {
     let file = File::create(out).with_context(|| format!("failed to make {}", out.display()))?;
     let mut command = cargo();
     command.args(words).args(["--locked", "--quiet"]);

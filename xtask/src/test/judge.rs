@@ -18,7 +18,7 @@ pub(crate) enum Verdict {
     NotRun(String),
 }
 
-/// The report of a conformance suite, as the suite writes it.
+/// The report of a suite that knows its backend, as the suite writes it.
 #[derive(Debug, Clone, Deserialize)]
 struct Report {
     passed: usize,

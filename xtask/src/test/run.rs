@@ -38,13 +38,14 @@ pub(crate) fn test(options: &TestOptions) -> Result<bool> {
         interrupt: &interrupt,
         book: Mutex::new(Book::default()),
     };
-    let result = steps(&floor, &cases, &session, options.quick);
+    let result = steps(&floor, &cases, &session, options);
     // Whatever happened, nothing is left behind, and what came out is told.
     let down = session.down();
     let mut book = floor.book();
+    let broken = [result, down].into_iter().filter_map(Result::err);
+    book.broken = broken.map(|error| format!("{error:#}")).collect();
     book.require(&required);
     say!("{}", table::render(&book).trim_end());
-    result.and(down)?;
     Ok(book.is_good() && !interrupt.happened())
 }
 
@@ -62,13 +63,18 @@ fn lock(folder: &Path) -> Result<File> {
     Ok(file)
 }
 
-fn steps(floor: &Floor<'_>, cases: &[Case], session: &Session, quick: bool) -> Result<()> {
+fn steps(
+    floor: &Floor<'_>,
+    cases: &[Case],
+    session: &Session,
+    options: &TestOptions,
+) -> Result<()> {
     std::thread::scope(|scope| {
         // Apt and the Go build leave room for a compiler.
         let lab = bring_up(scope, session);
-        let built = before_the_lab(floor, cases);
+        let built = before_the_lab(floor, cases, options);
         let backends = lab.join().map_err(|_| anyhow!("bringing the lab up has panicked"))??;
-        with_the_lab(floor, cases, &built?, &backends, quick);
+        with_the_lab(floor, cases, &built?, &backends, options.quick);
         Ok(())
     })
 }
@@ -81,12 +87,14 @@ fn bring_up<'scope>(
 }
 
 /// What needs no backend, so that it need not wait for the lab.
-fn before_the_lab(floor: &Floor<'_>, cases: &[Case]) -> Result<Built> {
+fn before_the_lab(floor: &Floor<'_>, cases: &[Case], options: &TestOptions) -> Result<Built> {
     if let Some(case) = step(cases, Suite::Tidy) {
         floor.step(case, || early::tidy(floor));
     }
     let begun = Instant::now();
-    let built = build::build(floor.workspace, &floor.folder, floor.interrupt)?;
+    // Less is asked for while the rest may be half changed.
+    let packages = (!options.only.is_empty()).then(|| packages(cases));
+    let built = build::build(floor.workspace, packages.as_deref(), &floor.folder, floor.interrupt)?;
     say!("{:<52} {:>7.1} s", "build", begun.elapsed().as_secs_f64());
     let alone = |case: &&Case| !case.kind.is_empty() && case.needs.is_empty();
     let quiet = |case: &&Case| alone(case) && case.backend.is_none();
@@ -99,6 +107,18 @@ fn before_the_lab(floor: &Floor<'_>, cases: &[Case]) -> Result<Built> {
         floor.step(case, || documented::readme(floor, case, &built));
     }
     Ok(built)
+}
+
+/// The packages whose test programs are needed.
+fn packages(cases: &[Case]) -> Vec<String> {
+    let mut found: Vec<String> = cases
+        .iter()
+        .filter(|case| !case.kind.is_empty())
+        .map(|case| case.package.clone())
+        .collect();
+    found.sort_unstable();
+    found.dedup();
+    found
 }
 
 fn step(cases: &[Case], suite: Suite) -> Option<&Case> {

@@ -101,10 +101,14 @@ impl Floor<'_> {
         self.judge(case, &mut command, report.as_deref())
     }
 
-    /// Where a conformance suite writes its counts.
+    /// Where a suite that knows its backend writes its counts.
     fn report(&self, case: &Case) -> Option<PathBuf> {
-        let backend = case.backend.as_ref().filter(|_| case.suite == Suite::Conformance)?;
-        Some(self.folder.join("report").join(format!("conformance-{backend}.json")))
+        let name = match (case.suite, &case.backend) {
+            (Suite::Conformance, Some(backend)) => format!("conformance-{backend}"),
+            (Suite::EndToEnd | Suite::Disruptive, _) => format!("end-to-end-{}", case.target),
+            _ => return None,
+        };
+        Some(self.folder.join("report").join(format!("{name}.json")))
     }
 
     /// Runs `command` for `case`, with its log, and judges it.

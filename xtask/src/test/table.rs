@@ -78,6 +78,9 @@ fn failures(book: &Book, text: &mut String) -> std::fmt::Result {
             writeln!(text, "  {}: {failure}", name(key))?;
         }
     }
+    for problem in &book.broken {
+        writeln!(text, "  {problem}")?;
+    }
     for backend in &book.missing {
         writeln!(text, "  {backend}: required, and no test was executed on it")?;
     }
@@ -119,16 +122,18 @@ mod tests {
         book.record(&case, counts, Duration::from_millis(1500));
         book.not_run(&Case::step(Suite::EndToEnd, None), "no root");
         book.require(&["kubernetes".into()]);
+        book.broken.push("failed to take the lab down".into());
         let text = render(&book);
         for line in [
             "conformance  docker             2       1       1            1     1.5 s",
             "  conformance on docker: no streams: logs::y",
             "  end-to-end: no root: end-to-end",
             "  conformance on docker: cancel::x",
+            "  failed to take the lab down",
             "  kubernetes: required, and no test was executed on it",
         ] {
             assert!(text.lines().any(|it| it == line), "{line}\n{text}");
         }
-        assert_eq!(text.lines().last(), Some("1 passed, 2 failed, 2 skipped"));
+        assert_eq!(text.lines().last(), Some("1 passed, 3 failed, 2 skipped"));
     }
 }
