@@ -86,9 +86,15 @@ pub struct Requirement {
 }
 
 impl Requirement {
-    /// What is missing from `offered`, in words for a person; `None` if nothing is.
+    /// What is missing from `offered`, in words for a person; `None` if nothing is. `remedy` tells
+    /// what would give a capability, where configuration would
+    /// ([`Runner::remedy`](crate::Runner::remedy)).
     #[must_use]
-    pub fn missing(&self, offered: &Capabilities) -> Option<String> {
+    pub fn missing(
+        &self,
+        offered: &Capabilities,
+        remedy: impl Fn(Capability) -> Option<String>,
+    ) -> Option<String> {
         if !self.one_of.iter().any(|way| offered.has(*way)) {
             return Some(match self.one_of.as_slice() {
                 [Capability::Container] => {
@@ -102,9 +108,14 @@ impl Requirement {
                 _ => "the job names no way in which this runner could run it".to_owned(),
             });
         }
-        let lacking: Vec<&str> =
-            self.all_of.iter().filter(|c| !offered.has(**c)).map(|c| c.words()).collect();
-        (!lacking.is_empty()).then(|| format!("it does not support {}", lacking.join(", ")))
+        let lacking = self.all_of.iter().filter(|c| !offered.has(**c));
+        let words: Vec<String> = lacking
+            .map(|c| match remedy(*c) {
+                Some(remedy) => format!("{c} ({remedy})"),
+                None => c.to_string(),
+            })
+            .collect();
+        (!words.is_empty()).then(|| format!("it does not support {}", words.join(", ")))
     }
 }
 
@@ -147,18 +158,26 @@ impl JobSpec {
 mod tests {
     use super::*;
 
+    fn nature(_: Capability) -> Option<String> {
+        None
+    }
+
     #[test]
     fn a_runner_without_the_jobs_way_is_told_apart_from_one_without_a_feature() {
         let mut job = JobSpec::container("busybox".parse().unwrap());
         let process = Capabilities::default().with(Capability::Process);
         let container = Capabilities::default().with(Capability::Container);
-        assert_eq!(job.required_capabilities().missing(&container), None);
-        let missing = job.required_capabilities().missing(&process).unwrap();
+        assert_eq!(job.required_capabilities().missing(&container, nature), None);
+        let missing = job.required_capabilities().missing(&process, nature).unwrap();
         assert!(missing.contains("names only a container"), "{missing}");
         job.resources.limits.memory = Some("64Mi".parse().unwrap());
         job.network = Network::None;
-        let missing = job.required_capabilities().missing(&container).unwrap();
+        let missing = job.required_capabilities().missing(&container, nature).unwrap();
         assert_eq!(missing, "it does not support resources.limits.memory, network: none");
+        let remedy = |c| (c == Capability::LimitMemory).then(|| "set x".to_owned());
+        let missing = job.required_capabilities().missing(&container, remedy).unwrap();
+        let told = "it does not support resources.limits.memory (set x), network: none";
+        assert_eq!(missing, told);
     }
 
     #[test]

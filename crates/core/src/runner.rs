@@ -9,8 +9,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Attempt, Capabilities, Event, EventSink, Handle, InstallationId, LaunchError, LogChunk,
-    LogPosition, Plan, Result, RunnerName, Started,
+    Attempt, Capabilities, Capability, Event, EventSink, Handle, InstallationId, LaunchError,
+    LogChunk, LogPosition, Plan, Result, RunnerName, Started,
 };
 
 /// What a launch is given beside the attempt.
@@ -72,6 +72,14 @@ pub trait Runner: fmt::Debug + Send + Sync + 'static {
     /// - Fixed for the runner's life; needs no backend.
     /// - A job that needs more is never launched here: the dispatcher compares.
     fn capabilities(&self) -> &Capabilities;
+
+    /// What would give this runner a capability that it lacks as it is configured, in words for a
+    /// person, such as `set job.kubernetes.persistentVolumeClaimName`.
+    ///
+    /// - None for what it has, and for what it lacks by nature.
+    fn remedy(&self, _capability: Capability) -> Option<String> {
+        None
+    }
 
     /// Asks whether the backend may take work now.
     ///

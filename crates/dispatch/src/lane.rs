@@ -69,7 +69,10 @@ impl Lane {
 
     /// Whether `spec` needs more than this runner can do. The one place that compares.
     pub(crate) fn supports(&self, spec: &JobSpec) -> Result<(), Error> {
-        match spec.required_capabilities().missing(self.runner.capabilities()) {
+        match spec
+            .required_capabilities()
+            .missing(self.runner.capabilities(), |c| self.runner.remedy(c))
+        {
             None => Ok(()),
             Some(missing) => {
                 Err(Error::new(ErrorKind::Unsupported, missing).on(self.runner.name()))
