@@ -14,6 +14,7 @@ use bollard::query_parameters::{
 };
 use bollard::{API_DEFAULT_VERSION, Docker, body_stream};
 use bytes::Bytes;
+use jiff::Timestamp;
 use longshore_core::{Error, ErrorKind, Result};
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
@@ -182,6 +183,13 @@ impl Engine {
         let filters = HashMap::from([("label".to_owned(), labels)]);
         let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
         self.call(|docker| docker.list_containers(Some(options))).await
+    }
+
+    /// When the engine came up, if its default network tells.
+    pub(crate) async fn came_up(&self) -> Answer<Option<Timestamp>> {
+        let network = self.call(|docker| docker.inspect_network("bridge", None)).await;
+        let created = absent_is_none(network)?.and_then(|network| network.created);
+        Ok(crate::outcome::moment(created.as_deref()))
     }
 
     /// Sends a signal; a container that does not run, or is gone, needs none.

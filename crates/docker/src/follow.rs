@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::backend::Backend;
 use crate::labels::{Decision, Facts, Mark};
-use crate::outcome::{Death, init_refusal, outcome};
+use crate::outcome::{Death, MADE_UP, init_refusal, is_made_up, outcome};
 use crate::place::Place;
 use crate::sight::Sight;
 
@@ -177,7 +177,8 @@ impl<'a> Follower<'a> {
 
     /// The outcome of a death that an event told of. Where the event does not say all, the
     /// container is looked at: 137 may be the OOM killer's doing, or that of somebody who removes
-    /// the container (then none); with 126 and 127 it may be the init that speaks.
+    /// the container (then none); with 126 and 127 it may be the init that speaks, with 255 the
+    /// engine.
     async fn certain(&self, death: &Death, mark: Option<Mark>) -> Result<Option<Outcome>> {
         if mark.is_some() {
             return Ok(Some(outcome(death, mark)));
@@ -190,6 +191,18 @@ impl<'a> Follower<'a> {
                 let known = self.sight.borrow().clone();
                 let whole = seen.is_some() && known.lost.is_none() && !known.removed;
                 Ok(whole.then(|| outcome(known.death.as_ref().unwrap_or(death), known.mark)))
+            }
+            MADE_UP => {
+                let came_up = self.backend.engine.came_up().await.map_err(|fault| {
+                    self.backend.error(fault, "failed to ask when the engine came up", self.place)
+                })?;
+                Ok(Some(if is_made_up(death, came_up) {
+                    let message =
+                        "the engine went down while the job ran, and does not know how it ended";
+                    Outcome::Lost { message: message.to_owned() }
+                } else {
+                    outcome(death, None)
+                }))
             }
             code @ (126 | 127) => Ok(Some(match self.init_says(code).await {
                 Some(rejected) => rejected,

@@ -1,7 +1,7 @@
 //! From a container's state to an outcome. Pure.
 
 use bollard::models::{ContainerState, ContainerStateStatusEnum as Status};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use longshore_core::{Outcome, RejectReason};
 
 use crate::labels::{Decision, Mark};
@@ -29,7 +29,9 @@ pub(crate) enum Phase {
 }
 
 /// The exit code that the engine makes up for a run whose end it has not seen.
-const MADE_UP: i64 = 255;
+pub(crate) const MADE_UP: i32 = 255;
+/// How long an engine may take from finding such a run to having set up its networks.
+const COMING_UP: SignedDuration = SignedDuration::from_secs(30);
 
 /// Reads `State` of an inspection
 /// (<https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerInspect>).
@@ -45,9 +47,6 @@ pub(crate) fn phase(state: &ContainerState) -> Phase {
         Some(Status::EXITED) => match (started_at, state.exit_code) {
             (None, _) => Phase::Created { refused: said },
             (_, None) => Phase::Lost("the engine tells no exit code".to_owned()),
-            (Some(_), Some(MADE_UP)) if finished_at.is_none() => Phase::Lost(
-                "the engine went down while the job ran, and does not know how it ended".to_owned(),
-            ),
             (started_at, Some(code)) => Phase::Ended(Death {
                 code: i32::try_from(code).unwrap_or(i32::MAX),
                 oom_killed: state.oom_killed.unwrap_or(false),
@@ -62,6 +61,16 @@ pub(crate) fn phase(state: &ContainerState) -> Phase {
             Phase::Lost("the engine tells no state of the container".to_owned())
         }
     }
+}
+
+/// Whether the engine has made up a death: when it comes up and finds that a container has gone
+/// with all that watched it (the machine went down, for one), it writes 255 and its own time. An
+/// engine that came up tells when by the age of its default network, which it makes anew. A run
+/// that truly ended with 255 within that time before is taken for one, too: rather lost than wrong.
+pub(crate) fn is_made_up(death: &Death, came_up: Option<Timestamp>) -> bool {
+    let (Some(finished), Some(came_up)) = (death.finished_at, came_up) else { return false };
+    let after = came_up.duration_since(finished);
+    death.code == MADE_UP && after >= SignedDuration::ZERO && after <= COMING_UP
 }
 
 /// A time as the engine writes it; `0001-01-01T00:00:00Z` is Go's "never".
@@ -145,11 +154,24 @@ mod tests {
         for gone in [
             state(Status::REMOVING, 0, AT, AT),
             state(Status::DEAD, 0, AT, AT),
-            state(Status::EXITED, 255, AT, NEVER),
             ContainerState::default(),
         ] {
             assert!(matches!(phase(&gone), Phase::Lost(_)), "{gone:?}");
         }
+    }
+
+    #[test]
+    fn a_255_that_the_engine_wrote_while_it_came_up_is_made_up() {
+        let at = |text: &str| Some(text.parse::<Timestamp>().unwrap());
+        // Seen on 20.10 after the engine and all its helpers were killed and it came up again.
+        let finished_at = at("2026-11-23T19:09:38.270426118Z");
+        let came_up = at("2026-11-23T19:09:39.18052009Z");
+        let death = |code| Death { code, finished_at, ..Death::default() };
+        assert!(is_made_up(&death(255), came_up));
+        assert!(!is_made_up(&death(143), came_up));
+        assert!(!is_made_up(&death(255), at("2026-11-23T19:09:00Z")), "it was up before");
+        assert!(!is_made_up(&death(255), at("2026-11-23T21:00:00Z")), "it came up long after");
+        assert!(!is_made_up(&death(255), None));
     }
 
     #[test]

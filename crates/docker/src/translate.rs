@@ -171,3 +171,97 @@ fn mounts(job: &JobSpec) -> Result<Option<Vec<Mount>>> {
     };
     Ok(Some(vec![bind("input", true), bind("output", false)]))
 }
+
+#[cfg(test)]
+mod tests {
+    use longshore_core::{
+        ImageReport, InstallationId, JobId, PullPolicy, Secret, SecretSource, SecurityContext,
+    };
+
+    use super::*;
+
+    fn attempt(job: JobSpec) -> Attempt {
+        let id = |text: &str| text.parse::<InstallationId>().unwrap();
+        let job_id: JobId = "job".parse().unwrap();
+        Attempt::new(id("here"), job_id, 1, job)
+    }
+
+    fn body(attempt: &Attempt, secrets: Secrets) -> serde_json::Value {
+        let base = Base { image: "sha256:1d".to_owned(), user: "app:staff".to_owned() };
+        let mut image = ImageReport::new("localhost:5000/a:1", PullPolicy::Always);
+        image.pulled = Some(true);
+        let facts = Facts::new(attempt, image);
+        let body = create_body(attempt, &base, &facts, &DockerConfig::default(), secrets);
+        serde_json::to_value(body.unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_plain_job_asks_for_nothing_but_what_every_job_gets() {
+        let job = JobSpec::container("localhost:5000/a:1".parse().unwrap());
+        insta::assert_json_snapshot!(body(&attempt(job), Secrets::Masked));
+    }
+
+    #[test]
+    fn a_job_with_everything_is_translated_in_full() {
+        let mut job = JobSpec::container("localhost:5000/a:1".parse().unwrap());
+        let container = job.container.as_mut().unwrap();
+        container.command = vec!["sh".to_owned(), "-c".to_owned()];
+        container.args = vec!["cat {jobDir}/input/x".to_owned()];
+        container.working_dir = Some("/work".to_owned());
+        job.labels.insert("team".to_owned(), "a".to_owned());
+        job.env.insert("A".to_owned(), "$(B) $$".to_owned());
+        job.secret_env.insert("TOKEN".to_owned(), SecretSource::Env("T".to_owned()));
+        job.job_directory = Some("/srv/j/".into());
+        job.resources.limits.cpu = Some("500m".parse().unwrap());
+        job.resources.limits.memory = Some("64Mi".parse().unwrap());
+        job.resources.limits.pids = Some(100);
+        job.timeout = Some("5m".parse().unwrap());
+        job.grace_period = Some("3s".parse().unwrap());
+        job.network = Network::None;
+        let mut security = SecurityContext::default();
+        security.run_as_group = Some(7);
+        security.read_only_root_filesystem = true;
+        security.allow_privilege_escalation = Some(false);
+        job.security_context = security;
+        let mut attempt = attempt(job);
+        attempt.secret_env.insert("TOKEN".to_owned(), Secret::new("hunter2"));
+        insta::assert_json_snapshot!(body(&attempt, Secrets::Masked));
+        let exposed = body(&attempt, Secrets::Exposed);
+        assert!(exposed["Env"].as_array().unwrap().contains(&"TOKEN=hunter2".into()));
+    }
+
+    #[test]
+    fn a_group_alone_keeps_the_images_user() {
+        for (user, group, own, expected) in [
+            (None, None, "app", None),
+            (Some(1), None, "app", Some("1")),
+            (Some(1), Some(2), "app", Some("1:2")),
+            (None, Some(2), "app:staff", Some("app:2")),
+            (None, Some(2), "", Some("0:2")),
+        ] {
+            let mut job = JobSpec::default();
+            job.security_context.run_as_user = user;
+            job.security_context.run_as_group = group;
+            let base = Base { image: String::new(), user: own.to_owned() };
+            assert_eq!(super::user(&job, &base).as_deref(), expected);
+        }
+    }
+
+    #[test]
+    fn what_docker_cannot_run_is_unsupported() {
+        let facts = Facts::new(
+            &attempt(JobSpec::default()),
+            ImageReport::new("a", PullPolicy::IfNotPresent),
+        );
+        let refused = |job: JobSpec| {
+            let (attempt, config) = (attempt(job), DockerConfig::default());
+            let body = create_body(&attempt, &Base::default(), &facts, &config, Secrets::Exposed);
+            assert_eq!(body.unwrap_err().kind(), ErrorKind::Unsupported);
+        };
+        refused(JobSpec::process(["true"]));
+        let mut job = JobSpec::container("a".parse().unwrap());
+        let source = SecretSource::SecretKeyRef { name: "s".to_owned(), key: "k".to_owned() };
+        job.secret_env.insert("TOKEN".to_owned(), source);
+        refused(job);
+    }
+}

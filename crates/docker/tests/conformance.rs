@@ -8,6 +8,7 @@ mod support;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bollard::query_parameters::RemoveImageOptionsBuilder;
@@ -37,6 +38,12 @@ impl Fixture for Docker {
 
     fn job_directory_root(&self) -> Option<PathBuf> {
         Some(self.folder.path().to_owned())
+    }
+
+    fn patience(&self) -> Duration {
+        // The engine hands out a log record by record, and a record is a line: a hundred mebibytes
+        // of short lines take minutes.
+        Duration::from_secs(60)
     }
 
     fn images(&self) -> Option<&dyn Images> {

@@ -1,0 +1,243 @@
+//! What only Docker has, against a real engine: how many requests a job takes, containers that
+//! others rename, remove, or leave behind.
+//!
+//! Reads `DOCKER_HOST` and `LONGSHORE_LAB_IMAGE`; without them each case is listed as ignored.
+
+mod support;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use bollard::models::ContainerCreateBody;
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder,
+};
+use futures::{StreamExt, TryStreamExt};
+use libtest_mimic::{Arguments, Trial};
+use longshore_core::{
+    Attempt, Event, Handle, InstallationId, JobId, LaunchContext, LogChunk, LogPosition, Outcome,
+    Report, Runner, RunnerName, Secret, SecretSource,
+};
+use longshore_docker::{DockerConfig, DockerRunner};
+use support::Lab;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::time::{Instant, timeout};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+type Checked = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+fn attempt(lab: &Lab, script: &str) -> Attempt {
+    Attempt::new(InstallationId::random(), JobId::random(), 1, lab.job(script))
+}
+
+async fn launch(
+    runner: &DockerRunner,
+    attempt: &Attempt,
+) -> Result<Handle, Box<dyn std::error::Error + Send + Sync>> {
+    let context = LaunchContext::new(Instant::now() + PATIENCE);
+    Ok(runner.launch(attempt, &context).await?.handle)
+}
+
+async fn end(
+    runner: &DockerRunner,
+    handle: &Handle,
+) -> Result<Report, Box<dyn std::error::Error + Send + Sync>> {
+    let mut events = runner.events(handle);
+    let last = async {
+        while let Some(event) = events.next().await {
+            if let Ok(Event::Ended(report)) = event {
+                return Some(report);
+            }
+        }
+        None
+    };
+    Ok(timeout(PATIENCE, last).await?.ok_or("the events ended without an end")?)
+}
+
+async fn output(
+    runner: &DockerRunner,
+    handle: &Handle,
+) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+    let chunks: Vec<LogChunk> =
+        timeout(PATIENCE, runner.logs(handle, LogPosition::START, true).try_collect()).await??;
+    let bytes = |chunk: &LogChunk| match chunk {
+        LogChunk::Data { bytes, .. } => bytes.to_vec(),
+        _ => b"GAP".to_vec(),
+    };
+    Ok(chunks.iter().map(|c| String::from_utf8_lossy(&bytes(c)).into_owned()).collect())
+}
+
+/// Passes connections on to the engine, and counts them: the client makes one for each request.
+async fn counting_proxy(folder: &tempfile::TempDir) -> std::io::Result<(String, Arc<AtomicU32>)> {
+    let engine = std::env::var("DOCKER_HOST").unwrap_or_default();
+    let engine = PathBuf::from(engine.trim_start_matches("unix://"));
+    let path = folder.path().join("proxy.sock");
+    let listener = UnixListener::bind(&path)?;
+    let count = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&count);
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            counted.fetch_add(1, Ordering::SeqCst);
+            let engine = engine.clone();
+            tokio::spawn(async move {
+                if let Ok(mut server) = UnixStream::connect(engine).await {
+                    let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+                }
+            });
+        }
+    });
+    Ok((format!("unix://{}", path.display()), count))
+}
+
+async fn a_job_takes_five_requests_and_one_more_on_an_engine_that_follows_lossily(
+    lab: Lab,
+) -> Checked {
+    let folder = tempfile::tempdir()?;
+    let (host, count) = counting_proxy(&folder).await?;
+    let mut config = DockerConfig::default();
+    config.host = Some(host);
+    let runner = DockerRunner::new(RunnerName::docker(), config);
+    let mut taken = 0;
+    // The first job pays for the version, the event stream, and looking for the command.
+    for _ in 0..2 {
+        let before = count.load(Ordering::SeqCst);
+        let attempt = attempt(&lab, "echo hello");
+        let handle = launch(&runner, &attempt).await?;
+        let (text, report) = (output(&runner, &handle).await?, end(&runner, &handle).await?);
+        runner.remove(&handle).await?;
+        taken = count.load(Ordering::SeqCst) - before;
+        assert_eq!((text.as_str(), report.outcome.exit_code()), ("hello\n", 0));
+        assert!(report.started_at < report.finished_at, "{report:?}");
+    }
+    let lossy = lab.docker.client_version().minor_version < 42;
+    assert!(taken <= 5 + u32::from(lossy), "{taken} requests");
+    Ok(())
+}
+
+async fn a_renamed_container_is_still_followed_cancelled_and_removed(lab: Lab) -> Checked {
+    let attempt = attempt(&lab, "sleep 600");
+    let handle = launch(&lab.runner(), &attempt).await?;
+    let other = format!("renamed-{}", attempt.id);
+    let options = RenameContainerOptionsBuilder::default().name(&other).build();
+    lab.docker.rename_container(&attempt.object_name(), options).await?;
+    let runner = lab.runner();
+    runner.cancel(&handle, Duration::ZERO).await?;
+    let outcome = end(&runner, &handle).await?.outcome;
+    runner.remove(&handle).await?;
+    assert_eq!(outcome, Outcome::Cancelled { code: Some(137) });
+    assert_eq!(lab.leftovers(&[attempt.installation]).await?, [""; 0]);
+    Ok(())
+}
+
+async fn a_container_that_somebody_removes_by_force_is_lost(lab: Lab) -> Checked {
+    let attempt = attempt(&lab, "sleep 600");
+    let runner = lab.runner();
+    let handle = launch(&runner, &attempt).await?;
+    let options = RemoveContainerOptionsBuilder::default().force(true).build();
+    let name = attempt.object_name();
+    let remove = lab.docker.remove_container(&name, Some(options));
+    let (report, removed) = tokio::join!(end(&runner, &handle), remove);
+    removed?;
+    let outcome = report?.outcome;
+    assert!(matches!(outcome, Outcome::Lost { .. }), "{outcome:?}");
+    Ok(())
+}
+
+async fn a_launch_takes_over_what_a_dead_one_left_unstarted(lab: Lab) -> Checked {
+    let attempt = attempt(&lab, "echo taken over");
+    let labels = HashMap::from([
+        ("longshore.dev/attempt".to_owned(), attempt.id.to_string()),
+        ("longshore.dev/installation".to_owned(), attempt.installation.to_string()),
+    ]);
+    let body = ContainerCreateBody {
+        image: Some(lab.image.canonical()),
+        cmd: Some(vec!["false".to_owned()]),
+        labels: Some(labels),
+        ..ContainerCreateBody::default()
+    };
+    let options = CreateContainerOptionsBuilder::default().name(&attempt.object_name()).build();
+    lab.docker.create_container(Some(options), body).await?;
+    let runner = lab.runner();
+    let handle = launch(&runner, &attempt).await?;
+    assert_eq!(output(&runner, &handle).await?, "taken over\n");
+    assert!(end(&runner, &handle).await?.outcome.is_success());
+    runner.remove(&handle).await?;
+    assert_eq!(lab.leftovers(&[attempt.installation]).await?, [""; 0]);
+    Ok(())
+}
+
+async fn a_name_that_is_taken_by_a_stranger_is_refused_and_left_alone(lab: Lab) -> Checked {
+    let attempt = attempt(&lab, "true");
+    let body = ContainerCreateBody {
+        image: Some(lab.image.canonical()),
+        cmd: Some(vec!["true".to_owned()]),
+        ..ContainerCreateBody::default()
+    };
+    let name = attempt.object_name();
+    let options = CreateContainerOptionsBuilder::default().name(&name).build();
+    lab.docker.create_container(Some(options), body).await?;
+    let launched = launch(&lab.runner(), &attempt).await;
+    lab.docker.remove_container(&name, None).await?;
+    let error = launched.err().ok_or("it was launched")?.to_string();
+    assert!(error.contains("is taken"), "{error}");
+    Ok(())
+}
+
+async fn a_secret_reaches_the_job_and_no_label_or_error(lab: Lab) -> Checked {
+    let mut job = lab.job("printf %s \"$TOKEN\"");
+    job.secret_env.insert("TOKEN".to_owned(), SecretSource::Env("T".to_owned()));
+    let mut attempt = Attempt::new(InstallationId::random(), JobId::random(), 1, job);
+    attempt.secret_env.insert("TOKEN".to_owned(), Secret::new("hunter2"));
+    let runner = lab.runner();
+    let handle = launch(&runner, &attempt).await?;
+    let text = output(&runner, &handle).await?;
+    let found = lab.docker.inspect_container(&attempt.object_name(), None).await?;
+    runner.remove(&handle).await?;
+    assert_eq!(text, "hunter2");
+    let labels = format!("{:?}", found.config.and_then(|config| config.labels));
+    assert!(!labels.contains("hunter2") && !format!("{handle:?}").contains("hunter2"));
+    Ok(())
+}
+
+/// A case on a runtime of its own.
+fn case<F>(name: &str, ready: Option<&str>, run: impl FnOnce(Lab) -> F + Send + 'static) -> Trial
+where
+    F: Future<Output = Checked>,
+{
+    let trial = Trial::test(name, move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        runtime.block_on(async { run(Lab::find().await?).await })?;
+        Ok(())
+    });
+    match ready {
+        None => trial,
+        Some(reason) => trial.with_kind(format!("unsupported: {reason}")).with_ignored_flag(true),
+    }
+}
+
+macro_rules! cases {
+    ($ready:expr; $($name:ident),* $(,)?) => {
+        vec![$(case(stringify!($name), $ready, $name)),*]
+    };
+}
+
+fn main() -> ExitCode {
+    let missing = ["DOCKER_HOST", "LONGSHORE_LAB_IMAGE"]
+        .iter()
+        .find(|name| std::env::var_os(name).is_none())
+        .map(|name| format!("set {name}"));
+    let trials = cases![missing.as_deref();
+        a_job_takes_five_requests_and_one_more_on_an_engine_that_follows_lossily,
+        a_renamed_container_is_still_followed_cancelled_and_removed,
+        a_container_that_somebody_removes_by_force_is_lost,
+        a_launch_takes_over_what_a_dead_one_left_unstarted,
+        a_name_that_is_taken_by_a_stranger_is_refused_and_left_alone,
+        a_secret_reaches_the_job_and_no_label_or_error,
+    ];
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
