@@ -4,8 +4,8 @@
 //! Where to look:
 //! - `layout` says where everything is, `network` and `component` what runs.
 //! - `docker`, `registry`, `etcd`, `containerd`, `control_plane`, `kubelet`:
-//!   one component each. A new one implements [`component::Component`] and is
-//!   listed in [`component::all`].
+//!   one component each. A new one implements `component::Component` and is
+//!   listed in `component::all`.
 //! - `packages`, `build`, `certificates`, `images`, `cluster`: the steps
 //!   between; `up` puts steps and components into one graph (`graph`).
 //! - `process` and `state` start, record and stop; `down` and `clean` leave
