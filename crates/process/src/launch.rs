@@ -43,6 +43,9 @@ impl Launch<'_> {
         if self.context.cancel.is_cancelled() {
             return Err(LaunchError::Refused(cancelled()));
         }
+        if Instant::now() >= self.context.deadline {
+            return Err(LaunchError::Refused(too_late()));
+        }
         let mut supervisor = self.pool.take().map_err(LaunchError::Refused)?;
         let asked = {
             let mut asking = pin!(async {

@@ -149,7 +149,16 @@ impl Place {
     }
 
     /// Removes the attempt: gone at once, deleted then.
+    ///
+    /// A fence stays, for [`collect_garbage`] to take: a supervisor that was sent the order before
+    /// may only now come to its commit, also when whoever sent it is dead, and would start the job
+    /// once nothing stood in its way.
     pub(crate) fn remove(&self) -> io::Result<()> {
+        let fenced = matches!(self.read(), Ok(Some(record)) if record.starting.is_none());
+        if fenced { Ok(()) } else { self.delete() }
+    }
+
+    fn delete(&self) -> io::Result<()> {
         let old = self.temporary(OLD_PREFIX);
         if missing_is_none(fs::rename(&self.directory, &old))?.is_some() {
             fs::remove_dir_all(&old)?;
@@ -214,7 +223,7 @@ pub(crate) fn collect_garbage(state_directory: &Path) -> io::Result<()> {
         if is_temporary(&place.directory) {
             missing_is_none(fs::remove_dir_all(&place.directory))?;
         } else if fenced() {
-            place.remove()?;
+            place.delete()?;
         }
     }
     Ok(())
@@ -316,7 +325,9 @@ mod tests {
         let output = fs::metadata(place.output(LogStream::Stdout)).unwrap();
         assert_eq!(output.permissions().mode() & 0o777, 0o600);
         place.remove().unwrap();
-        place.remove().unwrap();
+        assert!(place.read().unwrap().is_some(), "a fence stays until no launch can need it");
+        place.delete().unwrap();
+        place.delete().unwrap();
         assert_eq!(place.read().unwrap(), None);
     }
 }

@@ -30,7 +30,7 @@ pub(crate) struct Submission {
 /// one that makes no sense.
 fn checked<'a>(attempt: &'a Attempt, capabilities: &Capabilities) -> Result<&'a Process> {
     attempt.spec.validate()?;
-    if let Some(missing) = attempt.spec.required_capabilities().missing(capabilities) {
+    if let Some(missing) = attempt.spec.required_capabilities().missing(capabilities, |_| None) {
         return Err(Error::new(ErrorKind::Unsupported, missing));
     }
     attempt.spec.process.as_ref().ok_or_else(|| {

@@ -257,3 +257,29 @@ pub async fn fifty_jobs_run_at_once() {
     let record = |attempt: &Attempt| bench.directory(attempt).join("record.jsonl");
     until("all records are there", || attempts.iter().all(|a| record(a).exists())).await;
 }
+
+pub async fn a_launch_that_was_refused_never_starts_later() {
+    let bench = Bench::new();
+    let started = bench.folder.path().join("started");
+    let script = format!("echo x >> {}", started.display());
+    // Again and again at other moments of the launch, and its fence removed at once.
+    for round in 0..60 {
+        let attempt = bench.attempt(shell(&script));
+        let mut context = context();
+        context.deadline = Instant::now() + Duration::from_micros(1 + round * 60);
+        let handle = bench.runner.handle(&attempt);
+        match bench.runner.launch(&attempt, &context).await {
+            Ok(_) => {
+                bench.end(&handle).await;
+                std::fs::remove_file(&started).unwrap();
+                bench.runner.remove(&handle).await.unwrap();
+            }
+            Err(LaunchError::Refused(_)) => bench.runner.remove(&handle).await.unwrap(),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    // A job that follows on the same pool: whatever was under way before is over by then.
+    bench.end(&bench.start(shell("sleep 0.3")).await).await;
+    assert!(!started.exists(), "a refused job ran");
+    assert_eq!(bench.runner.adopt(&bench.installation).await.unwrap().len(), 1);
+}

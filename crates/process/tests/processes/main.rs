@@ -57,6 +57,7 @@ fn main() -> ExitCode {
             settling_and_launching_at_once_never_both_win,
             a_settled_attempt_cannot_be_launched,
             a_cancelled_launch_is_refused,
+            a_launch_that_was_refused_never_starts_later,
             one_more_job_than_slots_is_saturated,
             fifty_jobs_run_at_once,
         }
