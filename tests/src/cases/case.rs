@@ -1,0 +1,72 @@
+//! One behaviour to be checked.
+
+use crate::backend::Backend;
+use crate::bench::Bench;
+use crate::check::Checked;
+
+/// One behaviour to be checked. Its name is the sentence that it checks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Case {
+    pub(crate) group: &'static str,
+    pub(crate) sentence: &'static str,
+    pub(crate) needs: &'static [Need],
+    pub(crate) body: fn(&Bench) -> Checked,
+}
+
+/// What a case needs beside the command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// A backend that runs images.
+    Images,
+    /// A backend that tells which signal ended a job.
+    Signals,
+    /// To run as root, so as to become another user.
+    Root,
+}
+
+impl Need {
+    fn missing(self, backend: Backend) -> Option<&'static str> {
+        let (there, reason) = match self {
+            Self::Images => (backend.has_images(), "a local process has no image"),
+            Self::Signals => (
+                backend == Backend::Process,
+                "in a container, exit 137 and SIGKILL cannot be told apart",
+            ),
+            Self::Root => (
+                rustix::process::geteuid().is_root(),
+                "only root can run the command as somebody else",
+            ),
+        };
+        (!there).then_some(reason)
+    }
+}
+
+impl Case {
+    pub(crate) fn name(&self) -> String {
+        format!("{}::{}", self.group, self.sentence)
+    }
+
+    /// Why it cannot run on `backend`; none if it can.
+    pub(crate) fn unsupported(&self, backend: Backend) -> Option<String> {
+        self.needs.iter().find_map(|need| need.missing(backend)).map(str::to_owned)
+    }
+
+    pub(crate) fn run(&self, bench: &Bench) -> Checked {
+        (self.body)(bench)
+    }
+}
+
+/// The cases of a file: functions by the name of what they check, and what each needs.
+macro_rules! cases {
+    ($group:literal: $($name:ident $([$($need:ident),*])?,)*) => {
+        pub(crate) const CASES: &[$crate::cases::case::Case] = &[$(
+            $crate::cases::case::Case {
+                group: $group,
+                sentence: stringify!($name),
+                needs: &[$($($crate::cases::case::Need::$need),*)?],
+                body: $name,
+            },
+        )*];
+    };
+}
+pub(crate) use cases;

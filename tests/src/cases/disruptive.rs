@@ -1,0 +1,153 @@
+//! Backends that go away and come back, under the command and under a service.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use serde_json::Value;
+use xtask::lab;
+
+use super::case::cases;
+use crate::backend::Backend;
+use crate::bench::Bench;
+use crate::check::{Checked, same, says, until};
+use crate::programs;
+use crate::running::{Ran, Running};
+
+cases! { "disruptive":
+    a_job_runs_on_docker_in_the_same_call_when_the_api_server_is_down,
+    a_job_runs_as_a_process_when_docker_is_down_too,
+    a_job_whose_api_server_goes_away_is_followed_to_its_end,
+    a_job_whose_engine_dies_is_lost_and_never_a_success,
+    a_service_goes_on_without_the_cluster_and_returns_to_it,
+}
+
+const EVERYTHING: [Backend; 3] = [Backend::Kubernetes, Backend::Docker, Backend::Process];
+
+/// A component of the lab that is stopped; it comes back whatever happens.
+struct Stopped {
+    lab: lab::Lab,
+    name: &'static str,
+}
+
+impl Stopped {
+    fn new(bench: &Bench, name: &'static str, kill: bool) -> Result<Self> {
+        let lab = lab::Lab::open(bench.lab.folder.clone())?;
+        let stopped = Self { lab, name };
+        lab::stop(&stopped.lab, name, kill)?;
+        Ok(stopped)
+    }
+
+    fn restore(&self) -> Result<()> {
+        lab::start(&self.lab, self.name).with_context(|| format!("failed to start {}", self.name))
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        if let Err(error) = self.restore() {
+            // The next case will fail on it; this says why.
+            let _ = writeln!(std::io::stderr(), "{error:#}");
+        }
+    }
+}
+
+/// Runs a job that may run either way, with every backend configured.
+fn either_way(bench: &Bench) -> Result<Ran> {
+    let command = bench.with(&EVERYTHING)?.arg("run").result(bench.folders.result());
+    let command = command.args(["--image", bench.image()?, "--process", "echo process"]);
+    command.args(["--", "echo", "container"]).run()
+}
+
+/// Fails unless the job ran on `runner`, with those of `passed` passed over as unavailable.
+fn ran_on(ran: &Ran, runner: &str, passed: &[&str]) -> Checked {
+    ran.exits(0)?;
+    let result = ran.result()?;
+    same("the runner", &result["runner"], runner)?;
+    let over = result["passedOver"].as_array().context("passedOver is no list")?;
+    let names: Vec<_> = over.iter().filter_map(|it| it["runner"].as_str()).collect();
+    same("who was passed over", names, passed)?;
+    ensure!(over.iter().all(|it| it["kind"] == "Unavailable"), "{over:?}");
+    passed.iter().try_for_each(|name| says(&ran.stderr, &[&format!("passed over {name}")]))
+}
+
+fn a_job_runs_on_docker_in_the_same_call_when_the_api_server_is_down(bench: &Bench) -> Checked {
+    ran_on(&either_way(bench)?, "kubernetes", &[])?;
+    let api_server = Stopped::new(bench, "apiserver", false)?;
+    let ran = either_way(bench)?;
+    ran_on(&ran, "docker", &["kubernetes"])?;
+    same("stdout", ran.text(), "container\n")?;
+    api_server.restore()?;
+    ran_on(&either_way(bench)?, "kubernetes", &[])
+}
+
+fn a_job_runs_as_a_process_when_docker_is_down_too(bench: &Bench) -> Checked {
+    let _api_server = Stopped::new(bench, "apiserver", false)?;
+    let _engine = Stopped::new(bench, "docker", false)?;
+    let ran = either_way(bench)?;
+    ran_on(&ran, "process", &["kubernetes", "docker"])?;
+    same("stdout", ran.text(), "process\n")
+}
+
+fn a_job_whose_api_server_goes_away_is_followed_to_its_end(bench: &Bench) -> Checked {
+    let command = bench.with(&EVERYTHING)?.arg("run").result(bench.folders.result());
+    let command = command.args(["--image", bench.image()?, "--process", "echo again", "--"]);
+    let running = command.args(["sh", "-c", "echo begun; sleep 8; echo over; exit 6"]).spawn()?;
+    running.until_stdout("begun")?;
+    let api_server = Stopped::new(bench, "apiserver", true)?;
+    std::thread::sleep(Duration::from_secs(2));
+    api_server.restore()?;
+    let ran = running.finish()?;
+    ran.exits(6)?;
+    same("stdout", ran.text(), "begun\nover\n")?;
+    same("the runner", &ran.result()?["runner"], "kubernetes")
+}
+
+/// Without live-restore, an engine that dies takes its containers along. The job had started, so
+/// no other runner may have it.
+fn a_job_whose_engine_dies_is_lost_and_never_a_success(bench: &Bench) -> Checked {
+    let runners = [Backend::Docker, Backend::Process];
+    let command = bench.with(&runners)?.arg("run").result(bench.folders.result());
+    let command = command.args(["--image", bench.image()?, "--process", "echo again", "--"]);
+    let running = command.args(["sh", "-c", "echo begun; sleep 600"]).spawn()?;
+    running.until_stdout("begun")?;
+    Stopped::new(bench, "docker", true)?.restore()?;
+    let ran = running.finish()?;
+    ran.exits(125)?;
+    same("stdout", ran.text(), "begun\n")?;
+    same("the kind", &ran.outcome()?["kind"], "Lost")?;
+    same("the runner", &ran.result()?["runner"], "docker")
+}
+
+fn a_service_goes_on_without_the_cluster_and_returns_to_it(bench: &Bench) -> Checked {
+    let command =
+        bench.program(&programs::service()?)?.env("JOB_RUNNERS", "kubernetes,docker,process");
+    let command = EVERYTHING.iter().fold(command, |command, it| bench.reaching(command, *it));
+    let mut service = command.env("SERVICE_IMAGE", bench.image()?).with_stdin().spawn()?;
+    same("the runner at first", served(&mut service)?, "kubernetes")?;
+    let api_server = Stopped::new(bench, "apiserver", false)?;
+    for _ in 0..3 {
+        same("the runner without the cluster", served(&mut service)?, "docker")?;
+    }
+    api_server.restore()?;
+    // The breaker asks again only after a while, at most some tens of seconds.
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while served(&mut service)? != "kubernetes" {
+        ensure!(Instant::now() < deadline, "it never returned to the cluster");
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    let ran = service.finish()?;
+    ran.exits(0)
+}
+
+/// Feeds a job to the service, and gives the runner of its result.
+fn served(service: &mut Running) -> Result<String> {
+    let before = service.lines().len();
+    service.stdin()?.write_all(b"exit 0\n")?;
+    let line = until(Duration::from_secs(90), "the service's answer", || {
+        Ok(service.lines().get(before).cloned())
+    })?;
+    let result: Value = serde_json::from_str(&line).with_context(|| line.clone())?;
+    ensure!(result["outcome"]["kind"] == "Exited" && result["outcome"]["code"] == 0, "{line}");
+    result["runner"].as_str().map(str::to_owned).ok_or_else(|| anyhow!("no runner in {line}"))
+}

@@ -1,0 +1,23 @@
+//! The cases, by what people rely on.
+
+mod bad_files;
+mod bad_jobs;
+mod bad_settings;
+mod case;
+mod disruptive;
+mod docker_only;
+mod doctor;
+mod fallback;
+mod images;
+mod kubernetes_only;
+mod outcomes;
+mod output;
+mod plan;
+mod results;
+mod secrets;
+mod settings;
+mod signals;
+mod table;
+
+pub(crate) use case::Case;
+pub(crate) use table::of;

@@ -1,0 +1,96 @@
+//! The job's output: its own bytes, as they come.
+
+use std::io::Read;
+
+use anyhow::{Context, ensure};
+
+use super::case::cases;
+use crate::bench::Bench;
+use crate::check::{Checked, same, says};
+
+cases! { "output":
+    output_comes_while_the_job_runs,
+    every_byte_comes_as_it_was_written,
+    twenty_mebibytes_come_whole,
+    the_two_streams_come_apart_where_the_runner_can,
+    a_reader_that_leaves_does_not_disturb_the_job,
+    a_full_disk_is_said_and_does_not_disturb_the_job,
+}
+
+fn output_comes_while_the_job_runs(bench: &Bench) -> Checked {
+    let job = bench.folders.job_directory("job")?;
+    let path = job.path().to_string_lossy().into_owned();
+    let script = "echo first; until [ -e {jobDir}/input/go ]; do sleep 0.1; done; echo last";
+    let mut running = bench.script(&["--job-dir", &path], script)?.spawn()?;
+    running.until_stdout("first\n")?;
+    ensure!(running.is_running()?, "the command ended before the job");
+    same("the lines so far", running.lines(), vec!["first".to_owned()])?;
+    job.input("go", "")?;
+    let ran = running.finish()?;
+    ran.exits(0)?;
+    same("stdout", ran.text(), "first\nlast\n")
+}
+
+fn every_byte_comes_as_it_was_written(bench: &Bench) -> Checked {
+    // No final newline, bytes that are no UTF-8, NUL, a lone carriage return, an escape.
+    let ran = bench.run(&["--quiet"], r"printf '\377\376\000\001\r\033[1m\303'")?;
+    ran.exits(0)?;
+    same("stdout", ran.stdout.escape_ascii().to_string(), r"\xff\xfe\x00\x01\r\x1b[1m\xc3")
+}
+
+fn twenty_mebibytes_come_whole(bench: &Bench) -> Checked {
+    const LAST: u32 = 2_800_000;
+    let ran = bench.run(&["--quiet"], &format!("seq 1 {LAST}"))?;
+    ran.exits(0)?;
+    ensure!(ran.stdout.len() > 20 << 20, "only {} bytes came: {}", ran.stdout.len(), ran.stderr);
+    let expected = (1..=LAST).fold(String::new(), |text, n| text + &n.to_string() + "\n");
+    let parts = ran.stdout.iter().zip(expected.as_bytes()).position(|(a, b)| a != b);
+    same("where it parts from what was written", parts, None)?;
+    same("its length", ran.stdout.len(), expected.len())
+}
+
+fn the_two_streams_come_apart_where_the_runner_can(bench: &Bench) -> Checked {
+    let ran = bench.run(&["--quiet"], "echo out; echo err >&2")?;
+    ran.exits(0)?;
+    let apart = bench.backend.separates_streams();
+    same("whether the result says so", &ran.result()?["separateStreams"], apart)?;
+    let lines = |text: &str| {
+        let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let (out, err): (&[&str], &[&str]) =
+        if apart { (&["out"], &["err"]) } else { (&["err", "out"], &[]) };
+    same("stdout", lines(&ran.text()), out)?;
+    same("stderr", lines(&ran.stderr), err)
+}
+
+/// As with `longshore run … | head -1`: the job goes on, for its results.
+fn a_reader_that_leaves_does_not_disturb_the_job(bench: &Bench) -> Checked {
+    let job = bench.folders.job_directory("job")?;
+    let path = job.path().to_string_lossy().into_owned();
+    let script = "echo first; until [ -e {jobDir}/input/go ]; do sleep 0.1; done; \
+                  seq 1 200000; echo done > {jobDir}/output/done; exit 7";
+    let (mut reader, writer) = std::io::pipe()?;
+    let running = bench.script(&["--job-dir", &path], script)?.stdout(writer).spawn()?;
+    let mut first = [0; 6];
+    reader.read_exact(&mut first).context("nothing came")?;
+    same("the first line", &first, b"first\n")?;
+    drop(reader);
+    job.input("go", "")?;
+    let ran = running.finish()?;
+    ran.exits(7)?;
+    same("output/done", job.output("done").as_deref(), Some("done\n"))?;
+    ensure!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
+    ensure!(!ran.stderr.to_lowercase().contains("broken pipe"), "{}", ran.stderr);
+    same("the kind", &ran.outcome()?["kind"], "Exited")
+}
+
+/// The device `/dev/full` answers every write as a full disk does.
+fn a_full_disk_is_said_and_does_not_disturb_the_job(bench: &Bench) -> Checked {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full")?;
+    let running = bench.script(&[], "echo out; exit 5")?.stdout(full).spawn()?;
+    let ran = running.finish()?;
+    ran.exits(5)?;
+    says(&ran.stderr, &["failed to write to stdout"])
+}

@@ -1,0 +1,50 @@
+//! Which cases run in which suite.
+
+use super::{
+    Case, bad_files, bad_jobs, bad_settings, disruptive, docker_only, doctor, fallback, images,
+    kubernetes_only, outcomes, output, plan, results, secrets, settings, signals,
+};
+use crate::suite::Suite;
+
+/// Those that every backend passes.
+const EVERYWHERE: &[&[Case]] = &[
+    outcomes::CASES,
+    results::CASES,
+    output::CASES,
+    secrets::CASES,
+    signals::CASES,
+    plan::CASES,
+    doctor::CASES,
+    images::CASES,
+    bad_jobs::CASES,
+];
+
+/// The cases of `suite`.
+pub(crate) fn of(suite: Suite) -> Vec<Case> {
+    let (common, own): (&[&[Case]], &[&[Case]]) = match suite {
+        Suite::Process => {
+            (EVERYWHERE, &[settings::CASES, fallback::CASES, bad_settings::CASES, bad_files::CASES])
+        }
+        Suite::Docker => (EVERYWHERE, &[docker_only::CASES]),
+        Suite::Kubernetes => (EVERYWHERE, &[kubernetes_only::CASES]),
+        Suite::Disruptive => (&[], &[disruptive::CASES]),
+    };
+    common.iter().chain(own).flat_map(|cases| cases.iter().copied()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn no_name_stands_for_two_cases() {
+        for suite in [Suite::Process, Suite::Docker, Suite::Kubernetes, Suite::Disruptive] {
+            let cases = of(suite);
+            let names: BTreeSet<_> = cases.iter().map(Case::name).collect();
+            assert_eq!(names.len(), cases.len(), "{suite:?}");
+            assert!(!cases.is_empty());
+        }
+    }
+}

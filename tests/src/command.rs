@@ -1,0 +1,88 @@
+//! Starts the command in an environment of the case's own.
+
+use std::ffi::OsStr;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+
+use crate::running::{Ran, Running};
+
+/// A command to be started. Nothing of this program's environment comes with it but `PATH`.
+pub(crate) struct Longshore {
+    command: Command,
+    result: Option<PathBuf>,
+}
+
+impl Longshore {
+    pub(crate) fn new(program: &Path) -> Self {
+        let mut command = Command::new(program);
+        command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        if let Some(path) = std::env::var_os("PATH") {
+            command.env("PATH", path);
+        }
+        Self { command, result: None }
+    }
+
+    pub(crate) fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.command.arg(arg);
+        self
+    }
+
+    pub(crate) fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.command.args(args);
+        self
+    }
+
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.command.env_remove(name);
+        self
+    }
+
+    pub(crate) fn current_dir(mut self, folder: &Path) -> Self {
+        self.command.current_dir(folder);
+        self
+    }
+
+    /// Asks for a result file at `path`.
+    pub(crate) fn result(mut self, path: PathBuf) -> Self {
+        self.command.arg("--result").arg(&path);
+        self.result = Some(path);
+        self
+    }
+
+    /// Runs it as another user.
+    pub(crate) fn user(mut self, id: u32) -> Self {
+        self.command.uid(id).gid(id);
+        self
+    }
+
+    /// Leaves the standard input open, to be written to.
+    pub(crate) fn with_stdin(mut self) -> Self {
+        self.command.stdin(Stdio::piped());
+        self
+    }
+
+    /// The standard output goes to `to` instead of being read.
+    pub(crate) fn stdout(mut self, to: impl Into<Stdio>) -> Self {
+        self.command.stdout(to);
+        self
+    }
+
+    pub(crate) fn spawn(mut self) -> Result<Running> {
+        let child = self.command.spawn();
+        let child = child.with_context(|| format!("failed to start {:?}", self.command))?;
+        Ok(Running::new(child, self.result))
+    }
+
+    /// Runs it to its end.
+    pub(crate) fn run(self) -> Result<Ran> {
+        self.spawn()?.finish()
+    }
+}

@@ -1,0 +1,174 @@
+//! Runs the cases and says what came out.
+
+use std::env;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Result, ensure};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+use crate::backend::Backend;
+use crate::bench::Bench;
+use crate::cases::{self, Case};
+use crate::lab::Lab;
+use crate::leftovers::{self, Trace};
+use crate::report::Ledger;
+
+/// A test target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suite {
+    /// Local processes, and what the command does without any backend.
+    Process,
+    /// A Docker engine.
+    Docker,
+    /// A Kubernetes cluster.
+    Kubernetes,
+    /// Backends that go away, and come back.
+    Disruptive,
+}
+
+impl Suite {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Docker => "docker",
+            Self::Kubernetes => "kubernetes",
+            Self::Disruptive => "disruptive",
+        }
+    }
+
+    /// The backends that it needs; what a case runs on is the first.
+    const fn backends(self) -> &'static [Backend] {
+        match self {
+            Self::Process => &[Backend::Process],
+            Self::Docker => &[Backend::Docker],
+            Self::Kubernetes => &[Backend::Kubernetes],
+            Self::Disruptive => &[Backend::Kubernetes, Backend::Docker, Backend::Process],
+        }
+    }
+
+    /// How many cases run at once, where `--test-threads` does not say it. Most of their time they
+    /// wait.
+    const fn concurrency(self) -> usize {
+        match self {
+            Self::Process | Self::Docker => 4,
+            Self::Kubernetes => 6,
+            Self::Disruptive => 1,
+        }
+    }
+}
+
+/// Runs a suite, and gives what `main` returns: 0 if every case that ran has passed.
+///
+/// `LONGSHORE_REQUIRE` lists runners, with commas between, or `all`: where one of them is not
+/// there, its suite fails, instead of being listed as unsupported.
+#[must_use]
+pub fn main(suite: Suite) -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(suite.concurrency());
+    match run(suite, &arguments) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(101),
+        Err(error) => {
+            say(&format!("end-to-end {}: {error:#}\n", suite.name()));
+            ExitCode::from(101)
+        }
+    }
+}
+
+fn run(suite: Suite, arguments: &Arguments) -> Result<bool> {
+    let floor = Arc::new(Floor::new(suite));
+    let first = libtest_mimic::run(arguments, floor.trials(cases::of(suite)));
+    if arguments.list {
+        return Ok(true);
+    }
+    // What is left behind shows only when all others are done.
+    let last = libtest_mimic::run(arguments, vec![floor.last()]);
+    let counts = floor.ledger.counts();
+    say(&counts.summary(suite.name()));
+    if let Some(folder) = env::var_os("LONGSHORE_TEST_REPORT") {
+        counts.write(suite.name(), &PathBuf::from(folder))?;
+    }
+    let whole = arguments.filter.is_none() && arguments.skip.is_empty() && !arguments.ignored;
+    let asked_for = whole && floor.required();
+    ensure!(counts.executed() > 0 || !asked_for, "LONGSHORE_REQUIRE asks for it; nothing ran");
+    Ok(!first.has_failed() && !last.has_failed())
+}
+
+fn say(text: &str) {
+    // A closed pipe is the reader's wish; the exit code still tells.
+    let _ = io::stdout().lock().write_all(text.as_bytes());
+}
+
+/// What all cases of a suite share.
+struct Floor {
+    suite: Suite,
+    lab: Arc<Lab>,
+    ledger: Ledger,
+    traces: Mutex<Vec<Trace>>,
+}
+
+impl Floor {
+    fn new(suite: Suite) -> Self {
+        let lab = Arc::new(Lab::from_env());
+        Self { suite, lab, ledger: Ledger::default(), traces: Mutex::default() }
+    }
+
+    fn required(&self) -> bool {
+        let required = env::var("LONGSHORE_REQUIRE").unwrap_or_default();
+        let named =
+            |name: &str| name == "all" || self.suite.backends().iter().any(|b| b.name() == name);
+        required.split(',').map(str::trim).any(named)
+    }
+
+    fn missing(&self) -> Option<String> {
+        self.suite.backends().iter().find_map(|backend| self.lab.missing(*backend))
+    }
+
+    fn trials(self: &Arc<Self>, cases: Vec<Case>) -> Vec<Trial> {
+        cases
+            .into_iter()
+            .map(|case| {
+                let floor = Arc::clone(self);
+                Trial::ignorable_test(case.name(), move || floor.execute(&case))
+            })
+            .collect()
+    }
+
+    fn execute(&self, case: &Case) -> Result<Completion, Failed> {
+        let backend = self.suite.backends()[0];
+        if let Some(reason) = self.missing().or_else(|| case.unsupported(backend)) {
+            self.ledger.unsupported(&case.name(), &reason);
+            return Ok(Completion::ignored_with(format!("unsupported: {reason}")));
+        }
+        let result = self.attempt(case, backend);
+        self.ledger.executed(result.is_ok());
+        result.map(|()| Completion::Completed).map_err(|e| Failed::from(format!("{e:#}")))
+    }
+
+    fn attempt(&self, case: &Case, backend: Backend) -> Result<()> {
+        let bench = Bench::new(Arc::clone(&self.lab), backend, &case.name())?;
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| case.run(&bench)));
+        self.traces.lock().unwrap_or_else(PoisonError::into_inner).push(bench.trace());
+        result.unwrap_or_else(|_| Err(anyhow::anyhow!("the case panicked")))
+    }
+
+    /// Whether anything is left of the cases that ran.
+    fn last(self: &Arc<Self>) -> Trial {
+        let floor = Arc::clone(self);
+        let name = "leftovers::nothing_is_left_behind";
+        Trial::ignorable_test(name, move || {
+            let traces = floor.traces.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if traces.is_empty() {
+                let reason = floor.missing().unwrap_or_else(|| "no case ran".to_owned());
+                floor.ledger.unsupported(name, &reason);
+                return Ok(Completion::ignored_with(format!("unsupported: {reason}")));
+            }
+            let result = leftovers::check(&floor.lab, floor.suite.backends(), &traces);
+            floor.ledger.executed(result.is_ok());
+            result.map(|()| Completion::Completed).map_err(|e| Failed::from(format!("{e:#}")))
+        })
+    }
+}
