@@ -22,13 +22,17 @@ pub enum AssemblyError {
         known: String,
     },
     /// A key of Cortex's that would change how jobs run.
-    #[error("{key} is not supported: a job's `resources` and `securityContext` are what Longshore has for it")]
+    #[error(
+        "{key} is not supported: a job's `resources` and `securityContext` are what Longshore has for it"
+    )]
     CortexKey {
         /// The key.
         key: String,
     },
     /// Cortex's `dockerDirectory` that is another path than `directory`.
-    #[error("job.dockerDirectory is not supported where it differs from job.directory: mount the folder at the same path")]
+    #[error(
+        "job.dockerDirectory is not supported where it differs from job.directory: mount the folder at the same path"
+    )]
     DockerDirectory,
     /// The runners make no dispatcher.
     #[error("job.runners: {0}")]
@@ -48,8 +52,7 @@ pub fn dispatcher(config: &Config) -> Result<Dispatcher, AssemblyError> {
     let state = installation::state_directory(job.state_directory.as_deref())
         .map_err(AssemblyError::State)?;
     let identity = installation::load_or_create(&state).map_err(AssemblyError::State)?;
-    let mut builder =
-        Dispatcher::builder().settings(job.dispatch.clone()).installation(identity);
+    let mut builder = Dispatcher::builder().settings(job.dispatch.clone()).installation(identity);
     for name in &job.runners {
         builder = builder.runner(runner(name, config, &state)?);
     }

@@ -47,7 +47,8 @@ impl CortexDocker {
     /// The pull policy that `autoUpdate` stands for.
     #[cfg(feature = "docker")]
     pub(crate) fn pull_policy(&self) -> Option<PullPolicy> {
-        self.auto_update.map(|always| if always { PullPolicy::Always } else { PullPolicy::IfNotPresent })
+        self.auto_update
+            .map(|always| if always { PullPolicy::Always } else { PullPolicy::IfNotPresent })
     }
 
     /// The first key that would change how a job runs and that Longshore cannot honour.

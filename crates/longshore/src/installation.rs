@@ -35,9 +35,9 @@ pub(crate) fn load_or_create(directory: &Path) -> io::Result<InstallationId> {
 
 fn read(path: &Path) -> io::Result<InstallationId> {
     let text = fs::read_to_string(path)?;
-    text.trim().parse().map_err(|e| {
-        io::Error::new(io::ErrorKind::InvalidData, format!("{}: {e}", path.display()))
-    })
+    text.trim()
+        .parse()
+        .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {e}", path.display())))
 }
 
 /// Makes the file whole under a name of its own and links it into place, so that of several

@@ -51,3 +51,8 @@ pub fn init() {
     #[cfg(feature = "process")]
     longshore_process::init();
 }
+
+/// The README's code compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -55,14 +55,14 @@ fn an_application_conf_of_cortex_loads() {
     assert_eq!(kubernetes.backend.persistent_volume_claim_name.as_deref(), Some("cortex-jobs"));
     assert_eq!(kubernetes.image_pull_policy, Some(policy("IfNotPresent")));
     assert_eq!(longshore::warnings(&config).len(), 1, "keepJobFolder has no effect");
-    longshore::dispatcher(&with_state(config)).unwrap();
+    assemble(config).unwrap();
 }
 
-/// The configuration with its state in a folder that outlives the test, so that nothing is
-/// written to the user's own.
-fn with_state(mut config: Config) -> Config {
-    config.job.state_directory = Some(tempfile::tempdir().unwrap().keep());
-    config
+/// Builds the dispatcher of `config`, with its state in a folder of the test's own.
+fn assemble(mut config: Config) -> Result<longshore::Dispatcher, String> {
+    let state = tempfile::tempdir().unwrap();
+    config.job.state_directory = Some(state.path().to_owned());
+    longshore::dispatcher(&config).map_err(|e| e.to_string())
 }
 
 #[test]
@@ -86,18 +86,15 @@ fn what_is_wrong_is_named_with_file_line_key_and_the_nearest_key() {
 #[test]
 fn an_unknown_runner_is_named_with_those_there_are() {
     let loaded = Loader::<Config>::new().set("job.runners", "docker,podman").load().unwrap();
-    let error = longshore::dispatcher(&with_state(loaded.value)).unwrap_err().to_string();
-    assert_eq!(
-        error,
-        "job.runners: there is no runner `podman`: use kubernetes, docker, process"
-    );
+    let error = assemble(loaded.value).unwrap_err();
+    assert_eq!(error, "job.runners: there is no runner `podman`: use kubernetes, docker, process");
 }
 
 #[test]
 fn runners_that_are_empty_or_repeat_themselves_are_refused() {
     for (runners, reason) in [("[]", "no runner is configured"), ("docker,docker", "twice")] {
         let loaded = Loader::<Config>::new().set("job.runners", runners).load().unwrap();
-        let error = longshore::dispatcher(&with_state(loaded.value)).unwrap_err().to_string();
+        let error = assemble(loaded.value).unwrap_err();
         assert!(error.starts_with("job.runners: ") && error.contains(reason), "{error}");
     }
 }
@@ -105,10 +102,9 @@ fn runners_that_are_empty_or_repeat_themselves_are_refused() {
 #[test]
 fn a_cortex_key_that_would_change_how_jobs_run_is_refused_by_name() {
     let privileged = cortex().text("b.conf", Format::Hocon, "docker.container.privileged = true");
-    let config = with_state(privileged.load().unwrap().value);
-    let error = longshore::dispatcher(&config).unwrap_err().to_string();
+    let error = assemble(privileged.load().unwrap().value).unwrap_err();
     assert!(error.starts_with("docker.container.privileged is not supported"), "{error}");
     let elsewhere = cortex().set("job.dockerDirectory", "/other").load().unwrap().value;
-    let error = longshore::dispatcher(&with_state(elsewhere)).unwrap_err().to_string();
+    let error = assemble(elsewhere).unwrap_err();
     assert!(error.starts_with("job.dockerDirectory is not supported"), "{error}");
 }
