@@ -38,7 +38,7 @@ impl Backend {
 
     async fn cancel_unstarted(&self, place: &Place, seen: &Seen, mark: Mark) -> Answer<bool> {
         write_mark(&self.engine, place, &place.end_name(), mark).await?;
-        if !self.remove_unstarted(place, &seen.id).await? {
+        if !self.remove_unstarted(place, seen).await? {
             return Ok(false);
         }
         let fence = Mark { decision: Decision::Fenced, grace: Duration::ZERO };

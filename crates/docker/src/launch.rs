@@ -46,7 +46,7 @@ impl Backend {
     pub(crate) async fn launch(&self, attempt: &Attempt, context: &LaunchContext) -> Launched {
         let launched = self.try_launch(attempt, context).await;
         if matches!(launched, Err(LaunchError::Refused(_))) {
-            self.watcher.forget(&attempt.id);
+            self.watcher.discard(&attempt.id);
         }
         launched.map_err(|error| match error {
             LaunchError::Refused(e) => LaunchError::Refused(e.on(&self.name)),
@@ -60,10 +60,14 @@ impl Backend {
         let order = Order { attempt, context, place, image };
         loop {
             interrupted(context).map_err(LaunchError::Refused)?;
-            match self.create(&order).await.map_err(LaunchError::Refused)? {
+            // Dropping a request to create starts nothing; dropping a look tells nothing.
+            let created = timeout_at(context.deadline, self.create(&order)).await;
+            match created.unwrap_or_else(|_| Err(late())).map_err(LaunchError::Refused)? {
                 Some(id) => return self.start(&order, &id).await,
                 None => {
-                    if let Some(launched) = self.existing(&order).await {
+                    let existing = timeout_at(context.deadline, self.existing(&order)).await;
+                    let late = |_| Some(Err(LaunchError::Indeterminate(late())));
+                    if let Some(launched) = existing.unwrap_or_else(late) {
                         return launched;
                     }
                     // The engine keeps a name before it shows its container, and after.
@@ -174,8 +178,7 @@ impl Backend {
         }
     }
 
-    /// The engine has answered that it did not start the container. It is removed, which also
-    /// proves that it does not run.
+    /// The engine has answered that it did not start the container, and nobody else starts it.
     async fn start_refused(
         &self,
         order: &Order<'_>,
@@ -183,24 +186,23 @@ impl Backend {
         status: u16,
         message: String,
     ) -> Launched {
-        let error = match status {
-            404 | 409 => Error::new(
-                ErrorKind::Unavailable,
-                "the container was removed before it started: the attempt was settled, cancelled, \
-                 or taken over by another launch",
-            ),
-            _ => {
-                Error::new(ErrorKind::Rejected(refusal(&message)), "failed to start the container")
-                    .with("status", status)
-                    .caused_by(message)
-            }
-        };
+        if status == 404 || status == 409 {
+            // It is gone, or going.
+            return self.existing(order).await.unwrap_or_else(|| {
+                Err(LaunchError::Refused(Error::new(
+                    ErrorKind::Unavailable,
+                    "the container was removed before it started: the attempt was settled, \
+                     cancelled, or taken over by another launch",
+                )))
+            });
+        }
+        let reason = refusal(&message);
+        let error = Error::new(ErrorKind::Rejected(reason), "failed to start the container")
+            .with("status", status)
+            .caused_by(message);
+        // That it can be removed proves that it does not run in spite of the answer.
         match self.engine.remove(id, Removal::UnlessRunning).await {
-            Ok(Removed::ByUs) => Err(LaunchError::Refused(error)),
-            Ok(Removed::WasGone) => match self.existing(order).await {
-                Some(launched) => launched,
-                None => Err(LaunchError::Refused(error)),
-            },
+            Ok(Removed::ByUs | Removed::WasGone) => Err(LaunchError::Refused(error)),
             Ok(Removed::Not) => Ok(self.started(order, id).await),
             Err(_) => Err(LaunchError::Indeterminate(error)),
         }
@@ -233,21 +235,15 @@ impl Backend {
                 ErrorKind::Unavailable,
                 "the container's name is taken by one that is not Longshore's",
             ),
-            Ok(Found::Container(seen)) => match &seen.phase {
-                Phase::Created { .. } => self.take_over(order, &seen).await,
-                Phase::Running { started_at } => Some(Ok(self.adopted(place, &seen, *started_at))),
-                Phase::Ended(death) => Some(Ok(self.adopted(place, &seen, death.started_at))),
-                Phase::Lost(_) => Some(Ok(self.adopted(place, &seen, None))),
+            Ok(Found::Container(seen)) => match self.under_way(place, &seen) {
+                Some(started) => Some(Ok(started)),
+                // Being removed: soon it is not there.
+                None if matches!(seen.phase, Phase::Lost(_)) => None,
+                None => self.take_over(order, &seen).await,
             },
             // Another launch may have started it.
-            Err(fault) => Some(Err(LaunchError::Indeterminate(
-                fault.into_error("failed to look for the attempt").with("container", &place.name),
-            ))),
+            Err(fault) => Some(Err(indeterminate(fault, place))),
         }
-    }
-
-    fn adopted(&self, place: &Place, seen: &Seen, at: Option<jiff::Timestamp>) -> Started {
-        Started::new(place.handle(&self.name), at, Some(seen.facts.image.clone()))
     }
 
     /// A container that another launch created: waits for its start, and then removes it, which
@@ -261,28 +257,45 @@ impl Backend {
             _ = timeout_at(until, started) => {}
             () = order.context.cancel.cancelled() => {}
         }
-        match look(&self.engine, place).await {
-            Ok(Found::Container(now)) => match now.phase {
-                Phase::Created { .. } => {}
-                Phase::Running { started_at } => {
-                    return Some(Ok(self.adopted(place, &now, started_at)));
-                }
-                Phase::Ended(ref death) => {
-                    return Some(Ok(self.adopted(place, &now, death.started_at)));
-                }
-                Phase::Lost(_) => return Some(Ok(self.adopted(place, &now, None))),
-            },
-            Ok(_) => return None,
-            Err(fault) => {
-                let error = fault.into_error("failed to look for the attempt");
-                return Some(Err(LaunchError::Indeterminate(error)));
-            }
+        if let Some(launched) = self.started_meanwhile(place).await {
+            return Some(launched);
         }
-        match self.remove_unstarted(place, &seen.id).await {
+        match self.remove_unstarted(place, seen).await {
             Ok(true) => None,
-            _ => Some(Ok(self.adopted(place, seen, None))),
+            Ok(false) => Some(self.started_meanwhile(place).await.unwrap_or_else(|| {
+                let error = Error::new(
+                    ErrorKind::Unavailable,
+                    "somebody removed the container that another launch had created",
+                );
+                Err(LaunchError::Indeterminate(error.with("container", &place.name)))
+            })),
+            Err(fault) => Some(Err(indeterminate(fault, place))),
         }
     }
+
+    /// The attempt, if another launch has started it. None: its container is not there, or still
+    /// only created.
+    async fn started_meanwhile(&self, place: &Place) -> Option<Launched> {
+        match look(&self.engine, place).await {
+            Ok(Found::Container(seen)) => self.under_way(place, &seen).map(Ok),
+            Ok(Found::Nothing | Found::Fenced | Found::Taken) => None,
+            Err(fault) => Some(Err(indeterminate(fault, place))),
+        }
+    }
+
+    fn under_way(&self, place: &Place, seen: &Seen) -> Option<Started> {
+        let at = match &seen.phase {
+            Phase::Created { .. } | Phase::Lost(_) => return None,
+            Phase::Running { started_at } => *started_at,
+            Phase::Ended(death) => death.started_at,
+        };
+        Some(Started::new(place.handle(&self.name), at, Some(seen.facts.image.clone())))
+    }
+}
+
+fn indeterminate(fault: Fault, place: &Place) -> LaunchError {
+    let error = fault.into_error("failed to look for the attempt");
+    LaunchError::Indeterminate(error.with("container", &place.name))
 }
 
 /// Why the engine would not create the container.

@@ -9,7 +9,7 @@ use crate::backend::Backend;
 use crate::client::{Answer, Removal, Removed};
 use crate::labels::{Decision, Mark};
 use crate::outcome::Phase;
-use crate::place::{Found, Place, Written, look_by_label, look_by_name, write_mark};
+use crate::place::{Found, Place, Seen, Written, look_by_label, look_by_name, write_mark};
 
 /// How long to wait for another who is just creating or removing the container.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -45,7 +45,7 @@ impl Backend {
             }
             match look_by_name(&self.engine, place).await? {
                 Found::Container(seen) if matches!(seen.phase, Phase::Created { .. }) => {
-                    if !self.remove_unstarted(place, &seen.id).await? {
+                    if !self.remove_unstarted(place, &seen).await? {
                         return Ok(Settled::MayHaveStarted);
                     }
                 }
@@ -62,13 +62,15 @@ impl Backend {
             return Ok(Settled::NeverStarted);
         };
         let created = matches!(seen.phase, Phase::Created { .. });
-        let fenced = created && self.remove_unstarted(place, &seen.id).await?;
+        let fenced = created && self.remove_unstarted(place, &seen).await?;
         Ok(if fenced { Settled::NeverStarted } else { Settled::MayHaveStarted })
     }
 
     /// Removes a container that has been seen created. Tells whether it has provably never run.
-    pub(crate) async fn remove_unstarted(&self, place: &Place, id: &str) -> Answer<bool> {
+    pub(crate) async fn remove_unstarted(&self, place: &Place, seen: &Seen) -> Answer<bool> {
+        let id = seen.id.as_str();
         let mut sight = self.watcher.watch(&place.attempt);
+        self.watcher.saw(&place.attempt, Some(seen), None);
         if self.engine.remove(id, Removal::UnlessRunning).await? != Removed::ByUs {
             return Ok(false);
         }

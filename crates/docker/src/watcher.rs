@@ -75,6 +75,14 @@ impl Watcher {
         self.sights.lock().get(attempt.as_str()).map(|sight| sight.borrow().clone())
     }
 
+    /// Forgets `attempt`, which was not launched, unless somebody follows it.
+    pub(crate) fn discard(&self, attempt: &AttemptId) {
+        let mut sights = self.sights.lock();
+        if sights.get(attempt.as_str()).is_some_and(|sight| sight.receiver_count() == 0) {
+            sights.remove(attempt.as_str());
+        }
+    }
+
     /// Forgets `attempt`, which was removed. Those who still follow it are told so.
     pub(crate) fn forget(&self, attempt: &AttemptId) {
         if let Some(sight) = self.sights.lock().remove(attempt.as_str()) {

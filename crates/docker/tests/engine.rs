@@ -154,14 +154,7 @@ async fn a_launch_takes_over_what_a_dead_one_left_unstarted(lab: Lab) -> Checked
         ("longshore.dev/attempt".to_owned(), attempt.id.to_string()),
         ("longshore.dev/installation".to_owned(), attempt.installation.to_string()),
     ]);
-    let body = ContainerCreateBody {
-        image: Some(lab.image.canonical()),
-        cmd: Some(vec!["false".to_owned()]),
-        labels: Some(labels),
-        ..ContainerCreateBody::default()
-    };
-    let options = CreateContainerOptionsBuilder::default().name(&attempt.object_name()).build();
-    lab.docker.create_container(Some(options), body).await?;
+    create(&lab, &attempt.object_name(), labels).await?;
     let runner = lab.runner();
     let handle = launch(&runner, &attempt).await?;
     assert_eq!(output(&runner, &handle).await?, "taken over\n");
@@ -173,14 +166,8 @@ async fn a_launch_takes_over_what_a_dead_one_left_unstarted(lab: Lab) -> Checked
 
 async fn a_name_that_is_taken_by_a_stranger_is_refused_and_left_alone(lab: Lab) -> Checked {
     let attempt = attempt(&lab, "true");
-    let body = ContainerCreateBody {
-        image: Some(lab.image.canonical()),
-        cmd: Some(vec!["true".to_owned()]),
-        ..ContainerCreateBody::default()
-    };
     let name = attempt.object_name();
-    let options = CreateContainerOptionsBuilder::default().name(&name).build();
-    lab.docker.create_container(Some(options), body).await?;
+    create(&lab, &name, HashMap::new()).await?;
     let launched = launch(&lab.runner(), &attempt).await;
     lab.docker.remove_container(&name, None).await?;
     let error = launched.err().ok_or("it was launched")?.to_string();
@@ -201,6 +188,24 @@ async fn a_secret_reaches_the_job_and_no_label_or_error(lab: Lab) -> Checked {
     assert_eq!(text, "hunter2");
     let labels = format!("{:?}", found.config.and_then(|config| config.labels));
     assert!(!labels.contains("hunter2") && !format!("{handle:?}").contains("hunter2"));
+    Ok(())
+}
+
+/// A container that was created, by somebody, and not started.
+async fn create(lab: &Lab, name: &str, labels: HashMap<String, String>) -> Checked {
+    // Has the image pulled, if the engine does not have it.
+    let first = attempt(lab, "true");
+    let (runner, handle) = (lab.runner(), launch(&lab.runner(), &first).await?);
+    end(&runner, &handle).await?;
+    runner.remove(&handle).await?;
+    let body = ContainerCreateBody {
+        image: Some(lab.image.canonical()),
+        cmd: Some(vec!["false".to_owned()]),
+        labels: Some(labels),
+        ..ContainerCreateBody::default()
+    };
+    let options = CreateContainerOptionsBuilder::default().name(name).build();
+    lab.docker.create_container(Some(options), body).await?;
     Ok(())
 }
 
