@@ -1,4 +1,4 @@
-//! Builds Kubernetes from its Go modules.
+//! Builds programs from their Go modules.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,65 +10,154 @@ use super::graph::Done;
 use super::layout::{Lab, make_dir, short_hash, source};
 use super::shell;
 
-const MODULE: &str = "k8s.io/kubernetes";
-const PROGRAMS: [&str; 5] =
-    ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "kubelet"];
+/// Programs that one call of the Go command builds.
+pub(crate) struct Build {
+    name: &'static str,
+    /// The folder of tests/lab that has the go.mod.
+    folder: &'static str,
+    /// What the version is taken from.
+    module: &'static str,
+    packages: &'static [&'static str],
+    /// Told to the linker; `{version}` is that of `module`.
+    link: &'static str,
+    /// With C, and with these build tags.
+    c_tags: Option<&'static str>,
+    /// The folder of the built programs.
+    out: &'static str,
+}
 
-/// Builds the programs, unless they were built from this very module in this
-/// way. Some minutes at first; the rest is in Go's own cache.
-pub(crate) fn ensure(lab: &Lab) -> Result<Done> {
-    let flags = flags()?;
-    let recipe = recipe(&flags)?;
-    let stamp = stamp(lab);
-    let built = PROGRAMS.iter().all(|program| lab.bin(program).exists());
-    if built && fs::read_to_string(&stamp).is_ok_and(|found| found == recipe) {
+pub(crate) const KUBERNETES: Build = Build {
+    name: "kubernetes",
+    folder: "",
+    module: "k8s.io/kubernetes",
+    packages: &[
+        "k8s.io/kubernetes/cmd/kube-apiserver",
+        "k8s.io/kubernetes/cmd/kube-controller-manager",
+        "k8s.io/kubernetes/cmd/kube-scheduler",
+        "k8s.io/kubernetes/cmd/kubectl",
+        "k8s.io/kubernetes/cmd/kubelet",
+    ],
+    link: "-X k8s.io/component-base/version.gitVersion={version}",
+    c_tags: None,
+    out: "",
+};
+
+pub(crate) const TOXIPROXY: Build = Build {
+    name: "toxiproxy",
+    folder: "toxiproxy",
+    module: "github.com/Shopify/toxiproxy/v2",
+    packages: &["github.com/Shopify/toxiproxy/v2/cmd/server"],
+    link: "-X github.com/Shopify/toxiproxy/v2.Version={version}",
+    c_tags: None,
+    out: "toxiproxy",
+};
+
+pub(crate) const ENGINE: Build = Build {
+    name: "engine",
+    folder: "engine",
+    module: "github.com/moby/moby/v2",
+    packages: &[
+        "github.com/moby/moby/v2/cmd/dockerd",
+        "github.com/moby/moby/v2/cmd/docker-proxy",
+        "github.com/containerd/containerd/v2/cmd/containerd",
+        "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
+    ],
+    // The engine's version is not its module's: the module has it in
+    // releases/versions.yaml.
+    link: "-X github.com/moby/moby/v2/dockerversion.Version=29.8.1-dev",
+    c_tags: None,
+    out: "engine",
+};
+
+/// What enters a container's namespaces is C.
+pub(crate) const RUNC: Build = Build {
+    name: "runc",
+    folder: "engine",
+    module: "github.com/opencontainers/runc",
+    packages: &["github.com/opencontainers/runc"],
+    link: "",
+    c_tags: Some("seccomp"),
+    out: "engine",
+};
+
+/// Builds the programs of `builds`, unless they were built from this very
+/// module in this way. Some minutes at first; the rest is in Go's own cache.
+pub(crate) fn ensure(lab: &Lab, builds: &[Build]) -> Result<Done> {
+    let mut built = 0;
+    for build in builds {
+        built += build.ensure(lab)?;
+    }
+    if built == 0 {
         return Ok(Done::Already);
     }
-    make_dir(&lab.bin(""))?;
-    // Removed first: half a build has no stamp.
-    let _ = fs::remove_file(&stamp);
-    build(lab, &flags)?;
-    lab.write(&stamp, recipe)?;
-    Ok(Done::Changed(format!("built {} programs", PROGRAMS.len())))
+    Ok(Done::Changed(format!("built {built} programs")))
 }
 
-fn stamp(lab: &Lab) -> PathBuf {
-    lab.bin(".kubernetes-stamp")
+impl Build {
+    /// How many programs had to be built.
+    fn ensure(&self, lab: &Lab) -> Result<usize> {
+        let (module, sums) = (self.read("go.mod")?, self.read("go.sum")?);
+        let flags = self.flags(&module)?;
+        let parts = [module.as_bytes(), sums.as_bytes()].into_iter();
+        let parts: Vec<&[u8]> = parts.chain(flags.iter().map(String::as_bytes)).collect();
+        let recipe = short_hash(&parts);
+        let stamp = lab.bin(&format!(".{}-stamp", self.name));
+        let out = lab.bin(self.out);
+        let exists = |package: &&str| out.join(program(package)).exists();
+        let found = fs::read_to_string(&stamp).is_ok_and(|found| found == recipe);
+        if found && self.packages.iter().all(exists) {
+            return Ok(0);
+        }
+        make_dir(&out)?;
+        // Removed first: half a build has no stamp.
+        let _ = fs::remove_file(&stamp);
+        self.run(&out, &flags)?;
+        lab.write(&stamp, recipe)?;
+        Ok(self.packages.len())
+    }
+
+    fn flags(&self, go_mod: &str) -> Result<Vec<String>> {
+        let version = required(go_mod, self.module).with_context(|| {
+            format!("failed to find {} in {}/go.mod", self.module, self.source().display())
+        })?;
+        let link = format!("-s -w {}", self.link.replace("{version}", &version));
+        let mut flags = ["-trimpath", "-buildvcs=false", "-ldflags", link.trim_end()].to_vec();
+        if let Some(tags) = self.c_tags {
+            flags.extend(["-tags", tags]);
+        }
+        Ok(flags.into_iter().map(String::from).collect())
+    }
+
+    fn run(&self, out: &Path, flags: &[String]) -> Result<()> {
+        let Some(go) = find_go() else {
+            bail!("failed to find the go command, which builds {}", self.name);
+        };
+        let mut command = Command::new(go);
+        command
+            .arg("build")
+            .args(flags)
+            .arg("-o")
+            // With a slash: a folder even for one program.
+            .arg(out.join(""))
+            .args(self.packages)
+            .current_dir(self.source())
+            .env("CGO_ENABLED", if self.c_tags.is_some() { "1" } else { "0" });
+        shell::capture(&mut command).map(drop)
+    }
+
+    fn source(&self) -> PathBuf {
+        source().join(self.folder)
+    }
+
+    fn read(&self, name: &str) -> Result<String> {
+        let path = self.source().join(name);
+        fs::read_to_string(&path).with_context(|| format!("failed to read {}", path.display()))
+    }
 }
 
-fn flags() -> Result<Vec<String>> {
-    let version = required(&read("go.mod")?, MODULE)
-        .with_context(|| format!("failed to find {MODULE} in tests/lab/go.mod"))?;
-    let link = format!("-s -w -X k8s.io/component-base/version.gitVersion={version}");
-    Ok(["-trimpath", "-buildvcs=false", "-ldflags"]
-        .map(String::from)
-        .into_iter()
-        .chain([link])
-        .collect())
-}
-
-fn recipe(flags: &[String]) -> Result<String> {
-    let (module, sums) = (read("go.mod")?, read("go.sum")?);
-    let parts = [module.as_bytes(), sums.as_bytes()];
-    let parts: Vec<&[u8]> = parts.into_iter().chain(flags.iter().map(String::as_bytes)).collect();
-    Ok(short_hash(&parts))
-}
-
-fn build(lab: &Lab, flags: &[String]) -> Result<()> {
-    let Some(go) = find_go() else {
-        bail!("failed to find the go command, which builds Kubernetes");
-    };
-    let packages = PROGRAMS.map(|program| format!("{MODULE}/cmd/{program}"));
-    let mut command = Command::new(go);
-    command
-        .arg("build")
-        .args(flags)
-        .arg("-o")
-        .arg(lab.bin(""))
-        .args(packages)
-        .current_dir(source())
-        .env("CGO_ENABLED", "0");
-    shell::capture(&mut command).map(drop)
+/// Go names a program by its package.
+fn program(package: &str) -> &str {
+    package.rsplit('/').next().unwrap_or(package)
 }
 
 /// Unlike Debian's programs, Go is where the developer has it.
@@ -76,11 +165,6 @@ fn find_go() -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let installed = PathBuf::from("/usr/local/go/bin");
     std::env::split_paths(&path).chain([installed]).map(|dir| dir.join("go")).find(|go| go.exists())
-}
-
-fn read(name: &str) -> Result<String> {
-    let path: &Path = &source().join(name);
-    fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()))
 }
 
 /// The version of `module` that a go.mod requires.
@@ -105,8 +189,20 @@ mod tests {
     }
 
     #[test]
-    fn the_lab_module_names_kubernetes() {
-        let flags = flags().unwrap();
-        assert!(flags[3].contains("gitVersion=v1."), "{flags:?}");
+    fn each_build_finds_its_module() {
+        for build in [KUBERNETES, TOXIPROXY, ENGINE, RUNC] {
+            let flags = build.flags(&build.read("go.mod").unwrap()).unwrap();
+            assert!(!flags[3].contains('{') && flags[3].starts_with("-s -w"), "{flags:?}");
+        }
+    }
+
+    #[test]
+    fn each_package_is_pinned_by_a_tools_file() {
+        for build in [KUBERNETES, TOXIPROXY, ENGINE, RUNC] {
+            let tools = build.read("tools.go").unwrap();
+            for package in build.packages {
+                assert!(tools.contains(&format!("{package}\"")), "{package}");
+            }
+        }
     }
 }

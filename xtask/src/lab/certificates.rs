@@ -179,12 +179,14 @@ fn write_kubeconfig(
     lab.write(&kubeconfig(lab, name), serde_json::to_vec_pretty(&config)?)
 }
 
-fn base64(file: &Path) -> Result<String> {
+/// The content of `file` in one line.
+pub(crate) fn base64(file: &Path) -> Result<String> {
     let file = file.to_string_lossy();
     Ok(shell::run("openssl", ["base64", "-A", "-in", file.as_ref()])?.trim().to_owned())
 }
 
-fn random_token() -> Result<String> {
+/// 32 hexadecimal digits that nobody can guess.
+pub(crate) fn random_token() -> Result<String> {
     let mut bytes = [0; 16];
     fs::File::open("/dev/urandom")
         .and_then(|mut file| file.read_exact(&mut bytes))

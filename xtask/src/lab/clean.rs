@@ -12,8 +12,9 @@ use super::layout::Lab;
 use super::shell;
 
 /// What one life of the lab has stored. A next one starts without it.
-const STORED: [&str; 9] = [
+const STORED: [&str; 10] = [
     "docker",
+    "docker29",
     "etcd",
     "containerd",
     "containerd-opt",

@@ -12,25 +12,36 @@ use super::graph::Done;
 use super::layout::Lab;
 use super::process::{self, Launch};
 use super::state::{self, Record};
-use super::{containerd, control_plane, docker, etcd, kubelet, port, registry, shell};
+use super::{containerd, control_plane, docker, etcd, kubelet, port, registry, shell, toxiproxy};
 
 /// A part of the lab that can be brought up by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Group {
-    /// A Docker engine on a socket of its own.
+    /// Debian's Docker engine on a socket of its own.
     Docker,
-    /// A registry of images on 127.0.0.1:5000.
+    /// A current Docker engine on a socket of its own.
+    Docker29,
+    /// Registries of images: 127.0.0.1:5000 and, with a login, 127.0.0.1:5001.
     Registry,
     /// A cluster of one node, its API on 127.0.0.1:6443.
     Kubernetes,
+    /// A proxy that breaks connections, its API on 127.0.0.1:8474.
+    Toxiproxy,
+}
+
+impl Group {
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Docker, Self::Docker29, Self::Registry, Self::Kubernetes, Self::Toxiproxy];
 }
 
 impl fmt::Display for Group {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Docker => "docker",
+            Self::Docker29 => "docker29",
             Self::Registry => "registry",
             Self::Kubernetes => "kubernetes",
+            Self::Toxiproxy => "toxiproxy",
         })
     }
 }
@@ -74,10 +85,13 @@ pub(crate) trait Component: Sync {
 }
 
 /// Every component, each after those that it needs.
-pub(crate) fn all() -> [&'static dyn Component; 8] {
+pub(crate) fn all() -> [&'static dyn Component; 11] {
     [
-        &registry::Registry,
-        &docker::Docker,
+        &registry::OPEN,
+        &registry::PRIVATE,
+        &docker::DEBIAN,
+        &docker::CURRENT,
+        &toxiproxy::Toxiproxy,
         &etcd::Etcd,
         &containerd::Containerd,
         &control_plane::ApiServer,
@@ -213,6 +227,6 @@ mod tests {
     #[test]
     fn an_unknown_component_is_told_the_known_ones() {
         let error = named("dockerd").err().unwrap().to_string();
-        assert!(error.contains("docker, etcd"), "{error}");
+        assert!(error.contains("docker, docker29"), "{error}");
     }
 }

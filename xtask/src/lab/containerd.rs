@@ -9,7 +9,7 @@ use serde_json::json;
 use super::component::{Component, Group};
 use super::layout::{Lab, NODE, make_dir};
 use super::process::Launch;
-use super::{images, network, shell};
+use super::{images, network, registry, shell};
 
 pub(crate) struct Containerd;
 
@@ -36,7 +36,10 @@ impl Component for Containerd {
         let config = lab.etc("containerd.toml");
         lab.write(&config, configuration(lab))?;
         lab.write(&lab.etc("cni/10-pods.conflist"), pod_network(lab)?)?;
-        lab.write(&hosts_file(lab), hosts())?;
+        for registry in registry::ALL {
+            let file = registries(lab).join(registry.host).join("hosts.toml");
+            lab.write(&file, hosts(&registry.endpoint(lab)))?;
+        }
         Ok(Launch::new("containerd").flag("config", config).flag("log-level", "info"))
     }
 
@@ -71,12 +74,7 @@ fn registries(lab: &Lab) -> PathBuf {
     lab.etc("registries")
 }
 
-fn hosts_file(lab: &Lab) -> PathBuf {
-    registries(lab).join(images::REGISTRY).join("hosts.toml")
-}
-
-fn hosts() -> String {
-    let server = format!("http://{}", network::REGISTRY);
+fn hosts(server: &str) -> String {
     format!("server = {server:?}\n\n[host.{server:?}]\ncapabilities = [\"pull\", \"resolve\"]\n")
 }
 

@@ -7,12 +7,18 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use super::component::Group;
+use super::docker::{self, Engine};
 use super::layout::Lab;
+
+/// Names the second engine, as `DOCKER_HOST` names the first.
+pub(crate) const DOCKER29_HOST: &str = "LONGSHORE_LAB_DOCKER29_HOST";
 
 /// Where the given backends are.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Existing {
     pub docker_host: Option<String>,
+    #[serde(default)]
+    pub docker29_host: Option<String>,
     pub kubeconfig: Option<String>,
 }
 
@@ -23,10 +29,11 @@ impl Existing {
         let given = |name: &str, own: String| {
             std::env::var(name).ok().filter(|value| !value.is_empty() && *value != own)
         };
-        let socket = format!("unix://{}", lab.docker_socket().display());
+        let engine = |name: &str, engine: &Engine| given(name, engine.host(lab));
         let kubeconfig = lab.kubeconfig().to_string_lossy().into_owned();
         Self {
-            docker_host: given("DOCKER_HOST", socket),
+            docker_host: engine("DOCKER_HOST", &docker::DEBIAN),
+            docker29_host: engine(DOCKER29_HOST, &docker::CURRENT),
             kubeconfig: given("KUBECONFIG", kubeconfig),
         }
     }
@@ -36,7 +43,9 @@ impl Existing {
         match group {
             Group::Docker => self.docker_host.is_some(),
             Group::Kubernetes => self.kubeconfig.is_some(),
-            Group::Registry => false,
+            // Whoever brings an engine may be unable to start one.
+            Group::Docker29 => self.docker29_host.is_some() || self.docker_host.is_some(),
+            Group::Registry | Group::Toxiproxy => false,
         }
     }
 

@@ -16,6 +16,27 @@ pub(crate) enum Server {
     Unix(PathBuf),
 }
 
+/// A server, and how to log in there.
+pub(crate) struct Client {
+    pub server: Server,
+    /// The value of the Authorization header.
+    pub authorization: Option<String>,
+}
+
+impl Client {
+    pub(crate) fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<Response> {
+        let login = self.authorization.as_deref().map(|value| ("Authorization", value));
+        let headers: Vec<_> = headers.iter().copied().chain(login).collect();
+        self.server.request(method, path, &headers, body)
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Response {
     pub status: u16,

@@ -11,14 +11,14 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::component::Component;
 use super::containerd;
 use super::graph::Done;
-use super::http::Server;
+use super::http::Client;
 use super::layout::{Lab, hex, make_dir};
-use super::{network, shell};
+use super::registry::{OPEN, PRIVATE, Registry};
+use super::shell;
 
-/// As images name it. `127.0.0.1:5000` is the same registry.
-pub(crate) const REGISTRY: &str = "localhost:5000";
 const TAG: &str = "1";
 const BUSYBOX: &str = "longshore/busybox";
 const PAUSE: &str = "longshore/pause";
@@ -28,29 +28,43 @@ const CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 const LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 
 pub(crate) fn busybox() -> String {
-    format!("{REGISTRY}/{BUSYBOX}:{TAG}")
+    format!("{}/{BUSYBOX}:{TAG}", OPEN.host)
+}
+
+/// The same, of the registry that asks for a login.
+pub(crate) fn private_busybox() -> String {
+    format!("{}/{BUSYBOX}:{TAG}", PRIVATE.host)
 }
 
 pub(crate) fn pause() -> String {
-    format!("{REGISTRY}/{PAUSE}:{TAG}")
+    format!("{}/{PAUSE}:{TAG}", OPEN.host)
 }
 
-/// Makes the images that the registry lacks.
+/// Makes the images that the open registry lacks.
 pub(crate) fn ensure(lab: &Lab) -> Result<Done> {
-    let registry = Server::Tcp(network::REGISTRY);
+    ensure_in(lab, &OPEN, &[BUSYBOX, PAUSE])
+}
+
+/// Makes the images that the private registry lacks.
+pub(crate) fn ensure_private(lab: &Lab) -> Result<Done> {
+    ensure_in(lab, &PRIVATE, &[BUSYBOX])
+}
+
+fn ensure_in(lab: &Lab, registry: &Registry, images: &[&'static str]) -> Result<Done> {
+    let client = registry.client(lab)?;
     let mut absent = Vec::new();
-    for image in [BUSYBOX, PAUSE] {
-        if !has(&registry, image)? {
+    for image in images.iter().copied() {
+        if !has(&client, image)? {
             absent.push(image);
         }
     }
     if absent.is_empty() {
         return Ok(Done::Already);
     }
-    let work = lab.data("images");
+    let work = lab.data(&format!("{}-images", registry.name()));
     let layer = make_layer(&work).context("failed to make the busybox tree")?;
     for image in &absent {
-        push(&registry, image, &process(image), &layer)
+        push(&client, image, &process(image), &layer)
             .with_context(|| format!("failed to push {image}"))?;
     }
     fs::remove_dir_all(&work).with_context(|| format!("failed to remove {}", work.display()))?;
@@ -139,12 +153,12 @@ fn digest(bytes: &[u8]) -> String {
     format!("sha256:{}", hex(&Sha256::digest(bytes)))
 }
 
-fn has(registry: &Server, image: &str) -> Result<bool> {
+fn has(registry: &Client, image: &str) -> Result<bool> {
     let path = format!("/v2/{image}/manifests/{TAG}");
     Ok(registry.request("HEAD", &path, &[("Accept", MANIFEST)], &[])?.status == 200)
 }
 
-fn push(registry: &Server, image: &str, process: &Value, layer: &Layer) -> Result<()> {
+fn push(registry: &Client, image: &str, process: &Value, layer: &Layer) -> Result<()> {
     let config = serde_json::to_vec(&json!({
         "architecture": architecture(),
         "os": "linux",
@@ -166,7 +180,7 @@ fn push(registry: &Server, image: &str, process: &Value, layer: &Layer) -> Resul
     send(registry, "PUT", &path, &[("Content-Type", MANIFEST)], &manifest)
 }
 
-fn upload(registry: &Server, image: &str, blob: &[u8]) -> Result<()> {
+fn upload(registry: &Client, image: &str, blob: &[u8]) -> Result<()> {
     let begun = registry.request("POST", &format!("/v2/{image}/blobs/uploads/"), &[], &[])?;
     let location = begun.header("Location").context("the registry names no upload")?;
     let path = location
@@ -178,7 +192,7 @@ fn upload(registry: &Server, image: &str, blob: &[u8]) -> Result<()> {
 }
 
 fn send(
-    registry: &Server,
+    registry: &Client,
     method: &str,
     path: &str,
     headers: &[(&str, &str)],

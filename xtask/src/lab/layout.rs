@@ -94,12 +94,6 @@ impl Lab {
         self.etc("admin.kubeconfig")
     }
 
-    /// The Docker engine's socket.
-    #[must_use]
-    pub fn docker_socket(&self) -> PathBuf {
-        self.run("docker.sock")
-    }
-
     /// Held while the lab is being changed, so that two commands at once take
     /// turns.
     pub(crate) fn lock(&self) -> Result<File> {

@@ -3,10 +3,10 @@
 //!
 //! Where to look:
 //! - `layout` says where everything is, `network` and `component` what runs.
-//! - `docker`, `registry`, `etcd`, `containerd`, `control_plane`, `kubelet`:
-//!   one component each. A new one implements `component::Component` and is
+//! - `docker`, `registry`, `toxiproxy`, `etcd`, `containerd`, `control_plane`,
+//!   `kubelet`: the components. A new one implements `component::Component` and is
 //!   listed in `component::all`.
-//! - `packages`, `build`, `certificates`, `images`, `cluster`: the steps
+//! - `packages`, `build`, `certificates`, `login`, `images`, `cluster`: the steps
 //!   between; `up` puts steps and components into one graph (`graph`).
 //! - `process` and `state` start, record and stop; `down` and `clean` leave
 //!   nothing behind.
@@ -28,6 +28,7 @@ mod http;
 mod images;
 mod kubelet;
 pub(crate) mod layout;
+mod login;
 mod network;
 mod packages;
 mod port;
@@ -36,6 +37,7 @@ mod registry;
 pub(crate) mod shell;
 mod show;
 mod state;
+mod toxiproxy;
 mod up;
 
 pub use component::{Group, start, stop};

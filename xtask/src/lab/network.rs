@@ -34,16 +34,20 @@ impl Bridge {
 
 pub(crate) const DOCKER: Bridge =
     Bridge { name: "lsl-docker0", address: Ipv4Addr::new(172, 28, 77, 1), prefix: 24 };
+pub(crate) const DOCKER29: Bridge =
+    Bridge { name: "lsl-docker29", address: Ipv4Addr::new(172, 28, 78, 1), prefix: 24 };
 pub(crate) const PODS: Bridge =
     Bridge { name: "lsl-pods0", address: Ipv4Addr::new(10, 244, 0, 1), prefix: 16 };
 /// Every bridge that the lab makes.
-pub(crate) const BRIDGES: [&Bridge; 2] = [&DOCKER, &PODS];
+pub(crate) const BRIDGES: [&Bridge; 3] = [&DOCKER, &DOCKER29, &PODS];
 
 /// The range of the cluster's services and the address of its API in there.
 pub(crate) const SERVICES: &str = "10.96.0.0/24";
 pub(crate) const API_SERVICE: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
 
 pub(crate) const REGISTRY: SocketAddr = loopback(5000);
+pub(crate) const PRIVATE_REGISTRY: SocketAddr = loopback(5001);
+pub(crate) const TOXIPROXY: SocketAddr = loopback(8474);
 pub(crate) const ETCD: SocketAddr = loopback(2379);
 pub(crate) const ETCD_PEERS: SocketAddr = loopback(2380);
 pub(crate) const API: SocketAddr = loopback(6443);

@@ -18,17 +18,18 @@ struct Need {
     groups: &'static [Group],
 }
 
-const NEEDS: [Need; 12] = {
-    use Group::{Docker, Kubernetes, Registry};
+const NEEDS: [Need; 15] = {
+    use Group::{Docker, Docker29, Kubernetes, Registry};
     [
         Need { file: "dockerd", package: "docker.io", groups: &[Docker] },
-        Need { file: "docker-init", package: "tini", groups: &[Docker] },
+        Need { file: "docker-init", package: "tini", groups: &[Docker, Docker29] },
         Need { file: "docker-registry", package: "docker-registry", groups: &[Registry] },
         Need { file: "/bin/busybox", package: "busybox-static", groups: &[Registry] },
+        Need { file: "htpasswd", package: "apache2-utils", groups: &[Registry] },
         Need { file: "tar", package: "tar", groups: &[Registry] },
         Need { file: "gzip", package: "gzip", groups: &[Registry] },
         Need { file: "etcd", package: "etcd-server", groups: &[Kubernetes] },
-        Need { file: "openssl", package: "openssl", groups: &[Kubernetes] },
+        Need { file: "openssl", package: "openssl", groups: &[Registry, Kubernetes] },
         Need {
             file: "/usr/lib/cni/bridge",
             package: "containernetworking-plugins",
@@ -36,7 +37,10 @@ const NEEDS: [Need; 12] = {
         },
         Need { file: "containerd", package: "containerd", groups: &[Docker, Kubernetes] },
         Need { file: "runc", package: "runc", groups: &[Docker, Kubernetes] },
-        Need { file: "ip", package: "iproute2", groups: &[Docker, Kubernetes] },
+        Need { file: "ip", package: "iproute2", groups: &[Docker, Docker29, Kubernetes] },
+        // A C compiler is there: without one nothing of Rust is built either.
+        Need { file: "/usr/include/seccomp.h", package: "libseccomp-dev", groups: &[Docker29] },
+        Need { file: "pkg-config", package: "pkg-config", groups: &[Docker29] },
     ]
 };
 
@@ -137,9 +141,15 @@ mod tests {
     }
 
     #[test]
-    fn every_group_needs_something() {
-        for group in [Group::Docker, Group::Registry, Group::Kubernetes] {
-            assert!(NEEDS.iter().any(|need| need.groups.contains(&group)), "{group}");
-        }
+    fn what_a_group_runs_is_needed_for_it() {
+        let packages = |group| {
+            let needs = NEEDS.iter().filter(|need| need.groups.contains(&group));
+            needs.map(|need| need.package).collect::<Vec<_>>()
+        };
+        assert!(packages(Group::Docker).contains(&"docker.io"));
+        assert!(packages(Group::Docker29).contains(&"libseccomp-dev"));
+        assert!(!packages(Group::Docker29).contains(&"docker.io"));
+        assert!(packages(Group::Registry).contains(&"apache2-utils"));
+        assert!(packages(Group::Toxiproxy).is_empty());
     }
 }

@@ -27,15 +27,22 @@ pub(crate) const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 pub(crate) struct Launch {
     program: PathBuf,
     args: Vec<String>,
+    path: String,
 }
 
 impl Launch {
     pub(crate) fn new(program: impl Into<PathBuf>) -> Self {
-        Self { program: program.into(), args: Vec::new() }
+        Self { program: program.into(), args: Vec::new(), path: PATH.to_owned() }
     }
 
     pub(crate) fn arg(mut self, arg: impl Into<String>) -> Self {
         self.args.push(arg.into());
+        self
+    }
+
+    /// Has it find programs in `dir` first.
+    pub(crate) fn prefer(mut self, dir: &Path) -> Self {
+        self.path = format!("{}:{}", dir.display(), self.path);
         self
     }
 
@@ -129,7 +136,7 @@ pub(crate) fn spawn(lab: &Lab, launch: &Launch, log: &Path) -> Result<Identity> 
         .arg(&launch.program)
         .args(&launch.args)
         .env_clear()
-        .env("PATH", PATH)
+        .env("PATH", &launch.path)
         .env("HOME", lab.root())
         .env(TAG, lab.root())
         .current_dir(lab.root())

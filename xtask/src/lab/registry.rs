@@ -1,5 +1,6 @@
-//! The registry: Debian's docker-registry, deletion enabled, nobody asked to
-//! log in. Its log holds a line for each request.
+//! The registries: Debian's docker-registry twice, deletion enabled, each with
+//! storage of its own. One asks nobody to log in, the other everybody. Their
+//! logs hold a line for each request.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,16 +8,76 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use super::component::{Component, Group, expect};
-use super::http::Server;
 use super::layout::Lab;
-use super::network;
 use super::process::Launch;
+use super::{http, login, network};
 
-pub(crate) struct Registry;
+pub(crate) struct Registry {
+    name: &'static str,
+    address: SocketAddr,
+    /// As images name it. `127.0.0.1` is the same registry.
+    pub host: &'static str,
+    private: bool,
+}
+
+pub(crate) const OPEN: Registry = Registry {
+    name: "registry",
+    address: network::REGISTRY,
+    host: "localhost:5000",
+    private: false,
+};
+
+pub(crate) const PRIVATE: Registry = Registry {
+    name: "registry-private",
+    address: network::PRIVATE_REGISTRY,
+    host: "localhost:5001",
+    private: true,
+};
+
+pub(crate) const ALL: [&Registry; 2] = [&OPEN, &PRIVATE];
+
+impl Registry {
+    /// To talk to it, logged in where that is needed.
+    pub(crate) fn client(&self, lab: &Lab) -> Result<http::Client> {
+        let authorization = if self.private { Some(login::authorization(lab)?) } else { None };
+        Ok(http::Client { server: http::Server::Tcp(self.address), authorization })
+    }
+
+    fn configuration(&self, lab: &Lab) -> String {
+        let storage = lab.data(self.name);
+        let address = self.address;
+        let mut text = format!(
+            "version: 0.1
+log:
+  accesslog:
+    disabled: false
+  level: info
+storage:
+  filesystem:
+    rootdirectory: {storage:?}
+  delete:
+    enabled: true
+http:
+  addr: {address}
+"
+        );
+        if self.private {
+            let file = login::htpasswd(lab);
+            text.push_str(&format!(
+                "auth:
+  htpasswd:
+    realm: longshore-lab
+    path: {file:?}
+"
+            ));
+        }
+        text
+    }
+}
 
 impl Component for Registry {
     fn name(&self) -> &'static str {
-        "registry"
+        self.name
     }
 
     fn group(&self) -> Group {
@@ -28,17 +89,20 @@ impl Component for Registry {
     }
 
     fn addresses(&self) -> Vec<SocketAddr> {
-        vec![network::REGISTRY]
+        vec![self.address]
     }
 
     fn launch(&self, lab: &Lab) -> Result<Launch> {
-        let config = lab.etc("registry.yaml");
-        lab.write(&config, configuration(lab))?;
-        Ok(Launch::new("docker-registry").arg("serve").arg(config.to_string_lossy()))
+        if self.private {
+            login::ensure(lab)?;
+        }
+        let config = lab.etc(&format!("{}.yaml", self.name));
+        lab.write(&config, self.configuration(lab))?;
+        Ok(Launch::new(self.program(lab)).arg("serve").arg(config.to_string_lossy()))
     }
 
-    fn ready(&self, _lab: &Lab) -> Result<()> {
-        let answer = Server::Tcp(network::REGISTRY).get("/v2/")?;
+    fn ready(&self, lab: &Lab) -> Result<()> {
+        let answer = self.client(lab)?.request("GET", "/v2/", &[], &[])?;
         expect(answer.status == 200, "the registry does not answer with 200")
     }
 
@@ -47,26 +111,27 @@ impl Component for Registry {
     }
 
     fn endpoint(&self, _lab: &Lab) -> String {
-        format!("http://{}", network::REGISTRY)
+        format!("http://{}", self.address)
     }
 }
 
-fn configuration(lab: &Lab) -> String {
-    format!(
-        "version: 0.1
-log:
-  accesslog:
-    disabled: false
-  level: info
-storage:
-  filesystem:
-    rootdirectory: {:?}
-  delete:
-    enabled: true
-http:
-  addr: {}
-",
-        lab.data("registry"),
-        network::REGISTRY
-    )
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_private_registry_asks_for_a_login() {
+        let dir = tempfile::tempdir().unwrap();
+        let lab = Lab::open(Some(dir.path().into())).unwrap();
+        assert!(!OPEN.configuration(&lab).contains("auth:"));
+        let text = PRIVATE.configuration(&lab);
+        assert!(text.contains("auth:") && text.contains("127.0.0.1:5001"), "{text}");
+    }
+
+    #[test]
+    fn images_name_a_registry_by_its_port() {
+        for registry in ALL {
+            assert_eq!(registry.host, format!("localhost:{}", registry.address.port()));
+        }
+    }
 }

@@ -5,11 +5,11 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::component::{self, Component, Group};
-use super::existing::Existing;
+use super::existing::{DOCKER29_HOST, Existing};
 use super::layout::{CLAIM, Lab, NAMESPACE};
 use super::process::PATH;
 use super::shell::say;
-use super::{images, shell, state};
+use super::{docker, images, login, registry, shell, state, toxiproxy};
 
 /// The variables that tests find the lab by. A part that is not up has none.
 ///
@@ -21,13 +21,19 @@ pub fn environment(lab: &Lab) -> Result<Vec<(&'static str, String)>> {
     if let Some(host) = existing.docker_host {
         found.push(("DOCKER_HOST", host));
     } else if is_up(lab, Group::Docker)? {
-        found.push(("DOCKER_HOST", format!("unix://{}", lab.docker_socket().display())));
+        found.push(("DOCKER_HOST", docker::DEBIAN.host(lab)));
+    }
+    if let Some(host) = existing.docker29_host {
+        found.push((DOCKER29_HOST, host));
+    } else if is_up(lab, Group::Docker29)? {
+        found.push((DOCKER29_HOST, docker::CURRENT.host(lab)));
     }
     if is_up(lab, Group::Registry)? {
-        found.push(("LONGSHORE_LAB_REGISTRY", images::REGISTRY.to_owned()));
-        found.push(("LONGSHORE_LAB_REGISTRY_LOG", text(&lab.log("registry"))));
+        found.push(("LONGSHORE_LAB_REGISTRY", registry::OPEN.host.to_owned()));
+        found.push(("LONGSHORE_LAB_REGISTRY_LOG", text(&lab.log(registry::OPEN.name()))));
         found.push(("LONGSHORE_LAB_IMAGE", images::busybox()));
         found.push(("LONGSHORE_LAB_PAUSE_IMAGE", images::pause()));
+        found.extend(private_registry(lab));
     }
     if let Some(kubeconfig) = existing.kubeconfig {
         found.push(("KUBECONFIG", kubeconfig));
@@ -39,7 +45,21 @@ pub fn environment(lab: &Lab) -> Result<Vec<(&'static str, String)>> {
         found.push(("LONGSHORE_LAB_VOLUME", text(&lab.volume())));
         found.push(("LONGSHORE_LAB_AUDIT_LOG", text(&lab.log("audit"))));
     }
+    if is_up(lab, Group::Toxiproxy)? {
+        found.push(("LONGSHORE_LAB_TOXIPROXY", toxiproxy::endpoint()));
+    }
     Ok(found)
+}
+
+fn private_registry(lab: &Lab) -> [(&'static str, String); 5] {
+    let registry = &registry::PRIVATE;
+    [
+        ("LONGSHORE_LAB_PRIVATE_REGISTRY", registry.host.to_owned()),
+        ("LONGSHORE_LAB_PRIVATE_REGISTRY_USER", login::USER.to_owned()),
+        ("LONGSHORE_LAB_PRIVATE_REGISTRY_PASSWORD_FILE", text(&login::password_file(lab))),
+        ("LONGSHORE_LAB_PRIVATE_REGISTRY_LOG", text(&lab.log(registry.name()))),
+        ("LONGSHORE_LAB_PRIVATE_IMAGE", images::private_busybox()),
+    ]
 }
 
 /// Prints [`environment`] for a shell to evaluate.

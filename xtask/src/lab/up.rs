@@ -57,7 +57,7 @@ fn groups(only: &[Group], existing: &Existing) -> Vec<Group> {
             && !existing.has(Group::Kubernetes);
         (named || needed) && !existing.has(*group)
     };
-    [Group::Docker, Group::Registry, Group::Kubernetes].into_iter().filter(wanted).collect()
+    Group::ALL.into_iter().filter(wanted).collect()
 }
 
 fn check_root(components: &[&dyn Component]) -> Result<()> {
@@ -130,14 +130,32 @@ fn steps<'a>(
     }
     if groups.contains(&Group::Registry) {
         steps.push(step("images", &["registry"], || images::ensure(lab)));
+        let private = || images::ensure_private(lab);
+        steps.push(step("private images", &["registry-private"], private));
     }
     if groups.contains(&Group::Kubernetes) {
         let node = ["kubelet", "controller-manager", "scheduler"];
-        steps.push(step("build", &["packages"], || build::ensure(lab)));
+        steps.push(step("build", &["packages"], || build::ensure(lab, &[build::KUBERNETES])));
         steps.push(step("certificates", &["packages"], || certificates::ensure(lab)));
         steps.push(step("pause image", &["images", "containerd"], || images::preload_pause(lab)));
         steps.push(step("node", &node, || cluster::await_node(lab)));
         steps.push(step("volume", &["controller-manager"], || cluster::ensure_volume(lab)));
+    }
+    steps.extend(further_builds(lab, groups));
+    steps
+}
+
+/// One after the other, and after Kubernetes': a build takes every core.
+fn further_builds<'a>(lab: &'a Lab, groups: &[Group]) -> Vec<Step<'a>> {
+    let mut steps = Vec::new();
+    if groups.contains(&Group::Toxiproxy) {
+        let build = || build::ensure(lab, &[build::TOXIPROXY]);
+        steps.push(step("build toxiproxy", &["build"], build));
+    }
+    if groups.contains(&Group::Docker29) {
+        let build = || build::ensure(lab, &[build::RUNC, build::ENGINE]);
+        let needs = &["packages", "build", "build toxiproxy"];
+        steps.push(step("build docker29", needs, build));
     }
     steps
 }
@@ -168,13 +186,14 @@ mod tests {
         let found = groups(&[Group::Kubernetes], &Existing::default());
         assert_eq!(found, [Group::Registry, Group::Kubernetes]);
         assert_eq!(groups(&[Group::Docker], &Existing::default()), [Group::Docker]);
-        assert_eq!(groups(&[], &Existing::default()).len(), 3);
+        assert_eq!(groups(&[], &Existing::default()), Group::ALL);
     }
 
     #[test]
     fn what_is_given_is_not_started() {
-        let existing = Existing { docker_host: Some("unix:///x".into()), kubeconfig: None };
-        assert_eq!(groups(&[], &existing), [Group::Registry, Group::Kubernetes]);
+        let existing = Existing { docker_host: Some("unix:///x".into()), ..Existing::default() };
+        let rest = [Group::Registry, Group::Kubernetes, Group::Toxiproxy];
+        assert_eq!(groups(&[], &existing), rest);
         assert!(groups(&[Group::Docker], &existing).is_empty());
     }
 }

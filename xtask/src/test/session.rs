@@ -93,8 +93,10 @@ impl Backends {
     fn has(&self, group: Group) -> bool {
         let name = match group {
             Group::Docker => "DOCKER_HOST",
+            Group::Docker29 => "LONGSHORE_LAB_DOCKER29_HOST",
             Group::Registry => "LONGSHORE_LAB_REGISTRY",
             Group::Kubernetes => "KUBECONFIG",
+            Group::Toxiproxy => "LONGSHORE_LAB_TOXIPROXY",
         };
         self.environment.iter().any(|(it, _)| *it == name)
     }
