@@ -95,6 +95,22 @@ impl Cluster {
         self.patch_job("failed to suspend the Job", place, patch).await
     }
 
+    /// Makes a tombstone of the fenced Job with `uid`: it makes no Pod, fails after a second, and
+    /// Kubernetes removes it after `seconds`. Meanwhile a launch that is late finds the name taken.
+    pub(crate) async fn bury(&self, place: &Place, uid: &str, seconds: i32) -> Answer<Patched> {
+        let label = format!("/metadata/labels/{}", pointer(names::TOMBSTONE));
+        let patch = json!([
+            test_uid(uid),
+            test_commit(Commit::Closed),
+            {"op": "add", "path": label, "value": "true"},
+            {"op": "replace", "path": "/spec/parallelism", "value": 0},
+            {"op": "add", "path": "/spec/activeDeadlineSeconds", "value": 1},
+            {"op": "replace", "path": "/spec/ttlSecondsAfterFinished", "value": seconds},
+            set_suspend(false),
+        ]);
+        self.patch_job("failed to close the Job", place, patch).await
+    }
+
     /// Marks why Longshore ends the job early. The first mark stays.
     pub(crate) async fn mark(&self, place: &Place, ending: Ending) -> Answer<Patched> {
         let path = annotation_path(names::ENDING);
@@ -195,14 +211,12 @@ impl Cluster {
         gone_is_fine(answer.map(drop))
     }
 
-    /// The last warning among the Events of the Job with `uid`, such as a Pod that may not be
-    /// created.
-    pub(crate) async fn job_warning(&self, place: &Place, uid: &str) -> Answer<Option<String>> {
+    /// The Events of the object with `uid`.
+    pub(crate) async fn events_of(&self, place: &Place, uid: &str) -> Answer<Vec<Event>> {
         let api: Api<Event> = Api::namespaced(self.client.clone(), self.namespace(place));
         let params = ListParams::default().fields(&format!("involvedObject.uid={uid}"));
-        let list = self.ask("failed to list the Job's Events", api.list(&params)).await?;
-        let warnings = list.items.into_iter().filter(|e| e.type_.as_deref() == Some("Warning"));
-        Ok(warnings.filter_map(|event| event.message).last())
+        let list = self.ask("failed to list the Events", api.list(&params)).await?;
+        Ok(list.items)
     }
 }
 
@@ -218,9 +232,13 @@ fn json_patch<T: serde::Serialize>(ops: &Value) -> kube::Result<Patch<T>> {
     serde_json::from_value(ops.clone()).map(Patch::Json).map_err(kube::Error::SerdeError)
 }
 
-/// `/metadata/annotations/KEY`, the key escaped as JSON Pointer wants it (RFC 6901).
 fn annotation_path(key: &str) -> String {
-    format!("/metadata/annotations/{}", key.replace('~', "~0").replace('/', "~1"))
+    format!("/metadata/annotations/{}", pointer(key))
+}
+
+/// `key` as a part of a JSON Pointer (RFC 6901).
+fn pointer(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
 }
 
 fn test_uid(uid: &str) -> Value {

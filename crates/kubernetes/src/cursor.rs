@@ -2,12 +2,17 @@
 //! twice and hides no gap. Pure.
 
 /// How much of what was read last is kept, to recognise it when the log is read again.
-const TAIL: usize = 256;
+const TAIL: usize = 1024;
 
-/// Where a reader of a log is.
+/// Where a reader of a log is: in the log as a whole, and in the file that the node has of it now.
+/// The two differ once the node has rotated the file.
 #[derive(Debug)]
 pub(crate) struct Cursor {
+    /// How many bytes of the log the reader has.
     have: u64,
+    /// Up to where in the file that is.
+    at: u64,
+    /// How much of the file has been read in this pass.
     position: u64,
     tail: Vec<u8>,
     seen: Vec<u8>,
@@ -25,53 +30,70 @@ pub(crate) enum Taken {
         /// Where in the piece.
         from: usize,
     },
-    /// This is not the log that was read before: it has been rotated.
-    Lost,
+    /// This is not the file that was read before: it has been rotated.
+    Rotated,
 }
 
 impl Cursor {
     /// A reader that has the first `have` bytes.
     pub(crate) const fn new(have: u64) -> Self {
-        Self { have, position: 0, tail: Vec::new(), seen: Vec::new() }
+        Self { have, at: have, position: 0, tail: Vec::new(), seen: Vec::new() }
     }
 
-    /// How many bytes the reader has.
+    /// How many bytes of the log the reader has.
     pub(crate) const fn have(&self) -> u64 {
         self.have
     }
 
-    /// The log is read anew: from its beginning, or only what is written from now on.
-    pub(crate) fn rewind(&mut self, from_now: bool) {
-        self.position = if from_now { self.have } else { 0 };
+    /// How many bytes of the file the reader has.
+    pub(crate) const fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// The last bytes that were read.
+    pub(crate) fn tail(&self) -> &[u8] {
+        &self.tail
+    }
+
+    /// The file is read again from its beginning.
+    pub(crate) fn rewind(&mut self) {
+        self.position = 0;
         self.seen.clear();
     }
 
-    /// Whether the log ended before what the reader has.
-    pub(crate) const fn is_short(&self) -> bool {
-        self.position < self.have
+    /// The reader has the file up to `at`.
+    pub(crate) const fn relocate(&mut self, at: u64) {
+        self.at = at;
     }
 
-    /// Takes the next `piece` of the log.
+    /// Whether the file ended before what the reader has of it.
+    pub(crate) const fn is_short(&self) -> bool {
+        self.position < self.at
+    }
+
+    /// Takes the next `piece` of the file.
     pub(crate) fn take(&mut self, piece: &[u8]) -> Taken {
         let end = self.position + piece.len() as u64;
-        let known = usize::try_from(self.have.saturating_sub(self.position)).unwrap_or(usize::MAX);
+        let known = usize::try_from(self.at.saturating_sub(self.position)).unwrap_or(usize::MAX);
         let from = known.min(piece.len());
-        let repeated = self.position < self.have;
-        if repeated {
+        if from > 0 {
             keep(&mut self.seen, &piece[..from]);
         }
         self.position = end;
-        // The bytes before `have` are complete: they must be those that were read before.
-        if repeated && end >= self.have && !self.tail.is_empty() && !self.seen.ends_with(&self.tail)
-        {
-            return Taken::Lost;
+        // All that was there before has come again: its end must be what was read last. The file
+        // may begin within that.
+        let common = self.tail.len().min(self.seen.len());
+        let same = self.seen.ends_with(&self.tail[self.tail.len() - common..]);
+        if from > 0 && end >= self.at && !same {
+            return Taken::Rotated;
         }
         if from == piece.len() {
             return Taken::Nothing;
         }
         let offset = self.have;
         keep(&mut self.tail, &piece[from..]);
-        self.have = end;
+        self.have += (piece.len() - from) as u64;
+        self.at = end;
         Taken::Bytes { offset, from }
     }
 }
@@ -83,13 +105,56 @@ fn keep(tail: &mut Vec<u8>, bytes: &[u8]) {
     tail.extend_from_slice(bytes);
 }
 
+/// Looks in a file for the end of what was read before.
+#[derive(Debug)]
+pub(crate) struct Finder {
+    wanted: Vec<u8>,
+    window: Vec<u8>,
+    read: u64,
+    found: Option<u64>,
+}
+
+impl Finder {
+    /// Looks for `tail`.
+    pub(crate) fn new(tail: &[u8]) -> Self {
+        Self { wanted: tail.to_vec(), window: Vec::new(), read: 0, found: None }
+    }
+
+    /// Takes the next `piece` of the file.
+    pub(crate) fn take(&mut self, piece: &[u8]) {
+        self.window.extend_from_slice(piece);
+        self.read += piece.len() as u64;
+        if self.wanted.is_empty() {
+            self.window.clear();
+            return;
+        }
+        let last = self.window.windows(self.wanted.len()).rposition(|part| part == self.wanted);
+        if let Some(index) = last {
+            let after = (self.window.len() - index - self.wanted.len()) as u64;
+            self.found = Some(self.read - after);
+        }
+        let keep = self.wanted.len() - 1;
+        self.window.drain(..self.window.len().saturating_sub(keep));
+    }
+
+    /// Where in the file the tail ends, the last time that it comes; none if it does not.
+    pub(crate) const fn found(&self) -> Option<u64> {
+        self.found
+    }
+
+    /// How long the file is.
+    pub(crate) const fn length(&self) -> u64 {
+        self.read
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// What a reader gets of `log` in pieces of `size`.
     fn read(cursor: &mut Cursor, log: &[u8], size: usize) -> Option<Vec<u8>> {
-        cursor.rewind(false);
+        cursor.rewind();
         let mut got = Vec::new();
         for piece in log.chunks(size) {
             match cursor.take(piece) {
@@ -98,7 +163,7 @@ mod tests {
                     assert_eq!(offset + (piece.len() - from) as u64, cursor.have());
                     got.extend_from_slice(&piece[from..]);
                 }
-                Taken::Lost => return None,
+                Taken::Rotated => return None,
             }
         }
         Some(got)
@@ -138,10 +203,31 @@ mod tests {
     }
 
     #[test]
-    fn from_now_on_everything_is_new() {
-        let mut cursor = Cursor::new(1000);
-        cursor.rewind(true);
-        assert!(!cursor.is_short());
-        assert_eq!(cursor.take(b"abc"), Taken::Bytes { offset: 1000, from: 0 });
+    fn a_rotated_log_is_gone_on_with_where_it_was() {
+        for size in [1, 100, 5000] {
+            let mut cursor = Cursor::new(0);
+            let all: Vec<u8> = (0..9000_u32).flat_map(u32::to_be_bytes).collect();
+            read(&mut cursor, &all[..20_000], 333);
+            let file = &all[10_000..];
+            assert_eq!(read(&mut cursor, file, size), None);
+            let mut finder = Finder::new(cursor.tail());
+            file.chunks(size).for_each(|piece| finder.take(piece));
+            assert_eq!(finder.found(), Some(10_000));
+            assert_eq!(finder.length(), file.len() as u64);
+            cursor.relocate(10_000);
+            assert_eq!(read(&mut cursor, file, size).unwrap(), &all[20_000..]);
+            assert_eq!(cursor.have(), all.len() as u64);
+        }
+    }
+
+    #[test]
+    fn what_is_not_in_the_file_is_not_found() {
+        let mut finder = Finder::new(b"abc");
+        finder.take(b"ab");
+        finder.take(b"bcab");
+        assert_eq!(finder.found(), None);
+        finder.take(b"c.");
+        assert_eq!(finder.found(), Some(7));
+        assert_eq!(Finder::new(b"").found(), None);
     }
 }

@@ -16,9 +16,9 @@ use crate::view::{JobView, PodView};
 /// First the mark, so that whoever reads the end knows why it came. Then, with the Pod's own grace
 /// period, its deadline is set to now: the kubelet ends it, and the Pod and its logs stay. Any
 /// other grace period can be had only by deleting the Pod, whose logs then go with it; who follows
-/// them gets them all. The kubelet keeps to the grace period with which it began: one that runs is
-/// not shortened (seen with Kubernetes 1.34 and containerd 1.6). It sends the KILL itself, whatever
-/// becomes of us.
+/// them gets them all. The kubelet keeps to the grace period with which it began: a shorter one is
+/// taken by the API server, and not by the kubelet while the container is being stopped
+/// (kubernetes/kubernetes#113606). It sends the KILL itself, whatever becomes of us.
 ///
 /// # Errors
 /// Those of the requests.
@@ -29,9 +29,7 @@ pub(crate) async fn end(
     grace: Option<Duration>,
 ) -> Result<()> {
     let pods: Vec<PodView> = cluster.pods_of(place).await?.iter().map(PodView::from).collect();
-    let over = |pod: &PodView| {
-        pod.ended || (pod.container.terminated.is_some() && pod.deletion_asked.is_none())
-    };
+    let over = |pod: &PodView| pod.ended || (pod.container.terminated.is_some() && !pod.deleting);
     if pods.iter().any(over) {
         // It has ended by itself and keeps its outcome.
         return Ok(());

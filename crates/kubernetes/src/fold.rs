@@ -66,7 +66,10 @@ impl Snapshot {
         }
     }
 
-    fn set_pod(&mut self, pod: PodView, presence: Presence) {
+    fn set_pod(&mut self, mut pod: PodView, presence: Presence) {
+        if let Some(known) = self.pods.iter().find(|seen| seen.pod.uid == pod.uid) {
+            pod.deletion_asked = known.pod.deletion_asked.or(pod.deletion_asked);
+        }
         let pod = Arc::new(pod);
         match self.pods.iter_mut().find(|seen| seen.pod.uid == pod.uid) {
             Some(seen) => *seen = PodSeen { pod, presence },

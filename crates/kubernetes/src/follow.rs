@@ -17,12 +17,14 @@ use crate::outcome::conclude;
 use crate::place::Place;
 use crate::runner::Inner;
 use crate::start::Narrator;
-use crate::view::{Presence, Snapshot};
+use crate::view::{JobView, PodView, Presence, Snapshot};
 use crate::watching::Pause;
 
 /// How long the end waits for the Events that tell whether the image was pulled. The kubelet sends
 /// them beside the status, in no order.
 const EVIDENCE: Duration = Duration::from_millis(500);
+/// How long the question for one Pod's Events may take.
+const LAST_QUESTION: Duration = Duration::from_secs(3);
 /// After how long a mark whose maker did not end the job is carried out by who follows it.
 const OTHERS: Duration = Duration::from_secs(5);
 
@@ -34,14 +36,26 @@ pub(crate) fn events(inner: Arc<Inner>, place: Place) -> impl Stream<Item = Resu
         let mut clock = Clock::default();
         let mut pause = Pause::default();
         let mut told = None;
+        if news.now().job_presence.is_gone() {
+            yield Ok(Event::Ended(gone()));
+            return;
+        }
         loop {
             let snapshot = news.now();
             for event in narrator.tell(&snapshot) {
                 yield Ok(event);
             }
-            if let Some(report) = conclude(&snapshot) {
-                yield Ok(Event::Ended(with_evidence(report, &mut news).await));
-                return;
+            match end_of(&inner, &place, &snapshot, &mut news).await {
+                Ok(Some(report)) => {
+                    yield Ok(Event::Ended(report));
+                    return;
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    yield Err(error);
+                    pause.wait().await;
+                    continue;
+                }
             }
             let trouble = news.health().trouble;
             if trouble != told {
@@ -52,9 +66,7 @@ pub(crate) fn events(inner: Arc<Inner>, place: Place) -> impl Stream<Item = Resu
             }
             match is_absent(&inner, &place, &snapshot, &mut news).await {
                 Ok(true) => {
-                    let message = "it is not on the cluster: never launched, or removed";
-                    let outcome = Outcome::Lost { message: message.to_owned() };
-                    yield Ok(Event::Ended(Report::new(outcome)));
+                    yield Ok(Event::Ended(gone()));
                     return;
                 }
                 Ok(false) => {}
@@ -115,7 +127,7 @@ impl Clock {
         let job = snapshot.job.as_ref()?;
         let pod = &snapshot.pod()?.pod;
         let running = pod.container.running?;
-        if self.done || pod.deletion_asked.is_some() {
+        if self.done || pod.deleting {
             return None;
         }
         if job.ending != Ending::None {
@@ -142,22 +154,91 @@ impl Clock {
     }
 }
 
-/// `report` with what the Pod's Events say about its image, if they come soon.
-async fn with_evidence(mut report: Report, news: &mut Subscription) -> Report {
-    let missing = |report: &Report| {
-        report.image.as_ref().is_some_and(|i| i.pulled.is_none() && i.resolved.is_some())
-    };
+/// The end of an attempt that is not on the cluster.
+fn gone() -> Report {
+    let message = "it is not on the cluster: never launched, or removed".to_owned();
+    Report::new(Outcome::Lost { message })
+}
+
+/// How the attempt ended, if it has.
+async fn end_of(
+    inner: &Inner,
+    place: &Place,
+    snapshot: &Snapshot,
+    news: &mut Subscription,
+) -> Result<Option<Report>> {
+    if !news.health().complete() {
+        return Ok(None);
+    }
+    let Some(mut report) = conclude(snapshot) else { return Ok(None) };
+    if hangs_on_the_order_of_news(&report.outcome) {
+        let cluster = inner.connection.cluster().await?;
+        let Some(confirmed) = conclude(&refreshed(&cluster, place, snapshot).await?) else {
+            // More is to come.
+            return Ok(None);
+        };
+        report = confirmed;
+    }
+    if let Some(image) =
+        report.image.as_mut().filter(|i| i.resolved.is_some() && i.pulled.is_none())
+    {
+        let cluster = inner.connection.cluster().await?;
+        image.pulled = evidence(&cluster, place, news).await;
+    }
+    Ok(Some(report))
+}
+
+/// Whether `outcome` would be another if the watches, each of which may lag, told in another
+/// order: a mark on the Job that is not known yet, a Pod that the Job outran.
+const fn hangs_on_the_order_of_news(outcome: &Outcome) -> bool {
+    matches!(
+        outcome,
+        Outcome::DeadlineExceeded { .. } | Outcome::Lost { .. } | Outcome::Evicted { .. }
+    )
+}
+
+/// `snapshot` with what the API server says now.
+async fn refreshed(cluster: &Cluster, place: &Place, snapshot: &Snapshot) -> Result<Snapshot> {
+    let mut fresh = snapshot.clone();
+    match cluster.get_job(place).await? {
+        Some(job) => fresh.job_seen(JobView::from(&job)),
+        None if !fresh.job_presence.is_gone() => fresh.job_gone(None),
+        None => {}
+    }
+    for pod in cluster.pods_of(place).await? {
+        fresh.pod_seen(PodView::from(&pod));
+    }
+    Ok(fresh)
+}
+
+/// Whether the image was pulled, as the Pod's Events tell. Waits a little for them, then asks for
+/// this Pod's: where there are many, the watch may still be at its beginning. None: the evidence is
+/// gone.
+pub(crate) async fn evidence(
+    cluster: &Cluster,
+    place: &Place,
+    news: &mut Subscription,
+) -> Option<bool> {
     let waiting = async {
-        while missing(&report) {
-            news.changed().await;
-            if let Some(image) = &mut report.image {
-                image.pulled = news.now().pulled;
+        loop {
+            let pulled = news.now().pulled;
+            if pulled.is_some() || news.health().no_events {
+                return pulled;
             }
+            news.changed().await;
         }
     };
-    // Without it the evidence is gone, which the report may say.
-    let _ = timeout(EVIDENCE, waiting).await;
-    report
+    if let Ok(told) = timeout(EVIDENCE, waiting).await {
+        return told;
+    }
+    let mut snapshot = news.now();
+    let uid = snapshot.pod()?.pod.uid.clone();
+    let events = timeout(LAST_QUESTION, cluster.events_of(place, &uid)).await.ok()?.ok()?;
+    for event in events {
+        let reason = event.reason.unwrap_or_default();
+        snapshot.event_seen(false, &reason, &event.message.unwrap_or_default());
+    }
+    snapshot.pulled
 }
 
 /// Whether the attempt is not on the cluster at all. The watch tells what there is, but a Job may
@@ -170,7 +251,7 @@ pub(crate) async fn is_absent(
 ) -> Result<bool> {
     let health = news.health();
     let unknown = snapshot.job_presence == Presence::Unknown && snapshot.pods.is_empty();
-    if !unknown || !health.jobs || !health.pods {
+    if !unknown || !health.complete() {
         return Ok(false);
     }
     let cluster = inner.connection.cluster().await?;

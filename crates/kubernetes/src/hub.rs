@@ -41,6 +41,8 @@ pub(crate) struct Health {
     pub(crate) jobs: bool,
     /// Whether the Pods that there are have been listed.
     pub(crate) pods: bool,
+    /// Whether the Pods' Events cannot be had.
+    pub(crate) no_events: bool,
     /// Why a watch does not stand now.
     pub(crate) trouble: Option<String>,
 }
@@ -102,6 +104,23 @@ impl Hub {
     }
 }
 
+impl Hub {
+    /// This process has removed the attempt at `place`: nobody learns that later than we do.
+    pub(crate) fn removed(&self, place: &Place) {
+        let scope = Scope::of(place);
+        let group = lock(&self.groups).get(&scope).cloned();
+        if let Some(group) = group {
+            group.update_known(&place.attempt, |snapshot| snapshot.job_gone(None));
+        }
+    }
+}
+
+impl Scope {
+    fn of(place: &Place) -> Self {
+        Self { namespace: place.namespace.clone(), installation: place.installation.clone() }
+    }
+}
+
 /// Ends once nobody has listened for a while, or the runner is gone and nobody listens.
 async fn idle(hub: Weak<Hub>, group: Arc<Group>) {
     let mut listeners = group.listeners.subscribe();
@@ -117,6 +136,13 @@ async fn idle(hub: Weak<Hub>, group: Arc<Group>) {
             groups.remove(&group.scope);
             return;
         }
+    }
+}
+
+impl Health {
+    /// Whether all that there was has been told. Before, a Job may be known without its Pod.
+    pub(crate) const fn complete(&self) -> bool {
+        self.jobs && self.pods
     }
 }
 
@@ -178,7 +204,7 @@ impl Group {
     pub(crate) async fn listed(&self) {
         let mut health = self.health.subscribe();
         // An error means that the sender is gone; `self` holds it.
-        let _ = health.wait_for(|health| health.jobs && health.pods).await;
+        let _ = health.wait_for(Health::complete).await;
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::api::Patched;
 use crate::client::{Cluster, Failure};
+use crate::follow;
 use crate::hub::Subscription;
 use crate::names::{Commit, Ending};
 use crate::outcome;
@@ -253,7 +254,10 @@ impl Launch<'_> {
                 self.context.events.emit(event);
             }
             let never_ran = match start::progress(&snapshot) {
-                Progress::Started => return self.started(attempt, &snapshot),
+                Progress::Started => {
+                    let pulled = follow::evidence(&self.cluster, &self.place, &mut news).await;
+                    return self.started(attempt, &snapshot, pulled);
+                }
                 Progress::Waiting => None,
                 Progress::Hopeless(kind, why) => {
                     let error = Error::new(kind, why);
@@ -279,12 +283,18 @@ impl Launch<'_> {
         }
     }
 
-    fn started(&self, attempt: &Attempt, snapshot: &Snapshot) -> Launched<Started> {
+    fn started(
+        &self,
+        attempt: &Attempt,
+        snapshot: &Snapshot,
+        pulled: Option<bool>,
+    ) -> Launched<Started> {
         let handle = self.place.handle(&self.inner.name).map_err(LaunchError::Indeterminate)?;
         let container = snapshot.pod().map(|seen| &seen.pod.container);
         let ended = container.and_then(|c| c.terminated.as_ref()).and_then(|t| t.started);
         let started = container.and_then(|c| c.running).flatten().or(ended);
         let mut image = outcome::image(snapshot);
+        image.pulled = pulled;
         if let Some(container) = &attempt.spec.container {
             container.image.as_str().clone_into(&mut image.requested);
         }
@@ -308,13 +318,20 @@ impl Launch<'_> {
         }
         let warning = match snapshot.pod() {
             Some(_) => None,
-            None => self.cluster.job_warning(&self.place, uid).await.ok().flatten(),
+            None => self.job_warning(uid).await,
         };
         let (kind, why) = start::at_deadline(snapshot, warning.as_deref());
         let error =
             Error::new(kind, "the job did not start by its start deadline").caused_by(Said(why));
         let left = self.context.deadline.saturating_duration_since(Instant::now());
         self.withdraw(uid, error, left, news).await
+    }
+
+    /// Kubernetes' last warning about the Job, such as a Pod that may not be created.
+    async fn job_warning(&self, uid: &str) -> Option<String> {
+        let events = self.cluster.events_of(&self.place, uid).await.ok()?;
+        let warnings = events.into_iter().filter(|e| e.type_.as_deref() == Some("Warning"));
+        warnings.filter_map(|event| event.message).next_back()
     }
 
     /// Takes the Pod back; `Refused` with `error` once it is proven that it never started.

@@ -12,7 +12,7 @@ use longshore_core::{Error, LogChunk, LogPosition, LogStream, Result};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::client::Failure;
-use crate::cursor::{Cursor, Taken};
+use crate::cursor::{Cursor, Finder, Taken};
 use crate::follow::is_absent;
 use crate::hub::Subscription;
 use crate::names;
@@ -29,6 +29,17 @@ const UNTIL_TOLD: Duration = Duration::from_secs(3);
 /// How far the container's end, by the node's clock, may lie before the stream's end, by ours, for
 /// the one to explain the other. Otherwise the log is read once more.
 const EXPLAINS: Duration = Duration::from_secs(5);
+/// A file of fewer bytes than this is not rotated: the kubelet's default is 10 MiB, each line's
+/// time and stream included.
+const ROTATES: u64 = 256 * 1024;
+/// The kubelet goes on with the new file only if it had read the old one to its end before that
+/// was rotated (`cri-client/pkg/logs`, `ReadLogs`); otherwise nothing more comes. A stream that
+/// much has come through is opened again after so long a silence.
+const STUCK: Duration = Duration::from_secs(2);
+/// The kubelet looks for files to rotate every 10 seconds (`containerLogMonitorInterval`). Of a
+/// stream that is younger, at most one rotation can have been missed, and the new file begins
+/// where the old one ended.
+const ROTATION: Duration = Duration::from_secs(9);
 
 /// The output of the attempt at `place` from `since` on.
 pub(crate) fn logs(
@@ -39,7 +50,8 @@ pub(crate) fn logs(
 ) -> impl Stream<Item = Result<LogChunk>> + Send {
     stream! {
         let mut cursor = Cursor::new(since.stdout);
-        let mut reader = Reader { inner, place, news: None, buffer: vec![0; CHUNK], from_now: false };
+        let mut reader = Reader { inner, place, news: None, buffer: vec![0; CHUNK], opened: Opened::new() };
+        let mut rotated = false;
         let mut pause = Pause::default();
         let mut mode = if follow { Mode::Follow } else { Mode::Once };
         loop {
@@ -77,44 +89,72 @@ pub(crate) fn logs(
                     continue;
                 }
             };
-            cursor.rewind(reader.from_now);
-            let ended_well = loop {
+            cursor.rewind();
+            reader.opened.again();
+            let drained = loop {
                 let read = match reader.read(&mut stream, mode).await {
                     Read::Bytes(read) => read,
-                    Read::End => break true,
-                    Read::Broken => break false,
+                    Read::End => break Drained::Ended,
+                    Read::Stuck => break Drained::Stuck,
+                    Read::Broken => break Drained::Not,
                 };
                 pause.reset();
                 match cursor.take(&reader.buffer[..read]) {
                     Taken::Nothing => {}
                     Taken::Bytes { offset, from } => {
+                        reader.opened.new_bytes(read - from);
                         let bytes = Bytes::copy_from_slice(&reader.buffer[from..read]);
                         yield Ok(LogChunk::data(LogStream::Stdout, offset, bytes));
                     }
-                    Taken::Lost => {
-                        yield Ok(LogChunk::gap(LogStream::Stdout, cursor.have(), None));
-                        reader.from_now = true;
-                        break false;
+                    Taken::Rotated => {
+                        rotated = true;
+                        break Drained::Not;
                     }
                 }
             };
             drop(stream);
-            if ended_well && !reader.from_now && cursor.is_short() {
-                // Less than was read before: the beginning has been rotated away.
-                yield Ok(LogChunk::gap(LogStream::Stdout, cursor.have(), None));
-                reader.from_now = true;
+            rotated |= drained == Drained::Ended && cursor.is_short();
+            if rotated {
+                match reader.locate(&pod, &mut cursor).await {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        yield Ok(LogChunk::gap(LogStream::Stdout, cursor.have(), None));
+                    }
+                    Err(error) => {
+                        yield Err(error.into());
+                        if !follow {
+                            return;
+                        }
+                    }
+                }
+                rotated = false;
+                pause.wait().await;
+                continue;
             }
-            match (ended_well, mode) {
-                (true, Mode::Once) => return,
-                (true, Mode::Follow) => match reader.after_end().await {
-                    After::Complete => return,
-                    After::Doubtful => mode = Mode::Once,
+            reader.opened.drained = drained != Drained::Not;
+            match (drained, mode) {
+                (Drained::Ended, Mode::Once) => return,
+                (Drained::Ended, Mode::Follow) => match reader.after_end().await {
+                    After::Complete if cursor.at() < ROTATES => return,
+                    After::Complete | After::Doubtful => mode = Mode::Once,
                     After::GoesOn => pause.wait().await,
                 },
-                (false, _) => pause.wait().await,
+                (Drained::Stuck, _) => {}
+                (Drained::Not, _) => pause.wait().await,
             }
         }
     }
+}
+
+/// Whether all of the opened file has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Drained {
+    /// Yes, and the stream has ended.
+    Ended,
+    /// It seems so: nothing more comes.
+    Stuck,
+    /// Not for sure.
+    Not,
 }
 
 /// How the log is read.
@@ -139,6 +179,8 @@ enum Source {
 enum Read {
     Bytes(usize),
     End,
+    /// Much has come, and nothing more for a while.
+    Stuck,
     Broken,
 }
 
@@ -157,7 +199,7 @@ struct Reader {
     place: Place,
     news: Option<Subscription>,
     buffer: Vec<u8>,
-    from_now: bool,
+    opened: Opened,
 }
 
 impl Reader {
@@ -192,7 +234,8 @@ impl Reader {
                     Source::Pod(seen.pod.name.clone())
                 });
             }
-            if conclude(&snapshot).is_some() || is_absent(inner, place, &snapshot, news).await? {
+            let over = news.health().complete() && conclude(&snapshot).is_some();
+            if over || is_absent(inner, place, &snapshot, news).await? {
                 return Ok(Source::Nothing);
             }
             news.changed().await;
@@ -208,7 +251,6 @@ impl Reader {
         let params = LogParams {
             container: Some(names::CONTAINER.to_owned()),
             follow: mode == Mode::Follow,
-            tail_lines: self.from_now.then_some(0),
             ..<_>::default()
         };
         let pods = cluster.pods(&self.place);
@@ -222,6 +264,8 @@ impl Reader {
     async fn read(&mut self, stream: &mut (impl futures::AsyncRead + Unpin), mode: Mode) -> Read {
         let limit = self.inner.config.request_timeout.get();
         let mut dead_at = (mode == Mode::Once).then(|| Instant::now() + limit);
+        let stuck_at =
+            (mode == Mode::Follow && self.opened.bytes > ROTATES).then(|| Instant::now() + STUCK);
         loop {
             if dead_at.is_none() && self.news.as_mut().is_some_and(|news| ended(&news.now())) {
                 dead_at = Some(Instant::now() + limit);
@@ -245,8 +289,34 @@ impl Reader {
                 () = sleep_until(dead_at.unwrap_or_else(Instant::now)), if dead_at.is_some() => {
                     return Read::Broken;
                 }
+                () = sleep_until(stuck_at.unwrap_or_else(Instant::now)), if stuck_at.is_some() => {
+                    return Read::Stuck;
+                }
             }
         }
+    }
+
+    /// Finds out where in the rotated file the reader is. False if output may be missing between
+    /// what was read and what comes next.
+    async fn locate(
+        &mut self,
+        pod: &str,
+        cursor: &mut Cursor,
+    ) -> std::result::Result<bool, OpenError> {
+        let mut stream = self.open(pod, Mode::Once).await?;
+        let mut finder = Finder::new(cursor.tail());
+        // What cannot be read now is tried again with the next stream.
+        while let Read::Bytes(read) = self.read(&mut stream, Mode::Once).await {
+            finder.take(&self.buffer[..read]);
+        }
+        if let Some(at) = finder.found() {
+            cursor.relocate(at);
+            return Ok(true);
+        }
+        // Of a reader that has come from another process, nothing tells how much of this file it
+        // has: better a mark too many than a byte twice.
+        cursor.relocate(if cursor.tail().is_empty() { finder.length() } else { 0 });
+        Ok(self.opened.is_next() && !cursor.tail().is_empty())
     }
 
     async fn after_end(&mut self) -> After {
@@ -269,6 +339,41 @@ impl Reader {
         let explains =
             finished.is_some_and(|finished| at.duration_since(finished).unsigned_abs() <= EXPLAINS);
         if explains { After::Complete } else { After::Doubtful }
+    }
+}
+
+/// What is known of the file that the reader is in.
+struct Opened {
+    /// When the stream was opened.
+    at: Instant,
+    /// When the file was last known to be the current one.
+    current: Instant,
+    /// How many new bytes the stream has given.
+    bytes: u64,
+    /// Whether all of the file came before the stream was opened again.
+    drained: bool,
+}
+
+impl Opened {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self { at: now, current: now, bytes: 0, drained: false }
+    }
+
+    fn again(&mut self) {
+        self.at = Instant::now();
+        self.bytes = 0;
+    }
+
+    fn new_bytes(&mut self, count: usize) {
+        // They follow what was read before, so it is the same file that was opened.
+        self.current = self.current.max(self.at);
+        self.bytes += count as u64;
+    }
+
+    /// Whether the current file begins where the one before, which was read, ended.
+    fn is_next(&self) -> bool {
+        self.drained && self.current.elapsed() < ROTATION
     }
 }
 

@@ -102,7 +102,7 @@ fn interrupted(snapshot: &Snapshot, pod: &PodView, end: &Terminated) -> Option<O
         let since = pod.disruption.as_ref().and_then(|(_, since)| *since);
         return after(since).then_some(Outcome::Evicted { message });
     }
-    if !pod.deletion_asked.is_some_and(|asked| after(Some(asked))) {
+    if !pod.deleting || !after(pod.deletion_asked) {
         return None;
     }
     Some(match ending(snapshot) {
@@ -243,4 +243,4 @@ pub(crate) fn start_error(message: &str) -> RejectReason {
 
 #[cfg(test)]
 #[path = "outcome_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -1,1 +1,230 @@
+use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::view::JobView;
+
+/// A released Job of this attempt.
+pub(crate) fn job() -> JobView {
+    JobView {
+        uid: "1".to_owned(),
+        suspended: false,
+        commit: Some(Commit::Committed),
+        ending: Ending::None,
+        timeout: None,
+        grace: 10,
+        image: "r/x:1".to_owned(),
+        attempt: Some("a-1".to_owned()),
+        installation: Some("i".to_owned()),
+        tombstone: false,
+        deleting: false,
+        suspension_seen: false,
+        failed: None,
+        foreign_owner: None,
+    }
+}
+
+/// A Pod with its container in `state`, as the API server writes it.
+pub(crate) fn pod(meta: Value, phase: &str, state: Value, container_id: &str) -> PodView {
+    pod_with(meta, json!({"phase": phase}), state, container_id)
+}
+
+fn pod_with(mut meta: Value, mut status: Value, state: Value, container_id: &str) -> PodView {
+    meta["uid"] = json!("p");
+    meta["name"] = json!("longshore-a-1-x");
+    status["containerStatuses"] = json!([{
+        "name": "job", "image": "r/x:1", "imageID": "r/x@sha256:ab", "ready": false,
+        "restartCount": 0, "containerID": container_id, "state": state,
+    }]);
+    let spec = json!({"containers": [{"name": "job", "imagePullPolicy": "Always"}]});
+    let pod: Pod =
+        serde_json::from_value(json!({"metadata": meta, "spec": spec, "status": status})).unwrap();
+    PodView::from(&pod)
+}
+
+/// What is known of an attempt with `job` and `pods`.
+pub(crate) fn snapshot(job: JobView, pods: impl IntoIterator<Item = PodView>) -> Snapshot {
+    let mut all = Snapshot::default();
+    all.job_seen(job);
+    for pod in pods {
+        all.pods.push(PodSeen { pod: Arc::new(pod), presence: Presence::Here });
+    }
+    all
+}
+
+fn ended(reason: &str, code: i32) -> Value {
+    json!({"terminated": {
+        "exitCode": code, "reason": reason, "message": "said",
+        "startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:00:05Z",
+    }})
+}
+
+fn marked(ending: Ending) -> JobView {
+    JobView { ending, ..job() }
+}
+
+fn outcome(job: JobView, pod: PodView) -> Option<Outcome> {
+    conclude(&snapshot(job, [pod])).map(|report| report.outcome)
+}
+
+fn kind(job: JobView, pod: PodView) -> &'static str {
+    outcome(job, pod).as_ref().map_or("none yet", Outcome::kind)
+}
+
+const ID: &str = "containerd://a";
+
+#[test]
+fn a_container_that_ended_by_itself_gives_its_code_at_once() {
+    for code in [0, 1, 42, 128] {
+        let reason = if code == 0 { "Completed" } else { "Error" };
+        let seen = outcome(job(), pod(json!({}), "Running", ended(reason, code), ID));
+        assert_eq!(seen, Some(Outcome::Exited { code, signal: None }));
+    }
+    let report = conclude(&snapshot(job(), [pod(json!({}), "Running", ended("Completed", 0), ID)]));
+    let report = report.unwrap();
+    assert_eq!(report.started_at.unwrap().to_string(), "2026-01-01T00:00:00Z");
+    assert_eq!(report.finished_at.unwrap().to_string(), "2026-01-01T00:00:05Z");
+    let image = report.image.unwrap();
+    assert_eq!(image.resolved.as_deref(), Some("sha256:ab"));
+    assert_eq!(image.policy, PullPolicy::Always);
+    assert_eq!(image.requested, "r/x:1");
+}
+
+#[test]
+fn a_code_that_may_be_a_signals_waits_for_the_pods_reason() {
+    for code in [137, 143] {
+        assert_eq!(outcome(job(), pod(json!({}), "Running", ended("Error", code), ID)), None);
+        let over = outcome(job(), pod(json!({}), "Failed", ended("Error", code), ID));
+        assert_eq!(over, Some(Outcome::Exited { code, signal: None }));
+    }
+}
+
+#[test]
+fn out_of_memory_is_the_mark_and_the_code() {
+    assert_eq!(kind(job(), pod(json!({}), "Failed", ended("OOMKilled", 137), ID)), "OutOfMemory");
+    // A parent that survives its child.
+    let survived = outcome(job(), pod(json!({}), "Failed", ended("OOMKilled", 3), ID));
+    assert_eq!(survived, Some(Outcome::Exited { code: 3, signal: None }));
+}
+
+#[test]
+fn what_we_ended_is_told_by_the_mark_and_the_kubelets_reason() {
+    let expired = || {
+        let status = json!({"phase": "Failed", "reason": "DeadlineExceeded"});
+        pod_with(json!({}), status, ended("Error", 143), ID)
+    };
+    assert_eq!(
+        outcome(marked(Ending::Cancelled), expired()),
+        Some(Outcome::Cancelled { code: Some(143) })
+    );
+    assert_eq!(kind(marked(Ending::Deadline), expired()), "DeadlineExceeded");
+    assert_eq!(kind(job(), expired()), "DeadlineExceeded", "Kubernetes' own backstop");
+    // Marked, and it ended by itself before the kubelet came to it.
+    let by_itself = pod(json!({}), "Succeeded", ended("Completed", 0), ID);
+    assert_eq!(
+        outcome(marked(Ending::Cancelled), by_itself),
+        Some(Outcome::Exited { code: 0, signal: None })
+    );
+    let too_early = pod(json!({}), "Running", ended("Error", 143), ID);
+    assert_eq!(kind(marked(Ending::Cancelled), too_early), "none yet");
+}
+
+/// Deletion asked for at `asked`, with a grace period of 10 s.
+fn deleted_at(asked: &str) -> Value {
+    let asked: Timestamp = asked.parse().unwrap();
+    let at = asked + jiff::SignedDuration::from_secs(10);
+    json!({"deletionTimestamp": at.to_string(), "deletionGracePeriodSeconds": 10})
+}
+
+#[test]
+fn a_pod_that_somebody_deleted_is_lost_whatever_its_code() {
+    for code in [0, 143] {
+        let meta = deleted_at("2026-01-01T00:00:03Z");
+        assert_eq!(kind(job(), pod(meta.clone(), "Failed", ended("Error", code), ID)), "Lost");
+        let ours = pod(meta, "Failed", ended("Error", code), ID);
+        assert_eq!(kind(marked(Ending::Cancelled), ours), "Cancelled");
+    }
+    // It had ended before.
+    let meta = deleted_at("2026-01-01T00:00:09Z");
+    assert_eq!(kind(job(), pod(meta, "Succeeded", ended("Completed", 0), ID)), "Exited");
+}
+
+#[test]
+fn what_the_cluster_takes_away_is_evicted() {
+    let evicted = json!({"phase": "Failed", "reason": "Evicted", "message": "The node was low"});
+    let seen = outcome(job(), pod_with(json!({}), evicted, ended("Error", 137), ID));
+    assert_eq!(seen, Some(Outcome::Evicted { message: "Evicted: The node was low".to_owned() }));
+    let condition = json!({
+        "type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler",
+        "lastTransitionTime": "2026-01-01T00:00:02Z",
+    });
+    let preempted = json!({"phase": "Failed", "conditions": [condition]});
+    let meta = deleted_at("2026-01-01T00:00:02Z");
+    assert_eq!(kind(job(), pod_with(meta, preempted, ended("Error", 0), ID)), "Evicted");
+}
+
+#[test]
+fn what_cannot_be_known_is_lost() {
+    let unknown = ended("ContainerStatusUnknown", 137);
+    assert_eq!(kind(job(), pod(json!({}), "Failed", unknown, ID)), "Lost");
+    let mut gone = snapshot(job(), [pod(json!({}), "Running", json!({"running": {}}), ID)]);
+    assert_eq!(conclude(&gone), None);
+    for presence in [Presence::Deleted, Presence::Vanished] {
+        gone.pods[0].presence = presence;
+        assert_eq!(conclude(&gone).unwrap().outcome.kind(), "Lost");
+    }
+    let mut no_job = Snapshot::default();
+    assert_eq!(conclude(&no_job), None);
+    no_job.job_gone(None);
+    assert_eq!(conclude(&no_job).unwrap().outcome.kind(), "Lost");
+}
+
+#[test]
+fn a_pod_without_any_container_never_ran() {
+    // As seen after the deletion of a Pod that could not pull its image.
+    let never = ended("ContainerStatusUnknown", 137);
+    let meta = deleted_at("2026-01-01T00:00:01Z");
+    assert_eq!(
+        outcome(marked(Ending::Cancelled), pod(meta, "Failed", never, "")),
+        Some(Outcome::Cancelled { code: None })
+    );
+    let refused = json!({"phase": "Failed", "reason": "OutOfcpu"});
+    assert_eq!(kind(job(), pod_with(json!({}), refused, json!({}), "")), "Rejected");
+}
+
+#[test]
+fn a_start_that_the_runtime_refuses_is_told_by_its_words() {
+    for (message, reason) in [
+        (
+            "exec: \"nope\": executable file not found in $PATH: unknown",
+            RejectReason::CommandNotFound,
+        ),
+        (
+            "exec: \"/nope\": stat /nope: no such file or directory: unknown",
+            RejectReason::CommandNotFound,
+        ),
+        ("exec: \"/etc/passwd\": permission denied: unknown", RejectReason::CommandNotExecutable),
+        ("exec /x: exec format error", RejectReason::CommandNotExecutable),
+        (
+            "mkdir /x: chdir to cwd (\"/x\") failed: permission denied",
+            RejectReason::ContainerConfig,
+        ),
+        ("error mounting \"/a\": no such file or directory", RejectReason::ContainerConfig),
+        ("something else", RejectReason::ContainerConfig),
+    ] {
+        assert_eq!(start_error(message), reason, "{message}");
+    }
+}
+
+#[test]
+fn a_fenced_attempt_ends_without_having_run() {
+    let closed = JobView { commit: Some(Commit::Closed), suspended: true, ..job() };
+    assert_eq!(conclude(&snapshot(closed.clone(), [])).unwrap().outcome.kind(), "Lost");
+    let cancelled = JobView { ending: Ending::Cancelled, ..closed };
+    let report = conclude(&snapshot(cancelled, [])).unwrap();
+    assert_eq!(report.outcome, Outcome::Cancelled { code: None });
+    let open = JobView { commit: Some(Commit::Open), suspended: true, ..job() };
+    assert_eq!(conclude(&snapshot(open, [])), None);
+}

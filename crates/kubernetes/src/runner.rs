@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::stream::{self, BoxStream, StreamExt};
 use longshore_core::{
-    Attempt, Capabilities, Event, Handle, Health, InstallationId, LaunchContext, LaunchError,
-    LogChunk, LogPosition, Plan, Result, Runner, RunnerName, Settled, Started,
+    Attempt, Capabilities, Capability, Event, Handle, Health, InstallationId, LaunchContext,
+    LaunchError, LogChunk, LogPosition, Plan, Result, Runner, RunnerName, Settled, Started,
 };
 use tokio::time::Instant;
 
@@ -91,6 +91,10 @@ impl Runner for KubernetesRunner {
         &self.inner.capabilities
     }
 
+    fn remedy(&self, capability: Capability) -> Option<String> {
+        translate::remedy(capability)
+    }
+
     async fn probe(&self) -> Result<Health> {
         probe::probe(&self.inner).await.map_err(|e| e.on(&self.inner.name))
     }
@@ -168,9 +172,9 @@ impl Runner for KubernetesRunner {
 
     async fn remove(&self, handle: &Handle) -> Result<()> {
         let place = Place::read(handle)?;
-        let cluster = self.inner.connection.cluster().await?;
-        cluster.delete_job(&place, None).await?;
+        settle::remove(&self.inner, &place).await.map_err(|e| e.on(&self.inner.name))?;
         self.inner.forget_commit(&place);
+        self.inner.hub.removed(&place);
         Ok(())
     }
 }

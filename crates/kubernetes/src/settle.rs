@@ -15,10 +15,31 @@ use crate::view::JobView;
 use crate::withdraw;
 
 /// How long a tombstone stays: longer than any request that was under way when it was made.
-const TOMBSTONE_SECONDS: i32 = 3600;
+const TOMBSTONE_SECONDS: i32 = 600;
 /// How often the Job is looked at again when it changes under our hands. Each step is final, so
 /// there are only a few.
 const LOOKS: usize = 5;
+
+/// Removes the attempt at `place`. What is fenced stays fenced: a launch that is late must find the
+/// name taken.
+pub(crate) async fn remove(inner: &Inner, place: &Place) -> Result<()> {
+    let cluster = inner.connection.cluster().await?;
+    // What this process has released is no tombstone: no need to look.
+    if inner.has_committed(place) {
+        cluster.delete_job(place, None).await?;
+        return Ok(());
+    }
+    let Some(job) = cluster.get_job(place).await? else { return Ok(()) };
+    let job = JobView::from(&job);
+    if job.tombstone {
+        return Ok(());
+    }
+    if job.commit == Some(Commit::Closed) {
+        cluster.bury(place, &job.uid, TOMBSTONE_SECONDS).await?;
+        return Ok(());
+    }
+    Ok(cluster.delete_job(place, Some(&job.uid)).await?)
+}
 
 /// Whether the attempt at `place` has started; if not, it never will.
 pub(crate) async fn settle(inner: &Inner, place: &Place, deadline: Instant) -> Result<Settled> {
@@ -69,7 +90,7 @@ async fn look(
 /// Settles an attempt without a Job. Somebody may be about to create and release it: a Job that
 /// runs nothing takes the name, so that they find it and stop.
 async fn absent(inner: &Inner, cluster: &Cluster, place: &Place) -> Result<Option<Settled>> {
-    if inner.has_committed(place) || !cluster.pods_of(place).await?.is_empty() {
+    if inner.has_committed(place) || !withdraw::none_started(cluster, place).await? {
         return Ok(Some(Settled::MayHaveStarted));
     }
     match cluster.create_job(place, &tombstone(place)).await {

@@ -34,7 +34,7 @@ pub(crate) fn progress(snapshot: &Snapshot) -> Progress {
         let reason = start_error(&end.message);
         return Progress::NeverRan(ErrorKind::Rejected(reason), end.message.clone());
     }
-    if seen.presence.is_gone() || pod.deletion_asked.is_some() {
+    if seen.presence.is_gone() || pod.deleting {
         return Progress::Over("the Pod was deleted before it had started".to_owned());
     }
     if pod.ended {
@@ -153,12 +153,12 @@ pub(crate) fn never_started(snapshot: &Snapshot) -> Option<bool> {
         // suspended, no Pod of an earlier pass is on its way.
         return suspended.then_some(true);
     }
-    let each = snapshot.pods.iter().map(|seen| pod_never_started(&seen.pod, seen.presence));
-    each.fold(Some(true), |all, one| match (all, one) {
-        (Some(false), _) | (_, Some(false)) => Some(false),
-        (Some(true), Some(true)) => Some(true),
-        _ => None,
-    })
+    let proofs: Vec<Option<bool>> =
+        snapshot.pods.iter().map(|seen| pod_never_started(&seen.pod, seen.presence)).collect();
+    if proofs.contains(&Some(false)) {
+        return Some(false);
+    }
+    proofs.iter().all(Option::is_some).then_some(true)
 }
 
 fn pod_never_started(pod: &PodView, presence: Presence) -> Option<bool> {
@@ -171,7 +171,7 @@ fn pod_never_started(pod: &PodView, presence: Presence) -> Option<bool> {
     }
     let confirmed = presence == Presence::Deleted || pod.ended || pod.deletion_confirmed;
     // Without a node and being deleted, it is never given one (the binding is refused).
-    let never_placed = !pod.scheduled && pod.deletion_asked.is_some();
+    let never_placed = !pod.scheduled && pod.deleting;
     (confirmed || never_placed).then_some(true)
 }
 

@@ -1,1 +1,137 @@
+use std::sync::Arc;
 
+use super::*;
+use crate::outcome::tests::{job, pod, snapshot};
+use crate::view::PodSeen;
+
+fn waiting_for(reason: &str, message: &str) -> Progress {
+    let state = serde_json::json!({"waiting": {"reason": reason, "message": message}});
+    progress(&snapshot(job(), [pod(serde_json::json!({}), "Pending", state, "")]))
+}
+
+#[test]
+fn a_waiting_container_is_hopeless_only_where_waiting_does_not_help() {
+    use ErrorKind::{ImageUnavailable, Rejected};
+    let hopeless = |reason: &str, message: &str| match waiting_for(reason, message) {
+        Progress::Hopeless(kind, _) => kind,
+        other => panic!("{reason} {message}: {other:?}"),
+    };
+    let config = Rejected(RejectReason::ContainerConfig);
+    assert_eq!(hopeless("ErrImageNeverPull", "…"), ImageUnavailable(ImageReason::NotPresent));
+    assert_eq!(hopeless("ErrImagePull", "x: not found"), ImageUnavailable(ImageReason::NotFound));
+    assert_eq!(hopeless("CreateContainerConfigError", "secret \"x\" not found"), config);
+    assert_eq!(
+        hopeless("CreateContainerError", "executable file not found in $PATH"),
+        Rejected(RejectReason::CommandNotFound)
+    );
+    for (reason, message) in [
+        ("ContainerCreating", ""),
+        ("ErrImagePull", "dial tcp: connect: connection refused"),
+        ("CreateContainerConfigError", "failed to sync secret cache: timed out waiting"),
+        ("CreateContainerError", "context deadline exceeded"),
+    ] {
+        assert_eq!(waiting_for(reason, message), Progress::Waiting, "{reason} {message}");
+    }
+}
+
+#[test]
+fn a_command_that_the_runtime_refuses_never_ran() {
+    let end = serde_json::json!({"terminated": {
+        "exitCode": 128, "reason": "StartError", "containerID": "containerd://a",
+        "message": "exec: \"nope\": executable file not found in $PATH: unknown",
+    }});
+    let refused =
+        progress(&snapshot(job(), [pod(serde_json::json!({}), "Pending", end, "containerd://a")]));
+    let Progress::NeverRan(kind, _) = refused else { panic!("{refused:?}") };
+    assert_eq!(kind, ErrorKind::Rejected(RejectReason::CommandNotFound));
+}
+
+#[test]
+fn a_deadline_is_told_by_what_was_waited_for() {
+    let at = |state: serde_json::Value| {
+        at_deadline(&snapshot(job(), [pod(serde_json::json!({}), "Pending", state, "")]), None).0
+    };
+    let backing_off = serde_json::json!({"waiting": {
+        "reason": "ErrImagePull", "message": "dial tcp 127.0.0.1:9: connect: connection refused"
+    }});
+    assert_eq!(at(backing_off), ErrorKind::ImageUnavailable(ImageReason::Unreachable));
+    assert_eq!(
+        at(serde_json::json!({"waiting": {"reason": "ContainerCreating"}})),
+        ErrorKind::Unavailable
+    );
+    let nobody = snapshot(job(), []);
+    assert_eq!(at_deadline(&nobody, Some("exceeded quota: q")).0, ErrorKind::Saturated);
+    assert_eq!(at_deadline(&nobody, Some("violates PodSecurity: forbidden")).0, ErrorKind::Denied);
+    let mut full =
+        snapshot(job(), [pod(serde_json::json!({}), "Pending", serde_json::json!({}), "")]);
+    let mut view = (*full.pods[0].pod).clone();
+    view.scheduled = false;
+    view.unschedulable =
+        Some("Unschedulable: 0/1 nodes are available: Insufficient cpu".to_owned());
+    full.pods = vec![PodSeen { pod: Arc::new(view), presence: Presence::Here }];
+    assert_eq!(at_deadline(&full, None).0, ErrorKind::Saturated);
+}
+
+#[test]
+fn that_a_pod_never_started_is_believed_only_with_a_proof() {
+    let none = serde_json::json!({});
+    let created = serde_json::json!({"waiting": {"reason": "ContainerCreating"}});
+    let deleted = serde_json::json!({
+        "deletionTimestamp": "2026-01-01T00:00:10Z", "deletionGracePeriodSeconds": 10
+    });
+    let confirmed = serde_json::json!({
+        "deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 0
+    });
+    let one = |meta: &serde_json::Value, phase: &str, id: &str| {
+        let mut all = snapshot(job(), [pod(meta.clone(), phase, created.clone(), id)]);
+        let mut view = (*all.pods[0].pod).clone();
+        view.scheduled = true;
+        all.pods = vec![PodSeen { pod: Arc::new(view), presence: Presence::Here }];
+        all
+    };
+    assert_eq!(never_started(&one(&none, "Pending", "")), None);
+    assert_eq!(never_started(&one(&deleted, "Pending", "")), None, "18 of 20 such Pods started");
+    assert_eq!(never_started(&one(&confirmed, "Failed", "")), Some(true));
+    assert_eq!(never_started(&one(&confirmed, "Failed", "containerd://a")), Some(false));
+    let mut gone = one(&deleted, "Pending", "");
+    gone.pods[0].presence = Presence::Deleted;
+    assert_eq!(never_started(&gone), Some(true));
+    gone.pods[0].presence = Presence::Vanished;
+    assert_eq!(never_started(&gone), Some(false), "its last status was not seen");
+    // Being deleted without a node: it is never given one.
+    let mut homeless = one(&deleted, "Pending", "");
+    let mut view = (*homeless.pods[0].pod).clone();
+    view.scheduled = false;
+    homeless.pods = vec![PodSeen { pod: Arc::new(view), presence: Presence::Here }];
+    assert_eq!(never_started(&homeless), Some(true));
+    // A node that cannot be reached may have started it.
+    let mut lost = one(&confirmed, "Failed", "");
+    let mut view = (*lost.pods[0].pod).clone();
+    view.disruption = Some(("DeletionByTaintManager".to_owned(), None));
+    lost.pods = vec![PodSeen { pod: Arc::new(view), presence: Presence::Deleted }];
+    assert_eq!(never_started(&lost), Some(false));
+    let mut suspended = snapshot(job(), []);
+    assert_eq!(never_started(&suspended), None, "a Pod may be on its way");
+    let mut view = job();
+    view.suspended = true;
+    view.suspension_seen = true;
+    suspended.job = Some(Arc::new(view));
+    assert_eq!(never_started(&suspended), Some(true));
+}
+
+#[test]
+fn each_step_is_told_once() {
+    let mut narrator = Narrator::default();
+    let running = serde_json::json!({"running": {"startedAt": "2026-01-01T00:00:01Z"}});
+    let mut all =
+        snapshot(job(), [pod(serde_json::json!({}), "Running", running, "containerd://a")]);
+    let mut view = (*all.pods[0].pod).clone();
+    view.scheduled = true;
+    all.pods = vec![PodSeen { pod: Arc::new(view), presence: Presence::Here }];
+    let told = narrator.tell(&all);
+    assert!(
+        matches!(told.as_slice(), [Event::Scheduled, Event::Pulled, Event::Started(Some(_))]),
+        "{told:?}"
+    );
+    assert_eq!(narrator.tell(&all), []);
+}

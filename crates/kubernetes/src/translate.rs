@@ -46,6 +46,15 @@ pub(crate) fn capabilities(config: &KubernetesConfig) -> Capabilities {
     capabilities
 }
 
+/// What would give `capability`, where configuration would.
+pub(crate) fn remedy(capability: Capability) -> Option<String> {
+    (capability == Capability::JobDirectory).then(|| {
+        "set job.kubernetes.persistentVolumeClaimName to a claim, and job.directory to where this \
+         machine sees its volume"
+            .to_owned()
+    })
+}
+
 /// The Job that runs `attempt`.
 ///
 /// # Errors
@@ -92,15 +101,8 @@ pub(crate) fn translate(attempt: &Attempt, config: &KubernetesConfig) -> Result<
 
 fn check(attempt: &Attempt, config: &KubernetesConfig) -> Result<()> {
     let needed = attempt.spec.required_capabilities();
-    if let Some(missing) = needed.missing(&capabilities(config)) {
-        let hint = match (&attempt.spec.job_directory, &config.persistent_volume_claim_name) {
-            (Some(_), None) => {
-                " (a job directory needs job.kubernetes.persistentVolumeClaimName, a volume that \
-                 this machine sees at job.directory)"
-            }
-            _ => "",
-        };
-        return Err(unsupported(format!("{missing}{hint}")));
+    if let Some(missing) = needed.missing(&capabilities(config), remedy) {
+        return Err(unsupported(missing));
     }
     let kueue = |labels: &BTreeMap<String, String>| labels.contains_key(names::KUEUE_QUEUE);
     if kueue(&attempt.spec.labels) || kueue(&config.labels) {

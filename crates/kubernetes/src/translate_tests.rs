@@ -1,1 +1,123 @@
+use std::path::PathBuf;
 
+use longshore_core::{
+    Container as ContainerSpec, HumanDuration, InstallationId, JobId, JobSpec, Network, PullPolicy,
+    Secret,
+};
+
+use super::*;
+
+fn attempt(change: impl FnOnce(&mut JobSpec)) -> Attempt {
+    let mut spec = JobSpec::container("localhost:5000/x:1".parse().unwrap());
+    change(&mut spec);
+    let installation: InstallationId = "here".parse().unwrap();
+    let job: JobId = "job".parse().unwrap();
+    Attempt::new(installation, job, 1, spec)
+}
+
+fn yaml(attempt: &Attempt, config: &KubernetesConfig) -> String {
+    crate::plan::plan(attempt, config).unwrap().text
+}
+
+fn refusal(config: &KubernetesConfig, change: impl FnOnce(&mut JobSpec)) -> String {
+    let error = translate(&attempt(change), config).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    error.to_string()
+}
+
+fn with_volume() -> KubernetesConfig {
+    KubernetesConfig {
+        persistent_volume_claim_name: Some("shared".to_owned()),
+        job_directory_root: Some(PathBuf::from("/srv/jobs")),
+        ..KubernetesConfig::default()
+    }
+}
+
+#[test]
+fn the_smallest_job_is_suspended_and_never_retried() {
+    insta::assert_snapshot!(yaml(&attempt(|_| {}), &KubernetesConfig::default()));
+}
+
+#[test]
+fn everything_a_job_may_say_reaches_the_pod() {
+    let mut everything = attempt(|job| {
+        job.name = Some("Extract URLs".to_owned());
+        let mut container = ContainerSpec::new("localhost:5000/x:1".parse().unwrap());
+        container.command = vec!["sh".to_owned(), "-c".to_owned()];
+        container.args = vec!["echo $HOME $(A) $$ {jobDir}".to_owned()];
+        container.working_dir = Some("/tmp".to_owned());
+        job.container = Some(container);
+        job.labels.insert("team".to_owned(), "red".to_owned());
+        job.env.insert("A".to_owned(), "$(B) literally".to_owned());
+        job.job_directory = Some(PathBuf::from("/srv/jobs/a/b"));
+        job.resources.limits.cpu = Some("500m".parse().unwrap());
+        job.resources.limits.memory = Some("64Mi".parse().unwrap());
+        job.timeout = Some(HumanDuration::from_secs(90));
+        job.grace_period = Some("1500ms".parse().unwrap());
+        job.security_context.run_as_user = Some(65534);
+        job.security_context.run_as_group = Some(65534);
+        job.security_context.read_only_root_filesystem = true;
+        job.security_context.allow_privilege_escalation = Some(false);
+        let source = SecretSource::Env("IGNORED".to_owned());
+        job.secret_env.insert("TOKEN".to_owned(), source);
+        let key = SecretSource::SecretKeyRef { name: "db".to_owned(), key: "password".to_owned() };
+        job.secret_env.insert("PASSWORD".to_owned(), key);
+    });
+    everything.pull_policy = PullPolicy::Always;
+    everything.secret_env.insert("TOKEN".to_owned(), Secret::new("hunter2"));
+    let config = KubernetesConfig {
+        namespace: Some("jobs".to_owned()),
+        labels: [("app".to_owned(), "longshore".to_owned())].into(),
+        service_account_name: Some("worker".to_owned()),
+        node_selector: [("disk".to_owned(), "ssd".to_owned())].into(),
+        ..with_volume()
+    };
+    let text = yaml(&everything, &config);
+    assert!(!text.contains("hunter2"));
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn labels_of_the_user_never_replace_longshores_own() {
+    let forged = attempt(|job| {
+        job.labels.insert(names::ATTEMPT.to_owned(), "other".to_owned());
+        job.labels.insert(names::INSTALLATION.to_owned(), "other".to_owned());
+    });
+    let labels = labels(&forged, &KubernetesConfig::default());
+    assert_eq!(labels[names::ATTEMPT], "job-1");
+    assert_eq!(labels[names::INSTALLATION], "here");
+}
+
+#[test]
+fn what_a_pod_cannot_express_is_refused_with_the_reason() {
+    let plain = KubernetesConfig::default();
+    assert!(refusal(&plain, |j| j.container = None).contains("no way"));
+    assert!(refusal(&plain, |j| j.network = Network::None).contains("network: none"));
+    assert!(refusal(&plain, |j| j.resources.limits.pids = Some(9)).contains("pids"));
+    let directory = |j: &mut JobSpec| j.job_directory = Some(PathBuf::from("/srv/jobs/a"));
+    assert!(refusal(&plain, directory).contains("persistentVolumeClaimName"));
+    let queue = |j: &mut JobSpec| {
+        j.labels.insert(names::KUEUE_QUEUE.to_owned(), "q".to_owned());
+    };
+    assert!(refusal(&plain, queue).contains("Kueue"));
+}
+
+#[test]
+fn a_job_directory_outside_the_volume_is_refused() {
+    let config = with_volume();
+    for path in ["/srv/other", "/srv/jobs/../other", "/srv/jobsX/a", "/"] {
+        let said = refusal(&config, |j| j.job_directory = Some(PathBuf::from(path)));
+        assert!(said.contains("outside job.directory"), "{path}: {said}");
+    }
+    let root = attempt(|j| j.job_directory = Some(PathBuf::from("/srv/jobs")));
+    assert!(yaml(&root, &config).contains("subPath: input"));
+}
+
+#[test]
+fn no_grace_period_is_zero_and_no_finished_job_goes_within_a_day() {
+    let config = KubernetesConfig { ttl_seconds_after_finished: 5, ..KubernetesConfig::default() };
+    let hasty = attempt(|j| j.grace_period = Some(HumanDuration::from_secs(0)));
+    let spec = translate(&hasty, &config).unwrap().job.spec.unwrap();
+    assert_eq!(spec.ttl_seconds_after_finished, Some(86_400));
+    assert_eq!(spec.template.spec.unwrap().termination_grace_period_seconds, Some(1));
+}

@@ -106,7 +106,9 @@ pub(crate) struct PodView {
     pub(crate) reason: String,
     /// `status.message`.
     pub(crate) message: String,
-    /// When somebody asked for its deletion.
+    /// Whether somebody asked for its deletion.
+    pub(crate) deleting: bool,
+    /// When. The kubelet's confirmation overwrites it.
     pub(crate) deletion_asked: Option<Timestamp>,
     /// Whether the kubelet has confirmed that nothing of it runs: it then deletes the Pod with a
     /// grace period of 0, which Longshore itself never does.
@@ -175,8 +177,8 @@ impl From<&Pod> for PodView {
         let status = pod.status.as_ref();
         let phase = status.and_then(|s| s.phase.as_deref()).unwrap_or_default();
         let conditions = status.and_then(|s| s.conditions.as_deref()).unwrap_or_default();
-        let asked = meta.deletion_timestamp.as_ref().map(|at| {
-            let grace = meta.deletion_grace_period_seconds.unwrap_or_default();
+        let grace = meta.deletion_grace_period_seconds.filter(|grace| *grace > 0);
+        let asked = meta.deletion_timestamp.as_ref().zip(grace).map(|(at, grace)| {
             at.0.saturating_sub(jiff::SignedDuration::from_secs(grace)).unwrap_or(at.0)
         });
         let disruption = conditions
@@ -203,6 +205,7 @@ impl From<&Pod> for PodView {
             ended: matches!(phase, "Succeeded" | "Failed"),
             reason: status.and_then(|s| s.reason.clone()).unwrap_or_default(),
             message: status.and_then(|s| s.message.clone()).unwrap_or_default(),
+            deleting: meta.deletion_timestamp.is_some(),
             deletion_asked: asked,
             deletion_confirmed: meta.deletion_timestamp.is_some()
                 && meta.deletion_grace_period_seconds == Some(0),

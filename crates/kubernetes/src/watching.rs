@@ -180,6 +180,7 @@ async fn watch<K: Watched>(group: &Group, cluster: &Cluster, pause: &mut Pause) 
             }
             Err(error) => {
                 if !K::NEEDED && is_forbidden(&error) {
+                    group.note(|health| health.no_events = true);
                     tracing::info!(%error, "without permission to watch Events, whether an image was pulled stays unknown");
                     return Ended::Useless;
                 }

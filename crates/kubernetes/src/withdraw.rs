@@ -1,5 +1,6 @@
 //! Taking back a Pod after the commit, and the proof that it never started.
 
+use longshore_core::Result;
 use tokio::time::{Instant, timeout_at};
 
 use crate::api::Patched;
@@ -8,7 +9,7 @@ use crate::hub::Subscription;
 use crate::names::Commit;
 use crate::place::Place;
 use crate::start::never_started;
-use crate::view::{JobView, PodView, Presence};
+use crate::view::{JobView, PodView, Snapshot};
 
 /// Suspends the released Job with `uid` and waits, at most until `by`, for the proof that none of
 /// its Pods has started or can. False without one.
@@ -68,10 +69,14 @@ async fn follow(news: &mut Subscription) -> bool {
 
 /// Whether the API server knows of no Pod that the watch has not told of yet.
 async fn none_overlooked(cluster: &Cluster, place: &Place) -> bool {
-    let Ok(pods) = cluster.pods_of(place).await else { return false };
-    let mut snapshot = crate::view::Snapshot::default();
-    for pod in pods.iter().map(PodView::from) {
-        snapshot.pods.push(crate::view::PodSeen { pod: pod.into(), presence: Presence::Here });
+    matches!(none_started(cluster, place).await, Ok(true))
+}
+
+/// Whether each Pod of the attempt that there is provably never started, nor can.
+pub(crate) async fn none_started(cluster: &Cluster, place: &Place) -> Result<bool> {
+    let mut snapshot = Snapshot::default();
+    for pod in cluster.pods_of(place).await? {
+        snapshot.pod_seen(PodView::from(&pod));
     }
-    snapshot.pods.is_empty() || never_started(&snapshot) == Some(true)
+    Ok(snapshot.pods.is_empty() || never_started(&snapshot) == Some(true))
 }
