@@ -38,6 +38,7 @@ mod image_fault;
 mod inventory;
 mod labels;
 mod launch;
+mod life;
 mod logs;
 mod outcome;
 mod place;

@@ -1,6 +1,7 @@
 //! Where an attempt is on the engine, and the marks beside it.
 
 use bollard::models::{ContainerCreateBody, ContainerInspectResponse, HostConfig};
+use jiff::Timestamp;
 use longshore_core::{
     Attempt, AttemptId, Error, ErrorKind, Handle, InstallationId, Result, RunnerName,
 };
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::client::{Answer, Engine};
 use crate::labels::{self, Facts, Labels, Mark};
-use crate::outcome::{Phase, phase};
+use crate::outcome::{Phase, moment, phase};
 
 /// The version of a handle's own part.
 const VERSION: u32 = 1;
@@ -79,6 +80,8 @@ impl Place {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) id: String,
+    /// By the engine's clock.
+    pub(crate) created: Option<Timestamp>,
     pub(crate) phase: Phase,
     pub(crate) facts: Facts,
 }
@@ -137,6 +140,7 @@ fn seen(found: &ContainerInspectResponse, place: &Place) -> Option<Seen> {
     }
     Some(Seen {
         id: found.id.clone()?,
+        created: moment(found.created.as_deref()),
         phase: phase(found.state.as_ref()?),
         facts: Facts::read(&labels),
     })

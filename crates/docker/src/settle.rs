@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::backend::Backend;
 use crate::client::{Answer, Removal, Removed};
 use crate::labels::{Decision, Mark};
+use crate::life::never_started;
 use crate::outcome::Phase;
 use crate::place::{Found, Place, Seen, Written, look_by_label, look_by_name, write_mark};
 
@@ -24,8 +25,8 @@ impl Backend {
     ///   is late finds nothing. Then the name is free.
     /// - Anything else may have started.
     ///
-    /// A job that would start and end in the instant between the look and the removal shows as a
-    /// start among the engine's events, which come in order: `start` before `destroy`.
+    /// A job that starts and ends in the instant between the look and the removal shows as a start
+    /// in what the engine remembers.
     pub(crate) async fn settle(&self, place: &Place, deadline: Instant) -> Result<Settled> {
         let answer = timeout_at(deadline, self.try_settle(place)).await;
         let late = |_| {
@@ -68,16 +69,10 @@ impl Backend {
 
     /// Removes a container that has been seen created. Tells whether it has provably never run.
     pub(crate) async fn remove_unstarted(&self, place: &Place, seen: &Seen) -> Answer<bool> {
-        let id = seen.id.as_str();
-        let mut sight = self.watcher.watch(&place.attempt);
         self.watcher.saw(&place.attempt, Some(seen), None);
-        if self.engine.remove(id, Removal::UnlessRunning).await? != Removed::ByUs {
+        if self.engine.remove(&seen.id, Removal::UnlessRunning).await? != Removed::ByUs {
             return Ok(false);
         }
-        let told = sight.wait_for(|s| s.started || s.removed || s.id.as_deref() != Some(id));
-        // The events come by within milliseconds; without them the look just before must do.
-        let _ = tokio::time::timeout(Duration::from_millis(500), told).await;
-        let sight = sight.borrow();
-        Ok(!(sight.started && sight.id.as_deref() == Some(id)))
+        Ok(never_started(&self.engine, &seen.id, seen.created).await)
     }
 }
