@@ -41,13 +41,13 @@ impl Lab {
     }
 
     pub(crate) fn config(&self) -> KubernetesConfig {
-        let mut config = KubernetesConfig::default();
-        config.namespace = Some(self.namespace.clone());
-        if let Some((claim, root)) = &self.claim {
-            config.persistent_volume_claim_name = Some(claim.clone());
-            config.job_directory_root = Some(root.clone());
+        let (claim, root) = self.claim.clone().unzip();
+        KubernetesConfig {
+            namespace: Some(self.namespace.clone()),
+            persistent_volume_claim_name: claim,
+            job_directory_root: root,
+            ..KubernetesConfig::default()
         }
-        config
     }
 
     pub(crate) fn runner(&self) -> KubernetesRunner {

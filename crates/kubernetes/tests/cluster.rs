@@ -1,0 +1,455 @@
+//! What the behaviour suite cannot see: Kubernetes' own ways to fail, and what a job costs.
+//!
+//! Reads the same variables as the suite, and for the number of requests
+//! `LONGSHORE_LAB_AUDIT_LOG`, the API server's audit log.
+
+#[path = "support/proxy.rs"]
+mod proxy;
+mod support;
+
+use std::env;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use kube::Api;
+use kube::api::{DeleteParams, ListParams, PostParams};
+use libtest_mimic::{Arguments, Completion, Trial};
+use longshore_core::{
+    Attempt, ErrorKind, Event, Handle, InstallationId, JobId, JobSpec, LaunchContext, LaunchError,
+    LogChunk, LogPosition, Outcome, RejectReason, Report, Runner, RunnerName, SecretSource,
+    Settled, Started,
+};
+use longshore_kubernetes::{KubernetesConfig, KubernetesRunner};
+use proxy::Proxy;
+use serde_json::{Value, json};
+use support::Lab;
+use tokio::runtime::Runtime;
+use tokio::time::{Instant, timeout};
+
+type Checked<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A lab and an installation of one case alone, removed at its end.
+struct Case {
+    lab: Lab,
+    installation: InstallationId,
+}
+
+impl Case {
+    fn attempt(&self, spec: JobSpec) -> Attempt {
+        Attempt::new(self.installation.clone(), JobId::random(), 1, spec)
+    }
+
+    fn script(&self, script: &str) -> Attempt {
+        self.attempt(self.lab.job(script))
+    }
+
+    fn pods(&self) -> ListParams {
+        let installation = &self.installation;
+        ListParams::default().labels(&format!("longshore.dev/installation={installation}"))
+    }
+
+    async fn clean_up(&self) -> Checked {
+        let runner = self.lab.runner();
+        for handle in runner.adopt(&self.installation).await? {
+            runner.remove(&handle).await?;
+        }
+        // Pods follow their Jobs.
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = self.lab.leftovers(std::slice::from_ref(&self.installation)).await?;
+            if left.is_empty() {
+                return Ok(());
+            }
+            check(Instant::now() < deadline, || format!("left behind: {left:?}"))?;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+}
+
+async fn launch(runner: &dyn Runner, attempt: &Attempt) -> Result<Started, LaunchError> {
+    launch_within(runner, attempt, PATIENCE).await
+}
+
+async fn launch_within(
+    runner: &dyn Runner,
+    attempt: &Attempt,
+    limit: Duration,
+) -> Result<Started, LaunchError> {
+    runner.launch(attempt, &LaunchContext::new(Instant::now() + limit)).await
+}
+
+async fn end(runner: &dyn Runner, handle: &Handle) -> Checked<Report> {
+    let mut events = runner.events(handle);
+    let ended = async {
+        while let Some(event) = events.next().await {
+            if let Ok(Event::Ended(report)) = event {
+                return Some(report);
+            }
+        }
+        None
+    };
+    timeout(PATIENCE, ended).await?.ok_or_else(|| "the events ended without an end".into())
+}
+
+async fn output(runner: &dyn Runner, handle: &Handle) -> Checked<Vec<u8>> {
+    let mut logs = runner.logs(handle, LogPosition::START, true);
+    let mut all = Vec::new();
+    let reading = async {
+        while let Some(chunk) = logs.next().await {
+            match chunk {
+                Ok(LogChunk::Data { offset, bytes, .. }) => {
+                    assert_eq!(offset, all.len() as u64, "each byte once, in order");
+                    all.extend_from_slice(&bytes);
+                }
+                Ok(other) => panic!("{other:?}"),
+                // A hint; the stream goes on.
+                Err(_) => {}
+            }
+        }
+    };
+    timeout(PATIENCE, reading).await?;
+    Ok(all)
+}
+
+fn refused(answer: Result<Started, LaunchError>) -> Checked<longshore_core::Error> {
+    match answer {
+        Err(LaunchError::Refused(error)) => Ok(error),
+        other => Err(format!("expected a refusal, seen {other:?}").into()),
+    }
+}
+
+fn check(holds: bool, otherwise: impl FnOnce() -> String) -> Checked {
+    if holds { Ok(()) } else { Err(otherwise().into()) }
+}
+
+async fn a_job_costs_four_requests(case: Arc<Case>) -> Checked {
+    let Some(log) = env::var_os("LONGSHORE_LAB_AUDIT_LOG").map(PathBuf::from) else {
+        return Err("set LONGSHORE_LAB_AUDIT_LOG".into());
+    };
+    let runner = case.lab.runner();
+    // The first job brings the watches up.
+    let warm = case.script("true");
+    let started = launch(&runner, &warm).await?;
+    end(&runner, &started.handle).await?;
+    let attempt = case.script("echo hello");
+    let started = launch(&runner, &attempt).await?;
+    let (report, output) =
+        tokio::join!(end(&runner, &started.handle), output(&runner, &started.handle));
+    check(report?.outcome.is_success(), || "it failed".to_owned())?;
+    check(output? == b"hello\n", || "other output".to_owned())?;
+    runner.remove(&started.handle).await?;
+    let name = attempt.object_name();
+    // The log is written as the answers go out; the last is the removal.
+    let deadline = Instant::now() + PATIENCE;
+    let seen = loop {
+        let seen = requests(&log, &name)?;
+        if seen.iter().any(|r| r.starts_with("delete")) || Instant::now() > deadline {
+            break seen;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    check(seen.len() <= 4, || format!("{} requests: {seen:#?}", seen.len()))
+}
+
+/// The finished requests about the object `name` and its Pod that were ours.
+fn requests(log: &std::path::Path, name: &str) -> Checked<Vec<String>> {
+    let text = std::fs::read_to_string(log)?;
+    let lines = text.lines().filter(|line| line.contains(name));
+    let mut seen = Vec::new();
+    for line in lines {
+        let event: Value = serde_json::from_str(line)?;
+        let by = event["user"]["username"].as_str().unwrap_or_default();
+        if !by.starts_with("system:") && event["stage"] == "ResponseComplete" {
+            seen.push(format!(
+                "{} {}",
+                event["verb"].as_str().unwrap_or_default(),
+                event["requestURI"]
+            ));
+        }
+    }
+    Ok(seen)
+}
+
+async fn of_a_launch_and_a_fence_exactly_one_wins(case: Arc<Case>) -> Checked {
+    const RACES: u32 = 100;
+    let runner = Arc::new(case.lab.runner());
+    let races = futures::stream::iter(0..RACES).map(|n| {
+        let (case, runner) = (case.clone(), runner.clone());
+        async move {
+            let attempt = case.script("echo started");
+            let handle = runner.handle(&attempt);
+            let settle = async {
+                tokio::time::sleep(Duration::from_millis(u64::from(n % 20))).await;
+                // As another process would.
+                case.lab.runner().settle(&handle, Instant::now() + PATIENCE).await
+            };
+            let (launched, settled) = tokio::join!(launch(runner.as_ref(), &attempt), settle);
+            let never = settled? == Settled::NeverStarted;
+            check(never != launched.is_ok(), || {
+                format!("settled as never started: {never}; launched: {launched:?}")
+            })?;
+            if never {
+                let pods = case.lab.pods().list(&case.pods()).await?.items;
+                let label = attempt.id.to_string();
+                let own = |pod: &&Pod| {
+                    let labels = pod.metadata.labels.as_ref();
+                    labels.and_then(|l| l.get("longshore.dev/attempt")) == Some(&label)
+                };
+                check(pods.iter().find(own).is_none(), || "a Pod of a fenced attempt".to_owned())?;
+            }
+            runner.remove(&handle).await?;
+            Checked::Ok(never)
+        }
+    });
+    let results: Vec<Checked<bool>> = races.buffer_unordered(8).collect().await;
+    let fenced = results.into_iter().collect::<Checked<Vec<bool>>>()?;
+    let fences = fenced.iter().filter(|never| **never).count();
+    check(fences > 0 && fences < fenced.len(), || format!("one side always won: {fences} fences"))
+}
+
+async fn a_job_or_pod_that_somebody_deletes_is_lost(case: Arc<Case>) -> Checked {
+    let runner = case.lab.runner();
+    for kind in ["Job", "Pod"] {
+        let attempt = case.script("trap 'exit 0' TERM; while :; do sleep 0.1; done");
+        let started = launch(&runner, &attempt).await?;
+        if kind == "Job" {
+            let jobs: Api<Job> = case.lab.jobs();
+            jobs.delete(&attempt.object_name(), &DeleteParams::background()).await?;
+        } else {
+            let pods = case.lab.pods().list(&case.pods()).await?.items;
+            for pod in pods.iter().filter_map(|pod| pod.metadata.name.clone()) {
+                case.lab.pods().delete(&pod, &DeleteParams::default()).await?;
+            }
+        }
+        let outcome = end(&runner, &started.handle).await?.outcome;
+        check(matches!(outcome, Outcome::Lost { .. }), || format!("{kind}: {outcome:?}"))?;
+    }
+    Ok(())
+}
+
+async fn a_job_that_no_node_can_take_is_taken_back_and_saturated(case: Arc<Case>) -> Checked {
+    let config = KubernetesConfig {
+        node_selector: [("longshore.dev/no-such-node".to_owned(), "true".to_owned())].into(),
+        ..case.lab.config()
+    };
+    let runner = KubernetesRunner::new(RunnerName::kubernetes(), config);
+    let attempt = case.script("true");
+    let limit = Duration::from_secs(8);
+    let begun = Instant::now();
+    let error = refused(launch_within(&runner, &attempt, limit).await)?;
+    check(error.kind() == ErrorKind::Saturated, || format!("{error:?}"))?;
+    check(begun.elapsed() <= limit, || format!("it answered after {:?}", begun.elapsed()))?;
+    let left = case.lab.jobs().get_opt(&attempt.object_name()).await?;
+    check(left.is_none_or(|job| job.metadata.deletion_timestamp.is_some()), || {
+        "the Job is still there".to_owned()
+    })
+}
+
+async fn a_secret_that_is_not_there_is_rejected_at_once(case: Arc<Case>) -> Checked {
+    let runner = case.lab.runner();
+    let mut spec = case.lab.job("true");
+    let source =
+        SecretSource::SecretKeyRef { name: "no-such-secret".to_owned(), key: "x".to_owned() };
+    spec.secret_env.insert("TOKEN".to_owned(), source);
+    let error = refused(launch(&runner, &case.attempt(spec)).await)?;
+    check(error.kind() == ErrorKind::Rejected(RejectReason::ContainerConfig), || {
+        format!("{error:?}")
+    })
+}
+
+/// The kubeconfig of the lab, changed, in a file of its own.
+fn kubeconfig(change: impl FnOnce(&mut Value)) -> Checked<tempfile::NamedTempFile> {
+    let path = env::var_os("KUBECONFIG").ok_or("set KUBECONFIG")?;
+    let mut config = serde_json::to_value(kube::config::Kubeconfig::read_from(path)?)?;
+    change(&mut config);
+    let file = tempfile::NamedTempFile::new()?;
+    std::fs::write(file.path(), serde_json::to_vec(&config)?)?;
+    Ok(file)
+}
+
+async fn probe_with(
+    case: &Case,
+    change: impl FnOnce(&mut KubernetesConfig),
+) -> longshore_core::Result<()> {
+    let mut config = case.lab.config();
+    change(&mut config);
+    KubernetesRunner::new(RunnerName::kubernetes(), config).probe().await.map(drop)
+}
+
+async fn a_cluster_that_cannot_be_used_says_why(case: Arc<Case>) -> Checked {
+    let server = |to: &str| {
+        let to = to.to_owned();
+        kubeconfig(move |c| c["clusters"][0]["cluster"]["server"] = json!(to))
+    };
+    let closed = server("https://127.0.0.1:1")?;
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let mute = server(&format!("https://{}", silent.local_addr()?))?;
+    let expired = kubeconfig(|c| c["users"][0]["user"] = json!({"token": "expired"}))?;
+    let stranger = kubeconfig(|c| {
+        // A certificate authority, but not this server's.
+        c["clusters"][0]["cluster"]["certificate-authority-data"] = json!(OTHER_AUTHORITY);
+    })?;
+    let missing = PathBuf::from("/nonexistent/kubeconfig");
+    for (what, path, kind, words) in [
+        ("missing file", missing.as_path(), ErrorKind::Unavailable, "/nonexistent/kubeconfig"),
+        ("closed port", closed.path(), ErrorKind::Unavailable, "refused"),
+        ("silence", mute.path(), ErrorKind::Unavailable, "no answer within"),
+        ("expired token", expired.path(), ErrorKind::Denied, "401"),
+        ("wrong authority", stranger.path(), ErrorKind::Unavailable, "certificate"),
+    ] {
+        let begun = Instant::now();
+        let answer = probe_with(&case, |c| {
+            c.kubeconfig = Some(path.to_owned());
+            c.connect_timeout = longshore_core::HumanDuration::from_secs(2);
+        })
+        .await;
+        let Err(error) = answer else { return Err(format!("{what}: healthy").into()) };
+        check(error.kind() == kind, || format!("{what}: {error:?}"))?;
+        check(error.to_string().contains(words), || format!("{what}: {error}"))?;
+        check(begun.elapsed() < Duration::from_secs(4), || {
+            format!("{what}: {:?}", begun.elapsed())
+        })?;
+    }
+    let answer = probe_with(&case, |c| c.namespace = Some("no-such-namespace".to_owned())).await;
+    let Err(error) = answer else { return Err("no such namespace: healthy".into()) };
+    check(error.kind() == ErrorKind::Unavailable, || format!("{error:?}"))?;
+    check(error.to_string().contains("does not exist"), || error.to_string())
+}
+
+/// A certificate that signs itself, made for this test.
+const OTHER_AUTHORITY: &str = include_str!("support/other-authority.b64").trim_ascii();
+
+async fn permissions_that_are_missing_are_named(case: Arc<Case>) -> Checked {
+    let name = format!("longshore-{}", case.installation);
+    let client = case.lab.client.clone();
+    let namespace = case.lab.namespace.as_str();
+    let params = PostParams::default();
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
+    let roles: Api<Role> = Api::namespaced(client.clone(), namespace);
+    let bindings: Api<RoleBinding> = Api::namespaced(client, namespace);
+    let account = accounts.create(&params, &object(json!({"metadata": {"name": name}}))?).await?;
+    let rules = json!([
+        {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["create", "get", "list", "watch"]},
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["*"]},
+    ]);
+    let role = json!({"metadata": {"name": name}, "rules": rules});
+    roles.create(&params, &object(role)?).await?;
+    let binding = json!({
+        "metadata": {"name": name},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
+        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
+    });
+    bindings.create(&params, &object(binding)?).await?;
+    let token = accounts
+        .create_token_request(&name, &params, &object(json!({"spec": {"audiences": []}}))?)
+        .await?;
+    let token = token.status.map(|status| status.token).unwrap_or_default();
+    let file = kubeconfig(|c| c["users"][0]["user"] = json!({"token": token}))?;
+    let answer = probe_with(&case, |c| c.kubeconfig = Some(file.path().to_owned())).await;
+    let gone = DeleteParams::default();
+    bindings.delete(&name, &gone).await?;
+    roles.delete(&name, &gone).await?;
+    accounts.delete(account.metadata.name.as_deref().unwrap_or(&name), &gone).await?;
+    let Err(error) = answer else { return Err("healthy".into()) };
+    check(error.kind() == ErrorKind::Denied, || format!("{error:?}"))?;
+    let said = error.to_string();
+    check(said.contains("patch jobs, delete jobs, get pods/log"), || said)
+}
+
+fn object<T: serde::de::DeserializeOwned>(value: Value) -> Checked<T> {
+    Ok(serde_json::from_value(value)?)
+}
+
+async fn a_cut_connection_loses_neither_the_end_nor_output(case: Arc<Case>) -> Checked {
+    let client = kube::Config::infer().await?;
+    let target = client.cluster_url.authority().map(ToString::to_string).ok_or("no address")?;
+    let proxy = Proxy::to(target).await?;
+    let file = kubeconfig(|c| {
+        c["clusters"][0]["cluster"]["server"] = json!(format!("https://{}", proxy.address));
+    })?;
+    let config = KubernetesConfig { kubeconfig: Some(file.path().to_owned()), ..case.lab.config() };
+    let runner = KubernetesRunner::new(RunnerName::kubernetes(), config);
+    let attempt = case.script("for n in $(seq 1 60); do echo $n; sleep 0.1; done; exit 7");
+    let started = launch(&runner, &attempt).await?;
+    let faults = async {
+        for _ in 0..2 {
+            tokio::time::sleep(Duration::from_millis(1500)).await;
+            proxy.cut();
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            proxy.mend();
+        }
+    };
+    let (report, output, ()) =
+        tokio::join!(end(&runner, &started.handle), output(&runner, &started.handle), faults);
+    let expected: String = (1..=60).map(|n| format!("{n}\n")).collect();
+    check(output? == expected.as_bytes(), || "other output".to_owned())?;
+    let outcome = report?.outcome;
+    check(outcome == Outcome::Exited { code: 7, signal: None }, || format!("{outcome:?}"))
+}
+
+fn cases() -> Vec<(&'static str, fn(Arc<Case>) -> BoxFuture<'static, Checked>)> {
+    vec![
+        ("a_job_costs_four_requests", |c| a_job_costs_four_requests(c).boxed()),
+        ("of_a_launch_and_a_fence_exactly_one_wins", |c| {
+            of_a_launch_and_a_fence_exactly_one_wins(c).boxed()
+        }),
+        ("a_job_or_pod_that_somebody_deletes_is_lost", |c| {
+            a_job_or_pod_that_somebody_deletes_is_lost(c).boxed()
+        }),
+        ("a_job_that_no_node_can_take_is_taken_back_and_saturated", |c| {
+            a_job_that_no_node_can_take_is_taken_back_and_saturated(c).boxed()
+        }),
+        ("a_secret_that_is_not_there_is_rejected_at_once", |c| {
+            a_secret_that_is_not_there_is_rejected_at_once(c).boxed()
+        }),
+        ("a_cluster_that_cannot_be_used_says_why", |c| {
+            a_cluster_that_cannot_be_used_says_why(c).boxed()
+        }),
+        ("permissions_that_are_missing_are_named", |c| {
+            permissions_that_are_missing_are_named(c).boxed()
+        }),
+        ("a_cut_connection_loses_neither_the_end_nor_output", |c| {
+            a_cut_connection_loses_neither_the_end_nor_output(c).boxed()
+        }),
+    ]
+}
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(3);
+    let runtime = match Runtime::new() {
+        Ok(runtime) => Arc::new(runtime),
+        Err(_) => return ExitCode::FAILURE,
+    };
+    let required = env::var("LONGSHORE_REQUIRE").unwrap_or_default();
+    let required = required.split(',').any(|name| matches!(name.trim(), "kubernetes" | "all"));
+    let trials = cases().into_iter().map(|(name, body)| {
+        let runtime = runtime.clone();
+        Trial::ignorable_test(name, move || {
+            let lab = match runtime.block_on(Lab::find()) {
+                Ok(lab) => lab,
+                Err(reason) if required => return Err(reason.into()),
+                Err(reason) => {
+                    return Ok(Completion::ignored_with(format!("unsupported: {reason}")));
+                }
+            };
+            let case = Arc::new(Case { lab, installation: InstallationId::random() });
+            let result = runtime.block_on(async {
+                let result = timeout(PATIENCE * 4, body(case.clone())).await;
+                let cleaned = case.clean_up().await;
+                result?.and(cleaned)
+            });
+            result.map(|()| Completion::Completed).map_err(|e| e.to_string().into())
+        })
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
