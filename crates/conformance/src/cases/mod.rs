@@ -9,6 +9,7 @@ mod images;
 mod launch;
 mod leftovers;
 mod limits;
+mod list;
 mod load;
 mod logs;
 mod outcome;
@@ -16,89 +17,10 @@ mod plan;
 mod probe;
 mod remove;
 mod settle;
+mod shared;
 mod timeout;
 mod tree;
 mod volume;
 
-use longshore_core::{Attempt, Error, Handle, JobSpec, LaunchError, Started};
-
-use crate::Failure;
-use crate::bench::Bench;
-use crate::case::Case;
-use crate::failure::{Checked, check};
-
-/// Leaves a line in the job directory each time the job starts.
-const COUNT: &str = "echo started >> \"$LONGSHORE_JOB_DIR/output/starts\"";
-
-/// Every case that may run beside the others.
-pub(crate) fn all() -> Vec<Case> {
-    [
-        // The longest ones first, so that they do not run alone at the end.
-        volume::cases(),
-        load::cases(),
-        settle::cases(),
-        cancel::cases(),
-        tree::cases(),
-        launch::cases(),
-        outcome::cases(),
-        timeout::cases(),
-        events::cases(),
-        logs::cases(),
-        adopt::cases(),
-        remove::cases(),
-        plan::cases(),
-        probe::cases(),
-        directory::cases(),
-        environment::cases(),
-        limits::cases(),
-        images::cases(),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
-}
-
-/// The cases that run when all others are done.
-pub(crate) fn last() -> Vec<Case> {
-    leftovers::cases()
-}
-
-/// A job that runs `command` with `args`, in whichever way the fixture's jobs run.
-fn with_command(bench: &Bench, command: &[&str], args: &[&str]) -> JobSpec {
-    let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
-    let mut spec = bench.fixture().job("exit 0");
-    if let Some(container) = &mut spec.container {
-        container.command = texts(command);
-        container.args = texts(args);
-    }
-    if let Some(process) = &mut spec.process {
-        process.command = texts(command);
-        process.args = texts(args);
-    }
-    spec
-}
-
-/// Fails unless the launch was refused: proven that nothing started. Gives the reason.
-fn refused(answer: Result<Started, LaunchError>) -> Checked<Error> {
-    match answer {
-        Err(LaunchError::Refused(error)) => Ok(error),
-        Err(LaunchError::Indeterminate(error)) => {
-            Err(Failure::new(format!("expected Refused, seen Indeterminate: {error}")))
-        }
-        Ok(started) => Err(Failure::new(format!("expected Refused, seen {started:?}"))),
-    }
-}
-
-/// What the backend has of the suite's installation.
-async fn adopted(bench: &Bench) -> Checked<Vec<Handle>> {
-    let runner = bench.runner().await?;
-    Ok(bench.wait("adopt to answer", runner.adopt(bench.installation())).await??)
-}
-
-/// Fails if the backend still has something of `attempt`.
-async fn nothing_left_of(bench: &Bench, attempt: &Attempt) -> Checked {
-    let found = adopted(bench).await?;
-    check(found.iter().all(|handle| handle.attempt != attempt.id), || {
-        format!("adopt still finds {}", attempt.id)
-    })
-}
+pub(crate) use list::{all, last};
+use shared::{COUNT, adopted, nothing_left_of, refused, with_command};
