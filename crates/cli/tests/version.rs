@@ -6,5 +6,9 @@ use assert_cmd::Command;
 #[test]
 fn the_command_tells_its_version() {
     let expected = concat!("longshore ", env!("CARGO_PKG_VERSION"), "\n");
-    Command::new(env!("CARGO_BIN_EXE_longshore")).arg("--version").assert().success().stdout(expected);
+    Command::new(env!("CARGO_BIN_EXE_longshore"))
+        .arg("--version")
+        .assert()
+        .success()
+        .stdout(expected);
 }

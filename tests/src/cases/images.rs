@@ -21,7 +21,8 @@ cases! { "images":
 
 /// Runs a job that prints the version of its image.
 fn run(bench: &Bench, policy: &str, image: &str) -> Result<Ran> {
-    let command = bench.longshore()?.env("JOB_PULLTIMEOUT", "20s").arg("run");
+    let command = bench.longshore()?;
+    let command = command.env("JOB_PULLTIMEOUT", "20s").env("JOB_STARTTIMEOUT", "20s").arg("run");
     let command = command.result(bench.folders.result()).args(["--pull-policy", policy]);
     command.args(["--image", image, "--", "cat", "/version"]).run()
 }

@@ -49,7 +49,7 @@ fn the_commands_own_term_cancels_the_job_too(bench: &Bench) -> Checked {
 }
 
 fn a_second_ctrl_c_kills_a_job_that_ignores_term(bench: &Bench) -> Checked {
-    let patient = bench.folders.file("patient.toml", "gracePeriod = '5m'\n")?;
+    let patient = bench.folders.file("patient.toml", "gracePeriod = '1m'\n")?;
     let patient = patient.to_string_lossy().into_owned();
     let script = "trap '' TERM; echo ready; while :; do sleep 0.1; done";
     let mut running = bench.script(&[&patient], script)?.spawn()?;
@@ -60,7 +60,10 @@ fn a_second_ctrl_c_kills_a_job_that_ignores_term(bench: &Bench) -> Checked {
     ensure!(running.is_running()?, "the job that ignores TERM ended by it");
     running.signal(Signal::INT)?;
     running.until_stderr("killing the job")?;
+    let killed = Instant::now();
     let ran = running.finish()?;
+    let took = killed.elapsed();
+    ensure!(took < Duration::from_secs(20), "it took {took:?} to kill the job");
     ran.exits(137)?;
     same("the outcome", ran.outcome()?, &json!({"kind": "Cancelled", "code": 137}))
 }

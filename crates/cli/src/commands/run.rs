@@ -53,42 +53,72 @@ async fn show(events: Option<JobEvents>, progress: &Progress) {
 }
 
 async fn pass_on(logs: Option<JobLogs>, progress: &Progress) {
-    let Some(mut logs) = logs else { return };
+    let Some(logs) = logs else { return };
     let mut stdout = Sink::new(tokio::io::stdout(), "stdout");
     let mut stderr = Sink::new(tokio::io::stderr(), "stderr");
-    while let Some(chunk) = logs.next().await {
+    // What has come meanwhile goes out in one write: a backend may give each line by itself.
+    let mut ready = logs.ready_chunks(CHUNKS_AT_ONCE);
+    while let Some(chunks) = ready.next().await {
         progress.clear();
-        match chunk {
-            LogChunk::Data { stream: LogStream::Stdout, bytes, .. } => stdout.write(&bytes).await,
-            LogChunk::Data { stream: LogStream::Stderr, bytes, .. } => stderr.write(&bytes).await,
-            LogChunk::Gap { missing, .. } => {
-                let bytes = missing.map_or_else(String::new, |n| format!(" of {n} bytes"));
-                output::warn(&format!("the backend lost a part{bytes} of the job's output here"));
+        for chunk in chunks {
+            match chunk {
+                LogChunk::Data { stream: LogStream::Stdout, bytes, .. } => {
+                    stderr.flush().await;
+                    stdout.push(&bytes);
+                }
+                LogChunk::Data { stream: LogStream::Stderr, bytes, .. } => {
+                    stdout.flush().await;
+                    stderr.push(&bytes);
+                }
+                LogChunk::Gap { missing, .. } => {
+                    stdout.flush().await;
+                    stderr.flush().await;
+                    let bytes = missing.map_or_else(String::new, |n| format!(" of {n} bytes"));
+                    output::warn(&format!(
+                        "the backend lost a part{bytes} of the job's output here"
+                    ));
+                }
+                _ => {}
             }
-            _ => {}
         }
+        stdout.flush().await;
+        stderr.flush().await;
     }
 }
+
+/// How many pieces of output, each of some kilobytes at most, go out in one write.
+const CHUNKS_AT_ONCE: usize = 64;
 
 /// One of the command's own output streams.
 struct Sink<W> {
     writer: Option<W>,
+    pending: Vec<u8>,
     name: &'static str,
 }
 
 impl<W: AsyncWrite + Unpin> Sink<W> {
     const fn new(writer: W, name: &'static str) -> Self {
-        Self { writer: Some(writer), name }
+        Self { writer: Some(writer), pending: Vec::new(), name }
     }
 
-    /// Writes `bytes`. Once the reader has gone, the job goes on, for its results, and its output
-    /// is dropped.
-    async fn write(&mut self, bytes: &[u8]) {
-        let Some(writer) = &mut self.writer else { return };
-        let written = match writer.write_all(bytes).await {
+    /// Takes `bytes` for the next [`flush`](Self::flush).
+    fn push(&mut self, bytes: &[u8]) {
+        if self.writer.is_some() {
+            self.pending.extend_from_slice(bytes);
+        }
+    }
+
+    /// Writes what was taken. Once the reader has gone, the job goes on, for its results, and its
+    /// output is dropped.
+    async fn flush(&mut self) {
+        let Some(writer) = self.writer.as_mut().filter(|_| !self.pending.is_empty()) else {
+            return;
+        };
+        let written = match writer.write_all(&self.pending).await {
             Ok(()) => writer.flush().await,
             failed => failed,
         };
+        self.pending.clear();
         if let Err(error) = written {
             self.writer = None;
             if error.kind() != io::ErrorKind::BrokenPipe {
