@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use longshore_core::InstallationId;
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use crate::client::Connection;
@@ -31,7 +32,14 @@ pub(crate) struct Scope {
 #[derive(Debug)]
 pub(crate) struct Hub {
     connection: Arc<Connection>,
-    groups: Mutex<HashMap<Scope, Arc<Group>>>,
+    groups: Mutex<HashMap<Scope, Running>>,
+}
+
+/// A group and the task that keeps its watches.
+#[derive(Debug)]
+struct Running {
+    group: Arc<Group>,
+    task: AbortHandle,
 }
 
 /// Whether a group's watches stand.
@@ -82,24 +90,27 @@ impl Hub {
         let scope =
             Scope { namespace: place.namespace.clone(), installation: place.installation.clone() };
         let mut groups = lock(&self.groups);
-        let group = groups.entry(scope.clone()).or_insert_with(|| {
+        // A task ends early with the runtime that it runs on; the runner may outlive that.
+        groups.retain(|_, running| !running.task.is_finished());
+        let running = groups.entry(scope.clone()).or_insert_with(|| {
             let group = Arc::new(Group::new(scope));
             let watching = watching::run(group.clone(), self.connection.clone());
             let idle = idle(Arc::downgrade(self), group.clone());
-            tokio::spawn(async move {
+            let task = tokio::spawn(async move {
                 tokio::select! {
                     () = watching => {}
                     () = idle => {}
                 }
             });
-            group
+            Running { group, task: task.abort_handle() }
         });
+        let group = running.group.clone();
         // Counted under the lock under which an idle group is removed.
         group.listeners.send_modify(|count| *count += 1);
         Subscription {
-            group: group.clone(),
             snapshot: group.entry(&place.attempt),
             health: group.health.subscribe(),
+            group,
         }
     }
 }
@@ -108,7 +119,7 @@ impl Hub {
     /// This process has removed the attempt at `place`: nobody learns that later than we do.
     pub(crate) fn removed(&self, place: &Place) {
         let scope = Scope::of(place);
-        let group = lock(&self.groups).get(&scope).cloned();
+        let group = lock(&self.groups).get(&scope).map(|running| running.group.clone());
         if let Some(group) = group {
             group.update_known(&place.attempt, |snapshot| snapshot.job_gone(None));
         }

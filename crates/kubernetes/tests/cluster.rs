@@ -396,7 +396,9 @@ async fn a_cut_connection_loses_neither_the_end_nor_output(case: Arc<Case>) -> C
     check(outcome == Outcome::Exited { code: 7, signal: None }, || format!("{outcome:?}"))
 }
 
-fn cases() -> Vec<(&'static str, fn(Arc<Case>) -> BoxFuture<'static, Checked>)> {
+type Body = fn(Arc<Case>) -> BoxFuture<'static, Checked>;
+
+fn cases() -> Vec<(&'static str, Body)> {
     vec![
         ("a_job_costs_four_requests", |c| a_job_costs_four_requests(c).boxed()),
         ("of_a_launch_and_a_fence_exactly_one_wins", |c| {
