@@ -13,8 +13,9 @@ use crate::backend::Backend;
 use crate::bench::runtime;
 use crate::lab::Lab;
 
-/// How long what was told to end may take: a Pod its grace period, a supervisor its idle time.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long what was told to end may take: a Pod its grace period, a supervisor its idle time, and
+/// the Pods of a removed Job a garbage collector that has just found its API server again.
+const PATIENCE: Duration = Duration::from_secs(150);
 
 /// What a case has left to be looked for.
 #[derive(Clone, Debug)]

@@ -39,6 +39,13 @@ impl Suite {
         }
     }
 
+    /// What the counts are kept under, and what `LONGSHORE_REQUIRE` may list: several engines can
+    /// be tested, each under a name of its own.
+    fn title(self) -> String {
+        let given = (self == Self::Docker).then(|| env::var("LONGSHORE_DOCKER_NAME").ok());
+        given.flatten().unwrap_or_else(|| self.name().to_owned())
+    }
+
     /// The backends that it needs; what a case runs on is the first.
     const fn backends(self) -> &'static [Backend] {
         match self {
@@ -72,7 +79,7 @@ pub fn main(suite: Suite) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(101),
         Err(error) => {
-            say(&format!("end-to-end {}: {error:#}\n", suite.name()));
+            say(&format!("end-to-end {}: {error:#}\n", suite.title()));
             ExitCode::from(101)
         }
     }
@@ -87,9 +94,10 @@ fn run(suite: Suite, arguments: &Arguments) -> Result<bool> {
     // What is left behind shows only when all others are done.
     let last = libtest_mimic::run(arguments, vec![floor.last()]);
     let counts = floor.ledger.counts();
-    say(&counts.summary(suite.name()));
+    let title = suite.title();
+    say(&counts.summary(&title));
     if let Some(folder) = env::var_os("LONGSHORE_TEST_REPORT") {
-        counts.write(suite.name(), &PathBuf::from(folder))?;
+        counts.write(&title, &PathBuf::from(folder))?;
     }
     let whole = arguments.filter.is_none() && arguments.skip.is_empty() && !arguments.ignored;
     let asked_for = whole && floor.required();
@@ -118,8 +126,14 @@ impl Floor {
 
     fn required(&self) -> bool {
         let required = env::var("LONGSHORE_REQUIRE").unwrap_or_default();
-        let named =
-            |name: &str| name == "all" || self.suite.backends().iter().any(|b| b.name() == name);
+        let title = self.suite.title();
+        let backends = self.suite.backends();
+        // A suite of several backends has a title that names none of them.
+        let named = |name: &str| {
+            name == "all"
+                || name == title
+                || (backends.len() > 1 && backends.iter().any(|backend| backend.name() == name))
+        };
         required.split(',').map(str::trim).any(named)
     }
 
