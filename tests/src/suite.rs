@@ -138,6 +138,9 @@ impl Floor {
     }
 
     fn missing(&self) -> Option<String> {
+        if self.suite == Suite::Disruptive && self.lab.folder.is_none() {
+            return Some("backends are taken away only in a lab: set LONGSHORE_LAB_DIR".to_owned());
+        }
         self.suite.backends().iter().find_map(|backend| self.lab.missing(*backend))
     }
 
