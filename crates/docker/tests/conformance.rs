@@ -1,7 +1,8 @@
 //! The behaviour suite against a real Docker engine.
 //!
-//! Reads `DOCKER_HOST` (the engine) and `LONGSHORE_LAB_IMAGE` (an image with a busybox, in a
-//! registry that takes pushes by plain HTTP and that the engine can pull from).
+//! Reads `DOCKER_HOST` (the engine), `LONGSHORE_LAB_IMAGE` (an image with a busybox, in a
+//! registry that takes pushes by plain HTTP and that the engine can pull from), and
+//! `LONGSHORE_DOCKER_NAME` (what the counts call the engine; `docker` if not set).
 
 mod support;
 
@@ -70,7 +71,8 @@ impl Images for Docker {
 }
 
 fn main() -> ExitCode {
-    longshore_conformance::main("docker", || async {
+    let name = std::env::var("LONGSHORE_DOCKER_NAME").unwrap_or_else(|_| "docker".to_owned());
+    longshore_conformance::main(&name, || async {
         let lab = Lab::find().await.map_err(Unsupported::new)?;
         let registry = TestRegistry::from_env()?;
         let folder = tempfile::tempdir().map_err(|e| Unsupported::new(e.to_string()))?;

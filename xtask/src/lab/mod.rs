@@ -43,5 +43,5 @@ mod up;
 pub use component::{Group, start, stop};
 pub use down::down;
 pub use layout::Lab;
-pub use show::{environment, print_env, status};
+pub use show::{environment, is_up, print_env, status};
 pub use up::{UpOptions, up};

@@ -20,15 +20,15 @@ pub fn environment(lab: &Lab) -> Result<Vec<(&'static str, String)>> {
     let mut found = vec![("LONGSHORE_LAB_DIR", text(lab.root()))];
     if let Some(host) = existing.docker_host {
         found.push(("DOCKER_HOST", host));
-    } else if is_up(lab, Group::Docker)? {
+    } else if has(lab, Group::Docker)? {
         found.push(("DOCKER_HOST", docker::DEBIAN.host(lab)));
     }
     if let Some(host) = existing.docker29_host {
         found.push((DOCKER29_HOST, host));
-    } else if is_up(lab, Group::Docker29)? {
+    } else if has(lab, Group::Docker29)? {
         found.push((DOCKER29_HOST, docker::CURRENT.host(lab)));
     }
-    if is_up(lab, Group::Registry)? {
+    if has(lab, Group::Registry)? {
         found.push(("LONGSHORE_LAB_REGISTRY", registry::OPEN.host.to_owned()));
         found.push(("LONGSHORE_LAB_REGISTRY_LOG", text(&lab.log(registry::OPEN.name()))));
         found.push(("LONGSHORE_LAB_IMAGE", images::busybox()));
@@ -37,7 +37,7 @@ pub fn environment(lab: &Lab) -> Result<Vec<(&'static str, String)>> {
     }
     if let Some(kubeconfig) = existing.kubeconfig {
         found.push(("KUBECONFIG", kubeconfig));
-    } else if is_up(lab, Group::Kubernetes)? {
+    } else if has(lab, Group::Kubernetes)? {
         found.push(("KUBECONFIG", text(&lab.kubeconfig())));
         found.push(("LONGSHORE_LAB_KUBECTL", text(&lab.bin("kubectl"))));
         found.push(("LONGSHORE_LAB_NAMESPACE", NAMESPACE.to_owned()));
@@ -45,7 +45,7 @@ pub fn environment(lab: &Lab) -> Result<Vec<(&'static str, String)>> {
         found.push(("LONGSHORE_LAB_VOLUME", text(&lab.volume())));
         found.push(("LONGSHORE_LAB_AUDIT_LOG", text(&lab.log("audit"))));
     }
-    if is_up(lab, Group::Toxiproxy)? {
+    if has(lab, Group::Toxiproxy)? {
         found.push(("LONGSHORE_LAB_TOXIPROXY", toxiproxy::endpoint()));
     }
     Ok(found)
@@ -60,6 +60,20 @@ fn private_registry(lab: &Lab) -> [(&'static str, String); 5] {
         ("LONGSHORE_LAB_PRIVATE_REGISTRY_LOG", text(&lab.log(registry.name()))),
         ("LONGSHORE_LAB_PRIVATE_IMAGE", images::private_busybox()),
     ]
+}
+
+/// Whether any part of the lab itself is up; what was given from outside is
+/// none of it.
+///
+/// # Errors
+/// When the lab's state cannot be read.
+pub fn is_up(lab: &Lab) -> Result<bool> {
+    for group in Group::ALL {
+        if has(lab, group)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Prints [`environment`] for a shell to evaluate.
@@ -93,7 +107,7 @@ pub fn status(lab: &Lab) -> Result<()> {
 
 /// A part is up if each of its components has been brought up; one that a test
 /// has stopped for a while is still a part of it.
-fn is_up(lab: &Lab, group: Group) -> Result<bool> {
+fn has(lab: &Lab, group: Group) -> Result<bool> {
     for component in component::all().iter().filter(|it| it.group() == group) {
         if state::running(lab, component.name())?.is_some() {
             return Ok(true);
@@ -132,7 +146,23 @@ fn quote(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::process::Identity;
     use super::*;
+
+    #[test]
+    fn a_lab_is_up_when_any_part_of_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let lab = Lab::open(Some(dir.path().join("lab"))).unwrap();
+        let given = Existing { docker_host: Some("unix:///x".into()), ..Existing::default() };
+        given.save(&lab).unwrap();
+        assert!(!is_up(&lab).unwrap());
+        for name in ["docker29", "toxiproxy"] {
+            let identity = Identity::of(std::process::id()).unwrap();
+            state::save(&lab, &state::Record { name: name.into(), identity }).unwrap();
+            assert!(is_up(&lab).unwrap(), "{name}");
+            state::forget(&lab, name).unwrap();
+        }
+    }
 
     #[test]
     fn a_value_is_one_word_of_the_shell() {

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::build::Built;
+use super::plan::DOCKER29;
 use crate::workspace::Package;
 
 /// What would make a result depend on the shell that it was started from: the
@@ -33,6 +34,14 @@ pub(crate) fn with_lab(command: &mut Command, lab: &[(&'static str, String)], gi
         let kept = DOCKER_TLS.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
         command.envs(kept);
     }
+}
+
+/// Makes the lab's current engine the one that is tested, and its counts those
+/// of `docker29`.
+pub(crate) fn on_docker29(command: &mut Command, lab: &[(&'static str, String)]) {
+    let host = lab.iter().find(|(name, _)| *name == "LONGSHORE_LAB_DOCKER29_HOST");
+    command.envs(host.map(|(_, host)| ("DOCKER_HOST", host)));
+    command.env("LONGSHORE_DOCKER_NAME", DOCKER29);
 }
 
 /// The folder and the variables that cargo gives a package's tests.
@@ -82,5 +91,8 @@ mod tests {
         assert!(removed);
         with_lab(&mut command, &[("DOCKER_HOST", "unix:///x".into())], false);
         assert_eq!(value(&command, "DOCKER_HOST").unwrap(), "unix:///x");
+        on_docker29(&mut command, &[("LONGSHORE_LAB_DOCKER29_HOST", "unix:///y".into())]);
+        assert_eq!(value(&command, "DOCKER_HOST").unwrap(), "unix:///y");
+        assert_eq!(value(&command, "LONGSHORE_DOCKER_NAME").unwrap(), "docker29");
     }
 }

@@ -10,6 +10,10 @@ use super::options::{TestOptions, backend_names};
 use crate::lab::Group;
 use crate::workspace::{Package, Target, Workspace};
 
+/// The current Docker engine, as a backend of its own beside `docker`, which is
+/// Debian's: the same crate, tested by the same programs.
+pub(crate) const DOCKER29: &str = "docker29";
+
 /// A kind of test, in the order of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Suite {
@@ -94,16 +98,25 @@ impl Case {
     }
 
     pub(crate) fn label(&self) -> String {
-        match self.kind.as_str() {
+        let label = match self.kind.as_str() {
             "" => self.target.clone(),
             "test" => format!("{} {}", self.package, self.target),
             kind => format!("{} ({kind})", self.package),
-        }
+        };
+        if self.is_on_docker29() { format!("{label} on {DOCKER29}") } else { label }
+    }
+
+    /// Whether it runs on the current engine in place of Debian's.
+    pub(crate) fn is_on_docker29(&self) -> bool {
+        self.backend.as_deref() == Some(DOCKER29)
     }
 
     fn answers_to(&self, name: &str) -> bool {
         let alike = |other: &str| other.replace('_', "-") == name.replace('_', "-");
-        let test = self.kind == "test" && alike(&self.target);
+        // The end-to-end target `docker` runs on both engines: the name means
+        // the first.
+        let other_engine = self.is_on_docker29() && self.target == "docker";
+        let test = self.kind == "test" && alike(&self.target) && !other_engine;
         let backend = self.backend.as_deref().is_some_and(alike);
         alike(self.suite.name()) || alike(&self.package) || test || backend
     }
@@ -117,10 +130,21 @@ pub(crate) fn plan(workspace: &Workspace) -> Vec<Case> {
         Case::step(Suite::Readme, Some("process")),
     ];
     for package in &workspace.packages {
-        let tested = package.targets.iter().filter(|target| target.test);
-        cases.extend(tested.map(|target| case(workspace, package, target)));
+        for target in package.targets.iter().filter(|target| target.test) {
+            let case = case(workspace, package, target);
+            let again = on_docker29(&case);
+            cases.push(case);
+            cases.extend(again);
+        }
     }
     cases
+}
+
+/// What tests one engine tests the other too.
+fn on_docker29(case: &Case) -> Option<Case> {
+    let engine = case.backend.as_deref() == Some("docker");
+    let backend = Some(DOCKER29.to_owned());
+    engine.then(|| Case { backend, needs: needs(case.suite, Some(DOCKER29)), ..case.clone() })
 }
 
 fn case(workspace: &Workspace, package: &Package, target: &Target) -> Case {
@@ -162,6 +186,7 @@ fn end_to_end(target: &str, backends: &[String]) -> (Suite, Option<String>) {
 fn needs(suite: Suite, backend: Option<&str>) -> Vec<Group> {
     match (suite, backend) {
         (_, Some("docker")) => vec![Group::Docker, Group::Registry],
+        (_, Some(DOCKER29)) => vec![Group::Docker29, Group::Registry],
         (_, Some("kubernetes")) => vec![Group::Registry, Group::Kubernetes],
         (Suite::EndToEnd | Suite::Disruptive, None) => {
             vec![Group::Docker, Group::Registry, Group::Kubernetes]
@@ -193,6 +218,10 @@ mod tests {
     use crate::workspace::tests::workspace;
 
     fn planned(package: &str, folder: &str, target: &str, kind: &str) -> Case {
+        all_planned(package, folder, target, kind).swap_remove(0)
+    }
+
+    fn all_planned(package: &str, folder: &str, target: &str, kind: &str) -> Vec<Case> {
         let mut workspace = workspace(&[
             ("longshore-docker", "crates/docker", &[]),
             ("longshore-process", "crates/process", &[]),
@@ -200,7 +229,7 @@ mod tests {
         ]);
         let target = Target { name: target.into(), kind: vec![kind.into()], test: true };
         workspace.packages[2].targets.push(target);
-        plan(&workspace).pop().unwrap()
+        plan(&workspace).into_iter().filter(|case| !case.kind.is_empty()).collect()
     }
 
     #[test]
@@ -218,6 +247,24 @@ mod tests {
         let case = planned("longshore-tests", "tests", "process_signals", "test");
         assert_eq!(case.suite, Suite::EndToEnd);
         assert!(case.needs.is_empty());
+    }
+
+    #[test]
+    fn what_tests_docker_runs_once_on_each_engine() {
+        for (package, folder, target) in [
+            ("longshore-docker", "crates/docker", "engine"),
+            ("longshore-tests", "tests", "docker"),
+        ] {
+            let cases = all_planned(package, folder, target, "test");
+            let [first, second] = cases.as_slice() else { panic!("{cases:?}") };
+            assert_eq!((second.suite, second.backend.as_deref()), (first.suite, Some(DOCKER29)));
+            assert_eq!(second.needs, [Group::Docker29, Group::Registry]);
+            assert_ne!(first.label(), second.label());
+            assert!(first.answers_to("docker") && !first.answers_to(DOCKER29));
+            assert!(second.answers_to(DOCKER29) && !second.answers_to("docker"));
+        }
+        assert_eq!(all_planned("longshore-docker", "crates/docker", "x", "lib").len(), 1);
+        assert_eq!(all_planned("longshore-tests", "tests", "disruptive", "test").len(), 1);
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl Session {
     /// For what `cases` need. Starts nothing.
     pub(crate) fn new(cases: &[Case], options: &TestOptions) -> Result<Self> {
         let lab = Lab::open(options.lab_dir.clone())?;
-        let was_up = is_up(&lab::environment(&lab)?);
+        let was_up = lab::is_up(&lab)?;
         let mut wanted: Vec<Group> = cases.iter().flat_map(|case| case.needs.clone()).collect();
         wanted.sort_unstable();
         wanted.dedup();
@@ -102,17 +102,6 @@ impl Backends {
     }
 }
 
-/// Whether a part of the lab itself runs; what was given from outside is told
-/// even when it does not.
-fn is_up(environment: &[(&'static str, String)]) -> bool {
-    let own = |(name, value): &(&str, String)| match *name {
-        "LONGSHORE_LAB_REGISTRY" | "LONGSHORE_LAB_KUBECTL" => true,
-        "DOCKER_HOST" => value.ends_with("/docker.sock") && value.contains("lab"),
-        _ => false,
-    };
-    environment.iter().any(own)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::plan::Suite;
@@ -134,12 +123,5 @@ mod tests {
             "no kubernetes: they need root"
         );
         assert_eq!(Backends::default().missing(&case(&[])), None);
-    }
-
-    #[test]
-    fn a_lab_that_runs_is_told_from_backends_that_were_given() {
-        assert!(is_up(&[("LONGSHORE_LAB_REGISTRY", "localhost:5000".into())]));
-        assert!(!is_up(&[("DOCKER_HOST", "unix:///run/docker.sock".into())]));
-        assert!(!is_up(&[("KUBECONFIG", "x".into()), ("LONGSHORE_LAB_DIR", "y".into())]));
     }
 }

@@ -15,7 +15,7 @@ use super::environment;
 use super::execute::{self, Ended};
 use super::interrupt::Interrupt;
 use super::judge::{Verdict, judge};
-use super::plan::{Case, Suite};
+use super::plan::{Case, DOCKER29, Suite};
 use super::session::Backends;
 use crate::lab::shell::say;
 use crate::workspace::Workspace;
@@ -92,6 +92,9 @@ impl Floor<'_> {
         if !case.needs.is_empty() {
             environment::with_lab(&mut command, &backends.environment, self.given);
         }
+        if case.is_on_docker29() {
+            environment::on_docker29(&mut command, &backends.environment);
+        }
         command.env("LONGSHORE_REQUIRE", self.required.join(","));
         let report = self.report(case);
         if let Some(report) = &report {
@@ -105,6 +108,7 @@ impl Floor<'_> {
     fn report(&self, case: &Case) -> Option<PathBuf> {
         let name = match (case.suite, &case.backend) {
             (Suite::Conformance, Some(backend)) => format!("conformance-{backend}"),
+            (Suite::EndToEnd, _) if case.is_on_docker29() => format!("end-to-end-{DOCKER29}"),
             (Suite::EndToEnd | Suite::Disruptive, _) => format!("end-to-end-{}", case.target),
             _ => return None,
         };
