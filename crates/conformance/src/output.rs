@@ -31,7 +31,7 @@ impl Output {
 }
 
 /// Reads a stream of output piece by piece. Each piece must begin where the one before it ended,
-/// hold something, and be no gap.
+/// and hold something. A gap is a failure but for [`next_or_gap`](Self::next_or_gap).
 pub(crate) struct Reader<S> {
     chunks: S,
     position: LogPosition,
@@ -57,26 +57,38 @@ where
         self.position
     }
 
-    /// The next piece; none when the stream is over.
+    /// The next piece; none when the stream is over. A gap is a failure.
     pub(crate) async fn next(&mut self) -> Checked<Option<(LogStream, bytes::Bytes)>> {
+        match self.next_or_gap().await? {
+            Some(LogChunk::Data { stream, bytes, .. }) => Ok(Some((stream, bytes))),
+            Some(gap) => Err(Failure::new(format!("output is missing: {gap:?}"))),
+            None => Ok(None),
+        }
+    }
+
+    /// The next piece or gap; none when the stream is over.
+    pub(crate) async fn next_or_gap(&mut self) -> Checked<Option<LogChunk>> {
         let what = format!("more output, or its end, after {:?}", self.position);
         let Some(item) = within(self.patience, &what, self.chunks.next()).await? else {
             return Ok(None);
         };
         let chunk = item.map_err(|e| Failure::from(e).while_doing("failed to read the output"))?;
-        let LogChunk::Data { stream, offset, bytes } = &chunk else {
-            return Err(Failure::new(format!("output is missing: {chunk:?}")));
+        let (stream, offset) = match &chunk {
+            LogChunk::Data { stream, offset, bytes } => {
+                check(!bytes.is_empty(), || "an empty piece of output".to_owned())?;
+                (*stream, *offset)
+            }
+            LogChunk::Gap { stream, offset, .. } => (*stream, *offset),
+            other => return Err(Failure::new(format!("an unknown piece of output: {other:?}"))),
         };
-        let (stream, bytes) = (*stream, bytes.clone());
         check(self.separate || stream == LogStream::Stdout, || {
             "a piece of stderr from a runner without separate streams".to_owned()
         })?;
-        check(!bytes.is_empty(), || "an empty piece of output".to_owned())?;
-        check(*offset == self.position.of(stream), || {
+        check(offset == self.position.of(stream), || {
             format!("a piece of {stream:?} at {offset}, expected at {}", self.position.of(stream))
         })?;
         self.position.advance(&chunk);
-        Ok(Some((stream, bytes)))
+        Ok(Some(chunk))
     }
 
     /// All that comes until the stream is over.

@@ -73,6 +73,13 @@ capabilities! {
     separate_streams, SeparateStreams, "separate output streams";
     /// Tells the signal that ended a job.
     signal_evidence, SignalEvidence, "the signal as evidence";
+    /// Shortens a grace period that has begun, when [`cancel`](crate::Runner::cancel) is called
+    /// again. A kubelet does not: it takes the grace period of the first stop.
+    shorten_grace, ShortenGrace, "shortening a grace period that has begun";
+    /// Keeps all of a job's output until the attempt is removed, however much and however fast.
+    /// Otherwise what is lost of it is a [`Gap`](crate::LogChunk::Gap) in
+    /// [`logs`](crate::Runner::logs). A kubelet rotates a container's log, at 10 MiB by default.
+    keep_all_logs, KeepAllLogs, "keeping all of a job's output, however much";
 }
 
 /// What a job needs of a runner: one of the ways it may run, and every feature it names.

@@ -156,7 +156,8 @@ pub trait Runner: fmt::Debug + Send + Sync + 'static {
     /// - Bytes as the job wrote them, each once, in order within a stream.
     /// - With `follow` the stream goes on until the job has ended and all its output has come;
     ///   without it, it ends with what is there.
-    /// - Output that cannot be had any more is a [`LogChunk::Gap`], never silence.
+    /// - Output that cannot be had any more is a [`LogChunk::Gap`], never silence. Of a runner with
+    ///   the capability `keep_all_logs` there is none, but for an attempt that is gone.
     /// - Works after the job's end until [`remove`](Self::remove).
     fn logs(
         &self,
@@ -169,8 +170,9 @@ pub trait Runner: fmt::Debug + Send + Sync + 'static {
     ///
     /// - Returns once the request is durable on the backend or with the supervisor; the end
     ///   itself comes through [`events`](Self::events).
-    /// - Idempotent; a second call with a shorter grace shortens it. With a grace of zero it is
-    ///   KILL as soon as the backend allows.
+    /// - Idempotent; a second call with a shorter grace shortens it, where the runner has the
+    ///   capability `shorten_grace`; elsewhere it may change nothing. With a grace of zero it is KILL
+    ///   as soon as the backend allows.
     /// - An attempt that had ended keeps its outcome; one that is gone is `Ok`.
     async fn cancel(&self, handle: &Handle, grace: Duration) -> Result<()>;
 

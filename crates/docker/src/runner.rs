@@ -34,8 +34,9 @@ impl DockerRunner {
     #[must_use]
     pub fn new(name: RunnerName, config: DockerConfig) -> Self {
         use Capability::{
-            Container, JobDirectory, LimitCpu, LimitMemory, LimitPids, NetworkNone,
+            Container, JobDirectory, KeepAllLogs, LimitCpu, LimitMemory, LimitPids, NetworkNone,
             NoPrivilegeEscalation, ReadOnlyRootFilesystem, RunAsUser, SeparateStreams,
+            ShortenGrace,
         };
         let capabilities = Capabilities::default()
             .with(Container)
@@ -47,7 +48,9 @@ impl DockerRunner {
             .with(RunAsUser)
             .with(ReadOnlyRootFilesystem)
             .with(NoPrivilegeEscalation)
-            .with(SeparateStreams);
+            .with(SeparateStreams)
+            .with(ShortenGrace)
+            .with(KeepAllLogs);
         Self { backend: Arc::new(Backend::new(name, Engine::new(config))), capabilities }
     }
 }

@@ -23,6 +23,7 @@ mod expand;
 mod fold;
 mod follow;
 mod hub;
+mod inner;
 mod launch;
 mod logs;
 mod names;

@@ -15,10 +15,10 @@ use crate::client::Failure;
 use crate::cursor::{Cursor, Finder, Taken};
 use crate::follow::is_absent;
 use crate::hub::Subscription;
+use crate::inner::Inner;
 use crate::names;
 use crate::outcome::conclude;
 use crate::place::Place;
-use crate::runner::Inner;
 use crate::view::{PodView, Snapshot};
 use crate::watching::Pause;
 

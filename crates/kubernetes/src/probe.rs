@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::client::Cluster;
 use crate::error::timed_out;
-use crate::runner::Inner;
+use crate::inner::Inner;
 
 /// Group, resource, subresource, verbs.
 type Needed = (&'static str, &'static str, &'static str, &'static [&'static str]);

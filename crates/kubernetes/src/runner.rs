@@ -1,7 +1,6 @@
 //! The runner.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,9 +11,8 @@ use longshore_core::{
 };
 use tokio::time::Instant;
 
-use crate::client::Connection;
 use crate::config::KubernetesConfig;
-use crate::hub::Hub;
+use crate::inner::Inner;
 use crate::names::Ending;
 use crate::place::Place;
 use crate::view::JobView;
@@ -28,56 +26,12 @@ pub struct KubernetesRunner {
     inner: Arc<Inner>,
 }
 
-/// What the runner's streams share with it.
-#[derive(Debug)]
-pub(crate) struct Inner {
-    pub(crate) name: RunnerName,
-    pub(crate) config: KubernetesConfig,
-    pub(crate) capabilities: Capabilities,
-    pub(crate) connection: Arc<Connection>,
-    pub(crate) hub: Arc<Hub>,
-    /// The attempts that this process has released and not removed: one whose Job has vanished may
-    /// have run.
-    committed: Mutex<HashSet<String>>,
-}
-
-impl Inner {
-    /// Notes that the attempt at `place` is about to be released.
-    pub(crate) fn note_commit(&self, place: &Place) {
-        self.committed().insert(place.attempt.clone());
-    }
-
-    /// The attempt at `place` provably never started, or is removed.
-    pub(crate) fn forget_commit(&self, place: &Place) {
-        self.committed().remove(&place.attempt);
-    }
-
-    /// Whether this process may have released the attempt at `place`.
-    pub(crate) fn has_committed(&self, place: &Place) -> bool {
-        self.committed().contains(&place.attempt)
-    }
-
-    fn committed(&self) -> MutexGuard<'_, HashSet<String>> {
-        // Nothing that could panic happens under this lock.
-        self.committed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl KubernetesRunner {
     /// A runner called `name`, configured by `config`. Reads nothing and asks nobody; what is
     /// wrong shows in [`probe`](Runner::probe).
     #[must_use]
     pub fn new(name: RunnerName, config: KubernetesConfig) -> Self {
-        let connection = Arc::new(Connection::new(config.clone()));
-        let inner = Inner {
-            name,
-            capabilities: translate::capabilities(&config),
-            hub: Arc::new(Hub::new(connection.clone())),
-            connection,
-            config,
-            committed: Mutex::default(),
-        };
-        Self { inner: Arc::new(inner) }
+        Self { inner: Arc::new(Inner::new(name, config)) }
     }
 }
 
@@ -92,7 +46,7 @@ impl Runner for KubernetesRunner {
     }
 
     fn remedy(&self, capability: Capability) -> Option<String> {
-        translate::remedy(capability)
+        translate::remedy(capability, &self.inner.config)
     }
 
     async fn probe(&self) -> Result<Health> {

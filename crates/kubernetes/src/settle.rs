@@ -8,9 +8,9 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::api::Patched;
 use crate::client::Cluster;
+use crate::inner::Inner;
 use crate::names::{self, Commit, Ending};
 use crate::place::Place;
-use crate::runner::Inner;
 use crate::view::JobView;
 use crate::withdraw;
 

@@ -46,13 +46,17 @@ pub(crate) fn capabilities(config: &KubernetesConfig) -> Capabilities {
     capabilities
 }
 
-/// What would give `capability`, where configuration would.
-pub(crate) fn remedy(capability: Capability) -> Option<String> {
-    (capability == Capability::JobDirectory).then(|| {
-        "set job.kubernetes.persistentVolumeClaimName to a claim, and job.directory to where this \
-         machine sees its volume"
-            .to_owned()
-    })
+/// What `config` lacks to give `capability`; none if configuration would not give it, or does.
+pub(crate) fn remedy(capability: Capability, config: &KubernetesConfig) -> Option<String> {
+    if capability != Capability::JobDirectory {
+        return None;
+    }
+    let claim = (config.persistent_volume_claim_name.is_none())
+        .then_some("job.kubernetes.persistentVolumeClaimName");
+    let root = (config.job_directory_root.is_none())
+        .then_some("job.directory to where that volume is mounted here");
+    let missing: Vec<&str> = claim.into_iter().chain(root).collect();
+    (!missing.is_empty()).then(|| format!("set {}", missing.join(", and ")))
 }
 
 /// The Job that runs `attempt`.
@@ -101,7 +105,7 @@ pub(crate) fn translate(attempt: &Attempt, config: &KubernetesConfig) -> Result<
 
 fn check(attempt: &Attempt, config: &KubernetesConfig) -> Result<()> {
     let needed = attempt.spec.required_capabilities();
-    if let Some(missing) = needed.missing(&capabilities(config), remedy) {
+    if let Some(missing) = needed.missing(&capabilities(config), |c| remedy(c, config)) {
         return Err(unsupported(missing));
     }
     let kueue = |labels: &BTreeMap<String, String>| labels.contains_key(names::KUEUE_QUEUE);

@@ -34,6 +34,25 @@ fn with_volume() -> KubernetesConfig {
 }
 
 #[test]
+fn what_is_missing_for_a_job_directory_is_named() {
+    let with = |claim: bool, root: bool| {
+        let mut config = with_volume();
+        config.persistent_volume_claim_name.take_if(|_| !claim);
+        config.job_directory_root.take_if(|_| !root);
+        assert_eq!(capabilities(&config).job_directory, claim && root);
+        remedy(Capability::JobDirectory, &config)
+    };
+    let claim = "job.kubernetes.persistentVolumeClaimName";
+    let root = "job.directory to where that volume is mounted here";
+    assert_eq!(with(false, false).unwrap(), format!("set {claim}, and {root}"));
+    assert_eq!(with(false, true).unwrap(), format!("set {claim}"));
+    assert_eq!(with(true, false).unwrap(), format!("set {root}"));
+    assert_eq!(with(true, true), None);
+    let by_nature = remedy(Capability::LimitPids, &KubernetesConfig::default());
+    assert_eq!(by_nature, None);
+}
+
+#[test]
 fn the_smallest_job_is_suspended_and_never_retried() {
     insta::assert_snapshot!(yaml(&attempt(|_| {}), &KubernetesConfig::default()));
 }

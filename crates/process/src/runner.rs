@@ -39,6 +39,8 @@ pub(crate) fn capabilities() -> Capabilities {
         .with(Capability::JobDirectory)
         .with(Capability::SeparateStreams)
         .with(Capability::SignalEvidence)
+        .with(Capability::ShortenGrace)
+        .with(Capability::KeepAllLogs)
 }
 
 /// Runs jobs as local processes of this user.

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_core::Outcome;
+use longshore_core::{Capability, Outcome};
 
 use crate::bench::{Bench, Run};
+use crate::case::Need::Can;
 use crate::case::cases;
 use crate::failure::{Checked, check, same};
 
@@ -14,7 +15,7 @@ cases! { "cancel":
     a_job_that_ignores_term_is_killed_after_the_grace_period,
     a_job_that_does_nothing_about_term_ends_as_cancelled,
     with_no_grace_a_job_is_killed_at_once,
-    a_second_call_with_a_shorter_grace_shortens_it,
+    a_second_call_with_a_shorter_grace_shortens_it [Can(Capability::ShortenGrace)],
     called_twice_it_is_ok,
     a_job_cancelled_by_another_instance_ends_as_cancelled,
     a_job_that_had_ended_keeps_its_outcome,

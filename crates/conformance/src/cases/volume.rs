@@ -2,43 +2,66 @@
 
 use std::sync::Arc;
 
-use longshore_core::{LogPosition, LogStream};
+use longshore_core::{Capability, LogChunk, LogPosition, LogStream};
 
+use crate::Failure;
 use crate::bench::Bench;
+use crate::case::Need::Can;
 use crate::case::cases;
 use crate::failure::{Checked, check, same};
 use crate::output::Reader;
 
 cases! { "volume":
-    a_hundred_mebibytes_come_whole_and_are_not_held_in_memory x 20,
+    a_hundred_mebibytes_come_whole_and_are_not_held_in_memory [Can(Capability::KeepAllLogs)] x 20,
+    what_is_lost_of_much_output_is_marked x 20,
     a_line_of_ten_mebibytes_comes_whole x 8,
 }
 
 const MIB: u64 = 1 << 20;
 /// What other cases may use beside it, and what a pipeline may hold; far below the output.
 const HELD: u64 = 64 * MIB;
+/// How many lines make a hundred mebibytes.
+const LINES: u64 = 1_100_000;
 
 async fn a_hundred_mebibytes_come_whole_and_are_not_held_in_memory(bench: Arc<Bench>) -> Checked {
-    let last = 1_100_000;
+    let (numbers, gaps) = read_much(&bench).await?;
+    same("gaps", &gaps, &0)?;
+    check(numbers.bytes > 100 * MIB, || format!("only {} bytes came", numbers.bytes))
+}
+
+async fn what_is_lost_of_much_output_is_marked(bench: Arc<Bench>) -> Checked {
+    read_much(&bench).await?;
+    Ok(())
+}
+
+/// Follows a job that writes numbered lines as fast as it can. All of them must come, but for
+/// those at a gap, and the last one in any case.
+async fn read_much(bench: &Bench) -> Checked<(Numbers, u64)> {
     let before = resident();
-    let run = bench.start_script(&format!("seq 1 {last} | sed 's/$/{REST}/'")).await?;
+    let run = bench.start_script(&format!("seq 1 {LINES} | sed 's/$/{REST}/'")).await?;
     let mut reader = run.reader(LogPosition::START, true);
-    let mut expected = Numbers::default();
-    let mut most = 0;
-    while let Some((stream, bytes)) = reader.next().await? {
-        same("the stream", &stream, &LogStream::Stdout)?;
-        let at = reader.position().stdout;
-        check(expected.continues_with(&bytes), || {
-            format!("other bytes than were written before {at}")
-        })?;
+    let mut numbers = Numbers::default();
+    let (mut most, mut gaps) = (0, 0);
+    while let Some(chunk) = reader.next_or_gap().await? {
+        match chunk {
+            LogChunk::Data { stream, bytes, .. } => {
+                same("the stream", &stream, &LogStream::Stdout)?;
+                numbers.take(&bytes)?;
+            }
+            _ => {
+                gaps += 1;
+                numbers.gap()?;
+            }
+        }
         most = most.max(resident());
     }
-    check(expected.bytes > 100 * MIB, || format!("only {} bytes came", expected.bytes))?;
-    same("the last number", &expected.whole_lines, &last)?;
+    same("the last number", &numbers.last, &LINES)?;
+    check(numbers.at == 0, || "the last line is cut".to_owned())?;
     let held = most.saturating_sub(before);
     check(held < HELD, || format!("{} MiB were held in memory", held / MIB))?;
     let outcome = run.end().await?.outcome;
-    check(outcome.is_success(), || format!("the job {outcome}"))
+    check(outcome.is_success(), || format!("the job {outcome}"))?;
+    Ok((numbers, gaps))
 }
 
 async fn a_line_of_ten_mebibytes_comes_whole(bench: Arc<Bench>) -> Checked {
@@ -70,71 +93,116 @@ const REST: &str =
 
 /// What `seq` writes with [`REST`] after each number, to be compared as it comes.
 struct Numbers {
-    digits: Vec<u8>,
+    /// The number of the last line that came whole.
+    last: u64,
+    /// The line that is coming.
     line: Vec<u8>,
+    /// How much of it has come.
     at: usize,
-    whole_lines: u64,
+    /// After a gap: the digits, as far as they have come, of the number that it goes on with.
+    after_gap: Option<String>,
     bytes: u64,
 }
 
 impl Default for Numbers {
     fn default() -> Self {
-        let (digits, line) = (b"1".to_vec(), line(b"1"));
-        Self { digits, line, at: 0, whole_lines: 0, bytes: 0 }
+        Self { last: 0, line: line(1), at: 0, after_gap: None, bytes: 0 }
     }
 }
 
 impl Numbers {
-    fn continues_with(&mut self, bytes: &[u8]) -> bool {
+    /// Takes what comes next. Without a gap before it, it must go on where the last piece ended.
+    fn take(&mut self, bytes: &[u8]) -> Checked {
         self.bytes += bytes.len() as u64;
-        let mut rest = bytes;
+        let mut rest = self.find_number(bytes)?;
         while !rest.is_empty() {
             let wanted = &self.line[self.at..];
             let length = wanted.len().min(rest.len());
-            if wanted[..length] != rest[..length] {
-                return false;
-            }
+            check(wanted[..length] == rest[..length], || {
+                let found = &rest[..rest.len().min(200)];
+                format!("after line {}: {:?}", self.last, String::from_utf8_lossy(found))
+            })?;
             self.at += length;
             rest = &rest[length..];
             if self.at == self.line.len() {
                 self.at = 0;
-                self.whole_lines += 1;
-                count_up(&mut self.digits);
-                self.line = line(&self.digits);
+                self.last += 1;
+                self.line = line(self.last + 1);
             }
         }
-        true
+        Ok(())
     }
-}
 
-fn line(digits: &[u8]) -> Vec<u8> {
-    [digits, REST.as_bytes(), b"\n"].concat()
-}
+    /// Output is missing here. Backends lose whole lines.
+    fn gap(&mut self) -> Checked {
+        check(self.at == 0, || format!("a gap within the line after {}", self.last))?;
+        self.after_gap.get_or_insert_default();
+        Ok(())
+    }
 
-/// The next number in decimal.
-fn count_up(digits: &mut Vec<u8>) {
-    for digit in digits.iter_mut().rev() {
-        if *digit < b'9' {
-            *digit += 1;
-            return;
+    /// After a gap, finds out where it goes on. Returns what follows the number.
+    fn find_number<'a>(&mut self, bytes: &'a [u8]) -> Checked<&'a [u8]> {
+        let Some(mut digits) = self.after_gap.take() else { return Ok(bytes) };
+        let count = bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        digits.extend(bytes[..count].iter().map(|byte| char::from(*byte)));
+        if count == bytes.len() {
+            self.after_gap = Some(digits);
+            return Ok(&[]);
         }
-        *digit = b'0';
+        let number = digits.parse().ok().filter(|number| *number > self.last);
+        let Some(number) = number else {
+            return Err(Failure::new(format!("{digits:?} after a gap after line {}", self.last)));
+        };
+        self.last = number - 1;
+        self.line = line(number);
+        self.at = digits.len();
+        Ok(&bytes[count..])
     }
-    digits.insert(0, b'1');
+}
+
+fn line(number: u64) -> Vec<u8> {
+    format!("{number}{REST}\n").into_bytes()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn lines(numbers: impl IntoIterator<Item = u64>) -> Vec<u8> {
+        numbers.into_iter().flat_map(line).collect()
+    }
+
     #[test]
     fn numbered_lines_are_compared_across_pieces() {
-        let text: String = (1..=11).map(|n| format!("{n}{REST}\n")).collect();
-        let (first, second) = text.as_bytes().split_at(9 * (REST.len() + 2) + 1);
+        let text = lines(1..=11);
+        let (first, second) = text.split_at(9 * (REST.len() + 2) + 1);
         let mut numbers = Numbers::default();
-        assert!(numbers.continues_with(first));
-        assert!(numbers.continues_with(second));
-        assert_eq!((numbers.whole_lines, numbers.bytes), (11, text.len() as u64));
-        assert!(!numbers.continues_with(b"13"));
+        numbers.take(first).unwrap();
+        numbers.take(second).unwrap();
+        assert_eq!((numbers.last, numbers.bytes), (11, text.len() as u64));
+        numbers.take(b"13").unwrap_err();
+    }
+
+    #[test]
+    fn lines_may_be_missing_only_at_a_gap() {
+        for size in [1, 2, 70, 5000] {
+            let mut numbers = Numbers::default();
+            numbers.take(&lines(1..=3)).unwrap();
+            numbers.gap().unwrap();
+            lines(1234..=1300).chunks(size).for_each(|piece| numbers.take(piece).unwrap());
+            assert_eq!((numbers.last, numbers.at), (1300, 0));
+            numbers.take(&lines([1302])).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn a_gap_neither_cuts_a_line_nor_brings_one_again() {
+        let mut numbers = Numbers::default();
+        numbers.take(&lines(1..=3)).unwrap();
+        numbers.gap().unwrap();
+        numbers.take(&lines([3])).unwrap_err();
+        let mut numbers = Numbers::default();
+        numbers.take(b"1 and then").unwrap();
+        numbers.gap().unwrap_err();
     }
 }

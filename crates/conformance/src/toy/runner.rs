@@ -81,7 +81,9 @@ impl Toy {
             .with(Capability::Process)
             .with(Capability::JobDirectory)
             .with(Capability::SeparateStreams)
-            .with(Capability::SignalEvidence);
+            .with(Capability::SignalEvidence)
+            .with(Capability::ShortenGrace)
+            .with(Capability::KeepAllLogs);
         Self { backend, name: RunnerName::process(), capabilities }
     }
 }

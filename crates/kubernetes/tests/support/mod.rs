@@ -1,6 +1,5 @@
 //! The cluster that the tests run against.
 
-use std::collections::BTreeMap;
 use std::env;
 use std::path::PathBuf;
 
@@ -72,7 +71,8 @@ impl Lab {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    /// The objects of `installations`, but for tombstones, which Kubernetes removes by itself.
+    /// The objects of `installations`, but for tombstones that Kubernetes removes by itself: they
+    /// keep the fence up against requests still under way, so the runner must not remove them.
     pub(crate) async fn leftovers(
         &self,
         installations: &[InstallationId],
@@ -82,12 +82,10 @@ impl Lab {
         for installation in installations {
             let ours = format!("longshore.dev/installation={installation}");
             let params = ListParams::default().labels(&ours);
-            let tombstone =
-                |labels: &BTreeMap<String, String>| labels.contains_key("longshore.dev/tombstone");
             let jobs = self.jobs().list(&params).await?.items;
             left.extend(
                 jobs.iter()
-                    .filter(|job| !tombstone(job.labels()))
+                    .filter(|job| !expires_by_itself(job))
                     .map(|job| format!("job {}", job.name_any())),
             );
             let pods = self.pods().list(&params).await?.items;
@@ -97,4 +95,18 @@ impl Lab {
         }
         Ok(left)
     }
+}
+
+/// Whether `job` is a tombstone that the TTL controller is going to remove within the hour: that
+/// controller removes a finished Job its `ttlSecondsAfterFinished` after its end. One that is not
+/// finished would stay for ever.
+fn expires_by_itself(job: &Job) -> bool {
+    let spec = job.spec.clone().unwrap_or_default();
+    let conditions = job.status.as_ref().and_then(|status| status.conditions.as_deref());
+    let finished = conditions.unwrap_or_default().iter().any(|condition| {
+        ["Complete", "Failed"].contains(&condition.type_.as_str()) && condition.status == "True"
+    });
+    job.labels().contains_key("longshore.dev/tombstone")
+        && finished
+        && spec.ttl_seconds_after_finished.is_some_and(|seconds| seconds <= 3600)
 }

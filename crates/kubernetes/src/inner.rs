@@ -1,0 +1,59 @@
+//! What the parts of a runner share.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use longshore_core::{Capabilities, RunnerName};
+
+use crate::client::Connection;
+use crate::config::KubernetesConfig;
+use crate::hub::Hub;
+use crate::place::Place;
+use crate::translate;
+
+/// What the runner, its launches and its streams share.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) name: RunnerName,
+    pub(crate) config: KubernetesConfig,
+    pub(crate) capabilities: Capabilities,
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) hub: Arc<Hub>,
+    /// The attempts that this process has released and not removed: one whose Job has vanished may
+    /// have run.
+    committed: Mutex<HashSet<String>>,
+}
+
+impl Inner {
+    pub(crate) fn new(name: RunnerName, config: KubernetesConfig) -> Self {
+        let connection = Arc::new(Connection::new(config.clone()));
+        Self {
+            name,
+            capabilities: translate::capabilities(&config),
+            hub: Arc::new(Hub::new(connection.clone())),
+            connection,
+            config,
+            committed: Mutex::default(),
+        }
+    }
+
+    /// Notes that the attempt at `place` is about to be released.
+    pub(crate) fn note_commit(&self, place: &Place) {
+        self.committed().insert(place.attempt.clone());
+    }
+
+    /// The attempt at `place` provably never started, or is removed.
+    pub(crate) fn forget_commit(&self, place: &Place) {
+        self.committed().remove(&place.attempt);
+    }
+
+    /// Whether this process may have released the attempt at `place`.
+    pub(crate) fn has_committed(&self, place: &Place) -> bool {
+        self.committed().contains(&place.attempt)
+    }
+
+    fn committed(&self) -> MutexGuard<'_, HashSet<String>> {
+        // Nothing that could panic happens under this lock.
+        self.committed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
