@@ -66,6 +66,11 @@ impl Cursor {
         self.at = at;
     }
 
+    /// Whether what comes next is new.
+    pub(crate) const fn is_new(&self) -> bool {
+        self.position >= self.at
+    }
+
     /// Whether the file ended before what the reader has of it.
     pub(crate) const fn is_short(&self) -> bool {
         self.position < self.at

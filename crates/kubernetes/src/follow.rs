@@ -21,8 +21,8 @@ use crate::view::{JobView, PodView, Presence, Snapshot};
 use crate::watching::Pause;
 
 /// How long the end waits for the Events that tell whether the image was pulled. The kubelet sends
-/// them beside the status, in no order.
-const EVIDENCE: Duration = Duration::from_millis(500);
+/// them beside the status, in no order, and on a busy node seconds later.
+const EVIDENCE: Duration = Duration::from_secs(3);
 /// How long the question for one Pod's Events may take.
 const LAST_QUESTION: Duration = Duration::from_secs(3);
 /// After how long a mark whose maker did not end the job is carried out by who follows it.
@@ -171,6 +171,13 @@ async fn end_of(
         return Ok(None);
     }
     let Some(mut report) = conclude(snapshot) else { return Ok(None) };
+    // The garbage collector takes a removed Job's Pod a while later.
+    if snapshot.job.is_none() {
+        let cluster = inner.connection.cluster().await?;
+        if absent_now(&cluster, place).await? {
+            return Ok(Some(gone()));
+        }
+    }
     if hangs_on_the_order_of_news(&report.outcome) {
         let cluster = inner.connection.cluster().await?;
         let Some(confirmed) = conclude(&refreshed(&cluster, place, snapshot).await?) else {

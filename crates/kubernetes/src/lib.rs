@@ -12,6 +12,10 @@
 //! processes and the network are the cluster's to limit; a grace period once begun is not
 //! shortened by the kubelet; and one that is not the job's own can be had only at the price of the
 //! Pod's logs, which then go with it (who follows them gets them all).
+//!
+//! A kubelet rotates a container's log and shows only the newest file, by default of 10 MiB. What a
+//! reader loses by that is a gap in the output. Not told apart from a job that was silent at first
+//! is one whose output was rotated before anybody read it: follow a job from its start.
 
 mod api;
 mod client;
@@ -34,6 +38,7 @@ mod probe;
 mod pull;
 mod runner;
 mod settle;
+mod stamps;
 mod start;
 mod translate;
 mod view;

@@ -19,6 +19,7 @@ use crate::inner::Inner;
 use crate::names;
 use crate::outcome::conclude;
 use crate::place::Place;
+use crate::stamps::Stamps;
 use crate::view::{PodView, Snapshot};
 use crate::watching::Pause;
 
@@ -50,7 +51,7 @@ pub(crate) fn logs(
 ) -> impl Stream<Item = Result<LogChunk>> + Send {
     stream! {
         let mut cursor = Cursor::new(since.stdout);
-        let mut reader = Reader { inner, place, news: None, buffer: vec![0; CHUNK], opened: Opened::new() };
+        let mut reader = Reader::new(inner, place);
         let mut rotated = false;
         let mut pause = Pause::default();
         let mut mode = if follow { Mode::Follow } else { Mode::Once };
@@ -91,7 +92,7 @@ pub(crate) fn logs(
             };
             cursor.rewind();
             reader.opened.again();
-            let drained = loop {
+            let drained = 'reading: loop {
                 let read = match reader.read(&mut stream, mode).await {
                     Read::Bytes(read) => read,
                     Read::End => break Drained::Ended,
@@ -99,16 +100,24 @@ pub(crate) fn logs(
                     Read::Broken => break Drained::Not,
                 };
                 pause.reset();
-                match cursor.take(&reader.buffer[..read]) {
-                    Taken::Nothing => {}
-                    Taken::Bytes { offset, from } => {
-                        reader.opened.new_bytes(read - from);
-                        let bytes = Bytes::copy_from_slice(&reader.buffer[from..read]);
-                        yield Ok(LogChunk::data(LogStream::Stdout, offset, bytes));
+                let leap = reader.leap.take();
+                let cut = leap.unwrap_or(read);
+                for part in [0..cut, cut..read] {
+                    if part.start == cut && leap.is_some() && cursor.is_new() {
+                        yield Ok(LogChunk::gap(LogStream::Stdout, cursor.have(), None));
                     }
-                    Taken::Rotated => {
-                        rotated = true;
-                        break Drained::Not;
+                    let piece = &reader.buffer[part];
+                    match cursor.take(piece) {
+                        Taken::Nothing => {}
+                        Taken::Bytes { offset, from } => {
+                            reader.opened.new_bytes(piece.len() - from);
+                            let bytes = Bytes::copy_from_slice(&piece[from..]);
+                            yield Ok(LogChunk::data(LogStream::Stdout, offset, bytes));
+                        }
+                        Taken::Rotated => {
+                            rotated = true;
+                            break 'reading Drained::Not;
+                        }
                     }
                 }
             };
@@ -198,11 +207,29 @@ struct Reader {
     inner: Arc<Inner>,
     place: Place,
     news: Option<Subscription>,
+    raw: Vec<u8>,
+    /// What was read last, without the lines' times.
     buffer: Vec<u8>,
+    stamps: Stamps,
+    /// Where in the buffer output is missing.
+    leap: Option<usize>,
     opened: Opened,
 }
 
 impl Reader {
+    fn new(inner: Arc<Inner>, place: Place) -> Self {
+        Self {
+            inner,
+            place,
+            news: None,
+            raw: vec![0; CHUNK],
+            buffer: Vec::with_capacity(CHUNK),
+            stamps: Stamps::new(Timestamp::now()),
+            leap: None,
+            opened: Opened::new(),
+        }
+    }
+
     async fn source(&mut self, mode: Mode) -> Result<Source> {
         match mode {
             Mode::Once => self.source_now().await,
@@ -243,7 +270,7 @@ impl Reader {
     }
 
     async fn open(
-        &self,
+        &mut self,
         pod: &str,
         mode: Mode,
     ) -> std::result::Result<impl futures::AsyncBufRead + Unpin + use<>, OpenError> {
@@ -251,11 +278,14 @@ impl Reader {
         let params = LogParams {
             container: Some(names::CONTAINER.to_owned()),
             follow: mode == Mode::Follow,
+            timestamps: true,
             ..<_>::default()
         };
         let pods = cluster.pods(&self.place);
         let opening = pods.log_stream(pod, &params);
         let stream = cluster.ask("failed to read the job's output", opening).await;
+        self.stamps = Stamps::new(Timestamp::now());
+        self.leap = None;
         stream.map(Box::pin).map_err(OpenError::Request)
     }
 
@@ -277,12 +307,18 @@ impl Reader {
                 }
             };
             tokio::select! {
-                read = stream.read(&mut self.buffer) => return match read {
-                    Ok(0) => Read::End,
-                    Ok(read) => Read::Bytes(read),
+                read = stream.read(&mut self.raw) => match read {
+                    Ok(read) => {
+                        self.strip(read);
+                        match self.buffer.len() {
+                            0 if read == 0 => return Read::End,
+                            0 => {}
+                            length => return Read::Bytes(length),
+                        }
+                    }
                     Err(error) => {
                         tracing::debug!(%error, "a log stream broke and is resumed");
-                        Read::Broken
+                        return Read::Broken;
                     }
                 },
                 () = news => {}
@@ -294,6 +330,16 @@ impl Reader {
                 }
             }
         }
+    }
+
+    /// Puts the `read` raw bytes into the buffer, without the lines' times.
+    fn strip(&mut self, read: usize) {
+        self.buffer.clear();
+        if read == 0 {
+            self.stamps.finish(&mut self.buffer);
+            return;
+        }
+        self.leap = self.stamps.strip(&self.raw[..read], &mut self.buffer, Instant::now());
     }
 
     /// Finds out where in the rotated file the reader is. False if output may be missing between

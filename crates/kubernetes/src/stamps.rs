@@ -1,0 +1,168 @@
+//! The times of the lines in a log: taken out of it, and used to notice output that a stream has
+//! left out. Pure.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+/// The kubelet writes a time as `2006-01-02T15:04:05.000000000Z07:00`. What is longer is none.
+const LONGEST: usize = 40;
+/// The least that a log file is the current one, but for a busy node's delay: the kubelet's
+/// `containerLogMonitorInterval` is at least so long.
+const ROTATION: Duration = Duration::from_secs(3);
+/// How far the node's clock may be behind ours.
+const SKEW: Duration = Duration::from_secs(5);
+/// A file of fewer bytes than this is not rotated.
+const ROTATES: u64 = 256 * 1024;
+
+/// What takes the times out of one stream.
+///
+/// A kubelet that follows a file opens the next one when it has read it to its end. If that is
+/// after the next one was rotated too, it leaves that one out, and nothing in the stream tells
+/// (`cri-client/pkg/logs`, `ReadLogs`). But the times of the lines then leap, and the lines come
+/// one right after the other, for the output was behind; where the job itself was silent, the
+/// stream was silent as long.
+#[derive(Debug)]
+pub(crate) struct Stamps {
+    opened: Timestamp,
+    /// The time that is coming, as far as it has come; none within a line.
+    coming: Option<Vec<u8>>,
+    last: Option<(Timestamp, Instant)>,
+    bytes: u64,
+}
+
+impl Stamps {
+    /// For a stream that is opened at `now`.
+    pub(crate) const fn new(now: Timestamp) -> Self {
+        Self { opened: now, coming: Some(Vec::new()), last: None, bytes: 0 }
+    }
+
+    /// Appends `raw`, which came at `now`, to `out` without the times. Returns where in `out`
+    /// output is missing, if it is: at the latest there, for the file that comes after the one
+    /// left out may begin within a line, which has no time then.
+    pub(crate) fn strip(&mut self, raw: &[u8], out: &mut Vec<u8>, now: Instant) -> Option<usize> {
+        self.bytes += raw.len() as u64;
+        let mut leap = None;
+        let mut rest = raw;
+        while !rest.is_empty() {
+            if let Some(mut coming) = self.coming.take() {
+                let end = rest.iter().position(|byte| matches!(byte, b' ' | b'\n'));
+                let length = end.unwrap_or(rest.len());
+                coming.extend_from_slice(&rest[..length]);
+                rest = &rest[length..];
+                if end.is_none() && coming.len() <= LONGEST {
+                    self.coming = Some(coming);
+                    break;
+                }
+                match time(&coming).filter(|_| rest.first() == Some(&b' ')) {
+                    Some(at) => {
+                        rest = &rest[1..];
+                        if self.leaps(at, now) {
+                            leap = leap.or(Some(out.len()));
+                        }
+                        self.last = Some((at, now));
+                    }
+                    // No kubelet's line. Nothing of it is lost.
+                    None => out.extend_from_slice(&coming),
+                }
+            }
+            let end = rest.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
+            let (line, next) = rest.split_at(end.unwrap_or(rest.len()));
+            out.extend_from_slice(line);
+            rest = next;
+            if end.is_some() {
+                self.coming = Some(Vec::new());
+            }
+        }
+        if let Some((_, arrived)) = &mut self.last {
+            *arrived = now;
+        }
+        leap
+    }
+
+    /// What came of a time before the stream ended is no time.
+    pub(crate) fn finish(&mut self, out: &mut Vec<u8>) {
+        out.extend(self.coming.take().unwrap_or_default());
+    }
+
+    fn leaps(&self, at: Timestamp, now: Instant) -> bool {
+        let Some((last, arrived)) = self.last else { return false };
+        let silent = now.duration_since(arrived);
+        let leap = Duration::try_from(at.duration_since(last)).unwrap_or_default();
+        // Only what was current when the stream was opened can have been followed by two.
+        let later = at.duration_since(self.opened) + SKEW.try_into().unwrap_or_default();
+        self.bytes > ROTATES && later.is_positive() && leap.saturating_sub(silent) >= ROTATION
+    }
+}
+
+fn time(bytes: &[u8]) -> Option<Timestamp> {
+    std::str::from_utf8(bytes).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPENED: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn stamped(seconds: i64, line: &str) -> String {
+        format!("{:.9} {line}", OPENED + jiff::SignedDuration::from_secs(seconds))
+    }
+
+    fn stripped(raw: &str, size: usize) -> (String, Option<usize>) {
+        let (mut stamps, mut out, now) = (Stamps::new(OPENED), Vec::new(), Instant::now());
+        let leaps: Vec<usize> = raw
+            .as_bytes()
+            .chunks(size)
+            .filter_map(|piece| stamps.strip(piece, &mut out, now))
+            .collect();
+        stamps.finish(&mut out);
+        assert!(leaps.len() < 2, "{leaps:?}");
+        (String::from_utf8(out).unwrap(), leaps.first().copied())
+    }
+
+    #[test]
+    fn times_are_taken_out_wherever_the_pieces_end() {
+        let raw = [stamped(1, "one\n"), stamped(1, "\n"), stamped(2, "a time: "), stamped(3, "x")];
+        let expected = format!("one\n\na time: {}", stamped(3, "x"));
+        for size in [1, 2, 31, 32, 33, 1000] {
+            assert_eq!(stripped(&raw.concat(), size), (expected.clone(), None));
+        }
+        let east = "2026-11-23T20:00:00.000000000+02:00 line\n";
+        assert_eq!(stripped(east, 7).0, "line\n");
+    }
+
+    #[test]
+    fn what_has_no_time_is_kept() {
+        for raw in ["hello world\n", "\n", "short", &"x".repeat(100), "2026-11-23T20:00:00.0"] {
+            for size in [1, 5, 1000] {
+                assert_eq!(stripped(raw, size).0, raw);
+            }
+        }
+    }
+
+    #[test]
+    fn a_leap_of_the_times_in_a_stream_that_was_not_silent_is_missing_output() {
+        let much: String = (0..5000).map(|_| stamped(1, &format!("{:040}\n", 0))).collect();
+        let (before, leap) = stripped(&(much.clone() + &stamped(11, "next\n")), 999);
+        assert_eq!(leap, Some(5000 * 41));
+        assert_eq!(before.len(), 5000 * 41 + 5);
+        assert_eq!(stripped(&(much + &stamped(2, "next\n")), 999).1, None);
+        let little = stamped(1, "x\n") + &stamped(11, "next\n");
+        assert_eq!(stripped(&little, 999).1, None, "such a file is not rotated");
+    }
+
+    #[test]
+    fn a_job_that_was_silent_has_left_nothing_out() {
+        let much: String = (0..5000).map(|_| stamped(1, &format!("{:040}\n", 0))).collect();
+        let (mut stamps, mut out, now) = (Stamps::new(OPENED), Vec::new(), Instant::now());
+        stamps.strip(much.as_bytes(), &mut out, now);
+        let later = now + Duration::from_secs(10);
+        assert_eq!(stamps.strip(stamped(11, "x\n").as_bytes(), &mut out, later), None);
+        // Nor is what it wrote before anybody read it.
+        let mut stamps = Stamps::new(OPENED + jiff::SignedDuration::from_secs(60));
+        stamps.strip(much.as_bytes(), &mut out, now);
+        assert_eq!(stamps.strip(stamped(11, "x\n").as_bytes(), &mut out, now), None);
+    }
+}
