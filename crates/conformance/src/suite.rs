@@ -75,13 +75,15 @@ where
     arguments.test_threads.get_or_insert(fixture.concurrency());
     let suite = runtime.block_on(Suite::new(fixture, runtime.handle().clone()))?;
     let suite = Arc::new(suite);
+    let alone = Arguments { test_threads: Some(1), ..arguments.clone() };
+    let alone = libtest_mimic::run(&alone, suite.trials(cases::first()));
     let first = libtest_mimic::run(arguments, suite.trials(cases::all()));
     // What is left behind shows only when all others are done.
     let last = libtest_mimic::run(arguments, suite.trials(cases::last()));
     let counts = suite.ledger.counts();
     close(runner, &settings, &counts)?;
     proves_something(&settings.arguments, &counts)?;
-    Ok(!first.has_failed() && !last.has_failed())
+    Ok(!alone.has_failed() && !first.has_failed() && !last.has_failed())
 }
 
 /// Fails if nothing was executed, unless the arguments select only some cases: `cargo test NAME`
@@ -99,7 +101,7 @@ fn is_whole(arguments: &Arguments) -> bool {
 }
 
 fn every_case() -> impl Iterator<Item = Case> {
-    cases::all().into_iter().chain(cases::last())
+    [cases::first(), cases::all(), cases::last()].into_iter().flatten()
 }
 
 fn nothing_to_test(runner: &str, settings: &Settings, reason: &Unsupported) -> Checked<bool> {

@@ -6,11 +6,15 @@ use super::{
 };
 use crate::case::Case;
 
+/// The cases that run before all others, one by one: they measure the memory of this process.
+pub(crate) fn first() -> Vec<Case> {
+    volume::cases()
+}
+
 /// Every case that may run beside the others.
 pub(crate) fn all() -> Vec<Case> {
     [
         // The longest ones first, so that they do not run alone at the end.
-        volume::cases(),
         load::cases(),
         settle::cases(),
         cancel::cases(),

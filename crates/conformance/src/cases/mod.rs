@@ -22,5 +22,5 @@ mod timeout;
 mod tree;
 mod volume;
 
-pub(crate) use list::{all, last};
+pub(crate) use list::{all, first, last};
 use shared::{COUNT, adopted, nothing_left_of, refused, with_command};

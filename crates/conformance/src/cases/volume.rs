@@ -18,7 +18,7 @@ cases! { "volume":
 }
 
 const MIB: u64 = 1 << 20;
-/// What other cases may use beside it, and what a pipeline may hold; far below the output.
+/// What a runner and a pipeline may hold; far below the output.
 const HELD: u64 = 64 * MIB;
 /// How many lines make a hundred mebibytes.
 const LINES: u64 = 1_100_000;
