@@ -85,6 +85,10 @@ impl Backends {
         let missing = case.needs.iter().find(|group| !self.has(**group))?;
         let reason = match &self.problem {
             Some(problem) => problem.clone(),
+            // Whoever gives an engine is not asked for a second one.
+            None if *missing == Group::Docker29 => {
+                "DOCKER_HOST is given, and LONGSHORE_LAB_DOCKER29_HOST is not".to_owned()
+            }
             None => "the lab has not brought it up".to_owned(),
         };
         Some(format!("no {missing}: {reason}"))
@@ -123,5 +127,8 @@ mod tests {
             "no kubernetes: they need root"
         );
         assert_eq!(Backends::default().missing(&case(&[])), None);
+        let given = Backends { problem: None, ..backends };
+        let reason = given.missing(&case(&[Group::Docker29])).unwrap();
+        assert!(reason.starts_with("no docker29: DOCKER_HOST is given"), "{reason}");
     }
 }
