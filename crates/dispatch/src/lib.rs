@@ -26,6 +26,7 @@
 
 mod breaker;
 mod cancel;
+mod directory;
 mod dispatcher;
 mod fallback;
 mod follow;

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Settings;
 use crate::cancel::Canceller;
+use crate::directory;
 use crate::fallback::{Verdict, verdict};
 use crate::follow::{Followed, Patience, follow};
 use crate::job::{JobEvent, State};
@@ -80,6 +81,9 @@ impl JobTask {
     /// Takes the job all its way.
     pub(crate) async fn run(mut self) {
         let order = std::mem::take(&mut self.order);
+        if let Err(error) = directory::check(&self.spec).await {
+            return self.end_without_start(Outcome::refused(&error), None).await;
+        }
         for (i, lane) in order.iter().enumerate() {
             match self.try_runner(lane).await {
                 Tried::Taken(taken) => return self.see_through(*taken).await,

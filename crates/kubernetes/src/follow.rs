@@ -14,7 +14,7 @@ use crate::ending;
 use crate::hub::Subscription;
 use crate::inner::Inner;
 use crate::names::Ending;
-use crate::outcome::conclude;
+use crate::outcome::{conclude, image};
 use crate::place::Place;
 use crate::start::Narrator;
 use crate::view::{JobView, PodView, Presence, Snapshot};
@@ -228,7 +228,7 @@ pub(crate) async fn evidence(
 ) -> Option<bool> {
     let waiting = async {
         loop {
-            let pulled = news.now().pulled;
+            let pulled = image(&news.now()).pulled;
             if pulled.is_some() || news.health().no_events {
                 return pulled;
             }

@@ -294,7 +294,7 @@ impl Launch<'_> {
         let ended = container.and_then(|c| c.terminated.as_ref()).and_then(|t| t.started);
         let started = container.and_then(|c| c.running).flatten().or(ended);
         let mut image = outcome::image(snapshot);
-        image.pulled = pulled;
+        image.pulled = pulled.or(image.pulled);
         if let Some(container) = &attempt.spec.container {
             container.image.as_str().clone_into(&mut image.requested);
         }

@@ -37,7 +37,9 @@ pub(crate) fn image(snapshot: &Snapshot) -> ImageReport {
         report.policy = policy;
     }
     report.resolved = pod.and_then(|pod| pull::digest(&pod.container.image_id));
-    report.pulled = snapshot.pulled;
+    // Under Never no registry is asked, whatever the Events, which may be late, will tell.
+    let never = report.policy == PullPolicy::Never;
+    report.pulled = snapshot.pulled.or(never.then_some(false));
     report
 }
 

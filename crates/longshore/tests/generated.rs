@@ -15,7 +15,7 @@ fn assert_fresh(name: &str, expected: &str) {
     let path = conf(name);
     let found = std::fs::read_to_string(&path).unwrap_or_default();
     if found != expected {
-        std::fs::write(&path, expected).unwrap();
+        std::fs::write(&path, expected).expect("the stale file can be rewritten");
         panic!("conf/{name} was stale and has been rewritten: look at it and commit it");
     }
 }

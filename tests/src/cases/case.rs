@@ -20,6 +20,8 @@ pub(crate) enum Need {
     Images,
     /// A backend that tells which signal ended a job.
     Signals,
+    /// A backend on which a grace period that has begun can be shortened.
+    ShortenGrace,
     /// To run as root, so as to become another user.
     Root,
 }
@@ -31,6 +33,10 @@ impl Need {
             Self::Signals => (
                 backend == Backend::Process,
                 "in a container, exit 137 and SIGKILL cannot be told apart",
+            ),
+            Self::ShortenGrace => (
+                backend != Backend::Kubernetes,
+                "a kubelet does not shorten a grace period that has begun",
             ),
             Self::Root => (
                 rustix::process::geteuid().is_root(),

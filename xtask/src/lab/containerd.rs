@@ -1,5 +1,6 @@
-//! The container runtime under the kubelet: Debian's containerd, apart from
-//! the one that Docker starts for itself.
+//! The container runtime under the kubelet: the current containerd, apart
+//! from those that the Docker engines start for themselves. Debian's 1.6 cuts
+//! off what a container wrote just before its end, under any client.
 
 use std::path::PathBuf;
 
@@ -23,7 +24,7 @@ impl Component for Containerd {
     }
 
     fn needs(&self) -> &'static [&'static str] {
-        &["packages"]
+        &["packages", "build engine"]
     }
 
     fn needs_root(&self) -> bool {
@@ -40,15 +41,18 @@ impl Component for Containerd {
             let file = registries(lab).join(registry.host).join("hosts.toml");
             lab.write(&file, hosts(&registry.endpoint(lab)))?;
         }
-        Ok(Launch::new("containerd").flag("config", config).flag("log-level", "info"))
+        let program = self.program(lab);
+        // Where it finds its shim and its runc.
+        let launch = Launch::new(&program).prefer(program.parent().unwrap_or(lab.root()));
+        Ok(launch.flag("config", config).flag("log-level", "info"))
     }
 
     fn ready(&self, lab: &Lab) -> Result<()> {
         control(lab, ["version"]).map(drop)
     }
 
-    fn program(&self, _lab: &Lab) -> PathBuf {
-        "containerd".into()
+    fn program(&self, lab: &Lab) -> PathBuf {
+        lab.bin("engine/containerd")
     }
 
     fn endpoint(&self, lab: &Lab) -> String {
@@ -105,6 +109,8 @@ sandbox_image = {pause:?}
 # A lower oom_score_adj than one's own takes a privilege that root may lack.
 restrict_oom_score_adj = true
 netns_mounts_under_state_dir = true
+# A Pod whose pull gets no answer can be taken back only once the pull is given up.
+image_pull_progress_timeout = "15s"
 stream_server_address = "127.0.0.1"
 
 {cri}.containerd]

@@ -35,7 +35,7 @@ pub(crate) const DEBIAN: Engine = Engine {
 pub(crate) const CURRENT: Engine = Engine {
     name: "docker29",
     group: Group::Docker29,
-    needs: &["packages", "build docker29"],
+    needs: &["packages", "build engine"],
     bridge: &network::DOCKER29,
     built: true,
 };

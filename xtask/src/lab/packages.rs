@@ -35,12 +35,17 @@ const NEEDS: [Need; 15] = {
             package: "containernetworking-plugins",
             groups: &[Kubernetes],
         },
+        // For the first engine, and for its client.
         Need { file: "containerd", package: "containerd", groups: &[Docker, Kubernetes] },
         Need { file: "runc", package: "runc", groups: &[Docker, Kubernetes] },
         Need { file: "ip", package: "iproute2", groups: &[Docker, Docker29, Kubernetes] },
         // A C compiler is there: without one nothing of Rust is built either.
-        Need { file: "/usr/include/seccomp.h", package: "libseccomp-dev", groups: &[Docker29] },
-        Need { file: "pkg-config", package: "pkg-config", groups: &[Docker29] },
+        Need {
+            file: "/usr/include/seccomp.h",
+            package: "libseccomp-dev",
+            groups: &[Docker29, Kubernetes],
+        },
+        Need { file: "pkg-config", package: "pkg-config", groups: &[Docker29, Kubernetes] },
     ]
 };
 

@@ -152,10 +152,10 @@ fn further_builds<'a>(lab: &'a Lab, groups: &[Group]) -> Vec<Step<'a>> {
         let build = || build::ensure(lab, &[build::TOXIPROXY]);
         steps.push(step("build toxiproxy", &["build"], build));
     }
-    if groups.contains(&Group::Docker29) {
+    if groups.contains(&Group::Docker29) || groups.contains(&Group::Kubernetes) {
         let build = || build::ensure(lab, &[build::RUNC, build::ENGINE]);
         let needs = &["packages", "build", "build toxiproxy"];
-        steps.push(step("build docker29", needs, build));
+        steps.push(step("build engine", needs, build));
     }
     steps
 }

@@ -1,0 +1,46 @@
+//! Looking at a job's directory before anything starts.
+
+use std::path::Path;
+
+use longshore_core::{Error, ErrorKind, JobSpec};
+
+/// Checks that the job directory is there, with `input/` and `output/`: whatever is missing would
+/// be made by one backend and refused by the next.
+///
+/// # Errors
+/// `InvalidSpec` naming the folder that is missing.
+pub(crate) async fn check(spec: &JobSpec) -> Result<(), Error> {
+    let Some(directory) = &spec.job_directory else { return Ok(()) };
+    for folder in [Path::new(""), Path::new("input"), Path::new("output")] {
+        let path = directory.join(folder);
+        let found = tokio::fs::metadata(&path).await;
+        if !found.is_ok_and(|found| found.is_dir()) {
+            return Err(Error::new(
+                ErrorKind::InvalidSpec,
+                "the job directory must be a folder with the folders input and output",
+            )
+            .with("missing", path.display()));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_folder_that_is_missing_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut spec = JobSpec::process(["true"]);
+        spec.job_directory = Some(folder.path().to_owned());
+        std::fs::create_dir(folder.path().join("input")).unwrap();
+        std::fs::write(folder.path().join("output"), "").unwrap();
+        let error = check(&spec).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidSpec);
+        assert!(error.to_string().ends_with("output)"), "{error}");
+        std::fs::remove_file(folder.path().join("output")).unwrap();
+        std::fs::create_dir(folder.path().join("output")).unwrap();
+        check(&spec).await.unwrap();
+    }
+}
