@@ -5,7 +5,7 @@ use longshore::config::{Format, Loader, environment_names};
 use longshore::{Config, HumanDuration, PullPolicies, RunnerName};
 
 fn policy(text: &str) -> PullPolicies {
-    text.parse().unwrap()
+    text.parse().expect("a pull policy")
 }
 
 /// What a Cortex has in its application.conf, in its own words.
@@ -60,7 +60,7 @@ fn an_application_conf_of_cortex_loads() {
 
 /// Builds the dispatcher of `config`, with its state in a folder of the test's own.
 fn assemble(mut config: Config) -> Result<longshore::Dispatcher, String> {
-    let state = tempfile::tempdir().unwrap();
+    let state = tempfile::tempdir().expect("a temporary folder");
     config.job.state_directory = Some(state.path().to_owned());
     longshore::dispatcher(&config).map_err(|e| e.to_string())
 }
