@@ -5,7 +5,7 @@ use super::tree::{Tree, code_lines};
 
 /// Folders that only one person's machine has. Parted, so that this file does
 /// not hold them itself.
-const FOLDERS: [&str; 3] = [concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!("/wo", "rk/")];
+const FOLDERS: [&str; 3] = [concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!("/Us", "ers/")];
 
 pub(crate) fn words(tree: &Tree) -> Vec<Finding> {
     let mut found = Vec::new();
@@ -94,8 +94,8 @@ mod tests {
     #[test]
     fn a_path_of_one_persons_machine_is_found() {
         assert_eq!(found("a.md", "a\nsee `/home/me/x`\n"), [2]);
-        assert_eq!(found("conf/a.toml", "dir = \"/work/x\"\n"), [1]);
-        assert_eq!(found("a.md", "https://example.org/work/x and {dir}/home/x\n"), [0; 0]);
+        assert_eq!(found("conf/a.toml", "dir = \"/Users/x\"\n"), [1]);
+        assert_eq!(found("a.md", "https://example.org/Users/x and {dir}/home/x\n"), [0; 0]);
         assert_eq!(found("crates/a/tests/b.rs", "\"/root/x\"\n"), [0; 0]);
         assert_eq!(found("crates/a/src/b.rs", "#[cfg(test)]\n\"/root/x\"\n"), [0; 0]);
     }
