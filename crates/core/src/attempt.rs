@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{JobSpec, PullPolicy, RunnerName, Secret};
+use crate::{JobSpec, PullPolicy, RegistryAuth, RunnerName, Secret};
 
 /// Lower-case letters and digits without those that look alike (Crockford's base 32).
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
@@ -136,6 +136,9 @@ pub struct Attempt {
     /// The values of the job's secret environment, read at submission, but for those that stand
     /// in a Kubernetes Secret.
     pub secret_env: BTreeMap<String, Secret>,
+    /// What to show the image's registry; none for an anonymous pull, or where the backend has
+    /// credentials of its own.
+    pub registry_auth: Option<RegistryAuth>,
 }
 
 impl Attempt {
@@ -154,6 +157,7 @@ impl Attempt {
             spec: spec.into(),
             pull_policy: PullPolicy::default(),
             secret_env: BTreeMap::new(),
+            registry_auth: None,
         }
     }
 

@@ -35,6 +35,43 @@ impl ImageRef {
         &self.given
     }
 
+    /// Whether the name as given begins with a registry's host: what stands before the first slash
+    /// has a dot or a port or is `localhost`, as Docker tells a host from a path
+    /// (<https://pkg.go.dev/github.com/distribution/reference>).
+    #[must_use]
+    pub fn names_registry(&self) -> bool {
+        self.given
+            .split_once('/')
+            .is_some_and(|(first, _)| first.contains(['.', ':']) || first == "localhost")
+    }
+
+    /// This image at the registry or path `prefix`, joined with one slash; unchanged if it names a
+    /// registry already.
+    ///
+    /// # Errors
+    /// If that makes no image reference.
+    pub fn with_prefix(&self, prefix: &str) -> Result<Self, ImageRefError> {
+        let prefix = prefix.trim_end_matches('/');
+        if prefix.is_empty() || self.names_registry() {
+            return Ok(self.clone());
+        }
+        format!("{prefix}/{}", self.given.trim_start_matches('/')).parse()
+    }
+
+    /// This image as `digest` names it, whatever becomes of its tag.
+    ///
+    /// # Errors
+    /// If `digest` is none.
+    pub fn pinned(&self, digest: &str) -> Result<Self, ImageRefError> {
+        format!("{}/{}@{digest}", self.registry(), self.repository()).parse()
+    }
+
+    /// Whether what it names may change: it has no digest.
+    #[must_use]
+    pub fn is_mutable(&self) -> bool {
+        self.digest().is_none()
+    }
+
     /// The registry's host and port; `docker.io` where none was given.
     #[must_use]
     pub fn registry(&self) -> &str {
@@ -141,6 +178,39 @@ mod tests {
             assert_eq!(image.tag(), tag, "{text}");
             assert_eq!(image.digest(), digest, "{text}");
         }
+    }
+
+    #[test]
+    fn a_prefix_is_joined_with_one_slash_and_only_where_no_registry_is_named() {
+        for (image, prefix, expected) in [
+            ("busybox", "harbor.example.org/p", "harbor.example.org/p/busybox"),
+            (
+                "cortexneurons/x:3",
+                "harbor.example.org/p/",
+                "harbor.example.org/p/cortexneurons/x:3",
+            ),
+            ("busybox:1", "localhost:5000", "localhost:5000/busybox:1"),
+            ("localhost:5000/x", "harbor.example.org", "localhost:5000/x"),
+            ("localhost/x", "harbor.example.org", "localhost/x"),
+            ("docker.io/library/x", "harbor.example.org", "docker.io/library/x"),
+            ("x", "", "x"),
+            ("x", "/", "x"),
+        ] {
+            let image: ImageRef = image.parse().unwrap();
+            assert_eq!(image.with_prefix(prefix).unwrap().as_str(), expected);
+        }
+        let image: ImageRef = "x".parse().unwrap();
+        assert!(image.with_prefix("Harbor Example").is_err());
+    }
+
+    #[test]
+    fn a_pinned_image_is_named_by_its_digest_alone() {
+        let image: ImageRef = "busybox:1".parse().unwrap();
+        assert!(image.is_mutable());
+        let pinned = image.pinned(DIGEST).unwrap();
+        assert_eq!(pinned.as_str(), format!("docker.io/library/busybox@{DIGEST}"));
+        assert!(!pinned.is_mutable());
+        assert!(image.pinned("sha256:12").is_err());
     }
 
     #[test]

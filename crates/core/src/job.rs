@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Cpu, HumanDuration, ImageRef, Memory, PullPolicies, RunnerName};
+use crate::{Cpu, HumanDuration, ImageRef, Memory, PullPolicies, RegistryLogin, RunnerName};
 
 /// What to run: in a container, as a local process, or either way.
 ///
@@ -51,6 +51,9 @@ pub struct JobSpec {
     /// When the image is pulled. None: what is configured for the runner.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_pull_policy: Option<PullPolicies>,
+    /// How to log in to the image's registry; these come before the configured `job.registries`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub registries: Vec<RegistryLogin>,
     /// Narrows or reorders the configured runners.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runners: Option<Vec<RunnerName>>,

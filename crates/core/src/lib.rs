@@ -20,6 +20,7 @@ mod outcome;
 mod plan;
 mod pull;
 mod quantity;
+mod registry;
 mod result;
 mod runner;
 mod secret;
@@ -41,8 +42,9 @@ pub use outcome::{ImageReason, ImageReport, NotRunReason, Outcome, RejectReason,
 pub use plan::{Plan, PlanFormat};
 pub use pull::{PullPolicies, PullPoliciesError, PullPolicy, PullPolicyError};
 pub use quantity::{Cpu, Memory, QuantityError};
+pub use registry::{RegistryAuth, RegistryIdentity, RegistryLogin};
 pub use result::{JobResult, PassedOver};
-pub use runner::{Health, LaunchContext, Runner, Settled};
+pub use runner::{Health, LaunchContext, LocalImage, Runner, Settled};
 pub use secret::Secret;
 pub use template::JobDirectoryView;
 pub use validate::RESERVED_LABEL_PREFIX;

@@ -215,13 +215,17 @@ pub struct ImageReport {
     pub policy: PullPolicy,
     /// Whether a registry was consulted for this attempt; none if the evidence is gone.
     pub pulled: Option<bool>,
+    /// Whether a policy before this one had asked the registry and got no answer, so that the image
+    /// may be older than what the reference names now.
+    #[serde(default)]
+    pub stale: bool,
 }
 
 impl ImageReport {
     /// A report of which only the request and the policy are known.
     #[must_use]
     pub fn new(requested: impl Into<String>, policy: PullPolicy) -> Self {
-        Self { requested: requested.into(), resolved: None, policy, pulled: None }
+        Self { requested: requested.into(), resolved: None, policy, pulled: None, stale: false }
     }
 }
 

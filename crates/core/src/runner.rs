@@ -9,8 +9,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Attempt, Capabilities, Capability, Event, EventSink, Handle, InstallationId, LaunchError,
-    LogChunk, LogPosition, Plan, Result, RunnerName, Started,
+    Attempt, Capabilities, Capability, Event, EventSink, Handle, ImageRef, InstallationId,
+    LaunchError, LogChunk, LogPosition, Plan, Result, RunnerName, Started,
 };
 
 /// What a launch is given beside the attempt.
@@ -20,6 +20,12 @@ pub struct LaunchContext {
     /// When the launch must have answered. The dispatcher's clock for pulling and starting; not
     /// the job's `timeout`, which counts from the start and is the runner's to keep.
     pub deadline: Instant,
+    /// When the image must be there; at most `deadline`. A registry that gives no answer is asked
+    /// again until then, if `retry_pull`.
+    pub pull_deadline: Instant,
+    /// Whether a pull that got no answer from the registry is tried again; if not, it fails at its
+    /// first failure, because another pull policy is to be tried next.
+    pub retry_pull: bool,
     /// Fired when the job is cancelled before it has started.
     pub cancel: CancellationToken,
     /// Where to tell progress.
@@ -27,10 +33,17 @@ pub struct LaunchContext {
 }
 
 impl LaunchContext {
-    /// A context that ends at `deadline`, is never cancelled, and has no listener.
+    /// A context that ends at `deadline`, for the image as well, retries pulls until then, is never
+    /// cancelled, and has no listener.
     #[must_use]
     pub fn new(deadline: Instant) -> Self {
-        Self { deadline, cancel: CancellationToken::new(), events: EventSink::default() }
+        Self {
+            deadline,
+            pull_deadline: deadline,
+            retry_pull: true,
+            cancel: CancellationToken::new(),
+            events: EventSink::default(),
+        }
     }
 }
 
@@ -44,6 +57,22 @@ pub struct Health {
     pub facts: Vec<(&'static str, String)>,
     /// What works, but not as one would wish.
     pub warnings: Vec<String>,
+}
+
+/// Whether a backend has an image, so that no registry would be needed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LocalImage {
+    /// It has it.
+    Present {
+        /// The digest by which its repository knows it; none if it was only loaded or imported.
+        digest: Option<String>,
+    },
+    /// It does not.
+    Absent,
+    /// That cannot be told: a cluster's nodes each have their own images.
+    #[default]
+    Unknown,
 }
 
 /// What became of an attempt whose launch gave no clear answer.
@@ -88,6 +117,14 @@ pub trait Runner: fmt::Debug + Send + Sync + 'static {
     ///   act on; with `Denied` if it refuses us.
     async fn probe(&self) -> Result<Health>;
 
+    /// Whether `image` is on the backend.
+    ///
+    /// - Asks no registry and changes nothing.
+    /// - `Unknown` where it cannot be told.
+    async fn local_image(&self, _image: &ImageRef) -> Result<LocalImage> {
+        Ok(LocalImage::Unknown)
+    }
+
     /// What [`launch`](Self::launch) would submit.
     ///
     /// - Starts nothing, changes nothing, works without a backend.
@@ -113,6 +150,10 @@ pub trait Runner: fmt::Debug + Send + Sync + 'static {
     /// - An image that cannot be had is `Refused` with `ImageUnavailable`; a command that is not
     ///   there or not executable, or a container that cannot be set up, with `Rejected`, though
     ///   the backend had accepted it.
+    /// - A definite answer about the image (not there, refused, no image) ends the launch at once. A
+    ///   registry that gives none (refused, timed out, 429, 5xx) is asked again until the context's
+    ///   `pull_deadline`, and then is `ImageUnavailable` with `Unreachable`; without `retry_pull` at
+    ///   its first failure.
     /// - Answers by the context's deadline, and soon after its cancellation: `Refused` with
     ///   `Unavailable` at the deadline, with `Internal` ("cancelled") after a cancel, or
     ///   `Indeterminate`.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Text that is never shown: its `Debug` is `***`, and it is not serialisable.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Secret(String);
 
 impl Secret {

@@ -51,6 +51,9 @@ fn innermost(error: &dyn StdError) -> String {
         next = cause.source();
     }
     let last = texts.pop().unwrap_or_default();
+    if last == "deadline has elapsed" {
+        return "no answer within the time for connecting".to_owned();
+    }
     // "tcp connect error" and the like say where the last one came from.
     match texts.pop() {
         Some(before) if before.len() < 80 && !before.contains(&last) && !texts.is_empty() => {

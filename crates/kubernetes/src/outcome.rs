@@ -192,11 +192,14 @@ fn without_pod(snapshot: &Snapshot) -> Option<Outcome> {
             Outcome::Lost { message: WITHDRAWN.to_owned() }
         });
     }
-    let failed = job.failed.as_ref()?;
-    Some(if cancelled {
-        Outcome::Cancelled { code: None }
-    } else {
-        Outcome::Lost { message: format!("the Job failed and its Pod is gone: {failed}") }
+    let over = job.over.as_ref()?;
+    Some(match job.ending {
+        Ending::Cancelled => Outcome::Cancelled { code: job.exit_code },
+        Ending::Deadline => Outcome::DeadlineExceeded { code: job.exit_code },
+        // Whoever deleted the Pod may have done so while it ran: the code may be of his making.
+        Ending::None => {
+            Outcome::Lost { message: format!("the Job is over and its Pod is gone: {over}") }
+        }
     })
 }
 

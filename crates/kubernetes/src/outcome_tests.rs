@@ -21,7 +21,8 @@ pub(crate) fn job() -> JobView {
         tombstone: false,
         deleting: false,
         suspension_seen: false,
-        failed: None,
+        over: None,
+        exit_code: None,
         foreign_owner: None,
     }
 }
@@ -227,4 +228,27 @@ fn a_fenced_attempt_ends_without_having_run() {
     assert_eq!(report.outcome, Outcome::Cancelled { code: None });
     let open = JobView { commit: Some(Commit::Open), suspended: true, ..job() };
     assert_eq!(conclude(&snapshot(open, [])), None);
+}
+
+#[test]
+fn the_code_of_a_cancelled_job_is_known_though_its_pod_is_gone() {
+    let status = |condition: Value| {
+        let job = json!({"metadata": {}, "status": {"conditions": [condition]}});
+        JobView::from(&serde_json::from_value::<k8s_openapi::api::batch::v1::Job>(job).unwrap())
+    };
+    let failed = status(json!({
+        "type": "Failed", "status": "True", "reason": "PodFailurePolicy",
+        "message": "Container job for pod n/x failed with exit code 7 matching FailJob rule at index 0",
+    }));
+    let complete = status(json!({"type": "Complete", "status": "True"}));
+    for (view, code) in [(failed, 7), (complete, 0)] {
+        let of = |ending| {
+            let job = JobView { ending, ..view.clone() };
+            conclude(&snapshot(job, [])).unwrap().outcome
+        };
+        assert_eq!(of(Ending::Cancelled), Outcome::Cancelled { code: Some(code) });
+        assert_eq!(of(Ending::Deadline), Outcome::DeadlineExceeded { code: Some(code) });
+        // Somebody may have deleted the Pod while it ran.
+        assert_eq!(of(Ending::None).kind(), "Lost");
+    }
 }

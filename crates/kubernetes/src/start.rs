@@ -55,7 +55,7 @@ fn without_pod(snapshot: &Snapshot) -> Progress {
     if snapshot.job_presence.is_gone() {
         return Progress::Over("the Job was deleted before it had started".to_owned());
     }
-    match snapshot.job.as_ref().and_then(|job| job.failed.clone()) {
+    match snapshot.job.as_ref().and_then(|job| job.over.clone()) {
         Some(failed) => Progress::Over(failed),
         None => Progress::Waiting,
     }

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path};
 
-use k8s_openapi::api::batch::v1::{Job, JobSpec as BatchJobSpec};
+use k8s_openapi::api::batch::v1::{
+    Job, JobSpec as BatchJobSpec, PodFailurePolicy, PodFailurePolicyOnExitCodesRequirement,
+    PodFailurePolicyRule,
+};
 use k8s_openapi::api::core::v1::{
     Container, EnvVar, EnvVarSource, PersistentVolumeClaimVolumeSource, PodSpec, PodTemplateSpec,
     ResourceRequirements, Secret, SecretKeySelector, SecurityContext, Volume, VolumeMount,
@@ -91,6 +94,7 @@ pub(crate) fn translate(attempt: &Attempt, config: &KubernetesConfig) -> Result<
             parallelism: Some(1),
             // Else a deleted Pod is replaced while it still runs, and the job would run twice.
             pod_replacement_policy: Some("Failed".to_owned()),
+            pod_failure_policy: Some(keep_the_exit_code()),
             ttl_seconds_after_finished: Some(
                 i32::try_from(config.ttl_seconds_after_finished.max(MINIMUM_TTL_SECONDS))
                     .unwrap_or(i32::MAX),
@@ -101,6 +105,22 @@ pub(crate) fn translate(attempt: &Attempt, config: &KubernetesConfig) -> Result<
         status: None,
     };
     Ok(Submission { job, secret_keys: attempt.secret_env.keys().cloned().collect() })
+}
+
+/// Has the Job's condition name the container's exit code, which thus outlives the Pod: a cancel
+/// with a grace period other than the job's own deletes that.
+fn keep_the_exit_code() -> PodFailurePolicy {
+    PodFailurePolicy {
+        rules: vec![PodFailurePolicyRule {
+            action: "FailJob".to_owned(),
+            on_exit_codes: Some(PodFailurePolicyOnExitCodesRequirement {
+                container_name: Some(names::CONTAINER.to_owned()),
+                operator: "NotIn".to_owned(),
+                values: vec![0],
+            }),
+            ..<_>::default()
+        }],
+    }
 }
 
 fn check(attempt: &Attempt, config: &KubernetesConfig) -> Result<()> {

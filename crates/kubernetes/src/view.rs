@@ -39,8 +39,10 @@ pub(crate) struct JobView {
     pub(crate) deleting: bool,
     /// Whether the Job controller has seen that it is suspended (condition `Suspended`).
     pub(crate) suspension_seen: bool,
-    /// Reason and message of its `Failed` condition.
-    pub(crate) failed: Option<String>,
+    /// Reason and message of its `Failed` or `Complete` condition.
+    pub(crate) over: Option<String>,
+    /// The exit code that this condition tells; it outlives the Pod.
+    pub(crate) exit_code: Option<i32>,
     /// The controller that owns `spec.suspend`, if it is not Kubernetes' own.
     pub(crate) foreign_owner: Option<String>,
 }
@@ -72,10 +74,23 @@ impl From<&Job> for JobView {
             tombstone: label(&job.metadata, names::TOMBSTONE).is_some(),
             deleting: job.metadata.deletion_timestamp.is_some(),
             suspension_seen: condition("Suspended").is_some(),
-            failed: condition("Failed").map(|c| said(c.reason.as_deref(), c.message.as_deref())),
+            over: condition("Failed")
+                .or_else(|| condition("Complete"))
+                .map(|c| said(c.reason.as_deref(), c.message.as_deref())),
+            exit_code: condition("Failed")
+                .and_then(|c| exit_code(c.message.as_deref().unwrap_or_default()))
+                .or_else(|| condition("Complete").map(|_| 0)),
             foreign_owner: foreign_owner(job),
         }
     }
+}
+
+/// The exit code in the message of a Job that its Pod failure policy ended: `Container job for pod
+/// NAMESPACE/NAME failed with exit code 42 matching FailJob rule at index 0`
+/// (<https://kubernetes.io/docs/tasks/job/pod-failure-policy/>).
+fn exit_code(message: &str) -> Option<i32> {
+    let (_, after) = message.split_once(" failed with exit code ")?;
+    after.split(' ').next()?.parse().ok()
 }
 
 /// Who else starts and stops `job`: Kueue by its label, or any controller by `managedBy`

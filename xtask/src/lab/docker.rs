@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -12,7 +13,7 @@ use super::component::{Component, Group, expect};
 use super::http::Server;
 use super::layout::{Lab, make_dir};
 use super::network::Bridge;
-use super::process::{Identity, Launch};
+use super::process::{Identity, Launch, lab_of};
 use super::{cgroup, network};
 
 pub(crate) struct Engine {
@@ -75,8 +76,11 @@ impl Component for Engine {
     fn launch(&self, lab: &Lab) -> Result<Launch> {
         let exec_root = lab.run(self.name);
         make_dir(lab.run_root())?;
-        remove_stale(&self.pid_file(lab))?;
-        remove_stale(&exec_root.join("containerd/containerd.pid"))?;
+        let pid_file = self.pid_file(lab);
+        if !is_alive(read_pid(&pid_file)) {
+            remove(&pid_file)?;
+        }
+        end_orphan(lab, &exec_root.join("containerd/containerd.pid"))?;
         network::ensure(self.bridge)?;
         cgroup::ensure()?;
         // A file, though an empty one: else the machine's own would be read.
@@ -116,15 +120,33 @@ impl Component for Engine {
     }
 }
 
-/// The engine takes a killed predecessor that nobody has reaped yet for a
-/// living one.
-fn remove_stale(pid_file: &Path) -> Result<()> {
-    let Ok(text) = fs::read_to_string(pid_file) else {
-        return Ok(());
-    };
-    let pid = text.trim().parse().unwrap_or(0);
-    if Identity::of(pid).is_ok_and(|identity| identity.is_alive()) {
-        return Ok(());
+/// Ends what a killed engine has left of its containerd, which may be on its way out: the next
+/// engine takes it for its own, also unreaped, and waits in vain for its answer. The containers go
+/// on under their shims.
+fn end_orphan(lab: &Lab, pid_file: &Path) -> Result<()> {
+    let pid = read_pid(pid_file);
+    if let Ok(orphan) = Identity::of(pid)
+        && lab_of(pid).as_deref() == Some(lab.root())
+    {
+        orphan.stop(Duration::from_secs(5))?;
     }
-    fs::remove_file(pid_file).with_context(|| format!("failed to remove {}", pid_file.display()))
+    remove(pid_file)
+}
+
+fn read_pid(pid_file: &Path) -> u32 {
+    fs::read_to_string(pid_file).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+}
+
+/// A killed process that nobody has reaped yet is not alive; the engine would take it for one.
+fn is_alive(pid: u32) -> bool {
+    Identity::of(pid).is_ok_and(|identity| identity.is_alive())
+}
+
+fn remove(file: &Path) -> Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("failed to remove {}", file.display()))
+        }
+        _ => Ok(()),
+    }
 }
