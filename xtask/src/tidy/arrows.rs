@@ -4,8 +4,9 @@ use super::finding::Finding;
 use crate::workspace::{Package, Workspace};
 
 /// Arrows run one way: core <- backends, conformance, dispatch. A backend
-/// knows no other, nor dispatch, nor config; config knows only core; the
-/// facade alone names them all, and the command knows only the facade.
+/// knows no other, nor dispatch, config, registry; config and registry know
+/// only core, and dispatch may know registry; the facade alone names them all,
+/// and the command knows only the facade.
 pub(crate) fn arrows(workspace: &Workspace) -> Vec<Finding> {
     let mut found = Vec::new();
     for package in &workspace.packages {
@@ -26,16 +27,21 @@ fn may_know(workspace: &Workspace, package: &Package, other: &Package, dev: bool
     let to = other.name.as_str();
     match package.name.as_str() {
         "longshore-core" | "xtask" => false,
-        "longshore-config" | "longshore-conformance" => to == "longshore-core",
+        "longshore-config" | "longshore-conformance" | "longshore-registry" => {
+            to == "longshore-core"
+        }
         "longshore" if dev => to_backend || to != "longshore-cli" && to != "longshore-tests",
         "longshore" => {
-            to_backend || ["longshore-core", "longshore-config", "longshore-dispatch"].contains(&to)
+            const PARTS: [&str; 4] =
+                ["longshore-core", "longshore-config", "longshore-dispatch", "longshore-registry"];
+            to_backend || PARTS.contains(&to)
         }
         "longshore-cli" => to == "longshore" || dev && to == "xtask",
         // It tests the others from outside, and takes backends away.
         "longshore-tests" => {
             ["longshore", "longshore-core", "longshore-conformance", "xtask"].contains(&to)
         }
+        "longshore-dispatch" if to == "longshore-registry" => true,
         // The dispatcher and every backend.
         _ => to == "longshore-core" || dev && to == "longshore-conformance",
     }
@@ -62,9 +68,14 @@ mod tests {
         let workspace = workspace(&[
             ("longshore-core", "crates/core", &["serde"]),
             ("longshore-docker", "crates/docker", &["longshore-core", "dev:longshore-conformance"]),
-            ("longshore-dispatch", "crates/dispatch", &["longshore-core"]),
+            ("longshore-registry", "crates/registry", &["longshore-core"]),
+            ("longshore-dispatch", "crates/dispatch", &["longshore-core", "longshore-registry"]),
             ("longshore-conformance", "crates/conformance", &["longshore-core"]),
-            ("longshore", "crates/longshore", &["longshore-docker", "longshore-dispatch"]),
+            (
+                "longshore",
+                "crates/longshore",
+                &["longshore-docker", "longshore-dispatch", "longshore-registry"],
+            ),
             ("longshore-cli", "crates/cli", &["longshore"]),
         ]);
         assert_eq!(arrows(&workspace), []);
@@ -77,6 +88,8 @@ mod tests {
             ("longshore-config", "crates/config", &["longshore-docker"]),
             ("longshore-docker", "crates/docker", &["longshore-process", "longshore-conformance"]),
             ("longshore-process", "crates/process", &["longshore-dispatch"]),
+            ("longshore-kubernetes", "crates/kubernetes", &["longshore-registry"]),
+            ("longshore-registry", "crates/registry", &["longshore-dispatch"]),
             ("longshore-dispatch", "crates/dispatch", &["longshore-docker"]),
             ("longshore-conformance", "crates/conformance", &[]),
             ("longshore-cli", "crates/cli", &["longshore-core"]),
@@ -90,6 +103,8 @@ mod tests {
                 "longshore-docker depends on longshore-process",
                 "longshore-docker depends on longshore-conformance",
                 "longshore-process depends on longshore-dispatch",
+                "longshore-kubernetes depends on longshore-registry",
+                "longshore-registry depends on longshore-dispatch",
                 "longshore-dispatch depends on longshore-docker",
                 "longshore-cli depends on longshore-core",
             ]
