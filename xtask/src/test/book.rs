@@ -13,6 +13,8 @@ pub(crate) struct Counts {
     pub failures: Vec<String>,
     /// What could not run, each with the reason.
     pub unsupported: Vec<(String, String)>,
+    /// Those of the passed that had failed at first.
+    pub flaky: Vec<String>,
 }
 
 impl Counts {
@@ -24,14 +26,17 @@ impl Counts {
         self.passed += other.passed;
         self.failures.extend(other.failures);
         self.unsupported.extend(other.unsupported);
+        self.flaky.extend(other.flaky);
     }
 
     /// `12 passed, 1 failed, 2 unsupported`
     pub(crate) fn describe(&self) -> String {
         let mut text = format!("{} passed", self.passed);
-        for (number, word) in
-            [(self.failures.len(), "failed"), (self.unsupported.len(), "unsupported")]
-        {
+        for (number, word) in [
+            (self.failures.len(), "failed"),
+            (self.unsupported.len(), "unsupported"),
+            (self.flaky.len(), "flaky"),
+        ] {
             if number > 0 {
                 text.push_str(&format!(", {number} {word}"));
             }

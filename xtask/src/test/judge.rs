@@ -68,7 +68,7 @@ fn counted(case: &Case, output: &str) -> Counts {
     if said.summaries == 0 && case.suite != Suite::Doc {
         failures.push(format!("{}: it did not say what it has tested", case.label()));
     }
-    Counts { passed: said.passed, failures, unsupported: said.ignored }
+    Counts { passed: said.passed, failures, unsupported: said.ignored, ..Counts::default() }
 }
 
 fn read(path: &Path) -> Result<Report, String> {
@@ -87,7 +87,7 @@ fn reported(report: Report, output: &str) -> Counts {
     let unnamed = report.failed.saturating_sub(failures.len());
     failures.extend((0..unnamed).map(|_| "a case".to_owned()));
     let unsupported = report.unsupported.into_iter().map(|it| (it.case, it.reason)).collect();
-    Counts { passed: report.passed, failures, unsupported }
+    Counts { passed: report.passed, failures, unsupported, ..Counts::default() }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! - `execute` runs one program within its time, `judge` says what came out,
 //!   `book` keeps it, `table` prints it.
 
+mod again;
 mod book;
 mod build;
 mod documented;

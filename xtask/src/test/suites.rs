@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use super::again::{again, is_entitled};
 use super::book::{Book, Counts};
 use super::build::Built;
 use super::environment;
@@ -84,6 +85,25 @@ impl Floor<'_> {
     }
 
     fn execute(&self, case: &Case, built: &Built, backends: &Backends) -> Result<Verdict> {
+        let mut command = self.command(case, built, backends)?;
+        let report = self.report(case);
+        if let Some(report) = &report {
+            let _ = fs::remove_file(report);
+            command.env("LONGSHORE_TEST_REPORT", self.folder.join("report"));
+        }
+        let mut verdict = self.judge(case, &mut command, report.as_deref())?;
+        if let Verdict::Counted(counts) = &mut verdict
+            && is_entitled(case, counts)
+        {
+            let first = self.log(case);
+            show(&first);
+            let log = first.with_extension("again.log");
+            again(case, counts, &log, self.interrupt, || self.command(case, built, backends))?;
+        }
+        Ok(verdict)
+    }
+
+    fn command(&self, case: &Case, built: &Built, backends: &Backends) -> Result<Command> {
         let program = built.test(case).context("cargo has not built it")?;
         let package = self.workspace.packages.iter().find(|package| package.name == case.package);
         let mut command = Command::new(program);
@@ -96,12 +116,7 @@ impl Floor<'_> {
             environment::on_docker29(&mut command, &backends.environment);
         }
         command.env("LONGSHORE_REQUIRE", self.required.join(","));
-        let report = self.report(case);
-        if let Some(report) = &report {
-            let _ = fs::remove_file(report);
-            command.env("LONGSHORE_TEST_REPORT", self.folder.join("report"));
-        }
-        self.judge(case, &mut command, report.as_deref())
+        Ok(command)
     }
 
     /// Where a suite that knows its backend writes its counts.

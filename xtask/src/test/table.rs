@@ -33,6 +33,7 @@ fn write(book: &Book, text: &mut String) -> std::fmt::Result {
         )?;
     }
     unsupported(book, text)?;
+    flaky(book, text)?;
     not_run(book, text)?;
     failures(book, text)?;
     let skipped = match book.skipped() {
@@ -55,6 +56,17 @@ fn unsupported(book: &Book, text: &mut String) -> std::fmt::Result {
     }
     for ((key, reason), cases) in reasons {
         writeln!(text, "  {}: {reason}: {}", name(key), cases.join(", "))?;
+    }
+    Ok(())
+}
+
+fn flaky(book: &Book, text: &mut String) -> std::fmt::Result {
+    let found = book.rows.iter().filter(|(_, (counts, _))| !counts.flaky.is_empty());
+    for (i, (key, (counts, _))) in found.enumerate() {
+        if i == 0 {
+            writeln!(text, "\nflaky (failed at first, and passed alone):")?;
+        }
+        writeln!(text, "  {}: {}", name(key), counts.flaky.join(", "))?;
     }
     Ok(())
 }
@@ -118,6 +130,7 @@ mod tests {
             passed: 1,
             failures: vec!["cancel::x".into()],
             unsupported: vec![("logs::y".into(), "no streams".into())],
+            flaky: vec!["volume::z".into()],
         };
         book.record(&case, counts, Duration::from_millis(1500));
         book.not_run(&Case::step(Suite::EndToEnd, None), "no root");
@@ -129,6 +142,7 @@ mod tests {
             "  conformance on docker: no streams: logs::y",
             "  end-to-end: no root: end-to-end",
             "  conformance on docker: cancel::x",
+            "  conformance on docker: volume::z",
             "  failed to take the lab down",
             "  kubernetes: required, and no test was executed on it",
         ] {

@@ -1,0 +1,109 @@
+//! A case that failed on a real backend gets a second chance, alone: a machine of two cores that
+//! runs three backends at once is at times late. What passes then is counted, and told as flaky.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Result;
+
+use super::book::Counts;
+use super::execute::{self, Ended};
+use super::interrupt::Interrupt;
+use super::libtest;
+use super::plan::{Case, Suite};
+
+/// With more failures than this in one program, something is broken.
+const AT_MOST: usize = 3;
+
+/// Whether a failure of `case` may be chance. A promise that faults must not break is not among
+/// them, nor what needs no backend.
+pub(crate) fn is_entitled(case: &Case, counts: &Counts) -> bool {
+    let suite = matches!(case.suite, Suite::Integration | Suite::Conformance | Suite::EndToEnd);
+    suite && !case.needs.is_empty() && (1..=AT_MOST).contains(&counts.failures.len())
+}
+
+/// Runs each failed test again, by `command` with its name; those that pass are no failures any
+/// more.
+pub(crate) fn again(
+    case: &Case,
+    counts: &mut Counts,
+    log: &Path,
+    interrupt: &Interrupt,
+    command: impl Fn() -> Result<Command>,
+) -> Result<()> {
+    for name in std::mem::take(&mut counts.failures) {
+        let mut command = command()?;
+        command.args(["--exact", &name]);
+        let ended = execute::run(&mut command, log, case.suite.limit(), interrupt)?;
+        let output = fs::read(log).unwrap_or_default();
+        if has_passed(ended, &String::from_utf8_lossy(&output)) {
+            counts.passed += 1;
+            counts.flaky.push(name);
+        } else {
+            counts.failures.push(name);
+        }
+    }
+    Ok(())
+}
+
+/// Whether the one test was found, ran, and passed.
+fn has_passed(ended: Ended, output: &str) -> bool {
+    let success = matches!(ended, Ended::Exited(status) if status.success());
+    success && libtest::parse(output).passed == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::plan::DOCKER29;
+    use super::*;
+    use crate::lab::Group;
+
+    fn case(suite: Suite) -> Case {
+        Case { needs: vec![Group::Docker29], ..Case::step(suite, Some(DOCKER29)) }
+    }
+
+    fn failed(number: usize) -> Counts {
+        let failures = (0..number).map(|i| format!("case::{i}")).collect();
+        Counts { passed: 5, failures, ..Counts::default() }
+    }
+
+    #[test]
+    fn a_few_failures_on_a_real_backend_get_a_second_chance() {
+        assert!(is_entitled(&case(Suite::Conformance), &failed(3)));
+        assert!(!is_entitled(&case(Suite::Conformance), &failed(0)));
+        assert!(!is_entitled(&case(Suite::Conformance), &failed(4)));
+        assert!(!is_entitled(&case(Suite::Disruptive), &failed(1)));
+        assert!(!is_entitled(&Case::step(Suite::Integration, None), &failed(1)));
+    }
+
+    #[test]
+    fn only_what_ran_and_passed_alone_is_no_failure_any_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        let (never, _open) = Interrupt::never();
+        let script = r#"case "$2" in
+            case::0) echo "test result: ok. 1 passed; 0 failed; 0 ignored" ;;
+            case::1) echo "test result: FAILED. 0 passed; 1 failed; 0 ignored"; exit 101 ;;
+            *) echo "test result: ok. 0 passed; 0 failed; 1 ignored" ;;
+        esac"#;
+        let mut counts = failed(3);
+        let shell = || {
+            let mut command = Command::new("sh");
+            command.args(["-c", script, "test"]);
+            Ok(command)
+        };
+        again(&case(Suite::EndToEnd), &mut counts, &log, &never, shell).unwrap();
+        assert_eq!(counts.passed, 6);
+        assert_eq!(counts.flaky, ["case::0"]);
+        assert_eq!(counts.failures, ["case::1", "case::2"]);
+    }
+
+    #[test]
+    fn what_was_killed_has_not_passed() {
+        let output = "test result: ok. 1 passed; 0 failed; 0 ignored";
+        assert!(!has_passed(Ended::TimedOut(Duration::from_secs(1)), output));
+    }
+}
