@@ -40,7 +40,8 @@ pub fn warn(text: &str) {
 /// Sends diagnostics to stderr: errors, or more with `-v`; LONGSHORE_LOG overrides both.
 pub fn log_to_stderr(verbose: u8) {
     let default = match verbose {
-        0 => "error",
+        // A request that failed is told as the reason why a runner was passed over.
+        0 => "error,kube_client=off",
         1 => "info,longshore=debug",
         _ => "debug",
     };
