@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+use crate::bench::{self, BenchOptions};
 use crate::lab::{self, Group, Lab, UpOptions};
 use crate::test::TestOptions;
 use crate::{codegen, test, tidy};
@@ -22,6 +23,8 @@ struct Cli {
 enum Task {
     /// Run every test, on a lab that is brought up for it and taken down again.
     Test(TestOptions),
+    /// Measure, on the lab, against what people use today.
+    Bench(BenchOptions),
     /// Check what no compiler checks: arrows between crates, files, documents.
     Tidy {
         /// Leave out what needs a build: whether generated files are fresh.
@@ -117,6 +120,7 @@ pub(crate) fn check<I: Into<OsString> + Clone>(
 fn run(task: Task) -> Result<bool> {
     match task {
         Task::Test(options) => test::test(&options),
+        Task::Bench(options) => bench::bench(&options),
         Task::Tidy { no_build } => tidy::tidy(!no_build),
         Task::Codegen { check } => codegen::codegen(check),
         Task::Lab { dir, task } => run_lab(&Lab::open(dir)?, task).map(|()| true),

@@ -3,6 +3,7 @@
 //! The command is `cargo xtask`. Tests use [`lab`] directly, for example to
 //! stop the API server under a running job.
 
+mod bench;
 mod cli;
 mod codegen;
 mod markdown;

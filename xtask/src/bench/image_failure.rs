@@ -1,0 +1,39 @@
+//! From the kubelet's first definite report of a failed pull to the end of the command.
+
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+
+use super::run::{Bench, LIMIT};
+use super::sample::Sample;
+use super::watch::{ROUND, Watch};
+
+/// A way to have no image: the pull policy, and what the outcome is called.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Failure {
+    pub policy: &'static str,
+    pub reason: &'static str,
+}
+
+pub(crate) const NOT_FOUND: Failure = Failure { policy: "IfNotPresent", reason: "NotFound" };
+pub(crate) const NOT_PRESENT: Failure = Failure { policy: "Never", reason: "NotPresent" };
+
+/// How long each of several commands went on after the report.
+pub(crate) fn image_failure(bench: &Bench<'_>, failure: Failure) -> Result<Sample> {
+    let name = format!("{}-{}", failure.reason.to_lowercase(), std::process::id());
+    let watch = Watch::start(bench.lab, &name)?;
+    let mut took = Vec::new();
+    for round in 0..bench.rounds {
+        let round = round.to_string();
+        let mut command = bench.longshore();
+        command.args(["--pull-policy", failure.policy, "--label", &format!("bench={name}")]);
+        command.args(["--label", &format!("{ROUND}={round}")]);
+        command.args(["--image", &format!("localhost:5000/bench/absent-{name}:{round}")]);
+        let output = command.output()?;
+        let ended = Instant::now();
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(said.contains(failure.reason), "the job has not failed as it should: {said}");
+        took.push(ended.saturating_duration_since(watch.definite(&round, LIMIT)?));
+    }
+    Ok(Sample::new(took))
+}

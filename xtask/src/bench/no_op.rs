@@ -1,0 +1,49 @@
+//! A job that does nothing: by the command, and by what people use today.
+
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+
+use super::run::Bench;
+use super::sample::Sample;
+use crate::lab::layout::NAMESPACE;
+
+/// Jobs on Kubernetes by `longshore run`.
+pub(crate) fn by_longshore(bench: &Bench<'_>) -> Result<Sample> {
+    let mut took = Vec::new();
+    for _ in 0..bench.rounds {
+        let mut command = bench.longshore();
+        command.args(["--image", &bench.image, "--", "true"]);
+        let begun = Instant::now();
+        let output = command.output()?;
+        took.push(begun.elapsed());
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(Sample::new(took))
+}
+
+/// The same with kubectl: create, wait, logs, delete.
+pub(crate) fn by_kubectl(bench: &Bench<'_>) -> Result<Sample> {
+    let mut took = Vec::new();
+    for round in 0..bench.rounds {
+        let job = format!("bench-{}-{round}", std::process::id());
+        let image = format!("--image={}", bench.image);
+        let name = format!("job/{job}");
+        let begun = Instant::now();
+        kubectl(bench, &["create", "job", &job, &image, "--", "true"])?;
+        kubectl(bench, &["wait", "--for=condition=complete", "--timeout=120s", &name])?;
+        kubectl(bench, &["logs", &name])?;
+        kubectl(bench, &["delete", &name])?;
+        took.push(begun.elapsed());
+    }
+    Ok(Sample::new(took))
+}
+
+fn kubectl(bench: &Bench<'_>, args: &[&str]) -> Result<()> {
+    let mut command = Command::new(bench.lab.bin("kubectl"));
+    command.env("KUBECONFIG", bench.lab.kubeconfig()).args(["--namespace", NAMESPACE]).args(args);
+    let output = command.output()?;
+    ensure!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! Runs the benches and prints their table.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+
+use super::image_failure::{NOT_FOUND, NOT_PRESENT, image_failure};
+use super::no_op::{by_kubectl, by_longshore};
+use super::sample::Sample;
+use crate::lab::layout::NAMESPACE;
+use crate::lab::shell::say;
+use crate::lab::{self, Group, Lab, UpOptions};
+use crate::workspace::{Workspace, cargo};
+
+/// How long to wait for one thing.
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+/// How long after the report a command that has no image may go on, at the 95th percentile.
+const BOUND: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchOptions {
+    /// How many times each thing is done.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=500))]
+    rounds: u32,
+    /// The lab's folder [default: target/lab of this checkout].
+    #[arg(long)]
+    lab_dir: Option<PathBuf>,
+}
+
+/// What every bench needs.
+#[derive(Clone)]
+pub(crate) struct Bench<'a> {
+    pub lab: &'a Lab,
+    pub rounds: u32,
+    pub image: String,
+    program: PathBuf,
+    state: PathBuf,
+}
+
+impl Bench<'_> {
+    /// `longshore run` on the lab's cluster, optimised.
+    pub(crate) fn longshore(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .args(["run", "--runners", "kubernetes"])
+            .env("KUBECONFIG", self.lab.kubeconfig())
+            .env("JOB_KUBERNETES_NAMESPACE", NAMESPACE)
+            .env("JOB_STATEDIRECTORY", &self.state);
+        command
+    }
+}
+
+/// Brings the lab up, runs every bench and prints the table; true if what has a bound keeps it.
+pub(crate) fn bench(options: &BenchOptions) -> Result<bool> {
+    let workspace = Workspace::load()?;
+    let program = build(&workspace)?;
+    let lab = Lab::open(options.lab_dir.clone())?;
+    let was_up = lab::is_up(&lab)?;
+    let up = UpOptions { only: vec![Group::Kubernetes], use_existing: false, replace: false };
+    lab::up(&lab, &up)?;
+    let result = measure(&Bench {
+        lab: &lab,
+        rounds: options.rounds,
+        image: image(&lab)?,
+        program,
+        state: workspace.target_directory.join("xtask-bench"),
+    });
+    if !was_up {
+        lab::down(&lab, false)?;
+    }
+    result
+}
+
+fn build(workspace: &Workspace) -> Result<PathBuf> {
+    let mut command = cargo();
+    command.args(["build", "--release", "--locked", "--package=longshore-cli"]);
+    ensure!(command.status()?.success(), "failed to build the command");
+    Ok(workspace.target_directory.join("release/longshore"))
+}
+
+fn image(lab: &Lab) -> Result<String> {
+    let found = lab::environment(lab)?;
+    let image = found.into_iter().find(|(name, _)| *name == "LONGSHORE_LAB_IMAGE");
+    image.map(|(_, image)| image).context("the lab has no image")
+}
+
+fn measure(bench: &Bench<'_>) -> Result<bool> {
+    say!("{:<58} {:>4} {:>11} {:>11}", "", "jobs", "median", "95th");
+    // The first job of a lab waits for what the others find.
+    by_longshore(&Bench { rounds: 1, ..bench.clone() })?;
+    let ours = by_longshore(bench)?;
+    line("a no-op on Kubernetes, longshore run", &ours, "");
+    let theirs = by_kubectl(bench)?;
+    let ratio = theirs.median().as_secs_f64() / ours.median().as_secs_f64().max(f64::EPSILON);
+    line("the same, kubectl create, wait, logs, delete", &theirs, &format!("{ratio:.1} times"));
+    let mut kept = true;
+    for failure in [NOT_FOUND, NOT_PRESENT] {
+        let sample = image_failure(bench, failure)?;
+        let ok = sample.percentile(95) < BOUND;
+        kept &= ok;
+        let what = format!("{}: the kubelet's report to the command's exit", failure.reason);
+        line(&what, &sample, if ok { "below 1 s" } else { "NOT below 1 s" });
+    }
+    Ok(kept)
+}
+
+fn line(what: &str, sample: &Sample, remark: &str) {
+    say!("{}", format!("{what:<58} {sample}  {remark}").trim_end());
+}
