@@ -61,6 +61,18 @@ impl Cluster {
         self.ask("failed to create the Secret", api.create(&params, secret)).await
     }
 
+    /// Deletes the attempt's own Secret, if it is there. Where that cannot be done it goes with the
+    /// Job that owns it.
+    pub(crate) async fn drop_secret(&self, place: &Place) {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), self.namespace(place));
+        let params = DeleteParams::default();
+        let deleting = self.ask("failed to delete the Secret", api.delete(&place.job, &params));
+        if let Err(failure) = gone_is_fine(deleting.await.map(drop)) {
+            let error = longshore_core::Error::from(failure);
+            tracing::warn!(%error, secret = %place.job, "a Secret stays until its Job is removed");
+        }
+    }
+
     /// Releases the Job with `uid`, if nobody has fenced it.
     pub(crate) async fn commit(&self, place: &Place, uid: &str) -> Answer<Patched> {
         let patch = json!([

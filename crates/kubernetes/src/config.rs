@@ -41,6 +41,9 @@ pub struct KubernetesConfig {
     /// Whether the Pod gets the service account's token. A token is a privilege that few jobs
     /// need, so naming an account does not give it by itself.
     pub automount_service_account_token: bool,
+    /// Secrets of the namespace, of type `kubernetes.io/dockerconfigjson`, whose credentials the
+    /// nodes show to registries, beside what `job.registries` gives a job.
+    pub image_pull_secrets: Vec<String>,
     /// Labels that a node must have to run a job.
     pub node_selector: BTreeMap<String, String>,
     /// Taints that a job's Pod tolerates, as in a Pod's `tolerations`.
@@ -68,6 +71,7 @@ impl Default for KubernetesConfig {
             labels: BTreeMap::new(),
             service_account_name: None,
             automount_service_account_token: false,
+            image_pull_secrets: Vec::new(),
             node_selector: BTreeMap::new(),
             tolerations: Vec::new(),
             connect_timeout: HumanDuration::from_secs(5),

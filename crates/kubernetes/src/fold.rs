@@ -29,6 +29,11 @@ impl Snapshot {
     /// A Pod is there.
     pub(crate) fn pod_seen(&mut self, pod: PodView) {
         self.note_start(&pod);
+        if let Some((reason, message)) = &pod.container.waiting
+            && let Some(failure) = pull::failure(reason, message)
+        {
+            self.pull_failure = Some(failure.to_owned());
+        }
         self.set_pod(pod, Presence::Here);
     }
 
@@ -52,6 +57,16 @@ impl Snapshot {
             // Once asked, always asked: a second try may then find the image there.
             self.pulled = Some(self.pulled.unwrap_or_default() || consulted);
             self.pulling = reason == "Pulling";
+            if !self.pulling {
+                self.pull_failure = None;
+            }
+        }
+        if let Some(failure) = pull::failure(reason, message) {
+            self.pulling = false;
+            self.pull_failure = Some(failure.to_owned());
+        }
+        if reason == "FailedToRetrieveImagePullSecret" {
+            self.pull_secrets = Some(message.to_owned());
         }
         if warning {
             self.warning = Some(said(Some(reason), Some(message)));

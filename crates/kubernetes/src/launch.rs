@@ -1,54 +1,48 @@
 //! Launching: prepare (harmless), commit (once), wait for the start, or take it back with a proof.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use longshore_core::{Attempt, Error, ErrorKind, LaunchContext, LaunchError, Started};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::api::Patched;
-use crate::client::{Cluster, Failure};
+use crate::client::Cluster;
 use crate::follow;
 use crate::hub::Subscription;
+use crate::image_clock::ImageClock;
 use crate::inner::Inner;
 use crate::names::{Commit, Ending};
 use crate::outcome;
 use crate::place::Place;
 use crate::start::{self, Narrator, Progress};
+use crate::submit::AFTER_CANCEL;
 use crate::translate::{self, Submission};
-use crate::view::{JobView, Snapshot};
+use crate::view::Snapshot;
 use crate::withdraw;
 
-/// How long a request that is under way is still waited for after a cancel: what it did is then
-/// known.
-const AFTER_CANCEL: Duration = Duration::from_secs(2);
 /// At most so long before the deadline the launch begins to take the Pod back, so that it can
 /// answer in time. A kubelet takes one to two seconds to confirm.
 const RESERVE: Duration = Duration::from_secs(4);
 /// How long the proof may take where no deadline presses.
 const WITHDRAWAL: Duration = Duration::from_secs(30);
 /// How long it may take after a cancel.
-const CANCELLED_WITHDRAWAL: Duration = Duration::from_secs(5);
+pub(crate) const CANCELLED_WITHDRAWAL: Duration = Duration::from_secs(5);
 
-type Launched<T> = Result<T, LaunchError>;
+pub(crate) type Launched<T> = Result<T, LaunchError>;
 
 /// Why a launch is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Interrupt {
+pub(crate) enum Interrupt {
     Cancelled,
     Deadline,
 }
 
 /// One launch.
-struct Launch<'a> {
-    inner: &'a Inner,
+pub(crate) struct Launch<'a> {
+    pub(crate) inner: &'a Inner,
     context: &'a LaunchContext,
-    cluster: Arc<Cluster>,
-    place: Place,
+    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) place: Place,
     give_up: Instant,
 }
 
@@ -108,138 +102,6 @@ impl Launch<'_> {
         self.wait(attempt, &job.uid, news).await
     }
 
-    /// Creates the Job, suspended, and its Secret; or finds those of an earlier launch.
-    async fn prepare(&self, attempt: &Attempt, submission: &Submission) -> Launched<JobView> {
-        let creating = self.cluster.create_job(&self.place, &submission.job);
-        let created = match self.unless_given_up(creating).await {
-            Ok(Ok(job)) => job,
-            Ok(Err(failure)) if failure.code() == Some(409) => return self.find(attempt).await,
-            // Whatever became of the request: a suspended Job that nobody releases starts nothing.
-            Ok(Err(failure)) => {
-                if !failure.had_no_effect() {
-                    self.discard(None).await;
-                }
-                return Err(LaunchError::Refused(failure.into()));
-            }
-            Err(interrupt) => {
-                self.discard(None).await;
-                return Err(LaunchError::Refused(self.given_up(interrupt)));
-            }
-        };
-        let job = JobView::from(&created);
-        if let Some(owner) = self.foreign(&job) {
-            self.discard(Some(&job.uid)).await;
-            return Err(LaunchError::Refused(owner));
-        }
-        if let Some(secret) = self.secret(attempt, submission, &created) {
-            let creating = self.cluster.create_secret(&self.place, &secret);
-            let refusal = match self.unless_given_up(creating).await {
-                Ok(Ok(_)) => None,
-                Ok(Err(failure)) => Some(failure.into()),
-                Err(interrupt) => Some(self.given_up(interrupt)),
-            };
-            if let Some(error) = refusal {
-                return Err(self.abandon(&job, error).await);
-            }
-        }
-        Ok(job)
-    }
-
-    fn secret(&self, attempt: &Attempt, submission: &Submission, job: &Job) -> Option<Secret> {
-        debug_assert_eq!(submission.secret_keys.len(), attempt.secret_env.len());
-        let mut secret =
-            translate::secret(attempt, &self.inner.config, |value| value.expose().to_owned())?;
-        // So that it is removed with the Job, whoever removes that.
-        secret.metadata.owner_references = Some(vec![OwnerReference {
-            api_version: "batch/v1".to_owned(),
-            kind: "Job".to_owned(),
-            name: job.metadata.name.clone().unwrap_or_default(),
-            uid: job.metadata.uid.clone().unwrap_or_default(),
-            ..<_>::default()
-        }]);
-        Some(secret)
-    }
-
-    /// The Job that has the attempt's name already.
-    async fn find(&self, attempt: &Attempt) -> Launched<JobView> {
-        let refuse = |message: &'static str| {
-            let error = Error::new(ErrorKind::Internal, message);
-            LaunchError::Refused(error.with("job", &self.place.job))
-        };
-        let found = self.cluster.get_job(&self.place).await;
-        let found = found.map_err(|e| LaunchError::Indeterminate(e.into()))?;
-        let Some(job) = found.as_ref().map(JobView::from) else {
-            return Err(refuse("the Job was removed while it was being launched again"));
-        };
-        let ours = job.attempt.as_deref() == Some(attempt.id.as_str())
-            && job.installation.as_deref() == Some(attempt.installation.as_str());
-        if !ours || job.commit.is_none() {
-            return Err(refuse("a Job that is not this attempt's has its name"));
-        }
-        if let Some(owner) = self.foreign(&job) {
-            return Err(LaunchError::Indeterminate(owner));
-        }
-        Ok(job)
-    }
-
-    fn foreign(&self, job: &JobView) -> Option<Error> {
-        let owner = job.foreign_owner.as_ref()?;
-        let message = "another controller starts and stops Jobs in this namespace, so Longshore \
-                       cannot promise to start one at most once";
-        Some(Error::new(ErrorKind::Unsupported, message).with("controller", owner))
-    }
-
-    async fn commit(&self, job: &JobView, news: &mut Subscription) -> Launched<()> {
-        if let Some(interrupt) = self.interrupted_now() {
-            return Err(self.abandon(job, self.given_up(interrupt)).await);
-        }
-        self.inner.note_commit(&self.place);
-        match self.cluster.commit(&self.place, &job.uid).await {
-            Ok(Patched::Applied(_)) => Ok(()),
-            Ok(Patched::Gone) => Err(LaunchError::Indeterminate(Error::new(
-                ErrorKind::Internal,
-                "somebody deleted the Job before it was released",
-            ))),
-            Ok(Patched::Refused) => match self.cluster.get_job(&self.place).await {
-                Ok(Some(now)) => match JobView::from(&now) {
-                    now if now.commit == Some(Commit::Committed) => Ok(()),
-                    now => Err(self.fenced(&now, news).await),
-                },
-                Ok(None) => Err(LaunchError::Indeterminate(Error::new(
-                    ErrorKind::Internal,
-                    "somebody deleted the Job while it was being released",
-                ))),
-                Err(failure) => Err(LaunchError::Indeterminate(failure.into())),
-            },
-            // The answer is lost: the fence tells which of the two was first.
-            Err(failure) => match self.abandon(job, failure.into()).await {
-                LaunchError::Indeterminate(error) => {
-                    match self.cluster.get_job(&self.place).await {
-                        Ok(Some(now)) if JobView::from(&now).commit == Some(Commit::Committed) => {
-                            Ok(())
-                        }
-                        _ => Err(LaunchError::Indeterminate(error)),
-                    }
-                }
-                refused => Err(refused),
-            },
-        }
-    }
-
-    /// The answer for a Job that somebody has fenced or withdrawn.
-    async fn fenced(&self, job: &JobView, news: &mut Subscription) -> LaunchError {
-        let message = "the attempt was fenced before it had started";
-        let error = Error::new(ErrorKind::Internal, message);
-        if job.commit == Some(Commit::Closed) {
-            self.inner.forget_commit(&self.place);
-            return LaunchError::Refused(error);
-        }
-        match withdraw::proof(news, Instant::now() + CANCELLED_WITHDRAWAL).await {
-            Some(true) => LaunchError::Refused(error),
-            _ => LaunchError::Indeterminate(error),
-        }
-    }
-
     /// Waits until the job has started, or takes it back.
     async fn wait(
         &self,
@@ -248,39 +110,50 @@ impl Launch<'_> {
         mut news: Subscription,
     ) -> Launched<Started> {
         let mut narrator = Narrator::default();
+        let mut image = ImageClock::new(self.context.pull_deadline.min(self.give_up));
         loop {
             let snapshot = news.now();
             for event in narrator.tell(&snapshot) {
                 self.context.events.emit(event);
             }
-            let never_ran = match start::progress(&snapshot) {
+            match start::progress(&snapshot) {
                 Progress::Started => {
                     let pulled = follow::evidence(&self.cluster, &self.place, &mut news).await;
                     return self.started(attempt, &snapshot, pulled);
                 }
-                Progress::Waiting => None,
+                Progress::Waiting => {}
                 Progress::Hopeless(kind, why) => {
                     let error = Error::new(kind, why);
                     return Err(self.withdraw(uid, error, WITHDRAWAL, news).await);
                 }
-                Progress::NeverRan(kind, why) => Some(Error::new(kind, why)),
+                Progress::NeverRan(kind, why) => {
+                    self.remove(uid).await;
+                    self.inner.forget_commit(&self.place);
+                    return Err(LaunchError::Refused(Error::new(kind, why)));
+                }
                 Progress::Over(why) => {
                     let error = Error::new(ErrorKind::Internal, why);
                     return Err(LaunchError::Indeterminate(error));
                 }
-            };
-            if let Some(error) = never_ran {
-                self.remove(uid).await;
-                self.inner.forget_commit(&self.place);
-                return Err(LaunchError::Refused(error));
+            }
+            image.look(start::image_wait(&snapshot, news.health().no_events));
+            if let Some(error) = image.failed(self.context.retry_pull) {
+                return Err(self.withdraw(uid, error, self.left(), news).await);
             }
             tokio::select! {
-                () = news.changed() => {}
+                biased;
                 interrupt = self.interrupted() => {
-                    return Err(self.interrupt(uid, interrupt, &snapshot, news).await);
+                    return Err(self.interrupt(uid, interrupt, &image, &snapshot, news).await);
                 }
+                () = image.due() => {}
+                () = news.changed() => {}
             }
         }
+    }
+
+    /// How long the launch may still take.
+    fn left(&self) -> Duration {
+        self.context.deadline.saturating_duration_since(Instant::now())
     }
 
     fn started(
@@ -306,6 +179,7 @@ impl Launch<'_> {
         &self,
         uid: &str,
         interrupt: Interrupt,
+        image: &ImageClock,
         snapshot: &Snapshot,
         news: Subscription,
     ) -> LaunchError {
@@ -316,15 +190,18 @@ impl Launch<'_> {
             }
             return self.withdraw(uid, cancelled(), CANCELLED_WITHDRAWAL, news).await;
         }
-        let warning = match snapshot.pod() {
-            Some(_) => None,
-            None => self.job_warning(uid).await,
+        let error = match image.error() {
+            Some(error) => error,
+            None => {
+                let warning = match snapshot.pod() {
+                    Some(_) => None,
+                    None => self.job_warning(uid).await,
+                };
+                let (kind, why) = start::at_deadline(snapshot, warning.as_deref());
+                Error::new(kind, "the job did not start by its start deadline").caused_by(Said(why))
+            }
         };
-        let (kind, why) = start::at_deadline(snapshot, warning.as_deref());
-        let error =
-            Error::new(kind, "the job did not start by its start deadline").caused_by(Said(why));
-        let left = self.context.deadline.saturating_duration_since(Instant::now());
-        self.withdraw(uid, error, left, news).await
+        self.withdraw(uid, error, self.left(), news).await
     }
 
     /// Kubernetes' last warning about the Job, such as a Pod that may not be created.
@@ -344,7 +221,17 @@ impl Launch<'_> {
     ) -> LaunchError {
         let by = (Instant::now() + at_most)
             .min(self.context.deadline.max(Instant::now() + AFTER_CANCEL));
-        let proven = withdraw::withdraw(&self.cluster, &self.place, uid, &mut news, by).await;
+        let proven = {
+            let withdrawing = withdraw::withdraw(&self.cluster, &self.place, uid, &mut news, by);
+            let mut withdrawing = std::pin::pin!(withdrawing);
+            tokio::select! {
+                proven = &mut withdrawing => proven,
+                () = self.context.cancel.cancelled() => {
+                    timeout(CANCELLED_WITHDRAWAL, withdrawing).await.unwrap_or(false)
+                }
+            }
+        };
+        let error = with_secrets_warning(error, &news.now());
         if !proven {
             return LaunchError::Indeterminate(error);
         }
@@ -353,34 +240,8 @@ impl Launch<'_> {
         LaunchError::Refused(error)
     }
 
-    /// Fences what was not released, and removes it; `Refused` with `error` if the fence holds.
-    async fn abandon(&self, job: &JobView, error: Error) -> LaunchError {
-        let fencing = self.cluster.fence(&self.place, &job.uid);
-        match timeout(CANCELLED_WITHDRAWAL, fencing).await {
-            Ok(Ok(Patched::Applied(_))) => {
-                self.remove(&job.uid).await;
-                self.inner.forget_commit(&self.place);
-                LaunchError::Refused(error)
-            }
-            _ => LaunchError::Indeterminate(error),
-        }
-    }
-
-    /// Removes a Job that was never released, as far as that can be done now. What is left behind
-    /// is suspended for ever.
-    async fn discard(&self, uid: Option<&str>) {
-        let deleting = self.cluster.delete_job(&self.place, uid);
-        match timeout(AFTER_CANCEL, deleting).await {
-            Ok(Ok(())) => {}
-            Ok(Err(failure)) => {
-                tracing::debug!(error = %Error::from(failure), "a suspended Job may be left behind");
-            }
-            Err(_) => tracing::debug!("a suspended Job may be left behind"),
-        }
-    }
-
     /// Removes the Job with `uid`. A clean-up that fails masks nothing.
-    async fn remove(&self, uid: &str) {
+    pub(crate) async fn remove(&self, uid: &str) {
         let deleting = self.cluster.delete_job(&self.place, Some(uid));
         if let Err(failure) = deleting.await {
             let error = Error::from(failure);
@@ -388,32 +249,14 @@ impl Launch<'_> {
         }
     }
 
-    /// The answer of `request`, unless the launch is given up before; a cancel leaves it a little
-    /// time.
-    async fn unless_given_up<T>(
-        &self,
-        request: impl Future<Output = Result<T, Failure>>,
-    ) -> Result<Result<T, Failure>, Interrupt> {
-        let mut request = std::pin::pin!(request);
-        tokio::select! {
-            answer = &mut request => return Ok(answer),
-            interrupt = self.interrupted() => {
-                if interrupt == Interrupt::Deadline {
-                    return Err(interrupt);
-                }
-            }
-        }
-        timeout(AFTER_CANCEL, request).await.map_err(|_| Interrupt::Cancelled)
-    }
-
-    async fn interrupted(&self) -> Interrupt {
+    pub(crate) async fn interrupted(&self) -> Interrupt {
         tokio::select! {
             () = self.context.cancel.cancelled() => Interrupt::Cancelled,
             () = sleep_until(self.give_up) => Interrupt::Deadline,
         }
     }
 
-    fn interrupted_now(&self) -> Option<Interrupt> {
+    pub(crate) fn interrupted_now(&self) -> Option<Interrupt> {
         if self.context.cancel.is_cancelled() {
             Some(Interrupt::Cancelled)
         } else {
@@ -421,11 +264,22 @@ impl Launch<'_> {
         }
     }
 
-    fn given_up(&self, interrupt: Interrupt) -> Error {
+    pub(crate) fn given_up(&self, interrupt: Interrupt) -> Error {
         match interrupt {
             Interrupt::Cancelled => cancelled(),
             Interrupt::Deadline => late().with("server", &self.cluster.server),
         }
+    }
+}
+
+/// `error` with the kubelet's warning about pull secrets that are not there, if it is about the
+/// image: without them it asks the registry as nobody.
+fn with_secrets_warning(error: Error, snapshot: &Snapshot) -> Error {
+    match (&snapshot.pull_secrets, error.kind()) {
+        (Some(warning), ErrorKind::ImageUnavailable(_)) => {
+            error.with("imagePullSecrets", warning.trim_end_matches('.'))
+        }
+        _ => error,
     }
 }
 

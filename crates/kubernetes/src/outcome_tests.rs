@@ -15,6 +15,7 @@ pub(crate) fn job() -> JobView {
         ending: Ending::None,
         timeout: None,
         grace: 10,
+        own_secret: false,
         image: "r/x:1".to_owned(),
         attempt: Some("a-1".to_owned()),
         installation: Some("i".to_owned()),

@@ -4,13 +4,13 @@ use longshore_core::{Attempt, Error, ErrorKind, Plan, PlanFormat, Result};
 use serde::Serialize;
 
 use crate::config::KubernetesConfig;
-use crate::translate;
+use crate::{secret, translate};
 
 /// What a launch of `attempt` would submit.
 pub(crate) fn plan(attempt: &Attempt, config: &KubernetesConfig) -> Result<Plan> {
     let submission = translate::translate(attempt, config)?;
     let mut text = yaml(&submission.job)?;
-    if let Some(secret) = translate::secret(attempt, config, |_| "***".to_owned()) {
+    if let Some(secret) = secret::secret(attempt, config, |_| "***".to_owned()) {
         text = format!("{text}---\n{}", yaml(&secret)?);
     }
     let mut plan = Plan::new(PlanFormat::Yaml, text);

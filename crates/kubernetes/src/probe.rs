@@ -26,7 +26,7 @@ const NEEDED: &[Needed] = &[
 ];
 /// What it does better with.
 const WISHED: &[Needed] =
-    &[("", "events", "", &["list", "watch"]), ("", "secrets", "", &["create"])];
+    &[("", "events", "", &["list", "watch"]), ("", "secrets", "", &["create", "delete"])];
 
 /// Asks whether the cluster may take work now.
 pub(crate) async fn probe(inner: &Inner) -> Result<Health> {
@@ -73,8 +73,10 @@ async fn ask(inner: &Inner) -> Result<Health> {
 
 /// What does not work without a permission.
 fn lack(what: &str) -> &'static str {
-    if what.contains("secrets") {
-        "jobs with a secret environment will be refused"
+    if what == "create secrets" {
+        "jobs with a secret environment or a registry's credential will be refused"
+    } else if what == "delete secrets" {
+        "the Secret of a job that is withdrawn by another process stays for ten minutes"
     } else {
         "whether an image was pulled stays unknown"
     }

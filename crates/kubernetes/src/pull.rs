@@ -12,27 +12,56 @@ pub(crate) enum PullTrouble {
 }
 
 /// What `reason` and `message` of a waiting container say about its image; none if they are not
-/// about the image.
+/// about the image. `known` is what was last heard of a failed pull.
 ///
-/// The reasons are the kubelet's (`pkg/kubelet/images/types.go`, `pkg/kubelet/events`). The
-/// message of `ImagePullBackOff` ends, since Kubernetes 1.31, with that of the failure before it;
-/// an older one says nothing and is transient.
-pub(crate) fn trouble(reason: &str, message: &str) -> Option<PullTrouble> {
+/// The reasons are the kubelet's (`pkg/kubelet/images/types.go`, `pkg/kubelet/events`).
+pub(crate) fn trouble(reason: &str, message: &str, known: Option<&str>) -> Option<PullTrouble> {
     let said = || message.to_owned();
     Some(match reason {
         "ErrImageNeverPull" => PullTrouble::Definite(ImageReason::NotPresent, said()),
         "InvalidImageName" | "SignatureValidationFailed" => {
             PullTrouble::Definite(ImageReason::Invalid, said())
         }
-        "ErrImagePull" | "ImagePullBackOff" => match classify(message) {
-            ImageReason::Unreachable => PullTrouble::Transient(said()),
-            definite => PullTrouble::Definite(definite, said()),
-        },
+        "ErrImagePull" | "ImagePullBackOff" => {
+            judge(failure(reason, message).or(known).unwrap_or(message))
+        }
         // The runtime could not look at its own store, or the registry is gone: not the image's
         // fault, and tried again.
         "ImageInspectError" | "RegistryUnavailable" => PullTrouble::Transient(said()),
         _ => return None,
     })
+}
+
+/// What the runtime's words about a failed pull mean.
+pub(crate) fn judge(failure: &str) -> PullTrouble {
+    match classify(failure) {
+        ImageReason::Unreachable => PullTrouble::Transient(failure.to_owned()),
+        definite => PullTrouble::Definite(definite, failure.to_owned()),
+    }
+}
+
+/// The runtime's words in what a kubelet says about a failed pull, as a container's status or as an
+/// Event; none if it says nothing of the kind.
+///
+/// A kubelet that waits before it pulls again only says so, before Kubernetes 1.31; since then it
+/// repeats the failure (`pkg/kubelet/images/image_manager.go`). What it says of its waiting is never
+/// evidence.
+pub(crate) fn failure<'a>(reason: &str, message: &'a str) -> Option<&'a str> {
+    let after = |start: &str| {
+        let rest = message.strip_prefix(start)?.strip_prefix('"')?;
+        // No image's name holds a quote.
+        rest.split_once('"')?.1.strip_prefix(": ")
+    };
+    match reason {
+        "ErrImagePull" => Some(message),
+        "ImagePullBackOff" => {
+            let cause = after("Back-off pulling image ")?;
+            Some(cause.strip_prefix("ErrImagePull: ").unwrap_or(cause))
+        }
+        "Failed" => after("Failed to pull image "),
+        _ => None,
+    }
+    .filter(|said| !said.is_empty())
 }
 
 /// Words of the runtimes and the reason they stand for, in order: the first that is contained
@@ -228,12 +257,8 @@ mod tests {
             Denied,
         ),
         (r#"Error response from daemon: Head "https://r/v2/x/manifests/1": Forbidden"#, Denied),
-        // The backing-off kubelet repeats the failure; the image's name is not evidence.
-        (
-            r#"Back-off pulling image "r/x:1": ErrImagePull: rpc error: code = NotFound desc = failed to pull and unpack image "r/x:1": r/x:1: not found"#,
-            NotFound,
-        ),
-        (r#"Back-off pulling image "r/unauthorized:not-found""#, Unreachable),
+        // The image's name is not evidence.
+        (r#"failed to pull image "r/unauthorized:not-found": EOF"#, Unreachable),
         ("something that nobody has seen before", Unreachable),
     ];
 
@@ -247,18 +272,43 @@ mod tests {
     #[test]
     fn only_what_gave_no_answer_is_tried_again() {
         assert!(matches!(
-            trouble("ErrImagePull", "503 Service Unavailable"),
+            trouble("ErrImagePull", "503 Service Unavailable", None),
             Some(PullTrouble::Transient(_))
         ));
-        let definite = |reason, message| match trouble(reason, message) {
+        let definite = |reason, message| match trouble(reason, message, None) {
             Some(PullTrouble::Definite(reason, _)) => reason,
             other => panic!("{other:?}"),
         };
         assert_eq!(definite("ErrImageNeverPull", "…"), ImageReason::NotPresent);
         assert_eq!(definite("InvalidImageName", "…"), Invalid);
-        assert_eq!(definite("ImagePullBackOff", "x: not found"), NotFound);
-        assert_eq!(trouble("ContainerCreating", ""), None);
-        assert_eq!(trouble("CreateContainerConfigError", "secret \"x\" not found"), None);
+        assert_eq!(trouble("ContainerCreating", "", Some("x: not found")), None);
+        let config = trouble("CreateContainerConfigError", "secret \"x\" not found", None);
+        assert_eq!(config, None);
+    }
+
+    #[test]
+    fn that_the_kubelet_waits_changes_nothing() {
+        let not_found = "rpc error: code = NotFound desc = x: not found";
+        let since_1_31 = format!(r#"Back-off pulling image "x:1": ErrImagePull: {not_found}"#);
+        let before = r#"Back-off pulling image "x:1""#;
+        let expected = Some(PullTrouble::Definite(NotFound, not_found.to_owned()));
+        assert_eq!(trouble("ErrImagePull", not_found, None), expected);
+        assert_eq!(trouble("ImagePullBackOff", &since_1_31, None), expected);
+        assert_eq!(trouble("ImagePullBackOff", before, Some(not_found)), expected);
+        let refused = "dial tcp 127.0.0.1:9: connect: connection refused";
+        let expected = Some(PullTrouble::Transient(refused.to_owned()));
+        assert_eq!(trouble("ImagePullBackOff", before, Some(refused)), expected);
+        let nothing = Some(PullTrouble::Transient(before.to_owned()));
+        assert_eq!(trouble("ImagePullBackOff", before, None), nothing);
+    }
+
+    #[test]
+    fn a_failed_pull_is_heard_from_the_event_as_from_the_status() {
+        let event = r#"Failed to pull image "x:1": dial tcp: i/o timeout"#;
+        assert_eq!(failure("Failed", event), Some("dial tcp: i/o timeout"));
+        assert_eq!(failure("Failed", "Error: ErrImagePull"), None);
+        assert_eq!(failure("BackOff", r#"Back-off pulling image "x:1""#), None);
+        assert_eq!(failure("ErrImagePull", ""), None);
     }
 
     #[test]

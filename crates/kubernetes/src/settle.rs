@@ -31,11 +31,14 @@ pub(crate) async fn remove(inner: &Inner, place: &Place) -> Result<()> {
     }
     let Some(job) = cluster.get_job(place).await? else { return Ok(()) };
     let job = JobView::from(&job);
-    if job.tombstone {
-        return Ok(());
-    }
     if job.commit == Some(Commit::Closed) {
-        cluster.bury(place, &job.uid, TOMBSTONE_SECONDS).await?;
+        if !job.tombstone {
+            cluster.bury(place, &job.uid, TOMBSTONE_SECONDS).await?;
+        }
+        // The fence is the Job. What the job was to be told in secret need not wait for its end.
+        if job.own_secret {
+            cluster.drop_secret(place).await;
+        }
         return Ok(());
     }
     Ok(cluster.delete_job(place, Some(&job.uid)).await?)
@@ -80,11 +83,18 @@ async fn look(
             let mut news = inner.hub.subscribe(place);
             match withdraw::proof(&mut news, deadline).await {
                 Some(true) => Some(Settled::NeverStarted),
-                _ => Some(Settled::MayHaveStarted),
+                Some(false) => Some(Settled::MayHaveStarted),
+                // A node that is in the middle of a pull confirms only when that ends.
+                None => return Err(unproven(place)),
             }
         }
         Some(Commit::Committed) | None => Some(Settled::MayHaveStarted),
     })
+}
+
+fn unproven(place: &Place) -> Error {
+    let message = "the node has not confirmed yet that the withdrawn job never started";
+    Error::new(ErrorKind::Unavailable, message).with("job", &place.job)
 }
 
 /// Settles an attempt without a Job. Somebody may be about to create and release it: a Job that

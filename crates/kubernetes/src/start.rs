@@ -1,6 +1,6 @@
 //! Whether a launched attempt has started, waits, or never will. Pure.
 
-use longshore_core::{ErrorKind, Event, ImageReason, RejectReason};
+use longshore_core::{ErrorKind, Event, PullPolicy, RejectReason};
 
 use crate::outcome::start_error;
 use crate::pull::{self, PullTrouble};
@@ -40,6 +40,13 @@ pub(crate) fn progress(snapshot: &Snapshot) -> Progress {
     if pod.ended {
         return refused_by_node(pod);
     }
+    match image_trouble(snapshot, pod) {
+        Some(PullTrouble::Definite(why, said)) => {
+            return Progress::Hopeless(ErrorKind::ImageUnavailable(why), said);
+        }
+        Some(PullTrouble::Transient(_)) => return Progress::Waiting,
+        None => {}
+    }
     if let Some((reason, message)) = &container.waiting {
         return waiting(reason, message);
     }
@@ -72,18 +79,59 @@ fn refused_by_node(pod: &PodView) -> Progress {
     Progress::NeverRan(ErrorKind::Saturated, why)
 }
 
-/// What a waiting container's reason means. The reasons are those of `pkg/kubelet/kuberuntime`.
-fn waiting(reason: &str, message: &str) -> Progress {
-    match (pull::trouble(reason, message), reason) {
-        (Some(PullTrouble::Definite(why, said)), _) => {
-            Progress::Hopeless(ErrorKind::ImageUnavailable(why), said)
+/// What is known of trouble with the image of `pod`. The kubelet sends the Event of a failed pull up
+/// to seconds before the container's status.
+fn image_trouble(snapshot: &Snapshot, pod: &PodView) -> Option<PullTrouble> {
+    let known = snapshot.pull_failure.as_deref();
+    match &pod.container.waiting {
+        Some((reason, message)) if !is_creating(reason) => pull::trouble(reason, message, known),
+        _ => known.map(pull::judge),
+    }
+}
+
+/// Whether `reason` says no more than that the container is not there yet.
+fn is_creating(reason: &str) -> bool {
+    matches!(reason, "ContainerCreating" | "PodInitializing")
+}
+
+/// What a launch hears of an image that it waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ImageWait {
+    /// Nothing yet: the node pulls.
+    Silent,
+    /// The registry gave no answer, in these words; it is asked again.
+    Failing(String),
+}
+
+/// What is heard of the image that `snapshot` waits for; none if it waits for something else.
+///
+/// A container that is being created may also wait for its volumes or its network. Where Events
+/// cannot be had (`no_events`) that looks the same, and is taken for a pull.
+pub(crate) fn image_wait(snapshot: &Snapshot, no_events: bool) -> Option<ImageWait> {
+    let pod = &snapshot.pod()?.pod;
+    let may_pull = pod.scheduled && !pod.container.created && pod.policy != Some(PullPolicy::Never);
+    if !may_pull {
+        return None;
+    }
+    match image_trouble(snapshot, pod) {
+        Some(PullTrouble::Transient(said) | PullTrouble::Definite(_, said)) => {
+            return Some(ImageWait::Failing(said));
         }
-        (Some(PullTrouble::Transient(_)), _) => Progress::Waiting,
+        None => {}
+    }
+    let creating = pod.container.waiting.as_ref().is_none_or(|(reason, _)| is_creating(reason));
+    (creating && (snapshot.pulling || no_events)).then_some(ImageWait::Silent)
+}
+
+/// What a waiting container's reason means, if it is not about the image. The reasons are those of
+/// `pkg/kubelet/kuberuntime`.
+fn waiting(reason: &str, message: &str) -> Progress {
+    match reason {
         // A Secret or ConfigMap that is not there, a user that may not be root.
-        (None, "CreateContainerConfigError") if !message.contains("failed to sync") => {
+        "CreateContainerConfigError" if !message.contains("failed to sync") => {
             rejected(RejectReason::ContainerConfig, message)
         }
-        (None, "CreateContainerError" | "RunContainerError") if is_definite(message) => {
+        "CreateContainerError" | "RunContainerError" if is_definite(message) => {
             rejected(start_error(message), message)
         }
         _ => Progress::Waiting,
@@ -112,7 +160,7 @@ fn is_definite(message: &str) -> bool {
     words.iter().any(|words| said.contains(words))
 }
 
-/// Why it has not started by the deadline.
+/// Why it has not started by the deadline, if it does not wait for its image.
 pub(crate) fn at_deadline(snapshot: &Snapshot, job_warning: Option<&str>) -> (ErrorKind, String) {
     let Some(pod) = snapshot.pod().map(|seen| &seen.pod) else {
         let why = job_warning.unwrap_or("Kubernetes made no Pod in time");
@@ -125,21 +173,14 @@ pub(crate) fn at_deadline(snapshot: &Snapshot, job_warning: Option<&str>) -> (Er
         };
         return (kind, why.to_owned());
     };
-    if let Some((reason, message)) = &pod.container.waiting {
-        if let Some(PullTrouble::Transient(said)) = pull::trouble(reason, message) {
-            return (ErrorKind::ImageUnavailable(ImageReason::Unreachable), said);
-        }
-        if reason.contains("Error") {
-            let kind = ErrorKind::Rejected(RejectReason::ContainerConfig);
-            return (kind, crate::view::said(Some(reason), Some(message)));
-        }
+    if let Some((reason, message)) = &pod.container.waiting
+        && reason.contains("Error")
+    {
+        let kind = ErrorKind::Rejected(RejectReason::ContainerConfig);
+        return (kind, crate::view::said(Some(reason), Some(message)));
     }
     if let Some(why) = pod.unschedulable.as_ref().filter(|_| !pod.scheduled) {
         return (ErrorKind::Saturated, why.clone());
-    }
-    if snapshot.pulling {
-        let said = "the image was still being pulled".to_owned();
-        return (ErrorKind::ImageUnavailable(ImageReason::Unreachable), said);
     }
     let why = snapshot.warning.clone();
     (ErrorKind::Unavailable, why.unwrap_or_else(|| "the Pod did not start in time".to_owned()))
@@ -215,9 +256,11 @@ impl Narrator {
 }
 
 fn why_waiting(pod: &PodView) -> Option<String> {
-    let container = pod.container.waiting.as_ref().filter(|(reason, message)| {
-        !message.is_empty() || !matches!(reason.as_str(), "ContainerCreating" | "PodInitializing")
-    });
+    let container = pod
+        .container
+        .waiting
+        .as_ref()
+        .filter(|(reason, message)| !message.is_empty() || !is_creating(reason));
     let container = container.map(|(r, m)| crate::view::said(Some(r), Some(m)));
     container.or_else(|| pod.unschedulable.clone())
 }

@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use longshore_core::ImageReason;
+
 use super::*;
 use crate::outcome::tests::{job, pod, snapshot};
 use crate::view::PodSeen;
@@ -51,10 +53,6 @@ fn a_deadline_is_told_by_what_was_waited_for() {
     let at = |state: serde_json::Value| {
         at_deadline(&snapshot(job(), [pod(serde_json::json!({}), "Pending", state, "")]), None).0
     };
-    let backing_off = serde_json::json!({"waiting": {
-        "reason": "ErrImagePull", "message": "dial tcp 127.0.0.1:9: connect: connection refused"
-    }});
-    assert_eq!(at(backing_off), ErrorKind::ImageUnavailable(ImageReason::Unreachable));
     assert_eq!(
         at(serde_json::json!({"waiting": {"reason": "ContainerCreating"}})),
         ErrorKind::Unavailable
@@ -70,6 +68,50 @@ fn a_deadline_is_told_by_what_was_waited_for() {
         Some("Unschedulable: 0/1 nodes are available: Insufficient cpu".to_owned());
     full.pods = vec![PodSeen { pod: Arc::new(view), presence: Presence::Here }];
     assert_eq!(at_deadline(&full, None).0, ErrorKind::Saturated);
+}
+
+#[test]
+fn only_a_pod_with_a_node_waits_for_its_image() {
+    let waits = |reason: &str, message: &str, change: fn(&mut PodView, &mut Snapshot)| {
+        let state = serde_json::json!({"waiting": {"reason": reason, "message": message}});
+        let mut view = pod(serde_json::json!({}), "Pending", state, "");
+        view.scheduled = true;
+        let mut all = snapshot(job(), []);
+        change(&mut view, &mut all);
+        all.pod_seen(view);
+        all
+    };
+    let creating = |change| waits("ContainerCreating", "", change);
+    assert_eq!(image_wait(&snapshot(job(), []), true), None, "no Pod");
+    assert_eq!(image_wait(&creating(|pod, _| pod.scheduled = false), true), None, "no node");
+    assert_eq!(image_wait(&creating(|_, _| {}), false), None, "its volumes, perhaps");
+    assert_eq!(image_wait(&creating(|_, _| {}), true), Some(ImageWait::Silent));
+    let never = creating(|pod, _| pod.policy = Some(PullPolicy::Never));
+    assert_eq!(image_wait(&never, true), None);
+    let pulling = creating(|_, all| all.event_seen(false, "Pulling", "Pulling image \"x\""));
+    assert_eq!(image_wait(&pulling, false), Some(ImageWait::Silent));
+    let refused = "dial tcp: connect: connection refused";
+    let failing = Some(ImageWait::Failing(refused.to_owned()));
+    assert_eq!(image_wait(&waits("ErrImagePull", refused, |_, _| {}), false), failing);
+    // The kubelet tries once more: what it said last still counts.
+    let mut again = waits("ErrImagePull", refused, |_, _| {});
+    again.event_seen(false, "Pulling", "Pulling image \"x\"");
+    assert_eq!(image_wait(&again, false), failing);
+    again.event_seen(false, "Pulled", "Successfully pulled image \"x\" in 1s");
+    again.pod_seen(creating(|_, _| {}).pods[0].pod.as_ref().clone());
+    assert_eq!(image_wait(&again, false), None, "it is there");
+}
+
+#[test]
+fn a_definite_failure_is_believed_from_the_event_that_comes_first() {
+    let state = serde_json::json!({"waiting": {"reason": "ContainerCreating"}});
+    let mut all = snapshot(job(), [pod(serde_json::json!({}), "Pending", state, "")]);
+    assert_eq!(progress(&all), Progress::Waiting);
+    all.event_seen(true, "Failed", "Failed to pull image \"x\": x: not found");
+    let kind = ErrorKind::ImageUnavailable(ImageReason::NotFound);
+    assert_eq!(progress(&all), Progress::Hopeless(kind, "x: not found".to_owned()));
+    all.event_seen(true, "Failed", "Failed to pull image \"x\": 503 Service Unavailable");
+    assert_eq!(progress(&all), Progress::Waiting);
 }
 
 #[test]

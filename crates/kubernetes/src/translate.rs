@@ -9,7 +9,7 @@ use k8s_openapi::api::batch::v1::{
 };
 use k8s_openapi::api::core::v1::{
     Container, EnvVar, EnvVarSource, PersistentVolumeClaimVolumeSource, PodSpec, PodTemplateSpec,
-    ResourceRequirements, Secret, SecretKeySelector, SecurityContext, Volume, VolumeMount,
+    ResourceRequirements, SecretKeySelector, SecurityContext, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -20,14 +20,13 @@ use longshore_core::{
 use crate::config::{KubernetesConfig, MINIMUM_TTL_SECONDS};
 use crate::expand::literal;
 use crate::names::{self, Commit, Ending};
+use crate::secret;
 
 /// What a launch submits.
 #[derive(Debug)]
 pub(crate) struct Submission {
     /// The Job, suspended.
     pub(crate) job: Job,
-    /// The names of the variables that stand in a Secret of the attempt's own; empty without one.
-    pub(crate) secret_keys: Vec<String>,
 }
 
 /// What a runner so configured can do.
@@ -104,7 +103,7 @@ pub(crate) fn translate(attempt: &Attempt, config: &KubernetesConfig) -> Result<
         }),
         status: None,
     };
-    Ok(Submission { job, secret_keys: attempt.secret_env.keys().cloned().collect() })
+    Ok(Submission { job })
 }
 
 /// Has the Job's condition name the container's exit code, which thus outlives the Pod: a cancel
@@ -127,6 +126,12 @@ fn check(attempt: &Attempt, config: &KubernetesConfig) -> Result<()> {
     let needed = attempt.spec.required_capabilities();
     if let Some(missing) = needed.missing(&capabilities(config), |c| remedy(c, config)) {
         return Err(unsupported(missing));
+    }
+    if attempt.registry_auth.as_ref().is_some_and(|auth| !secret::can_say(auth)) {
+        return Err(unsupported(
+            "the registry's credential is an identity token, for which a Kubernetes Secret has no \
+             place: it takes a name and a password",
+        ));
     }
     let kueue = |labels: &BTreeMap<String, String>| labels.contains_key(names::KUEUE_QUEUE);
     if kueue(&attempt.spec.labels) || kueue(&config.labels) {
@@ -170,6 +175,7 @@ fn pod(attempt: &Attempt, config: &KubernetesConfig) -> Result<PodSpec> {
         // The variables of every Service in the namespace are not the job's business.
         enable_service_links: Some(false),
         node_selector: none_if_empty(config.node_selector.clone()),
+        image_pull_secrets: secret::pull_secrets(attempt, config),
         tolerations: (!config.tolerations.is_empty()).then(|| config.tolerations.clone()),
         volumes: (!mounts.is_empty()).then(|| vec![volume(config)]),
         containers: vec![container(attempt, mounts)?],
@@ -220,7 +226,7 @@ fn environment(attempt: &Attempt, view: &JobDirectoryView) -> Vec<EnvVar> {
     let own = attempt
         .secret_env
         .keys()
-        .map(|name| from_secret(name, attempt.object_name(), secret_key(attempt, name)));
+        .map(|name| from_secret(name, attempt.object_name(), secret::env_key(attempt, name)));
     let referenced = attempt.spec.secret_env.iter().filter_map(|(name, source)| match source {
         SecretSource::SecretKeyRef { name: secret, key } => {
             Some(from_secret(name, secret.clone(), key.clone()))
@@ -237,13 +243,6 @@ fn from_secret(name: &str, secret: String, key: String) -> EnvVar {
         value: None,
         value_from: Some(EnvVarSource { secret_key_ref: Some(selector), ..<_>::default() }),
     }
-}
-
-/// The key under which the value of `name` stands in the attempt's Secret. A key takes fewer
-/// characters than a variable's name, so it is numbered.
-fn secret_key(attempt: &Attempt, name: &str) -> String {
-    let position = attempt.secret_env.keys().position(|key| key == name).unwrap_or_default();
-    format!("env-{position}")
 }
 
 /// Limits, with requests equal to them so that the scheduler reserves what the job may use.
@@ -323,33 +322,6 @@ fn path_within(directory: &Path, root: &Path) -> Result<String> {
         })
         .collect();
     Ok(parts.ok_or_else(outside)?.join("/"))
-}
-
-/// The Secret that holds the values of `attempt`'s secret environment; `show` gives each value.
-pub(crate) fn secret(
-    attempt: &Attempt,
-    config: &KubernetesConfig,
-    show: impl Fn(&longshore_core::Secret) -> String,
-) -> Option<Secret> {
-    if attempt.secret_env.is_empty() {
-        return None;
-    }
-    let data = attempt
-        .secret_env
-        .iter()
-        .map(|(name, value)| (secret_key(attempt, name), show(value)))
-        .collect();
-    Some(Secret {
-        metadata: ObjectMeta {
-            name: Some(attempt.object_name()),
-            namespace: config.namespace.clone(),
-            labels: Some(labels(attempt, config)),
-            ..<_>::default()
-        },
-        immutable: Some(true),
-        string_data: Some(data),
-        ..<_>::default()
-    })
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use longshore_core::{
     Container as ContainerSpec, HumanDuration, InstallationId, JobId, JobSpec, Network, PullPolicy,
-    Secret,
+    RegistryAuth, Secret,
 };
 
 use super::*;
@@ -84,10 +84,13 @@ fn everything_a_job_may_say_reaches_the_pod() {
     });
     everything.pull_policy = PullPolicy::Always;
     everything.secret_env.insert("TOKEN".to_owned(), Secret::new("hunter2"));
+    everything.registry_auth =
+        Some(RegistryAuth::password("localhost:5000", "me", Secret::new("hunter2")));
     let config = KubernetesConfig {
         namespace: Some("jobs".to_owned()),
         labels: [("app".to_owned(), "longshore".to_owned())].into(),
         service_account_name: Some("worker".to_owned()),
+        image_pull_secrets: vec!["team".to_owned()],
         node_selector: [("disk".to_owned(), "ssd".to_owned())].into(),
         ..with_volume()
     };
@@ -119,6 +122,11 @@ fn what_a_pod_cannot_express_is_refused_with_the_reason() {
         j.labels.insert(names::KUEUE_QUEUE.to_owned(), "q".to_owned());
     };
     assert!(refusal(&plain, queue).contains("Kueue"));
+    let mut token = attempt(|_| {});
+    token.registry_auth = Some(RegistryAuth::token("r", Secret::new("hunter2")));
+    let error = translate(&token, &plain).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("identity token"), "{error}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use longshore_core::{HumanDuration, PullPolicy};
 
 use crate::names::{self, Commit, Ending};
+use crate::secret;
 
 /// A Job, as far as it matters here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub(crate) struct JobView {
     pub(crate) timeout: Option<Duration>,
     /// The Pod template's grace period in seconds.
     pub(crate) grace: i64,
+    /// Whether its Pod reads a Secret of the attempt's own, called like the Job.
+    pub(crate) own_secret: bool,
     /// The image as the job names it.
     pub(crate) image: String,
     /// The attempt's label.
@@ -65,6 +68,9 @@ impl From<&Job> for JobView {
             ending: annotation(&job.metadata, names::ENDING).map_or(Ending::None, Ending::parse),
             timeout: timeout.map(HumanDuration::get),
             grace: pod.and_then(|p| p.termination_grace_period_seconds).unwrap_or(30),
+            own_secret: pod.is_some_and(|pod| {
+                secret::reads_own(job.metadata.name.as_deref().unwrap_or_default(), pod)
+            }),
             image: pod
                 .and_then(|p| p.containers.iter().find(|c| c.name == names::CONTAINER))
                 .and_then(|c| c.image.clone())
@@ -305,6 +311,10 @@ pub(crate) struct Snapshot {
     pub(crate) pulled: Option<bool>,
     /// Whether the node says that it pulls.
     pub(crate) pulling: bool,
+    /// The node's words about the last pull that failed; none once one did not.
+    pub(crate) pull_failure: Option<String>,
+    /// The node's warning about pull secrets that are not there: it pulls without them.
+    pub(crate) pull_secrets: Option<String>,
     /// The last warning among the Pod's Events, such as a volume that cannot be mounted.
     pub(crate) warning: Option<String>,
     /// When the container was seen to start, if it was seen waiting before: a clock of our own,

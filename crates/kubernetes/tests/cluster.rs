@@ -3,6 +3,8 @@
 //! Reads the same variables as the suite, and for the number of requests
 //! `LONGSHORE_LAB_AUDIT_LOG`, the API server's audit log.
 
+#[path = "cluster/images.rs"]
+mod images;
 #[path = "support/proxy.rs"]
 mod proxy;
 mod support;
@@ -434,7 +436,7 @@ fn main() -> ExitCode {
     };
     let required = env::var("LONGSHORE_REQUIRE").unwrap_or_default();
     let required = required.split(',').any(|name| matches!(name.trim(), "kubernetes" | "all"));
-    let trials = cases().into_iter().map(|(name, body)| {
+    let trials = cases().into_iter().chain(images::cases()).map(|(name, body)| {
         let runtime = runtime.clone();
         Trial::ignorable_test(name, move || {
             let lab = match runtime.block_on(Lab::find()) {

@@ -1,0 +1,214 @@
+//! Submitting an attempt: prepare (harmless) and commit (once).
+
+use std::future::Future;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use longshore_core::{Attempt, Error, ErrorKind, LaunchError};
+use tokio::time::{Instant, timeout};
+
+use crate::api::Patched;
+use crate::client::Failure;
+use crate::hub::Subscription;
+use crate::launch::{CANCELLED_WITHDRAWAL, Interrupt, Launch, Launched};
+use crate::names::Commit;
+use crate::translate::Submission;
+use crate::view::JobView;
+use crate::{secret, withdraw};
+
+/// How long a request that is under way is still waited for after a cancel: what it did is then
+/// known.
+pub(crate) const AFTER_CANCEL: Duration = Duration::from_secs(2);
+
+impl Launch<'_> {
+    /// Creates the Job, suspended, and its Secret; or finds those of an earlier launch.
+    pub(crate) async fn prepare(
+        &self,
+        attempt: &Attempt,
+        submission: &Submission,
+    ) -> Launched<JobView> {
+        let creating = self.cluster.create_job(&self.place, &submission.job);
+        let created = match self.unless_given_up(creating).await {
+            Ok(Ok(job)) => job,
+            Ok(Err(failure)) if failure.code() == Some(409) => return self.find(attempt).await,
+            // Whatever became of the request: a suspended Job that nobody releases starts nothing.
+            Ok(Err(failure)) => {
+                if !failure.had_no_effect() {
+                    self.discard(None).await;
+                }
+                return Err(LaunchError::Refused(failure.into()));
+            }
+            Err(interrupt) => {
+                self.discard(None).await;
+                return Err(LaunchError::Refused(self.given_up(interrupt)));
+            }
+        };
+        let job = JobView::from(&created);
+        if let Some(owner) = self.foreign(&job) {
+            self.discard(Some(&job.uid)).await;
+            return Err(LaunchError::Refused(owner));
+        }
+        self.keep_secret(attempt, &job, false).await?;
+        Ok(job)
+    }
+
+    /// Creates the Secret of `job`, if it needs one; with `again` it may be there already.
+    async fn keep_secret(&self, attempt: &Attempt, job: &JobView, again: bool) -> Launched<()> {
+        let Some(secret) = self.secret(attempt, job) else { return Ok(()) };
+        let creating = self.cluster.create_secret(&self.place, &secret);
+        let refusal = match self.unless_given_up(creating).await {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(failure)) if again && failure.code() == Some(409) => return Ok(()),
+            Ok(Err(failure)) => failure.into(),
+            Err(interrupt) => self.given_up(interrupt),
+        };
+        Err(self.abandon(job, refusal).await)
+    }
+
+    fn secret(&self, attempt: &Attempt, job: &JobView) -> Option<Secret> {
+        let mut secret =
+            secret::secret(attempt, &self.inner.config, |value| value.expose().to_owned())?;
+        // So that it is removed with the Job, whoever removes that.
+        secret.metadata.owner_references = Some(vec![OwnerReference {
+            api_version: "batch/v1".to_owned(),
+            kind: "Job".to_owned(),
+            name: self.place.job.clone(),
+            uid: job.uid.clone(),
+            ..<_>::default()
+        }]);
+        Some(secret)
+    }
+
+    /// The Job that has the attempt's name already.
+    async fn find(&self, attempt: &Attempt) -> Launched<JobView> {
+        let refuse = |message: &'static str| {
+            let error = Error::new(ErrorKind::Internal, message);
+            LaunchError::Refused(error.with("job", &self.place.job))
+        };
+        let found = self.cluster.get_job(&self.place).await;
+        let found = found.map_err(|e| LaunchError::Indeterminate(e.into()))?;
+        let Some(job) = found.as_ref().map(JobView::from) else {
+            return Err(refuse("the Job was removed while it was being launched again"));
+        };
+        let ours = job.attempt.as_deref() == Some(attempt.id.as_str())
+            && job.installation.as_deref() == Some(attempt.installation.as_str());
+        if !ours || job.commit.is_none() {
+            return Err(refuse("a Job that is not this attempt's has its name"));
+        }
+        if let Some(owner) = self.foreign(&job) {
+            return Err(LaunchError::Indeterminate(owner));
+        }
+        if job.commit == Some(Commit::Open) {
+            // Whoever created the Job may have ended, or not come, so far as to create this.
+            self.keep_secret(attempt, &job, true).await?;
+        }
+        Ok(job)
+    }
+
+    fn foreign(&self, job: &JobView) -> Option<Error> {
+        let owner = job.foreign_owner.as_ref()?;
+        let message = "another controller starts and stops Jobs in this namespace, so Longshore \
+                       cannot promise to start one at most once";
+        Some(Error::new(ErrorKind::Unsupported, message).with("controller", owner))
+    }
+
+    pub(crate) async fn commit(&self, job: &JobView, news: &mut Subscription) -> Launched<()> {
+        if let Some(interrupt) = self.interrupted_now() {
+            return Err(self.abandon(job, self.given_up(interrupt)).await);
+        }
+        self.inner.note_commit(&self.place);
+        match self.cluster.commit(&self.place, &job.uid).await {
+            Ok(Patched::Applied(_)) => Ok(()),
+            Ok(Patched::Gone) => Err(LaunchError::Indeterminate(Error::new(
+                ErrorKind::Internal,
+                "somebody deleted the Job before it was released",
+            ))),
+            Ok(Patched::Refused) => match self.cluster.get_job(&self.place).await {
+                Ok(Some(now)) => match JobView::from(&now) {
+                    now if now.commit == Some(Commit::Committed) => Ok(()),
+                    now => Err(self.fenced(&now, news).await),
+                },
+                Ok(None) => Err(LaunchError::Indeterminate(Error::new(
+                    ErrorKind::Internal,
+                    "somebody deleted the Job while it was being released",
+                ))),
+                Err(failure) => Err(LaunchError::Indeterminate(failure.into())),
+            },
+            // The answer is lost: the fence tells which of the two was first.
+            Err(failure) => match self.abandon(job, failure.into()).await {
+                LaunchError::Indeterminate(error) => {
+                    match self.cluster.get_job(&self.place).await {
+                        Ok(Some(now)) if JobView::from(&now).commit == Some(Commit::Committed) => {
+                            Ok(())
+                        }
+                        _ => Err(LaunchError::Indeterminate(error)),
+                    }
+                }
+                refused => Err(refused),
+            },
+        }
+    }
+
+    /// The answer for a Job that somebody has fenced or withdrawn.
+    pub(crate) async fn fenced(&self, job: &JobView, news: &mut Subscription) -> LaunchError {
+        let message = "the attempt was fenced before it had started";
+        let error = Error::new(ErrorKind::Internal, message);
+        if job.commit == Some(Commit::Closed) {
+            // It may have been created after whoever fenced the Job looked for it.
+            if job.own_secret {
+                self.cluster.drop_secret(&self.place).await;
+            }
+            self.inner.forget_commit(&self.place);
+            return LaunchError::Refused(error);
+        }
+        match withdraw::proof(news, Instant::now() + CANCELLED_WITHDRAWAL).await {
+            Some(true) => LaunchError::Refused(error),
+            _ => LaunchError::Indeterminate(error),
+        }
+    }
+
+    /// Fences what was not released, and removes it; `Refused` with `error` if the fence holds.
+    pub(crate) async fn abandon(&self, job: &JobView, error: Error) -> LaunchError {
+        let fencing = self.cluster.fence(&self.place, &job.uid);
+        match timeout(CANCELLED_WITHDRAWAL, fencing).await {
+            Ok(Ok(Patched::Applied(_))) => {
+                self.remove(&job.uid).await;
+                self.inner.forget_commit(&self.place);
+                LaunchError::Refused(error)
+            }
+            _ => LaunchError::Indeterminate(error),
+        }
+    }
+
+    /// Removes a Job that was never released, as far as that can be done now. What is left behind
+    /// is suspended for ever.
+    async fn discard(&self, uid: Option<&str>) {
+        let deleting = self.cluster.delete_job(&self.place, uid);
+        match timeout(AFTER_CANCEL, deleting).await {
+            Ok(Ok(())) => {}
+            Ok(Err(failure)) => {
+                tracing::debug!(error = %Error::from(failure), "a suspended Job may be left behind");
+            }
+            Err(_) => tracing::debug!("a suspended Job may be left behind"),
+        }
+    }
+
+    /// The answer of `request`, unless the launch is given up before; a cancel leaves it a little
+    /// time.
+    async fn unless_given_up<T>(
+        &self,
+        request: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<Result<T, Failure>, Interrupt> {
+        let mut request = std::pin::pin!(request);
+        tokio::select! {
+            answer = &mut request => return Ok(answer),
+            interrupt = self.interrupted() => {
+                if interrupt == Interrupt::Deadline {
+                    return Err(interrupt);
+                }
+            }
+        }
+        timeout(AFTER_CANCEL, request).await.map_err(|_| Interrupt::Cancelled)
+    }
+}
