@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use longshore_core::{ImageRef, RegistryAuth, RegistryLogin, Result};
 
-use crate::InvalidLogin;
 use crate::check::check;
+use crate::helper::Asking;
+use crate::{InvalidLogin, docker_config, login};
 
 /// How long a credential helper may take, unless said otherwise.
 const HELPER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -60,7 +61,7 @@ impl Keyring {
     /// from `~/.docker`. A file that is not there is nothing.
     #[must_use]
     pub fn with_docker_config(self, folder: Option<PathBuf>) -> Self {
-        self.change(|inner| inner.docker_config = folder)
+        self.change(|inner| inner.docker_config = folder.or_else(docker_config::default_folder))
     }
 
     /// How long a credential helper may take before it is ended; 10 seconds unless said.
@@ -80,17 +81,29 @@ impl Keyring {
     /// # Errors
     /// The first login that does not, by its index and key.
     pub fn check(logins: &[RegistryLogin]) -> std::result::Result<(), InvalidLogin> {
-        check(logins)
+        check(logins).map(|_| ())
     }
 
     /// Who we are to the registry of `image`; `own` are the logins of the job itself.
     ///
     /// # Errors
-    /// `InvalidSpec` if a login that was asked for by name cannot be had.
+    /// `InvalidSpec` if a login of either list makes no sense, or the one that is for the image
+    /// cannot be had: its file, variable or helper is not there or of no use. Names the key, never
+    /// a value. What Docker's `config.json` lacks is a warning instead.
     pub async fn find(&self, image: &ImageRef, own: &[RegistryLogin]) -> Result<Found> {
-        check(own).map_err(|e| e.into_error("registries"))?;
-        let _ = image;
-        Ok(Found::default())
+        let inner = &*self.inner;
+        let path = inner.path.clone().or_else(|| std::env::var_os("PATH")).unwrap_or_default();
+        let asking = Asking { path: &path, timeout: inner.helper_timeout };
+        if let Some(found) = login::find(own, "registries", image, asking).await? {
+            return Ok(found);
+        }
+        if let Some(found) = login::find(&inner.logins, "job.registries", image, asking).await? {
+            return Ok(found);
+        }
+        Ok(match &inner.docker_config {
+            Some(folder) => docker_config::find(folder, image, asking).await,
+            None => Found::default(),
+        })
     }
 
     fn change(mut self, change: impl FnOnce(&mut Inner)) -> Self {

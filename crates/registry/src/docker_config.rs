@@ -1,0 +1,58 @@
+//! Docker's own configuration: nobody asked for it by name, so what it lacks is a warning.
+
+use std::path::{Path, PathBuf};
+
+use longshore_core::ImageRef;
+
+use crate::config_json::{ConfigJson, Holds};
+use crate::helper::Asking;
+use crate::keyring::Found;
+use crate::read::read;
+use crate::server::registry_of;
+
+/// Larger than any that was seen; one has some KiB.
+const LARGEST: u64 = 1024 * 1024;
+
+/// The folder that Docker itself would look into: `$DOCKER_CONFIG`, else `~/.docker`
+/// (<https://docs.docker.com/reference/cli/docker/#environment-variables>).
+pub(crate) fn default_folder() -> Option<PathBuf> {
+    let named = std::env::var_os("DOCKER_CONFIG").filter(|folder| !folder.is_empty());
+    let home = || Some(std::env::home_dir()?.join(".docker"));
+    named.map(PathBuf::from).or_else(home)
+}
+
+/// Who the `config.json` in `folder` says we are to the registry of `image`. Where it fails nobody
+/// else is asked: the next might know us by another name.
+pub(crate) async fn find(folder: &Path, image: &ImageRef, asking: Asking<'_>) -> Found {
+    let path = folder.join("config.json");
+    let shown = path.display();
+    let registry = registry_of(image);
+    let without = |why: String| Found {
+        warnings: vec![format!("{why}; asking {registry} without a name")],
+        ..Found::default()
+    };
+    let content = match read(&path, LARGEST).await {
+        Ok(content) => content,
+        Err(error) if error.is_absent() => return Found::default(),
+        Err(error) => return without(format!("failed to read {shown}: {error}")),
+    };
+    let config = match ConfigJson::parse(&content.bytes) {
+        Ok(config) => config,
+        Err(why) => return without(format!("{shown} {why}")),
+    };
+    for place in config.places(image) {
+        let origin = format!("{shown} ({})", place.key);
+        let (auth, warning) = match place.holds {
+            Ok(Holds::Login(auth)) => (Some(auth), content.warning(&path)),
+            Ok(Holds::Helper(program)) => match asking.ask(&program, registry).await {
+                Ok(auth) => (auth, None),
+                Err(error) => return without(format!("{origin}: {error}")),
+            },
+            Err(why) => return without(format!("{origin}: {why}")),
+        };
+        if auth.is_some() {
+            return Found { auth, origin: Some(origin), warnings: warning.into_iter().collect() };
+        }
+    }
+    Found::default()
+}
