@@ -69,6 +69,21 @@ pub(crate) const ENGINE: Build = Build {
     out: "engine",
 };
 
+pub(crate) const HELM: Build = Build {
+    name: "helm",
+    folder: "helm",
+    module: "helm.sh/helm/v3",
+    packages: &["helm.sh/helm/v3/cmd/helm"],
+    // The cluster's version, for what is rendered and linted without a cluster.
+    link: "-X helm.sh/helm/v3/internal/version.version={version} \
+           -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 \
+           -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=34 \
+           -X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMajor=1 \
+           -X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor=34",
+    c_tags: None,
+    out: "helm",
+};
+
 /// What enters a container's namespaces is C.
 pub(crate) const RUNC: Build = Build {
     name: "runc",
@@ -190,7 +205,7 @@ mod tests {
 
     #[test]
     fn each_build_finds_its_module() {
-        for build in [KUBERNETES, TOXIPROXY, ENGINE, RUNC] {
+        for build in [KUBERNETES, TOXIPROXY, ENGINE, RUNC, HELM] {
             let flags = build.flags(&build.read("go.mod").unwrap()).unwrap();
             assert!(!flags[3].contains('{') && flags[3].starts_with("-s -w"), "{flags:?}");
         }
@@ -198,7 +213,7 @@ mod tests {
 
     #[test]
     fn each_package_is_pinned_by_a_tools_file() {
-        for build in [KUBERNETES, TOXIPROXY, ENGINE, RUNC] {
+        for build in [KUBERNETES, TOXIPROXY, ENGINE, RUNC, HELM] {
             let tools = build.read("tools.go").unwrap();
             for package in build.packages {
                 assert!(tools.contains(&format!("{package}\"")), "{package}");

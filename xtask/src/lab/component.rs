@@ -12,7 +12,9 @@ use super::graph::Done;
 use super::layout::Lab;
 use super::process::{self, Launch};
 use super::state::{self, Record};
-use super::{containerd, control_plane, docker, etcd, kubelet, port, registry, shell, toxiproxy};
+use super::{
+    api_service, containerd, control_plane, docker, etcd, kubelet, port, registry, shell, toxiproxy,
+};
 
 /// A part of the lab that can be brought up by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -27,11 +29,29 @@ pub enum Group {
     Kubernetes,
     /// A proxy that breaks connections, its API on 127.0.0.1:8474.
     Toxiproxy,
+    /// The command that installs charts, and the cluster's API as Pods reach it.
+    Helm,
 }
 
 impl Group {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Docker, Self::Docker29, Self::Registry, Self::Kubernetes, Self::Toxiproxy];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Docker,
+        Self::Docker29,
+        Self::Registry,
+        Self::Kubernetes,
+        Self::Toxiproxy,
+        Self::Helm,
+    ];
+
+    /// What it is nothing without.
+    pub(crate) const fn brings(self) -> &'static [Self] {
+        match self {
+            // The images of its Pods.
+            Self::Kubernetes => &[Self::Registry],
+            Self::Helm => &[Self::Registry, Self::Kubernetes],
+            _ => &[],
+        }
+    }
 }
 
 impl fmt::Display for Group {
@@ -42,6 +62,7 @@ impl fmt::Display for Group {
             Self::Registry => "registry",
             Self::Kubernetes => "kubernetes",
             Self::Toxiproxy => "toxiproxy",
+            Self::Helm => "helm",
         })
     }
 }
@@ -85,7 +106,7 @@ pub(crate) trait Component: Sync {
 }
 
 /// Every component, each after those that it needs.
-pub(crate) fn all() -> [&'static dyn Component; 11] {
+pub(crate) fn all() -> [&'static dyn Component; 12] {
     [
         &registry::OPEN,
         &registry::PRIVATE,
@@ -98,6 +119,7 @@ pub(crate) fn all() -> [&'static dyn Component; 11] {
         &control_plane::ControllerManager,
         &control_plane::Scheduler,
         &kubelet::Kubelet,
+        &api_service::ApiService,
     ]
 }
 

@@ -42,7 +42,8 @@ impl Existing {
     pub(crate) fn has(&self, group: Group) -> bool {
         match group {
             Group::Docker => self.docker_host.is_some(),
-            Group::Kubernetes => self.kubeconfig.is_some(),
+            // The chart's tests want a cluster that takes images from the lab's registry.
+            Group::Kubernetes | Group::Helm => self.kubeconfig.is_some(),
             // Whoever brings an engine may be unable to start one.
             Group::Docker29 => self.docker29_host.is_some() || self.docker_host.is_some(),
             Group::Registry | Group::Toxiproxy => false,

@@ -4,13 +4,14 @@
 //! Where to look:
 //! - `layout` says where everything is, `network` and `component` what runs.
 //! - `docker`, `registry`, `toxiproxy`, `etcd`, `containerd`, `control_plane`,
-//!   `kubelet`: the components. A new one implements `component::Component` and is
+//!   `kubelet`, `api_service`: the components. A new one implements `component::Component` and is
 //!   listed in `component::all`.
 //! - `packages`, `build`, `certificates`, `login`, `images`, `cluster`: the steps
 //!   between; `up` puts steps and components into one graph (`graph`).
 //! - `process` and `state` start, record and stop; `down` and `clean` leave
 //!   nothing behind.
 
+mod api_service;
 mod build;
 mod certificates;
 mod cgroup;

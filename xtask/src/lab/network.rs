@@ -38,8 +38,11 @@ pub(crate) const DOCKER29: Bridge =
     Bridge { name: "lsl-docker29", address: Ipv4Addr::new(172, 28, 78, 1), prefix: 24 };
 pub(crate) const PODS: Bridge =
     Bridge { name: "lsl-pods0", address: Ipv4Addr::new(10, 244, 0, 1), prefix: 16 };
+/// Joins nothing: it has the address of the API's Service, see `api_service`.
+pub(crate) const SERVICE: Bridge =
+    Bridge { name: "lsl-service0", address: API_SERVICE, prefix: 32 };
 /// Every bridge that the lab makes.
-pub(crate) const BRIDGES: [&Bridge; 3] = [&DOCKER, &DOCKER29, &PODS];
+pub(crate) const BRIDGES: [&Bridge; 4] = [&DOCKER, &DOCKER29, &PODS, &SERVICE];
 
 /// The range of the cluster's services and the address of its API in there.
 pub(crate) const SERVICES: &str = "10.96.0.0/24";

@@ -18,8 +18,8 @@ struct Need {
     groups: &'static [Group],
 }
 
-const NEEDS: [Need; 15] = {
-    use Group::{Docker, Docker29, Kubernetes, Registry};
+const NEEDS: [Need; 16] = {
+    use Group::{Docker, Docker29, Helm, Kubernetes, Registry};
     [
         Need { file: "dockerd", package: "docker.io", groups: &[Docker] },
         Need { file: "docker-init", package: "tini", groups: &[Docker, Docker29] },
@@ -45,6 +45,7 @@ const NEEDS: [Need; 15] = {
             package: "libseccomp-dev",
             groups: &[Docker29, Kubernetes],
         },
+        Need { file: "socat", package: "socat", groups: &[Helm] },
         Need { file: "pkg-config", package: "pkg-config", groups: &[Docker29, Kubernetes] },
     ]
 };

@@ -48,6 +48,9 @@ pub fn environment(lab: &Lab) -> Result<Vec<(&'static str, String)>> {
     if has(lab, Group::Toxiproxy)? {
         found.push(("LONGSHORE_LAB_TOXIPROXY", toxiproxy::endpoint()));
     }
+    if has(lab, Group::Helm)? {
+        found.push(("LONGSHORE_LAB_HELM", text(&lab.bin("helm/helm"))));
+    }
     Ok(found)
 }
 

@@ -48,14 +48,12 @@ pub fn up(lab: &Lab, options: &UpOptions) -> Result<()> {
     Ok(())
 }
 
-/// Kubernetes takes its images from the registry.
+/// Those of `only`, or all, and what they need; without what there is already.
 fn groups(only: &[Group], existing: &Existing) -> Vec<Group> {
     let wanted = |group: &Group| {
         let named = only.is_empty() || only.contains(group);
-        let needed = *group == Group::Registry
-            && only.contains(&Group::Kubernetes)
-            && !existing.has(Group::Kubernetes);
-        (named || needed) && !existing.has(*group)
+        let needs = |it: &Group| it.brings().contains(group) && !existing.has(*it);
+        (named || only.iter().any(needs)) && !existing.has(*group)
     };
     Group::ALL.into_iter().filter(wanted).collect()
 }
@@ -157,6 +155,11 @@ fn further_builds<'a>(lab: &'a Lab, groups: &[Group]) -> Vec<Step<'a>> {
         let needs = &["packages", "build", "build toxiproxy"];
         steps.push(step("build engine", needs, build));
     }
+    if groups.contains(&Group::Helm) {
+        let build = || build::ensure(lab, &[build::HELM]);
+        let needs = &["build", "build toxiproxy", "build engine"];
+        steps.push(step("build helm", needs, build));
+    }
     steps
 }
 
@@ -185,6 +188,8 @@ mod tests {
     fn kubernetes_brings_the_registry_along() {
         let found = groups(&[Group::Kubernetes], &Existing::default());
         assert_eq!(found, [Group::Registry, Group::Kubernetes]);
+        let found = groups(&[Group::Helm], &Existing::default());
+        assert_eq!(found, [Group::Registry, Group::Kubernetes, Group::Helm]);
         assert_eq!(groups(&[Group::Docker], &Existing::default()), [Group::Docker]);
         assert_eq!(groups(&[], &Existing::default()), Group::ALL);
     }
@@ -192,8 +197,10 @@ mod tests {
     #[test]
     fn what_is_given_is_not_started() {
         let existing = Existing { docker_host: Some("unix:///x".into()), ..Existing::default() };
-        let rest = [Group::Registry, Group::Kubernetes, Group::Toxiproxy];
+        let rest = [Group::Registry, Group::Kubernetes, Group::Toxiproxy, Group::Helm];
         assert_eq!(groups(&[], &existing), rest);
         assert!(groups(&[Group::Docker], &existing).is_empty());
+        let existing = Existing { kubeconfig: Some("/x".into()), ..Existing::default() };
+        assert!(groups(&[Group::Helm], &existing).is_empty());
     }
 }

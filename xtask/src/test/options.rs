@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::Args;
 
-use super::plan::DOCKER29;
+use super::plan::{DOCKER29, HELM};
 use crate::workspace::Workspace;
 
 /// Options of `cargo xtask test`.
@@ -61,14 +61,15 @@ fn knows(known: &[String], name: &str) -> bool {
 }
 
 /// The names of the backends: `docker` for `crates/docker`, and with it
-/// `docker29`.
+/// `docker29`; and the chart, which like them is either exercised or not.
 pub(crate) fn backend_names(workspace: &Workspace) -> impl Iterator<Item = String> {
-    workspace.backends().flat_map(|package| {
+    let crates = workspace.backends().flat_map(|package| {
         let folder = workspace.folder(package);
         let name = folder.trim_start_matches("crates/").to_owned();
         let other_engine = (name == "docker").then(|| DOCKER29.to_owned());
         std::iter::once(name).chain(other_engine)
-    })
+    });
+    crates.chain(std::iter::once(HELM.to_owned()))
 }
 
 /// Whether this runs where nobody looks on.
@@ -93,7 +94,7 @@ mod tests {
     #[test]
     fn under_ci_every_backend_is_required_unless_less_was_asked_for() {
         let all = TestOptions::default();
-        assert_eq!(required(&all, true).unwrap(), ["docker", "docker29", "process"]);
+        assert_eq!(required(&all, true).unwrap(), ["docker", "docker29", "process", "helm"]);
         assert!(required(&all, false).unwrap().is_empty());
         let quick = TestOptions { quick: true, ..TestOptions::default() };
         assert_eq!(required(&quick, true).unwrap(), ["process"]);
@@ -105,8 +106,11 @@ mod tests {
     fn a_required_backend_must_be_one() {
         let named = |name: &str| TestOptions { require: vec![name.into()], ..Default::default() };
         assert_eq!(required(&named(" docker"), false).unwrap(), ["docker"]);
-        assert_eq!(required(&named("all"), false).unwrap().len(), 3);
+        assert_eq!(required(&named("all"), false).unwrap().len(), 4);
         let error = required(&named("dockerr"), false).unwrap_err().to_string();
-        assert_eq!(error, "there is no backend \"dockerr\"; there are docker, docker29, process");
+        assert_eq!(
+            error,
+            "there is no backend \"dockerr\"; there are docker, docker29, process, helm"
+        );
     }
 }

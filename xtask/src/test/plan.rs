@@ -14,6 +14,9 @@ use crate::workspace::{Package, Target, Workspace};
 /// Debian's: the same crate, tested by the same programs.
 pub(crate) const DOCKER29: &str = "docker29";
 
+/// The chart, which is tested on the lab's cluster and counted by itself.
+pub(crate) const HELM: &str = "helm";
+
 /// A kind of test, in the order of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Suite {
@@ -188,6 +191,10 @@ fn needs(suite: Suite, backend: Option<&str>) -> Vec<Group> {
         (_, Some("docker")) => vec![Group::Docker, Group::Registry],
         (_, Some(DOCKER29)) => vec![Group::Docker29, Group::Registry],
         (_, Some("kubernetes")) => vec![Group::Registry, Group::Kubernetes],
+        // An engine builds the command's image.
+        (_, Some(HELM)) => {
+            vec![Group::Docker, Group::Registry, Group::Kubernetes, Group::Helm]
+        }
         (Suite::EndToEnd | Suite::Disruptive, None) => {
             vec![Group::Docker, Group::Registry, Group::Kubernetes]
         }
@@ -244,6 +251,9 @@ mod tests {
         assert_eq!((case.suite, case.backend), (Suite::Unit, None));
         let case = planned("longshore-tests", "tests", "disruptive_api_server", "test");
         assert_eq!((case.suite, case.backend, case.needs.len()), (Suite::Disruptive, None, 3));
+        let case = planned("longshore-tests", "tests", "helm", "test");
+        assert_eq!((case.suite, case.backend.as_deref()), (Suite::EndToEnd, Some(HELM)));
+        assert!(case.needs.contains(&Group::Helm) && case.needs.contains(&Group::Docker));
         let case = planned("longshore-tests", "tests", "process_signals", "test");
         assert_eq!(case.suite, Suite::EndToEnd);
         assert!(case.needs.is_empty());

@@ -101,6 +101,7 @@ impl Backends {
             Group::Registry => "LONGSHORE_LAB_REGISTRY",
             Group::Kubernetes => "KUBECONFIG",
             Group::Toxiproxy => "LONGSHORE_LAB_TOXIPROXY",
+            Group::Helm => "LONGSHORE_LAB_HELM",
         };
         self.environment.iter().any(|(it, _)| *it == name)
     }
