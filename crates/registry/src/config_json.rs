@@ -111,7 +111,7 @@ fn best<'a>(
 fn says_something(entry: &Value) -> bool {
     entry.as_object().is_none_or(|entry| {
         let keys = ["identitytoken", "auth", "username", "password", "registrytoken"];
-        keys.iter().any(|key| entry.get(*key).is_some_and(|it| it.as_str() != Some("")))
+        keys.iter().any(|key| entry.get(*key).is_some_and(|it| !it.is_null() && it != ""))
     })
 }
 

@@ -1,5 +1,6 @@
 //! Docker's own configuration: nobody asked for it by name, so what it lacks is a warning.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use longshore_core::ImageRef;
@@ -16,9 +17,12 @@ const LARGEST: u64 = 1024 * 1024;
 /// The folder that Docker itself would look into: `$DOCKER_CONFIG`, else `~/.docker`
 /// (<https://docs.docker.com/reference/cli/docker/#environment-variables>).
 pub(crate) fn default_folder() -> Option<PathBuf> {
-    let named = std::env::var_os("DOCKER_CONFIG").filter(|folder| !folder.is_empty());
-    let home = || Some(std::env::home_dir()?.join(".docker"));
-    named.map(PathBuf::from).or_else(home)
+    folder_of(std::env::var_os("DOCKER_CONFIG"), std::env::home_dir())
+}
+
+fn folder_of(named: Option<OsString>, home: Option<PathBuf>) -> Option<PathBuf> {
+    let named = named.filter(|folder| !folder.is_empty()).map(PathBuf::from);
+    named.or_else(|| Some(home?.join(".docker")))
 }
 
 /// Who the `config.json` in `folder` says we are to the registry of `image`. Where it fails nobody
@@ -55,4 +59,22 @@ pub(crate) async fn find(folder: &Path, image: &ImageRef, asking: Asking<'_>) ->
         }
     }
     Found::default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_is_dockers_own() {
+        for (named, home, expected) in [
+            (Some("/etc/docker-config"), Some("/h"), Some("/etc/docker-config")),
+            (Some(""), Some("/h"), Some("/h/.docker")),
+            (None, Some("/h"), Some("/h/.docker")),
+            (None, None, None),
+        ] {
+            let found = folder_of(named.map(OsString::from), home.map(PathBuf::from));
+            assert_eq!(found, expected.map(PathBuf::from));
+        }
+    }
 }

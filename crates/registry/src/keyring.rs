@@ -44,7 +44,7 @@ pub struct Found {
     /// What to show the registry; `None` is to ask it without a name.
     pub auth: Option<RegistryAuth>,
     /// Where it comes from: `registries[0]` of the job itself, `job.registries[0]` of the
-    /// configuration, or `/home/me/.docker/config.json (credHelpers)`.
+    /// configuration, or `FOLDER/config.json (credHelpers)`, the key below which it stands.
     pub origin: Option<String>,
     /// What a person should know, a sentence each; no secret among them.
     pub warnings: Vec<String>,

@@ -24,11 +24,11 @@
 //!
 //! # Why not a library
 //!
-//! The crate `docker_credential` (1.4) asks helpers without a time limit, blocks the caller's
-//! thread, and puts a failed helper's standard output into its error; it also looks into `auths`
-//! before `credsStore`, ignores all but one part of a server's path, and starts whatever program a
-//! helper's name leads to. So the two hundred lines are here: a helper has a plain name, a process
-//! group that ends with it at its time limit, and bounded output.
+//! The crate `docker_credential` (1.4) blocks the caller's thread for as long as a helper takes,
+//! starts whatever program a helper's name leads to, repeats all that a failed helper printed, and
+//! looks into `auths` before `credsStore`, without regard to paths. Here a helper has a plain name,
+//! a time limit at which its whole process group ends, and bounded output, and nothing that may be a
+//! secret is repeated.
 
 mod answer;
 mod check;

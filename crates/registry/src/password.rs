@@ -48,3 +48,36 @@ pub(crate) fn usable(bytes: Vec<u8>) -> std::result::Result<Secret, &'static str
 fn invalid(message: &'static str) -> Error {
     Error::new(ErrorKind::InvalidSpec, message)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_final_newline_is_no_part_of_a_password() {
+        for (bytes, password) in [
+            (&b"pw"[..], "pw"),
+            (b"pw\n", "pw"),
+            (b"pw\r\n", "pw"),
+            (b" p w ", " p w "),
+            ("päss\n".as_bytes(), "päss"),
+        ] {
+            assert_eq!(usable(bytes.to_vec()), Ok(Secret::new(password)));
+        }
+    }
+
+    #[test]
+    fn what_no_registry_can_be_told_is_no_password() {
+        for (bytes, why) in [
+            (&b""[..], "it is empty"),
+            (b"\n", "it is empty"),
+            (b"pw\n\n", "it has a newline inside"),
+            (b"p\nw", "it has a newline inside"),
+            (b"p\rw", "it has a newline inside"),
+            (b"p\0w", "it has a NUL character"),
+            (b"pw\xff", "it is not UTF-8"),
+        ] {
+            assert_eq!(usable(bytes.to_vec()), Err(why), "{bytes:?}");
+        }
+    }
+}

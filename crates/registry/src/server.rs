@@ -141,7 +141,7 @@ mod tests {
             ("harbor example.org", "is not `HOST[:PORT]`"),
             ("harbor.example.org/Team", "is not `HOST[:PORT]`"),
             ("harbor.example.org//team", "is not `HOST[:PORT]`"),
-            ("/team", "names no host"),
+            ("/team", "is not `HOST[:PORT]`"),
         ] {
             let said = Server::parse(server).unwrap_err();
             assert!(said.contains(reason), "{server}: {said}");
