@@ -88,7 +88,7 @@ impl JsonSchema for PullPolicy {
 }
 
 /// One pull policy, or several tried in turn: `[Always, IfNotPresent]` is "the newest, else what
-/// is here". Never empty.
+/// is here". Never empty; nothing follows `Never` and none repeats, as neither would change anything.
 ///
 /// The list moves on only when the registry gave no answer
 /// ([`ImageReason::Unreachable`](crate::ImageReason::Unreachable)); any definite answer ends it.
@@ -125,6 +125,9 @@ pub enum PullPoliciesError {
     /// A policy stands in the list twice.
     #[error("the pull policy {0} stands in the list twice")]
     Repeated(PullPolicy),
+    /// A policy stands after `Never`, which asks no registry: its answer is always definite.
+    #[error("the pull policy {0} stands after Never in the list, where it would not be tried")]
+    AfterNever(PullPolicy),
 }
 
 impl TryFrom<Vec<PullPolicy>> for PullPolicies {
@@ -135,8 +138,11 @@ impl TryFrom<Vec<PullPolicy>> for PullPolicies {
             return Err(PullPoliciesError::Empty);
         }
         let repeated = |(i, p): &(usize, &PullPolicy)| policies[..*i].contains(p);
-        match policies.iter().enumerate().find(repeated) {
-            Some((_, policy)) => Err(PullPoliciesError::Repeated(*policy)),
+        if let Some((_, policy)) = policies.iter().enumerate().find(repeated) {
+            return Err(PullPoliciesError::Repeated(*policy));
+        }
+        match policies.iter().skip_while(|p| **p != PullPolicy::Never).nth(1) {
+            Some(policy) => Err(PullPoliciesError::AfterNever(*policy)),
             None => Ok(Self(policies)),
         }
     }
@@ -231,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_policies_is_neither_empty_nor_repeats_itself() {
+    fn a_list_of_policies_is_not_empty_repeats_nothing_and_ends_with_never() {
         let read =
             |json: &str| serde_json::from_str::<PullPolicies>(json).map_err(|e| e.to_string());
         assert_eq!(read("\"never\"").unwrap(), PullPolicy::Never.into());
@@ -243,5 +249,8 @@ mod tests {
         assert!(
             read("[\"Never\", \"Never\"]").unwrap_err().contains("Never stands in the list twice")
         );
+        assert!(read("[\"Always\", \"Never\"]").is_ok());
+        let after = read("[\"Never\", \"Always\"]").unwrap_err();
+        assert!(after.contains("Always stands after Never"), "{after}");
     }
 }

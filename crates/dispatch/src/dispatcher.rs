@@ -1,125 +1,30 @@
 //! The dispatcher: its runners in order, and what one may ask of it.
 
-use std::collections::BTreeMap;
-use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
 use futures::future::join_all;
 use longshore_core::{
-    Attempt, Error, ErrorKind, InstallationId, JobId, JobSpec, PassedOver, PullPolicies, Runner,
-    RunnerName,
+    Attempt, Error, ErrorKind, InstallationId, JobId, JobSpec, PassedOver, Runner,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
+use crate::builder::DispatcherBuilder;
 use crate::cancel::Canceller;
+use crate::credentials::Credentials;
 use crate::job::{JobEvents, JobLogs, State};
 use crate::lane::Lane;
 use crate::order::order;
+use crate::outlook;
+use crate::pin::Pins;
+use crate::policy;
 use crate::progress::Progress;
 use crate::pump::CHUNKS_KEPT;
 use crate::secrets;
 use crate::task::{JobTask, Search};
-use crate::{Job, RunnerHealth, RunnerPlan, Settings, Submission};
-
-/// Why a dispatcher could not be built.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum BuildError {
-    /// No runner was given.
-    #[error("no runner is configured: name at least one")]
-    NoRunner,
-    /// Two runners have the same name.
-    #[error("the runner {0} is configured twice")]
-    DuplicateRunner(RunnerName),
-}
-
-/// Puts a [`Dispatcher`] together.
-#[derive(Debug, Default)]
-pub struct DispatcherBuilder {
-    runners: Vec<Arc<dyn Runner>>,
-    settings: Settings,
-    pull_policies: BTreeMap<RunnerName, PullPolicies>,
-    installation: Option<InstallationId>,
-    jitter_seed: Option<u64>,
-}
-
-impl DispatcherBuilder {
-    /// Adds a runner after those added before: this is the order in which they are tried.
-    #[must_use]
-    pub fn runner(mut self, runner: Arc<dyn Runner>) -> Self {
-        self.runners.push(runner);
-        self
-    }
-
-    /// Sets the dispatcher's settings. Default: [`Settings::default`].
-    #[must_use]
-    pub fn settings(mut self, settings: Settings) -> Self {
-        self.settings = settings;
-        self
-    }
-
-    /// Sets the pull policy of one runner, `job.<runner>.imagePullPolicy`.
-    #[must_use]
-    pub fn runner_pull_policy(mut self, runner: RunnerName, policies: PullPolicies) -> Self {
-        self.pull_policies.insert(runner, policies);
-        self
-    }
-
-    /// Sets the installation in whose name jobs are launched. Default: a new one.
-    #[must_use]
-    pub fn installation(mut self, installation: InstallationId) -> Self {
-        self.installation = Some(installation);
-        self
-    }
-
-    /// Makes the jitter of back-offs repeatable, for simulations. Default: random.
-    #[must_use]
-    pub const fn jitter_seed(mut self, seed: u64) -> Self {
-        self.jitter_seed = Some(seed);
-        self
-    }
-
-    /// Builds the dispatcher. Starts nothing.
-    ///
-    /// # Errors
-    /// If there is no runner, or two have the same name.
-    pub fn build(self) -> Result<Dispatcher, BuildError> {
-        if self.runners.is_empty() {
-            return Err(BuildError::NoRunner);
-        }
-        for (i, runner) in self.runners.iter().enumerate() {
-            if self.runners[..i].iter().any(|r| r.name() == runner.name()) {
-                return Err(BuildError::DuplicateRunner(runner.name().clone()));
-            }
-        }
-        let seed = self.jitter_seed.unwrap_or_else(random_seed);
-        let mut pull_policies = self.pull_policies;
-        let lanes = self.runners.into_iter().zip(seed..).map(|(runner, jitter)| {
-            let pull_policy = pull_policies.remove(runner.name());
-            Arc::new(Lane::new(runner, &self.settings, pull_policy, jitter))
-        });
-        let lanes = lanes.collect();
-        let room = usize::try_from(self.settings.max_jobs.get()).unwrap_or(usize::MAX);
-        Ok(Dispatcher {
-            inner: Arc::new(Inner {
-                lanes,
-                installation: self.installation.unwrap_or_else(InstallationId::random),
-                room: Arc::new(Semaphore::new(room.min(Semaphore::MAX_PERMITS))),
-                settings: Arc::new(self.settings),
-                closed: CancellationToken::new(),
-                tasks: TaskTracker::new(),
-            }),
-        })
-    }
-}
-
-/// A number that differs from process to process.
-fn random_seed() -> u64 {
-    std::hash::RandomState::new().build_hasher().finish()
-}
+use crate::{ImageOutlook, Job, RunnerHealth, RunnerPlan, Settings, Submission};
 
 /// Runs each job on the first runner that can take it. Cheap to clone; needs a tokio runtime.
 #[derive(Clone, Debug)]
@@ -131,6 +36,8 @@ pub struct Dispatcher {
 struct Inner {
     lanes: Vec<Arc<Lane>>,
     settings: Arc<Settings>,
+    credentials: Credentials,
+    pins: Arc<Pins>,
     installation: InstallationId,
     /// One permit for each job that may be in flight.
     room: Arc<Semaphore>,
@@ -143,6 +50,27 @@ impl Dispatcher {
     #[must_use]
     pub fn builder() -> DispatcherBuilder {
         DispatcherBuilder::default()
+    }
+
+    pub(crate) fn new(
+        lanes: Vec<Arc<Lane>>,
+        settings: Settings,
+        credentials: Credentials,
+        installation: InstallationId,
+    ) -> Self {
+        let room = usize::try_from(settings.max_jobs.get()).unwrap_or(usize::MAX);
+        Self {
+            inner: Arc::new(Inner {
+                lanes,
+                credentials,
+                installation,
+                pins: Arc::default(),
+                room: Arc::new(Semaphore::new(room.min(Semaphore::MAX_PERMITS))),
+                settings: Arc::new(settings),
+                closed: CancellationToken::new(),
+                tasks: TaskTracker::new(),
+            }),
+        }
     }
 
     /// The configured runners, in order.
@@ -161,15 +89,13 @@ impl Dispatcher {
     /// Waits for room if `maxJobs` are in flight; dropped while it waits, nothing was submitted.
     ///
     /// # Errors
-    /// `InvalidSpec` if the job makes no sense, names a runner that is not configured, or a secret
-    /// that is not there; `Unavailable` after [`shutdown`](Self::shutdown). Whatever goes wrong
+    /// `InvalidSpec` if the job makes no sense, names a runner that is not configured, a pull policy
+    /// that jobs may not name, or a secret that is not there; `Unavailable` after [`shutdown`](Self::shutdown). Whatever goes wrong
     /// later stands in the job's result.
     pub async fn submit(&self, submission: impl Into<Submission> + Send) -> Result<Job, Error> {
         let Submission { mut spec, id, logs } = submission.into();
-        spec.validate()?;
-        let order = order(&self.inner.lanes, &spec)?;
+        let order = self.prepare(&mut spec)?;
         let secret_env = secrets::read(&spec).await?;
-        spec.timeout = spec.timeout.or(self.inner.settings.timeout);
         let room = self.room().await?;
         // Taken before the check, so that a shutdown either sees this job or is seen by it.
         let tracked = self.inner.tasks.token();
@@ -191,6 +117,9 @@ impl Dispatcher {
             installation: self.inner.installation.clone(),
             spec: Arc::new(spec),
             secret_env,
+            credentials: self.inner.credentials.clone(),
+            registry_auth: None,
+            pins: Arc::clone(&self.inner.pins),
             settings: Arc::clone(&self.inner.settings),
             order,
             canceller: canceller.clone(),
@@ -216,6 +145,19 @@ impl Dispatcher {
         })
     }
 
+    /// Checks `spec`, fills in what is configured, and tells its runners.
+    fn prepare(&self, spec: &mut JobSpec) -> Result<Vec<Arc<Lane>>, Error> {
+        let settings = &self.inner.settings;
+        spec.validate()?;
+        let order = order(&self.inner.lanes, spec)?;
+        policy::check(spec, settings)?;
+        if let Some(prefix) = &settings.image_registry_prefix {
+            prefix.apply(spec)?;
+        }
+        spec.timeout = spec.timeout.or(settings.timeout);
+        Ok(order)
+    }
+
     async fn room(&self) -> Result<OwnedSemaphorePermit, Error> {
         tokio::select! {
             biased;
@@ -228,12 +170,11 @@ impl Dispatcher {
     /// over. Starts nothing, asks no backend, reads no secret.
     ///
     /// # Errors
-    /// `InvalidSpec` if the job makes no sense or names a runner that is not configured.
+    /// `InvalidSpec` if the job makes no sense, names a runner that is not configured, or a pull
+    /// policy that jobs may not name.
     pub fn plan(&self, spec: &JobSpec) -> Result<Vec<RunnerPlan>, Error> {
-        spec.validate()?;
-        let order = order(&self.inner.lanes, spec)?;
         let mut spec = spec.clone();
-        spec.timeout = spec.timeout.or(self.inner.settings.timeout);
+        let order = self.prepare(&mut spec)?;
         let mut attempt =
             Attempt::new(self.inner.installation.clone(), planned_job(), 1, spec.clone());
         attempt.secret_env = secrets::masked(&spec);
@@ -241,20 +182,38 @@ impl Dispatcher {
     }
 
     fn plan_on(&self, lane: &Lane, attempt: &mut Attempt) -> RunnerPlan {
-        let shared = &self.inner.settings.image_pull_policy;
-        let effective = lane.pull_policy(Some(&attempt.spec), shared);
+        let effective = lane.pull_policy(Some(&attempt.spec), &self.inner.settings);
         attempt.pull_policy = effective.policies.iter().next().unwrap_or_default();
         let planned = lane.supports(&attempt.spec).and_then(|()| lane.runner.plan(attempt));
         let result = planned.map_err(|error| PassedOver::new(lane.name(), &error));
         RunnerPlan::new(lane.name().clone(), effective, result)
     }
 
+    /// What can be told of the job's image before anything starts: whether each runner has it,
+    /// under which pull policy, and which login its registry would be shown. None for a job without
+    /// a container.
+    ///
+    /// Changes nothing and asks no registry. A backend that gives no answer within
+    /// `connectTimeout` is no error: what it has is then unknown. Runs a credential helper, if one
+    /// is configured.
+    ///
+    /// # Errors
+    /// As [`plan`](Self::plan).
+    pub async fn look_at_image(&self, spec: &JobSpec) -> Result<Option<ImageOutlook>, Error> {
+        let mut spec = spec.clone();
+        let order = self.prepare(&mut spec)?;
+        let Some(container) = &spec.container else { return Ok(None) };
+        let Inner { settings, credentials, .. } = &*self.inner;
+        let image = &container.image;
+        Ok(Some(outlook::look(&spec, image, &order, settings, credentials).await))
+    }
+
     /// Asks each configured runner, side by side, whether it may take work; each answers within
     /// `connectTimeout`.
     pub async fn doctor(&self) -> Vec<RunnerHealth> {
-        let shared = &self.inner.settings.image_pull_policy;
+        let settings = &self.inner.settings;
         let asked = self.inner.lanes.iter().map(|lane| async move {
-            let policy = lane.pull_policy(None, shared);
+            let policy = lane.pull_policy(None, settings);
             RunnerHealth::new(lane.name().clone(), policy, lane.probe().await)
         });
         join_all(asked).await

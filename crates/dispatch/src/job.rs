@@ -102,6 +102,12 @@ pub enum JobEvent {
         /// When, by the backend's clock.
         started_at: Option<Timestamp>,
     },
+    /// Something about the job that no runner is to blame for and that does not keep it from
+    /// running: a password file that others can read.
+    Warning {
+        /// What, in one line.
+        message: String,
+    },
     /// Something that does not change the result went wrong: a backend out of reach for now, a
     /// clean-up that failed.
     Trouble {

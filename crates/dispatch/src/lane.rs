@@ -3,14 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_core::{Error, ErrorKind, Health, JobSpec, PullPolicies, Runner, RunnerName};
+use longshore_core::{
+    Error, ErrorKind, Health, ImageRef, JobSpec, LocalImage, PullPolicies, Runner, RunnerName,
+};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::breaker::{Admission, Breaker};
 use crate::job::JobEvent;
+use crate::policy;
 use crate::progress::Progress;
-use crate::{EffectivePullPolicy, PullPolicyOrigin, Settings};
+use crate::{EffectivePullPolicy, Settings};
 
 /// A runner, its breaker, and its throttle.
 #[derive(Debug)]
@@ -49,22 +52,18 @@ impl Lane {
         self.runner.name()
     }
 
-    /// The pull policy for `spec` here: shared < this runner's < the job's own.
+    /// Whether this runner needs an image at all.
+    pub(crate) fn runs_containers(&self) -> bool {
+        self.runner.capabilities().container
+    }
+
+    /// The pull policy for `spec` here.
     pub(crate) fn pull_policy(
         &self,
         spec: Option<&JobSpec>,
-        shared: &PullPolicies,
+        settings: &Settings,
     ) -> EffectivePullPolicy {
-        if let Some(own) = spec.and_then(|s| s.image_pull_policy.as_ref()) {
-            return EffectivePullPolicy::new(own.clone(), PullPolicyOrigin::Job);
-        }
-        match &self.pull_policy {
-            Some(policies) => {
-                let origin = PullPolicyOrigin::Runner(self.name().clone());
-                EffectivePullPolicy::new(policies.clone(), origin)
-            }
-            None => EffectivePullPolicy::new(shared.clone(), PullPolicyOrigin::Shared),
-        }
+        policy::effective(spec, settings, self.name(), self.pull_policy.as_ref())
     }
 
     /// Whether `spec` needs more than this runner can do. The one place that compares.
@@ -121,6 +120,14 @@ impl Lane {
                 self.breaker.refused(&error);
                 Err(error)
             }
+        }
+    }
+
+    /// Whether `image` is here, bounded by `connectTimeout`; what cannot be had is unknown.
+    pub(crate) async fn local_image(&self, image: &ImageRef) -> LocalImage {
+        match timeout(self.connect_timeout, self.runner.local_image(image)).await {
+            Ok(Ok(local)) => local,
+            Ok(Err(_)) | Err(_) => LocalImage::Unknown,
         }
     }
 

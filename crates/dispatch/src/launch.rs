@@ -45,7 +45,15 @@ impl From<Result<Started, LaunchError>> for Launched {
     }
 }
 
-/// Launches `attempt`, to be answered by `deadline`; `cancel` ends it early.
+/// What a launch has to keep to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) pull_deadline: Instant,
+    pub(crate) deadline: Instant,
+    pub(crate) retry_pull: bool,
+}
+
+/// Launches `attempt`, to be answered within its `limits`; `cancel` ends it early.
 ///
 /// The launch itself is never dropped, as what it does on the backend cannot be: it is cancelled
 /// through its context. One that answers neither that nor its deadline goes on in a task of its
@@ -53,12 +61,14 @@ impl From<Result<Started, LaunchError>> for Launched {
 pub(crate) async fn launch(
     runner: &Arc<dyn Runner>,
     attempt: Arc<Attempt>,
-    deadline: Instant,
+    limits: Limits,
     cancel: &CancellationToken,
     progress: &Progress,
 ) -> Launched {
     let (sender, mut events) = mpsc::channel(EVENTS_KEPT);
-    let mut context = LaunchContext::new(deadline);
+    let mut context = LaunchContext::new(limits.deadline);
+    context.pull_deadline = limits.pull_deadline;
+    context.retry_pull = limits.retry_pull;
     context.cancel = cancel.child_token();
     context.events = EventSink::new(sender);
     let stop = context.cancel.clone();
@@ -66,7 +76,7 @@ pub(crate) async fn launch(
         let runner = Arc::clone(runner);
         async move { runner.launch(&attempt, &context).await }
     });
-    let mut overdue = std::pin::pin!(overdue(deadline, &stop));
+    let mut overdue = std::pin::pin!(overdue(limits.deadline, &stop));
     loop {
         tokio::select! {
             biased;

@@ -24,16 +24,24 @@
 //! - A running launch is never dropped: it is cancelled through its context and awaited.
 //! - This crate knows no backend, only [`longshore_core::Runner`].
 
+mod attempt;
 mod breaker;
+mod builder;
 mod cancel;
+mod credentials;
 mod directory;
 mod dispatcher;
 mod fallback;
 mod follow;
+mod glob;
 mod job;
 mod lane;
 mod launch;
 mod order;
+mod outlook;
+mod pin;
+mod policy;
+mod prefix;
 mod progress;
 mod pump;
 mod record;
@@ -44,8 +52,12 @@ mod settle;
 mod task;
 mod watched;
 
+pub use builder::{BuildError, DispatcherBuilder};
 pub use cancel::Canceller;
-pub use dispatcher::{BuildError, Dispatcher, DispatcherBuilder};
+pub use dispatcher::Dispatcher;
+pub use glob::{ImageGlob, ImageGlobError, ImagePullPolicyRule};
 pub use job::{Job, JobEvent, JobEvents, JobLogs, Submission};
-pub use report::{EffectivePullPolicy, PullPolicyOrigin, RunnerHealth, RunnerPlan};
+pub use policy::{EffectivePullPolicy, PullPolicyOrigin};
+pub use prefix::{ImageRegistryPrefix, ImageRegistryPrefixError};
+pub use report::{ImageOutlook, RunnerHealth, RunnerImage, RunnerPlan};
 pub use settings::{FallbackReason, Settings};

@@ -2,13 +2,15 @@
 //! before a launch, where it started, its one outcome. Each is one call, so that a durable record
 //! has one place to hook in.
 
-use longshore_core::{Attempt, Handle, JobResult, Report};
 use std::sync::Arc;
+
+use longshore_core::{Attempt, Handle, JobResult, PullPolicy, Report};
 use tracing::info;
 
+use crate::attempt::{Found, Taken};
 use crate::job::{JobEvent, State};
 use crate::lane::Lane;
-use crate::task::{Found, JobTask, Taken};
+use crate::task::JobTask;
 
 impl JobTask {
     /// Before a launch: from here on the attempt may be on the runner, at `handle`.
@@ -72,6 +74,24 @@ impl JobTask {
             result.started_at = result.started_at.or(started.started_at);
             result.image = result.image.or_else(|| started.image.clone());
         }
+        self.complete_image(&mut result, taken);
         result
+    }
+
+    /// What a runner cannot know of the image that it ran.
+    fn complete_image(&self, result: &mut JobResult, taken: &Taken) {
+        let ran = result.started_at.is_some() || matches!(taken.found, Found::Started(_));
+        let (Some(report), Some(container)) = (&mut result.image, &self.spec.container) else {
+            return;
+        };
+        // It may have been given a digest in place of the tag.
+        report.requested = container.image.to_string();
+        let asked_none = match report.pulled {
+            Some(pulled) => !pulled,
+            // The evidence is gone; it may have been a local copy under any policy but this.
+            None => report.policy != PullPolicy::Always,
+        };
+        // What a digest names does not change, and so is never old.
+        report.stale = taken.after_no_answer && ran && asked_none && container.image.is_mutable();
     }
 }

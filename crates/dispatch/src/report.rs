@@ -1,46 +1,8 @@
 //! What `plan` and `doctor` tell.
 
-use std::fmt;
+use longshore_core::{Error, Health, ImageRef, LocalImage, PassedOver, Plan, RunnerName};
 
-use longshore_core::{Error, Health, PassedOver, Plan, PullPolicies, RunnerName};
-
-/// The pull policy in force for a job on a runner, and who set it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct EffectivePullPolicy {
-    /// The policies, tried in turn.
-    pub policies: PullPolicies,
-    /// Who set them.
-    pub origin: PullPolicyOrigin,
-}
-
-impl EffectivePullPolicy {
-    pub(crate) const fn new(policies: PullPolicies, origin: PullPolicyOrigin) -> Self {
-        Self { policies, origin }
-    }
-}
-
-/// Who set a pull policy; a later one wins. `Display` is the key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PullPolicyOrigin {
-    /// `job.imagePullPolicy`, set or by default.
-    Shared,
-    /// `job.<runner>.imagePullPolicy`.
-    Runner(RunnerName),
-    /// The job itself.
-    Job,
-}
-
-impl fmt::Display for PullPolicyOrigin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Shared => f.write_str("job.imagePullPolicy"),
-            Self::Runner(name) => write!(f, "job.{name}.imagePullPolicy"),
-            Self::Job => f.write_str("the job's imagePullPolicy"),
-        }
-    }
-}
+use crate::EffectivePullPolicy;
 
 /// What one runner would submit for a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,4 +46,33 @@ impl RunnerHealth {
     ) -> Self {
         Self { runner, pull_policy, result }
     }
+}
+
+/// What can be told of a job's image before anything starts.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ImageOutlook {
+    /// The image, with `job.imageRegistryPrefix` before it.
+    pub image: ImageRef,
+    /// Where the login for its registry comes from, such as `job.registries[0]`, none for an
+    /// anonymous pull; or why the job would be refused.
+    pub login: Result<Option<String>, Error>,
+    /// What is not as one would wish about that login.
+    pub warnings: Vec<String>,
+    /// What each runner for containers has, in the job's order.
+    pub runners: Vec<RunnerImage>,
+}
+
+/// What can be told of a job's image on one runner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RunnerImage {
+    /// The runner.
+    pub runner: RunnerName,
+    /// The pull policy in force there.
+    pub pull_policy: EffectivePullPolicy,
+    /// Whether the image is there; unknown also where the backend gave no answer.
+    pub local: LocalImage,
+    /// A hint, if the policy may not do what is expected of it.
+    pub warning: Option<String>,
 }

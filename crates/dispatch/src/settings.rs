@@ -1,10 +1,14 @@
 //! The keys under `job` that are the dispatcher's.
 
 use std::num::NonZeroU32;
+use std::time::Duration;
 
-use longshore_core::{ErrorKind, HumanDuration, PullPolicies};
+use longshore_core::{ErrorKind, HumanDuration, PullPolicies, PullPolicy};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::policy;
+use crate::{ImagePullPolicyRule, ImageRegistryPrefix};
 
 /// How jobs are dispatched: keys under `job`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -15,8 +19,24 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<HumanDuration>,
     /// When a job's image is pulled: one of Always, IfNotPresent, Never, or a list tried in turn.
-    /// `job.<runner>.imagePullPolicy` and the job's own come before it.
+    /// `job.<runner>.imagePullPolicy`, `job.imagePullPolicyRules` and the job's own come before it.
     pub image_pull_policy: PullPolicies,
+    /// Pull policies for some images. The first rule that matches the job's image counts; it comes
+    /// before `job.<runner>.imagePullPolicy`, and the job's own comes before it.
+    pub image_pull_policy_rules: Vec<ImagePullPolicyRule>,
+    /// The pull policies that a job may name itself; a job that names another is refused. With an
+    /// empty list jobs may name none.
+    pub allowed_pull_policies: Vec<PullPolicy>,
+    /// Where images come from whose names tell no registry: `HOST[:PORT][/PATH]`, joined with one
+    /// slash, so that with `harbor.example.org/proxy` the image `team/x:1` is
+    /// `harbor.example.org/proxy/team/x:1`. Names with a registry stay as they are. None: Docker's
+    /// own, `docker.io`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_registry_prefix: Option<ImageRegistryPrefix>,
+    /// Whether all jobs of one dispatcher run the same image where they name the same tag: the
+    /// first that starts tells the digest, later ones are launched by it, and those submitted in
+    /// between wait.
+    pub pin_digest: bool,
     /// For which refusals the next runner is tried. A job that has started, or may have, never
     /// falls back.
     pub fallback_on: Vec<FallbackReason>,
@@ -42,6 +62,10 @@ impl Default for Settings {
         Self {
             timeout: None,
             image_pull_policy: PullPolicies::default(),
+            image_pull_policy_rules: Vec::new(),
+            allowed_pull_policies: policy::all(),
+            image_registry_prefix: None,
+            pin_digest: false,
             fallback_on: vec![
                 FallbackReason::Unsupported,
                 FallbackReason::Unavailable,
@@ -54,6 +78,13 @@ impl Default for Settings {
             max_concurrent_launches: const { NonZeroU32::new(8).unwrap() },
             max_jobs: const { NonZeroU32::new(1000).unwrap() },
         }
+    }
+}
+
+impl Settings {
+    /// How long a launch may take, its pull among it.
+    pub(crate) fn launch_timeout(&self) -> Duration {
+        self.pull_timeout.get() + self.start_timeout.get()
     }
 }
 

@@ -4,24 +4,24 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use longshore_core::{
-    Attempt, AttemptId, Error, ErrorKind, ImageReason, InstallationId, JobId, JobSpec, LogChunk,
-    NotRunReason, Outcome, PassedOver, PullPolicy, Report, Secret, Started,
+    AttemptId, Error, InstallationId, JobId, JobSpec, LogChunk, NotRunReason, Outcome, PassedOver,
+    RegistryAuth, Report, Secret,
 };
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::Settings;
+use crate::attempt::{Found, Taken, Tried};
 use crate::cancel::Canceller;
+use crate::credentials::Credentials;
 use crate::directory;
 use crate::fallback::{Verdict, verdict};
 use crate::follow::{Followed, Patience, follow};
 use crate::job::{JobEvent, State};
 use crate::lane::Lane;
-use crate::launch::{Launched, launch};
+use crate::pin::Pins;
 use crate::progress::Progress;
 use crate::pump::pump;
-use crate::settle::{Settlement, settle};
 use crate::watched::Watched;
 
 /// One job in flight.
@@ -31,6 +31,10 @@ pub(crate) struct JobTask {
     pub(crate) installation: InstallationId,
     pub(crate) spec: Arc<JobSpec>,
     pub(crate) secret_env: BTreeMap<String, Secret>,
+    pub(crate) credentials: Credentials,
+    /// What the image's registry is shown, once it was looked up.
+    pub(crate) registry_auth: Option<RegistryAuth>,
+    pub(crate) pins: Arc<Pins>,
     pub(crate) settings: Arc<Settings>,
     /// The runners to try, in order.
     pub(crate) order: Vec<Arc<Lane>>,
@@ -48,41 +52,15 @@ pub(crate) struct Search {
     pub(crate) last_attempt: Option<AttemptId>,
     pub(crate) passed_over: Vec<PassedOver>,
     /// Attempts that were fenced before they started: removed when the job has ended.
-    fenced: Vec<Watched>,
-}
-
-/// An attempt that has started, or may have.
-#[derive(Debug)]
-pub(crate) struct Taken {
-    pub(crate) lane: Arc<Lane>,
-    pub(crate) attempt: AttemptId,
-    pub(crate) watched: Watched,
-    pub(crate) found: Found,
-}
-
-/// What is known of it.
-#[derive(Debug)]
-pub(crate) enum Found {
-    Started(Started),
-    MayHaveStarted,
-    Ended(Report),
-    Unknown,
-}
-
-/// What trying one runner came to.
-enum Tried {
-    Taken(Box<Taken>),
-    Refused(Error),
-    /// The job was cancelled, and provably nothing started.
-    Cancelled,
+    pub(crate) fenced: Vec<Watched>,
 }
 
 impl JobTask {
     /// Takes the job all its way.
     pub(crate) async fn run(mut self) {
         let order = std::mem::take(&mut self.order);
-        if let Err(error) = directory::check(&self.spec).await {
-            return self.end_without_start(Outcome::refused(&error), None).await;
+        if let Err(outcome) = self.prepare(&order).await {
+            return self.end_without_start(outcome, None).await;
         }
         for (i, lane) in order.iter().enumerate() {
             match self.try_runner(lane).await {
@@ -105,96 +83,27 @@ impl JobTask {
         self.end_without_start(self.nobody_took_it(), None).await;
     }
 
-    async fn try_runner(&mut self, lane: &Arc<Lane>) -> Tried {
-        if let Err(unsupported) = lane.supports(&self.spec) {
-            return Tried::Refused(unsupported);
+    /// What comes before any runner is asked.
+    async fn prepare(&mut self, order: &[Arc<Lane>]) -> Result<(), Outcome> {
+        directory::check(&self.spec).await.map_err(|error| Outcome::refused(&error))?;
+        if self.spec.container.is_none() || !order.iter().any(|lane| lane.runs_containers()) {
+            return Ok(());
         }
-        let cancelled = self.canceller.token().clone();
-        let _launching = tokio::select! {
+        // A credential helper may take its time.
+        let found = tokio::select! {
             biased;
-            () = cancelled.cancelled() => return Tried::Cancelled,
-            admitted = lane.admit(&self.progress) => match admitted {
-                Ok(permit) => permit,
-                Err(error) => return Tried::Refused(error),
-            },
-        };
-        let effective = lane.pull_policy(Some(&self.spec), &self.settings.image_pull_policy);
-        let mut policies = effective.policies.iter().peekable();
-        while let Some(policy) = policies.next() {
-            match self.try_policy(lane, policy).await {
-                Tried::Refused(error) if policies.peek().is_some() && got_no_answer(&error) => {
-                    self.progress.trouble(lane.name(), &error);
-                }
-                tried => return tried,
+            () = self.canceller.token().cancelled() => {
+                return Err(Outcome::Cancelled { code: None });
             }
-        }
-        // A list of policies is never empty.
-        Tried::Refused(Error::new(ErrorKind::Internal, "no pull policy to try").on(lane.name()))
-    }
-
-    /// One attempt, with one pull policy.
-    async fn try_policy(&mut self, lane: &Arc<Lane>, policy: PullPolicy) -> Tried {
-        let attempt = Arc::new(self.next_attempt(policy));
-        let watched = Watched {
-            runner: Arc::clone(&lane.runner),
-            handle: lane.runner.handle(&attempt),
-            progress: self.progress.clone(),
-        };
-        self.record_intent(lane, &attempt, &watched.handle);
-        let patience = self.settings.pull_timeout.get() + self.settings.start_timeout.get();
-        let (runner, id) = (&lane.runner, attempt.id.clone());
-        let deadline = Instant::now() + patience;
-        let cancel = self.canceller.token();
-        let launched = launch(runner, attempt, deadline, cancel, &self.progress).await;
-        let found = match launched {
-            Launched::Started(started) => Found::Started(started),
-            Launched::Refused(error) => return self.refused(lane, error),
-            Launched::Unclear { error, answered } => {
-                match self.settle(&watched, &id, &error).await {
-                    Settlement::NeverStarted => {
-                        // Removing what a launch still works on could undo the fence.
-                        if answered {
-                            self.search.fenced.push(watched);
-                        }
-                        return self.refused(lane, error);
-                    }
-                    Settlement::MayHaveStarted => Found::MayHaveStarted,
-                    Settlement::Ended(report) => Found::Ended(report),
-                    Settlement::Unknown => Found::Unknown,
-                }
+            found = self.credentials.find(&self.spec) => {
+                found.map_err(|error| Outcome::refused(&error))?
             }
         };
-        Tried::Taken(Box::new(Taken { lane: Arc::clone(lane), attempt: id, watched, found }))
-    }
-
-    fn next_attempt(&mut self, policy: PullPolicy) -> Attempt {
-        self.search.attempts += 1;
-        let mut attempt = Attempt::new(
-            self.installation.clone(),
-            self.id.clone(),
-            self.search.attempts,
-            Arc::clone(&self.spec),
-        );
-        attempt.pull_policy = policy;
-        attempt.secret_env.clone_from(&self.secret_env);
-        attempt
-    }
-
-    async fn settle(&self, watched: &Watched, attempt: &AttemptId, error: &Error) -> Settlement {
-        self.progress.tell(JobEvent::Settling {
-            runner: watched.runner.name().clone(),
-            attempt: attempt.clone(),
-            message: error.to_string(),
-        });
-        settle(watched, self.canceller.graces(), self.settings.lost_after.get()).await
-    }
-
-    fn refused(&self, lane: &Lane, error: Error) -> Tried {
-        if self.canceller.token().is_cancelled() {
-            return Tried::Cancelled;
+        for message in found.warnings {
+            self.progress.tell(JobEvent::Warning { message });
         }
-        lane.breaker.refused(&error);
-        Tried::Refused(error)
+        self.registry_auth = found.auth;
+        Ok(())
     }
 
     fn pass_over(&mut self, lane: &Lane, error: &Error) {
@@ -274,9 +183,4 @@ impl JobTask {
         }
         self.record_done();
     }
-}
-
-/// Whether the registry gave no answer, so that the next pull policy of a list may be tried.
-fn got_no_answer(error: &Error) -> bool {
-    error.kind() == ErrorKind::ImageUnavailable(ImageReason::Unreachable)
 }

@@ -74,7 +74,7 @@ async fn a_list_of_pull_policies_moves_on_only_when_the_registry_gave_no_answer(
     }
     let (tried, outcome) = policies_tried("Always,Never", &[Unreachable, NotPresent]).await;
     assert_eq!(tried, [Always, Never]);
-    let expected = NotPresent;
+    let expected = Unreachable;
     assert!(matches!(outcome, Outcome::ImageUnavailable { reason, .. } if reason == expected));
 }
 

@@ -1,0 +1,224 @@
+//! Trying one runner: its pull policies in turn, each an attempt of its own.
+
+use std::sync::Arc;
+
+use longshore_core::{
+    Attempt, AttemptId, Error, ErrorKind, ImageReason, JobSpec, PullPolicy, Report, Started,
+};
+use tokio::time::Instant;
+
+use crate::job::JobEvent;
+use crate::lane::Lane;
+use crate::launch::{Launched, Limits, launch};
+use crate::pin::Pin;
+use crate::settle::{Settlement, settle};
+use crate::task::JobTask;
+use crate::watched::Watched;
+
+/// An attempt that has started, or may have.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) lane: Arc<Lane>,
+    pub(crate) attempt: AttemptId,
+    pub(crate) watched: Watched,
+    pub(crate) found: Found,
+    /// Whether a pull policy before this one got no answer from the registry.
+    pub(crate) after_no_answer: bool,
+}
+
+/// What is known of it.
+#[derive(Debug)]
+pub(crate) enum Found {
+    Started(Started),
+    MayHaveStarted,
+    Ended(Report),
+    Unknown,
+}
+
+/// What trying one runner came to.
+pub(crate) enum Tried {
+    Taken(Box<Taken>),
+    Refused(Error),
+    /// The job was cancelled, and provably nothing started.
+    Cancelled,
+}
+
+/// One pull policy of a list.
+#[derive(Clone, Copy)]
+struct Turn {
+    policy: PullPolicy,
+    is_last: bool,
+    after_no_answer: bool,
+}
+
+impl JobTask {
+    pub(crate) async fn try_runner(&mut self, lane: &Arc<Lane>) -> Tried {
+        if let Err(unsupported) = lane.supports(&self.spec) {
+            return Tried::Refused(unsupported);
+        }
+        let cancelled = self.canceller.token().clone();
+        let admitted = async {
+            // Before the queue for a launch: who waits for another job must not hold its place.
+            let pin = self.pin(lane).await?;
+            Ok::<_, Error>((pin, lane.admit(&self.progress).await?))
+        };
+        let (mut pin, _launching) = tokio::select! {
+            biased;
+            () = cancelled.cancelled() => return Tried::Cancelled,
+            admitted = admitted => match admitted {
+                Ok(admitted) => admitted,
+                Err(error) => return Tried::Refused(error),
+            },
+        };
+        let tried = self.try_policies(lane, &pin).await;
+        if let Tried::Taken(taken) = &tried
+            && let Found::Started(Started { image: Some(image), .. }) = &taken.found
+        {
+            pin.resolve(image.resolved.as_deref());
+        }
+        tried
+    }
+
+    /// What to do about the digest of the image on this runner.
+    async fn pin(&self, lane: &Lane) -> Result<Pin, Error> {
+        match &self.spec.container {
+            Some(container) if self.settings.pin_digest && lane.runs_containers() => {
+                let patience = self.settings.launch_timeout();
+                self.pins.pin(&container.image, patience).await.map_err(|e| e.on(lane.name()))
+            }
+            _ => Ok(Pin::AsNamed),
+        }
+    }
+
+    /// Tries the pull policies in force one after the other, for as long as the registry gives no
+    /// answer.
+    async fn try_policies(&mut self, lane: &Arc<Lane>, pin: &Pin) -> Tried {
+        let spec = pinned(&self.spec, pin);
+        let effective = lane.pull_policy(Some(&self.spec), &self.settings);
+        let mut policies = effective.policies.iter().peekable();
+        let mut unanswered = None;
+        while let Some(policy) = policies.next() {
+            let is_last = policies.peek().is_none();
+            let turn = Turn { policy, is_last, after_no_answer: unanswered.is_some() };
+            match self.try_policy(lane, &spec, turn).await {
+                Tried::Refused(error) if !is_last && got_no_answer(&error) => {
+                    self.progress.trouble(lane.name(), &error);
+                    unanswered = Some((policy, error));
+                }
+                Tried::Refused(error) => {
+                    return Tried::Refused(match &unanswered {
+                        Some(before) => both(before, policy, error, lane),
+                        None => error,
+                    });
+                }
+                tried => return tried,
+            }
+        }
+        // A list of policies is never empty.
+        Tried::Refused(Error::new(ErrorKind::Internal, "no pull policy to try").on(lane.name()))
+    }
+
+    /// One attempt, with one pull policy.
+    async fn try_policy(&mut self, lane: &Arc<Lane>, spec: &Arc<JobSpec>, turn: Turn) -> Tried {
+        let attempt = Arc::new(self.next_attempt(spec, turn.policy));
+        let watched = Watched {
+            runner: Arc::clone(&lane.runner),
+            handle: lane.runner.handle(&attempt),
+            progress: self.progress.clone(),
+        };
+        self.record_intent(lane, &attempt, &watched.handle);
+        let (runner, id) = (&lane.runner, attempt.id.clone());
+        let pull_deadline = Instant::now() + self.settings.pull_timeout.get();
+        let limits = Limits {
+            pull_deadline,
+            deadline: pull_deadline + self.settings.start_timeout.get(),
+            retry_pull: turn.is_last,
+        };
+        let cancel = self.canceller.token();
+        let launched = launch(runner, attempt, limits, cancel, &self.progress).await;
+        let found = match launched {
+            Launched::Started(started) => Found::Started(started),
+            Launched::Refused(error) => return self.refused(lane, error),
+            Launched::Unclear { error, answered } => {
+                match self.settle(&watched, &id, &error).await {
+                    Settlement::NeverStarted => {
+                        // Removing what a launch still works on could undo the fence.
+                        if answered {
+                            self.search.fenced.push(watched);
+                        }
+                        return self.refused(lane, error);
+                    }
+                    Settlement::MayHaveStarted => Found::MayHaveStarted,
+                    Settlement::Ended(report) => Found::Ended(report),
+                    Settlement::Unknown => Found::Unknown,
+                }
+            }
+        };
+        let after_no_answer = turn.after_no_answer;
+        let lane = Arc::clone(lane);
+        Tried::Taken(Box::new(Taken { lane, attempt: id, watched, found, after_no_answer }))
+    }
+
+    fn next_attempt(&mut self, spec: &Arc<JobSpec>, policy: PullPolicy) -> Attempt {
+        self.search.attempts += 1;
+        let mut attempt = Attempt::new(
+            self.installation.clone(),
+            self.id.clone(),
+            self.search.attempts,
+            Arc::clone(spec),
+        );
+        attempt.pull_policy = policy;
+        attempt.secret_env.clone_from(&self.secret_env);
+        attempt.registry_auth.clone_from(&self.registry_auth);
+        attempt
+    }
+
+    async fn settle(&self, watched: &Watched, attempt: &AttemptId, error: &Error) -> Settlement {
+        self.progress.tell(JobEvent::Settling {
+            runner: watched.runner.name().clone(),
+            attempt: attempt.clone(),
+            message: error.to_string(),
+        });
+        settle(watched, self.canceller.graces(), self.settings.lost_after.get()).await
+    }
+
+    fn refused(&self, lane: &Lane, error: Error) -> Tried {
+        if self.canceller.token().is_cancelled() {
+            return Tried::Cancelled;
+        }
+        lane.breaker.refused(&error);
+        Tried::Refused(error)
+    }
+}
+
+/// `spec` with the image that `pin` tells.
+fn pinned(spec: &Arc<JobSpec>, pin: &Pin) -> Arc<JobSpec> {
+    let Some(image) = pin.image() else { return Arc::clone(spec) };
+    let mut spec = JobSpec::clone(spec);
+    if let Some(container) = &mut spec.container {
+        container.image = image.clone();
+    }
+    Arc::new(spec)
+}
+
+/// Whether the registry gave no answer, so that the next pull policy of a list may be tried.
+fn got_no_answer(error: &Error) -> bool {
+    error.kind() == ErrorKind::ImageUnavailable(ImageReason::Unreachable)
+}
+
+/// What a list of pull policies failed with, that got no answer from the registry `before`, and
+/// then, under `policy`, `error`.
+///
+/// That there is no local copy is no reason by itself: with an answer there would have been one. It
+/// is `Unreachable`, the reason that may pass. Any other end says more than the silence before it.
+fn both(before: &(PullPolicy, Error), policy: PullPolicy, error: Error, lane: &Lane) -> Error {
+    if error.kind() != ErrorKind::ImageUnavailable(ImageReason::NotPresent) {
+        return error;
+    }
+    let (first, unanswered) = before;
+    let message = format!(
+        "the registry gave no answer, and there is no local copy: under {first}: {unanswered}; \
+         under {policy}: {error}"
+    );
+    Error::new(ErrorKind::ImageUnavailable(ImageReason::Unreachable), message).on(lane.name())
+}

@@ -1,0 +1,116 @@
+//! Putting a dispatcher together.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
+
+use longshore_core::{InstallationId, PullPolicies, RegistryAuth, Runner, RunnerName};
+use longshore_registry::Keyring;
+
+use crate::credentials::Credentials;
+use crate::lane::Lane;
+use crate::{Dispatcher, Settings};
+
+/// Why a dispatcher could not be built.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// No runner was given.
+    #[error("no runner is configured: name at least one")]
+    NoRunner,
+    /// Two runners have the same name.
+    #[error("the runner {0} is configured twice")]
+    DuplicateRunner(RunnerName),
+}
+
+/// Puts a [`Dispatcher`] together.
+#[derive(Debug, Default)]
+pub struct DispatcherBuilder {
+    runners: Vec<Arc<dyn Runner>>,
+    settings: Settings,
+    pull_policies: BTreeMap<RunnerName, PullPolicies>,
+    credentials: Credentials,
+    installation: Option<InstallationId>,
+    jitter_seed: Option<u64>,
+}
+
+impl DispatcherBuilder {
+    /// Adds a runner after those added before: this is the order in which they are tried.
+    #[must_use]
+    pub fn runner(mut self, runner: Arc<dyn Runner>) -> Self {
+        self.runners.push(runner);
+        self
+    }
+
+    /// Sets the dispatcher's settings. Default: [`Settings::default`].
+    #[must_use]
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Sets the pull policy of one runner, `job.<runner>.imagePullPolicy`.
+    #[must_use]
+    pub fn runner_pull_policy(mut self, runner: RunnerName, policies: PullPolicies) -> Self {
+        self.pull_policies.insert(runner, policies);
+        self
+    }
+
+    /// Sets what is known of logins to images' registries. Default: nothing.
+    #[must_use]
+    pub fn keyring(mut self, keyring: Keyring) -> Self {
+        self.credentials.keyring = keyring;
+        self
+    }
+
+    /// Adds a login for a registry, exactly as `auth` names it, of which the keyring knows nothing;
+    /// `origin` tells a person where it comes from.
+    #[must_use]
+    pub fn registry_auth(mut self, origin: impl Into<String>, auth: RegistryAuth) -> Self {
+        self.credentials.others.push((origin.into(), auth));
+        self
+    }
+
+    /// Sets the installation in whose name jobs are launched. Default: a new one.
+    #[must_use]
+    pub fn installation(mut self, installation: InstallationId) -> Self {
+        self.installation = Some(installation);
+        self
+    }
+
+    /// Makes the jitter of back-offs repeatable, for simulations. Default: random.
+    #[must_use]
+    pub const fn jitter_seed(mut self, seed: u64) -> Self {
+        self.jitter_seed = Some(seed);
+        self
+    }
+
+    /// Builds the dispatcher. Starts nothing.
+    ///
+    /// # Errors
+    /// If there is no runner, or two have the same name.
+    pub fn build(self) -> Result<Dispatcher, BuildError> {
+        if self.runners.is_empty() {
+            return Err(BuildError::NoRunner);
+        }
+        for (i, runner) in self.runners.iter().enumerate() {
+            if self.runners[..i].iter().any(|r| r.name() == runner.name()) {
+                return Err(BuildError::DuplicateRunner(runner.name().clone()));
+            }
+        }
+        let seed = self.jitter_seed.unwrap_or_else(random_seed);
+        let mut pull_policies = self.pull_policies;
+        let lanes = self.runners.into_iter().zip(seed..).map(|(runner, jitter)| {
+            let pull_policy = pull_policies.remove(runner.name());
+            Arc::new(Lane::new(runner, &self.settings, pull_policy, jitter))
+        });
+        let lanes = lanes.collect();
+        let installation = self.installation.unwrap_or_else(InstallationId::random);
+        Ok(Dispatcher::new(lanes, self.settings, self.credentials, installation))
+    }
+}
+
+/// A number that differs from process to process.
+fn random_seed() -> u64 {
+    std::hash::RandomState::new().build_hasher().finish()
+}

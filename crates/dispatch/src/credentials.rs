@@ -1,0 +1,78 @@
+//! Who a job is to its image's registry.
+
+use longshore_core::{JobSpec, RegistryAuth, Result};
+use longshore_registry::{Found, Keyring};
+
+/// All that is known of registries.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Credentials {
+    pub(crate) keyring: Keyring,
+    /// What is shown to a registry of which the keyring knows nothing, and where it comes from.
+    pub(crate) others: Vec<(String, RegistryAuth)>,
+}
+
+impl Credentials {
+    /// Who `spec` is to the registry of its image; nobody, if it has none.
+    ///
+    /// # Errors
+    /// `InvalidSpec` if a login that was asked for by name cannot be had.
+    pub(crate) async fn find(&self, spec: &JobSpec) -> Result<Found> {
+        let Some(container) = &spec.container else { return Ok(Found::default()) };
+        let image = &container.image;
+        let mut found = self.keyring.find(image, &spec.registries).await?;
+        if found.auth.is_none()
+            && let Some((origin, auth)) =
+                self.others.iter().find(|(_, auth)| auth.server == image.registry())
+        {
+            found.auth = Some(auth.clone());
+            found.origin = Some(origin.clone());
+        }
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore_core::{RegistryLogin, Secret};
+
+    use super::*;
+
+    fn credentials() -> Credentials {
+        let auth = |server| RegistryAuth::password(server, "me", Secret::new("hunter2"));
+        let others = vec![("here".to_owned(), auth("harbor.example.org"))];
+        Credentials { keyring: Keyring::default(), others }
+    }
+
+    async fn origin(image: &str) -> Option<String> {
+        let spec = JobSpec::container(image.parse().unwrap());
+        let found = credentials().find(&spec).await.unwrap();
+        assert_eq!(found.auth.is_some(), found.origin.is_some());
+        found.origin
+    }
+
+    #[tokio::test]
+    async fn a_registry_is_shown_only_what_is_for_it() {
+        assert_eq!(origin("harbor.example.org/x").await.as_deref(), Some("here"));
+        for other in ["x", "harbor.example.org:8443/x", "localhost:5000/harbor.example.org/x"] {
+            assert_eq!(origin(other).await, None, "{other}");
+        }
+        let found = credentials().find(&JobSpec::process(["true"])).await.unwrap();
+        assert_eq!(found, Found::default());
+        assert!(!format!("{:?}", credentials()).contains("hunter2"));
+    }
+
+    #[tokio::test]
+    async fn a_jobs_own_login_comes_before_all_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("password");
+        std::fs::write(&file, "hunter2\n").unwrap();
+        let mut login = RegistryLogin::default();
+        login.server = "harbor.example.org".to_owned();
+        login.username = Some("me".to_owned());
+        login.password_file = Some(file);
+        let mut spec = JobSpec::container("harbor.example.org/x".parse().unwrap());
+        spec.registries = vec![login];
+        let found = credentials().find(&spec).await.unwrap();
+        assert_eq!(found.origin.as_deref(), Some("registries[0]"));
+    }
+}

@@ -1,0 +1,195 @@
+//! Pull policies by image.
+
+use std::fmt;
+use std::str::FromStr;
+
+use globset::{GlobBuilder, GlobMatcher};
+use longshore_core::{ImageRef, PullPolicies};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A pull policy for some images.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ImagePullPolicyRule {
+    /// The images, such as `harbor.example.org/ci/*` or `*:latest`. Compared with
+    /// `REGISTRY/REPOSITORY` and `REGISTRY/REPOSITORY:TAG`, with `docker.io` and `library/` filled
+    /// in; `*` stands for any characters, `/` too.
+    pub image: ImageGlob,
+    /// Their policy: one, or a list tried in turn.
+    pub image_pull_policy: PullPolicies,
+}
+
+/// A pattern for images: `*` any characters, `?` any one, `[ab]` one of these, `{a,b}` either.
+///
+/// It is compared with `REGISTRY/REPOSITORY` and with `REGISTRY/REPOSITORY:TAG`. A pattern whose
+/// first part is no registry's host is one of Docker's short names, as it is in an image's name:
+/// `x` is `docker.io/library/x`, `team/*` is `docker.io/team/*`; one that begins with a wildcard
+/// is taken as it stands.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
+pub struct ImageGlob {
+    given: String,
+    matcher: GlobMatcher,
+}
+
+/// Text that is no pattern for images.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{given}` is not a pattern for images: {reason}")]
+pub struct ImageGlobError {
+    given: String,
+    reason: String,
+}
+
+impl ImageGlob {
+    /// The pattern as it was given.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.given
+    }
+
+    /// Whether `image` is one of those meant. An image named by its digest alone has no tag.
+    #[must_use]
+    pub fn matches(&self, image: &ImageRef) -> bool {
+        let name = format!("{}/{}", image.registry(), image.repository());
+        let tagged = image.tag().map(|tag| format!("{name}:{tag}"));
+        self.matcher.is_match(&name) || tagged.is_some_and(|tagged| self.matcher.is_match(tagged))
+    }
+}
+
+/// `pattern` with `docker.io` and `library/` filled in, as in an image's name.
+fn canonical(pattern: &str) -> String {
+    if pattern.starts_with(WILDCARDS) {
+        return pattern.to_owned();
+    }
+    match pattern.split_once('/') {
+        None => format!("docker.io/library/{pattern}"),
+        Some(("index.docker.io", rest)) => format!("docker.io/{rest}"),
+        Some((host, _)) if host.contains(['.', ':']) || host.contains(WILDCARDS) => {
+            pattern.to_owned()
+        }
+        Some(("localhost", _)) => pattern.to_owned(),
+        Some(_) => format!("docker.io/{pattern}"),
+    }
+}
+
+/// What begins a part of a pattern that may stand for anything.
+const WILDCARDS: [char; 4] = ['*', '?', '[', '{'];
+
+impl FromStr for ImageGlob {
+    type Err = ImageGlobError;
+
+    fn from_str(text: &str) -> Result<Self, ImageGlobError> {
+        let refused =
+            |reason: &str| ImageGlobError { given: text.to_owned(), reason: reason.to_owned() };
+        if text.trim().is_empty() {
+            return Err(refused("it is empty"));
+        }
+        if text.contains(char::is_whitespace) {
+            return Err(refused("it contains white space"));
+        }
+        if text.contains("://") {
+            return Err(refused("an image's name has no scheme: leave out what ends with `://`"));
+        }
+        let built = GlobBuilder::new(&canonical(text)).literal_separator(false).build();
+        match built {
+            Ok(glob) => Ok(Self { given: text.to_owned(), matcher: glob.compile_matcher() }),
+            Err(error) => Err(refused(&error.kind().to_string())),
+        }
+    }
+}
+
+impl TryFrom<String> for ImageGlob {
+    type Error = ImageGlobError;
+
+    fn try_from(text: String) -> Result<Self, ImageGlobError> {
+        text.parse()
+    }
+}
+
+impl From<ImageGlob> for String {
+    fn from(glob: ImageGlob) -> Self {
+        glob.given
+    }
+}
+
+impl PartialEq for ImageGlob {
+    fn eq(&self, other: &Self) -> bool {
+        self.given == other.given
+    }
+}
+
+impl Eq for ImageGlob {}
+
+impl fmt::Display for ImageGlob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.given)
+    }
+}
+
+impl fmt::Debug for ImageGlob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.given)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    #[test]
+    fn a_pattern_means_an_image_however_its_name_is_written() {
+        let digest = format!("localhost:5000/x@{DIGEST}");
+        for (pattern, image, matches) in [
+            ("x", "x", true),
+            ("x", "docker.io/library/x", true),
+            ("x", "x:2", true),
+            ("x", "localhost:5000/x", false),
+            ("x:1", "x:1", true),
+            ("x:1", "x:2", false),
+            ("x:latest", "x", true),
+            ("docker.io/library/x", "x", true),
+            ("index.docker.io/team/x", "team/x", true),
+            ("team/*", "team/x:1", true),
+            ("team/*", "harbor.example.org/team/x", false),
+            ("*", "anything/at:all", true),
+            ("**", "anything/at:all", true),
+            ("*:latest", "harbor.example.org/a/b", true),
+            ("*:latest", "harbor.example.org/a/b:1", false),
+            ("*:latest", digest.as_str(), false),
+            ("localhost:5000/*", digest.as_str(), true),
+            ("localhost:5000/x", digest.as_str(), true),
+            ("localhost/x", "localhost/x", true),
+            ("harbor.example.org/*", "harbor.example.org/a/b/c:1", true),
+            ("harbor.example.org/*/c", "harbor.example.org/a/b/c:1", true),
+            ("harbor.example.org/ci/*:v?", "harbor.example.org/ci/x:v1", true),
+            ("harbor.example.org/ci/*:v?", "harbor.example.org/ci/x:v10", false),
+            ("harbor.example.*/x", "harbor.example.org/x", true),
+            ("{docker.io,ghcr.io}/*", "ghcr.io/a/b", true),
+            ("{docker.io,ghcr.io}/*", "quay.io/a/b", false),
+        ] {
+            let glob: ImageGlob = pattern.parse().unwrap();
+            let image: ImageRef = image.parse().unwrap();
+            assert_eq!(glob.matches(&image), matches, "{pattern} against {image}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_pattern_is_refused_with_the_reason() {
+        for (pattern, reason) in [
+            ("", "empty"),
+            ("a b", "white space"),
+            ("https://harbor.example.org/*", "no scheme"),
+            ("a[", "unclosed"),
+            ("{a", "unclosed"),
+            ("[z-a]", "invalid range"),
+        ] {
+            let error = pattern.parse::<ImageGlob>().unwrap_err().to_string();
+            assert!(error.starts_with(&format!("`{pattern}`")), "{error}");
+            assert!(error.contains(reason), "{pattern}: {error}");
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! What can be told of a job's image before anything starts.
+
+use std::sync::Arc;
+
+use futures::future::join_all;
+use longshore_core::{ImageRef, JobSpec, PullPolicy};
+
+use crate::credentials::Credentials;
+use crate::lane::Lane;
+use crate::report::{ImageOutlook, RunnerImage};
+use crate::{EffectivePullPolicy, Settings};
+
+/// Looks at the image of `spec` on each runner of `order` that runs containers, side by side.
+pub(crate) async fn look(
+    spec: &JobSpec,
+    image: &ImageRef,
+    order: &[Arc<Lane>],
+    settings: &Settings,
+    credentials: &Credentials,
+) -> ImageOutlook {
+    let lanes = order.iter().filter(|lane| lane.runs_containers());
+    let asked = lanes.map(|lane| async move {
+        let pull_policy = lane.pull_policy(Some(spec), settings);
+        let warning = may_be_old(image, &pull_policy);
+        let local = lane.local_image(image).await;
+        RunnerImage { runner: lane.name().clone(), pull_policy, local, warning }
+    });
+    let (found, runners) = tokio::join!(credentials.find(spec), join_all(asked));
+    let (login, warnings) = match found {
+        Ok(found) => (Ok(found.origin), found.warnings),
+        Err(error) => (Err(error), Vec::new()),
+    };
+    ImageOutlook { image: image.clone(), login, warnings, runners }
+}
+
+/// Says that a tag can be pushed again without anybody here noticing.
+fn may_be_old(image: &ImageRef, policy: &EffectivePullPolicy) -> Option<String> {
+    let first = policy.policies.iter().next();
+    (image.is_mutable() && first == Some(PullPolicy::IfNotPresent)).then(|| {
+        format!(
+            "{image} may be pushed again; under IfNotPresent a node keeps the copy it has: use a \
+             digest or Always"
+        )
+    })
+}

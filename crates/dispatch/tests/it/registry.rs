@@ -1,0 +1,159 @@
+//! A registry whose tags move, and runners that pull from it.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use longshore_conformance::simulated::SimulatedRunner;
+use longshore_core::{
+    Attempt, Capabilities, Event, Handle, Health, ImageRef, ImageReport, InstallationId,
+    LaunchContext, LaunchError, LocalImage, LogChunk, LogPosition, Plan, Result, Runner,
+    RunnerName, Settled, Started,
+};
+use tokio::time::Instant;
+
+/// A registry that names another digest each time that it is asked for a tag.
+#[derive(Debug, Default)]
+pub struct Registry(AtomicUsize);
+
+impl Registry {
+    fn resolve(&self, image: &ImageRef) -> String {
+        match image.digest() {
+            Some(digest) => digest.to_owned(),
+            None => digest(self.0.fetch_add(1, Ordering::Relaxed) + 1),
+        }
+    }
+}
+
+/// The digest of the registry's answer number `number`.
+pub fn digest(number: usize) -> String {
+    format!("sha256:{number:064x}")
+}
+
+/// What a launch was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    pub image: String,
+    pub policy: String,
+    pub login: Option<String>,
+    pub retry_pull: bool,
+    pub pull_within: Duration,
+    pub answer_within: Duration,
+}
+
+/// A simulated runner that tells which image it ran.
+#[derive(Clone, Debug)]
+pub struct Puller {
+    runner: SimulatedRunner,
+    registry: Arc<Registry>,
+    /// What it tells about whether a registry was consulted.
+    pub pulled: Option<bool>,
+    /// Whether its images have digests.
+    pub digests: bool,
+    pub local: LocalImage,
+    pub asked: Arc<Mutex<Vec<Asked>>>,
+}
+
+impl Puller {
+    pub fn new(runner: &SimulatedRunner, registry: &Arc<Registry>) -> Self {
+        Self {
+            runner: runner.clone(),
+            registry: Arc::clone(registry),
+            pulled: Some(true),
+            digests: true,
+            local: LocalImage::Unknown,
+            asked: Arc::default(),
+        }
+    }
+
+    pub fn asked(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap().clone()
+    }
+
+    fn note(&self, attempt: &Attempt, context: &LaunchContext) {
+        let now = Instant::now();
+        let image = attempt.spec.container.as_ref().map(|c| c.image.to_string());
+        self.asked.lock().unwrap().push(Asked {
+            image: image.unwrap_or_default(),
+            policy: attempt.pull_policy.to_string(),
+            login: attempt.registry_auth.as_ref().map(|auth| auth.server.clone()),
+            retry_pull: context.retry_pull,
+            pull_within: context.pull_deadline - now,
+            answer_within: context.deadline - now,
+        });
+    }
+}
+
+#[async_trait]
+impl Runner for Puller {
+    fn name(&self) -> &RunnerName {
+        self.runner.name()
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        self.runner.capabilities()
+    }
+
+    async fn probe(&self) -> Result<Health> {
+        self.runner.probe().await
+    }
+
+    async fn local_image(&self, _image: &ImageRef) -> Result<LocalImage> {
+        self.runner.probe().await.map(|_| self.local.clone())
+    }
+
+    fn plan(&self, attempt: &Attempt) -> Result<Plan> {
+        self.runner.plan(attempt)
+    }
+
+    fn handle(&self, attempt: &Attempt) -> Handle {
+        self.runner.handle(attempt)
+    }
+
+    async fn launch(
+        &self,
+        attempt: &Attempt,
+        context: &LaunchContext,
+    ) -> std::result::Result<Started, LaunchError> {
+        self.note(attempt, context);
+        let mut started = self.runner.launch(attempt, context).await?;
+        if let Some(container) = &attempt.spec.container {
+            let mut report = ImageReport::new(container.image.as_str(), attempt.pull_policy);
+            report.pulled = self.pulled;
+            report.resolved = self.digests.then(|| self.registry.resolve(&container.image));
+            started.image = Some(report);
+        }
+        Ok(started)
+    }
+
+    async fn settle(&self, handle: &Handle, deadline: Instant) -> Result<Settled> {
+        self.runner.settle(handle, deadline).await
+    }
+
+    async fn adopt(&self, installation: &InstallationId) -> Result<Vec<Handle>> {
+        self.runner.adopt(installation).await
+    }
+
+    fn events(&self, handle: &Handle) -> BoxStream<'static, Result<Event>> {
+        self.runner.events(handle)
+    }
+
+    fn logs(
+        &self,
+        handle: &Handle,
+        since: LogPosition,
+        follow: bool,
+    ) -> BoxStream<'static, Result<LogChunk>> {
+        self.runner.logs(handle, since, follow)
+    }
+
+    async fn cancel(&self, handle: &Handle, grace: Duration) -> Result<()> {
+        self.runner.cancel(handle, grace).await
+    }
+
+    async fn remove(&self, handle: &Handle) -> Result<()> {
+        self.runner.remove(handle).await
+    }
+}
