@@ -8,13 +8,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Result, ensure};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use longshore_conformance::Ledger;
 
 use crate::backend::Backend;
 use crate::bench::Bench;
 use crate::cases::{self, Case};
 use crate::lab::Lab;
 use crate::leftovers::{self, Trace};
-use crate::report::Ledger;
+
+/// What the suites' counts are kept under.
+const NAME: &str = "end-to-end";
 
 /// A test target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,9 +98,9 @@ fn run(suite: Suite, arguments: &Arguments) -> Result<bool> {
     let last = libtest_mimic::run(arguments, vec![floor.last()]);
     let counts = floor.ledger.counts();
     let title = suite.title();
-    say(&counts.summary(&title));
+    say(&counts.summary(NAME, &title));
     if let Some(folder) = env::var_os("LONGSHORE_TEST_REPORT") {
-        counts.write(&title, &PathBuf::from(folder))?;
+        counts.write(NAME, &title, &PathBuf::from(folder))?;
     }
     let whole = arguments.filter.is_none() && arguments.skip.is_empty() && !arguments.ignored;
     let asked_for = whole && floor.required();

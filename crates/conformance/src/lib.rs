@@ -79,4 +79,5 @@ mod wait;
 pub use failure::Failure;
 pub use fixture::{Fixture, Images, Unsupported};
 pub use registry::{Pushed, TestRegistry};
+pub use report::{Counts, Ledger};
 pub use suite::main;

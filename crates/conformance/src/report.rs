@@ -1,7 +1,6 @@
 //! What came out, for people and for machines.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -10,24 +9,29 @@ use serde_json::json;
 
 /// Counts what became of each case.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger(Mutex<Counts>);
+pub struct Ledger(Mutex<Counts>);
 
 /// What became of the cases.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) passed: usize,
-    pub(crate) failed: usize,
+pub struct Counts {
+    /// How many passed.
+    pub passed: usize,
+    /// How many failed.
+    pub failed: usize,
     /// The cases that could not run, and why.
-    pub(crate) unsupported: BTreeMap<String, String>,
+    pub unsupported: BTreeMap<String, String>,
 }
 
 impl Counts {
-    pub(crate) const fn executed(&self) -> usize {
+    /// How many ran.
+    #[must_use]
+    pub const fn executed(&self) -> usize {
         self.passed + self.failed
     }
 
-    /// The closing lines of the suite.
-    pub(crate) fn summary(&self, runner: &str) -> String {
+    /// The closing lines of `suite` on `runner`.
+    #[must_use]
+    pub fn summary(&self, suite: &str, runner: &str) -> String {
         let mut text = String::new();
         for (case, reason) in &self.unsupported {
             // Writing to a String does not fail.
@@ -35,7 +39,7 @@ impl Counts {
         }
         let _ = writeln!(
             text,
-            "conformance {runner}: {} executed, {} passed, {} unsupported",
+            "{suite} {runner}: {} executed, {} passed, {} unsupported",
             self.executed(),
             self.passed,
             self.unsupported.len()
@@ -43,14 +47,14 @@ impl Counts {
         text
     }
 
-    fn record(&self, runner: &str) -> serde_json::Value {
+    fn record(&self, suite: &str, runner: &str) -> serde_json::Value {
         let unsupported: Vec<_> = self
             .unsupported
             .iter()
             .map(|(case, reason)| json!({"case": case, "reason": reason}))
             .collect();
         json!({
-            "suite": "conformance",
+            "suite": suite,
             "runner": runner,
             "executed": self.executed(),
             "passed": self.passed,
@@ -59,12 +63,14 @@ impl Counts {
         })
     }
 
-    /// Writes the counts to `folder`, if one is named.
-    pub(crate) fn write(&self, runner: &str, folder: Option<&OsStr>) -> std::io::Result<()> {
-        let Some(folder) = folder else { return Ok(()) };
+    /// Writes the counts to `SUITE-RUNNER.json` in `folder`.
+    ///
+    /// # Errors
+    /// If the folder cannot be made or written to.
+    pub fn write(&self, suite: &str, runner: &str, folder: &Path) -> std::io::Result<()> {
         std::fs::create_dir_all(folder)?;
-        let path = Path::new(folder).join(format!("conformance-{runner}.json"));
-        std::fs::write(path, format!("{:#}\n", self.record(runner)))
+        let path = folder.join(format!("{suite}-{runner}.json"));
+        std::fs::write(path, format!("{:#}\n", self.record(suite, runner)))
     }
 }
 
@@ -73,15 +79,19 @@ impl Ledger {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    pub(crate) fn executed(&self, passed: bool) {
+    /// Notes a case that ran.
+    pub fn executed(&self, passed: bool) {
         self.change(|counts| if passed { counts.passed += 1 } else { counts.failed += 1 });
     }
 
-    pub(crate) fn unsupported(&self, case: &str, reason: &str) {
+    /// Notes a case that could not run, and why.
+    pub fn unsupported(&self, case: &str, reason: &str) {
         self.change(|counts| drop(counts.unsupported.insert(case.to_owned(), reason.to_owned())));
     }
 
-    pub(crate) fn counts(&self) -> Counts {
+    /// What became of the cases so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -98,12 +108,12 @@ mod tests {
         ledger.unsupported("images::a", "no registry");
         let counts = ledger.counts();
         assert_eq!(
-            counts.summary("docker"),
+            counts.summary("conformance", "docker"),
             "unsupported: images::a: no registry\n\
              conformance docker: 2 executed, 1 passed, 1 unsupported\n"
         );
         let folder = tempfile::tempdir().unwrap();
-        counts.write("docker", Some(folder.path().join("new").as_os_str())).unwrap();
+        counts.write("conformance", "docker", &folder.path().join("new")).unwrap();
         let text = std::fs::read(folder.path().join("new/conformance-docker.json")).unwrap();
         let record: serde_json::Value = serde_json::from_slice(&text).unwrap();
         assert_eq!(record["executed"], 2);

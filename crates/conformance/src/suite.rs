@@ -4,6 +4,7 @@ use std::env;
 use std::ffi::OsString;
 use std::future::Future;
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -16,6 +17,9 @@ use crate::case::Case;
 use crate::failure::Checked;
 use crate::report::{Counts, Ledger};
 use crate::{Failure, Fixture, Unsupported, cases};
+
+/// What the suite's counts are kept under.
+const NAME: &str = "conformance";
 
 /// Runs the suite against the runner that `start` sets up, and gives what `main` returns.
 ///
@@ -126,13 +130,14 @@ fn is_required(runner: &str, required: &str) -> bool {
 }
 
 fn close(runner: &str, settings: &Settings, counts: &Counts) -> Checked {
-    say(&counts.summary(runner));
+    say(&counts.summary(NAME, runner));
     write(runner, settings, counts)
 }
 
 fn write(runner: &str, settings: &Settings, counts: &Counts) -> Checked {
+    let Some(folder) = &settings.report else { return Ok(()) };
     counts
-        .write(runner, settings.report.as_deref())
+        .write(NAME, runner, Path::new(folder))
         .map_err(|e| Failure::from(e).while_doing("failed to write LONGSHORE_TEST_REPORT"))
 }
 
