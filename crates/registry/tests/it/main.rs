@@ -1,5 +1,7 @@
 //! The keyring against real files and real helper programs.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod any;
 mod config_json;
 mod helpers;
