@@ -15,25 +15,98 @@ pub(crate) fn blame(
     layers: &[Node],
     read: impl Fn(&[Node]) -> Option<Box<Error>>,
 ) -> Path {
+    let mut search = Search { error, said: error.to_string(), layers: layers.to_vec(), read };
     let mut path = error.path.clone();
-    if matches!(error.kind, Kind::MissingField(_)) {
-        return path;
-    }
-    while let Some(key) = keys_at(layers, &path).into_iter().find(|key| {
-        let without = without(layers, &path, key);
-        match read(&without) {
-            None => true,
-            Some(other) => !is_missing(&other, key) && other.to_string() != error.to_string(),
-        }
-    }) {
-        path.push(key);
+    while let Some(step) = search.step(&path) {
+        path.push(step);
     }
     path
 }
 
-/// The keys that are set, not built in, in the table at `path`.
-fn keys_at(layers: &[Node], path: &[String]) -> Vec<String> {
-    let mut keys: Vec<String> = set(layers)
+struct Search<'a, R> {
+    error: &'a Error,
+    said: String,
+    /// The layers, without elements of lists beyond the one that is to blame.
+    layers: Vec<Node>,
+    read: R,
+}
+
+impl<R: Fn(&[Node]) -> Option<Box<Error>>> Search<'_, R> {
+    /// The key or index to blame in what stands at `path`.
+    fn step(&mut self, path: &[String]) -> Option<String> {
+        let uppermost =
+            self.set().map(|layer| layer.nearest(path)).filter(|(_, exact)| *exact).last();
+        let length = match uppermost {
+            Some((Node { value: Value::List(items), .. }, _)) => Some(items.len()),
+            _ => None,
+        };
+        match length {
+            Some(length) => self.element(path, length),
+            None => self.key(path),
+        }
+    }
+
+    fn set(&self) -> impl Iterator<Item = &Node> {
+        self.layers.iter().filter(|layer| layer.origin != Origin::Default)
+    }
+
+    fn key(&self, path: &[String]) -> Option<String> {
+        let keys = keys_at(self.set(), path);
+        let found = keys.iter().map(|key| (key, self.without(path, key)));
+        let found: Vec<_> = found.filter(|(_, left)| *left != Left::TheSame).collect();
+        match found.iter().find(|(_, left)| *left == Left::Another) {
+            Some((key, _)) => Some((*key).clone()),
+            // Without a key that must be there, that is all that can be said; but only if no other
+            // key makes a difference is it the one.
+            None => match &found[..] {
+                [(key, _)] if !self.is_about_a_missing_key() => Some((*key).clone()),
+                _ => None,
+            },
+        }
+    }
+
+    fn is_about_a_missing_key(&self) -> bool {
+        matches!(self.error.kind, Kind::MissingField(_))
+    }
+
+    fn without(&self, path: &[String], key: &str) -> Left {
+        let mut layers = self.layers.clone();
+        for layer in layers.iter_mut().filter(|layer| layer.origin != Origin::Default) {
+            layer.remove_key(path, key);
+        }
+        match (self.read)(&layers) {
+            Some(other) if other.to_string() == self.said => Left::TheSame,
+            Some(other) if is_missing(&other, key) => Left::OnlyThatItIsMissing,
+            _ => Left::Another,
+        }
+    }
+
+    /// The first element with which the list has the error. A list is read from its beginning.
+    fn element(&mut self, path: &[String], length: usize) -> Option<String> {
+        for length in 1..=length {
+            let mut layers = self.layers.clone();
+            layers.iter_mut().for_each(|layer| layer.truncate(path, length));
+            if (self.read)(&layers).is_some_and(|error| error.to_string() == self.said) {
+                self.layers = layers;
+                return Some((length - 1).to_string());
+            }
+        }
+        None
+    }
+}
+
+/// What is wrong once a key was taken out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Left {
+    TheSame,
+    /// The error is there only because the key was taken out.
+    OnlyThatItIsMissing,
+    Another,
+}
+
+/// The keys that are set in the table at `path`.
+fn keys_at<'a>(layers: impl Iterator<Item = &'a Node>, path: &[String]) -> Vec<String> {
+    let mut keys: Vec<String> = layers
         .filter_map(|layer| match layer.nearest(path) {
             (Node { value: Value::Table(fields), .. }, true) => Some(fields.keys().cloned()),
             _ => None,
@@ -45,21 +118,6 @@ fn keys_at(layers: &[Node], path: &[String]) -> Vec<String> {
     keys
 }
 
-fn set(layers: &[Node]) -> impl Iterator<Item = &Node> {
-    layers.iter().filter(|layer| layer.origin != Origin::Default)
-}
-
-fn without(layers: &[Node], path: &[String], key: &str) -> Vec<Node> {
-    let mut path = path.to_vec();
-    path.push(key.to_owned());
-    let mut layers = layers.to_vec();
-    for layer in layers.iter_mut().filter(|layer| layer.origin != Origin::Default) {
-        layer.remove(&path);
-    }
-    layers
-}
-
-/// Whether `error` is there only because `key` was taken out.
 fn is_missing(error: &Error, key: &str) -> bool {
     matches!(&error.kind, Kind::MissingField(field) if field == key)
 }

@@ -106,6 +106,28 @@ impl Node {
         }
     }
 
+    fn at_mut(&mut self, path: &[String]) -> Option<&mut Self> {
+        path.iter().try_fold(self, |node, step| match &mut node.value {
+            Value::Table(fields) => fields.get_mut(step),
+            Value::List(items) => items.get_mut(step.parse::<usize>().ok()?),
+            _ => None,
+        })
+    }
+
+    /// Removes what stands at `key` of the table at `path`, which may be an element of a list.
+    pub(crate) fn remove_key(&mut self, path: &[String], key: &str) {
+        if let Some(Self { value: Value::Table(fields), .. }) = self.at_mut(path) {
+            fields.remove(key);
+        }
+    }
+
+    /// Leaves only the first elements of the list at `path`.
+    pub(crate) fn truncate(&mut self, path: &[String], length: usize) {
+        if let Some(Self { value: Value::List(items), .. }) = self.at_mut(path) {
+            items.truncate(length);
+        }
+    }
+
     pub(crate) fn to_figment(&self) -> FigmentValue {
         let tag = Tag::Default;
         match &self.value {

@@ -101,7 +101,7 @@ memory = "lots"
     x.toml:5: job.runners[1]: `Docker` is not a runner name: 1 to 63 lower-case letters, digits and '-', neither first nor last
     x.toml:6: job.maxJobs: found the number 70000, expected a whole number from 0 to 65535
     x.toml:7: job.rules[0].imagePullPolicy: the list of pull policies is empty: name at least one of Always, IfNotPresent, Never
-    x.toml:9: job.kubernetes.imagePullPolicy: the pull policy Never stands in the list twice
+    x.toml:9: job.kubernetes.imagePullPolicy[1]: the pull policy Never stands in the list twice
     x.toml:10: job.kubernetes.dns: found the text `none`, expected one of cluster, node
     x.toml:12: job.docker.memory: `lots` is not an amount of memory above zero: write it as Kubernetes does, such as 64Mi or 1G
     "#);
@@ -233,6 +233,7 @@ struct Flattened {
 struct Shared {
     timeout: longshore_core::HumanDuration,
     image_pull_policy: longshore_core::PullPolicies,
+    rules: Vec<crate::common::Rule>,
 }
 
 #[test]
@@ -241,6 +242,18 @@ fn a_refused_value_in_a_flattened_part_is_named_by_its_own_key() {
     let error = Loader::<Outer>::new().text("x.toml", Format::Toml, text).load().unwrap_err();
     assert_snapshot!(error.to_string(), @r"
     x.toml:3: job.timeout: `soon` is not a duration: write a number and a unit, such as 30s, 10m or 1h 30m
-    x.toml:4: job.imagePullPolicy: `x` is not a pull policy: use Always, IfNotPresent or Never
+    x.toml:4: job.imagePullPolicy[1]: `x` is not a pull policy: use Always, IfNotPresent or Never
     ");
+}
+
+#[test]
+fn an_element_of_a_list_in_a_flattened_part_is_named_by_its_index_and_key() {
+    let text = "[[job.rules]]\nimage = 'a'\nimagePullPolicy = 'Always'\n\
+                [[job.rules]]\nimage = 'b'\nimagePullPolicy = 'x'\n\
+                [[job.rules]]\nimage = 'c'\nimagePullPolicy = 'x'\n";
+    let error = Loader::<Outer>::new().text("x.toml", Format::Toml, text).load().unwrap_err();
+    assert_snapshot!(error.to_string(), @"x.toml:6: job.rules[1].imagePullPolicy: `x` is not a pull policy: use Always, IfNotPresent or Never");
+    let text = "{\"job\": {\"rules\": [{\"image\": \"a\", \"imagePullPolicy\": \"Never\"}, {\"image\": \"b\"}]}}";
+    let error = Loader::<Outer>::new().text("x.json", Format::Json, text).load().unwrap_err();
+    assert_snapshot!(error.to_string(), @"x.json:1: job.rules[1].imagePullPolicy: this key is missing");
 }

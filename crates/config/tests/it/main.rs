@@ -8,3 +8,4 @@ mod files;
 mod formats;
 mod hocon;
 mod loader;
+mod policies;
