@@ -17,7 +17,7 @@ pub(crate) struct Backend {
     pub(crate) name: RunnerName,
     pub(crate) engine: Arc<Engine>,
     pub(crate) watcher: Watcher,
-    pub(crate) pulls: Pulls,
+    pub(crate) pulls: Arc<Pulls>,
     pub(crate) commands: Commands,
 }
 
@@ -28,7 +28,7 @@ impl Backend {
             name,
             watcher: Watcher::new(Arc::clone(&engine)),
             engine,
-            pulls: Pulls::default(),
+            pulls: Arc::default(),
             commands: Commands::default(),
         }
     }

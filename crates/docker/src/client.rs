@@ -122,10 +122,19 @@ impl Engine {
     /// Whether a log that is followed may end without its last records when the container ends,
     /// as it does before Docker 23.0 (API 1.42).
     pub(crate) fn follows_lossily(&self) -> bool {
-        self.connected.get().is_some_and(|connected| {
-            let version = connected.docker.client_version();
-            (version.major_version, version.minor_version) < (1, 42)
-        })
+        self.version().is_some_and(|version| version < (1, 42))
+    }
+
+    /// Whether it tells from which repository an image was pulled, as it does from Docker 29.3
+    /// (API 1.53) on.
+    pub(crate) fn tells_origin(&self) -> bool {
+        self.version().is_some_and(|version| version >= (1, 53))
+    }
+
+    /// The API's version that both speak, once connected.
+    fn version(&self) -> Option<(usize, usize)> {
+        let version = self.connected.get()?.docker.client_version();
+        Some((version.major_version, version.minor_version))
     }
 
     /// What a failed item of a stream means.

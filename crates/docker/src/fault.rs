@@ -64,6 +64,11 @@ impl Fault {
     }
 }
 
+/// The launch's deadline has passed.
+pub(crate) fn late() -> Error {
+    Error::new(ErrorKind::Unavailable, "the launch did not succeed before its deadline")
+}
+
 /// What class an answer is of. The engine has no 401 of its own; a proxy with an authorization
 /// plugin before it answers 401 or 403.
 const fn kind(status: u16) -> ErrorKind {

@@ -1,12 +1,18 @@
 //! Making an image available as the pull policy says.
 
+use std::future::Future;
+use std::sync::Arc;
+
 use bollard::models::ImageInspect;
 use longshore_core::{
-    Error, ErrorKind, Event, EventSink, ImageReason, ImageRef, ImageReport, PullPolicy, Result,
+    Error, ErrorKind, Event, ImageReason, ImageRef, ImageReport, LaunchContext, LocalImage,
+    PullPolicy, Result,
 };
+use tokio::time::timeout_at;
 
 use crate::client::Engine;
-use crate::pull::Pulls;
+use crate::fault::late;
+use crate::pull::{Order, Pulled, Pulls, reference};
 
 /// The search path where neither the job nor the image sets one: the engine's own default for
 /// Linux.
@@ -26,57 +32,83 @@ pub(crate) struct Image {
     pub(crate) report: ImageReport,
 }
 
-/// Makes `image` available as `policy` says.
+/// Makes the image available as `policy` says, by the context's deadlines.
 pub(crate) async fn resolve(
-    engine: &Engine,
-    pulls: &Pulls,
-    image: &ImageRef,
+    order: &Order<'_>,
+    pulls: &Arc<Pulls>,
     policy: PullPolicy,
-    events: &EventSink,
+    context: &LaunchContext,
 ) -> Result<Image> {
-    let reference = image.canonical();
-    let local = match policy {
+    let Order { engine, image, .. } = *order;
+    let mut since = match policy {
         PullPolicy::Always => None,
-        _ => inspect(engine, &reference).await?,
+        _ => Some(pulls.succeeded()),
     };
-    if let Some(local) = local {
-        return read(image, policy, &local, None, false);
+    loop {
+        if policy != PullPolicy::Always
+            && let Some(local) = by_deadline(context, inspect(engine, image)).await?
+        {
+            return read(engine, image, policy, &local, None);
+        }
+        if policy == PullPolicy::Never {
+            return Err(Error::new(
+                ErrorKind::ImageUnavailable(ImageReason::NotPresent),
+                "the image is not on the Docker engine, and the pull policy is Never",
+            )
+            .with("image", image));
+        }
+        let pulled = pulls.pull(order, context, since).await;
+        match pulled.map_err(|fault| fault.error(image.as_str()))? {
+            Pulled::LookAgain => since = None,
+            Pulled::Done(digest) => {
+                context.events.emit(Event::Pulled);
+                let pulled = by_deadline(context, inspect(engine, image)).await?;
+                let pulled = pulled.ok_or_else(|| gone(image))?;
+                return read(engine, image, policy, &pulled, Some(digest));
+            }
+        }
     }
-    if policy == PullPolicy::Never {
-        return Err(Error::new(
-            ErrorKind::ImageUnavailable(ImageReason::NotPresent),
-            "the image is not on the Docker engine, and the pull policy is Never",
-        )
-        .with("image", image));
-    }
-    let digest =
-        pulls.pull(engine, image, None, events).await.map_err(|f| f.error(image.as_str()))?;
-    events.emit(Event::Pulled);
-    let pulled = inspect(engine, &reference).await?.ok_or_else(|| {
-        Error::new(ErrorKind::Unavailable, "the image was pulled, and is gone again")
-            .with("image", image)
-    })?;
-    read(image, policy, &pulled, digest, true)
 }
 
-async fn inspect(engine: &Engine, reference: &str) -> Result<Option<ImageInspect>> {
-    let found = engine.inspect_image(reference).await;
-    found.map_err(|fault| fault.into_error("failed to look for the image").with("image", reference))
+/// Whether the engine has `image`.
+pub(crate) async fn local(engine: &Engine, image: &ImageRef) -> Result<LocalImage> {
+    Ok(match inspect(engine, image).await? {
+        Some(found) => LocalImage::Present { digest: local_digest(engine, image, &found) },
+        None => LocalImage::Absent,
+    })
 }
 
+async fn by_deadline<T>(
+    context: &LaunchContext,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    timeout_at(context.deadline, work).await.unwrap_or_else(|_| Err(late()))
+}
+
+fn gone(image: &ImageRef) -> Error {
+    Error::new(ErrorKind::Unavailable, "the image was pulled, and is gone again")
+        .with("image", image)
+}
+
+async fn inspect(engine: &Engine, image: &ImageRef) -> Result<Option<ImageInspect>> {
+    let found = engine.inspect_image(&reference(image)).await;
+    found.map_err(|fault| fault.into_error("failed to look for the image").with("image", image))
+}
+
+/// `pulled` is the digest that the pull named, if there was one.
 fn read(
+    engine: &Engine,
     image: &ImageRef,
     policy: PullPolicy,
     found: &ImageInspect,
-    digest: Option<String>,
-    pulled: bool,
+    pulled: Option<Option<String>>,
 ) -> Result<Image> {
     let id = found.id.clone().ok_or_else(|| {
         Error::new(ErrorKind::Internal, "the engine tells no id of the image").with("image", image)
     })?;
     let mut report = ImageReport::new(image.as_str(), policy);
-    report.resolved = digest.or_else(|| local_digest(image, found.repo_digests.as_deref()));
-    report.pulled = Some(pulled);
+    report.pulled = Some(pulled.is_some());
+    report.resolved = pulled.flatten().or_else(|| local_digest(engine, image, found));
     let config = found.config.clone().unwrap_or_default();
     let path = config.env.iter().flatten().find_map(|pair| pair.strip_prefix("PATH="));
     Ok(Image {
@@ -90,17 +122,48 @@ fn read(
     })
 }
 
-/// The digest under which the image's repository knows it. `RepoDigests` may tell of several
-/// repositories.
-fn local_digest(image: &ImageRef, repo_digests: Option<&[String]>) -> Option<String> {
-    if let Some(digest) = image.digest() {
-        return Some(digest.to_owned());
+fn local_digest(engine: &Engine, image: &ImageRef, found: &ImageInspect) -> Option<String> {
+    image.digest().map(str::to_owned).or_else(|| known_digest(image, found, engine.tells_origin()))
+}
+
+/// The digest under which the image's repository knows it: none if it was only built, loaded or
+/// imported.
+///
+/// - `RepoDigests` may tell of several repositories.
+/// - With the containerd store an image's id is the digest that its tag names, and `RepoDigests`
+///   has that for each of its tags, wherever the image came from. Where it came from is in
+///   `Identity.Pull`, from API 1.53 (Docker 29.3) on; before that, it cannot be told.
+/// - With the engine's own store `RepoDigests` has what was pulled, and only that. Where one
+///   image was pulled by several digests (an index and one of its manifests), it does not say
+///   which the tag names: then it is the first.
+fn known_digest(image: &ImageRef, found: &ImageInspect, tells_origin: bool) -> Option<String> {
+    let of_repository = |known: &&String| {
+        known.parse::<ImageRef>().is_ok_and(|known| {
+            known.registry() == image.registry() && known.repository() == image.repository()
+        })
+    };
+    let digests: Vec<&str> = found
+        .repo_digests
+        .iter()
+        .flatten()
+        .filter(of_repository)
+        .filter_map(|known| known.split_once('@').map(|(_, digest)| digest))
+        .collect();
+    let id = found.id.as_deref().unwrap_or_default();
+    match digests.iter().find(|digest| **digest == id) {
+        Some(_) if tells_origin && !was_pulled(image, found) => None,
+        Some(digest) => Some((*digest).to_owned()),
+        None => digests.first().map(|digest| (*digest).to_owned()),
     }
-    repo_digests?.iter().find_map(|known| {
-        let known: ImageRef = known.parse().ok()?;
-        let same = known.registry() == image.registry() && known.repository() == image.repository();
-        known.digest().filter(|_| same).map(str::to_owned)
-    })
+}
+
+/// Whether the engine says that the image came from its repository. It leaves out the registry's
+/// port.
+fn was_pulled(image: &ImageRef, found: &ImageInspect) -> bool {
+    let host = image.registry().split(':').next().unwrap_or_default();
+    let name = format!("{host}/{}", image.repository());
+    let pulls = found.identity.iter().flat_map(|identity| identity.pull.iter().flatten());
+    pulls.filter_map(|pull| pull.repository.as_deref()).any(|repository| repository == name)
 }
 
 #[cfg(test)]
@@ -111,6 +174,18 @@ mod tests {
         format!("sha256:{}", format!("{of:02x}").repeat(32))
     }
 
+    /// As engines with their own store and with the containerd store tell of an image, seen on
+    /// 20.10 and 29.
+    fn found(id: &str, repo_digests: &[String], pulled_from: &[&str]) -> ImageInspect {
+        let pull: Vec<_> =
+            pulled_from.iter().map(|from| serde_json::json!({"Repository": from})).collect();
+        let identity = (!pull.is_empty()).then(|| serde_json::json!({"Pull": pull}));
+        serde_json::from_value(serde_json::json!({
+            "Id": id, "RepoDigests": repo_digests, "Identity": identity,
+        }))
+        .unwrap()
+    }
+
     #[test]
     fn the_digest_is_that_of_the_images_own_repository() {
         let known = [
@@ -118,14 +193,41 @@ mod tests {
             format!("localhost:5000/a@{}", digest(2)),
             format!("busybox@{}", digest(3)),
         ];
+        let found = found(&digest(8), &known, &[]);
         for (image, expected) in [
             ("localhost:5000/a:1", Some(digest(2))),
             ("docker.io/library/busybox", Some(digest(3))),
+            ("busybox", Some(digest(3))),
             ("localhost:5000/b:1", None),
-            (&format!("localhost:5000/b@{}", digest(9)), Some(digest(9))),
         ] {
-            assert_eq!(local_digest(&image.parse().unwrap(), Some(&known)), expected, "{image}");
+            for tells_origin in [false, true] {
+                let image = image.parse().unwrap();
+                assert_eq!(known_digest(&image, &found, tells_origin), expected, "{image}");
+            }
         }
-        assert_eq!(local_digest(&"a".parse().unwrap(), None), None, "only loaded");
+        let loaded = ImageInspect { repo_digests: None, ..found };
+        assert_eq!(known_digest(&"a".parse().unwrap(), &loaded, false), None, "only loaded");
+    }
+
+    #[test]
+    fn a_digest_that_the_containerd_store_made_up_is_none() {
+        let image: ImageRef = "localhost:5000/a:1".parse().unwrap();
+        let known = [format!("localhost:5000/a@{}", digest(1))];
+        let told = |pulled_from: &[&str], tells_origin| {
+            known_digest(&image, &found(&digest(1), &known, pulled_from), tells_origin)
+        };
+        assert_eq!(told(&["localhost/a"], true), Some(digest(1)));
+        assert_eq!(told(&["localhost/other", "localhost/a"], true), Some(digest(1)));
+        assert_eq!(told(&[], true), None, "loaded or imported");
+        assert_eq!(told(&["localhost/other"], true), None, "tagged here with another name");
+        assert_eq!(told(&[], false), Some(digest(1)), "the engine does not tell");
+    }
+
+    #[test]
+    fn of_several_digests_the_id_is_the_one_that_the_tag_names() {
+        let image: ImageRef = "localhost:5000/a:1".parse().unwrap();
+        let known = [1, 2].map(|of| format!("localhost:5000/a@{}", digest(of)));
+        let found = found(&digest(2), &known, &["localhost/a"]);
+        assert_eq!(known_digest(&image, &found, true), Some(digest(2)));
     }
 }

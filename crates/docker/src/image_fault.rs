@@ -1,7 +1,11 @@
 //! Why an image could not be had, by the engine's words. Pure.
 
+use std::fmt;
+
+use bollard::errors::Error as Cause;
 use longshore_core::{Error, ErrorKind, ImageReason};
 
+use crate::client::Engine;
 use crate::fault::Fault;
 
 /// A failed pull. Cloned to everybody who waited for it.
@@ -9,47 +13,133 @@ use crate::fault::Fault;
 pub(crate) struct PullFault {
     kind: ErrorKind,
     message: String,
+    /// How often the engine was asked.
+    tries: u32,
 }
 
 impl PullFault {
+    fn of(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), tries: 0 }
+    }
+
     /// The registry, or the engine for it, said so in these words.
     pub(crate) fn said(status: Option<u16>, message: &str) -> Self {
+        let message = message.trim();
         let kind = ErrorKind::ImageUnavailable(reason(status, message));
-        Self { kind, message: message.trim().to_owned() }
+        match hint(message) {
+            Some(hint) => Self::of(kind, format!("{message} ({hint})")),
+            None => Self::of(kind, message),
+        }
     }
 
     pub(crate) fn unreachable(message: impl Into<String>) -> Self {
-        let kind = ErrorKind::ImageUnavailable(ImageReason::Unreachable);
-        Self { kind, message: message.into() }
+        Self::of(ErrorKind::ImageUnavailable(ImageReason::Unreachable), message)
     }
 
     /// What a failed request means: an answer is about the image, anything else about the engine.
     pub(crate) fn new(fault: Fault) -> Self {
         match fault {
             Fault::Answered { status, message } => Self::said(Some(status), &message),
-            Fault::Unreached(error) | Fault::Unanswered(error) => {
-                Self { kind: error.kind(), message: error.to_string() }
-            }
+            Fault::Unreached(error) | Fault::Unanswered(error) => Self::from(error),
         }
     }
 
+    /// What the end of a pull's messages means. They begin with 200 before the engine knows
+    /// whether it will succeed.
+    pub(crate) fn of_pull(engine: &Engine, cause: Cause) -> Self {
+        match cause {
+            Cause::DockerStreamError { error } => Self::said(None, &error),
+            cause => Self::new(engine.fault(cause)),
+        }
+    }
+
+    /// Whether the registry gave no answer, so that it may be asked again.
+    pub(crate) fn is_transient(&self) -> bool {
+        self.kind == ErrorKind::ImageUnavailable(ImageReason::Unreachable)
+    }
+
+    /// Notes how often the engine was asked.
+    pub(crate) fn after(self, tries: u32) -> Self {
+        Self { tries, ..self }
+    }
+
     pub(crate) fn error(&self, image: &str) -> Error {
-        Error::new(self.kind, "failed to pull the image")
-            .with("image", image)
-            .caused_by(self.message.clone())
+        let mut error = Error::new(self.kind, "failed to pull the image").with("image", image);
+        if self.tries > 1 {
+            error = error.with("tries", self.tries);
+        }
+        error.caused_by(self.message.clone())
     }
 }
 
-/// Wordings of a definite answer. The registry's error codes are those of the distribution
-/// specification (<https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes>),
-/// which the engine writes out in lower case with spaces; the engine's own stand beside them. An
-/// answer that matches none is taken for transient: it is told in its own words and may pass.
-const DEFINITE: &[(&str, ImageReason)] = &[
-    // MANIFEST_UNKNOWN, MANIFEST_BLOB_UNKNOWN, BLOB_UNKNOWN, NAME_UNKNOWN.
-    ("manifest unknown", ImageReason::NotFound),
-    ("name unknown", ImageReason::NotFound),
-    ("blob unknown", ImageReason::NotFound),
-    ("repository name not known to registry", ImageReason::NotFound),
+impl From<Error> for PullFault {
+    fn from(error: Error) -> Self {
+        Self::of(error.kind(), error.to_string())
+    }
+}
+
+impl fmt::Display for PullFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// Wordings, in lower case; the first that a message contains counts. What contains none is taken
+/// for no answer: it is told in its own words and may pass.
+///
+/// The registry's error codes are those of the distribution specification
+/// (<https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes>). An engine
+/// with its own store (20.10) writes them out before the registry's message, in lower case with
+/// spaces; one with the containerd store (29) gives the registry's message alone, or the status.
+const WORDINGS: &[(&str, ImageReason)] = &[
+    // The engine's disk, whatever it was doing.
+    ("no space left on device", ImageReason::Unreachable),
+    // What has come, whole and with the right digest, and is no image: whatever tar says of it.
+    ("failed to register layer", ImageReason::Invalid),
+    ("failed to extract layer", ImageReason::Invalid),
+    ("mismatched image rootfs and manifest layers", ImageReason::Invalid),
+    ("unmarshal image config", ImageReason::Invalid),
+    // What has come and has another digest than was asked for.
+    ("filesystem layer verification failed", ImageReason::Invalid),
+    ("image config verification failed", ImageReason::Invalid),
+    ("manifest verification failed", ImageReason::Invalid),
+    ("image verification failed for digest", ImageReason::Invalid),
+    ("unexpected commit digest", ImageReason::Invalid),
+    // No answer. These may well mention what was not found, and stand before it: TOOMANYREQUESTS,
+    // 5xx, Go's words for a connection that failed.
+    ("toomanyrequests", ImageReason::Unreachable),
+    ("too many requests", ImageReason::Unreachable),
+    ("rate limit", ImageReason::Unreachable),
+    ("parsing http 429", ImageReason::Unreachable),
+    ("connection refused", ImageReason::Unreachable),
+    ("connection reset", ImageReason::Unreachable),
+    ("i/o timeout", ImageReason::Unreachable),
+    ("timeout exceeded", ImageReason::Unreachable),
+    ("timeout awaiting", ImageReason::Unreachable),
+    ("deadline exceeded", ImageReason::Unreachable),
+    ("no such host", ImageReason::Unreachable),
+    ("temporary failure", ImageReason::Unreachable),
+    ("unexpected eof", ImageReason::Unreachable),
+    ("500 internal server error", ImageReason::Unreachable),
+    ("502 bad gateway", ImageReason::Unreachable),
+    ("503 service unavailable", ImageReason::Unreachable),
+    ("504 gateway", ImageReason::Unreachable),
+    ("unexpected http status: 5", ImageReason::Unreachable),
+    // NAME_INVALID, MANIFEST_INVALID, and what engines make of content that is no image for us.
+    ("no matching manifest for", ImageReason::Invalid),
+    ("no match for platform", ImageReason::Invalid),
+    ("does not match the specified platform", ImageReason::Invalid),
+    ("manifest invalid", ImageReason::Invalid),
+    ("unsupported manifest media type", ImageReason::Invalid),
+    ("unsupported media type", ImageReason::Invalid),
+    ("mediatype in manifest should be", ImageReason::Invalid),
+    ("(text/html) from remote", ImageReason::Invalid),
+    ("encountered remote", ImageReason::Invalid),
+    ("invalid reference format", ImageReason::Invalid),
+    // Schema 1, which 20.10 still takes if it is signed.
+    ("missing signature key", ImageReason::Invalid),
+    ("is no longer supported since containerd", ImageReason::Invalid),
+    ("schema 1", ImageReason::Invalid),
     // UNAUTHORIZED, DENIED. docker.io answers so for a repository that does not exist, too
     // ("pull access denied for x, repository does not exist or may require 'docker login'", with
     // 404): it does not say which, so that the one thing known is that it refuses us.
@@ -59,132 +149,62 @@ const DEFINITE: &[(&str, ImageReason)] = &[
     ("authentication required", ImageReason::Denied),
     ("no basic auth credentials", ImageReason::Denied),
     ("authorization failed", ImageReason::Denied),
+    ("authorization token has expired", ImageReason::Denied),
     ("insufficient_scope", ImageReason::Denied),
-    ("401 unauthorized", ImageReason::Denied),
     ("403 forbidden", ImageReason::Denied),
-    // NAME_INVALID, MANIFEST_INVALID, and what the engine makes of content that is no image.
-    ("no matching manifest for", ImageReason::Invalid),
-    ("does not match the specified platform", ImageReason::Invalid),
-    ("manifest invalid", ImageReason::Invalid),
-    ("unsupported manifest media type", ImageReason::Invalid),
-    ("unsupported media type", ImageReason::Invalid),
-    ("mediatype in manifest should be", ImageReason::Invalid),
-    ("encountered remote", ImageReason::Invalid),
-    ("invalid reference format", ImageReason::Invalid),
-    ("filesystem layer verification failed", ImageReason::Invalid),
-    ("failed to register layer", ImageReason::Invalid),
-    ("unexpected commit digest", ImageReason::Invalid),
-    ("archive/tar: invalid tar header", ImageReason::Invalid),
-    // Last: "manifest for x not found", and the containerd store's plain "not found".
+    ("parsing http 401", ImageReason::Denied),
+    ("parsing http 403", ImageReason::Denied),
+    ("denied: ", ImageReason::Denied),
+    // MANIFEST_UNKNOWN, MANIFEST_BLOB_UNKNOWN, BLOB_UNKNOWN, NAME_UNKNOWN.
+    ("manifest unknown", ImageReason::NotFound),
+    ("name unknown", ImageReason::NotFound),
+    ("blob unknown", ImageReason::NotFound),
+    ("unknown blob", ImageReason::NotFound),
+    ("repository name not known to registry", ImageReason::NotFound),
+    ("parsing http 404", ImageReason::NotFound),
+    // "manifest for x not found", and the containerd store's plain "not found".
     ("not found", ImageReason::NotFound),
+    // Go's JSON reader, on a manifest or a configuration that is none.
+    ("invalid character", ImageReason::Invalid),
 ];
 
-/// Words of a transient failure, which win over any definite one in the same message: a rate
-/// limit (TOOMANYREQUESTS) or a 5xx may well mention what was not found.
-const TRANSIENT: &[&str] = &[
-    "toomanyrequests",
-    "too many requests",
-    "connection refused",
-    "connection reset",
-    "i/o timeout",
-    "timeout exceeded",
-    "deadline exceeded",
-    "no such host",
-    "temporary failure",
-    "unexpected eof",
-    "500 internal server error",
-    "502 bad gateway",
-    "503 service unavailable",
-    "504 gateway",
-    "received unexpected http status: 5",
-];
-
+/// Why the registry's answer gave no image. Engines with the containerd store answer with 401 and
+/// 403 themselves where the registry did, whatever its message.
 fn reason(status: Option<u16>, message: &str) -> ImageReason {
     let message = message.to_ascii_lowercase();
-    if TRANSIENT.iter().any(|words| message.contains(words)) {
-        return ImageReason::Unreachable;
-    }
-    match DEFINITE.iter().find(|(words, _)| message.contains(words)) {
-        Some((_, reason)) => *reason,
+    match (status, WORDINGS.iter().find(|(words, _)| message.contains(words))) {
+        (Some(401 | 403), _) => ImageReason::Denied,
+        (_, Some((_, reason))) => *reason,
         // The engine's own status is 404 only for what the registry does not have.
-        None if status == Some(404) => ImageReason::NotFound,
-        None => ImageReason::Unreachable,
+        (Some(404), None) => ImageReason::NotFound,
+        (_, None) => ImageReason::Unreachable,
     }
+}
+
+/// What to do about a registry that the engine is not set up for. The words are those of Go's
+/// `net/http`, `crypto/tls` and `crypto/x509`.
+fn hint(message: &str) -> Option<&'static str> {
+    let says = |words: &str| message.contains(words);
+    if says("server gave HTTP response to HTTPS client")
+        || says("first record does not look like a TLS handshake")
+    {
+        return Some(
+            "the registry speaks plain HTTP: list it under `insecure-registries` in the Docker \
+             engine's configuration",
+        );
+    }
+    if says("certificate signed by unknown authority")
+        || says("certificate is not trusted")
+        || says("doesn't contain any IP SANs")
+    {
+        return Some(
+            "the Docker engine does not trust the registry's certificate: add its authority under \
+             /etc/docker/certs.d, or list the registry under `insecure-registries`",
+        );
+    }
+    None
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_engines_say_of_a_failed_pull_is_classified() {
-        use ImageReason::{Denied, Invalid, NotFound, Unreachable};
-        for (status, message, expected) in [
-            // Engine 20.10, seen.
-            (
-                Some(404),
-                "manifest for localhost:5000/a:no not found: manifest unknown: manifest unknown",
-                NotFound,
-            ),
-            (
-                Some(500),
-                r#"Get "http://localhost:5999/v2/": dial tcp 127.0.0.1:5999: connect: connection refused"#,
-                Unreachable,
-            ),
-            (
-                Some(500),
-                r#"Get "https://r.invalid/v2/": dial tcp: lookup r.invalid on 127.0.0.1:53: no such host"#,
-                Unreachable,
-            ),
-            (
-                Some(500),
-                r#"Head "http://localhost:5001/v2/a/manifests/1": no basic auth credentials"#,
-                Denied,
-            ),
-            (
-                Some(404),
-                "pull access denied for a, repository does not exist or may require 'docker login': denied: requested access to the resource is denied",
-                Denied,
-            ),
-            (Some(500), "unauthorized: authentication required", Denied),
-            (Some(500), "toomanyrequests: You have reached your pull rate limit.", Unreachable),
-            (Some(500), "received unexpected HTTP status: 503 Service Unavailable", Unreachable),
-            (
-                Some(500),
-                r#"Get "http://r/v2/": net/http: request canceled while waiting for connection (Client.Timeout exceeded while awaiting headers)"#,
-                Unreachable,
-            ),
-            (None, "filesystem layer verification failed for digest sha256:0", Invalid),
-            (
-                Some(404),
-                "no matching manifest for linux/amd64 in the manifest list entries",
-                Invalid,
-            ),
-            // The containerd store.
-            (
-                Some(404),
-                r#"failed to resolve reference "localhost:5000/a:no": localhost:5000/a:no: not found"#,
-                NotFound,
-            ),
-            (
-                Some(500),
-                "failed to authorize: failed to fetch anonymous token: unexpected status from GET request: 401 Unauthorized",
-                Denied,
-            ),
-            (
-                Some(500),
-                r#"failed to do request: Head "http://localhost:5999/v2/a/manifests/1": dial tcp 127.0.0.1:5999: connect: connection refused"#,
-                Unreachable,
-            ),
-            (None, "something new", Unreachable),
-        ] {
-            assert_eq!(reason(status, message), expected, "{message}");
-        }
-    }
-
-    #[test]
-    fn an_engine_that_does_not_answer_is_no_fault_of_the_image() {
-        let fault = Fault::Unanswered(Error::new(ErrorKind::Unavailable, "no answer"));
-        assert_eq!(PullFault::new(fault).error("a").kind(), ErrorKind::Unavailable);
-    }
-}
+#[path = "image_fault_tests.rs"]
+mod tests;

@@ -1,6 +1,5 @@
 //! Launching: the image, the container, the start. Its protocol stands at [`Backend::launch`].
 
-use std::future::Future;
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,11 +10,12 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::backend::Backend;
 use crate::client::{Removal, Removed};
-use crate::fault::Fault;
+use crate::fault::{Fault, late};
 use crate::image::{self, Image};
 use crate::labels::Facts;
 use crate::outcome::{Phase, refusal};
 use crate::place::{Found, Place, Seen, look, look_by_name};
+use crate::pull;
 use crate::translate::{Base, Secrets, container, create_body};
 
 type Launched = std::result::Result<Started, LaunchError>;
@@ -83,9 +83,17 @@ impl Backend {
         interrupted(context)?;
         self.check_directory(attempt)?;
         self.watcher.watch(&attempt.id);
-        let resolved =
-            image::resolve(&self.engine, &self.pulls, wanted, attempt.pull_policy, &context.events);
-        unless_interrupted(context, resolved).await?
+        let order = pull::Order {
+            engine: &self.engine,
+            image: wanted,
+            auth: attempt.registry_auth.as_ref(),
+        };
+        // What it waits for ends by the context's deadlines; dropping it leaves nothing behind.
+        tokio::select! {
+            biased;
+            () = context.cancel.cancelled() => Err(cancelled()),
+            image = image::resolve(&order, &self.pulls, attempt.pull_policy, context) => image,
+        }
     }
 
     /// Checks the job directory here, where its absence can still be told as what it is.
@@ -121,7 +129,14 @@ impl Backend {
         let config = self.engine.config();
         let body = create_body(attempt, &base, &facts, config, Secrets::Exposed)?;
         let shown = create_body(attempt, &base, &facts, config, Secrets::Masked)?;
-        let created = match self.engine.create(&place.name, &body, shown).await {
+        let mut created = self.engine.create(&place.name, &body, shown.clone()).await;
+        if created.as_ref().is_err_and(is_no_such_image) {
+            // With the containerd store an image whose tag a pull has just moved is not known by
+            // its id for a moment, until it is kept as one without a tag.
+            sleep(PAUSE).await;
+            created = self.engine.create(&place.name, &body, shown).await;
+        }
+        let created = match created {
             Ok(created) => created,
             Err(fault) if fault.is_conflict() => return Ok(None),
             Err(fault) => {
@@ -305,7 +320,7 @@ fn refused_create(fault: Fault, order: &Order<'_>) -> Error {
         Fault::Answered { status: 400, message } if is_of_this_engine(message) => {
             Some(ErrorKind::Unsupported)
         }
-        Fault::Answered { status: 404, message } if message.contains("No such image") => {
+        fault if is_no_such_image(fault) => {
             Some(ErrorKind::ImageUnavailable(ImageReason::NotPresent))
         }
         Fault::Answered { status: 404, .. } => Some(ErrorKind::InvalidSpec),
@@ -325,6 +340,10 @@ fn refused_create(fault: Fault, order: &Order<'_>) -> Error {
     error.with("container", &order.place.name)
 }
 
+fn is_no_such_image(fault: &Fault) -> bool {
+    matches!(fault, Fault::Answered { status: 404, message } if message.contains("No such image"))
+}
+
 /// Whether a 400 speaks of what this engine cannot do, not of what the job has wrong: "Minimum
 /// memory limit allowed is 6MB", "Range of CPUs is from 0.01 to 2.00, as there are only 2 CPUs
 /// available".
@@ -333,10 +352,6 @@ fn is_of_this_engine(message: &str) -> bool {
     ["minimum memory limit", "range of cpus", "not supported", "does not support"]
         .iter()
         .any(|words| message.contains(words))
-}
-
-fn late() -> Error {
-    Error::new(ErrorKind::Unavailable, "the launch did not succeed before its deadline")
 }
 
 fn cancelled() -> Error {
@@ -351,16 +366,4 @@ fn interrupted(context: &LaunchContext) -> Result<()> {
         return Err(late());
     }
     Ok(())
-}
-
-/// Does `work` until the launch's deadline or cancellation; `work` is dropped then.
-async fn unless_interrupted<T>(
-    context: &LaunchContext,
-    work: impl Future<Output = T>,
-) -> Result<T> {
-    tokio::select! {
-        biased;
-        () = context.cancel.cancelled() => Err(cancelled()),
-        done = timeout_at(context.deadline, work) => done.map_err(|_| late()),
-    }
 }

@@ -1,200 +1,344 @@
-//! Pulls: one at a time for each image, however many jobs wait for it.
+//! Pulls: one at a time for each image and login, however many jobs wait for it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
-use bollard::Docker;
-use bollard::auth::DockerCredentials;
-use bollard::errors::Error as Cause;
-use bollard::models::CreateImageInfo;
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures::StreamExt;
-use longshore_core::{Event, EventSink, HumanDuration, ImageRef};
-use tokio::sync::watch;
+use longshore_core::{Event, ImageRef, LaunchContext, RegistryAuth};
+use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::client::Engine;
-use crate::fault::Fault;
+use crate::credentials;
 use crate::image_fault::PullFault;
+use crate::progress::{News, Progress};
+
+/// The first pause before a registry that gave no answer is asked again; each next one is twice as
+/// long.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// The pulls under way in this process.
 #[derive(Debug, Default)]
-pub(crate) struct Pulls {
-    under_way: Mutex<HashMap<String, Weak<Pull>>>,
+pub(crate) struct Pulls(Mutex<Register>);
+
+#[derive(Debug, Default)]
+struct Register {
+    under_way: HashMap<Key, Weak<Flight>>,
+    /// How many have succeeded.
+    succeeded: u64,
 }
 
-/// One pull. It ends when nobody waits for it any more: the engine gives up a pull whose client
-/// has gone.
+/// What a pull is of, and in whose name: nobody rides on a pull that somebody else may make.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    image: String,
+    auth: Option<RegistryAuth>,
+}
+
+/// One pull for all who wait for it; it asks again until it has an answer. It ends when nobody
+/// waits any more: the engine gives up a pull whose client has gone.
 #[derive(Debug)]
-struct Pull {
+struct Flight {
     state: watch::Receiver<State>,
+    /// Ends a pause.
+    wake: Arc<Notify>,
     task: AbortHandle,
 }
 
-impl Drop for Pull {
+impl Drop for Flight {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-/// How far a pull is.
+/// How far a flight is.
 #[derive(Clone, Debug, Default)]
 struct State {
     current: u64,
     total: Option<u64>,
-    /// The digest that the engine named, if it did.
+    /// How often the engine was asked to pull.
+    tries: u32,
+    /// How often the registry gave no answer: tries that failed, and parts of one.
+    failures: u32,
+    /// The last such failure.
+    last: Option<PullFault>,
+    /// Whether it waits to try again.
+    paused: bool,
+    /// The digest that the engine named, if it did, or a definite failure.
     result: Option<Result<Option<String>, PullFault>>,
 }
 
+/// What a pull needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Order<'a> {
+    pub(crate) engine: &'a Arc<Engine>,
+    pub(crate) image: &'a ImageRef,
+    pub(crate) auth: Option<&'a RegistryAuth>,
+}
+
+/// What became of a pull.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Pulled {
+    /// It is done; the digest that the registry named, if the engine told.
+    Done(Option<String>),
+    /// None was begun: another one has ended since the image was looked for, so that it may be
+    /// there now.
+    LookAgain,
+}
+
 impl Pulls {
-    /// Pulls `image`, or waits for a pull of it that is under way, and gives the digest that the
-    /// registry named. Dropping this stops waiting.
+    /// How many pulls have succeeded.
+    pub(crate) fn succeeded(&self) -> u64 {
+        self.register().succeeded
+    }
+
+    /// Pulls an image, or waits for a pull of it that is under way. A registry that gives no answer
+    /// is asked again until the context's `pull_deadline`, if it says so. Dropping this stops
+    /// waiting.
     ///
-    /// Registry credentials are not configurable yet; when they are, they belong to the key.
+    /// `since` is what [`succeeded`](Self::succeeded) said before the image was looked for; none
+    /// for one who wants a pull in any case.
     pub(crate) async fn pull(
+        self: &Arc<Self>,
+        order: &Order<'_>,
+        context: &LaunchContext,
+        since: Option<u64>,
+    ) -> Result<Pulled, PullFault> {
+        let shown = order.auth.map(|auth| credentials::header(auth, order.image)).transpose();
+        let Some((flight, failures)) = self.join(order, shown.map_err(PullFault::from)?, since)
+        else {
+            return Ok(Pulled::LookAgain);
+        };
+        let until = context.pull_deadline.min(context.deadline);
+        match timeout_at(until, flight.result(context, failures)).await {
+            Ok(result) => result.map(Pulled::Done),
+            Err(_) => Err(flight.out_of_time()),
+        }
+    }
+
+    /// The flight, and how many failures it had when it was joined.
+    fn join(
+        self: &Arc<Self>,
+        order: &Order<'_>,
+        shown: Option<String>,
+        since: Option<u64>,
+    ) -> Option<(Arc<Flight>, u32)> {
+        let key = Key { image: reference(order.image), auth: order.auth.cloned() };
+        let mut register = self.register();
+        register.under_way.retain(|_, flight| flight.strong_count() > 0);
+        let unfinished = |flight: &Arc<Flight>| flight.state.borrow().result.is_none();
+        if let Some(flight) =
+            register.under_way.get(&key).and_then(Weak::upgrade).filter(unfinished)
+        {
+            let failures = flight.state.borrow().failures;
+            return Some((flight, failures));
+        }
+        if since.is_some_and(|since| since != register.succeeded) {
+            return None;
+        }
+        let (sender, state) = watch::channel(State::default());
+        let wake = Arc::new(Notify::new());
+        let pilot = Pilot {
+            pulls: Arc::downgrade(self),
+            engine: Arc::clone(order.engine),
+            image: order.image.clone(),
+            shown,
+            state: sender,
+            wake: Arc::clone(&wake),
+        };
+        let task = tokio::spawn(pilot.fly()).abort_handle();
+        let flight = Arc::new(Flight { state, wake, task });
+        register.under_way.insert(key, Arc::downgrade(&flight));
+        Some((flight, 0))
+    }
+
+    fn register(&self) -> MutexGuard<'_, Register> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Flight {
+    /// The result for one who joined after `told` failures.
+    async fn result(
         &self,
-        engine: &Engine,
-        image: &ImageRef,
-        credentials: Option<DockerCredentials>,
-        events: &EventSink,
+        context: &LaunchContext,
+        mut told: u32,
     ) -> Result<Option<String>, PullFault> {
-        let docker = engine.docker().await.map_err(PullFault::new)?.clone();
-        let pull = self.join(docker, image, credentials, engine.config().pull_stall_timeout);
-        let mut state = pull.state.clone();
+        let mut state = self.state.clone();
+        if !context.retry_pull && state.borrow().paused {
+            self.wake.notify_one();
+        }
         loop {
             let seen = state.borrow_and_update().clone();
             if let Some(result) = seen.result {
-                return result;
+                return result.map_err(|fault| fault.after(seen.tries));
             }
-            events.emit(Event::Pulling { current: seen.current, total: seen.total });
+            match seen.last.filter(|_| seen.failures != told) {
+                Some(last) if !context.retry_pull => return Err(last.after(seen.tries)),
+                Some(last) => context.events.emit(Event::Waiting(last.to_string())),
+                None if seen.paused => {}
+                None => {
+                    context.events.emit(Event::Pulling { current: seen.current, total: seen.total })
+                }
+            }
+            told = seen.failures;
             if state.changed().await.is_err() {
                 return Err(PullFault::unreachable("the pull was broken off"));
             }
         }
     }
 
-    fn join(
-        &self,
-        docker: Docker,
-        image: &ImageRef,
-        credentials: Option<DockerCredentials>,
-        stall: HumanDuration,
-    ) -> Arc<Pull> {
-        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        under_way.retain(|_, pull| pull.strong_count() > 0);
-        let key = image.canonical();
-        let unfinished = |pull: &Arc<Pull>| pull.state.borrow().result.is_none();
-        if let Some(pull) = under_way.get(&key).and_then(Weak::upgrade).filter(unfinished) {
-            return pull;
-        }
-        let (sender, state) = watch::channel(State::default());
-        let task = tokio::spawn(run(docker, image.clone(), credentials, stall, sender));
-        let pull = Arc::new(Pull { state, task: task.abort_handle() });
-        under_way.insert(key, Arc::downgrade(&pull));
-        pull
+    /// What is to be said of it to one who cannot wait any longer.
+    fn out_of_time(&self) -> PullFault {
+        let seen = self.state.borrow().clone();
+        let fault = match (seen.last, seen.current) {
+            (Some(last), _) => last,
+            (None, 0) => PullFault::unreachable("the registry gave no answer"),
+            (None, current) => PullFault::unreachable(match seen.total {
+                Some(total) => {
+                    format!("the pull had not ended: {current} of {total} bytes were here")
+                }
+                None => format!("the pull had not ended: {current} bytes were here"),
+            }),
+        };
+        fault.after(seen.tries)
     }
 }
 
-/// Pulls, and tells how far it is.
-async fn run(
-    docker: Docker,
+/// What the task of a flight holds.
+struct Pilot {
+    pulls: Weak<Pulls>,
+    engine: Arc<Engine>,
     image: ImageRef,
-    credentials: Option<DockerCredentials>,
-    stall: HumanDuration,
+    /// The value of `X-Registry-Auth`.
+    shown: Option<String>,
     state: watch::Sender<State>,
-) {
-    // A name without a tag would pull all of the repository's tags.
-    let tag = image.digest().or(image.tag()).unwrap_or("latest");
-    let options = CreateImageOptionsBuilder::default()
-        .from_image(&format!("{}/{}", image.registry(), image.repository()))
-        .tag(tag)
-        .build();
-    let mut stream = std::pin::pin!(docker.create_image(Some(options), None, credentials));
-    let mut layers = Layers::default();
-    let result = loop {
-        match timeout(stall.get(), stream.next()).await {
-            Err(_) => {
-                break Err(PullFault::unreachable(format!(
+    wake: Arc<Notify>,
+}
+
+impl Pilot {
+    /// Pulls until there is an answer, and tells how far it is.
+    async fn fly(self) {
+        let mut pause = FIRST_PAUSE;
+        let result = loop {
+            self.state.send_modify(|state| state.tries += 1);
+            match self.ask().await {
+                Err(fault) if fault.is_transient() => self.failed(fault, true),
+                result => break result,
+            }
+            tokio::select! {
+                () = sleep(jittered(pause)) => {}
+                () = self.wake.notified() => {}
+            }
+            self.state.send_modify(|state| state.paused = false);
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        };
+        if let (Ok(_), Some(pulls)) = (&result, self.pulls.upgrade()) {
+            pulls.register().succeeded += 1;
+        }
+        self.state.send_modify(|state| state.result = Some(result));
+    }
+
+    fn failed(&self, fault: PullFault, paused: bool) {
+        self.state.send_modify(|state| {
+            state.failures += 1;
+            state.last = Some(fault);
+            state.paused = paused;
+        });
+    }
+
+    /// Has the engine pull once.
+    async fn ask(&self) -> Result<Option<String>, PullFault> {
+        let docker = self.engine.docker().await.map_err(PullFault::new)?.clone();
+        let docker = match self.shown.clone() {
+            None => docker,
+            // Set here, after the client has logged the request.
+            Some(shown) => docker.with_request_modifier(move |mut request| {
+                if let Ok(value) = shown.parse() {
+                    request.headers_mut().insert("x-registry-auth", value);
+                }
+                request
+            }),
+        };
+        // A name without a tag would pull all of the repository's tags.
+        let tag = self.image.digest().or(self.image.tag()).unwrap_or("latest");
+        let options = CreateImageOptionsBuilder::default()
+            .from_image(&format!("{}/{}", self.image.registry(), self.image.repository()))
+            .tag(tag)
+            .build();
+        let mut messages = std::pin::pin!(docker.create_image(Some(options), None, None));
+        let stall = self.engine.config().pull_stall_timeout;
+        let mut moved = Instant::now();
+        let mut progress = Progress::default();
+        loop {
+            let Ok(message) = timeout_at(moved + stall.get(), messages.next()).await else {
+                return Err(PullFault::unreachable(format!(
                     "the pull made no progress for {stall}"
                 )));
+            };
+            let Some(message) = message else { return Ok(progress.into_digest()) };
+            let message = message.map_err(|cause| PullFault::of_pull(&self.engine, cause))?;
+            match progress.take(&message) {
+                News::Nothing if !progress.is_queued() => continue,
+                News::Failed(words) => self.failed(PullFault::unreachable(words), false),
+                News::Nothing | News::Moved => {}
             }
-            Ok(None) => break Ok(layers.digest.take()),
-            Ok(Some(Err(cause))) => break Err(fault(cause)),
-            Ok(Some(Ok(info))) => {
-                if layers.take(&info) {
-                    let (current, total) = layers.sum();
-                    state.send_modify(|state| (state.current, state.total) = (current, total));
-                }
-            }
+            moved = Instant::now();
+            let (current, total) = progress.sum();
+            self.state.send_if_modified(|state| {
+                let before = (state.current, state.total);
+                (state.current, state.total) = (current, total);
+                before != (current, total)
+            });
         }
-    };
-    state.send_modify(|state| state.result = Some(result));
-}
-
-fn fault(cause: Cause) -> PullFault {
-    match cause {
-        // The stream begins with 200 before the engine knows whether it will succeed.
-        Cause::DockerStreamError { error } => PullFault::said(None, &error),
-        Cause::DockerResponseServerError { status_code, message } => {
-            PullFault::new(Fault::Answered { status: status_code, message })
-        }
-        cause => PullFault::unreachable(cause.to_string()),
     }
 }
 
-/// What a pull's messages tell of its layers.
-#[derive(Debug, Default)]
-struct Layers {
-    bytes: HashMap<String, (u64, u64)>,
-    digest: Option<String>,
+/// What `image` is called on the engine: where it has a digest, its tag counts for nothing.
+pub(crate) fn reference(image: &ImageRef) -> String {
+    match image.digest() {
+        Some(digest) => format!("{}/{}@{digest}", image.registry(), image.repository()),
+        None => image.canonical(),
+    }
 }
 
-impl Layers {
-    /// Reads one message; tells whether it changed the sums.
-    fn take(&mut self, info: &CreateImageInfo) -> bool {
-        let status = info.status.as_deref().unwrap_or_default();
-        if let Some(digest) = status.strip_prefix("Digest: ") {
-            self.digest = Some(digest.trim().to_owned());
-        }
-        // What is unpacked was counted when it was downloaded.
-        if status != "Downloading" {
-            return false;
-        }
-        let (Some(id), Some(progress)) = (&info.id, &info.progress_detail) else { return false };
-        let positive = |n: Option<i64>| n.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
-        let here = (positive(progress.current), positive(progress.total));
-        self.bytes.insert(id.clone(), here) != Some(here)
-    }
-
-    fn sum(&self) -> (u64, Option<u64>) {
-        let total = self.bytes.values().map(|(_, total)| *total).sum();
-        (self.bytes.values().map(|(current, _)| *current).sum(), (total > 0).then_some(total))
-    }
+/// Between half and all of `pause`, so that many clients do not come back at once.
+fn jittered(pause: Duration) -> Duration {
+    // Each hasher is seeded at random.
+    let share = RandomState::new().hash_one(pause) % 512 + 512;
+    let millis = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+    Duration::from_millis(millis.saturating_mul(share) / 1024)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn message(text: &str) -> CreateImageInfo {
-        serde_json::from_str(text).unwrap()
+    #[test]
+    fn an_image_is_known_by_its_digest_or_its_full_name_and_tag() {
+        let digest = format!("sha256:{}", "0f".repeat(32));
+        for (image, expected) in [
+            ("x".to_owned(), "docker.io/library/x:latest".to_owned()),
+            ("docker.io/library/x".to_owned(), "docker.io/library/x:latest".to_owned()),
+            ("localhost:5000/a:1".to_owned(), "localhost:5000/a:1".to_owned()),
+            (format!("a/b@{digest}"), format!("docker.io/a/b@{digest}")),
+            (format!("a/b:1@{digest}"), format!("docker.io/a/b@{digest}")),
+        ] {
+            assert_eq!(reference(&image.parse().unwrap()), expected);
+        }
     }
 
     #[test]
-    fn progress_is_summed_over_layers_and_counts_downloads_only() {
-        let mut layers = Layers::default();
-        let progress = |id, status, current| {
-            message(&format!(
-                r#"{{"id":"{id}","status":"{status}","progressDetail":{{"current":{current},"total":10}}}}"#
-            ))
-        };
-        assert!(layers.take(&progress("a", "Downloading", 3)));
-        assert!(layers.take(&progress("b", "Downloading", 10)));
-        assert!(!layers.take(&progress("b", "Extracting", 1)));
-        assert!(!layers.take(&message(r#"{"status":"Pulling from a","id":"1"}"#)));
-        assert_eq!(layers.sum(), (13, Some(20)));
-        assert!(!layers.take(&message(r#"{"status":"Digest: sha256:00"}"#)));
-        assert_eq!(layers.digest.as_deref(), Some("sha256:00"));
+    fn a_pause_is_jittered_between_half_and_all_of_it() {
+        for _ in 0..100 {
+            let pause = jittered(LONGEST_PAUSE);
+            assert!(pause >= LONGEST_PAUSE / 2 && pause <= LONGEST_PAUSE, "{pause:?}");
+        }
     }
 }

@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use longshore_core::{
-    Attempt, Capabilities, Capability, Event, Handle, Health, ImageReport, InstallationId,
-    LaunchContext, LaunchError, LogChunk, LogPosition, Plan, PlanFormat, Result, Runner,
-    RunnerName, Settled, Started,
+    Attempt, Capabilities, Capability, Event, Handle, Health, ImageRef, ImageReport,
+    InstallationId, LaunchContext, LaunchError, LocalImage, LogChunk, LogPosition, Plan,
+    PlanFormat, Result, Runner, RunnerName, Settled, Started,
 };
 use tokio::time::Instant;
 
@@ -17,7 +17,7 @@ use crate::backend::Backend;
 use crate::client::Engine;
 use crate::labels::Facts;
 use crate::translate::{Base, Secrets, container, create_body};
-use crate::{DockerConfig, follow, inventory, logs, probe};
+use crate::{DockerConfig, follow, image, inventory, logs, probe};
 
 /// Runs jobs on a Docker engine.
 ///
@@ -67,6 +67,11 @@ impl Runner for DockerRunner {
 
     async fn probe(&self) -> Result<Health> {
         probe::probe(&self.backend).await
+    }
+
+    async fn local_image(&self, image: &ImageRef) -> Result<LocalImage> {
+        let found = image::local(&self.backend.engine, image).await;
+        found.map_err(|error| error.on(&self.backend.name))
     }
 
     fn plan(&self, attempt: &Attempt) -> Result<Plan> {

@@ -1,0 +1,158 @@
+//! What the messages of a pull tell of its progress. Pure.
+
+use std::collections::HashMap;
+
+use bollard::models::CreateImageInfo;
+
+/// What one message tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    /// What was known already: an engine with the containerd store repeats itself ten times a
+    /// second.
+    Nothing,
+    /// Something moved.
+    Moved,
+    /// The registry gave no answer for a layer; the engine will ask again by itself.
+    Failed(String),
+}
+
+/// How far the parts of an image are.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    parts: HashMap<String, Part>,
+    digest: Option<String>,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Part {
+    status: String,
+    /// What the status counts: bytes, or seconds.
+    at: u64,
+    /// Bytes that are here, and bytes in all.
+    bytes: (u64, u64),
+}
+
+impl Part {
+    /// Whether the engine is at it. (A layer beyond `max-concurrent-downloads`, counted over all
+    /// pulls of the engine, is `Waiting`.)
+    fn is_busy(&self) -> bool {
+        ["Pulling fs layer", "Downloading", "Verifying Checksum", "Extracting", "Retrying"]
+            .iter()
+            .any(|busy| self.status.starts_with(busy))
+    }
+}
+
+impl Progress {
+    pub(crate) fn take(&mut self, info: &CreateImageInfo) -> News {
+        let status = info.status.as_deref().unwrap_or_default();
+        if let Some(digest) = status.strip_prefix("Digest: ") {
+            self.digest = Some(digest.trim().to_owned());
+        }
+        let Some(id) = &info.id else { return News::Moved };
+        let positive = |n: Option<i64>| n.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
+        let counted = info.progress_detail.as_ref();
+        let at = counted.map_or(0, |counted| positive(counted.current));
+        let part = self.parts.entry(id.clone()).or_default();
+        let moved = (part.status.as_str(), part.at) != (status, at);
+        let was_failed = part.status.starts_with("Retrying");
+        // What is unpacked was counted when it was downloaded.
+        match status {
+            "Downloading" => {
+                part.bytes = (at, counted.map_or(0, |counted| positive(counted.total)))
+            }
+            "Download complete" => part.bytes.0 = part.bytes.1,
+            _ => {}
+        }
+        (part.status, part.at) = (status.to_owned(), at);
+        if status.starts_with("Retrying") && !was_failed {
+            return News::Failed(format!(
+                "the download of layer {id} failed; the engine says: {status}"
+            ));
+        }
+        if moved { News::Moved } else { News::Nothing }
+    }
+
+    /// Whether the pull waits for the engine's other pulls, and not for the registry.
+    pub(crate) fn is_queued(&self) -> bool {
+        self.parts.values().any(|part| part.status == "Waiting")
+            && !self.parts.values().any(Part::is_busy)
+    }
+
+    /// Bytes that are here, and bytes in all, once known.
+    pub(crate) fn sum(&self) -> (u64, Option<u64>) {
+        let total = self.parts.values().map(|part| part.bytes.1).sum();
+        (self.parts.values().map(|part| part.bytes.0).sum(), (total > 0).then_some(total))
+    }
+
+    /// The digest that the engine named, if it did.
+    pub(crate) fn into_digest(self) -> Option<String> {
+        self.digest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(text: &str) -> CreateImageInfo {
+        serde_json::from_str(text).unwrap()
+    }
+
+    fn at(id: &str, status: &str, current: u32) -> CreateImageInfo {
+        message(&format!(
+            r#"{{"id":"{id}","status":"{status}","progressDetail":{{"current":{current},"total":10}}}}"#
+        ))
+    }
+
+    #[test]
+    fn bytes_are_summed_over_layers_and_count_downloads_only() {
+        let mut progress = Progress::default();
+        assert_eq!(progress.take(&at("a", "Downloading", 3)), News::Moved);
+        assert_eq!(progress.take(&at("b", "Downloading", 9)), News::Moved);
+        assert_eq!(
+            progress.take(&message(r#"{"id":"b","status":"Download complete"}"#)),
+            News::Moved
+        );
+        assert_eq!(progress.take(&at("b", "Extracting", 1)), News::Moved);
+        assert_eq!(progress.take(&message(r#"{"status":"Pulling from a","id":"1"}"#)), News::Moved);
+        assert_eq!(progress.sum(), (13, Some(20)));
+        assert_eq!(progress.take(&message(r#"{"status":"Digest: sha256:00"}"#)), News::Moved);
+        assert_eq!(progress.into_digest().as_deref(), Some("sha256:00"));
+    }
+
+    #[test]
+    fn what_an_engine_repeats_is_no_progress() {
+        let mut progress = Progress::default();
+        assert_eq!(progress.take(&at("a", "Downloading", 3)), News::Moved);
+        assert_eq!(progress.take(&at("a", "Downloading", 3)), News::Nothing);
+        assert_eq!(progress.take(&at("a", "Downloading", 4)), News::Moved);
+        assert_eq!(progress.take(&at("a", "Extracting", 4)), News::Moved);
+    }
+
+    #[test]
+    fn a_layer_that_the_engine_asks_for_again_is_one_failure_however_long_it_counts_down() {
+        let mut progress = Progress::default();
+        progress.take(&at("a", "Downloading", 3));
+        let first = progress.take(&at("a", "Retrying in 2 seconds", 0));
+        assert!(matches!(&first, News::Failed(words) if words.contains("Retrying in 2 seconds")));
+        assert_eq!(progress.take(&at("a", "Retrying in 1 second", 0)), News::Moved);
+        progress.take(&at("a", "Downloading", 1));
+        assert!(matches!(progress.take(&at("a", "Retrying in 10 seconds", 0)), News::Failed(_)));
+    }
+
+    #[test]
+    fn a_pull_is_queued_while_the_engine_is_at_none_of_its_layers() {
+        let mut progress = Progress::default();
+        assert!(!progress.is_queued());
+        progress.take(&at("a", "Already exists", 0));
+        progress.take(&at("b", "Pulling fs layer", 0));
+        progress.take(&at("b", "Waiting", 0));
+        assert!(progress.is_queued());
+        progress.take(&at("c", "Pulling fs layer", 0));
+        assert!(!progress.is_queued());
+        progress.take(&at("c", "Pull complete", 0));
+        assert!(progress.is_queued());
+        progress.take(&at("b", "Downloading", 1));
+        assert!(!progress.is_queued());
+    }
+}
