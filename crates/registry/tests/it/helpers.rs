@@ -80,7 +80,7 @@ async fn a_helper_that_is_of_no_use_is_refused_by_key_and_program() {
 #[tokio::test]
 async fn a_long_complaint_neither_blocks_the_helper_nor_fills_the_error() {
     let folder = Folder::new();
-    folder.helper("x", "head -c 1000000 /dev/zero | tr '\\0' 'é' >&2; exit 1");
+    folder.helper("x", "head -c 1000000 /dev/zero | tr '\\0' x >&2 || exit 7; exit 1");
     let said = refused(&asking(&folder, HARBOR), APP).await;
     assert!(said.contains("exit status: 1") && said.len() < 2000, "{} bytes", said.len());
 }
@@ -102,6 +102,13 @@ async fn a_helper_is_looked_for_in_the_folders_of_path_alone() {
 
     let last = Folder::new();
     last.helper("x", r#"echo '{"Username":"me","Secret":"hunter2"}'"#);
+    let relative =
+        format!("{}{}", "../".repeat(20), last.path().strip_prefix("/").unwrap().display());
+    assert!(std::path::Path::new(&relative).join("docker-credential-x").exists());
+    let keyring = Keyring::new(vec![by_helper(HARBOR, "x")]).with_path(&relative);
+    let said = refused(&keyring, APP).await;
+    assert!(said.contains("it is not in a folder of PATH"), "{said}");
+
     let path = format!("{path}:{}", last.path().display());
     let keyring = Keyring::new(vec![by_helper(HARBOR, "x")]).with_path(path);
     assert_eq!(find(&keyring, APP).await.auth, auth(HARBOR, "me", PASSWORD));
