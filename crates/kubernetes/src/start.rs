@@ -210,7 +210,10 @@ fn pod_never_started(pod: &PodView, presence: Presence) -> Option<bool> {
     if pod.disruption.is_some() {
         return Some(false);
     }
-    let confirmed = presence == Presence::Deleted || pod.ended || pod.deletion_confirmed;
+    // A phase that is final is written only once nothing of the Pod can run (`pkg/kubelet/status`,
+    // `mergePodStatus`).
+    let confirmed =
+        presence == Presence::Deleted || pod.ended || pod.deletion_confirmed || pod.ending;
     // Without a node and being deleted, it is never given one (the binding is refused).
     let never_placed = !pod.scheduled && pod.deleting;
     (confirmed || never_placed).then_some(true)

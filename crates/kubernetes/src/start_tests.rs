@@ -161,6 +161,60 @@ fn that_a_pod_never_started_is_believed_only_with_a_proof() {
     assert_eq!(never_started(&suspended), Some(true));
 }
 
+/// A Pod that was deleted at generation 2, as the API server shows it.
+fn deleted_pod(observed: Option<i64>, statuses: serde_json::Value) -> PodView {
+    let pod: k8s_openapi::api::core::v1::Pod = serde_json::from_value(serde_json::json!({
+        "metadata": {
+            "uid": "p", "name": "longshore-a-1-x", "generation": 2,
+            "deletionTimestamp": "2026-01-01T00:00:10Z", "deletionGracePeriodSeconds": 10,
+        },
+        "spec": {"nodeName": "n", "containers": [{"name": "job"}]},
+        "status": {
+            "phase": "Pending", "observedGeneration": observed, "containerStatuses": statuses,
+        },
+    }))
+    .unwrap();
+    PodView::from(&pod)
+}
+
+#[test]
+fn a_kubelet_that_has_begun_to_end_a_pod_proves_what_it_says_of_the_container() {
+    let status = |id: &str, last: serde_json::Value| {
+        serde_json::json!([{
+            "name": "job", "image": "x", "imageID": "", "ready": false, "restartCount": 0,
+            "containerID": id, "state": {"waiting": {"reason": "ContainerCreating"}},
+            "lastState": last,
+        }])
+    };
+    let none = serde_json::json!({});
+    let proven =
+        |observed, statuses| never_started(&snapshot(job(), [deleted_pod(observed, statuses)]));
+    assert_eq!(proven(Some(2), status("", none.clone())), Some(true));
+    assert_eq!(proven(Some(3), status("", none.clone())), Some(true), "it was changed once more");
+    assert_eq!(proven(Some(1), status("", none.clone())), None, "told before the deletion");
+    assert_eq!(proven(None, status("", none.clone())), None, "a kubelet before 1.34");
+    assert_eq!(proven(Some(2), serde_json::json!([])), None, "nothing is said of the container");
+    assert_eq!(proven(Some(2), status("containerd://a", none)), Some(false));
+    let lost =
+        serde_json::json!({"terminated": {"exitCode": 137, "reason": "ContainerStatusUnknown"}});
+    assert_eq!(proven(Some(2), status("", lost)), Some(false), "it ran, and the node lost it");
+}
+
+#[test]
+fn a_generation_without_a_deletion_proves_nothing() {
+    let waiting = serde_json::json!([{
+        "name": "job", "image": "x", "imageID": "", "ready": false, "restartCount": 0,
+        "state": {"waiting": {"reason": "ErrImagePull"}},
+    }]);
+    let pod: k8s_openapi::api::core::v1::Pod = serde_json::from_value(serde_json::json!({
+        "metadata": {"uid": "p", "name": "longshore-a-1-x", "generation": 2},
+        "spec": {"nodeName": "n", "containers": [{"name": "job"}]},
+        "status": {"phase": "Pending", "observedGeneration": 2, "containerStatuses": waiting},
+    }))
+    .unwrap();
+    assert_eq!(never_started(&snapshot(job(), [PodView::from(&pod)])), None);
+}
+
 #[test]
 fn each_step_is_told_once() {
     let mut narrator = Narrator::default();

@@ -134,6 +134,9 @@ pub(crate) struct PodView {
     /// Whether the kubelet has confirmed that nothing of it runs: it then deletes the Pod with a
     /// grace period of 0, which Longshore itself never does.
     pub(crate) deletion_confirmed: bool,
+    /// Whether the kubelet, in what it says of the job's container, has taken the deletion into
+    /// account: from then on it creates none. See [`is_ending`].
+    pub(crate) ending: bool,
     /// Why the cluster disrupts it, and since when (condition `DisruptionTarget`).
     pub(crate) disruption: Option<(String, Option<Timestamp>)>,
     /// Why it has no node.
@@ -192,6 +195,32 @@ impl Terminated {
     }
 }
 
+/// Whether the kubelet has told the state of the job's container after it began to end the deleted
+/// `pod`.
+///
+/// One worker in the kubelet handles a Pod, one step after another. A worker that is given a Pod
+/// with a `deletionTimestamp` ends it, and never starts containers again
+/// (`pkg/kubelet/pod_workers.go`, `UpdatePod`, `startPodSync`). Before the first step of that it
+/// waits until the runtime was asked anew after the last step of starting (`podWorkerLoop`,
+/// `GetNewerThan`), so that it knows each container that it ever created; and it tells that at the
+/// beginning of that step (`pkg/kubelet/kubelet.go`, `SyncTerminatingPod`), with the `generation` of
+/// the Pod that it was given as `observedGeneration` (`pkg/kubelet/status/status_manager.go`,
+/// `SetPodStatus`; Kubernetes 1.34). The deletion raises the `generation`
+/// (`apiserver/pkg/registry/rest/delete.go`), so a status of before cannot have that number.
+fn is_ending(pod: &Pod) -> bool {
+    let observed = pod.status.as_ref().and_then(|s| s.observed_generation).unwrap_or_default();
+    let asked = pod.metadata.generation.unwrap_or_default();
+    pod.metadata.deletion_timestamp.is_some()
+        && asked > 1
+        && observed >= asked
+        && container_status(pod).is_some()
+}
+
+fn container_status(pod: &Pod) -> Option<&ContainerStatus> {
+    let all = pod.status.as_ref()?.container_statuses.as_deref()?;
+    all.iter().find(|c| c.name == names::CONTAINER)
+}
+
 impl From<&Pod> for PodView {
     fn from(pod: &Pod) -> Self {
         let meta = &pod.metadata;
@@ -230,14 +259,11 @@ impl From<&Pod> for PodView {
             deletion_asked: asked,
             deletion_confirmed: meta.deletion_timestamp.is_some()
                 && meta.deletion_grace_period_seconds == Some(0),
+            ending: is_ending(pod),
             disruption,
             unschedulable,
             policy,
-            container: status
-                .and_then(|s| s.container_statuses.as_deref())
-                .and_then(|all| all.iter().find(|c| c.name == names::CONTAINER))
-                .map(ContainerView::from)
-                .unwrap_or_default(),
+            container: container_status(pod).map(ContainerView::from).unwrap_or_default(),
         }
     }
 }
@@ -249,8 +275,10 @@ impl From<&ContainerStatus> for ContainerView {
             // A container that never started has the epoch here.
             t.as_ref().map(|t| t.0).filter(|t| *t > Timestamp::UNIX_EPOCH)
         };
+        // Of one that ran and that the node has lost, only its last state tells.
+        let ran_before = status.last_state.as_ref().is_some_and(|state| state.terminated.is_some());
         Self {
-            created: status.container_id.as_deref().is_some_and(|id| !id.is_empty()),
+            created: ran_before || status.container_id.as_deref().is_some_and(|id| !id.is_empty()),
             image_id: status.image_id.clone(),
             waiting: state.and_then(|s| s.waiting.as_ref()).map(|w| {
                 (w.reason.clone().unwrap_or_default(), w.message.clone().unwrap_or_default())

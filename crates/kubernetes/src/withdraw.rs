@@ -14,9 +14,9 @@ use crate::view::{JobView, PodView, Snapshot};
 /// Suspends the released Job with `uid` and waits, at most until `by`, for the proof that none of
 /// its Pods has started or can. False without one.
 ///
-/// The Job controller deletes the Pods of a suspended Job, gracefully, and makes no other. The
-/// kubelet confirms that nothing of a Pod runs before it lets the Pod go, and its last status
-/// names every container that it ever created (`pkg/kubelet/status`). That a container is still
+/// Of a suspended Job the Job controller makes no other Pod, and deletes those there are,
+/// gracefully; so do we, without waiting for it. The kubelet says when it has begun to end a Pod,
+/// and names every container that it ever created ([`PodView::ending`]). That a container is still
 /// "ContainerCreating" proves nothing: such Pods started after their deletion had been asked for.
 pub(crate) async fn withdraw(
     cluster: &Cluster,
@@ -40,9 +40,24 @@ pub(crate) async fn withdraw(
                 return false;
             }
         }
+        delete(cluster, place, &news.now()).await;
         follow(news).await && none_overlooked(cluster, place).await
     };
     timeout_at(by, proving).await.unwrap_or(false)
+}
+
+/// Deletes the Pods of `snapshot` that nobody has yet, with the job's own grace period: should one
+/// have started, it ends as a cancelled job would. What fails the Job controller does.
+async fn delete(cluster: &Cluster, place: &Place, snapshot: &Snapshot) {
+    let grace = snapshot.job.as_ref().map_or(30, |job| job.grace);
+    let grace = u32::try_from(grace).unwrap_or(u32::MAX);
+    let here = snapshot.pods.iter().filter(|seen| !seen.presence.is_gone() && !seen.pod.deleting);
+    for pod in here.map(|seen| &seen.pod) {
+        if let Err(failure) = cluster.delete_pod(place, &pod.name, &pod.uid, grace).await {
+            let error = longshore_core::Error::from(failure);
+            tracing::debug!(%error, "the Job controller is left to delete the Pod");
+        }
+    }
 }
 
 /// What is proven by `by` of an attempt that was withdrawn before; none if nothing is.

@@ -7,6 +7,8 @@
 mod images;
 #[path = "support/proxy.rs"]
 mod proxy;
+#[path = "cluster/speed.rs"]
+mod speed;
 mod support;
 
 use std::env;
@@ -436,24 +438,25 @@ fn main() -> ExitCode {
     };
     let required = env::var("LONGSHORE_REQUIRE").unwrap_or_default();
     let required = required.split(',').any(|name| matches!(name.trim(), "kubernetes" | "all"));
-    let trials = cases().into_iter().chain(images::cases()).map(|(name, body)| {
-        let runtime = runtime.clone();
-        Trial::ignorable_test(name, move || {
-            let lab = match runtime.block_on(Lab::find()) {
-                Ok(lab) => lab,
-                Err(reason) if required => return Err(reason.into()),
-                Err(reason) => {
-                    return Ok(Completion::ignored_with(format!("unsupported: {reason}")));
-                }
-            };
-            let case = Arc::new(Case { lab, installation: InstallationId::random() });
-            let result = runtime.block_on(async {
-                let result = timeout(PATIENCE * 4, body(case.clone())).await;
-                let cleaned = case.clean_up().await;
-                result?.and(cleaned)
-            });
-            result.map(|()| Completion::Completed).map_err(|e| e.to_string().into())
-        })
-    });
+    let trials =
+        cases().into_iter().chain(images::cases()).chain(speed::cases()).map(|(name, body)| {
+            let runtime = runtime.clone();
+            Trial::ignorable_test(name, move || {
+                let lab = match runtime.block_on(Lab::find()) {
+                    Ok(lab) => lab,
+                    Err(reason) if required => return Err(reason.into()),
+                    Err(reason) => {
+                        return Ok(Completion::ignored_with(format!("unsupported: {reason}")));
+                    }
+                };
+                let case = Arc::new(Case { lab, installation: InstallationId::random() });
+                let result = runtime.block_on(async {
+                    let result = timeout(PATIENCE * 4, body(case.clone())).await;
+                    let cleaned = case.clean_up().await;
+                    result?.and(cleaned)
+                });
+                result.map(|()| Completion::Completed).map_err(|e| e.to_string().into())
+            })
+        });
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }

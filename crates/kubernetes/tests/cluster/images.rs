@@ -50,7 +50,7 @@ fn variable(name: &str) -> Checked<String> {
 }
 
 /// An attempt to run `true` in `image`, pulled whatever is there.
-fn pulling(case: &Case, image: &str) -> Checked<Attempt> {
+pub(crate) fn pulling(case: &Case, image: &str) -> Checked<Attempt> {
     let mut spec = JobSpec::container(image.parse::<ImageRef>()?);
     if let Some(container) = &mut spec.container {
         container.command = vec!["true".to_owned()];
