@@ -21,8 +21,9 @@ pub struct Settings {
     /// When a job's image is pulled: one of Always, IfNotPresent, Never, or a list tried in turn.
     /// `job.<runner>.imagePullPolicy`, `job.imagePullPolicyRules` and the job's own come before it.
     pub image_pull_policy: PullPolicies,
-    /// Pull policies for some images. The first rule that matches the job's image counts; it comes
-    /// before `job.<runner>.imagePullPolicy`, and the job's own comes before it.
+    /// Pull policies for some images, such as `[{ image = "*:latest", imagePullPolicy = "Always" }]`.
+    /// The first rule that matches the job's image counts; it comes before
+    /// `job.<runner>.imagePullPolicy`, and the job's own comes before it.
     pub image_pull_policy_rules: Vec<ImagePullPolicyRule>,
     /// The pull policies that a job may name itself; a job that names another is refused. With an
     /// empty list jobs may name none.

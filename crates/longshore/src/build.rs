@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use longshore_core::{PullPolicies, Runner, RunnerName};
-use longshore_dispatch::{BuildError, Dispatcher, DispatcherBuilder};
+use longshore_core::{Runner, RunnerName};
+use longshore_dispatch::{BuildError, Dispatcher};
+use longshore_registry::InvalidLogin;
 
-use crate::installation;
 use crate::settings::{Config, JobConfig};
+use crate::{installation, logins, pull_policies};
 
 /// Why a configuration, though well-formed, makes no dispatcher.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +35,18 @@ pub enum AssemblyError {
         "job.dockerDirectory is not supported where it differs from job.directory: mount the folder at the same path"
     )]
     DockerDirectory,
+    /// A login that makes no sense.
+    #[error("{0}")]
+    Login(#[from] InvalidLogin),
+    /// Half of Cortex's login.
+    #[error(
+        "{key} is missing: give docker.registry.user and docker.registry.password, or better use \
+         job.registries, which keeps the password elsewhere"
+    )]
+    CortexLogin {
+        /// The key that is missing.
+        key: &'static str,
+    },
     /// The runners make no dispatcher.
     #[error("job.runners: {0}")]
     Runners(#[from] BuildError),
@@ -56,7 +69,8 @@ pub fn dispatcher(config: &Config) -> Result<Dispatcher, AssemblyError> {
     for name in &job.runners {
         builder = builder.runner(runner(name, config, &state)?);
     }
-    Ok(with_pull_policies(builder, config).build()?)
+    builder = pull_policies::apply(builder, config);
+    Ok(logins::apply(builder, config)?.build()?)
 }
 
 /// What `config` says without effect, one line each, for a person.
@@ -134,28 +148,4 @@ fn process(name: &RunnerName, config: &Config, state: &Path) -> longshore_proces
     let mut own = config.job.process.clone();
     own.state_directory = own.state_directory.or_else(|| Some(state.join("process")));
     longshore_process::ProcessRunner::new(name.clone(), own)
-}
-
-fn with_pull_policies(builder: DispatcherBuilder, config: &Config) -> DispatcherBuilder {
-    pull_policies(config)
-        .into_iter()
-        .filter_map(|(name, policies)| Some((name, policies?)))
-        .fold(builder, |builder, (name, policies)| builder.runner_pull_policy(name, policies))
-}
-
-/// What the configuration says of each runner for containers.
-#[cfg_attr(
-    not(any(feature = "kubernetes", feature = "docker")),
-    expect(unused_variables, reason = "only runners for containers have pull policies")
-)]
-fn pull_policies(config: &Config) -> Vec<(RunnerName, Option<PullPolicies>)> {
-    vec![
-        #[cfg(feature = "kubernetes")]
-        (RunnerName::kubernetes(), config.job.kubernetes.image_pull_policy.clone()),
-        #[cfg(feature = "docker")]
-        (RunnerName::docker(), {
-            let cortex = config.docker.pull_policy().map(PullPolicies::from);
-            config.job.docker.image_pull_policy.clone().or(cortex)
-        }),
-    ]
 }

@@ -8,6 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::cortex_registry::CortexRegistry;
+
 /// Cortex's keys for its Docker runner: what Longshore has in other words is taken over, what it
 /// does not have is refused if it would change how a job runs, and said if it would not.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -22,6 +24,9 @@ pub struct CortexDocker {
     pub auto_update: Option<bool>,
     /// The folder with the certificates for TLS; `job.docker.certPath` comes before it.
     pub cert_path: Option<PathBuf>,
+    /// The registry that images come from, and who we are there; `job.registries` and Docker's
+    /// `config.json` come before it.
+    pub registry: CortexRegistry,
     /// Options of the container. Longshore has none of them: see `resources` and
     /// `securityContext` of a job.
     pub container: Option<serde_json::Map<String, Value>>,
@@ -65,6 +70,7 @@ impl CortexDocker {
             ("docker.connectTimeoutMillis", self.connect_timeout_millis.is_some()),
             ("docker.readTimeoutMillis", self.read_timeout_millis.is_some()),
             ("docker.useProxy", self.use_proxy.is_some()),
+            ("docker.registry.email", self.registry.email.is_some()),
         ];
         given.into_iter().filter_map(|(key, given)| given.then_some(key)).collect()
     }

@@ -22,12 +22,17 @@
 
 mod build;
 mod cortex;
+mod cortex_registry;
 mod installation;
+mod logins;
+mod pull_policies;
 mod settings;
 
 pub use build::{AssemblyError, dispatcher, warnings};
 pub use longshore_core::*;
 pub use longshore_dispatch::*;
+pub use longshore_registry::Keyring;
+pub use pull_policies::pull_policy_key;
 pub use settings::{Config, JobConfig, RunnerConfig};
 
 /// Reads configuration and documents: defaults < files < environment < flags.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use longshore_core::{PullPolicies, RunnerName};
+use longshore_core::{PullPolicies, RegistryLogin, RunnerName};
 use longshore_dispatch::Settings;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,15 @@ pub struct JobConfig {
     /// Where Longshore keeps what must outlive the command. None: `$XDG_STATE_HOME/longshore`,
     /// else `~/.local/state/longshore`.
     pub state_directory: Option<PathBuf>,
+    /// How to log in to images' registries: a list of `server` with `username` and one of
+    /// `passwordFile` and `passwordEnv`, or with a `credentialHelper`. The one for the longest part
+    /// of an image's name counts. A job's own come before these, and what Docker's `config.json`
+    /// holds comes after them.
+    pub registries: Vec<RegistryLogin>,
+    /// The folder that holds Docker's `config.json`, with what `docker login` leaves there. None:
+    /// `$DOCKER_CONFIG`, else `~/.docker`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub docker_config: Option<PathBuf>,
     /// How jobs are dispatched.
     #[serde(flatten)]
     pub dispatch: Settings,
@@ -58,6 +67,8 @@ impl Default for JobConfig {
             runners: vec![RunnerName::kubernetes(), RunnerName::docker(), RunnerName::process()],
             directory: None,
             state_directory: None,
+            registries: Vec::new(),
+            docker_config: None,
             dispatch: Settings::default(),
             #[cfg(feature = "kubernetes")]
             kubernetes: RunnerConfig::default(),

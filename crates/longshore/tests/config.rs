@@ -27,6 +27,7 @@ job {
 docker {
   uri = "unix:///run/user/1000/docker.sock"
   autoUpdate = false
+  registry { url = "https://harbor.example.org/v1/", user = cortex, password = hunter2 }
 }
 analyzer.urls = ["/opt/analyzers"]
 "#;
@@ -107,4 +108,111 @@ fn a_cortex_key_that_would_change_how_jobs_run_is_refused_by_name() {
     let elsewhere = cortex().set("job.dockerDirectory", "/other").load().unwrap().value;
     let error = assemble(elsewhere).unwrap_err();
     assert!(error.starts_with("job.dockerDirectory is not supported"), "{error}");
+}
+
+fn refused(text: &str) -> String {
+    let loaded = Loader::<Config>::new().text("l.toml", Format::Toml, text).load();
+    loaded.err().map_or_else(String::new, |error| error.to_string())
+}
+
+#[test]
+fn what_is_wrong_with_images_is_said_when_the_configuration_is_read() {
+    let rules = "[[job.imagePullPolicyRules]]\nimage = 'x'\nimagePullPolicy = 'never'\n\
+                 [[job.imagePullPolicyRules]]\nimage = 'a['\nimagePullPolicy = 'Always'\n";
+    assert_eq!(
+        refused(rules),
+        "l.toml:5: job.imagePullPolicyRules[1].image: `a[` is not a pattern for images: unclosed \
+         character class; missing ']'"
+    );
+    let rule = "[[job.imagePullPolicyRules]]\nimage = 'x'\n";
+    assert_eq!(
+        refused(rule),
+        "l.toml:1: job.imagePullPolicyRules[0].imagePullPolicy: this key is missing"
+    );
+    let later = format!("{rule}imagePullPolicy = ['Never', 'Always']\n");
+    assert_eq!(
+        refused(&later),
+        "l.toml:3: job.imagePullPolicyRules[0].imagePullPolicy[1]: the pull policy Always stands \
+         after Never in the list, where it would not be tried"
+    );
+    let prefix = refused("job.imageRegistryPrefix = 'https://harbor.example.org'\n");
+    assert!(prefix.starts_with("l.toml:1: job.imageRegistryPrefix: "), "{prefix}");
+    assert!(prefix.contains("leave out the scheme"), "{prefix}");
+    assert_eq!(
+        refused("job.allowedPullPolicies = ['Always', 'Sometimes']\n"),
+        "l.toml:1: job.allowedPullPolicies[1]: `Sometimes` is not a pull policy: use Always, \
+         IfNotPresent or Never"
+    );
+    assert_eq!(
+        refused("[[job.registries]]\nusername = 'me'\n"),
+        "l.toml:1: job.registries[0].server: this key is missing"
+    );
+}
+
+#[test]
+fn images_are_configured_from_the_environment_too() {
+    let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let rules = r#"[{"image": "*:latest", "imagePullPolicy": "always"}]"#;
+    let registries = r#"[{"server": "localhost:5001", "credentialHelper": "pass"}]"#;
+    let config = Loader::<Config>::new()
+        .environment([
+            variable("JOB_IMAGEPULLPOLICYRULES", rules),
+            variable("JOB_ALLOWEDPULLPOLICIES", "always,if-not-present"),
+            variable("JOB_IMAGEREGISTRYPREFIX", "localhost:5001/p"),
+            variable("JOB_PINDIGEST", "true"),
+            variable("JOB_REGISTRIES", registries),
+            variable("JOB_DOCKERCONFIG", "/etc/longshore/docker"),
+        ])
+        .load()
+        .unwrap()
+        .value;
+    let dispatch = &config.job.dispatch;
+    assert_eq!(dispatch.image_pull_policy_rules[0].image_pull_policy, policy("Always"));
+    assert_eq!(dispatch.allowed_pull_policies.len(), 2);
+    assert_eq!(dispatch.image_registry_prefix.as_ref().unwrap().as_str(), "localhost:5001/p");
+    assert!(dispatch.pin_digest);
+    assert_eq!(config.job.registries[0].credential_helper.as_deref(), Some("pass"));
+    assert_eq!(config.job.docker_config.as_deref(), Some("/etc/longshore/docker".as_ref()));
+    assemble(config).unwrap();
+}
+
+#[test]
+fn a_login_that_makes_no_sense_is_refused_by_its_key() {
+    let text = "[[job.registries]]\nserver = 'localhost:5000'\ncredentialHelper = 'pass'\n\
+                [[job.registries]]\nserver = 'localhost:5001'\npasswordEnv = 'P'\n";
+    let loaded = Loader::<Config>::new().text("l.toml", Format::Toml, text).load().unwrap();
+    let error = assemble(loaded.value).unwrap_err();
+    assert!(error.starts_with("job.registries[1].username: "), "{error}");
+    let half = cortex().text("b.conf", Format::Hocon, "docker.registry.user = \"\"").load();
+    let error = assemble(half.unwrap().value).unwrap_err();
+    assert!(error.starts_with("docker.registry.user is missing"), "{error}");
+    assert!(!error.contains("hunter2"), "{error}");
+}
+
+#[test]
+fn the_password_of_cortexs_registry_is_never_shown() {
+    let loaded = cortex().load().unwrap();
+    let setting = |key: &str| loaded.settings.iter().find(|s| s.key == key).unwrap();
+    assert_eq!(setting("docker.registry.password").value, "***");
+    assert_eq!(setting("docker.registry.user").value, "cortex");
+    let registry = "docker.registry.password = [1, 2]";
+    let wrong = cortex().text("b.conf", Format::Hocon, registry).load().unwrap_err().to_string();
+    let dispatcher = assemble(loaded.value.clone()).unwrap();
+    let shown = format!("{wrong} {:?} {dispatcher:?}", loaded);
+    assert!(shown.contains("cortex") && !shown.contains("hunter2"), "{shown}");
+}
+
+#[test]
+fn a_pull_policy_is_traced_to_the_key_that_set_it() {
+    use longshore::{PullPolicyOrigin, pull_policy_key};
+    let config = cortex().load().unwrap().value;
+    let key = |config, origin| pull_policy_key(config, &origin).unwrap_or_default();
+    let docker = || PullPolicyOrigin::Runner(RunnerName::docker());
+    assert_eq!(key(&config, docker()), "docker.autoUpdate");
+    let own = cortex().set("job.docker.imagePullPolicy", "never").load().unwrap().value;
+    assert_eq!(key(&own, docker()), "job.docker.imagePullPolicy");
+    let kubernetes = PullPolicyOrigin::Runner(RunnerName::kubernetes());
+    assert_eq!(key(&config, kubernetes), "job.kubernetes.imagePullPolicy");
+    assert_eq!(key(&config, PullPolicyOrigin::Shared), "job.imagePullPolicy");
+    assert_eq!(key(&config, PullPolicyOrigin::Job), "");
 }

@@ -1,0 +1,55 @@
+//! What the configuration says of each runner's pull policy.
+
+use longshore_core::{PullPolicies, RunnerName};
+use longshore_dispatch::{DispatcherBuilder, PullPolicyOrigin};
+
+use crate::settings::Config;
+
+/// Gives the dispatcher what is configured for single runners.
+pub(crate) fn apply(builder: DispatcherBuilder, config: &Config) -> DispatcherBuilder {
+    of_runners(config)
+        .into_iter()
+        .filter_map(|(name, policies)| Some((name, policies?)))
+        .fold(builder, |builder, (name, policies)| builder.runner_pull_policy(name, policies))
+}
+
+#[cfg_attr(
+    not(any(feature = "kubernetes", feature = "docker")),
+    expect(unused_variables, reason = "only runners for containers have pull policies")
+)]
+fn of_runners(config: &Config) -> Vec<(RunnerName, Option<PullPolicies>)> {
+    vec![
+        #[cfg(feature = "kubernetes")]
+        (RunnerName::kubernetes(), config.job.kubernetes.image_pull_policy.clone()),
+        #[cfg(feature = "docker")]
+        (RunnerName::docker(), {
+            let cortex = config.docker.pull_policy().map(PullPolicies::from);
+            config.job.docker.image_pull_policy.clone().or(cortex)
+        }),
+    ]
+}
+
+/// The key of the configuration that set a pull policy, as
+/// [`Setting::key`](crate::config::Setting::key) has it; none where the job did.
+#[must_use]
+pub fn pull_policy_key(config: &Config, origin: &PullPolicyOrigin) -> Option<String> {
+    match origin {
+        PullPolicyOrigin::Shared => Some("job.imagePullPolicy".to_owned()),
+        PullPolicyOrigin::Rule { .. } => Some("job.imagePullPolicyRules".to_owned()),
+        PullPolicyOrigin::Runner(name) if is_cortexs(config, name) => {
+            Some("docker.autoUpdate".to_owned())
+        }
+        PullPolicyOrigin::Runner(name) => Some(format!("job.{name}.imagePullPolicy")),
+        _ => None,
+    }
+}
+
+#[cfg(feature = "docker")]
+fn is_cortexs(config: &Config, name: &RunnerName) -> bool {
+    *name == RunnerName::docker() && config.job.docker.image_pull_policy.is_none()
+}
+
+#[cfg(not(feature = "docker"))]
+const fn is_cortexs(_: &Config, _: &RunnerName) -> bool {
+    false
+}
