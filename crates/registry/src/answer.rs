@@ -53,6 +53,10 @@ pub(crate) fn understand(output: Output, registry: &str) -> Result<Option<Regist
     }
     // The cause would hold what was found in the place of a text.
     let said: Credentials = serde_json::from_slice(&output.stdout).map_err(|_| Useless::Rubbish)?;
+    // `docker-credential-pass` (0.6.4) says so of a server that it does not know.
+    if said.username.is_empty() && said.secret.is_empty() {
+        return Ok(None);
+    }
     let secret =
         usable(said.secret.into_bytes()).map_err(|why| Useless::Unusable("Secret", why))?;
     if said.username == TOKEN {
@@ -115,6 +119,7 @@ mod tests {
     #[test]
     fn a_server_that_a_helper_does_not_know_is_no_failure() {
         assert_eq!(said(1, "credentials not found in native keychain\n", ""), Ok(None));
+        assert_eq!(said(0, r#"{"ServerURL":"h","Username":"","Secret":""}"#, ""), Ok(None));
         assert!(said(0, "credentials not found in native keychain\n", "").is_err());
     }
 
