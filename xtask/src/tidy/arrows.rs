@@ -4,9 +4,9 @@ use super::finding::Finding;
 use crate::workspace::{Package, Workspace};
 
 /// Arrows run one way: core <- backends, conformance, dispatch. A backend
-/// knows no other, nor dispatch, config, registry; config and registry know
-/// only core, and dispatch may know registry; the facade alone names them all,
-/// and the command knows only the facade.
+/// knows no other, nor dispatch, config, journal, registry; config, journal and
+/// registry know only core, and dispatch may know journal and registry; the
+/// facade alone names them all, and the command knows only the facade.
 pub(crate) fn arrows(workspace: &Workspace) -> Vec<Finding> {
     let mut found = Vec::new();
     for package in &workspace.packages {
@@ -27,13 +27,17 @@ fn may_know(workspace: &Workspace, package: &Package, other: &Package, dev: bool
     let to = other.name.as_str();
     match package.name.as_str() {
         "longshore-core" | "xtask" => false,
-        "longshore-config" | "longshore-conformance" | "longshore-registry" => {
-            to == "longshore-core"
-        }
+        "longshore-config" | "longshore-conformance" | "longshore-journal"
+        | "longshore-registry" => to == "longshore-core",
         "longshore" if dev => to_backend || to != "longshore-cli" && to != "longshore-tests",
         "longshore" => {
-            const PARTS: [&str; 4] =
-                ["longshore-core", "longshore-config", "longshore-dispatch", "longshore-registry"];
+            const PARTS: [&str; 5] = [
+                "longshore-core",
+                "longshore-config",
+                "longshore-dispatch",
+                "longshore-journal",
+                "longshore-registry",
+            ];
             to_backend || PARTS.contains(&to)
         }
         "longshore-cli" => to == "longshore" || dev && to == "xtask",
@@ -41,7 +45,7 @@ fn may_know(workspace: &Workspace, package: &Package, other: &Package, dev: bool
         "longshore-tests" => {
             ["longshore", "longshore-core", "longshore-conformance", "xtask"].contains(&to)
         }
-        "longshore-dispatch" if to == "longshore-registry" => true,
+        "longshore-dispatch" if ["longshore-journal", "longshore-registry"].contains(&to) => true,
         // The dispatcher and every backend.
         _ => to == "longshore-core" || dev && to == "longshore-conformance",
     }
@@ -69,12 +73,22 @@ mod tests {
             ("longshore-core", "crates/core", &["serde"]),
             ("longshore-docker", "crates/docker", &["longshore-core", "dev:longshore-conformance"]),
             ("longshore-registry", "crates/registry", &["longshore-core"]),
-            ("longshore-dispatch", "crates/dispatch", &["longshore-core", "longshore-registry"]),
+            ("longshore-journal", "crates/journal", &["longshore-core"]),
+            (
+                "longshore-dispatch",
+                "crates/dispatch",
+                &["longshore-core", "longshore-journal", "longshore-registry"],
+            ),
             ("longshore-conformance", "crates/conformance", &["longshore-core"]),
             (
                 "longshore",
                 "crates/longshore",
-                &["longshore-docker", "longshore-dispatch", "longshore-registry"],
+                &[
+                    "longshore-docker",
+                    "longshore-dispatch",
+                    "longshore-journal",
+                    "longshore-registry",
+                ],
             ),
             ("longshore-cli", "crates/cli", &["longshore"]),
         ]);
@@ -89,6 +103,7 @@ mod tests {
             ("longshore-docker", "crates/docker", &["longshore-process", "longshore-conformance"]),
             ("longshore-process", "crates/process", &["longshore-dispatch"]),
             ("longshore-kubernetes", "crates/kubernetes", &["longshore-registry"]),
+            ("longshore-journal", "crates/journal", &["longshore-registry"]),
             ("longshore-registry", "crates/registry", &["longshore-dispatch"]),
             ("longshore-dispatch", "crates/dispatch", &["longshore-docker"]),
             ("longshore-conformance", "crates/conformance", &[]),
@@ -104,6 +119,7 @@ mod tests {
                 "longshore-docker depends on longshore-conformance",
                 "longshore-process depends on longshore-dispatch",
                 "longshore-kubernetes depends on longshore-registry",
+                "longshore-journal depends on longshore-registry",
                 "longshore-registry depends on longshore-dispatch",
                 "longshore-dispatch depends on longshore-docker",
                 "longshore-cli depends on longshore-core",

@@ -1,0 +1,225 @@
+//! The SQLite file: opening, what to do about its schema's version, and its errors in our words.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use longshore_core::InstallationId;
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, ffi, params};
+
+use crate::error::{Cause, JournalError, Result, StoreError};
+use crate::write::Stored;
+
+/// The migrations in order; number N takes the schema from version N-1 to N. What has been released
+/// is never changed.
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_jobs.sql")];
+
+/// The schema that is known here.
+pub(crate) const SCHEMA: i64 = MIGRATIONS.len() as i64;
+
+/// Marks the file as ours (`PRAGMA application_id`): "Lngs".
+const APPLICATION_ID: i64 = 0x4c6e_6773;
+
+/// The first and the longest pause before a locked file is tried again while it is opened: SQLite
+/// does not wait by itself where it changes to write-ahead logging.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(50));
+
+/// How many prepared statements a connection keeps: more than there are.
+const STATEMENTS: usize = 64;
+
+/// An open connection.
+#[derive(Debug)]
+pub(crate) struct Database {
+    pub(crate) connection: Connection,
+    path: PathBuf,
+    busy_timeout: Duration,
+}
+
+impl Database {
+    /// Opens the file at `path`, which is there, for reading and writing; brings its schema up to
+    /// date.
+    pub(crate) fn open(path: &Path, busy_timeout: Duration) -> Result<Self> {
+        let database = Self::connect(path, busy_timeout)?;
+        database.patiently(|| database.prepare())?;
+        Ok(database)
+    }
+
+    /// Opens a file that [`open`](Self::open) has opened before, for reading alone.
+    pub(crate) fn open_reader(path: &Path, busy_timeout: Duration) -> Result<Self> {
+        let database = Self::connect(path, busy_timeout)?;
+        let prepare = || Ok(database.connection.pragma_update(None, "query_only", true)?);
+        database.patiently(prepare)?;
+        Ok(database)
+    }
+
+    /// A new one in memory.
+    pub(crate) fn memory() -> Result<Self> {
+        let path = PathBuf::from(":memory:");
+        let connection =
+            Connection::open_in_memory().map_err(|error| explain(&path, Duration::ZERO, error))?;
+        let database = Self { connection, path, busy_timeout: Duration::ZERO };
+        let prepared = database.check().and_then(|()| database.settle());
+        prepared.map_err(|error| database.explain(error))?;
+        Ok(database)
+    }
+
+    fn connect(path: &Path, busy_timeout: Duration) -> Result<Self> {
+        // Without SQLITE_OPEN_URI, so that a path is never taken for more than a path.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connect = || {
+            let connection = Connection::open_with_flags(path, flags)?;
+            connection.busy_timeout(busy_timeout)?;
+            connection.set_prepared_statement_cache_capacity(STATEMENTS);
+            Ok(connection)
+        };
+        let connection = connect().map_err(|error| explain(path, busy_timeout, error))?;
+        Ok(Self { connection, path: path.to_owned(), busy_timeout })
+    }
+
+    /// Tries `step` again for `busy_timeout` while the file is locked.
+    fn patiently(&self, step: impl Fn() -> Stored<()>) -> Result<()> {
+        let deadline = Instant::now() + self.busy_timeout;
+        let (mut pause, longest) = PAUSES;
+        loop {
+            let error = match step() {
+                Ok(()) => return Ok(()),
+                Err(error) => self.explain(error),
+            };
+            if !matches!(error, JournalError::Busy { .. }) || Instant::now() + pause > deadline {
+                return Err(error);
+            }
+            std::thread::sleep(pause);
+            pause = longest.min(pause * 2);
+        }
+    }
+
+    fn prepare(&self) -> Stored<()> {
+        // SQLite opens for reading alone what it may not write.
+        if self.connection.is_readonly("main")? {
+            let error = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+            return Err(JournalError::file(&self.path, error).into());
+        }
+        self.check()?;
+        self.write_ahead()?;
+        self.settle()
+    }
+
+    fn settle(&self) -> Stored<()> {
+        // Durable at each checkpoint; between two, a killed process loses nothing.
+        self.connection.pragma_update(None, "synchronous", "NORMAL")?;
+        self.connection.pragma_update(None, "foreign_keys", true)?;
+        self.connection.pragma_update(None, "trusted_schema", false)?;
+        self.migrate()
+    }
+
+    fn version(&self) -> Stored<i64> {
+        Ok(self.connection.pragma_query_one(None, "user_version")?)
+    }
+
+    /// Refuses what is not ours, or newer than we are, before anything is changed.
+    fn check(&self) -> Stored<()> {
+        let version = self.version()?;
+        let mark: i64 = self.connection.pragma_query_one(None, "application_id")?;
+        let tables: i64 =
+            self.connection
+                .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        if mark != APPLICATION_ID && (mark, version, tables) != (0, 0, 0) {
+            let source = Cause::new("it is a database of another program");
+            return Err(JournalError::Corrupt { path: self.path.clone(), source }.into());
+        }
+        if version > SCHEMA {
+            return Err(JournalError::Newer {
+                path: self.path.clone(),
+                made_by: self.fact("made_by").unwrap_or_else(|_| "of unknown version".to_owned()),
+                found: version,
+                known: SCHEMA,
+            }
+            .into());
+        }
+        Ok(())
+    }
+
+    fn write_ahead(&self) -> Stored<()> {
+        let now: String = self.connection.pragma_query_one(None, "journal_mode")?;
+        if now == "wal" {
+            return Ok(());
+        }
+        let now: String =
+            self.connection
+                .pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
+        if now == "wal" {
+            return Ok(());
+        }
+        let source = Cause::new("its file system has no shared memory (is it on the network?)");
+        Err(JournalError::Io { path: self.path.clone(), source }.into())
+    }
+
+    /// Brings the schema up to date, unless another process just did.
+    fn migrate(&self) -> Stored<()> {
+        if self.version()? == SCHEMA {
+            return Ok(());
+        }
+        let transaction =
+            rusqlite::Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+        self.check()?;
+        let version = usize::try_from(self.version()?).unwrap_or_default();
+        for migration in MIGRATIONS.iter().skip(version) {
+            transaction.execute_batch(migration)?;
+        }
+        if version < MIGRATIONS.len() {
+            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+            transaction.pragma_update(None, "user_version", SCHEMA)?;
+            let insert = "INSERT OR REPLACE INTO facts (name, value) VALUES ('made_by', ?1)";
+            transaction.execute(insert, [env!("CARGO_PKG_VERSION")])?;
+            let insert = "INSERT OR IGNORE INTO facts (name, value) VALUES ('installation', ?1)";
+            transaction.execute(insert, [InstallationId::random().as_str()])?;
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    fn fact(&self, name: &str) -> rusqlite::Result<String> {
+        let sql = "SELECT value FROM facts WHERE name = ?1";
+        self.connection.query_row(sql, params![name], |row| row.get(0))
+    }
+
+    /// The installation whose journal this is, made with the file.
+    pub(crate) fn installation(&self) -> Result<InstallationId> {
+        let text = self.fact("installation").map_err(|error| self.explain(error.into()))?;
+        text.parse().map_err(|error| JournalError::Corrupt {
+            path: self.path.clone(),
+            source: Cause::new(error),
+        })
+    }
+
+    /// `error` in our words.
+    pub(crate) fn explain(&self, error: StoreError) -> JournalError {
+        match error {
+            StoreError::Journal(error) => error,
+            StoreError::Sqlite(error) => explain(&self.path, self.busy_timeout, error),
+        }
+    }
+}
+
+fn explain(path: &Path, waited: Duration, error: rusqlite::Error) -> JournalError {
+    let path = path.to_owned();
+    let found = error.sqlite_error().copied();
+    let source = Cause::new(error);
+    let Some(found) = found else { return JournalError::Io { path, source } };
+    match found.code {
+        ErrorCode::DiskFull => JournalError::DiskFull { path, source },
+        // The file that processes share could not be made larger.
+        _ if found.extended_code == ffi::SQLITE_IOERR_SHMSIZE => {
+            JournalError::DiskFull { path, source }
+        }
+        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => {
+            JournalError::Corrupt { path, source }
+        }
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => {
+            JournalError::Busy { path, waited, source }
+        }
+        ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied => {
+            JournalError::NotWritable { path, source }
+        }
+        _ => JournalError::Io { path, source },
+    }
+}

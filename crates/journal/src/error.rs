@@ -1,0 +1,277 @@
+//! Why the journal did not do what it was asked.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use longshore_core::{AttemptId, Error, ErrorKind, JobId};
+
+/// The result of an operation on the journal.
+pub type Result<T> = std::result::Result<T, JournalError>;
+
+/// Why the journal did not do what it was asked. Where it failed to write, nothing was written.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JournalError {
+    /// The state directory, or a file in it, cannot be made, opened or written.
+    #[error(
+        "failed to open {}: make it writable for this user, or choose another state directory (job.stateDirectory)",
+        path.display()
+    )]
+    NotWritable {
+        /// The directory or file.
+        path: PathBuf,
+        /// Why.
+        source: Cause,
+    },
+    /// The disk that holds the state directory is full.
+    #[error(
+        "failed to write {}, since its disk is full: free some space, or choose another state directory (job.stateDirectory)",
+        path.display()
+    )]
+    DiskFull {
+        /// The journal.
+        path: PathBuf,
+        /// The system's words.
+        source: Cause,
+    },
+    /// The file is damaged, or was never a journal.
+    #[error(
+        "failed to read {}, since it is damaged or no journal of Longshore's: move it away, and its -wal and -shm files with it, to begin a new one; jobs that still run are found again on their backends",
+        path.display()
+    )]
+    Corrupt {
+        /// The journal.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Cause,
+    },
+    /// The journal was made by a newer Longshore, whose records this one might spoil.
+    #[error(
+        "failed to open {}, made by a newer Longshore: {made_by} (schema {found}, while this one knows {known}): use that one, or another state directory (job.stateDirectory)",
+        path.display()
+    )]
+    Newer {
+        /// The journal.
+        path: PathBuf,
+        /// The version that made it.
+        made_by: String,
+        /// The journal's schema.
+        found: i64,
+        /// The newest schema that is known here.
+        known: i64,
+    },
+    /// Another process kept the journal to itself for too long.
+    #[error(
+        "failed to write {} within {waited:?}, since another process keeps it locked: find out which has it open, and end that one if it hangs",
+        path.display()
+    )]
+    Busy {
+        /// The journal.
+        path: PathBuf,
+        /// How long it was waited for.
+        waited: Duration,
+        /// SQLite's words.
+        source: Cause,
+    },
+    /// Reading or writing failed in a way that nothing above describes.
+    #[error("failed to use {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's or SQLite's words.
+        source: Cause,
+    },
+    /// A record is not in the form in which this version writes it.
+    #[error("failed to understand the {what} of job {job} in the journal")]
+    Unreadable {
+        /// The job.
+        job: String,
+        /// Which part of the record.
+        what: &'static str,
+        /// What is wrong with it.
+        source: Cause,
+    },
+    /// There is no record of the job.
+    #[error("there is no job {0} in the journal")]
+    NoSuchJob(String),
+    /// The text is the beginning of several jobs' ids.
+    #[error("{prefix} may be any of these jobs: {}{}", names(candidates), if *more { ", …" } else { "" })]
+    Ambiguous {
+        /// The text.
+        prefix: String,
+        /// The jobs, at most ten.
+        candidates: Vec<JobId>,
+        /// Whether there are more.
+        more: bool,
+    },
+    /// The text is too short to be the beginning of an id.
+    #[error("{0} is too short to name a job: give at least {MIN_PREFIX} characters of its id")]
+    PrefixTooShort(String),
+    /// A job with this id was submitted before.
+    #[error("there is already a job {0} in the journal")]
+    JobExists(JobId),
+    /// The text is no idempotency key.
+    #[error(
+        "`{0}` is not an idempotency key: 1 to {MAX_KEY} characters, none of them a control character"
+    )]
+    InvalidKey(String),
+    /// The idempotency key was used before for something else.
+    #[error(
+        "the idempotency key `{key}` belongs to job {job} ({recorded}), which is not the job submitted now ({submitted}): use another key"
+    )]
+    KeyTaken {
+        /// The key.
+        key: String,
+        /// The job that was submitted with it.
+        job: JobId,
+        /// The name and digest of the specification on record.
+        recorded: String,
+        /// The name and digest of the specification submitted now.
+        submitted: String,
+    },
+    /// The step does not follow from what is on record; nothing was changed.
+    #[error("failed to record {step} of job {job}: {reason}")]
+    OutOfOrder {
+        /// The job.
+        job: JobId,
+        /// The step.
+        step: &'static str,
+        /// Why it cannot be.
+        reason: String,
+    },
+    /// The job has another outcome on record, which stays.
+    #[error("failed to record that job {job} {submitted}: it is on record that it {recorded}")]
+    OutcomeDiffers {
+        /// The job.
+        job: JobId,
+        /// The outcome on record.
+        recorded: String,
+        /// The other one.
+        submitted: String,
+    },
+    /// The attempt belongs to another job, or has another number.
+    #[error("failed to record an attempt of job {job}: {attempt} is not its next")]
+    WrongAttempt {
+        /// The job.
+        job: JobId,
+        /// The attempt.
+        attempt: AttemptId,
+    },
+    /// The journal's thread is gone.
+    #[error("failed to use the journal: its thread has ended")]
+    Closed,
+}
+
+/// How much of an id is needed to name a job by its beginning.
+pub(crate) const MIN_PREFIX: usize = 4;
+/// How long an idempotency key may be.
+pub(crate) const MAX_KEY: usize = 255;
+
+/// What stood behind an error. Cheap to clone, since one failed commit fails many callers.
+#[derive(Clone, Debug)]
+pub struct Cause(Arc<dyn std::error::Error + Send + Sync>);
+
+impl Cause {
+    pub(crate) fn new(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self(error.into().into())
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Cause {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
+
+fn names(jobs: &[JobId]) -> String {
+    jobs.iter().map(JobId::as_str).collect::<Vec<_>>().join(", ")
+}
+
+impl JournalError {
+    /// What an operation on the file or folder at `path` failed with.
+    pub(crate) fn file(path: impl Into<PathBuf>, error: io::Error) -> Self {
+        let path = path.into();
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::DiskFull { path, source: Cause::new(error) }
+            }
+            _ => Self::NotWritable { path, source: Cause::new(error) },
+        }
+    }
+
+    /// The class that a dispatcher or a command sorts errors by.
+    #[must_use]
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NoSuchJob(_) => ErrorKind::NotFound,
+            Self::Busy { .. } => ErrorKind::Unavailable,
+            Self::Ambiguous { .. }
+            | Self::PrefixTooShort(_)
+            | Self::JobExists(_)
+            | Self::InvalidKey(_)
+            | Self::KeyTaken { .. } => ErrorKind::InvalidSpec,
+            _ => ErrorKind::Internal,
+        }
+    }
+}
+
+impl From<JournalError> for Error {
+    fn from(error: JournalError) -> Self {
+        // Says its own text once, then the causes behind it.
+        Self::new(error.kind(), error.to_string()).caused_by(error)
+    }
+}
+
+/// Why a step within a transaction failed; the path comes in where it is answered.
+#[derive(Debug)]
+pub(crate) enum StoreError {
+    Sqlite(rusqlite::Error),
+    Journal(JournalError),
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl From<JournalError> for StoreError {
+    fn from(error: JournalError) -> Self {
+        Self::Journal(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_an_error_of_the_core_it_says_each_cause_once() {
+        let error = JournalError::DiskFull {
+            path: "/state/journal.db".into(),
+            source: Cause::new(io::Error::from(io::ErrorKind::StorageFull)),
+        };
+        let text = Error::from(error).to_string();
+        assert_eq!(
+            text,
+            "failed to write /state/journal.db, since its disk is full: free some space, or choose \
+             another state directory (job.stateDirectory): no storage space"
+        );
+    }
+
+    #[test]
+    fn an_ambiguous_prefix_lists_the_candidates() {
+        let candidates = ["abcd1", "abcd2"].map(|id| id.parse().unwrap()).to_vec();
+        let error = JournalError::Ambiguous { prefix: "abcd".to_owned(), candidates, more: true };
+        assert_eq!(error.to_string(), "abcd may be any of these jobs: abcd1, abcd2, …");
+    }
+}

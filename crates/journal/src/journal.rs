@@ -1,0 +1,386 @@
+//! The journal.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use jiff::{SignedDuration, Timestamp};
+use longshore_core::{InstallationId, JobId};
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use crate::claim::Claim;
+use crate::database::Database;
+use crate::error::{Cause, JournalError, Result};
+use crate::folder::Folder;
+use crate::locks::{Lock, Locks};
+use crate::read;
+use crate::record::{CancelRequest, Cancelled, Filter, NewJob, Record};
+use crate::signals::{Signals, Topic};
+use crate::worker::Worker;
+use crate::write::{self, Inserted};
+
+/// How many records are looked at together when old ones are swept.
+const SWEEP: u32 = 256;
+/// The system tells that a file is closed a moment before it frees the file's locks: pauses after
+/// which to look again, each twice as long as the one before.
+const RELEASE: (Duration, u32) = (Duration::from_millis(1), 8);
+
+/// How a journal is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Options {
+    /// How long a step waits for another process's before it fails as `Busy`. Default 10 s.
+    pub busy_timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { busy_timeout: Duration::from_secs(10) }
+    }
+}
+
+impl Options {
+    /// Waits `busy_timeout` for other processes.
+    #[must_use]
+    pub const fn busy_timeout(mut self, busy_timeout: Duration) -> Self {
+        self.busy_timeout = busy_timeout;
+        self
+    }
+}
+
+/// The durable record of jobs. Cheap to clone; several processes may have the same one open.
+///
+/// What a method has written when it returns survives the death of this process (kill -9) and of all
+/// others. It survives the loss of power only from the next checkpoint on (some hundred jobs later,
+/// or when the last process closes the journal): then the newest steps may be missing, always from
+/// the end, never from the middle, and the file is intact. That loss ends local processes, too; what
+/// runs elsewhere is found again on its backend by its labels.
+#[derive(Clone, Debug)]
+pub struct Journal(Arc<Inner>);
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) worker: Worker,
+    pub(crate) signals: Signals,
+    locks: Arc<Locks>,
+    folder: Option<Folder>,
+    installation: InstallationId,
+}
+
+/// What a submission came to.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Submitted {
+    /// It is on record, and in hand.
+    New(Claim),
+    /// The same job was submitted before with the same idempotency key.
+    Known(JobId),
+}
+
+/// What became of waiting for a job of which somebody else may have hold.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Attended {
+    /// It has ended.
+    Ended(Box<Record>),
+    /// It has not ended, and whoever had hold of it is gone: it is now in hand.
+    Claimed(Claim),
+}
+
+impl From<&Arc<Inner>> for Journal {
+    fn from(inner: &Arc<Inner>) -> Self {
+        Self(Arc::clone(inner))
+    }
+}
+
+impl Journal {
+    /// Opens the journal in the state directory `path`; makes it if it is not there (the directory
+    /// 0700, files 0600), and brings an older one up to date.
+    ///
+    /// # Errors
+    /// `NotWritable`, `DiskFull`, `Corrupt`, `Newer`, `Busy`, each with the path and what to do.
+    pub async fn open(path: &Path, options: Options) -> Result<Self> {
+        let folder = Folder::prepare(path)?;
+        let locks = Locks::new(Some(folder.open_locks()?));
+        let timeout = options.busy_timeout;
+        let (worker, installation) =
+            Worker::open(&folder.database, timeout, Database::installation).await?;
+        let signals = Signals::new(Some(folder.clone()));
+        Ok(Self(Arc::new(Inner { worker, signals, locks, folder: Some(folder), installation })))
+    }
+
+    /// A journal in memory, gone with its last clone: for tests and for jobs that need not survive
+    /// their process. It uses no other thread and no clock of the runtime's, so that a simulation
+    /// with a seed is repeatable.
+    ///
+    /// # Errors
+    /// If there is no memory.
+    pub fn in_memory() -> Result<Self> {
+        let database = Database::memory()?;
+        let installation = database.installation()?;
+        let worker = Worker::Inline(database.into());
+        let (signals, locks) = (Signals::new(None), Locks::new(None));
+        Ok(Self(Arc::new(Inner { worker, signals, locks, folder: None, installation })))
+    }
+
+    /// The installation whose journal this is: made with it, the same for all who open it.
+    #[must_use]
+    pub fn installation(&self) -> &InstallationId {
+        &self.0.installation
+    }
+
+    /// Records a job and takes it in hand. Of several submissions with one idempotency key at once,
+    /// exactly one is new.
+    ///
+    /// # Errors
+    /// `KeyTaken` if its key was used for another job, `InvalidKey`; `JobExists` if its id was used.
+    pub async fn submit(&self, job: NewJob) -> Result<Submitted> {
+        let id = job.id.clone();
+        // Before the record is there, so that nobody finds it without a holder.
+        let Some(lock) = self.lock(&id)? else { return Err(JournalError::JobExists(id)) };
+        let now = Timestamp::now();
+        let insert = move |db: &_| write::submit(db, &job, now).map(|inserted| (inserted, lock));
+        match self.0.worker.write(insert).await? {
+            (Inserted::New, lock) => Ok(Submitted::New(Claim::new(Arc::clone(&self.0), id, lock))),
+            (Inserted::Known(id), _) => Ok(Submitted::Known(id)),
+        }
+    }
+
+    /// Takes a job in hand; none if somebody else has it.
+    ///
+    /// # Errors
+    /// `NoSuchJob`.
+    pub async fn claim(&self, job: &JobId) -> Result<Option<Claim>> {
+        let Some(lock) = self.lock(job)? else { return Ok(None) };
+        let id = job.clone();
+        // Looked for under the lock, under which alone a record is ended.
+        if !self.0.worker.read(move |db| read::exists(db, &id)).await? {
+            return Err(JournalError::NoSuchJob(job.to_string()));
+        }
+        Ok(Some(Claim::new(Arc::clone(&self.0), job.clone(), lock)))
+    }
+
+    /// Whether somebody, in this process or another, has the job in hand.
+    ///
+    /// # Errors
+    /// If the system does not tell.
+    pub fn is_claimed(&self, job: &JobId) -> Result<bool> {
+        self.0.locks.is_locked(job).map_err(|error| self.lock_failed(error))
+    }
+
+    /// Waits until a job has ended, or whoever has it in hand is gone and it is in hand here. Waits
+    /// without an end of its own; may be dropped at any time. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// `NoSuchJob`, also if it was forgotten meanwhile.
+    pub async fn attend(&self, job: &JobId) -> Result<Attended> {
+        loop {
+            // From before the look, so that nothing is missed after it.
+            let mut ends = self.0.signals.listen(Topic::End)?;
+            let mut releases = self.0.signals.listen(Topic::Release)?;
+            if let Some(attended) = self.look(job).await? {
+                return Ok(attended);
+            }
+            tokio::select! {
+                _ = ends.changed() => {}
+                freed = self.freed(job, &mut releases) => freed?,
+            }
+        }
+    }
+
+    async fn look(&self, job: &JobId) -> Result<Option<Attended>> {
+        let claim = self.claim(job).await?;
+        let record = self.record(job).await?;
+        if record.result.is_some() {
+            return Ok(Some(Attended::Ended(Box::new(record))));
+        }
+        Ok(claim.map(Attended::Claimed))
+    }
+
+    /// Returns once a job was let go.
+    async fn freed(&self, job: &JobId, releases: &mut watch::Receiver<()>) -> Result<()> {
+        loop {
+            // Never fails: the journal that holds the sender is held here.
+            let _ = releases.changed().await;
+            let (mut pause, times) = RELEASE;
+            for _ in 0..times {
+                if !self.is_claimed(job)? {
+                    return Ok(());
+                }
+                sleep(pause).await;
+                pause *= 2;
+            }
+        }
+    }
+
+    /// The record of the job that `text` names: its id, or at least four characters of its
+    /// beginning that no other job's id begins with.
+    ///
+    /// # Errors
+    /// `NoSuchJob`, `PrefixTooShort`; `Ambiguous`, with the candidates.
+    pub async fn get(&self, text: &str) -> Result<Record> {
+        let text = text.to_owned();
+        let read = move |db: &_| read::record(db, &read::resolve(db, &text)?);
+        self.0.worker.read(read).await
+    }
+
+    /// The record of a job.
+    ///
+    /// # Errors
+    /// `NoSuchJob`.
+    pub async fn record(&self, job: &JobId) -> Result<Record> {
+        let job = job.clone();
+        self.0.worker.read(move |db| read::record(db, &job)).await
+    }
+
+    /// Records, the newest first.
+    ///
+    /// # Errors
+    /// If the journal cannot be read.
+    pub async fn list(&self, filter: Filter) -> Result<Vec<Record>> {
+        self.0.worker.read(move |db| read::list(db, filter)).await
+    }
+
+    /// The jobs that have not ended, or of which something may be left on a backend, the oldest
+    /// first. Those that can be [claimed](Self::claim) are for recovery.
+    ///
+    /// # Errors
+    /// If the journal cannot be read.
+    pub async fn unfinished(&self) -> Result<Vec<JobId>> {
+        self.0.worker.read(read::unfinished).await
+    }
+
+    /// Asks whoever has the job in hand, or takes it in hand later, to end it early, with `grace`
+    /// between TERM and KILL. Needs no claim. A request that is no sooner than an earlier one
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// `NoSuchJob`; if the request is on record, but its holder could not be told.
+    pub async fn request_cancel(&self, job: &JobId, grace: Duration) -> Result<Cancelled> {
+        let (job, now) = (job.clone(), Timestamp::now());
+        let grace = i64::try_from(grace.as_millis()).unwrap_or(i64::MAX);
+        let request = move |db: &_| write::request_cancel(db, &job, grace, now);
+        let cancelled = self.0.worker.write(request).await?;
+        if cancelled == Cancelled::Noted {
+            self.0.signals.tell(Topic::Cancel)?;
+        }
+        Ok(cancelled)
+    }
+
+    /// The requests to end jobs early, whoever has them in hand: first those on record for jobs that
+    /// have not ended, then each as it is made. An `Err` is a hint; the stream goes on after it, and
+    /// does not end. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// If the system cannot tell of changes.
+    pub fn cancels(&self) -> Result<BoxStream<'static, Result<CancelRequest>>> {
+        let told = self.0.signals.listen(Topic::Cancel)?;
+        let cancels =
+            Cancels { journal: self.clone(), told, seen: 0, found: VecDeque::new(), fresh: true };
+        Ok(stream::unfold(cancels, |mut cancels| async {
+            let next = cancels.next().await;
+            Some((next, cancels))
+        })
+        .boxed())
+    }
+
+    /// Forgets jobs that ended longer than `retention` before `now` and of which nothing is left on
+    /// any backend, unless somebody has them in hand; which ones.
+    ///
+    /// # Errors
+    /// If the journal cannot be read or written; some may have been forgotten before.
+    pub async fn sweep(&self, retention: Duration, now: Timestamp) -> Result<Vec<JobId>> {
+        let retention = SignedDuration::try_from(retention).unwrap_or(SignedDuration::MAX);
+        let Ok(cutoff) = now.checked_sub(retention) else { return Ok(Vec::new()) };
+        let (mut forgotten, mut after) = (Vec::new(), String::new());
+        loop {
+            let from = after.clone();
+            let find = move |db: &_| read::finished(db, cutoff, &from, SWEEP);
+            let found = self.0.worker.read(find).await?;
+            let Some(last) = found.last() else { return Ok(forgotten) };
+            last.as_str().clone_into(&mut after);
+            forgotten.extend(self.forget_all(found).await?);
+        }
+    }
+
+    async fn forget_all(&self, jobs: Vec<JobId>) -> Result<Vec<JobId>> {
+        let mut locked = Vec::new();
+        for job in jobs {
+            if let Some(lock) = self.lock(&job)? {
+                locked.push((job, lock));
+            }
+        }
+        let forget = move |db: &_| {
+            let mut forgotten = Vec::new();
+            for (job, _) in &locked {
+                // Another process may have swept it before it was locked here.
+                if write::forget_if_finished(db, job)? {
+                    forgotten.push(job.clone());
+                }
+            }
+            Ok((forgotten, locked))
+        };
+        let (forgotten, _) = self.0.worker.write(forget).await?;
+        Ok(forgotten)
+    }
+
+    /// Reads the whole file and checks it; takes as long as that.
+    ///
+    /// # Errors
+    /// `Corrupt`, with what is wrong.
+    pub async fn check(&self) -> Result<()> {
+        let damage = self.0.worker.read(read::damage).await?;
+        if damage.is_empty() {
+            return Ok(());
+        }
+        let path = self.0.folder.as_ref().map(|f| f.database.clone()).unwrap_or_default();
+        Err(JournalError::Corrupt { path, source: Cause::new(damage.join("; ")) })
+    }
+
+    fn lock(&self, job: &JobId) -> Result<Option<Lock>> {
+        self.0.locks.try_lock(job).map_err(|error| self.lock_failed(error))
+    }
+
+    fn lock_failed(&self, error: std::io::Error) -> JournalError {
+        let path = self.0.folder.as_ref().map(|f| f.locks.clone()).unwrap_or_default();
+        JournalError::Io { path, source: Cause::new(error) }
+    }
+}
+
+/// The state of a stream of requests.
+struct Cancels {
+    journal: Journal,
+    told: watch::Receiver<()>,
+    /// The number of the last request that was seen.
+    seen: i64,
+    found: VecDeque<CancelRequest>,
+    /// Whether something may have come since the last look.
+    fresh: bool,
+}
+
+impl Cancels {
+    async fn next(&mut self) -> Result<CancelRequest> {
+        loop {
+            if let Some(request) = self.found.pop_front() {
+                return Ok(request);
+            }
+            if !self.fresh {
+                // Never fails: the journal that holds the sender is held here.
+                let _ = self.told.changed().await;
+                // In case the listener has failed.
+                self.told = self.journal.0.signals.listen(Topic::Cancel)?;
+            }
+            self.fresh = false;
+            let after = self.seen;
+            let look = move |db: &_| read::cancels(db, after);
+            (self.seen, self.found) = {
+                let (seen, found) = self.journal.0.worker.read(look).await?;
+                (seen, found.into())
+            };
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! One lock a job: who holds it, and nobody else, writes about the job.
+//!
+//! All locks are byte ranges of one file that is never removed: a job costs no descriptor and leaves
+//! no file behind, and there is no lock on a file that somebody else has just replaced.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use longshore_core::JobId;
+use sha2::{Digest, Sha256};
+
+use crate::linux;
+
+/// The locks of one state directory.
+#[derive(Debug)]
+pub(crate) struct Locks {
+    /// None: in memory, for this process alone.
+    file: Option<File>,
+    /// The system lets the same open file lock a range twice.
+    held: Mutex<HashSet<JobId>>,
+}
+
+/// A lock, until dropped.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    locks: Arc<Locks>,
+    job: JobId,
+}
+
+impl Locks {
+    pub(crate) fn new(file: Option<File>) -> Arc<Self> {
+        Arc::new(Self { file, held: Mutex::default() })
+    }
+
+    /// The job's lock, unless somebody has it.
+    pub(crate) fn try_lock(self: &Arc<Self>, job: &JobId) -> io::Result<Option<Lock>> {
+        let mut held = self.held();
+        if held.contains(job) {
+            return Ok(None);
+        }
+        if let Some(file) = &self.file
+            && !linux::try_lock(file, offset(job))?
+        {
+            return Ok(None);
+        }
+        held.insert(job.clone());
+        Ok(Some(Lock { locks: Arc::clone(self), job: job.clone() }))
+    }
+
+    /// Whether somebody has the job's lock, here or elsewhere.
+    pub(crate) fn is_locked(&self, job: &JobId) -> io::Result<bool> {
+        if self.held().contains(job) {
+            return Ok(true);
+        }
+        self.file.as_ref().map_or(Ok(false), |file| linux::is_locked(file, offset(job)))
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashSet<JobId>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let mut held = self.locks.held();
+        if let Some(file) = &self.locks.file
+            && let Err(error) = linux::unlock(file, offset(&self.job))
+        {
+            tracing::warn!(job = %self.job, %error, "failed to let a job go");
+        }
+        held.remove(&self.job);
+    }
+}
+
+/// Where in the file a job's lock is: 62 bits of a hash, so that two jobs at once never share one
+/// any more than two new jobs share an id.
+fn offset(job: &JobId) -> i64 {
+    let hash = Sha256::digest(job.as_str().as_bytes());
+    let (head, _) = hash.split_at(8);
+    let number = head.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    // Without its two highest bits it fits, with room for the range's end.
+    i64::try_from(number >> 2).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn two_on_one_file() -> (Arc<Locks>, Arc<Locks>, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || {
+            let path = folder.path().join("locks");
+            File::options().create(true).append(true).open(path).unwrap()
+        };
+        (Locks::new(Some(open())), Locks::new(Some(open())), folder)
+    }
+
+    #[test]
+    fn a_lock_is_held_once_across_open_files_and_free_once_dropped() {
+        let (here, there, _folder) = two_on_one_file();
+        let (job, other) = (JobId::random(), JobId::random());
+        let lock = here.try_lock(&job).unwrap().expect("nobody has it");
+        assert!(here.try_lock(&job).unwrap().is_none());
+        assert!(there.try_lock(&job).unwrap().is_none());
+        assert!(here.is_locked(&job).unwrap() && there.is_locked(&job).unwrap());
+        assert!(!there.is_locked(&other).unwrap());
+        let second = there.try_lock(&other).unwrap().expect("nobody has it");
+        drop(lock);
+        assert!(!there.is_locked(&job).unwrap());
+        assert!(there.try_lock(&job).unwrap().is_some());
+        drop(second);
+    }
+
+    #[test]
+    fn locks_in_memory_are_held_once() {
+        let locks = Locks::new(None);
+        let job = JobId::random();
+        let lock = locks.try_lock(&job).unwrap().expect("nobody has it");
+        assert!(locks.try_lock(&job).unwrap().is_none() && locks.is_locked(&job).unwrap());
+        drop(lock);
+        assert!(locks.try_lock(&job).unwrap().is_some());
+    }
+}

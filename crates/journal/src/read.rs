@@ -1,0 +1,276 @@
+//! What is read.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use longshore_core::{JobId, PassedOver};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::de::DeserializeOwned;
+
+use crate::error::{JournalError, MIN_PREFIX};
+use crate::record::{AttemptRecord, AttemptState, CancelRequest, Filter, Record};
+use crate::write::{Stored, unreadable};
+
+/// How many candidates an ambiguous prefix lists.
+const CANDIDATES: u32 = 10;
+
+const COLUMNS: &str = "id, idempotency_key, installation, spec, detached, runners, submitted_at, \
+                       result, ended_at, removed_at";
+
+/// A row of `jobs`, not understood yet.
+struct JobRow {
+    id: String,
+    idempotency_key: Option<String>,
+    installation: String,
+    spec: String,
+    detached: bool,
+    runners: String,
+    submitted_at: i64,
+    result: Option<String>,
+    ended_at: Option<i64>,
+    removed_at: Option<i64>,
+}
+
+impl JobRow {
+    fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: row.get(0)?,
+            idempotency_key: row.get(1)?,
+            installation: row.get(2)?,
+            spec: row.get(3)?,
+            detached: row.get(4)?,
+            runners: row.get(5)?,
+            submitted_at: row.get(6)?,
+            result: row.get(7)?,
+            ended_at: row.get(8)?,
+            removed_at: row.get(9)?,
+        })
+    }
+
+    fn understood(self, db: &Connection) -> Stored<Record> {
+        let job = self.id.as_str();
+        let id = parse_id(job)?;
+        Ok(Record {
+            attempts: attempts(db, job)?,
+            passed_over: passed_over(db, job)?,
+            cancel: cancel(db, &id)?,
+            installation: self
+                .installation
+                .parse()
+                .map_err(|error| unreadable(job, "installation", error))?,
+            spec: Arc::new(from_json(job, "specification", &self.spec)?),
+            detached: self.detached,
+            runners: from_json(job, "runners", &self.runners)?,
+            submitted_at: time(job, "times", self.submitted_at)?,
+            result: self.result.map(|text| from_json(job, "result", &text)).transpose()?,
+            ended_at: self.ended_at.map(|at| time(job, "times", at)).transpose()?,
+            removed_at: self.removed_at.map(|at| time(job, "times", at)).transpose()?,
+            idempotency_key: self.idempotency_key,
+            id,
+        })
+    }
+}
+
+fn parse_id(text: &str) -> Stored<JobId> {
+    text.parse().map_err(|error| unreadable(text, "id", error))
+}
+
+fn from_json<T: DeserializeOwned>(job: &str, what: &'static str, text: &str) -> Stored<T> {
+    serde_json::from_str(text).map_err(|error| unreadable(job, what, error))
+}
+
+fn time(job: &str, what: &'static str, micros: i64) -> Stored<Timestamp> {
+    Timestamp::from_microsecond(micros).map_err(|error| unreadable(job, what, error))
+}
+
+/// A row of `attempts`, not understood yet.
+struct AttemptRow {
+    number: u32,
+    handle: String,
+    pull_policy: String,
+    intent_at: i64,
+    state: String,
+    started_at: Option<i64>,
+    image: Option<String>,
+    kind: Option<String>,
+    message: Option<String>,
+}
+
+impl AttemptRow {
+    fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            number: row.get(0)?,
+            handle: row.get(1)?,
+            pull_policy: row.get(2)?,
+            intent_at: row.get(3)?,
+            state: row.get(4)?,
+            started_at: row.get(5)?,
+            image: row.get(6)?,
+            kind: row.get(7)?,
+            message: row.get(8)?,
+        })
+    }
+
+    fn understood(self, job: &str) -> Stored<AttemptRecord> {
+        let started_at = self.started_at.map(|at| time(job, "times", at)).transpose()?;
+        let image = self.image.map(|text| from_json(job, "image", &text)).transpose()?;
+        let state = match self.state.as_str() {
+            "intent" => AttemptState::Intent,
+            "started" => AttemptState::Started { started_at, image },
+            "ended" => AttemptState::Ended { started_at, image },
+            // The table takes no other.
+            _ => AttemptState::Refused {
+                kind: self.kind.unwrap_or_default(),
+                message: self.message.unwrap_or_default(),
+            },
+        };
+        Ok(AttemptRecord {
+            number: self.number,
+            handle: from_json(job, "handle", &self.handle)?,
+            pull_policy: self
+                .pull_policy
+                .parse()
+                .map_err(|error| unreadable(job, "pull policy", error))?,
+            intent_at: time(job, "times", self.intent_at)?,
+            state,
+        })
+    }
+}
+
+fn attempts(db: &Connection, job: &str) -> Stored<Vec<AttemptRecord>> {
+    let mut statement = db.prepare_cached(
+        "SELECT number, handle, pull_policy, intent_at, state, started_at, image, kind, message \
+         FROM attempts WHERE job = ?1 ORDER BY number",
+    )?;
+    let rows = statement.query_map([job], AttemptRow::of)?;
+    rows.map(|row| row?.understood(job)).collect()
+}
+
+fn passed_over(db: &Connection, job: &str) -> Stored<Vec<PassedOver>> {
+    let mut statement = db.prepare_cached(
+        "SELECT json_object('runner', runner, 'kind', kind, 'message', message) \
+         FROM passed_over WHERE job = ?1 ORDER BY position",
+    )?;
+    let rows = statement.query_map([job], |row| row.get::<_, String>(0))?;
+    rows.map(|row| from_json(job, "runners that were passed over", &row?)).collect()
+}
+
+fn cancel(db: &Connection, job: &JobId) -> Stored<Option<CancelRequest>> {
+    let row = db
+        .prepare_cached(
+            "SELECT asked_at, grace_ms FROM cancels WHERE job = ?1 ORDER BY grace_ms LIMIT 1",
+        )?
+        .query_row([job.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    row.map(|(at, grace)| cancel_request(job.clone(), at, grace)).transpose()
+}
+
+fn cancel_request(job: JobId, asked_at: i64, grace_ms: i64) -> Stored<CancelRequest> {
+    let asked_at = time(job.as_str(), "cancel requests", asked_at)?;
+    let grace = Duration::from_millis(u64::try_from(grace_ms).unwrap_or_default());
+    Ok(CancelRequest { job, asked_at, grace })
+}
+
+/// The requests after number `after` for jobs that have not ended, and the last number seen.
+pub(crate) fn cancels(db: &Connection, after: i64) -> Stored<(i64, Vec<CancelRequest>)> {
+    let mut statement = db.prepare_cached(
+        "SELECT c.number, c.job, c.asked_at, c.grace_ms FROM cancels c JOIN jobs j ON j.id = c.job \
+         WHERE c.number > ?1 AND j.result IS NULL ORDER BY c.number",
+    )?;
+    let rows = statement.query_map([after], |row| {
+        Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get(2)?, row.get(3)?))
+    })?;
+    let (mut last, mut found) = (after, Vec::new());
+    for row in rows {
+        let (number, job, at, grace) = row?;
+        last = number;
+        found.push(cancel_request(parse_id(&job)?, at, grace)?);
+    }
+    Ok((last, found))
+}
+
+pub(crate) fn exists(db: &Connection, job: &JobId) -> Stored<bool> {
+    Ok(db.prepare_cached("SELECT 1 FROM jobs WHERE id = ?1")?.exists([job.as_str()])?)
+}
+
+pub(crate) fn record(db: &Connection, job: &JobId) -> Stored<Record> {
+    db.prepare_cached(&format!("SELECT {COLUMNS} FROM jobs WHERE id = ?1"))?
+        .query_row([job.as_str()], JobRow::of)
+        .optional()?
+        .ok_or_else(|| JournalError::NoSuchJob(job.to_string()))?
+        .understood(db)
+}
+
+/// The one job that `text` names: its id, or the beginning of it.
+pub(crate) fn resolve(db: &Connection, text: &str) -> Stored<JobId> {
+    let Ok(id) = text.trim_end_matches('-').parse::<JobId>() else {
+        return Err(JournalError::NoSuchJob(text.to_owned()).into());
+    };
+    if id.as_str() == text && exists(db, &id)? {
+        return Ok(id);
+    }
+    if text.len() < MIN_PREFIX {
+        return Err(JournalError::PrefixTooShort(text.to_owned()).into());
+    }
+    // '{' comes after every character of an id.
+    let mut statement = db.prepare_cached(
+        "SELECT id FROM jobs WHERE id >= ?1 AND id < ?1 || '{' ORDER BY id LIMIT ?2",
+    )?;
+    let rows = statement.query_map(params![text, CANDIDATES + 1], |row| row.get::<_, String>(0))?;
+    let mut candidates = rows.map(|row| parse_id(&row?)).collect::<Stored<Vec<JobId>>>()?;
+    let limit = CANDIDATES as usize;
+    match candidates.len() {
+        0 => Err(JournalError::NoSuchJob(text.to_owned()).into()),
+        1 => Ok(candidates.remove(0)),
+        many => {
+            candidates.truncate(limit);
+            let (prefix, more) = (text.to_owned(), many > limit);
+            Err(JournalError::Ambiguous { prefix, candidates, more }.into())
+        }
+    }
+}
+
+fn records(db: &Connection, condition: &str, limit: u32) -> Stored<Vec<Record>> {
+    let sql = format!("SELECT {COLUMNS} FROM jobs WHERE {condition} LIMIT ?1");
+    let rows: Vec<JobRow> =
+        db.prepare_cached(&sql)?.query_map([limit], JobRow::of)?.collect::<Result<_, _>>()?;
+    rows.into_iter().map(|row| row.understood(db)).collect()
+}
+
+pub(crate) fn list(db: &Connection, filter: Filter) -> Stored<Vec<Record>> {
+    let which = if filter.ended { "true" } else { "removed_at IS NULL AND result IS NULL" };
+    records(db, &format!("{which} ORDER BY submitted_at DESC, id DESC"), filter.limit)
+}
+
+/// Ids only: there may be many, and each record is read again once its job is claimed.
+pub(crate) fn unfinished(db: &Connection) -> Stored<Vec<JobId>> {
+    let mut statement = db
+        .prepare_cached("SELECT id FROM jobs WHERE removed_at IS NULL ORDER BY submitted_at, id")?;
+    let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
+    rows.map(|row| parse_id(&row?)).collect()
+}
+
+/// Up to `limit` jobs after `after` of which nothing is left and that ended before `cutoff`.
+pub(crate) fn finished(
+    db: &Connection,
+    cutoff: Timestamp,
+    after: &str,
+    limit: u32,
+) -> Stored<Vec<JobId>> {
+    let mut statement = db.prepare_cached(
+        "SELECT id FROM jobs WHERE removed_at IS NOT NULL AND ended_at < ?1 AND id > ?2 \
+         ORDER BY id LIMIT ?3",
+    )?;
+    let rows = statement
+        .query_map(params![cutoff.as_microsecond(), after, limit], |row| row.get::<_, String>(0))?;
+    rows.map(|row| parse_id(&row?)).collect()
+}
+
+/// What SQLite finds wrong with the file; nothing if all is well.
+pub(crate) fn damage(db: &Connection) -> Stored<Vec<String>> {
+    let mut statement = db.prepare("PRAGMA integrity_check")?;
+    let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
+    let found: Vec<String> = rows.collect::<Result<_, _>>()?;
+    Ok(found.into_iter().filter(|text| text != "ok").collect())
+}

@@ -1,0 +1,259 @@
+//! What the journal keeps of a job.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use longshore_core::{
+    Handle, ImageReport, InstallationId, JobId, JobResult, JobSpec, PassedOver, PullPolicy,
+    RunnerName,
+};
+
+/// A job to be recorded.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct NewJob {
+    /// The job's identity. Default: a new one.
+    pub id: JobId,
+    /// What makes a second submission of the same job the same job. Default: none.
+    pub idempotency_key: Option<String>,
+    /// The installation that runs it.
+    pub installation: InstallationId,
+    /// What to run, as submitted: where secrets come from, never their values.
+    pub spec: Arc<JobSpec>,
+    /// Whether it goes on when its submitter goes. Default: false.
+    pub detached: bool,
+    /// The runners to try, in order. Default: none.
+    pub runners: Vec<RunnerName>,
+}
+
+impl NewJob {
+    /// `spec` for `installation`, with the defaults.
+    #[must_use]
+    pub fn new(installation: InstallationId, spec: impl Into<Arc<JobSpec>>) -> Self {
+        Self {
+            id: JobId::random(),
+            idempotency_key: None,
+            installation,
+            spec: spec.into(),
+            detached: false,
+            runners: Vec::new(),
+        }
+    }
+}
+
+/// An attempt that is about to be launched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NewAttempt {
+    /// Its number, from 1; greater than that of every attempt before it.
+    pub number: u32,
+    /// Where it will be found.
+    pub handle: Handle,
+    /// The pull policy in force.
+    pub pull_policy: PullPolicy,
+}
+
+impl NewAttempt {
+    /// Attempt `number`, to be found at `handle`.
+    #[must_use]
+    pub const fn new(number: u32, handle: Handle, pull_policy: PullPolicy) -> Self {
+        Self { number, handle, pull_policy }
+    }
+}
+
+/// All that is on record of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Record {
+    /// The job.
+    pub id: JobId,
+    /// What makes a second submission the same job.
+    pub idempotency_key: Option<String>,
+    /// The installation that runs it.
+    pub installation: InstallationId,
+    /// What to run, as submitted.
+    pub spec: Arc<JobSpec>,
+    /// Whether it goes on when its submitter goes.
+    pub detached: bool,
+    /// The runners to try, in order.
+    pub runners: Vec<RunnerName>,
+    /// When it was submitted.
+    pub submitted_at: Timestamp,
+    /// Its attempts, by number.
+    pub attempts: Vec<AttemptRecord>,
+    /// Each runner that was passed over, in order.
+    pub passed_over: Vec<PassedOver>,
+    /// The request to end it early; the one with the shortest grace period of several.
+    pub cancel: Option<CancelRequest>,
+    /// What became of it.
+    pub result: Option<JobResult>,
+    /// When that was recorded.
+    pub ended_at: Option<Timestamp>,
+    /// When nothing of it was left on any backend.
+    pub removed_at: Option<Timestamp>,
+}
+
+impl Record {
+    /// How far the job is, for people.
+    #[must_use]
+    pub fn state(&self) -> State {
+        if self.result.is_some() {
+            return State::Ended;
+        }
+        match self.attempts.last().map(|attempt| &attempt.state) {
+            Some(AttemptState::Intent) => State::Launching,
+            Some(AttemptState::Started { .. } | AttemptState::Ended { .. }) => State::Running,
+            Some(AttemptState::Refused { .. }) | None => State::Queued,
+        }
+    }
+
+    /// The attempt that may be on a backend, or was the last one there: every one before it is
+    /// proven not to have started.
+    #[must_use]
+    pub fn committed(&self) -> Option<&AttemptRecord> {
+        self.attempts.last().filter(|a| !matches!(a.state, AttemptState::Refused { .. }))
+    }
+
+    /// The number for the next attempt.
+    #[must_use]
+    pub fn next_number(&self) -> u32 {
+        self.attempts.last().map_or(1, |attempt| attempt.number.saturating_add(1))
+    }
+
+    /// Whether all is done: it has ended, and nothing of it is left on any backend.
+    #[must_use]
+    pub const fn is_finished(&self) -> bool {
+        self.removed_at.is_some()
+    }
+}
+
+/// An attempt on record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AttemptRecord {
+    /// Its number, from 1.
+    pub number: u32,
+    /// Where it is found.
+    pub handle: Handle,
+    /// The pull policy in force.
+    pub pull_policy: PullPolicy,
+    /// When it was recorded that it is about to be launched.
+    pub intent_at: Timestamp,
+    /// How far it is.
+    pub state: AttemptState,
+}
+
+/// How far an attempt is, by what is on record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AttemptState {
+    /// It is about to be launched, or was: only its runner can tell whether it started.
+    Intent,
+    /// It has started.
+    Started {
+        /// When, by the backend's clock.
+        started_at: Option<Timestamp>,
+        /// The image it runs.
+        image: Option<ImageReport>,
+    },
+    /// Proven that it never started and never can.
+    Refused {
+        /// The class of the reason, a name of [`ErrorKind`](longshore_core::ErrorKind).
+        kind: String,
+        /// The reason, in one line for a person.
+        message: String,
+    },
+    /// The job's result is about this attempt.
+    Ended {
+        /// When it had started, by the backend's clock, if that was recorded before the end.
+        started_at: Option<Timestamp>,
+        /// The image it ran, if that was recorded before the end.
+        image: Option<ImageReport>,
+    },
+}
+
+/// How far a job is, for people.
+///
+/// A record in any state but `Ended` that [nobody holds](crate::Journal::is_claimed) is what a
+/// crash has left: who claims it goes on from where it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum State {
+    /// It waits for a runner. After a crash: nothing of it has started and nothing can; it may be
+    /// launched.
+    Queued,
+    /// A runner was asked to launch it. After a crash: it may have started; its runner settles it.
+    Launching,
+    /// It has started. After a crash: it is followed to its end.
+    Running,
+    /// Its result is on record. After a crash: what is left of it on its backend is removed.
+    Ended,
+}
+
+impl State {
+    /// The state's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "Queued",
+            Self::Launching => "Launching",
+            Self::Running => "Running",
+            Self::Ended => "Ended",
+        }
+    }
+}
+
+/// A request to end a job early.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CancelRequest {
+    /// The job.
+    pub job: JobId,
+    /// When it was asked.
+    pub asked_at: Timestamp,
+    /// The time between TERM and KILL; whole milliseconds.
+    pub grace: Duration,
+}
+
+/// What became of a request to end a job early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cancelled {
+    /// It is on record, and who holds the job is told.
+    Noted,
+    /// The job had ended before.
+    AlreadyEnded,
+}
+
+/// Which records are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Filter {
+    /// Also those of jobs that have ended. Default: true.
+    pub ended: bool,
+    /// At most how many, the newest first. Default: 1000.
+    pub limit: u32,
+}
+
+impl Default for Filter {
+    fn default() -> Self {
+        Self { ended: true, limit: 1000 }
+    }
+}
+
+impl Filter {
+    /// Only jobs that have not ended.
+    #[must_use]
+    pub const fn not_ended(mut self) -> Self {
+        self.ended = false;
+        self
+    }
+
+    /// At most `limit` records.
+    #[must_use]
+    pub const fn limit(mut self, limit: u32) -> Self {
+        self.limit = limit;
+        self
+    }
+}

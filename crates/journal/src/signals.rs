@@ -1,0 +1,113 @@
+//! How processes tell each other to look into the journal again. A signal says no more than that:
+//! what has happened stands in the journal, so that none is lost that comes too early or too often.
+
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use tokio::sync::watch;
+
+use crate::error::{Cause, JournalError, Result};
+use crate::folder::{Folder, touch};
+use crate::linux::{Closings, Stop};
+
+/// What a signal is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Topic {
+    /// Somebody has asked for a job to end early.
+    Cancel,
+    /// A job's outcome was recorded.
+    End,
+    /// A job was let go without an outcome, or a process that may have held some has ended.
+    Release,
+}
+
+const TOPICS: [Topic; 3] = [Topic::Cancel, Topic::End, Topic::Release];
+
+/// The signals of one state directory, to and from all processes.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    /// None: in memory, within this process alone.
+    folder: Option<Folder>,
+    heard: [watch::Sender<()>; 3],
+    listener: Mutex<Option<Listener>>,
+}
+
+/// A thread that listens, until dropped.
+#[derive(Debug)]
+struct Listener {
+    thread: JoinHandle<()>,
+    _stop: Stop,
+}
+
+impl Signals {
+    pub(crate) fn new(folder: Option<Folder>) -> Self {
+        Self { folder, heard: Default::default(), listener: Mutex::default() }
+    }
+
+    /// Tells every process about `topic`.
+    pub(crate) fn tell(&self, topic: Topic) -> Result<()> {
+        let Some(folder) = &self.folder else {
+            self.heard[topic as usize].send_replace(());
+            return Ok(());
+        };
+        let path = path(folder, topic);
+        touch(path).map_err(|error| JournalError::file(path, error))
+    }
+
+    /// What is told about `topic` from now on.
+    pub(crate) fn listen(&self, topic: Topic) -> Result<watch::Receiver<()>> {
+        if let Some(folder) = &self.folder {
+            self.start(folder).map_err(|error| JournalError::Io {
+                path: folder.locks.clone(),
+                source: Cause::new(error),
+            })?;
+        }
+        let mut receiver = self.heard[topic as usize].subscribe();
+        receiver.mark_unchanged();
+        Ok(receiver)
+    }
+
+    /// Starts the one listener of this journal, unless it is there.
+    fn start(&self, folder: &Folder) -> std::io::Result<()> {
+        let mut listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
+        if listener.as_ref().is_some_and(|listener| !listener.thread.is_finished()) {
+            return Ok(());
+        }
+        let (closings, stop) = Closings::watch(&TOPICS.map(|topic| path(folder, topic)))?;
+        let heard = self.heard.clone();
+        let thread = std::thread::Builder::new()
+            .name("longshore-journal-listen".to_owned())
+            .spawn(move || listen(&closings, &heard))?;
+        *listener = Some(Listener { thread, _stop: stop });
+        Ok(())
+    }
+}
+
+fn path(folder: &Folder, topic: Topic) -> &Path {
+    match topic {
+        Topic::Cancel => &folder.cancels,
+        Topic::End => &folder.ends,
+        // The system closes it when a process dies.
+        Topic::Release => &folder.locks,
+    }
+}
+
+fn listen(closings: &Closings, heard: &[watch::Sender<()>; 3]) {
+    let error = loop {
+        match closings.next() {
+            Ok(Some(closed)) => {
+                for (sender, _) in heard.iter().zip(closed).filter(|(_, closed)| *closed) {
+                    sender.send_replace(());
+                }
+            }
+            Ok(None) => return,
+            Err(error) => break error,
+        }
+    };
+    tracing::warn!(%error, "failed to listen to other processes");
+    // Let all look once more; who listens again starts a new listener.
+    for sender in heard {
+        sender.send_replace(());
+    }
+}

@@ -1,0 +1,222 @@
+//! The threads that use the file: one writes, one reads. Writes that wait at the same time become
+//! one transaction, and each caller is answered after its commit.
+
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::database::Database;
+use crate::error::{Cause, JournalError, Result, StoreError};
+use crate::write::Stored;
+
+/// How many steps wait for each thread before the next caller waits for room.
+const QUEUE: usize = 1024;
+/// How many steps become one transaction at most, so that none waits long for its answer.
+const BATCH: usize = 256;
+
+/// A step that waits for its turn.
+pub(crate) trait Step: Send {
+    /// Takes the step; whether it succeeded.
+    fn run(&mut self, connection: &Connection) -> bool;
+    /// Answers the caller: with what the step came to, or with why none of it was kept.
+    fn answer(self: Box<Self>, database: &Database, kept: std::result::Result<(), JournalError>);
+}
+
+struct Pending<F, T> {
+    work: Option<F>,
+    done: Option<Stored<T>>,
+    reply: oneshot::Sender<Result<T>>,
+}
+
+impl<F, T> Step for Pending<F, T>
+where
+    F: FnOnce(&Connection) -> Stored<T> + Send,
+    T: Send,
+{
+    fn run(&mut self, connection: &Connection) -> bool {
+        self.done = self.work.take().map(|work| work(connection));
+        matches!(self.done, Some(Ok(_)))
+    }
+
+    fn answer(self: Box<Self>, database: &Database, kept: Result<()>) {
+        let answer = match (self.done, kept) {
+            (Some(Err(error)), _) => Err(database.explain(error)),
+            (_, Err(error)) => Err(error),
+            (Some(Ok(value)), Ok(())) => Ok(value),
+            (None, Ok(())) => Err(JournalError::Closed),
+        };
+        // A caller that has gone needs no answer.
+        let _ = self.reply.send(answer);
+    }
+}
+
+/// Takes steps on the file, or on one in memory.
+#[derive(Debug)]
+pub(crate) enum Worker {
+    Threads {
+        /// To the thread that writes.
+        writes: mpsc::Sender<Box<dyn Step>>,
+        /// To the thread that reads.
+        reads: mpsc::Sender<Box<dyn Step>>,
+    },
+    /// At once, on the caller's thread: no other thread's pace shows.
+    Inline(Mutex<Database>),
+}
+
+impl std::fmt::Debug for dyn Step {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Step")
+    }
+}
+
+impl Worker {
+    /// Opens the file at `path` and starts the threads. They end, their queues done, when this is
+    /// dropped. `inspect` looks at the open file first.
+    pub(crate) async fn open<T: Send + 'static>(
+        path: &Path,
+        busy_timeout: Duration,
+        inspect: fn(&Database) -> Result<T>,
+    ) -> Result<(Self, T)> {
+        let at = path.to_owned();
+        let open = move || {
+            let database = Database::open(&at, busy_timeout)?;
+            let found = inspect(&database)?;
+            Ok((database, found))
+        };
+        let (writes, found) = thread("longshore-journal", path, open, write_all).await?;
+        let at = path.to_owned();
+        let open = move || Ok((Database::open_reader(&at, busy_timeout)?, ()));
+        let (reads, ()) = thread("longshore-journal-read", path, open, read_all).await?;
+        Ok((Self::Threads { writes, reads }, found))
+    }
+
+    /// Runs `work` in a transaction and returns once it is committed. `work` is done also if the
+    /// caller goes away meanwhile.
+    pub(crate) async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Stored<T> + Send + 'static,
+    ) -> Result<T> {
+        match self {
+            Self::Threads { writes, .. } => ask(writes, work).await,
+            Self::Inline(database) => inline(database, work, commit),
+        }
+    }
+
+    /// Runs `work` on one state of the file, which does not change meanwhile.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Stored<T> + Send + 'static,
+    ) -> Result<T> {
+        match self {
+            Self::Threads { reads, .. } => ask(reads, work).await,
+            Self::Inline(database) => inline(database, work, commit),
+        }
+    }
+}
+
+async fn ask<T: Send + 'static>(
+    queue: &mpsc::Sender<Box<dyn Step>>,
+    work: impl FnOnce(&Connection) -> Stored<T> + Send + 'static,
+) -> Result<T> {
+    let (reply, answer) = oneshot::channel();
+    let step = Box::new(Pending { work: Some(work), done: None, reply });
+    queue.send(step).await.map_err(|_| JournalError::Closed)?;
+    answer.await.unwrap_or(Err(JournalError::Closed))
+}
+
+fn inline<T: Send>(
+    database: &Mutex<Database>,
+    work: impl FnOnce(&Connection) -> Stored<T> + Send,
+    run: fn(&Database, Vec<Box<dyn Step + '_>>),
+) -> Result<T> {
+    let database = database.lock().unwrap_or_else(PoisonError::into_inner);
+    let (reply, mut answer) = oneshot::channel();
+    run(&database, vec![Box::new(Pending { work: Some(work), done: None, reply })]);
+    answer.try_recv().unwrap_or(Err(JournalError::Closed))
+}
+
+/// Starts a thread that opens a database and then works off a queue.
+async fn thread<T: Send + 'static>(
+    name: &str,
+    path: &Path,
+    open: impl FnOnce() -> Result<(Database, T)> + Send + 'static,
+    work: fn(&Database, mpsc::Receiver<Box<dyn Step>>),
+) -> Result<(mpsc::Sender<Box<dyn Step>>, T)> {
+    let (sender, queue) = mpsc::channel(QUEUE);
+    let (ready, opened) = oneshot::channel();
+    let run = move || match open() {
+        Ok((database, found)) => {
+            // Nobody waits any more: the queue is closed, too.
+            let _ = ready.send(Ok(found));
+            work(&database, queue);
+        }
+        Err(error) => drop(ready.send(Err(error))),
+    };
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(run)
+        .map_err(|error| JournalError::Io { path: path.into(), source: Cause::new(error) })?;
+    let found = opened.await.unwrap_or(Err(JournalError::Closed))?;
+    Ok((sender, found))
+}
+
+fn write_all(database: &Database, mut queue: mpsc::Receiver<Box<dyn Step>>) {
+    while let Some(first) = queue.blocking_recv() {
+        let mut batch = vec![first];
+        while batch.len() < BATCH
+            && let Ok(next) = queue.try_recv()
+        {
+            batch.push(next);
+        }
+        commit(database, batch);
+    }
+}
+
+fn read_all(database: &Database, mut queue: mpsc::Receiver<Box<dyn Step>>) {
+    while let Some(mut step) = queue.blocking_recv() {
+        let kept = snapshot(database, step.as_mut());
+        step.answer(database, kept.map_err(|error| database.explain(error.into())));
+    }
+}
+
+fn snapshot(database: &Database, step: &mut dyn Step) -> rusqlite::Result<()> {
+    execute(database, "BEGIN")?;
+    step.run(&database.connection);
+    execute(database, "COMMIT")
+}
+
+fn execute(database: &Database, sql: &str) -> rusqlite::Result<()> {
+    database.connection.prepare_cached(sql)?.execute([]).map(drop)
+}
+
+/// Takes all steps in one transaction. A step that fails leaves nothing behind and does not touch
+/// the others; a commit that fails fails them all.
+fn commit(database: &Database, mut batch: Vec<Box<dyn Step + '_>>) {
+    let kept = transact(database, &mut batch).map_err(|error| {
+        if !database.connection.is_autocommit()
+            && let Err(error) = execute(database, "ROLLBACK")
+        {
+            tracing::warn!(%error, "failed to roll the journal back");
+        }
+        database.explain(StoreError::Sqlite(error))
+    });
+    for step in batch {
+        step.answer(database, kept.clone());
+    }
+}
+
+fn transact(database: &Database, batch: &mut [Box<dyn Step + '_>]) -> rusqlite::Result<()> {
+    execute(database, "BEGIN IMMEDIATE")?;
+    for step in batch {
+        execute(database, "SAVEPOINT step")?;
+        if !step.run(&database.connection) {
+            // Fails where the failure has rolled all back: then the whole batch fails.
+            execute(database, "ROLLBACK TO step")?;
+        }
+        execute(database, "RELEASE step")?;
+    }
+    execute(database, "COMMIT")
+}

@@ -1,0 +1,4 @@
+//! The journal, by its public interface.
+
+mod common;
+mod records;
