@@ -28,7 +28,7 @@ pub enum Command {
     /// Show what each runner would submit for a job, or why it would be passed over; start nothing
     Plan(Box<JobArgs>),
     /// Ask each configured runner whether it can take work; exit with 1 if none can
-    Doctor(ConfigArgs),
+    Doctor(DoctorArgs),
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -61,6 +61,16 @@ pub struct ConfigArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Tell also what is known of this image: its pull policy, whether it is present, which login
+    /// its registry would be shown
+    #[arg(long, value_name = "IMAGE")]
+    pub image: Option<ImageRef>,
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+#[derive(Debug, Args)]
 pub struct RunArgs {
     #[command(flatten)]
     pub job: JobArgs,
@@ -87,7 +97,8 @@ pub struct JobArgs {
     /// Try only these runners, in this order
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     pub runners: Option<Vec<RunnerName>>,
-    /// When to pull the image: Always, IfNotPresent, Never, or several to be tried in turn
+    /// When to pull the image: Always, IfNotPresent, Never, or several, tried in turn while the
+    /// registry gives no answer
     #[arg(long, value_name = "POLICY,...")]
     pub pull_policy: Option<PullPolicies>,
     /// Folder with input/ (read-only to the job) and output/; {jobDir} in arguments names it

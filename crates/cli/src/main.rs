@@ -3,7 +3,9 @@
 mod args;
 mod commands;
 mod error;
+mod image;
 mod output;
+mod policy;
 mod progress;
 mod result_file;
 mod settings;

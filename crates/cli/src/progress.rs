@@ -33,6 +33,11 @@ impl Progress {
         }
     }
 
+    /// Takes the line away while `say` writes to stderr.
+    pub fn around(&self, say: impl FnOnce()) {
+        self.0.suspend(say);
+    }
+
     /// Takes the line away.
     pub fn clear(&self) {
         self.0.finish_and_clear();

@@ -35,8 +35,15 @@ pub fn load(args: &ConfigArgs) -> Result<Loaded<Config>, CliError> {
 
 /// Loads the configuration and builds the dispatcher of it.
 pub fn dispatcher(args: &ConfigArgs) -> Result<Dispatcher, CliError> {
+    assemble(args).map(|(_, dispatcher)| dispatcher)
+}
+
+/// Loads the configuration and builds the dispatcher of it; both.
+pub fn assemble(args: &ConfigArgs) -> Result<(Loaded<Config>, Dispatcher), CliError> {
     let loaded = load(args)?;
-    longshore::dispatcher(&loaded.value).map_err(|e| CliError::failed(e.to_string()))
+    let dispatcher =
+        longshore::dispatcher(&loaded.value).map_err(|e| CliError::failed(e.to_string()))?;
+    Ok((loaded, dispatcher))
 }
 
 /// `longshore.toml` in the user's or the system's folder for configuration, if there is one.

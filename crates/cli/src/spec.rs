@@ -42,6 +42,11 @@ fn read_file(file: &Path) -> Result<JobSpec, CliError> {
     if let Some(directory) = &job.job_directory {
         job.job_directory = Some(absolute(folder, directory)?);
     }
+    for login in &mut job.registries {
+        if let Some(path) = &mut login.password_file {
+            *path = absolute(folder, path)?;
+        }
+    }
     for source in job.secret_env.values_mut() {
         if let SecretSource::File(path) = source {
             *path = absolute(folder, path)?;
@@ -159,12 +164,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("job.toml");
         let text = "name = 'a'\njobDirectory = 'dir'\n[container]\nimage = 'x'\nargs = ['1']\n\
-                    [process]\ncommand = ['p']\n[secretEnv]\nT = { file = 'token' }\n";
+                    [process]\ncommand = ['p']\n[secretEnv]\nT = { file = 'token' }\n\
+                    [[registries]]\nserver = 'r.example'\nusername = 'u'\npasswordFile = 'p'\n";
         std::fs::write(&file, text).unwrap();
         let file = file.to_str().unwrap();
         let unchanged = job(&[file]).unwrap();
         assert_eq!(unchanged.job_directory, Some(folder.path().join("dir")));
         assert_eq!(unchanged.secret_env["T"], SecretSource::File(folder.path().join("token")));
+        assert_eq!(unchanged.registries[0].password_file, Some(folder.path().join("p")));
         let changed = job(&[file, "--image", "y:2", "--name", "b", "--", "2"]).unwrap();
         let container = changed.container.unwrap();
         assert_eq!((container.image.as_str(), container.args), ("y:2", vec!["2".to_owned()]));

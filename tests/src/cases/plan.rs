@@ -79,10 +79,12 @@ fn a_plan_names_the_pull_policy_and_where_it_comes_from(bench: &Bench) -> Checke
         ran.exits(0)?;
         Checked::Ok(ran.text())
     };
-    says(&plan(false, false, &[])?, &["pull policy IfNotPresent (from "])?;
-    says(&plan(true, false, &[])?, &["pull policy Always (from job.imagePullPolicy)"])?;
-    let from = format!("pull policy Never (from job.{}.imagePullPolicy)", bench.backend);
+    says(&plan(false, false, &[])?, &["pull policy: IfNotPresent (job."])?;
+    let from = "pull policy: Always (job.imagePullPolicy, from JOB_IMAGEPULLPOLICY)";
+    says(&plan(true, false, &[])?, &[from])?;
+    let from =
+        format!("pull policy: Never (job.{}.imagePullPolicy, from {own})", bench.backend);
     says(&plan(true, true, &[])?, &[&from])?;
     let flag = ["--pull-policy", "ifnotpresent"];
-    says(&plan(true, true, &flag)?, &["pull policy IfNotPresent (from the job"])
+    says(&plan(true, true, &flag)?, &["pull policy: IfNotPresent (--pull-policy)"])
 }

@@ -2,38 +2,67 @@
 
 use std::fmt::Write;
 
-use longshore::{RunnerHealth, RunnerName};
+use longshore::config::Loaded;
+use longshore::{Config, Dispatcher, ImageOutlook, JobSpec, RunnerHealth, RunnerName};
 
-use crate::args::ConfigArgs;
+use crate::args::DoctorArgs;
 use crate::error::CliError;
-use crate::{output, settings};
+use crate::{image, output, policy, settings};
 
-/// Prints whether each configured runner can take work. Exit code 1 if none can.
-pub async fn doctor(args: &ConfigArgs) -> Result<u8, CliError> {
-    let dispatcher = settings::dispatcher(args)?;
-    let runners = dispatcher.doctor().await;
+/// Prints whether each configured runner can take work, and what can be told of an image. Exit code
+/// 1 if none can.
+pub async fn doctor(args: &DoctorArgs) -> Result<u8, CliError> {
+    let (loaded, dispatcher) = settings::assemble(&args.config)?;
+    let (runners, outlook) = tokio::join!(dispatcher.doctor(), look(&dispatcher, args));
+    let outlook = outlook?;
     let pulls = |name: &RunnerName| {
         dispatcher.runners().any(|r| r.name() == name && r.capabilities().container)
     };
     let mut text = String::new();
+    for line in outlook.iter().flat_map(image::about_registry) {
+        let _ = writeln!(text, "{line}");
+    }
     for health in &runners {
-        render(&mut text, health, pulls(&health.runner));
+        let pulls = pulls(&health.runner);
+        render(&mut text, health, pulls.then_some(&loaded), outlook.as_ref());
     }
     output::print(&text)?;
     Ok(u8::from(runners.iter().all(|health| health.result.is_err())))
 }
 
-fn render(text: &mut String, runner: &RunnerHealth, pulls: bool) {
+async fn look(
+    dispatcher: &Dispatcher,
+    args: &DoctorArgs,
+) -> Result<Option<ImageOutlook>, CliError> {
+    match &args.image {
+        Some(image) => Ok(dispatcher.look_at_image(&JobSpec::container(image.clone())).await?),
+        None => Ok(None),
+    }
+}
+
+/// `loaded` for a runner that pulls images.
+fn render(
+    text: &mut String,
+    runner: &RunnerHealth,
+    loaded: Option<&Loaded<Config>>,
+    outlook: Option<&ImageOutlook>,
+) {
     match &runner.result {
         Ok(health) => {
             let _ = writeln!(text, "{}: can take work: {}", runner.runner, health.version);
             for (name, value) in &health.facts {
                 let _ = writeln!(text, "  {name}: {value}");
             }
-            if pulls {
-                let policy = &runner.pull_policy;
-                let _ =
-                    writeln!(text, "  pull policy: {} (from {})", policy.policies, policy.origin);
+            if let Some(loaded) = loaded {
+                // Rules go by the image.
+                let of_image =
+                    outlook.and_then(|o| o.runners.iter().find(|r| r.runner == runner.runner));
+                let policy = of_image.map_or(&runner.pull_policy, |found| &found.pull_policy);
+                let policy = policy::in_words(policy, loaded, None);
+                let _ = writeln!(text, "  pull policy: {policy}");
+            }
+            for line in image::about_runner(outlook, &runner.runner) {
+                let _ = writeln!(text, "  {line}");
             }
             for warning in &health.warnings {
                 let _ = writeln!(text, "  warning: {warning}");

@@ -2,44 +2,69 @@
 
 use std::fmt::Write;
 
-use longshore::{PlanFormat, RunnerPlan};
+use longshore::config::Loaded;
+use longshore::{Config, ImageOutlook, PlanFormat, RunnerPlan};
 
 use crate::args::JobArgs;
 use crate::error::CliError;
-use crate::{output, settings, spec};
+use crate::{image, output, policy, settings, spec};
 
 /// Prints what each runner would submit, or why it would be passed over. Exit code 0 if any of
 /// them could take the job, else 1.
 pub async fn plan(args: &JobArgs) -> Result<u8, CliError> {
     let job = spec::build(args)?;
-    let plans = settings::dispatcher(&args.config)?.plan(&job)?;
+    let (loaded, dispatcher) = settings::assemble(&args.config)?;
+    let plans = dispatcher.plan(&job)?;
+    let outlook = dispatcher.look_at_image(&job).await?;
+    // Without a runner for containers no registry would be asked.
+    let outlook = outlook.filter(|outlook| !outlook.runners.is_empty());
     let mut text = String::new();
+    if let Some(outlook) = &outlook {
+        for line in image::about_registry(outlook) {
+            let _ = writeln!(text, "# {line}");
+        }
+        text.push('\n');
+    }
     for (number, plan) in plans.iter().enumerate() {
-        render(&mut text, number + 1, plan);
+        let plan = Shown { number: number + 1, plan, outlook: outlook.as_ref(), args };
+        plan.render(&mut text, &loaded);
     }
     output::print(&text)?;
-    Ok(u8::from(plans.iter().all(|plan| plan.result.is_err())))
+    let no_login = outlook.is_some_and(|outlook| outlook.login.is_err());
+    Ok(u8::from(no_login || plans.iter().all(|plan| plan.result.is_err())))
 }
 
-fn render(text: &mut String, number: usize, plan: &RunnerPlan) {
-    let runner = &plan.runner;
-    match &plan.result {
-        Err(passed) => {
-            let _ = writeln!(text, "# {number}. {runner}: would be passed over");
-            let _ = writeln!(text, "#    {}: {}", passed.kind, passed.message);
-        }
-        Ok(submitted) => {
-            let _ = writeln!(text, "# {number}. {runner}: would submit");
-            if submitted.format != PlanFormat::Argv {
-                let policy = &plan.pull_policy;
-                let _ =
-                    writeln!(text, "#    pull policy {} (from {})", policy.policies, policy.origin);
+struct Shown<'a> {
+    number: usize,
+    plan: &'a RunnerPlan,
+    outlook: Option<&'a ImageOutlook>,
+    args: &'a JobArgs,
+}
+
+impl Shown<'_> {
+    fn render(&self, text: &mut String, loaded: &Loaded<Config>) {
+        let Self { number, plan, .. } = self;
+        let runner = &plan.runner;
+        match &plan.result {
+            Err(passed) => {
+                let _ = writeln!(text, "# {number}. {runner}: would be passed over");
+                let _ = writeln!(text, "#    {}: {}", passed.kind, passed.message);
             }
-            for note in &submitted.notes {
-                let _ = writeln!(text, "#    {note}");
+            Ok(submitted) => {
+                let _ = writeln!(text, "# {number}. {runner}: would submit");
+                if submitted.format != PlanFormat::Argv {
+                    let policy = policy::in_words(&plan.pull_policy, loaded, Some(self.args));
+                    let _ = writeln!(text, "#    pull policy: {policy}");
+                    for line in image::about_runner(self.outlook, runner) {
+                        let _ = writeln!(text, "#    {line}");
+                    }
+                }
+                for note in &submitted.notes {
+                    let _ = writeln!(text, "#    {note}");
+                }
+                let _ = writeln!(text, "{}", submitted.text.trim_end());
             }
-            let _ = writeln!(text, "{}", submitted.text.trim_end());
         }
+        text.push('\n');
     }
-    text.push('\n');
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Instant;
 
 use futures::StreamExt;
-use longshore::{Job, JobEvents, JobLogs, JobResult, LogChunk, LogStream};
+use longshore::{Job, JobEvent, JobEvents, JobLogs, JobResult, LogChunk, LogStream};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use crate::args::RunArgs;
@@ -40,15 +40,18 @@ async fn follow(mut job: Job, quiet: bool) -> JobResult {
     let logs = job.take_logs();
     let progress = Progress::new(quiet);
     let ((), (), result) =
-        tokio::join!(show(events, &progress), pass_on(logs, &progress), job.wait());
+        tokio::join!(show(events, &progress, quiet), pass_on(logs, &progress), job.wait());
     progress.clear();
     result
 }
 
-async fn show(events: Option<JobEvents>, progress: &Progress) {
+async fn show(events: Option<JobEvents>, progress: &Progress, quiet: bool) {
     let Some(mut events) = events else { return };
     while let Some(event) = events.next().await {
-        progress.show(&event);
+        match &event {
+            JobEvent::Warning { message } if !quiet => progress.around(|| output::warn(message)),
+            event => progress.show(event),
+        }
     }
 }
 
@@ -132,17 +135,61 @@ impl<W: AsyncWrite + Unpin> Sink<W> {
 }
 
 fn summarise(result: &JobResult, begun: Instant) {
-    for passed in &result.passed_over {
-        output::say(&format!(
-            "passed over {} ({}): {}",
-            passed.runner, passed.kind, passed.message
-        ));
+    for line in summary(result, begun.elapsed().as_secs_f64()) {
+        output::say(&line);
     }
-    let seconds = begun.elapsed().as_secs_f64();
-    match &result.runner {
-        Some(runner) => {
-            output::say(&format!("{runner}: the job {} after {seconds:.2} s", result.outcome));
-        }
-        None => output::say(&format!("the job {}", result.outcome)),
+}
+
+/// What became of the job, for a person.
+fn summary(result: &JobResult, seconds: f64) -> Vec<String> {
+    let passed_over = result.passed_over.iter();
+    let mut lines: Vec<String> = passed_over
+        .map(|passed| {
+            format!("passed over {} ({}): {}", passed.runner, passed.kind, passed.message)
+        })
+        .collect();
+    lines.push(match &result.runner {
+        Some(runner) => format!("{runner}: the job {} after {seconds:.2} s", result.outcome),
+        None => format!("the job {}", result.outcome),
+    });
+    let stale = result.image.as_ref().filter(|image| image.stale);
+    lines.extend(stale.map(|image| {
+        format!(
+            "{}: the registry gave no answer: a local copy was used, which may be old",
+            image.requested
+        )
+    }));
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_that_may_be_old_is_said() {
+        let result = |stale: bool| {
+            let json = serde_json::json!({
+                "job": "j", "attempt": "j-2", "runner": "docker",
+                "outcome": {"kind": "Exited", "code": 0},
+                "image": {
+                    "requested": "x:1", "resolved": null, "policy": "IfNotPresent",
+                    "pulled": false, "stale": stale,
+                },
+                "separateStreams": true,
+                "passedOver": [
+                    {"runner": "kubernetes", "kind": "Unavailable", "message": "refused"},
+                ],
+                "startedAt": null, "finishedAt": null,
+            });
+            serde_json::from_value::<JobResult>(json).unwrap()
+        };
+        let lines = [
+            "passed over kubernetes (Unavailable): refused",
+            "docker: the job exited with code 0 after 1.50 s",
+            "x:1: the registry gave no answer: a local copy was used, which may be old",
+        ];
+        assert_eq!(summary(&result(true), 1.5), lines);
+        assert_eq!(summary(&result(false), 1.5), lines[..2]);
     }
 }

@@ -1,0 +1,36 @@
+//! What can be told of a job's image before anything starts, for a person.
+
+use longshore::{ImageOutlook, LocalImage, RunnerImage, RunnerName};
+
+/// What holds for the image on every runner.
+pub fn about_registry(outlook: &ImageOutlook) -> Vec<String> {
+    let mut lines = vec![format!("image: {}", outlook.image)];
+    lines.push(match &outlook.login {
+        Ok(Some(origin)) => format!("login for {}: {origin}", outlook.image.registry()),
+        Ok(None) => format!("login for {}: none, anonymous", outlook.image.registry()),
+        Err(error) => {
+            format!("login for {}: the job would be refused: {error}", outlook.image.registry())
+        }
+    });
+    lines.extend(outlook.warnings.iter().map(|warning| format!("warning: {warning}")));
+    lines
+}
+
+/// What holds for it on the runner `name`.
+pub fn about_runner(outlook: Option<&ImageOutlook>, name: &RunnerName) -> Vec<String> {
+    let Some(found) = outlook.and_then(|o| o.runners.iter().find(|r| r.runner == *name)) else {
+        return Vec::new();
+    };
+    let mut lines = vec![format!("image: {}", local(found))];
+    lines.extend(found.warning.iter().map(|warning| format!("warning: {warning}")));
+    lines
+}
+
+fn local(found: &RunnerImage) -> String {
+    match &found.local {
+        LocalImage::Present { digest: Some(digest) } => format!("present, {digest}"),
+        LocalImage::Present { digest: None } => "present, without a digest".to_owned(),
+        LocalImage::Absent => "absent".to_owned(),
+        _ => "not known whether it is present".to_owned(),
+    }
+}
