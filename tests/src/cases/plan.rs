@@ -82,8 +82,7 @@ fn a_plan_names_the_pull_policy_and_where_it_comes_from(bench: &Bench) -> Checke
     says(&plan(false, false, &[])?, &["pull policy: IfNotPresent (job."])?;
     let from = "pull policy: Always (job.imagePullPolicy, from JOB_IMAGEPULLPOLICY)";
     says(&plan(true, false, &[])?, &[from])?;
-    let from =
-        format!("pull policy: Never (job.{}.imagePullPolicy, from {own})", bench.backend);
+    let from = format!("pull policy: Never (job.{}.imagePullPolicy, from {own})", bench.backend);
     says(&plan(true, true, &[])?, &[&from])?;
     let flag = ["--pull-policy", "ifnotpresent"];
     says(&plan(true, true, &flag)?, &["pull policy: IfNotPresent (--pull-policy)"])
