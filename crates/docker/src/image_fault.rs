@@ -106,11 +106,10 @@ const WORDINGS: &[(&str, ImageReason)] = &[
     ("image verification failed for digest", ImageReason::Invalid),
     ("unexpected commit digest", ImageReason::Invalid),
     // No answer. These may well mention what was not found, and stand before it: TOOMANYREQUESTS,
-    // 5xx, Go's words for a connection that failed.
+    // Go's words for a connection that failed.
     ("toomanyrequests", ImageReason::Unreachable),
     ("too many requests", ImageReason::Unreachable),
     ("rate limit", ImageReason::Unreachable),
-    ("parsing http 429", ImageReason::Unreachable),
     ("connection refused", ImageReason::Unreachable),
     ("connection reset", ImageReason::Unreachable),
     ("i/o timeout", ImageReason::Unreachable),
@@ -120,11 +119,6 @@ const WORDINGS: &[(&str, ImageReason)] = &[
     ("no such host", ImageReason::Unreachable),
     ("temporary failure", ImageReason::Unreachable),
     ("unexpected eof", ImageReason::Unreachable),
-    ("500 internal server error", ImageReason::Unreachable),
-    ("502 bad gateway", ImageReason::Unreachable),
-    ("503 service unavailable", ImageReason::Unreachable),
-    ("504 gateway", ImageReason::Unreachable),
-    ("unexpected http status: 5", ImageReason::Unreachable),
     // NAME_INVALID, MANIFEST_INVALID, and what engines make of content that is no image for us.
     ("no matching manifest for", ImageReason::Invalid),
     ("no match for platform", ImageReason::Invalid),
@@ -151,9 +145,6 @@ const WORDINGS: &[(&str, ImageReason)] = &[
     ("authorization failed", ImageReason::Denied),
     ("authorization token has expired", ImageReason::Denied),
     ("insufficient_scope", ImageReason::Denied),
-    ("403 forbidden", ImageReason::Denied),
-    ("parsing http 401", ImageReason::Denied),
-    ("parsing http 403", ImageReason::Denied),
     ("denied: ", ImageReason::Denied),
     // MANIFEST_UNKNOWN, MANIFEST_BLOB_UNKNOWN, BLOB_UNKNOWN, NAME_UNKNOWN.
     ("manifest unknown", ImageReason::NotFound),
@@ -161,24 +152,41 @@ const WORDINGS: &[(&str, ImageReason)] = &[
     ("blob unknown", ImageReason::NotFound),
     ("unknown blob", ImageReason::NotFound),
     ("repository name not known to registry", ImageReason::NotFound),
-    ("parsing http 404", ImageReason::NotFound),
     // "manifest for x not found", and the containerd store's plain "not found".
     ("not found", ImageReason::NotFound),
     // Go's JSON reader, on a manifest or a configuration that is none.
     ("invalid character", ImageReason::Invalid),
 ];
 
+/// Where a message tells the registry's status: in front of it.
+const STATUS: &[&str] = &["unexpected http status: ", "error parsing http "];
+
 /// Why the registry's answer gave no image. Engines with the containerd store answer with 401 and
 /// 403 themselves where the registry did, whatever its message.
 fn reason(status: Option<u16>, message: &str) -> ImageReason {
     let message = message.to_ascii_lowercase();
-    match (status, WORDINGS.iter().find(|(words, _)| message.contains(words))) {
-        (Some(401 | 403), _) => ImageReason::Denied,
-        (_, Some((_, reason))) => *reason,
-        // The engine's own status is 404 only for what the registry does not have.
-        (Some(404), None) => ImageReason::NotFound,
-        (_, None) => ImageReason::Unreachable,
+    let worded = || WORDINGS.iter().find(|(words, _)| message.contains(words));
+    match (status, registrys_status(&message)) {
+        (Some(401 | 403), _) | (_, Some(401 | 403)) => ImageReason::Denied,
+        (_, Some(404)) => ImageReason::NotFound,
+        (_, Some(408 | 429 | 500..)) => ImageReason::Unreachable,
+        (status, _) => match worded() {
+            Some((_, reason)) => *reason,
+            // The engine's own status is 404 only for what the registry does not have.
+            None if status == Some(404) => ImageReason::NotFound,
+            None => ImageReason::Unreachable,
+        },
     }
+}
+
+/// The registry's status, whatever phrase stands after it: "unexpected status from HEAD request to
+/// URL: 403 Forbidden", "received unexpected HTTP status: 503 Service Unavailable".
+fn registrys_status(message: &str) -> Option<u16> {
+    let told = match STATUS.iter().find_map(|before| message.split_once(before)) {
+        Some((_, told)) => told,
+        None => message.split_once("unexpected status from ")?.1.rsplit_once(": ")?.1,
+    };
+    told.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 /// What to do about a registry that the engine is not set up for. The words are those of Go's

@@ -330,6 +330,29 @@ fn the_words_of_docker_29_are_classified() {
 }
 
 #[test]
+fn the_registrys_status_counts_whatever_phrase_or_message_comes_with_it() {
+    let heard = |status: &str| {
+        format!(
+            "unknown: failed to resolve reference \"r/not found:1\": unexpected status from HEAD request to http://r/v2/x/manifests/1: {status}"
+        )
+    };
+    for (status, expected) in [
+        ("401 Go away", Denied),
+        ("403 ", Denied),
+        ("404 not found", NotFound),
+        ("408 Request Timeout", Unreachable),
+        ("429", Unreachable),
+        ("521 unauthorized", Unreachable),
+    ] {
+        classified(&[
+            (Some(500), &heard(status), expected),
+            (None, &format!("error parsing HTTP {status} response body: x"), expected),
+            (None, &format!("received unexpected HTTP status: {status}"), expected),
+        ]);
+    }
+}
+
+#[test]
 fn what_matches_nothing_is_no_answer_but_for_the_engines_404() {
     classified(&[(None, "something new", Unreachable), (Some(500), "EOF", Unreachable)]);
     classified(&[(Some(404), "something new", NotFound)]);

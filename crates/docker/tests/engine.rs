@@ -1,8 +1,9 @@
 //! What only Docker has, against a real engine: how many requests a job takes, containers that
-//! others rename, remove, or leave behind.
+//! others rename, remove, or leave behind, and pulls.
 //!
 //! Reads `DOCKER_HOST` and `LONGSHORE_LAB_IMAGE`; without them each case is listed as ignored.
 
+mod pulls;
 mod support;
 
 use std::collections::HashMap;
@@ -23,6 +24,11 @@ use longshore_core::{
     Report, Runner, RunnerName, Secret, SecretSource,
 };
 use longshore_docker::{DockerConfig, DockerRunner};
+use pulls::answers::*;
+use pulls::breaks::*;
+use pulls::local::*;
+use pulls::logins::*;
+use pulls::shared::*;
 use support::Lab;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::{Instant, timeout};
@@ -243,6 +249,24 @@ fn main() -> ExitCode {
         a_launch_takes_over_what_a_dead_one_left_unstarted,
         a_name_that_is_taken_by_a_stranger_is_refused_and_left_alone,
         a_secret_reaches_the_job_and_no_label_or_error,
+        a_definite_answer_ends_the_pull_at_the_first_time,
+        no_answer_ends_a_pull_at_once_where_another_policy_follows,
+        no_answer_is_asked_for_again_until_the_pulls_deadline,
+        a_registry_that_comes_back_in_time_is_pulled_from,
+        a_silent_registry_is_unreachable_at_the_pulls_deadline,
+        a_layer_that_stalls_is_unreachable_after_the_stall_timeout,
+        a_stalled_layer_is_asked_for_again,
+        a_cancel_in_mid_pull_leaves_nothing_running_in_the_engine,
+        an_engine_that_goes_away_in_a_pull_is_unavailable_and_not_asked_again,
+        fifty_jobs_of_one_absent_image_at_once_cause_one_pull,
+        a_job_without_a_login_never_rides_on_anothers_pull,
+        each_job_that_waits_for_a_pull_keeps_its_own_clock,
+        a_job_that_may_not_wait_leaves_a_pull_that_others_go_on_with,
+        a_password_of_any_characters_reaches_the_registry,
+        a_tag_that_moves_between_resolve_and_create_changes_nothing,
+        an_image_that_was_loaded_or_imported_runs_and_has_no_digest,
+        a_multi_architecture_image_has_the_digest_of_its_index,
+        an_engine_tells_what_it_has_and_asks_no_registry,
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
