@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use longshore_core::InstallationId;
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, ffi, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, ffi, params};
 
 use crate::error::{Cause, JournalError, Result, StoreError};
 use crate::write::Stored;
@@ -98,9 +98,18 @@ impl Database {
             let error = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
             return Err(JournalError::file(&self.path, error).into());
         }
-        self.check()?;
+        self.check_at_rest()?;
         self.write_ahead()?;
         self.settle()
+    }
+
+    /// [`check`](Self::check) on one state of the file, whoever changes it meanwhile.
+    fn check_at_rest(&self) -> Stored<()> {
+        let reading = TransactionBehavior::Deferred;
+        let transaction = Transaction::new_unchecked(&self.connection, reading)?;
+        self.check()?;
+        transaction.finish()?;
+        Ok(())
     }
 
     fn settle(&self) -> Stored<()> {
@@ -115,7 +124,8 @@ impl Database {
         Ok(self.connection.pragma_query_one(None, "user_version")?)
     }
 
-    /// Refuses what is not ours, or newer than we are, before anything is changed.
+    /// Refuses what is not ours, or newer than we are, before anything is changed. Within a
+    /// transaction, as another process may be making the file what it is to be.
     fn check(&self) -> Stored<()> {
         let version = self.version()?;
         let mark: i64 = self.connection.pragma_query_one(None, "application_id")?;
@@ -159,7 +169,7 @@ impl Database {
             return Ok(());
         }
         let transaction =
-            rusqlite::Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+            Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
         self.check()?;
         let version = usize::try_from(self.version()?).unwrap_or_default();
         for migration in MIGRATIONS.iter().skip(version) {

@@ -1,4 +1,10 @@
 //! The journal, by its public interface.
 
 mod common;
+mod crashes;
+mod disks;
+mod files;
+mod parts;
+mod processes;
 mod records;
+mod steps;

@@ -1,0 +1,160 @@
+//! Files that are not what they should be.
+#![expect(clippy::unwrap_used, reason = "parts of tests are not marked as tests")]
+
+use std::fs::{self, OpenOptions};
+use std::io::{Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use longshore_journal::{Journal, JournalError, Options};
+use rusqlite::Connection;
+use tempfile::TempDir;
+use tokio::time::sleep;
+
+use crate::common::{finished, job, open};
+
+/// Returns once no process has the journal in `state` open any more: SQLite then has put all into
+/// one file.
+pub async fn closed(state: &Path) {
+    let limit = Instant::now() + Duration::from_secs(30);
+    while state.join("journal.db-wal").exists() {
+        assert!(Instant::now() < limit, "it is not closed");
+        sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// A closed journal with some jobs.
+async fn journal() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(folder.path()).await;
+    for _ in 0..50 {
+        finished(&journal).await;
+    }
+    drop(journal);
+    closed(folder.path()).await;
+    let file = folder.path().join("journal.db");
+    (folder, file)
+}
+
+async fn refused(folder: &Path) -> JournalError {
+    let error = Journal::open(folder, Options::default()).await.unwrap_err();
+    assert!(error.to_string().contains(folder.to_str().unwrap()), "{error}");
+    error
+}
+
+fn is_corrupt(error: &JournalError, how: &str) {
+    assert!(matches!(error, JournalError::Corrupt { .. }), "{how}: {error:?}");
+    assert!(error.to_string().contains("move it away"), "{how}: {error}");
+}
+
+#[tokio::test]
+async fn a_truncated_file_is_refused_with_what_to_do() {
+    for size in [10, 100, 4096, 5000, 20_000] {
+        let (folder, file) = journal().await;
+        assert!(file.metadata().unwrap().len() > size);
+        OpenOptions::new().write(true).open(&file).unwrap().set_len(size).unwrap();
+        is_corrupt(&refused(folder.path()).await, &size.to_string());
+    }
+}
+
+#[tokio::test]
+async fn a_file_of_rubbish_or_text_or_of_another_program_is_refused_and_not_changed() {
+    let rubbish: Vec<u8> =
+        (0..40_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    for content in [rubbish, b"a shopping list, which is no journal\n".repeat(200)] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("journal.db");
+        fs::write(&file, &content).unwrap();
+        is_corrupt(&refused(folder.path()).await, "content");
+        assert_eq!(fs::read(&file).unwrap(), content);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("journal.db");
+    Connection::open(&file).unwrap().execute_batch("CREATE TABLE theirs (x)").unwrap();
+    let before = fs::read(&file).unwrap();
+    is_corrupt(&refused(folder.path()).await, "another program's");
+    assert_eq!(fs::read(&file).unwrap(), before);
+}
+
+#[tokio::test]
+async fn rubbish_within_a_file_is_found_when_it_is_read_or_checked() {
+    let (folder, file) = journal().await;
+    let mut writer = OpenOptions::new().write(true).open(&file).unwrap();
+    writer.seek(SeekFrom::Start(4096)).unwrap();
+    writer.write_all(&[0xa5; 4096 * 6]).unwrap();
+    let found = match Journal::open(folder.path(), Options::default()).await {
+        Ok(journal) => journal.check().await,
+        Err(error) => Err(error),
+    };
+    is_corrupt(&found.unwrap_err(), "within");
+}
+
+#[tokio::test]
+async fn an_empty_file_is_a_new_journal() {
+    // What is left of a process that was killed when it had just made it.
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("journal.db"), "").unwrap();
+    finished(&open(folder.path()).await).await;
+}
+
+#[tokio::test]
+async fn a_journal_of_a_newer_longshore_is_refused_naming_it() {
+    let (folder, file) = journal().await;
+    let newer = "PRAGMA user_version = 99; UPDATE facts SET value = '9.8.7' WHERE name = 'made_by'";
+    Connection::open(&file).unwrap().execute_batch(newer).unwrap();
+    closed(folder.path()).await;
+    let error = refused(folder.path()).await;
+    assert!(matches!(error, JournalError::Newer { found: 99, .. }), "{error:?}");
+    assert!(error.to_string().contains("made by a newer Longshore: 9.8.7"), "{error}");
+}
+
+#[tokio::test]
+async fn what_stands_in_the_way_of_the_directory_or_the_file_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    fs::write(&state, "").unwrap();
+    let error = refused(&state).await;
+    assert!(matches!(error, JournalError::NotWritable { .. }), "{error:?}");
+    fs::remove_file(&state).unwrap();
+    fs::create_dir_all(state.join("journal.db")).unwrap();
+    let error = refused(&state).await;
+    assert!(matches!(error, JournalError::NotWritable { .. }), "{error:?}");
+    assert!(error.to_string().contains("journal.db"), "{error}");
+}
+
+#[tokio::test]
+async fn a_file_that_another_process_keeps_locked_is_an_error_after_the_time_given() {
+    let (folder, file) = journal().await;
+    let options = Options::default().busy_timeout(Duration::from_millis(100));
+    let journal = Journal::open(folder.path(), options).await.unwrap();
+    let other = Connection::open(&file).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let error = journal.submit(job()).await.unwrap_err();
+    assert!(matches!(error, JournalError::Busy { .. }), "{error:?}");
+    assert!(error.to_string().contains("keeps it locked"), "{error}");
+    assert_eq!(journal.unfinished().await.unwrap(), [], "reading goes on");
+    other.execute_batch("COMMIT").unwrap();
+    finished(&journal).await;
+}
+
+#[tokio::test]
+async fn a_journal_that_is_locked_while_it_is_opened_is_an_error_after_the_time_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = Connection::open(folder.path().join("journal.db")).unwrap();
+    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let options = Options::default().busy_timeout(Duration::from_millis(100));
+    let error = Journal::open(folder.path(), options).await.unwrap_err();
+    assert!(matches!(error, JournalError::Busy { .. }), "{error:?}");
+    other.execute_batch("COMMIT").unwrap();
+    finished(&open(folder.path()).await).await;
+}
+
+#[tokio::test]
+async fn a_record_that_is_not_understood_is_named() {
+    let (folder, file) = journal().await;
+    let other = Connection::open(&file).unwrap();
+    other.execute_batch("UPDATE jobs SET spec = '{\"what\": 1}'").unwrap();
+    let journal = open(folder.path()).await;
+    let error = journal.list(longshore_journal::Filter::default()).await.unwrap_err();
+    assert!(error.to_string().contains("the specification of job"), "{error}");
+}
