@@ -1,0 +1,238 @@
+//! Runs the matrix and says what came out.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use longshore_conformance::Ledger;
+use tokio::runtime::Runtime;
+
+use super::choice;
+use super::matrix::Matrix;
+use super::once;
+use super::play::play;
+use super::shop::Shop;
+use super::station::{Place, Station};
+use super::table::{Cell, Registry};
+use crate::lab::Lab;
+use crate::leftovers;
+
+/// Threads that wait for cells; each backend has its own room.
+const THREADS: usize = 64;
+/// What the counts are kept under.
+const NAME: &str = "pull-policy";
+const RUNNER: &str = "all";
+
+/// Plays the pull-policy matrix on both Docker engines and on Kubernetes, prints it, and gives
+/// what `main` returns: 0 if every cell came to what it must on each backend that is there.
+///
+/// With `LONGSHORE_PULL_POLICY=full` every cell is played that can arise. `LONGSHORE_REQUIRE`
+/// lists backends, with commas between, or `all`: where one of them is not there, the suite fails.
+#[must_use]
+pub fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(THREADS);
+    match run(&arguments) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(101),
+        Err(error) => {
+            say(&format!("pull policy: {error:#}\n"));
+            ExitCode::from(101)
+        }
+    }
+}
+
+fn say(text: &str) {
+    // A closed pipe is the reader's wish; the exit code still tells.
+    let _ = io::stdout().lock().write_all(text.as_bytes());
+}
+
+fn run(arguments: &Arguments) -> Result<bool> {
+    let full = env::var("LONGSHORE_PULL_POLICY").is_ok_and(|value| value == "full");
+    let floor = Arc::new(Floor::new(choice::cells(full))?);
+    if arguments.list {
+        return Ok(!libtest_mimic::run(arguments, floor.cells()).has_failed());
+    }
+    floor.warm()?;
+    let cells = libtest_mimic::run(arguments, floor.cells());
+    // These load a backend as nothing else here does.
+    let alone = Arguments { test_threads: Some(1), ..arguments.clone() };
+    let rest = libtest_mimic::run(&alone, floor.alone());
+    say(&format!("\n{}\n", floor.matrix.render()));
+    let counts = floor.ledger.counts();
+    say(&counts.summary(NAME, RUNNER));
+    let whole = arguments.filter.is_none() && arguments.skip.is_empty() && !arguments.ignored;
+    if let Some(folder) = env::var_os("LONGSHORE_TEST_REPORT") {
+        counts.write(NAME, RUNNER, Path::new(&folder))?;
+        if whole {
+            floor.matrix.write(Path::new(&folder))?;
+        }
+    }
+    floor.require(whole)?;
+    Ok(!cells.has_failed() && !rest.has_failed())
+}
+
+/// What all trials share.
+struct Floor {
+    runtime: Runtime,
+    lab: Lab,
+    /// What keeps all backends from being tested; none if nothing does.
+    problem: Option<String>,
+    shop: Option<Shop>,
+    stations: BTreeMap<Place, Arc<Station>>,
+    matrix: Matrix,
+    list: Vec<Cell>,
+    ledger: Ledger,
+    /// Stands in the name of every repository of this run.
+    run: String,
+}
+
+impl Floor {
+    fn new(mut list: Vec<Cell>) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime = runtime.context("failed to start a runtime")?;
+        let lab = Lab::from_env();
+        let shop = Shop::from_env();
+        let problem = shop.as_ref().err().map(|error| format!("{error:#}"));
+        let entered = runtime.enter();
+        let mut stations = BTreeMap::new();
+        for place in Place::ALL {
+            if problem.is_none() && Station::missing(place, &lab).is_none() {
+                stations.insert(place, Arc::new(Station::new(place, &lab)?));
+            }
+        }
+        drop(entered);
+        let matrix = Matrix::new(list.clone());
+        // What a runtime hangs in takes the longest.
+        list.sort_by_key(|cell| !cell.hangs());
+        let run = format!("longshore-e2e/pull/{}", longshore::JobId::random());
+        let shop = shop.ok();
+        Ok(Self {
+            runtime,
+            lab,
+            problem,
+            shop,
+            stations,
+            matrix,
+            list,
+            ledger: Ledger::default(),
+            run,
+        })
+    }
+
+    /// Has every backend pull what all images have in common, which no cell is about.
+    fn warm(&self) -> Result<()> {
+        let Some(shop) = &self.shop else { return Ok(()) };
+        self.runtime.block_on(async {
+            let warm = self.stations.values().map(|station| station.warm(shop));
+            futures::future::try_join_all(warm).await.map(drop)
+        })
+    }
+
+    /// A trial for each cell on each backend.
+    fn cells(self: &Arc<Self>) -> Vec<Trial> {
+        let on_all = self.list.iter().flat_map(|cell| Place::ALL.map(|place| (place, *cell)));
+        let trial = |(place, cell): (Place, Cell)| {
+            let name = format!("{}::{cell}", place.name());
+            self.trial(name, place, move |floor, station, shop, repository| {
+                floor.runtime.block_on(async {
+                    let stalls = cell.hangs() && cell.registry == Registry::StallsInLayer;
+                    let _stall = if stalls { Some(station.stall().await?) } else { None };
+                    let _room = station.room().await?;
+                    let played = play(station, shop, cell, repository).await;
+                    let kept = floor.matrix.keep(place, cell, played);
+                    kept.map_err(anyhow::Error::msg)
+                })
+            })
+        };
+        on_all.map(trial).collect()
+    }
+
+    /// What is run when the cells are done, one after another.
+    fn alone(self: &Arc<Self>) -> Vec<Trial> {
+        let many = Place::ALL.map(|place| {
+            let name = format!("{}::fifty_jobs_of_one_absent_image_cause_one_pull", place.name());
+            self.trial(name, place, |floor, station, shop, repository| {
+                floor.runtime.block_on(once::fifty_jobs(station, shop, &repository))
+            })
+        });
+        let left = Place::ALL.map(|place| {
+            let name = format!("{}::nothing_is_left_behind", place.name());
+            self.trial(name, place, move |floor, station, _, _| {
+                floor.runtime.block_on(async {
+                    station.forget_all_with(&floor.run).await?;
+                    Arc::clone(station).close().await
+                })?;
+                leftovers::check(&station.lab, &[place.backend()], &[station.trace()])
+            })
+        });
+        many.into_iter().chain(left).collect()
+    }
+
+    fn trial(
+        self: &Arc<Self>,
+        name: String,
+        place: Place,
+        body: impl FnOnce(&Self, &Arc<Station>, &Shop, String) -> Result<()> + Send + 'static,
+    ) -> Trial {
+        let floor = Arc::clone(self);
+        let title = name.clone();
+        Trial::ignorable_test(name, move || {
+            let (Some(station), Some(shop)) = (floor.stations.get(&place), &floor.shop) else {
+                let reason = floor.missing(place);
+                floor.ledger.unsupported(&title, &reason);
+                return Ok(Completion::ignored_with(format!("unsupported: {reason}")));
+            };
+            let repository = format!("{}/{}", floor.run, repository(&title));
+            let result = body(&floor, station, shop, repository);
+            floor.ledger.executed(result.is_ok());
+            result.map(|()| Completion::Completed).map_err(|e| Failed::from(format!("{e:#}")))
+        })
+    }
+
+    fn missing(&self, place: Place) -> String {
+        let missing = Station::missing(place, &self.lab).or_else(|| self.problem.clone());
+        missing.unwrap_or_default()
+    }
+
+    /// Fails if a backend was required and is not there.
+    fn require(&self, whole: bool) -> Result<()> {
+        let required = env::var("LONGSHORE_REQUIRE").unwrap_or_default();
+        for place in Place::ALL.iter().filter(|place| !self.stations.contains_key(place)) {
+            let named = |name: &str| name == "all" || name == place.name();
+            let asked_for = whole && required.split(',').map(str::trim).any(named);
+            ensure!(!asked_for, "LONGSHORE_REQUIRE asks for it: {}", self.missing(*place));
+        }
+        Ok(())
+    }
+}
+
+/// A trial's name as a repository's.
+fn repository(name: &str) -> String {
+    let words = name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join("-").to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_cells_share_a_repository() {
+        let all: Vec<_> =
+            choice::cells(true).iter().map(|it| repository(&it.to_string())).collect();
+        let different: BTreeSet<_> = all.iter().collect();
+        assert_eq!(different.len(), all.len());
+        assert!(
+            all.iter()
+                .all(|name| format!("localhost:1/x/{name}").parse::<longshore::ImageRef>().is_ok())
+        );
+    }
+}

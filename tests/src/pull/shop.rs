@@ -1,0 +1,66 @@
+//! The registries of the lab, and what stands in front of them.
+
+use std::env;
+
+use anyhow::{Context, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hyper::header::HeaderValue;
+use longshore::{ImageRef, RegistryLogin};
+
+use super::faulty::Upstream;
+use super::toxiproxy::Toxiproxy;
+
+/// The registries of the lab.
+#[derive(Clone, Debug)]
+pub(crate) struct Shop {
+    /// `HOST:PORT` of the one that asks for no login.
+    open: String,
+    /// An image that both have, `REPOSITORY:TAG`.
+    pub(crate) base: String,
+    private: String,
+    user: String,
+    password_file: String,
+    pub(crate) toxiproxy: Toxiproxy,
+}
+
+impl Shop {
+    /// As the environment names them.
+    pub(crate) fn from_env() -> Result<Self> {
+        let text =
+            |name| env::var(name).with_context(|| format!("set {name} (cargo xtask lab env)"));
+        let image: ImageRef = text("LONGSHORE_LAB_IMAGE")?.parse()?;
+        Ok(Self {
+            open: image.registry().to_owned(),
+            base: format!("{}:{}", image.repository(), image.tag().unwrap_or("latest")),
+            private: text("LONGSHORE_LAB_PRIVATE_REGISTRY")?,
+            user: text("LONGSHORE_LAB_PRIVATE_REGISTRY_USER")?,
+            password_file: text("LONGSHORE_LAB_PRIVATE_REGISTRY_PASSWORD_FILE")?,
+            toxiproxy: Toxiproxy::new(&text("LONGSHORE_LAB_TOXIPROXY")?),
+        })
+    }
+
+    /// The registry that asks for no login.
+    pub(crate) fn open(&self) -> Upstream {
+        Upstream { host: self.open.clone(), authorization: None }
+    }
+
+    /// The registry that asks for a login.
+    pub(crate) fn private(&self) -> Result<Upstream> {
+        let password = std::fs::read_to_string(&self.password_file)
+            .with_context(|| format!("failed to read {}", self.password_file))?;
+        let text = format!("{}:{}", self.user, password.trim_end_matches('\n'));
+        let mut value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(text)))?;
+        value.set_sensitive(true);
+        Ok(Upstream { host: self.private.clone(), authorization: Some(value) })
+    }
+
+    /// The login that the private registry wants, for `server`.
+    pub(crate) fn login(&self, server: &str) -> RegistryLogin {
+        let mut login = RegistryLogin::default();
+        login.server = server.to_owned();
+        login.username = Some(self.user.clone());
+        login.password_file = Some(self.password_file.clone().into());
+        login
+    }
+}

@@ -1,0 +1,241 @@
+//! One backend on which the cells are played: a dispatcher with it alone.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use bollard::query_parameters::RemoveImageOptionsBuilder;
+use futures::StreamExt;
+use longshore::{Config, Dispatcher, Job, JobResult, JobSpec, LogChunk};
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::shop::Shop;
+use crate::backend::Backend;
+use crate::lab::Lab;
+use crate::leftovers::Trace;
+
+/// How long a pull may take. Short, since every cell whose registry gives no answer takes it.
+pub(crate) const PULL_TIMEOUT: Duration = Duration::from_secs(8);
+/// How many layers stall at once on one backend. An engine and containerd each download three at
+/// a time (`max-concurrent-downloads`, `max_concurrent_downloads`), whoever wants them: one that
+/// stalls keeps others waiting.
+const STALLS: usize = 2;
+/// How long one job may take, on a busy backend that a cell has hanging.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+/// What the cells are played on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Place {
+    Docker,
+    Docker29,
+    Kubernetes,
+}
+
+impl Place {
+    pub(crate) const ALL: [Self; 3] = [Self::Docker, Self::Docker29, Self::Kubernetes];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Docker => "docker",
+            Self::Docker29 => "docker29",
+            Self::Kubernetes => "kubernetes",
+        }
+    }
+
+    pub(crate) const fn backend(self) -> Backend {
+        match self {
+            Self::Docker | Self::Docker29 => Backend::Docker,
+            Self::Kubernetes => Backend::Kubernetes,
+        }
+    }
+
+    /// `lab` with this engine as its engine.
+    fn lab(self, lab: &Lab) -> Lab {
+        let docker29 = || std::env::var("LONGSHORE_LAB_DOCKER29_HOST").ok();
+        let docker_host = if self == Self::Docker29 { docker29() } else { lab.docker_host.clone() };
+        Lab { docker_host, ..lab.clone() }
+    }
+
+    /// How many cells are played at once. An engine starts a container in a fifth of a second,
+    /// all of it work; a cluster mostly waits for its own clocks.
+    const fn room(self) -> usize {
+        match self {
+            Self::Docker | Self::Docker29 => 8,
+            Self::Kubernetes => 16,
+        }
+    }
+}
+
+/// A backend, reached as a service would reach it.
+#[derive(Debug)]
+pub(crate) struct Station {
+    pub(crate) place: Place,
+    pub(crate) lab: Lab,
+    dispatcher: Dispatcher,
+    room: Semaphore,
+    stalls: Semaphore,
+    state: TempDir,
+}
+
+impl Station {
+    /// Why `place` is not there to be played on; none if it is.
+    pub(crate) fn missing(place: Place, lab: &Lab) -> Option<String> {
+        let missing = place.lab(lab).missing(place.backend())?;
+        Some(if place == Place::Docker29 {
+            "no second engine here: set LONGSHORE_LAB_DOCKER29_HOST (cargo xtask lab env)"
+                .to_owned()
+        } else {
+            missing
+        })
+    }
+
+    /// Starts nothing.
+    pub(crate) fn new(place: Place, lab: &Lab) -> Result<Self> {
+        let lab = place.lab(lab);
+        let state = tempfile::Builder::new().prefix("longshore-e2e-").tempdir()?;
+        let own = match place.backend() {
+            Backend::Kubernetes => {
+                json!({"kubeconfig": lab.kubeconfig, "namespace": lab.namespace})
+            }
+            _ => json!({"host": lab.docker_host}),
+        };
+        let config: Config = serde_json::from_value(json!({"job": {
+            "runners": [place.backend().name()],
+            "stateDirectory": state.path(),
+            "pullTimeout": format!("{}s", PULL_TIMEOUT.as_secs()),
+            "startTimeout": "120s",
+            "maxConcurrentLaunches": 64,
+            place.backend().name(): own,
+        }}))?;
+        let dispatcher = longshore::dispatcher(&config)?;
+        Ok(Self {
+            place,
+            lab,
+            dispatcher,
+            room: Semaphore::new(place.room()),
+            stalls: Semaphore::new(STALLS),
+            state,
+        })
+    }
+
+    /// Waits until one more cell may be played.
+    pub(crate) async fn room(&self) -> Result<SemaphorePermit<'_>> {
+        Ok(self.room.acquire().await?)
+    }
+
+    /// Waits until one more layer may stall.
+    pub(crate) async fn stall(&self) -> Result<SemaphorePermit<'_>> {
+        Ok(self.stalls.acquire().await?)
+    }
+
+    /// Runs `spec` to its end; gives its result and its output.
+    pub(crate) async fn run(&self, spec: JobSpec) -> Result<(JobResult, String)> {
+        let mut job = self.dispatcher.submit(spec).await?;
+        let canceller = job.canceller();
+        match tokio::time::timeout(PATIENCE, finish(&mut job)).await {
+            Ok(output) => Ok((job.wait().await, output?)),
+            Err(_) => {
+                canceller.kill();
+                bail!("the job took longer than {PATIENCE:?}")
+            }
+        }
+    }
+
+    /// Pulls the image that all others are built on.
+    pub(crate) async fn warm(&self, shop: &Shop) -> Result<()> {
+        let mut spec = JobSpec::container(format!("{}/{}", shop.open().host, shop.base).parse()?);
+        let container = spec.container.as_mut().context("a job without a container")?;
+        container.command = vec!["true".to_owned()];
+        let (result, _) = self.run(spec).await?;
+        let place = self.place.name();
+        ensure!(result.outcome.is_success(), "a first job on {place} {}", result.outcome);
+        Ok(())
+    }
+
+    /// By what all that was launched here is found.
+    pub(crate) fn trace(&self) -> Trace {
+        Trace {
+            case: format!("pull policy on {}", self.place.name()),
+            root: self.state.path().to_owned(),
+            installation: Some(self.dispatcher.installation().to_string()),
+        }
+    }
+
+    /// Removes the images that stand under `references`, or `REPOSITORY` without tag on a
+    /// cluster, from the backend.
+    pub(crate) async fn forget(&self, references: &[String]) -> Result<()> {
+        if self.place.backend() == Backend::Kubernetes {
+            return Ok(());
+        }
+        let host = self.lab.docker_host.as_deref().unwrap_or_default();
+        let docker = bollard::Docker::connect_with_host(host)?.negotiate_version().await?;
+        for reference in references {
+            let options = RemoveImageOptionsBuilder::default().force(true).build();
+            match docker.remove_image(reference, Some(options), None).await {
+                Ok(_)
+                | Err(bollard::errors::Error::DockerResponseServerError {
+                    status_code: 404, ..
+                }) => {}
+                Err(error) => bail!("failed to remove {reference}: {error}"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes from the node every image whose name holds `part`. A node that is not the lab's
+    /// keeps them until its kubelet wants room.
+    pub(crate) async fn forget_all_with(&self, part: &str) -> Result<()> {
+        let socket = self.lab.folder.as_ref().map(|it| it.join("run/containerd/containerd.sock"));
+        let socket = socket.filter(|socket| socket.exists());
+        let (Backend::Kubernetes, Some(socket)) = (self.place.backend(), socket) else {
+            return Ok(());
+        };
+        let listed = ctr(&socket, &["images", "list"]).await?;
+        let lines = || {
+            listed.lines().skip(1).filter_map(|line| {
+                let mut words = line.split_whitespace();
+                Some((words.next()?, words.nth(1)?))
+            })
+        };
+        let ours: Vec<_> = lines().filter(|(name, _)| name.contains(part)).collect();
+        // The runtime has each a second time, by the id of its configuration.
+        let again = lines().filter(|(name, digest)| {
+            name.starts_with("sha256:") && ours.iter().any(|(_, own)| own == digest)
+        });
+        let names: Vec<&str> = ours.iter().copied().chain(again).map(|(name, _)| name).collect();
+        for some in names.chunks(50) {
+            ctr(&socket, &[&["images", "rm"], some].concat()).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes no more jobs, and returns when all are done.
+    pub(crate) async fn close(self: Arc<Self>) -> Result<()> {
+        let closed = tokio::time::timeout(PATIENCE, self.dispatcher.shutdown()).await;
+        closed.context("the dispatcher's jobs did not end")
+    }
+}
+
+/// All the output of `job`.
+async fn finish(job: &mut Job) -> Result<String> {
+    let mut logs = job.take_logs().context("the job has no output")?;
+    let mut output = Vec::new();
+    while let Some(chunk) = logs.next().await {
+        match chunk {
+            LogChunk::Data { bytes, .. } => output.extend_from_slice(&bytes),
+            gap => bail!("the output has a gap: {gap:?}"),
+        }
+    }
+    Ok(String::from_utf8_lossy(&output).into_owned())
+}
+
+async fn ctr(socket: &PathBuf, arguments: &[&str]) -> Result<String> {
+    let mut command = tokio::process::Command::new("ctr");
+    command.arg("--address").arg(socket).args(["--namespace", "k8s.io"]).args(arguments);
+    let output = command.kill_on_drop(true).output().await.context("failed to run ctr")?;
+    ensure!(output.status.success(), "ctr: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
