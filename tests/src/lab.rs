@@ -11,6 +11,7 @@ pub(crate) struct Lab {
     pub(crate) docker_host: Option<String>,
     pub(crate) kubeconfig: Option<String>,
     pub(crate) kubectl: Option<PathBuf>,
+    pub(crate) helm: Option<PathBuf>,
     pub(crate) namespace: Option<String>,
     pub(crate) claim: Option<String>,
     /// The folder behind the claim.
@@ -29,6 +30,7 @@ impl Lab {
             docker_host: text("DOCKER_HOST"),
             kubeconfig: text("KUBECONFIG"),
             kubectl: path("LONGSHORE_LAB_KUBECTL"),
+            helm: path("LONGSHORE_LAB_HELM"),
             namespace: text("LONGSHORE_LAB_NAMESPACE"),
             claim: text("LONGSHORE_LAB_CLAIM"),
             volume: path("LONGSHORE_LAB_VOLUME"),

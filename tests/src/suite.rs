@@ -28,6 +28,8 @@ pub enum Suite {
     Docker,
     /// A Kubernetes cluster.
     Kubernetes,
+    /// The chart, on a Kubernetes cluster.
+    Helm,
     /// Backends that go away, and come back.
     Disruptive,
 }
@@ -38,6 +40,7 @@ impl Suite {
             Self::Process => "process",
             Self::Docker => "docker",
             Self::Kubernetes => "kubernetes",
+            Self::Helm => "helm",
             Self::Disruptive => "disruptive",
         }
     }
@@ -55,6 +58,8 @@ impl Suite {
             Self::Process => &[Backend::Process],
             Self::Docker => &[Backend::Docker],
             Self::Kubernetes => &[Backend::Kubernetes],
+            // An engine builds the command's image.
+            Self::Helm => &[Backend::Kubernetes, Backend::Docker],
             Self::Disruptive => &[Backend::Kubernetes, Backend::Docker, Backend::Process],
         }
     }
@@ -65,6 +70,7 @@ impl Suite {
         match self {
             Self::Process | Self::Docker => 4,
             Self::Kubernetes => 6,
+            Self::Helm => 3,
             Self::Disruptive => 1,
         }
     }
@@ -143,6 +149,9 @@ impl Floor {
     fn missing(&self) -> Option<String> {
         if self.suite == Suite::Disruptive && self.lab.folder.is_none() {
             return Some("backends are taken away only in a lab: set LONGSHORE_LAB_DIR".to_owned());
+        }
+        if self.suite == Suite::Helm && self.lab.helm.is_none() {
+            return Some("no helm here: set LONGSHORE_LAB_HELM (cargo xtask lab env)".to_owned());
         }
         self.suite.backends().iter().find_map(|backend| self.lab.missing(*backend))
     }

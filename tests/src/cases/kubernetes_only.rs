@@ -30,7 +30,10 @@ fn either_way(bench: &Bench, kubeconfig: &str) -> Result<Ran> {
 }
 
 /// The lab's kubeconfig, changed by `change`, which is given its cluster and its user.
-fn changed(bench: &Bench, change: impl FnOnce(&mut Value, &mut Value)) -> Result<String> {
+pub(super) fn changed(
+    bench: &Bench,
+    change: impl FnOnce(&mut Value, &mut Value),
+) -> Result<String> {
     let mut kubectl = Command::new(bench.lab.kubectl.as_deref().context("no kubectl")?);
     kubectl.args(["config", "view", "--raw", "--minify", "--flatten", "--output", "json"]);
     kubectl.env("KUBECONFIG", bench.lab.kubeconfig.as_deref().unwrap_or_default());

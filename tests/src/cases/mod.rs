@@ -8,6 +8,7 @@ mod disruptive;
 mod docker_only;
 mod doctor;
 mod fallback;
+mod helm;
 mod images;
 mod kubernetes_only;
 mod outcomes;

@@ -1,8 +1,8 @@
 //! Which cases run in which suite.
 
 use super::{
-    Case, bad_files, bad_jobs, bad_settings, disruptive, docker_only, doctor, fallback, images,
-    kubernetes_only, outcomes, output, plan, results, secrets, settings, signals,
+    Case, bad_files, bad_jobs, bad_settings, disruptive, docker_only, doctor, fallback, helm,
+    images, kubernetes_only, outcomes, output, plan, results, secrets, settings, signals,
 };
 use crate::suite::Suite;
 
@@ -27,6 +27,7 @@ pub(crate) fn of(suite: Suite) -> Vec<Case> {
         }
         Suite::Docker => (EVERYWHERE, &[docker_only::CASES]),
         Suite::Kubernetes => (EVERYWHERE, &[kubernetes_only::CASES]),
+        Suite::Helm => (&[], &[helm::CASES]),
         Suite::Disruptive => (&[], &[disruptive::CASES]),
     };
     common.iter().chain(own).flat_map(|cases| cases.iter().copied()).collect()
@@ -40,7 +41,9 @@ mod tests {
 
     #[test]
     fn no_name_stands_for_two_cases() {
-        for suite in [Suite::Process, Suite::Docker, Suite::Kubernetes, Suite::Disruptive] {
+        for suite in
+            [Suite::Process, Suite::Docker, Suite::Kubernetes, Suite::Helm, Suite::Disruptive]
+        {
             let cases = of(suite);
             let names: BTreeSet<_> = cases.iter().map(Case::name).collect();
             assert_eq!(names.len(), cases.len(), "{suite:?}");

@@ -25,6 +25,13 @@ impl Bridge {
         format!("{}/{}", self.address, self.prefix)
     }
 
+    /// A hardware address of its own, told by the other. A bridge without one has that of one of
+    /// its ports, and another when that port goes: whoever spoke to it is not heard for a minute.
+    fn hardware(&self) -> String {
+        let [a, b, c, d] = self.address.octets();
+        format!("02:42:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
+    }
+
     /// The network that it is in, in CIDR notation.
     pub(crate) fn subnet(&self) -> String {
         let mask = u32::MAX << (32 - u32::from(self.prefix));
@@ -70,7 +77,8 @@ pub(crate) fn ensure(bridge: &Bridge) -> Result<()> {
     }
     let ip = |args: &[&str]| shell::run("ip", args);
     let make = || -> Result<()> {
-        ip(&["link", "add", "name", bridge.name, "type", "bridge"])?;
+        let hardware = bridge.hardware();
+        ip(&["link", "add", "name", bridge.name, "address", &hardware, "type", "bridge"])?;
         ip(&["address", "add", &bridge.cidr(), "dev", bridge.name])?;
         ip(&["link", "set", bridge.name, "up"])?;
         Ok(())
@@ -95,6 +103,11 @@ pub(crate) fn exists(link: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_hardware_address_is_a_local_one() {
+        assert_eq!(PODS.hardware(), "02:42:0a:f4:00:01");
+    }
 
     #[test]
     fn a_subnet_is_without_the_host() {

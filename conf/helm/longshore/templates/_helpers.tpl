@@ -1,0 +1,69 @@
+{{- define "longshore.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 52 | trimSuffix "-" }}
+{{- end }}
+
+{{/*
+The name of the release's objects. A CronJob's name may have 52 characters, and
+a Job's gets a suffix here.
+*/}}
+{{- define "longshore.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" }}
+{{- else }}
+{{- $name := default .Chart.Name .Values.nameOverride }}
+{{- if contains $name .Release.Name }}
+{{- .Release.Name | trunc 52 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name $name | trunc 52 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "longshore.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "longshore.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "longshore.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{ include "longshore.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{/* The labels of the Pods that run the command, and of no others. */}}
+{{- define "longshore.commandLabels" -}}
+{{ include "longshore.selectorLabels" . }}
+app.kubernetes.io/component: command
+{{- end }}
+
+{{- define "longshore.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create }}
+{{- default (include "longshore.fullname" .) .Values.serviceAccount.name }}
+{{- else }}
+{{- default "default" .Values.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{- define "longshore.image" -}}
+{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) }}
+{{- end }}
+
+{{/* The job as a job file. */}}
+{{- define "longshore.job" -}}
+{{- $image := required "set job.image: the image of the job to run" .Values.job.image -}}
+{{- $container := dict "image" $image -}}
+{{- range $key := list "command" "args" "workingDir" -}}
+{{- with get $.Values.job $key }}{{ $_ := set $container $key . }}{{ end -}}
+{{- end -}}
+{{- $rest := omit .Values.job "image" "command" "args" "workingDir" -}}
+{{- toYaml (set $rest "container" $container) }}
+{{- end }}
+
+{{/* What Longshore reads. */}}
+{{- define "longshore.files" -}}
+job.yaml: |
+  {{- include "longshore.job" . | nindent 2 }}
+longshore.yaml: |
+  {{- toYaml .Values.config | nindent 2 }}
+{{- end }}

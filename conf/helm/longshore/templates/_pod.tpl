@@ -1,0 +1,135 @@
+{{/* What Job and CronJob share: the spec of a Job. */}}
+{{- define "longshore.jobSpec" -}}
+# A second Pod would start the job a second time.
+backoffLimit: 0
+{{- with .Values.ttlSecondsAfterFinished }}
+ttlSecondsAfterFinished: {{ int . }}
+{{- end }}
+template:
+  metadata:
+    labels:
+      {{- include "longshore.commandLabels" . | nindent 6 }}
+      {{- with .Values.podLabels }}
+      {{- toYaml . | nindent 6 }}
+      {{- end }}
+    annotations:
+      checksum/config: {{ include "longshore.files" . | sha256sum }}
+      {{- with .Values.podAnnotations }}
+      {{- toYaml . | nindent 6 }}
+      {{- end }}
+  spec:
+    {{- include "longshore.podSpec" . | nindent 4 }}
+{{- end }}
+
+{{- define "longshore.podSpec" -}}
+{{- $claim := .Values.kubernetes.persistentVolumeClaimName -}}
+serviceAccountName: {{ include "longshore.serviceAccountName" . }}
+automountServiceAccountToken: true
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+enableServiceLinks: false
+restartPolicy: Never
+terminationGracePeriodSeconds: {{ int .Values.terminationGracePeriodSeconds }}
+{{- with .Values.podSecurityContext }}
+securityContext:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . | quote }}
+{{- end }}
+containers:
+  - name: longshore
+    image: {{ include "longshore.image" . | quote }}
+    imagePullPolicy: {{ .Values.image.pullPolicy }}
+    args:
+      - run
+      - --config
+      - /etc/longshore/longshore.yaml
+      - /etc/longshore/job.yaml
+    env:
+      {{- include "longshore.env" . | nindent 6 }}
+    # The Pod's status then holds the summary of a job that failed.
+    terminationMessagePolicy: FallbackToLogsOnError
+    {{- with .Values.securityContext }}
+    securityContext:
+      {{- toYaml . | nindent 6 }}
+    {{- end }}
+    {{- with .Values.resources }}
+    resources:
+      {{- toYaml . | nindent 6 }}
+    {{- end }}
+    volumeMounts:
+      - name: config
+        mountPath: /etc/longshore
+        readOnly: true
+      - name: state
+        mountPath: {{ .Values.state.directory | quote }}
+      {{- if $claim }}
+      - name: jobs
+        mountPath: {{ .Values.kubernetes.directory | quote }}
+      {{- end }}
+      {{- with .Values.extraVolumeMounts }}
+      {{- toYaml . | nindent 6 }}
+      {{- end }}
+volumes:
+  - name: config
+    configMap:
+      name: {{ include "longshore.fullname" . }}
+  - name: state
+    emptyDir:
+      sizeLimit: {{ .Values.state.sizeLimit | quote }}
+  {{- if $claim }}
+  - name: jobs
+    persistentVolumeClaim:
+      claimName: {{ $claim | quote }}
+  {{- end }}
+  {{- with .Values.extraVolumes }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end }}
+
+{{/* Longshore's environment. What is not set sets no variable. */}}
+{{- define "longshore.env" -}}
+- name: JOB_STATEDIRECTORY
+  value: {{ .Values.state.directory | quote }}
+{{- with .Values.kubernetes.imagePullPolicy }}
+- name: JOB_KUBERNETES_IMAGEPULLPOLICY
+  value: {{ . | quote }}
+{{- end }}
+{{- with .Values.kubernetes.persistentVolumeClaimName }}
+- name: JOB_KUBERNETES_PERSISTENTVOLUMECLAIMNAME
+  value: {{ . | quote }}
+- name: JOB_DIRECTORY
+  value: {{ $.Values.kubernetes.directory | quote }}
+{{- end }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/*
+The name of the Job or CronJob. Kubernetes refuses to change the Pod of a Job,
+so a Job is named by what it is made of: an upgrade that changes something makes
+a new Job and removes the former one, and one that changes nothing runs nothing.
+*/}}
+{{- define "longshore.workload" -}}
+{{- if .Values.schedule -}}
+{{ include "longshore.fullname" . }}
+{{- else -}}
+{{ printf "%s-%s" (include "longshore.fullname" .) (include "longshore.jobSpec" . | sha256sum | trunc 8) }}
+{{- end }}
+{{- end }}
