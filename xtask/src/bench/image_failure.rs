@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use super::run::{Bench, LIMIT};
 use super::sample::Sample;
-use super::watch::{ROUND, Watch};
+use super::watch::Watch;
 
 /// A way to have no image: the pull policy, and what the outcome is called.
 #[derive(Debug, Clone, Copy)]
@@ -20,15 +20,15 @@ pub(crate) const NOT_PRESENT: Failure = Failure { policy: "Never", reason: "NotP
 
 /// How long each of several commands went on after the report.
 pub(crate) fn image_failure(bench: &Bench<'_>, failure: Failure) -> Result<Sample> {
-    let name = format!("{}-{}", failure.reason.to_lowercase(), std::process::id());
-    let watch = Watch::start(bench.lab, &name)?;
+    let name = failure.reason.to_lowercase();
+    let repository = format!("localhost:5000/bench/{name}-{}", std::process::id());
+    let watch = Watch::start(bench.lab, &repository)?;
     let mut took = Vec::new();
     for round in 0..bench.rounds {
         let round = round.to_string();
         let mut command = bench.longshore();
-        command.args(["--pull-policy", failure.policy, "--label", &format!("bench={name}")]);
-        command.args(["--label", &format!("{ROUND}={round}")]);
-        command.args(["--image", &format!("localhost:5000/bench/absent-{name}:{round}")]);
+        command.args(["--pull-policy", failure.policy]);
+        command.args(["--image", &format!("{repository}:{round}")]);
         let output = command.output()?;
         let ended = Instant::now();
         let said = String::from_utf8_lossy(&output.stderr);

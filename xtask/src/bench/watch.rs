@@ -12,51 +12,48 @@ use serde_json::Value;
 use crate::lab::Lab;
 use crate::lab::layout::NAMESPACE;
 
-/// The label that tells the rounds of one bench apart.
-pub(crate) const ROUND: &str = "bench-round";
-
-/// What the kubelet reports once it has given an image up, or may (`pkg/kubelet/images/types.go`).
-const DEFINITE: [&str; 3] = ["ErrImagePull", "ErrImageNeverPull", "InvalidImageName"];
+/// The Events by which the kubelet reports that it has no image (`pkg/kubelet/events/event.go`). They
+/// come before the Pod's status says it.
+const DEFINITE: [&str; 2] = ["Failed", "ErrImageNeverPull"];
 
 type Seen = Arc<(Mutex<HashMap<String, Instant>>, Condvar)>;
 
-/// kubectl, watching the Pods of a bench.
+/// kubectl, watching what the kubelet reports of a repository's images.
 pub(crate) struct Watch {
     kubectl: Child,
     seen: Seen,
 }
 
 impl Watch {
-    /// Watches Pods whose label `bench` is `bench`.
-    pub(crate) fn start(lab: &Lab, bench: &str) -> Result<Self> {
+    /// Watches what is said of the images of `repository`.
+    pub(crate) fn start(lab: &Lab, repository: &str) -> Result<Self> {
         let mut command = Command::new(lab.bin("kubectl"));
         command
-            .args(["get", "pods", "--watch", "--output=json", "--namespace", NAMESPACE])
-            .arg(format!("--selector=bench={bench}"))
+            .args(["get", "events", "--watch", "--output=json", "--namespace", NAMESPACE])
             .env("KUBECONFIG", lab.kubeconfig())
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
         let mut kubectl = command.spawn().context("failed to start kubectl")?;
         let output = kubectl.stdout.take().context("kubectl has no output")?;
         let seen = Seen::default();
-        let notes = Arc::clone(&seen);
+        let (notes, repository) = (Arc::clone(&seen), repository.to_owned());
         std::thread::spawn(move || {
-            let pods = serde_json::Deserializer::from_reader(BufReader::new(output));
-            for pod in pods.into_iter::<Value>().map_while(Result::ok) {
-                note(&notes, &pod, Instant::now());
+            let events = serde_json::Deserializer::from_reader(BufReader::new(output));
+            for event in events.into_iter::<Value>().map_while(Result::ok) {
+                note(&notes, failed_tag(&event, &repository), Instant::now());
             }
         });
         Ok(Self { kubectl, seen })
     }
 
-    /// When the Pod of `round` was first seen to have no image.
-    pub(crate) fn definite(&self, round: &str, within: Duration) -> Result<Instant> {
+    /// When the image with `tag` was first reported missing.
+    pub(crate) fn definite(&self, tag: &str, within: Duration) -> Result<Instant> {
         let (seen, news) = &*self.seen;
         let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
         let (seen, _) = news
-            .wait_timeout_while(seen, within, |seen| !seen.contains_key(round))
+            .wait_timeout_while(seen, within, |seen| !seen.contains_key(tag))
             .unwrap_or_else(PoisonError::into_inner);
-        seen.get(round).copied().context("kubectl saw no failed pull")
+        seen.get(tag).copied().context("kubectl saw no failed pull")
     }
 }
 
@@ -67,19 +64,20 @@ impl Drop for Watch {
     }
 }
 
-fn note(seen: &Seen, pod: &Value, now: Instant) {
-    if let Some(round) = failed_round(pod) {
+fn note(seen: &Seen, tag: Option<String>, now: Instant) {
+    if let Some(tag) = tag {
         let (seen, news) = &**seen;
-        seen.lock().unwrap_or_else(PoisonError::into_inner).entry(round).or_insert(now);
+        seen.lock().unwrap_or_else(PoisonError::into_inner).entry(tag).or_insert(now);
         news.notify_all();
     }
 }
 
-/// The round of a Pod that has no image.
-fn failed_round(pod: &Value) -> Option<String> {
-    let reason = &pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"];
-    DEFINITE.contains(&reason.as_str()?).then_some(())?;
-    pod["metadata"]["labels"][ROUND].as_str().map(str::to_owned)
+/// The tag of the image of `repository` that `event` reports missing.
+fn failed_tag(event: &Value, repository: &str) -> Option<String> {
+    DEFINITE.contains(&event["reason"].as_str()?).then_some(())?;
+    let (_, after) = event["message"].as_str()?.split_once(repository)?;
+    let tag = after.strip_prefix(':')?;
+    tag.split('"').next().map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -89,20 +87,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_pod_without_an_image_counts_and_only_the_first_time() {
-        let pod = |reason: &str| {
-            json!({
-                "metadata": {"labels": {(ROUND): "7"}},
-                "status": {"containerStatuses": [{"state": {"waiting": {"reason": reason}}}]},
-            })
-        };
-        assert_eq!(failed_round(&pod("ContainerCreating")), None);
-        assert_eq!(failed_round(&pod("ErrImagePull")).as_deref(), Some("7"));
-        assert_eq!(failed_round(&json!({"metadata": {}, "status": {}})), None);
+    fn only_a_missing_image_of_the_repository_counts_and_only_the_first_time() {
+        let event = |reason: &str, message: &str| json!({"reason": reason, "message": message});
+        let failed = event("Failed", r#"Failed to pull image "r/a:7": rpc error: … "r/a:7": …"#);
+        assert_eq!(failed_tag(&failed, "r/a").as_deref(), Some("7"));
+        assert_eq!(failed_tag(&failed, "r/b"), None);
+        let never = r#"Container image "r/a:8" is not present with pull policy of Never"#;
+        assert_eq!(failed_tag(&event("ErrImageNeverPull", never), "r/a").as_deref(), Some("8"));
+        assert_eq!(failed_tag(&event("Pulling", r#"Pulling image "r/a:7""#), "r/a"), None);
+        assert_eq!(failed_tag(&json!({}), "r/a"), None);
         let seen = Seen::default();
         let begun = Instant::now();
-        note(&seen, &pod("ErrImageNeverPull"), begun);
-        note(&seen, &pod("ErrImagePull"), begun + Duration::from_secs(9));
+        note(&seen, Some("7".into()), begun);
+        note(&seen, Some("7".into()), begun + Duration::from_secs(9));
         assert_eq!(seen.0.lock().unwrap()["7"], begun);
     }
 }
