@@ -1,4 +1,5 @@
 //! Any sequence of steps keeps what the journal promises.
+#![expect(clippy::unwrap_used, reason = "parts of tests are not marked as tests")]
 
 use longshore_core::{Error, ErrorKind, JobId, PassedOver, RunnerName};
 use longshore_journal::{AttemptState, Claim, Journal, JournalError, Record, State};
