@@ -157,13 +157,15 @@ fn known_digest(image: &ImageRef, found: &ImageInspect, tells_origin: bool) -> O
     }
 }
 
-/// Whether the engine says that the image came from its repository. It leaves out the registry's
-/// port.
+/// Whether the engine says that the image came from its registry, by whose host alone it is
+/// named. The repository is not compared: of two pulls at once of one content from two
+/// repositories the store may note only one, and it notes no more than 4096 bytes of them.
 fn was_pulled(image: &ImageRef, found: &ImageInspect) -> bool {
     let host = image.registry().split(':').next().unwrap_or_default();
-    let name = format!("{host}/{}", image.repository());
     let pulls = found.identity.iter().flat_map(|identity| identity.pull.iter().flatten());
-    pulls.filter_map(|pull| pull.repository.as_deref()).any(|repository| repository == name)
+    pulls
+        .filter_map(|pull| pull.repository.as_deref()?.split('/').next())
+        .any(|registry| registry == host)
 }
 
 #[cfg(test)]
@@ -217,9 +219,10 @@ mod tests {
             known_digest(&image, &found(&digest(1), &known, pulled_from), tells_origin)
         };
         assert_eq!(told(&["localhost/a"], true), Some(digest(1)));
-        assert_eq!(told(&["localhost/other", "localhost/a"], true), Some(digest(1)));
+        assert_eq!(told(&["docker.io/library/b", "localhost/a"], true), Some(digest(1)));
+        assert_eq!(told(&["localhost/b"], true), Some(digest(1)), "two pulls at once");
         assert_eq!(told(&[], true), None, "loaded or imported");
-        assert_eq!(told(&["localhost/other"], true), None, "tagged here with another name");
+        assert_eq!(told(&["docker.io/library/a"], true), None, "tagged here with another name");
         assert_eq!(told(&[], false), Some(digest(1)), "the engine does not tell");
     }
 

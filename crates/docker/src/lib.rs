@@ -15,6 +15,24 @@
 //! out of time, which must be told apart from any other death by a signal, by every process.
 //! [`remove`](longshore_core::Runner::remove) takes marks away together with the container.
 //!
+//! # Images
+//! A job's container is created from the id of the image that was found or pulled, so that a tag
+//! that moves meanwhile changes nothing. The engine is asked to pull once for all jobs that wait for
+//! one image with one login; when it is asked again, and for how long, is the launch's context to
+//! say. A name with a tag and a digest means the digest, as for the kubelet.
+//!
+//! A pull that nobody waits for any more is given up by closing its request. An engine with the
+//! containerd store then ends its connection to the registry; one with its own store (20.10) ends
+//! the pull, but keeps a connection on which the registry says nothing until that ends by itself.
+//!
+//! The digest that is reported is the one that the reference names at its registry, which is the
+//! index's for a multi-architecture image, and none for an image that was built, loaded or imported
+//! here. Two things an engine may not tell:
+//! - With the containerd store, before Docker 29.3 (API 1.53): whether an image was pulled. Each is
+//!   then reported with a digest.
+//! - With its own store: which of several digests of one repository, all pulled, a tag names. Then
+//!   the first is reported.
+//!
 //! # Requests
 //! A job whose image is here and whose command is known takes five: inspect the image, create,
 //! start, logs, remove. Its end comes by one stream of events for all jobs of the runner.

@@ -105,7 +105,7 @@ impl Shop {
     pub(crate) async fn close(&self) -> Checked {
         self.registry.delete(&self.pushed).await.map_err(words)?;
         self.forget(&self.image).await?;
-        assert_eq!(self.lab.leftovers(&[self.installation.clone()]).await?, [""; 0]);
+        assert_eq!(self.lab.leftovers(std::slice::from_ref(&self.installation)).await?, [""; 0]);
         Ok(())
     }
 
