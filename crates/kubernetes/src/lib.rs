@@ -13,6 +13,16 @@
 //! shortened by the kubelet; and one that is not the job's own can be had only at the price of the
 //! Pod's logs, which then go with it (who follows them gets them all).
 //!
+//! # What it must be allowed
+//!
+//! This Role, in the namespace of the jobs; nothing of it can be left out. Without what is wished for
+//! it works, and says what it then does without. Beside it, it reads the namespace, if it may, and
+//! asks for its own permissions, which everybody may.
+//!
+#![doc = concat!("```yaml\n", include_str!("../role.yaml"), "```\n")]
+//!
+//! # Output
+//!
 //! A kubelet rotates a container's log and shows only the newest file, by default of 10 MiB. What a
 //! reader loses by that is a gap in the output. Not told apart from a job that was silent at first
 //! is one whose output was rotated before anybody read it: follow a job from its start.

@@ -36,7 +36,11 @@ pub(crate) fn image(snapshot: &Snapshot) -> ImageReport {
     if let Some(policy) = pod.and_then(|pod| pod.policy) {
         report.policy = policy;
     }
-    report.resolved = pod.and_then(|pod| pull::digest(&pod.container.image_id));
+    let told = pod.and_then(|pod| pull::digest(&pod.container.image_id));
+    // What is named by a digest resolves to that. CRI-O tells the manifest for its platform where
+    // that is an index.
+    let named = report.requested.split_once('@').map(|(_, digest)| digest.to_owned());
+    report.resolved = told.map(|told| named.unwrap_or(told));
     // Under Never no registry is asked, whatever the Events, which may be late, will tell.
     let never = report.policy == PullPolicy::Never;
     report.pulled = snapshot.pulled.or(never.then_some(false));

@@ -95,6 +95,21 @@ fn a_container_that_ended_by_itself_gives_its_code_at_once() {
 }
 
 #[test]
+fn the_policy_in_force_is_the_one_after_admission_and_a_named_digest_stands() {
+    let image_of = |named: &str| {
+        let job = JobView { image: named.to_owned(), ..job() };
+        // `AlwaysPullImages` wrote it into the Pod.
+        image(&snapshot(job, [pod(json!({}), "Running", ended("Completed", 0), ID)]))
+    };
+    let by_tag = image_of("r/x:1");
+    assert_eq!(
+        (by_tag.policy, by_tag.resolved.as_deref()),
+        (PullPolicy::Always, Some("sha256:ab"))
+    );
+    assert_eq!(image_of("r/x@sha256:cd").resolved.as_deref(), Some("sha256:cd"));
+}
+
+#[test]
 fn a_code_that_may_be_a_signals_waits_for_the_pods_reason() {
     for code in [137, 143] {
         assert_eq!(outcome(job(), pod(json!({}), "Running", ended("Error", code), ID)), None);

@@ -18,7 +18,7 @@ use crate::inner::Inner;
 /// Group, resource, subresource, verbs.
 type Needed = (&'static str, &'static str, &'static str, &'static [&'static str]);
 
-/// What a runner needs to be allowed.
+/// What a runner needs to be allowed. With [`WISHED`] it is what `role.yaml` gives.
 const NEEDED: &[Needed] = &[
     ("batch", "jobs", "", &["create", "get", "list", "watch", "patch", "delete"]),
     ("", "pods", "", &["list", "watch", "patch", "delete"]),
@@ -78,7 +78,7 @@ fn lack(what: &str) -> &'static str {
     } else if what == "delete secrets" {
         "the Secret of a job that is withdrawn by another process stays for ten minutes"
     } else {
-        "whether an image was pulled stays unknown"
+        "whether an image was pulled stays unknown, and a failed pull is noticed later"
     }
 }
 
@@ -163,4 +163,29 @@ async fn missing(
         Ok::<_, Error>((!allowed).then(|| format!("{verb} {resource}{slash}{subresource}")))
     });
     Ok(try_join_all(asking).await?.into_iter().flatten().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documented_role_allows_what_is_asked_for_and_no_more() {
+        let role: serde_json::Value = serde_saphyr::from_str(include_str!("../role.yaml")).unwrap();
+        let asked = NEEDED.iter().chain(WISHED).map(|(group, resource, subresource, verbs)| {
+            let slash = if subresource.is_empty() { "" } else { "/" };
+            let resource = format!("{resource}{slash}{subresource}");
+            serde_json::json!({"apiGroups": [group], "resources": [resource], "verbs": verbs})
+        });
+        assert_eq!(role["rules"], serde_json::Value::Array(asked.collect()));
+    }
+
+    #[test]
+    fn each_permission_that_is_missing_has_a_consequence_of_its_own() {
+        let told = WISHED.iter().flat_map(|(_, resource, _, verbs)| {
+            verbs.iter().map(move |verb| lack(&format!("{verb} {resource}")))
+        });
+        let told: std::collections::BTreeSet<&str> = told.collect();
+        assert_eq!(told.len(), 3, "{told:?}");
+    }
 }

@@ -5,6 +5,8 @@
 
 #[path = "cluster/images.rs"]
 mod images;
+#[path = "cluster/permissions.rs"]
+mod permissions;
 #[path = "support/proxy.rs"]
 mod proxy;
 #[path = "cluster/speed.rs"]
@@ -20,10 +22,9 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
-use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::api::{DeleteParams, ListParams};
 use libtest_mimic::{Arguments, Completion, Trial};
 use longshore_core::{
     Attempt, ErrorKind, Event, Handle, InstallationId, JobId, JobSpec, LaunchContext, LaunchError,
@@ -332,43 +333,6 @@ async fn a_cluster_that_cannot_be_used_says_why(case: Arc<Case>) -> Checked {
 /// A certificate that signs itself, made for this test.
 const OTHER_AUTHORITY: &str = include_str!("support/other-authority.b64").trim_ascii();
 
-async fn permissions_that_are_missing_are_named(case: Arc<Case>) -> Checked {
-    let name = format!("longshore-{}", case.installation);
-    let client = case.lab.client.clone();
-    let namespace = case.lab.namespace.as_str();
-    let params = PostParams::default();
-    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
-    let roles: Api<Role> = Api::namespaced(client.clone(), namespace);
-    let bindings: Api<RoleBinding> = Api::namespaced(client, namespace);
-    let account = accounts.create(&params, &object(json!({"metadata": {"name": name}}))?).await?;
-    let rules = json!([
-        {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["create", "get", "list", "watch"]},
-        {"apiGroups": [""], "resources": ["pods"], "verbs": ["*"]},
-    ]);
-    let role = json!({"metadata": {"name": name}, "rules": rules});
-    roles.create(&params, &object(role)?).await?;
-    let binding = json!({
-        "metadata": {"name": name},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
-        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
-    });
-    bindings.create(&params, &object(binding)?).await?;
-    let token = accounts
-        .create_token_request(&name, &params, &object(json!({"spec": {"audiences": []}}))?)
-        .await?;
-    let token = token.status.map(|status| status.token).unwrap_or_default();
-    let file = kubeconfig(|c| c["users"][0]["user"] = json!({"token": token}))?;
-    let answer = probe_with(&case, |c| c.kubeconfig = Some(file.path().to_owned())).await;
-    let gone = DeleteParams::default();
-    bindings.delete(&name, &gone).await?;
-    roles.delete(&name, &gone).await?;
-    accounts.delete(account.metadata.name.as_deref().unwrap_or(&name), &gone).await?;
-    let Err(error) = answer else { return Err("healthy".into()) };
-    check(error.kind() == ErrorKind::Denied, || format!("{error:?}"))?;
-    let said = error.to_string();
-    check(said.contains("patch jobs, delete jobs, get pods/log"), || said)
-}
-
 fn object<T: serde::de::DeserializeOwned>(value: Value) -> Checked<T> {
     Ok(serde_json::from_value(value)?)
 }
@@ -420,9 +384,6 @@ fn cases() -> Vec<(&'static str, Body)> {
         ("a_cluster_that_cannot_be_used_says_why", |c| {
             a_cluster_that_cannot_be_used_says_why(c).boxed()
         }),
-        ("permissions_that_are_missing_are_named", |c| {
-            permissions_that_are_missing_are_named(c).boxed()
-        }),
         ("a_cut_connection_loses_neither_the_end_nor_output", |c| {
             a_cut_connection_loses_neither_the_end_nor_output(c).boxed()
         }),
@@ -438,8 +399,12 @@ fn main() -> ExitCode {
     };
     let required = env::var("LONGSHORE_REQUIRE").unwrap_or_default();
     let required = required.split(',').any(|name| matches!(name.trim(), "kubernetes" | "all"));
-    let trials =
-        cases().into_iter().chain(images::cases()).chain(speed::cases()).map(|(name, body)| {
+    let trials = cases()
+        .into_iter()
+        .chain(images::cases())
+        .chain(permissions::cases())
+        .chain(speed::cases())
+        .map(|(name, body)| {
             let runtime = runtime.clone();
             Trial::ignorable_test(name, move || {
                 let lab = match runtime.block_on(Lab::find()) {

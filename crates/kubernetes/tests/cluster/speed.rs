@@ -92,6 +92,7 @@ impl Steps {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "the timings are what is looked at when it fails")]
 async fn a_definite_failure_ends_the_attempt_within_a_second(case: Arc<Case>) -> Checked {
     let given = env::var("LONGSHORE_TIMED_LAUNCHES").ok();
     let count = given.map_or(Ok(LAUNCHES), |count| count.parse())?;

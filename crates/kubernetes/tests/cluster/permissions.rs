@@ -1,0 +1,86 @@
+//! What the API server does not allow.
+
+use std::sync::Arc;
+
+use futures::FutureExt;
+use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use kube::Api;
+use kube::api::{DeleteParams, PostParams};
+use longshore_core::{ErrorKind, Health, Runner, RunnerName};
+use longshore_kubernetes::{KubernetesConfig, KubernetesRunner};
+use serde_json::{Value, json};
+
+use crate::{Body, Case, Checked, check, kubeconfig, object};
+
+/// The cases.
+pub(crate) fn cases() -> Vec<(&'static str, Body)> {
+    vec![
+        ("permissions_that_are_missing_are_named", |c| {
+            permissions_that_are_missing_are_named(c).boxed()
+        }),
+        ("permissions_that_are_wished_for_are_named", |c| {
+            permissions_that_are_wished_for_are_named(c).boxed()
+        }),
+    ]
+}
+
+/// What a probe says to an account that is allowed `rules` and no more.
+async fn probed_with(case: &Case, rules: Value) -> Checked<longshore_core::Result<Health>> {
+    let name = format!("longshore-{}", case.installation);
+    let client = case.lab.client.clone();
+    let namespace = case.lab.namespace.as_str();
+    let params = PostParams::default();
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
+    let roles: Api<Role> = Api::namespaced(client.clone(), namespace);
+    let bindings: Api<RoleBinding> = Api::namespaced(client, namespace);
+    let account = accounts.create(&params, &object(json!({"metadata": {"name": name}}))?).await?;
+    let role = json!({"metadata": {"name": name}, "rules": rules});
+    roles.create(&params, &object(role)?).await?;
+    let binding = json!({
+        "metadata": {"name": name},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
+        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
+    });
+    bindings.create(&params, &object(binding)?).await?;
+    let token = accounts
+        .create_token_request(&name, &params, &object(json!({"spec": {"audiences": []}}))?)
+        .await?;
+    let token = token.status.map(|status| status.token).unwrap_or_default();
+    let file = kubeconfig(|c| c["users"][0]["user"] = json!({"token": token}))?;
+    let config = KubernetesConfig { kubeconfig: Some(file.path().to_owned()), ..case.lab.config() };
+    let answer = KubernetesRunner::new(RunnerName::kubernetes(), config).probe().await;
+    let gone = DeleteParams::default();
+    bindings.delete(&name, &gone).await?;
+    roles.delete(&name, &gone).await?;
+    accounts.delete(account.metadata.name.as_deref().unwrap_or(&name), &gone).await?;
+    Ok(answer)
+}
+
+async fn permissions_that_are_missing_are_named(case: Arc<Case>) -> Checked {
+    let rules = json!([
+        {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["create", "get", "list", "watch"]},
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["*"]},
+    ]);
+    let Err(error) = probed_with(&case, rules).await? else { return Err("healthy".into()) };
+    check(error.kind() == ErrorKind::Denied, || format!("{error:?}"))?;
+    let said = error.to_string();
+    check(said.contains("patch jobs, delete jobs, get pods/log"), || said)
+}
+
+async fn permissions_that_are_wished_for_are_named(case: Arc<Case>) -> Checked {
+    let role: Value = serde_saphyr::from_str(include_str!("../../role.yaml"))?;
+    let all = role["rules"].as_array().cloned().unwrap_or_default();
+    let health = probed_with(&case, json!(all)).await??;
+    check(health.warnings.is_empty(), || format!("{:?}", health.warnings))?;
+    let needed: Vec<&Value> = all
+        .iter()
+        .filter(|rule| !matches!(rule["resources"][0].as_str(), Some("events" | "secrets")))
+        .collect();
+    let health = probed_with(&case, json!(needed)).await??;
+    for wish in ["list events", "watch events", "create secrets", "delete secrets"] {
+        let named = health.warnings.iter().any(|warning| warning.contains(wish));
+        check(named, || format!("{wish}: {:?}", health.warnings))?;
+    }
+    Ok(())
+}
