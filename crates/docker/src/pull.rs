@@ -318,7 +318,59 @@ fn jittered(pause: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use longshore_core::Secret;
+
     use super::*;
+    use crate::DockerConfig;
+
+    fn nowhere() -> Arc<Engine> {
+        let host = Some("unix:///nowhere/docker.sock".to_owned());
+        Arc::new(Engine::new(DockerConfig { host, ..DockerConfig::default() }))
+    }
+
+    // Nothing is awaited here, so that no flight gets to its end.
+    #[tokio::test]
+    async fn a_pull_is_shared_by_those_who_want_the_same_image_with_the_same_login() {
+        let (pulls, engine) = (Arc::new(Pulls::default()), nowhere());
+        let auth = |password: &str| RegistryAuth::password("r", "me", Secret::new(password));
+        let join = |image: &str, auth: Option<&RegistryAuth>| {
+            let image = image.parse().unwrap();
+            let order = Order { engine: &engine, image: &image, auth };
+            pulls.join(&order, None, None).unwrap().0
+        };
+        let (mine, yours) = (auth("mine"), auth("yours"));
+        let flights = [
+            join("r:1/x", None),
+            join("r:1/x", Some(&mine)),
+            join("r:1/x", Some(&yours)),
+            join("r:1/x:2", None),
+            join("x", None),
+        ];
+        let again = [
+            join("r:1/x:latest", None),
+            join("r:1/x", Some(&auth("mine"))),
+            join("r:1/x", Some(&auth("yours"))),
+            join("r:1/x:2", None),
+            join("docker.io/library/x", None),
+        ];
+        for (i, flight) in flights.iter().enumerate() {
+            for (j, other) in again.iter().enumerate() {
+                assert_eq!(Arc::ptr_eq(flight, other), i == j, "{i} {j}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn one_who_looked_before_a_pull_ended_looks_again_before_pulling() {
+        let (pulls, engine) = (Arc::new(Pulls::default()), nowhere());
+        let image = "x".parse().unwrap();
+        let order = Order { engine: &engine, image: &image, auth: None };
+        let before = pulls.succeeded();
+        pulls.register().succeeded += 1;
+        assert!(pulls.join(&order, None, Some(before)).is_none());
+        assert!(pulls.join(&order, None, Some(before + 1)).is_some());
+        assert!(pulls.join(&order, None, None).is_some(), "Always");
+    }
 
     #[test]
     fn an_image_is_known_by_its_digest_or_its_full_name_and_tag() {
