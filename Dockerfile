@@ -10,7 +10,7 @@ WORKDIR /src
 COPY . .
 # Statically linked, so that the image below needs no libraries. The target is
 # named so that this does not reach the compiler's own plug-ins.
-RUN RUSTFLAGS="-C target-feature=+crt-static" \
+RUN RUSTFLAGS="-C target-feature=+crt-static" CARGO_PROFILE_RELEASE_STRIP=symbols \
     cargo build --locked --release --package longshore-cli --target "$(rustc --print host-tuple)" \
         --target-dir /build \
     && mkdir -p /image/usr/local/bin \
