@@ -7,6 +7,7 @@
 //! - `lab` finds the backends, `bench` is what a case gets: folders of its own and the command,
 //!   `command` starts it in a clean environment and never waits without a deadline.
 //! - `cases` holds the cases, a file for each thing that people rely on.
+//! - `pull` is the pull-policy matrix, a target of its own for all backends.
 //! - `helm` is what the chart's cases work with.
 //! - `suite` runs them, `leftovers` looks at the end for what is still there.
 //!
@@ -24,6 +25,7 @@ mod lab;
 mod leftovers;
 mod network;
 mod programs;
+pub mod pull;
 mod running;
 mod suite;
 

@@ -16,6 +16,7 @@ use super::table::Cell;
 pub(crate) struct Matrix {
     cells: Vec<Cell>,
     played: Mutex<BTreeMap<(Place, Cell), Entry>>,
+    notes: Mutex<Vec<String>>,
 }
 
 #[derive(Clone, Debug)]
@@ -27,7 +28,12 @@ enum Entry {
 
 impl Matrix {
     pub(crate) fn new(cells: Vec<Cell>) -> Self {
-        Self { cells, played: Mutex::default() }
+        Self { cells, played: Mutex::default(), notes: Mutex::default() }
+    }
+
+    /// Keeps a line to stand below the table.
+    pub(crate) fn note(&self, line: String) {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).push(line);
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<(Place, Cell), Entry>> {
@@ -81,7 +87,9 @@ impl Matrix {
             );
         }
         let _ = writeln!(text, "{}", verdict(self.cells.len(), &played, differ));
-        text + &excluded()
+        let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        let notes: String = notes.iter().map(|line| format!("{line}\n")).collect();
+        text + &excluded() + &notes
     }
 
     /// Writes the table, and what was seen on each backend, to `folder`.

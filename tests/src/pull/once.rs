@@ -14,12 +14,12 @@ use crate::backend::Backend;
 /// How many jobs.
 const JOBS: usize = 50;
 
-/// Submits fifty jobs of one absent image at once, and counts what the registry was asked for.
+/// Submits fifty jobs of one absent image at once, and tells what the registry was asked for.
 ///
 /// A Docker engine is asked for one pull. On Kubernetes it is the kubelet who pulls, once for each
 /// Pod that finds the image absent (with `serializeImagePulls` false, so all at once); what the
 /// runtime shares among them is that no blob is fetched twice.
-pub(crate) async fn fifty_jobs(station: &Station, shop: &Shop, repository: &str) -> Result<()> {
+pub(crate) async fn fifty_jobs(station: &Station, shop: &Shop, repository: &str) -> Result<String> {
     let layer = Layer::start(shop.open()).await?;
     let shelf = Shelf::new(layer.address.to_string(), &shop.base)?;
     let marker = format!("the only one of {repository}");
@@ -39,7 +39,16 @@ pub(crate) async fn fifty_jobs(station: &Station, shop: &Shop, repository: &str)
     let counted = judge(station.place.backend(), &log, &image.layer);
     station.forget(&[name]).await?;
     shelf.delete(repository, &image).await?;
-    counted.with_context(|| format!("the registry's log: {log:#?}"))
+    counted.with_context(|| format!("the registry's log: {log:#?}"))?;
+    let count = |start: &str, part: &str| {
+        log.iter().filter(|line| line.starts_with(start) && line.contains(part)).count()
+    };
+    let (heads, gets) = (count("HEAD ", "/manifests/"), count("GET ", "/manifests/"));
+    let blobs = count("GET ", "/blobs/");
+    let place = station.place.name();
+    Ok(format!(
+        "{place}: {JOBS} jobs of one absent image: {heads} HEAD and {gets} GET of manifests, {blobs} GET of blobs"
+    ))
 }
 
 fn judge(backend: Backend, log: &[String], layer: &str) -> Result<()> {

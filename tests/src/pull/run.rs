@@ -158,7 +158,9 @@ impl Floor {
         let many = Place::ALL.map(|place| {
             let name = format!("{}::fifty_jobs_of_one_absent_image_cause_one_pull", place.name());
             self.trial(name, place, |floor, station, shop, repository| {
-                floor.runtime.block_on(once::fifty_jobs(station, shop, &repository))
+                let told = once::fifty_jobs(station, shop, &repository);
+                floor.matrix.note(floor.runtime.block_on(told)?);
+                Ok(())
             })
         });
         let left = Place::ALL.map(|place| {

@@ -1,6 +1,6 @@
 //! One backend on which the cells are played: a dispatcher with it alone.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +17,10 @@ use crate::backend::Backend;
 use crate::lab::Lab;
 use crate::leftovers::Trace;
 
-/// How long a pull may take. Short, since every cell whose registry gives no answer takes it.
-pub(crate) const PULL_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long a pull may take whose registry gives no answer: each such cell takes it.
+const SHORT: &str = "8s";
+/// How long any other may take, on a busy machine.
+const LONG: &str = "90s";
 /// How many layers stall at once on one backend. An engine and containerd each download three at
 /// a time (`max-concurrent-downloads`, `max_concurrent_downloads`), whoever wants them: one that
 /// stalls keeps others waiting.
@@ -74,7 +76,10 @@ impl Place {
 pub(crate) struct Station {
     pub(crate) place: Place,
     pub(crate) lab: Lab,
-    dispatcher: Dispatcher,
+    /// For jobs whose registry answers.
+    patient: Dispatcher,
+    /// For the others.
+    hasty: Dispatcher,
     room: Semaphore,
     stalls: Semaphore,
     state: TempDir,
@@ -96,25 +101,13 @@ impl Station {
     pub(crate) fn new(place: Place, lab: &Lab) -> Result<Self> {
         let lab = place.lab(lab);
         let state = tempfile::Builder::new().prefix("longshore-e2e-").tempdir()?;
-        let own = match place.backend() {
-            Backend::Kubernetes => {
-                json!({"kubeconfig": lab.kubeconfig, "namespace": lab.namespace})
-            }
-            _ => json!({"host": lab.docker_host}),
-        };
-        let config: Config = serde_json::from_value(json!({"job": {
-            "runners": [place.backend().name()],
-            "stateDirectory": state.path(),
-            "pullTimeout": format!("{}s", PULL_TIMEOUT.as_secs()),
-            "startTimeout": "120s",
-            "maxConcurrentLaunches": 64,
-            place.backend().name(): own,
-        }}))?;
-        let dispatcher = longshore::dispatcher(&config)?;
+        let patient = dispatcher(place, &lab, state.path(), LONG)?;
+        let hasty = dispatcher(place, &lab, state.path(), SHORT)?;
         Ok(Self {
             place,
             lab,
-            dispatcher,
+            patient,
+            hasty,
             room: Semaphore::new(place.room()),
             stalls: Semaphore::new(STALLS),
             state,
@@ -133,15 +126,12 @@ impl Station {
 
     /// Runs `spec` to its end; gives its result and its output.
     pub(crate) async fn run(&self, spec: JobSpec) -> Result<(JobResult, String)> {
-        let mut job = self.dispatcher.submit(spec).await?;
-        let canceller = job.canceller();
-        match tokio::time::timeout(PATIENCE, finish(&mut job)).await {
-            Ok(output) => Ok((job.wait().await, output?)),
-            Err(_) => {
-                canceller.kill();
-                bail!("the job took longer than {PATIENCE:?}")
-            }
-        }
+        run(&self.patient, spec).await
+    }
+
+    /// The same where the registry gives no answer.
+    pub(crate) async fn run_in_vain(&self, spec: JobSpec) -> Result<(JobResult, String)> {
+        run(&self.hasty, spec).await
     }
 
     /// Pulls the image that all others are built on.
@@ -160,7 +150,7 @@ impl Station {
         Trace {
             case: format!("pull policy on {}", self.place.name()),
             root: self.state.path().to_owned(),
-            installation: Some(self.dispatcher.installation().to_string()),
+            installation: Some(self.patient.installation().to_string()),
         }
     }
 
@@ -214,8 +204,38 @@ impl Station {
 
     /// Takes no more jobs, and returns when all are done.
     pub(crate) async fn close(self: Arc<Self>) -> Result<()> {
-        let closed = tokio::time::timeout(PATIENCE, self.dispatcher.shutdown()).await;
-        closed.context("the dispatcher's jobs did not end")
+        let both = async { tokio::join!(self.patient.shutdown(), self.hasty.shutdown()) };
+        let closed = tokio::time::timeout(PATIENCE, both).await;
+        closed.map(drop).context("the dispatcher's jobs did not end")
+    }
+}
+
+/// A dispatcher with `place` alone. The installation is that of `state`.
+fn dispatcher(place: Place, lab: &Lab, state: &Path, pull_timeout: &str) -> Result<Dispatcher> {
+    let own = match place.backend() {
+        Backend::Kubernetes => json!({"kubeconfig": lab.kubeconfig, "namespace": lab.namespace}),
+        _ => json!({"host": lab.docker_host}),
+    };
+    let config: Config = serde_json::from_value(json!({"job": {
+        "runners": [place.backend().name()],
+        "stateDirectory": state,
+        "pullTimeout": pull_timeout,
+        "startTimeout": "120s",
+        "maxConcurrentLaunches": 64,
+        place.backend().name(): own,
+    }}))?;
+    Ok(longshore::dispatcher(&config)?)
+}
+
+async fn run(dispatcher: &Dispatcher, spec: JobSpec) -> Result<(JobResult, String)> {
+    let mut job = dispatcher.submit(spec).await?;
+    let canceller = job.canceller();
+    match tokio::time::timeout(PATIENCE, finish(&mut job)).await {
+        Ok(output) => Ok((job.wait().await, output?)),
+        Err(_) => {
+            canceller.kill();
+            bail!("the job took longer than {PATIENCE:?}")
+        }
     }
 }
 
@@ -232,7 +252,7 @@ async fn finish(job: &mut Job) -> Result<String> {
     Ok(String::from_utf8_lossy(&output).into_owned())
 }
 
-async fn ctr(socket: &PathBuf, arguments: &[&str]) -> Result<String> {
+async fn ctr(socket: &Path, arguments: &[&str]) -> Result<String> {
     let mut command = tokio::process::Command::new("ctr");
     command.arg("--address").arg(socket).args(["--namespace", "k8s.io"]).args(arguments);
     let output = command.kill_on_drop(true).output().await.context("failed to run ctr")?;

@@ -214,15 +214,17 @@ impl Cell {
     /// What it must come to, on every backend.
     pub(crate) fn expected(self) -> Expected {
         let mut asked = false;
+        // Of a registry that gives no answer, under whatever policies: with an answer there would
+        // be an image, and without one there is no more to say than that.
         let mut end = End::Unavailable(ImageReason::Unreachable);
-        for (tried, policy) in self.policy.policies().iter().enumerate() {
+        for policy in self.policy.policies() {
             let asks = match policy {
                 PullPolicy::Always => true,
                 PullPolicy::IfNotPresent => self.local == Local::None,
                 PullPolicy::Never => false,
             };
             if !asks {
-                end = self.without_asking(*policy, tried > 0);
+                end = self.without_asking(*policy, asked);
                 break;
             }
             asked = true;
@@ -239,9 +241,10 @@ impl Cell {
         Expected { end, asked }
     }
 
-    /// Without asking a registry, after one that gave no answer where `stale`.
+    /// Without asking a registry; `stale` after one that gave no answer.
     const fn without_asking(self, policy: PullPolicy, stale: bool) -> End {
         let version = match self.local {
+            Local::None if stale => return End::Unavailable(ImageReason::Unreachable),
             Local::None => return End::Unavailable(ImageReason::NotPresent),
             Local::Current => Version::Newest,
             Local::Stale => Version::Old,
@@ -275,11 +278,14 @@ impl Cell {
         }
     }
 
+    /// Whether a registry is asked and gives no answer.
+    pub(crate) fn is_unanswered(self) -> bool {
+        self.expected().asked && matches!(self.answer(), Answer::None)
+    }
+
     /// Whether a runtime hangs in it, until it gives the pull up.
     pub(crate) fn hangs(self) -> bool {
-        matches!(self.registry, Registry::Silent | Registry::StallsInLayer)
-            && self.expected().asked
-            && matches!(self.answer(), Answer::None)
+        self.is_unanswered() && matches!(self.registry, Registry::Silent | Registry::StallsInLayer)
     }
 }
 
@@ -368,6 +374,12 @@ mod tests {
         assert_eq!(told(Registry::CorruptsLayer, Local::Stale, Policy::AlwaysNever), "Invalid");
         let told = told(Registry::TruncatesLayer, Local::Stale, Policy::AlwaysNever);
         assert_eq!(told, "old, local by Never, marked stale");
+    }
+
+    #[test]
+    fn a_list_that_ends_in_never_has_no_image_only_because_the_registry_gave_no_answer() {
+        assert_eq!(told(Registry::Refuses, Local::None, Policy::AlwaysNever), "Unreachable");
+        assert_eq!(told(Registry::Refuses, Local::None, Policy::Never), "NotPresent");
     }
 
     #[test]
