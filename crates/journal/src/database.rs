@@ -23,6 +23,9 @@ const APPLICATION_ID: i64 = 0x4c6e_6773;
 /// does not wait by itself where it changes to write-ahead logging.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(50));
 
+/// How many pages (of 4 KiB) wait for a checkpoint at most before who writes has to make one itself.
+const CHECKPOINT_PAGES: i64 = 8192;
+
 /// How many prepared statements a connection keeps: more than there are.
 const STATEMENTS: usize = 64;
 
@@ -62,7 +65,8 @@ impl Database {
         Ok(database)
     }
 
-    fn connect(path: &Path, busy_timeout: Duration) -> Result<Self> {
+    /// Opens a file that [`open`](Self::open) has opened before.
+    pub(crate) fn connect(path: &Path, busy_timeout: Duration) -> Result<Self> {
         // Without SQLITE_OPEN_URI, so that a path is never taken for more than a path.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connect = || {
@@ -115,6 +119,7 @@ impl Database {
     fn settle(&self) -> Stored<()> {
         // Durable at each checkpoint; between two, a killed process loses nothing.
         self.connection.pragma_update(None, "synchronous", "NORMAL")?;
+        self.connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         self.connection.pragma_update(None, "foreign_keys", true)?;
         self.connection.pragma_update(None, "trusted_schema", false)?;
         self.migrate()

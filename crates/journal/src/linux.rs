@@ -58,6 +58,15 @@ pub(crate) struct Closings {
     stopped: OwnedFd,
 }
 
+/// The system's own words, `Too many open files`, send one the wrong way.
+fn limit(error: Errno) -> io::Error {
+    let limit = match error {
+        Errno::MFILE => "fs.inotify.max_user_instances or this process's limit of open files",
+        _ => return error.into(),
+    };
+    io::Error::other(format!("no further inotify instance for this user: raise {limit}"))
+}
+
 /// Ends the wait for closings when dropped.
 #[derive(Debug)]
 pub(crate) struct Stop {
@@ -67,7 +76,7 @@ pub(crate) struct Stop {
 impl Closings {
     /// Watches `files`.
     pub(crate) fn watch(files: &[&Path]) -> io::Result<(Self, Stop)> {
-        let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+        let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).map_err(limit)?;
         let mut watched = Vec::new();
         for file in files {
             watched.push(inotify::add_watch(&inotify, *file, WatchFlags::CLOSE_WRITE)?);

@@ -15,7 +15,8 @@ use longshore_core::{
 pub struct NewJob {
     /// The job's identity. Default: a new one.
     pub id: JobId,
-    /// What makes a second submission of the same job the same job. Default: none.
+    /// What makes a second submission with an equal `spec` the same job; with another one it is an
+    /// error. 1 to 255 characters. Default: none.
     pub idempotency_key: Option<String>,
     /// The installation that runs it.
     pub installation: InstallationId,

@@ -1,5 +1,6 @@
-//! The threads that use the file: one writes, one reads. Writes that wait at the same time become
-//! one transaction, and each caller is answered after its commit.
+//! The threads that use the file: one writes, one reads, one moves what was written to its final
+//! place. Writes that wait at the same time become one transaction, and each caller is answered
+//! after its commit.
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -16,6 +17,9 @@ use crate::write::Stored;
 const QUEUE: usize = 1024;
 /// How many steps become one transaction at most, so that none waits long for its answer.
 const BATCH: usize = 256;
+/// After how many steps a checkpoint is due. It waits for the disk, as no step does, and so has a
+/// thread of its own.
+const CHECKPOINT: usize = 512;
 
 /// A step that waits for its turn.
 pub(crate) trait Step: Send {
@@ -86,10 +90,18 @@ impl Worker {
             let found = inspect(&database)?;
             Ok((database, found))
         };
-        let (writes, found) = thread("longshore-journal", path, open, write_all).await?;
+        let (due, checkpoints) = mpsc::channel(1);
+        let (writes, queue) = mpsc::channel(QUEUE);
+        let write = move |database: &Database| write_all(database, queue, &due);
+        let found = thread("longshore-journal", path, open, write).await?;
         let at = path.to_owned();
         let open = move || Ok((Database::open_reader(&at, busy_timeout)?, ()));
-        let (reads, ()) = thread("longshore-journal-read", path, open, read_all).await?;
+        let (reads, queue) = mpsc::channel(QUEUE);
+        thread("longshore-journal-read", path, open, move |db| read_all(db, queue)).await?;
+        let at = path.to_owned();
+        let open = move || Ok((Database::connect(&at, busy_timeout)?, ()));
+        let save = move |database: &Database| checkpoint_all(database, checkpoints);
+        thread("longshore-journal-save", path, open, save).await?;
         Ok((Self::Threads { writes, reads }, found))
     }
 
@@ -138,20 +150,19 @@ fn inline<T: Send>(
     answer.try_recv().unwrap_or(Err(JournalError::Closed))
 }
 
-/// Starts a thread that opens a database and then works off a queue.
+/// Starts a thread that opens a database and then works with it; returns once it is open.
 async fn thread<T: Send + 'static>(
     name: &str,
     path: &Path,
     open: impl FnOnce() -> Result<(Database, T)> + Send + 'static,
-    work: fn(&Database, mpsc::Receiver<Box<dyn Step>>),
-) -> Result<(mpsc::Sender<Box<dyn Step>>, T)> {
-    let (sender, queue) = mpsc::channel(QUEUE);
+    work: impl FnOnce(&Database) + Send + 'static,
+) -> Result<T> {
     let (ready, opened) = oneshot::channel();
     let run = move || match open() {
         Ok((database, found)) => {
-            // Nobody waits any more: the queue is closed, too.
+            // If nobody waits any more, the queue is closed, too.
             let _ = ready.send(Ok(found));
-            work(&database, queue);
+            work(&database);
         }
         Err(error) => drop(ready.send(Err(error))),
     };
@@ -159,11 +170,15 @@ async fn thread<T: Send + 'static>(
         .name(name.to_owned())
         .spawn(run)
         .map_err(|error| JournalError::Io { path: path.into(), source: Cause::new(error) })?;
-    let found = opened.await.unwrap_or(Err(JournalError::Closed))?;
-    Ok((sender, found))
+    opened.await.unwrap_or(Err(JournalError::Closed))
 }
 
-fn write_all(database: &Database, mut queue: mpsc::Receiver<Box<dyn Step>>) {
+fn write_all(
+    database: &Database,
+    mut queue: mpsc::Receiver<Box<dyn Step>>,
+    checkpoint: &mpsc::Sender<()>,
+) {
+    let mut steps = 0;
     while let Some(first) = queue.blocking_recv() {
         let mut batch = vec![first];
         while batch.len() < BATCH
@@ -171,7 +186,23 @@ fn write_all(database: &Database, mut queue: mpsc::Receiver<Box<dyn Step>>) {
         {
             batch.push(next);
         }
+        steps += batch.len();
         commit(database, batch);
+        if steps >= CHECKPOINT {
+            steps = 0;
+            // If one is due already, that will do.
+            let _ = checkpoint.try_send(());
+        }
+    }
+}
+
+fn checkpoint_all(database: &Database, mut due: mpsc::Receiver<()>) {
+    while due.blocking_recv().is_some() {
+        // Never waits for who writes or reads, and is tried again later where it fails.
+        let done = database.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        if let Err(error) = done {
+            tracing::debug!(%error, "failed to make a checkpoint of the journal");
+        }
     }
 }
 
