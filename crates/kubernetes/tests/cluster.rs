@@ -12,6 +12,8 @@ mod proxy;
 #[path = "cluster/speed.rs"]
 mod speed;
 mod support;
+#[path = "cluster/withdrawal.rs"]
+mod withdrawal;
 
 use std::env;
 use std::path::PathBuf;
@@ -404,6 +406,7 @@ fn main() -> ExitCode {
         .chain(images::cases())
         .chain(permissions::cases())
         .chain(speed::cases())
+        .chain(withdrawal::cases())
         .map(|(name, body)| {
             let runtime = runtime.clone();
             Trial::ignorable_test(name, move || {
