@@ -91,6 +91,7 @@ impl Database {
             if !matches!(error, JournalError::Busy { .. }) || Instant::now() + pause > deadline {
                 return Err(error);
             }
+            // A pause between two tries: nobody tells when a file is no longer locked.
             std::thread::sleep(pause);
             pause = longest.min(pause * 2);
         }

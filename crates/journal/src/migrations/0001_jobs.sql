@@ -30,6 +30,13 @@ CREATE INDEX jobs_by_time ON jobs (submitted_at, id);
 CREATE INDEX jobs_unfinished ON jobs (submitted_at, id) WHERE removed_at IS NULL;
 CREATE INDEX jobs_finished ON jobs (ended_at) WHERE removed_at IS NOT NULL;
 
+-- The first outcome stays, whatever the code does.
+CREATE TRIGGER one_outcome BEFORE UPDATE OF result ON jobs
+WHEN OLD.result IS NOT NULL AND NEW.result IS NOT OLD.result
+BEGIN
+    SELECT raise(ABORT, 'the job has an outcome');
+END;
+
 CREATE TABLE attempts (
     job         TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
     number      INTEGER NOT NULL CHECK (number >= 1),

@@ -158,3 +158,22 @@ async fn a_record_that_is_not_understood_is_named() {
     let error = journal.list(longshore_journal::Filter::default()).await.unwrap_err();
     assert!(error.to_string().contains("the specification of job"), "{error}");
 }
+
+#[tokio::test]
+async fn the_tables_themselves_keep_one_outcome_and_one_attempt_that_may_have_run() {
+    let (_folder, file) = journal().await;
+    let other = Connection::open(&file).unwrap();
+    for (wrong, said) in [
+        ("UPDATE jobs SET result = '{}'", "the job has an outcome"),
+        ("UPDATE jobs SET result = NULL, ended_at = NULL, removed_at = NULL", "has an outcome"),
+        (
+            "INSERT INTO attempts SELECT job, 2, runner, handle, pull_policy, intent_at, 'intent', \
+             NULL, NULL, NULL, NULL FROM attempts LIMIT 1",
+            "UNIQUE",
+        ),
+        ("UPDATE attempts SET state = 'refused'", "CHECK"),
+    ] {
+        let error = other.execute_batch(wrong).unwrap_err().to_string();
+        assert!(error.contains(said), "{wrong}: {error}");
+    }
+}
