@@ -22,6 +22,13 @@ pub(crate) fn plan(attempt: &Attempt, config: &KubernetesConfig) -> Result<Plan>
     plan.notes.push(
         "created suspended, and released only once the launch is recorded as begun".to_owned(),
     );
+    if secret::pull_secrets(attempt, config).is_some() {
+        plan.notes.push(
+            "the Pod names pull secrets of its own, so Kubernetes adds none of its service \
+             account's"
+                .to_owned(),
+        );
+    }
     if config.namespace.is_none() {
         plan.notes.push("the namespace is that of the kubeconfig's context".to_owned());
     }

@@ -18,6 +18,12 @@ use crate::view::{JobView, PodView, Snapshot};
 /// gracefully; so do we, without waiting for it. The kubelet says when it has begun to end a Pod,
 /// and names every container that it ever created ([`PodView::ending`]). That a container is still
 /// "ContainerCreating" proves nothing: such Pods started after their deletion had been asked for.
+///
+/// A pull that is under way is not ended by the deletion (`pkg/kubelet/kubelet.go`, `SyncPod` goes
+/// on without cancellation), and if it comes to an end after all the container is started. So from
+/// a registry that says nothing there is no proof until the runtime gives the pull up: containerd
+/// after its `image_pull_progress_timeout` (5 minutes where nobody has set it), or never where a
+/// layer stalls within its first bytes, which it does not count.
 pub(crate) async fn withdraw(
     cluster: &Cluster,
     place: &Place,
