@@ -57,8 +57,16 @@ impl Workspace {
     }
 
     pub(crate) fn is_backend(&self, package: &Package) -> bool {
-        const OTHERS: [&str; 8] =
-            ["core", "dispatch", "config", "conformance", "journal", "registry", "longshore", "cli"];
+        const OTHERS: [&str; 8] = [
+            "core",
+            "dispatch",
+            "config",
+            "conformance",
+            "journal",
+            "registry",
+            "longshore",
+            "cli",
+        ];
         self.folder(package).strip_prefix("crates/").is_some_and(|folder| !OTHERS.contains(&folder))
     }
 

@@ -179,9 +179,10 @@ fn a_job_may_name_only_the_policies_that_are_allowed() {
 fn a_prefix_is_put_before_names_without_a_registry() {
     let home = Home::new();
     let prefix = [("JOB_IMAGEREGISTRYPREFIX", "harbor.example.org/p/")];
-    for (image, pulled) in
-        [("team/x:1", "harbor.example.org/p/team/x:1"), ("localhost:5000/x:1", "localhost:5000/x:1")]
-    {
+    for (image, pulled) in [
+        ("team/x:1", "harbor.example.org/p/team/x:1"),
+        ("localhost:5000/x:1", "localhost:5000/x:1"),
+    ] {
         let ran = home.run_with(&prefix, &["plan", "--image", image]).exits(0);
         ran.says(&[&format!("# image: {pulled}\n"), &format!("\"Image\": \"{pulled}\"")]);
     }

@@ -22,6 +22,8 @@ pub(crate) enum Need {
     Signals,
     /// A backend on which a grace period that has begun can be shortened.
     ShortenGrace,
+    /// A registry that asks for a login.
+    PrivateRegistry,
     /// To run as root, so as to become another user.
     Root,
 }
@@ -37,6 +39,10 @@ impl Need {
             Self::ShortenGrace => (
                 backend != Backend::Kubernetes,
                 "a kubelet does not shorten a grace period that has begun",
+            ),
+            Self::PrivateRegistry => (
+                std::env::var_os("LONGSHORE_LAB_PRIVATE_REGISTRY").is_some(),
+                "set LONGSHORE_LAB_PRIVATE_REGISTRY (cargo xtask lab env)",
             ),
             Self::Root => (
                 rustix::process::geteuid().is_root(),

@@ -18,6 +18,7 @@ mod results;
 mod secrets;
 mod settings;
 mod signals;
+mod stories;
 mod table;
 
 pub(crate) use case::Case;

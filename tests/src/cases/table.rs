@@ -2,7 +2,7 @@
 
 use super::{
     Case, bad_files, bad_jobs, bad_settings, disruptive, docker_only, doctor, fallback, helm,
-    images, kubernetes_only, outcomes, output, plan, results, secrets, settings, signals,
+    images, kubernetes_only, outcomes, output, plan, results, secrets, settings, signals, stories,
 };
 use crate::suite::Suite;
 
@@ -16,6 +16,7 @@ const EVERYWHERE: &[&[Case]] = &[
     plan::CASES,
     doctor::CASES,
     images::CASES,
+    stories::CASES,
     bad_jobs::CASES,
 ];
 

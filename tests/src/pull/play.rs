@@ -103,7 +103,7 @@ impl<'a> Scene<'a> {
             matches!(cell.registry, Registry::Slow | Registry::Refuses | Registry::Silent);
         let proxy = if network {
             let name = repository.replace('/', "-");
-            Some(shop.toxiproxy.proxy(&name, layer.address).await?)
+            Some(shop.toxiproxy()?.proxy(&name, layer.address).await?)
         } else {
             None
         };
@@ -118,7 +118,7 @@ impl<'a> Scene<'a> {
         };
         let place = proxy.as_ref().map_or(layer.address, |proxy| proxy.address);
         let logs_in = matches!(cell.registry, Registry::PrivateWithLogin | Registry::Answers401);
-        let login = logs_in.then(|| shop.login(&host(cell, place)));
+        let login = if logs_in { Some(shop.login(&host(cell, place))?) } else { None };
         if cell.local != Local::None {
             let image = old.as_ref().or(newest.as_ref()).context("nothing was pushed")?;
             let name = reference(cell, place, &repository, &image.digest);

@@ -97,7 +97,11 @@ impl Floor {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.context("failed to start a runtime")?;
         let lab = Lab::from_env();
-        let shop = Shop::from_env();
+        let shop = Shop::from_env().and_then(|shop| {
+            shop.private()?;
+            shop.toxiproxy()?;
+            Ok(shop)
+        });
         let problem = shop.as_ref().err().map(|error| format!("{error:#}"));
         let entered = runtime.enter();
         let mut stations = BTreeMap::new();

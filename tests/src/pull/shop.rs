@@ -18,10 +18,16 @@ pub(crate) struct Shop {
     open: String,
     /// An image that both have, `REPOSITORY:TAG`.
     pub(crate) base: String,
-    private: String,
+    private: Option<Private>,
+    toxiproxy: Option<Toxiproxy>,
+}
+
+/// The registry that asks for a login.
+#[derive(Clone, Debug)]
+struct Private {
+    host: String,
     user: String,
     password_file: String,
-    pub(crate) toxiproxy: Toxiproxy,
 }
 
 impl Shop {
@@ -33,11 +39,14 @@ impl Shop {
         Ok(Self {
             open: image.registry().to_owned(),
             base: format!("{}:{}", image.repository(), image.tag().unwrap_or("latest")),
-            private: text("LONGSHORE_LAB_PRIVATE_REGISTRY")?,
-            user: text("LONGSHORE_LAB_PRIVATE_REGISTRY_USER")?,
-            password_file: text("LONGSHORE_LAB_PRIVATE_REGISTRY_PASSWORD_FILE")?,
-            toxiproxy: Toxiproxy::new(&text("LONGSHORE_LAB_TOXIPROXY")?),
+            private: Private::from_env(),
+            toxiproxy: env::var("LONGSHORE_LAB_TOXIPROXY").ok().map(|api| Toxiproxy::new(&api)),
         })
+    }
+
+    /// What spoils the network.
+    pub(crate) fn toxiproxy(&self) -> Result<&Toxiproxy> {
+        self.toxiproxy.as_ref().context("set LONGSHORE_LAB_TOXIPROXY (cargo xtask lab env)")
     }
 
     /// The registry that asks for no login.
@@ -47,20 +56,37 @@ impl Shop {
 
     /// The registry that asks for a login.
     pub(crate) fn private(&self) -> Result<Upstream> {
-        let password = std::fs::read_to_string(&self.password_file)
-            .with_context(|| format!("failed to read {}", self.password_file))?;
-        let text = format!("{}:{}", self.user, password.trim_end_matches('\n'));
+        let Private { host, user, password_file } = self.guarded()?;
+        let password = std::fs::read_to_string(password_file)
+            .with_context(|| format!("failed to read {password_file}"))?;
+        let text = format!("{user}:{}", password.trim_end_matches('\n'));
         let mut value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(text)))?;
         value.set_sensitive(true);
-        Ok(Upstream { host: self.private.clone(), authorization: Some(value) })
+        Ok(Upstream { host: host.clone(), authorization: Some(value) })
     }
 
     /// The login that the private registry wants, for `server`.
-    pub(crate) fn login(&self, server: &str) -> RegistryLogin {
+    pub(crate) fn login(&self, server: &str) -> Result<RegistryLogin> {
+        let Private { user, password_file, .. } = self.guarded()?;
         let mut login = RegistryLogin::default();
         login.server = server.to_owned();
-        login.username = Some(self.user.clone());
-        login.password_file = Some(self.password_file.clone().into());
-        login
+        login.username = Some(user.clone());
+        login.password_file = Some(password_file.into());
+        Ok(login)
+    }
+
+    fn guarded(&self) -> Result<&Private> {
+        self.private.as_ref().context("set LONGSHORE_LAB_PRIVATE_REGISTRY (cargo xtask lab env)")
+    }
+}
+
+impl Private {
+    fn from_env() -> Option<Self> {
+        let text = |name| env::var(name).ok();
+        Some(Self {
+            host: text("LONGSHORE_LAB_PRIVATE_REGISTRY")?,
+            user: text("LONGSHORE_LAB_PRIVATE_REGISTRY_USER")?,
+            password_file: text("LONGSHORE_LAB_PRIVATE_REGISTRY_PASSWORD_FILE")?,
+        })
     }
 }

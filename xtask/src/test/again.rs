@@ -19,7 +19,10 @@ const AT_MOST: usize = 3;
 /// Whether a failure of `case` may be chance. A promise that faults must not break is not among
 /// them, nor what needs no backend.
 pub(crate) fn is_entitled(case: &Case, counts: &Counts) -> bool {
-    let suite = matches!(case.suite, Suite::Integration | Suite::Conformance | Suite::EndToEnd);
+    let suite = matches!(
+        case.suite,
+        Suite::Integration | Suite::Conformance | Suite::EndToEnd | Suite::PullPolicy
+    );
     suite && !case.needs.is_empty() && (1..=AT_MOST).contains(&counts.failures.len())
 }
 

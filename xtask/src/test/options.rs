@@ -20,6 +20,9 @@ pub(crate) struct TestOptions {
     /// Only this suite, backend, package or test target; may be given again.
     #[arg(long, value_name = "NAME")]
     pub only: Vec<String>,
+    /// Every cell of the pull-policy matrix, in place of a choice of them: an hour more.
+    #[arg(long)]
+    pub full: bool,
     /// Leave the lab up afterwards.
     #[arg(long)]
     pub keep_lab: bool,

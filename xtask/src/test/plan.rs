@@ -27,12 +27,14 @@ pub(crate) enum Suite {
     Integration,
     Conformance,
     EndToEnd,
+    /// The pull-policy matrix, on all backends that have images.
+    PullPolicy,
     /// Stops an engine or the API server: alone, and last.
     Disruptive,
 }
 
 impl Suite {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Tidy,
         Self::Unit,
         Self::Doc,
@@ -40,6 +42,7 @@ impl Suite {
         Self::Integration,
         Self::Conformance,
         Self::EndToEnd,
+        Self::PullPolicy,
         Self::Disruptive,
     ];
 
@@ -52,6 +55,7 @@ impl Suite {
             Self::Integration => "integration",
             Self::Conformance => "conformance",
             Self::EndToEnd => "end-to-end",
+            Self::PullPolicy => "pull-policy",
             Self::Disruptive => "disruptive",
         }
     }
@@ -62,7 +66,7 @@ impl Suite {
             Self::Tidy | Self::Unit => 180,
             Self::Integration => 300,
             Self::Doc | Self::Readme | Self::EndToEnd | Self::Disruptive => 900,
-            Self::Conformance => 1200,
+            Self::Conformance | Self::PullPolicy => 1200,
         })
     }
 }
@@ -180,8 +184,11 @@ fn kind(target: &Target) -> &str {
 
 /// An end-to-end test whose name begins with a backend's needs only that one.
 fn end_to_end(target: &str, backends: &[String]) -> (Suite, Option<String>) {
-    let disruptive = target.starts_with("disruptive");
-    let suite = if disruptive { Suite::Disruptive } else { Suite::EndToEnd };
+    let suite = match target {
+        "pull_policy" => Suite::PullPolicy,
+        name if name.starts_with("disruptive") => Suite::Disruptive,
+        _ => Suite::EndToEnd,
+    };
     let first = target.split('_').next().unwrap_or_default();
     (suite, backends.iter().find(|name| *name == first).cloned())
 }
@@ -195,6 +202,13 @@ fn needs(suite: Suite, backend: Option<&str>) -> Vec<Group> {
         (_, Some(HELM)) => {
             vec![Group::Docker, Group::Registry, Group::Kubernetes, Group::Helm]
         }
+        (Suite::PullPolicy, _) => vec![
+            Group::Docker,
+            Group::Docker29,
+            Group::Registry,
+            Group::Kubernetes,
+            Group::Toxiproxy,
+        ],
         (Suite::EndToEnd | Suite::Disruptive, None) => {
             vec![Group::Docker, Group::Registry, Group::Kubernetes]
         }
@@ -280,7 +294,9 @@ mod tests {
     #[test]
     fn a_case_is_chosen_by_any_of_its_names() {
         let case = planned("longshore-tests", "tests", "pull_policy", "test");
-        for name in ["pull-policy", "end-to-end", "longshore-tests"] {
+        assert_eq!((case.suite, case.needs.len()), (Suite::PullPolicy, 5));
+        assert!(!case.answers_to("end-to-end"));
+        for name in ["pull-policy", "longshore-tests"] {
             assert!(case.answers_to(name), "{name}");
         }
         let options = TestOptions { only: vec!["nothing".into()], ..Default::default() };

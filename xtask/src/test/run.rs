@@ -35,6 +35,7 @@ pub(crate) fn test(options: &TestOptions) -> Result<bool> {
         folder,
         required: &required,
         given: session.given,
+        full: options.full,
         interrupt: &interrupt,
         book: Mutex::new(Book::default()),
     };
@@ -148,6 +149,8 @@ fn with_the_lab(
             Lane { workers: 1, cases: of(&suites, &kubernetes) },
         ],
         vec![Lane { workers: 2, cases: of(&[Suite::EndToEnd], &|_| true) }],
+        // It plays on all backends at once.
+        vec![Lane { workers: 1, cases: of(&[Suite::PullPolicy], &|_| true) }],
         vec![Lane { workers: 1, cases: of(&[Suite::Disruptive], &|_| true) }],
     ];
     for mut lanes in phases {

@@ -33,6 +33,8 @@ pub(crate) struct Floor<'a> {
     pub required: &'a [String],
     /// Whether the backends are from outside.
     pub given: bool,
+    /// Whether the pull-policy matrix is played whole.
+    pub full: bool,
     pub interrupt: &'a Interrupt,
     pub book: Mutex<Book>,
 }
@@ -116,6 +118,9 @@ impl Floor<'_> {
             environment::on_docker29(&mut command, &backends.environment);
         }
         command.env("LONGSHORE_REQUIRE", self.required.join(","));
+        if self.full {
+            command.env("LONGSHORE_PULL_POLICY", "full");
+        }
         Ok(command)
     }
 
@@ -124,6 +129,7 @@ impl Floor<'_> {
         let name = match (case.suite, &case.backend) {
             (Suite::Conformance, Some(backend)) => format!("conformance-{backend}"),
             (Suite::EndToEnd, _) if case.is_on_docker29() => format!("end-to-end-{DOCKER29}"),
+            (Suite::PullPolicy, _) => "pull-policy-all".to_owned(),
             (Suite::EndToEnd | Suite::Disruptive, _) => format!("end-to-end-{}", case.target),
             _ => return None,
         };
@@ -141,10 +147,15 @@ impl Floor<'_> {
         let ended = if self.interrupt.happened() {
             Ended::Interrupted
         } else {
-            execute::run(command, &log, case.suite.limit(), self.interrupt)?
+            execute::run(command, &log, self.limit(case), self.interrupt)?
         };
         let output = fs::read(&log).unwrap_or_default();
         Ok(judge(case, ended, &String::from_utf8_lossy(&output), report))
+    }
+
+    fn limit(&self, case: &Case) -> Duration {
+        let whole = self.full && case.suite == Suite::PullPolicy;
+        if whole { case.suite.limit() * 9 } else { case.suite.limit() }
     }
 
     pub(crate) fn log(&self, case: &Case) -> PathBuf {
@@ -163,6 +174,8 @@ impl Floor<'_> {
                 line(case, took, &counts.describe());
                 if !counts.failures.is_empty() {
                     show(&self.log(case));
+                } else if case.suite == Suite::PullPolicy {
+                    show(&self.folder.join("report/pull-policy.txt"));
                 }
                 book.record(case, counts, took);
             }

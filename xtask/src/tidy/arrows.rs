@@ -27,7 +27,9 @@ fn may_know(workspace: &Workspace, package: &Package, other: &Package, dev: bool
     let to = other.name.as_str();
     match package.name.as_str() {
         "longshore-core" | "xtask" => false,
-        "longshore-config" | "longshore-conformance" | "longshore-journal"
+        "longshore-config"
+        | "longshore-conformance"
+        | "longshore-journal"
         | "longshore-registry" => to == "longshore-core",
         "longshore" if dev => to_backend || to != "longshore-cli" && to != "longshore-tests",
         "longshore" => {
