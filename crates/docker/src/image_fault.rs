@@ -172,11 +172,18 @@ fn reason(status: Option<u16>, message: &str) -> ImageReason {
         (_, Some(408 | 429 | 500..)) => ImageReason::Unreachable,
         (status, _) => match worded() {
             Some((_, reason)) => *reason,
+            None if is_denied_alone(&message) => ImageReason::Denied,
             // The engine's own status is 404 only for what the registry does not have.
             None if status == Some(404) => ImageReason::NotFound,
             None => ImageReason::Unreachable,
         },
     }
+}
+
+/// Whether a line ends with the code DENIED alone, as engines write it where the registry's message
+/// is the one that the distribution library has for that code. "permission denied" is the host's.
+fn is_denied_alone(message: &str) -> bool {
+    message.lines().any(|line| line.rsplit(": ").next() == Some("denied"))
 }
 
 /// The registry's status, whatever phrase stands after it: "unexpected status from HEAD request to

@@ -27,6 +27,10 @@ fn the_words_of_docker_20_10_are_classified() {
             r#"Head "http://localhost:21003/v2/x/manifests/1": unauthorized: authentication required"#,
             Denied,
         ),
+        // 403 with the usual message of its code, which is left out.
+        (Some(500), "denied", Denied),
+        (Some(500), r#"Head "http://localhost:21003/v2/x/manifests/1": denied"#, Denied),
+        (Some(500), "open /var/lib/docker/tmp/1: permission denied", Unreachable),
         // 403: of the token service, the manifest, a web server in between, the configuration.
         (
             Some(500),
@@ -188,6 +192,7 @@ fn the_words_of_docker_29_are_classified() {
         (Some(401), "error from registry: project not found", Denied),
         (None, "error from registry: authentication required", Denied),
         // 403: manifest, web server, layer.
+        (Some(500), "error from registry: denied\ndenied", Denied),
         (Some(403), "error from registry: requested access to the resource is denied", Denied),
         (
             Some(500),

@@ -22,7 +22,7 @@ use crate::watching::Pause;
 
 /// How long the end waits for the Events that tell whether the image was pulled. The kubelet sends
 /// them beside the status, in no order, and on a busy node seconds later.
-const EVIDENCE: Duration = Duration::from_secs(3);
+const EVIDENCE: Duration = Duration::from_secs(1);
 /// How long the question for one Pod's Events may take.
 const LAST_QUESTION: Duration = Duration::from_secs(3);
 /// After how long a mark whose maker did not end the job is carried out by who follows it.
@@ -219,8 +219,7 @@ async fn refreshed(cluster: &Cluster, place: &Place, snapshot: &Snapshot) -> Res
 }
 
 /// Whether the image was pulled, as the Pod's Events tell. Waits a little for them, then asks for
-/// this Pod's: where there are many, the watch may still be at its beginning. None: the evidence is
-/// gone.
+/// this Pod's: the watch tells none from before it began. None: the evidence is gone.
 pub(crate) async fn evidence(
     cluster: &Cluster,
     place: &Place,

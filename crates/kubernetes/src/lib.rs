@@ -33,6 +33,7 @@ mod config;
 mod cursor;
 mod ending;
 mod error;
+mod events;
 mod expand;
 mod fold;
 mod follow;

@@ -53,7 +53,7 @@ pub(crate) fn failure<'a>(reason: &str, message: &'a str) -> Option<&'a str> {
         rest.split_once('"')?.1.strip_prefix(": ")
     };
     match reason {
-        "ErrImagePull" => Some(message),
+        "ErrImagePull" | "ErrImageNeverPull" => Some(message),
         "ImagePullBackOff" => {
             let cause = after("Back-off pulling image ")?;
             Some(cause.strip_prefix("ErrImagePull: ").unwrap_or(cause))
@@ -82,6 +82,8 @@ pub(crate) fn failure<'a>(reason: &str, message: &'a str) -> Option<&'a str> {
 ///   `distribution` (`no matching manifest`, `verification failed for digest`), and with its
 ///   containerd store those of containerd.
 const WORDS: &[(&str, ImageReason)] = &[
+    // The kubelet's own (`pkg/kubelet/images/image_manager.go`).
+    ("is not present with pull policy of never", ImageReason::NotPresent),
     // No answer that counts, whatever else is said: asking for a token may be throttled too.
     ("toomanyrequests", ImageReason::Unreachable),
     ("too many requests", ImageReason::Unreachable),

@@ -110,6 +110,10 @@ fn a_definite_failure_is_believed_from_the_event_that_comes_first() {
     all.event_seen(true, "Failed", "Failed to pull image \"x\": x: not found");
     let kind = ErrorKind::ImageUnavailable(ImageReason::NotFound);
     assert_eq!(progress(&all), Progress::Hopeless(kind, "x: not found".to_owned()));
+    let never = r#"Container image "x" is not present with pull policy of Never"#;
+    all.event_seen(true, "ErrImageNeverPull", never);
+    let not_present = ErrorKind::ImageUnavailable(ImageReason::NotPresent);
+    assert!(matches!(progress(&all), Progress::Hopeless(kind, _) if kind == not_present));
     all.event_seen(true, "Failed", "Failed to pull image \"x\": 503 Service Unavailable");
     assert_eq!(progress(&all), Progress::Waiting);
 }

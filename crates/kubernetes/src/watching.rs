@@ -10,33 +10,33 @@ use std::time::Duration;
 use futures::StreamExt;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Event as PodEvent, Pod};
-use kube::runtime::watcher::{self, Config, Event, watcher};
+use k8s_openapi::api::core::v1::Pod;
+use kube::runtime::watcher::{Config, Event, watcher};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
 use crate::client::{Cluster, Connection};
+use crate::events;
 use crate::hub::Group;
 use crate::names;
 use crate::view::{JobView, PodView, Presence};
 
 /// How long one watch request lasts. The server ends it, and the next one goes on where it was.
-const WATCH_SECONDS: u32 = 280;
+pub(crate) const WATCH_SECONDS: u32 = 280;
 /// After how many failures in a row the watch begins anew with a list, which is right whatever
 /// went wrong: also after a restored backup, when the server's versions have gone back and it
 /// answers 504 "Too large resource version" to every resumption.
-const FAILURES_BEFORE_LIST: u32 = 3;
+pub(crate) const FAILURES_BEFORE_LIST: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Watches what `group` covers, for ever.
 pub(crate) async fn run(group: Arc<Group>, connection: Arc<Connection>) {
-    let events = async {
-        // An attempt's Events are of use only beside the attempt.
-        group.listed().await;
-        follow::<PodEvent>(&group, &connection).await;
-    };
-    tokio::join!(follow::<Job>(&group, &connection), follow::<Pod>(&group, &connection), events);
+    tokio::join!(
+        follow::<Job>(&group, &connection),
+        follow::<Pod>(&group, &connection),
+        events::follow(&group, &connection),
+    );
 }
 
 /// A kind of object that is watched.
@@ -48,13 +48,6 @@ trait Watched:
     + Send
     + 'static
 {
-    /// Whether nothing works without it. Events are only evidence.
-    const NEEDED: bool = true;
-    /// Which objects are watched.
-    fn select(config: Config, group: &Group) -> Config {
-        let installation = &group.scope.installation;
-        config.labels(&format!("{}={installation}", names::INSTALLATION))
-    }
     /// An object is there.
     fn seen(self, group: &Group);
     /// An object is deleted; this was its last state.
@@ -106,33 +99,6 @@ impl Watched for Pod {
     }
 }
 
-impl Watched for PodEvent {
-    const NEEDED: bool = false;
-
-    fn select(config: Config, _: &Group) -> Config {
-        // Events carry no labels of ours.
-        config.fields("involvedObject.kind=Pod")
-    }
-
-    fn seen(self, group: &Group) {
-        let pod = self.involved_object.name.as_deref().unwrap_or_default();
-        let Some(attempt) = attempt_of_pod(pod) else { return };
-        let warning = self.type_.as_deref() == Some("Warning");
-        let reason = self.reason.as_deref().unwrap_or_default();
-        let message = self.message.as_deref().unwrap_or_default();
-        group.update_known(attempt, |snapshot| snapshot.event_seen(warning, reason, message));
-    }
-
-    fn deleted(self, _: &Group) {}
-
-    fn listed(_: &Group, _: &HashSet<String>) {}
-}
-
-/// The attempt whose Job made the Pod `name`: `longshore-ATTEMPT-SUFFIX`.
-fn attempt_of_pod(name: &str) -> Option<&str> {
-    name.strip_prefix("longshore-")?.rsplit_once('-').map(|(attempt, _)| attempt)
-}
-
 async fn follow<K: Watched>(group: &Group, connection: &Connection) {
     let mut pause = Pause::default();
     loop {
@@ -144,26 +110,18 @@ async fn follow<K: Watched>(group: &Group, connection: &Connection) {
                 continue;
             }
         };
-        if watch::<K>(group, &cluster, &mut pause).await == Ended::Useless {
-            return;
-        }
+        watch::<K>(group, &cluster, &mut pause).await;
         // Perhaps the kubeconfig or the token has been renewed.
         connection.forget().await;
     }
 }
 
-#[derive(PartialEq, Eq)]
-enum Ended {
-    /// Too many failures: to be begun anew.
-    Failed,
-    /// It may not be had, and is not needed.
-    Useless,
-}
-
-async fn watch<K: Watched>(group: &Group, cluster: &Cluster, pause: &mut Pause) -> Ended {
+/// Watches until there were too many failures in a row.
+async fn watch<K: Watched>(group: &Group, cluster: &Cluster, pause: &mut Pause) {
     let namespace = group.scope.namespace.as_deref().unwrap_or(&cluster.namespace);
     let api: Api<K> = Api::namespaced(cluster.watcher.clone(), namespace);
-    let config = K::select(Config::default().timeout(WATCH_SECONDS), group);
+    let ours = format!("{}={}", names::INSTALLATION, group.scope.installation);
+    let config = Config::default().timeout(WATCH_SECONDS).labels(&ours);
     let mut stream = pin!(watcher(api, config));
     let mut listed = HashSet::new();
     let mut failures = 0;
@@ -179,16 +137,9 @@ async fn watch<K: Watched>(group: &Group, cluster: &Cluster, pause: &mut Pause) 
                 take(group, event, &mut listed);
             }
             Err(error) => {
-                if !K::NEEDED && is_forbidden(&error) {
-                    group.note(|health| health.no_events = true);
-                    tracing::info!(%error, "without permission to watch Events, whether an image was pulled stays unknown");
-                    return Ended::Useless;
-                }
                 failures += 1;
                 tracing::debug!(%error, failures, "a watch failed and is resumed");
-                if K::NEEDED {
-                    group.note(|health| health.trouble = Some(error.to_string()));
-                }
+                group.note(|health| health.trouble = Some(error.to_string()));
                 pause.wait().await;
                 if failures >= FAILURES_BEFORE_LIST {
                     break;
@@ -196,7 +147,6 @@ async fn watch<K: Watched>(group: &Group, cluster: &Cluster, pause: &mut Pause) 
             }
         }
     }
-    Ended::Failed
 }
 
 fn take<K: Watched>(group: &Group, event: Event<K>, listed: &mut HashSet<String>) {
@@ -213,15 +163,6 @@ fn take<K: Watched>(group: &Group, event: Event<K>, listed: &mut HashSet<String>
         Event::Apply(object) => object.seen(group),
         Event::Delete(object) => object.deleted(group),
     }
-}
-
-fn is_forbidden(error: &watcher::Error) -> bool {
-    matches!(
-        error,
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-            | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-            if status.code == 403
-    )
 }
 
 /// A growing, jittered pause between two tries.
@@ -245,17 +186,5 @@ impl Pause {
     /// It worked.
     pub(crate) const fn reset(&mut self) {
         self.tries = 0;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pods_name_tells_its_attempt() {
-        assert_eq!(attempt_of_pod("longshore-abc-2-x7k9q"), Some("abc-2"));
-        assert_eq!(attempt_of_pod("other-abc-2-x7k9q"), None);
-        assert_eq!(attempt_of_pod("longshore-abc"), None);
     }
 }

@@ -1,6 +1,7 @@
 //! From the kubelet's first definite report of a failed pull to the end of the command.
 
-use std::time::Instant;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
@@ -18,13 +19,20 @@ pub(crate) struct Failure {
 pub(crate) const NOT_FOUND: Failure = Failure { policy: "IfNotPresent", reason: "NotFound" };
 pub(crate) const NOT_PRESENT: Failure = Failure { policy: "Never", reason: "NotPresent" };
 
-/// How long each of several commands went on after the report.
+/// A kubelet looks at its runtime once in this time, and ends a Pod only after it has looked
+/// (`pkg/kubelet/kubelet.go`, `genericPlegRelistPeriod`).
+const RELIST: Duration = Duration::from_secs(1);
+
+/// How long each of several commands went on after the report. They begin at moments that are
+/// spread evenly over the kubelet's period: one after the other, each would begin at the moment at
+/// which the one before ended, which is the same in each period.
 pub(crate) fn image_failure(bench: &Bench<'_>, failure: Failure) -> Result<Sample> {
     let name = failure.reason.to_lowercase();
     let repository = format!("localhost:5000/bench/{name}-{}", std::process::id());
     let watch = Watch::start(bench.lab, &repository)?;
     let mut took = Vec::new();
     for round in 0..bench.rounds {
+        sleep(RELIST * round / bench.rounds);
         let round = round.to_string();
         let mut command = bench.longshore();
         command.args(["--pull-policy", failure.policy]);

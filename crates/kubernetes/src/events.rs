@@ -1,0 +1,140 @@
+//! The watch on the Pods' Events: evidence that a job can do without.
+
+use std::pin::pin;
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Event;
+use kube::api::{Api, ListParams, WatchEvent, WatchParams};
+
+use crate::client::{Cluster, Connection};
+use crate::hub::Group;
+use crate::watching::{FAILURES_BEFORE_LIST, Pause, WATCH_SECONDS};
+
+/// Events carry no labels of ours.
+const OF_PODS: &str = "involvedObject.kind=Pod";
+
+/// Watches the Events for ever, or until that is found to be forbidden.
+///
+/// The API server keeps each for an hour, so that a busy namespace has many thousands; those from
+/// before the watch are left there. Who needs them asks for one Pod's.
+pub(crate) async fn follow(group: &Group, connection: &Connection) {
+    let mut pause = Pause::default();
+    loop {
+        // Without a connection the needed watches tell why.
+        if let Ok(cluster) = connection.cluster().await
+            && watch(group, &cluster, &mut pause).await == Ended::Useless
+        {
+            return;
+        }
+        pause.wait().await;
+        // Perhaps the kubeconfig or the token has been renewed.
+        connection.forget().await;
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Ended {
+    /// To be begun anew.
+    Failed,
+    /// It may not be had.
+    Useless,
+}
+
+async fn watch(group: &Group, cluster: &Cluster, pause: &mut Pause) -> Ended {
+    let namespace = group.scope.namespace.as_deref().unwrap_or(&cluster.namespace);
+    let api: Api<Event> = Api::namespaced(cluster.watcher.clone(), namespace);
+    // The version of the whole collection comes with any part of it.
+    let newest = ListParams::default().fields(OF_PODS).limit(1);
+    let mut version = match api.list_metadata(&newest).await {
+        Ok(list) => list.metadata.resource_version.unwrap_or_default(),
+        Err(error) => return failed(group, &error),
+    };
+    // An attempt's Events are of use only beside the attempt.
+    group.listed().await;
+    let params = WatchParams::default().fields(OF_PODS).timeout(WATCH_SECONDS);
+    for _ in 0..FAILURES_BEFORE_LIST {
+        let error = loop {
+            match part(group, &api, &params, &mut version).await {
+                // The server ends each request after a while.
+                Ok(()) => pause.reset(),
+                Err(error) => break error,
+            }
+        };
+        let ended = failed(group, &error);
+        if ended == Ended::Useless || is_expired(&error) {
+            return ended;
+        }
+        pause.wait().await;
+    }
+    Ended::Failed
+}
+
+/// One request of the watch, from `version`, which it carries forward.
+async fn part(
+    group: &Group,
+    api: &Api<Event>,
+    params: &WatchParams,
+    version: &mut String,
+) -> kube::Result<()> {
+    let mut stream = pin!(api.watch(params, version).await?);
+    while let Some(news) = stream.next().await {
+        match news? {
+            WatchEvent::Added(event) | WatchEvent::Modified(event) => {
+                if let Some(newer) = &event.metadata.resource_version {
+                    version.clone_from(newer);
+                }
+                seen(group, event);
+            }
+            WatchEvent::Deleted(event) => {
+                if let Some(newer) = event.metadata.resource_version {
+                    *version = newer;
+                }
+            }
+            WatchEvent::Bookmark(bookmark) => *version = bookmark.metadata.resource_version,
+            WatchEvent::Error(status) => return Err(kube::Error::Api(status)),
+        }
+    }
+    Ok(())
+}
+
+fn seen(group: &Group, event: Event) {
+    let pod = event.involved_object.name.as_deref().unwrap_or_default();
+    let Some(attempt) = attempt_of_pod(pod) else { return };
+    let warning = event.type_.as_deref() == Some("Warning");
+    let reason = event.reason.as_deref().unwrap_or_default();
+    let message = event.message.as_deref().unwrap_or_default();
+    group.update_known(attempt, |snapshot| snapshot.event_seen(warning, reason, message));
+}
+
+/// The attempt whose Job made the Pod `name`: `longshore-ATTEMPT-SUFFIX`.
+fn attempt_of_pod(name: &str) -> Option<&str> {
+    name.strip_prefix("longshore-")?.rsplit_once('-').map(|(attempt, _)| attempt)
+}
+
+fn failed(group: &Group, error: &kube::Error) -> Ended {
+    if matches!(error, kube::Error::Api(status) if status.code == 403) {
+        group.note(|health| health.no_events = true);
+        tracing::info!(%error, "without permission to watch Events, whether an image was pulled stays unknown");
+        return Ended::Useless;
+    }
+    tracing::debug!(%error, "the watch on Events failed");
+    Ended::Failed
+}
+
+/// Whether the version is too old to go on from
+/// (<https://kubernetes.io/docs/reference/using-api/api-concepts/#410-gone-responses>).
+fn is_expired(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 410)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pods_name_tells_its_attempt() {
+        assert_eq!(attempt_of_pod("longshore-abc-2-x7k9q"), Some("abc-2"));
+        assert_eq!(attempt_of_pod("other-abc-2-x7k9q"), None);
+        assert_eq!(attempt_of_pod("longshore-abc"), None);
+    }
+}
