@@ -116,6 +116,8 @@ pub enum NotRunReason {
     Denied,
     /// The job itself is wrong.
     InvalidSpec,
+    /// The process that submitted it was ended before the job had started.
+    Interrupted,
     /// Longshore or a backend failed in a way that nothing else describes.
     Internal,
 }

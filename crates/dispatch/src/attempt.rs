@@ -20,6 +20,7 @@ use crate::watched::Watched;
 pub(crate) struct Taken {
     pub(crate) lane: Arc<Lane>,
     pub(crate) attempt: AttemptId,
+    pub(crate) number: u32,
     pub(crate) watched: Watched,
     pub(crate) found: Found,
     /// Whether a pull policy before this one got no answer from the registry.
@@ -41,6 +42,8 @@ pub(crate) enum Tried {
     Refused(Error),
     /// The job was cancelled, and provably nothing started.
     Cancelled,
+    /// A step is not on record; provably nothing started.
+    Unrecorded(Error),
 }
 
 /// One pull policy of a list.
@@ -126,7 +129,9 @@ impl JobTask {
             handle: lane.runner.handle(&attempt),
             progress: self.progress.clone(),
         };
-        self.record_intent(lane, &attempt, &watched.handle);
+        if let Err(error) = self.record_intent(lane, &attempt, &watched.handle).await {
+            return Tried::Unrecorded(error);
+        }
         let (runner, id) = (&lane.runner, attempt.id.clone());
         let pull_deadline = Instant::now() + self.settings.pull_timeout.get();
         let limits = Limits {
@@ -138,7 +143,7 @@ impl JobTask {
         let launched = launch(runner, attempt, limits, cancel, &self.progress).await;
         let found = match launched {
             Launched::Started(started) => Found::Started(started),
-            Launched::Refused(error) => return self.refused(lane, error),
+            Launched::Refused(error) => return self.refused(lane, error).await,
             Launched::Unclear { error, answered } => {
                 match self.settle(&watched, &id, &error).await {
                     Settlement::NeverStarted => {
@@ -146,7 +151,7 @@ impl JobTask {
                         if answered {
                             self.search.fenced.push(watched);
                         }
-                        return self.refused(lane, error);
+                        return self.refused(lane, error).await;
                     }
                     Settlement::MayHaveStarted => Found::MayHaveStarted,
                     Settlement::Ended(report) => Found::Ended(report),
@@ -155,8 +160,8 @@ impl JobTask {
             }
         };
         let after_no_answer = turn.after_no_answer;
-        let lane = Arc::clone(lane);
-        Tried::Taken(Box::new(Taken { lane, attempt: id, watched, found, after_no_answer }))
+        let (lane, number) = (Arc::clone(lane), self.search.attempts);
+        Tried::Taken(Box::new(Taken { lane, attempt: id, number, watched, found, after_no_answer }))
     }
 
     fn next_attempt(&mut self, spec: &Arc<JobSpec>, policy: PullPolicy) -> Attempt {
@@ -173,7 +178,12 @@ impl JobTask {
         attempt
     }
 
-    async fn settle(&self, watched: &Watched, attempt: &AttemptId, error: &Error) -> Settlement {
+    pub(crate) async fn settle(
+        &self,
+        watched: &Watched,
+        attempt: &AttemptId,
+        error: &Error,
+    ) -> Settlement {
         self.progress.tell(JobEvent::Settling {
             runner: watched.runner.name().clone(),
             attempt: attempt.clone(),
@@ -182,7 +192,10 @@ impl JobTask {
         settle(watched, self.canceller.graces(), self.settings.lost_after.get()).await
     }
 
-    fn refused(&self, lane: &Lane, error: Error) -> Tried {
+    async fn refused(&self, lane: &Lane, error: Error) -> Tried {
+        if let Err(unrecorded) = self.record_refusal(&error).await {
+            return Tried::Unrecorded(unrecorded);
+        }
         if self.canceller.token().is_cancelled() {
             return Tried::Cancelled;
         }

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use longshore_core::{InstallationId, PullPolicies, RegistryAuth, Runner, RunnerName};
+use longshore_journal::Journal;
 use longshore_registry::Keyring;
 
 use crate::credentials::Credentials;
 use crate::lane::Lane;
+use crate::store::Place;
 use crate::{Dispatcher, Settings};
 
 /// Why a dispatcher could not be built.
@@ -32,6 +35,7 @@ pub struct DispatcherBuilder {
     credentials: Credentials,
     installation: Option<InstallationId>,
     jitter_seed: Option<u64>,
+    journal: Place,
 }
 
 impl DispatcherBuilder {
@@ -78,6 +82,21 @@ impl DispatcherBuilder {
         self
     }
 
+    /// Keeps the record of jobs in the state directory `path`, where other processes find them.
+    /// It is opened at its first use. Default: in memory, and only until each job is done.
+    #[must_use]
+    pub fn state_directory(mut self, path: impl Into<PathBuf>) -> Self {
+        self.journal = Place::Folder(path.into());
+        self
+    }
+
+    /// Keeps the record of jobs in a journal that is open already.
+    #[must_use]
+    pub fn journal(mut self, journal: Journal) -> Self {
+        self.journal = Place::Open(journal);
+        self
+    }
+
     /// Makes the jitter of back-offs repeatable, for simulations. Default: random.
     #[must_use]
     pub const fn jitter_seed(mut self, seed: u64) -> Self {
@@ -106,7 +125,7 @@ impl DispatcherBuilder {
         });
         let lanes = lanes.collect();
         let installation = self.installation.unwrap_or_else(InstallationId::random);
-        Ok(Dispatcher::new(lanes, self.settings, self.credentials, installation))
+        Ok(Dispatcher::new(lanes, self.settings, self.credentials, installation, self.journal))
     }
 }
 

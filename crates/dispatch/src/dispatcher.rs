@@ -1,14 +1,18 @@
 //! The dispatcher: its runners in order, and what one may ask of it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::join_all;
 use longshore_core::{
-    Attempt, Error, ErrorKind, InstallationId, JobId, JobSpec, PassedOver, Runner,
+    Attempt, Error, ErrorKind, InstallationId, JobId, JobSpec, PassedOver, Runner, RunnerName,
 };
+use longshore_journal::{Claim, Journal, NewJob, Submitted};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::Instrument;
 
 use crate::builder::DispatcherBuilder;
@@ -16,15 +20,16 @@ use crate::cancel::Canceller;
 use crate::credentials::Credentials;
 use crate::job::{JobEvents, JobLogs, State};
 use crate::lane::Lane;
-use crate::order::order;
+use crate::order::{self, order};
 use crate::outlook;
 use crate::pin::Pins;
 use crate::policy;
 use crate::progress::Progress;
 use crate::pump::CHUNKS_KEPT;
 use crate::secrets;
-use crate::task::{JobTask, Search};
-use crate::{ImageOutlook, Job, RunnerHealth, RunnerPlan, Settings, Submission};
+use crate::store::{Held, Place, Store};
+use crate::task::{JobTask, Manner, Search};
+use crate::{DetachedJob, ImageOutlook, Job, RunnerHealth, RunnerPlan, Settings, Submission};
 
 /// Runs each job on the first runner that can take it. Cheap to clone; needs a tokio runtime.
 #[derive(Clone, Debug)]
@@ -39,6 +44,7 @@ struct Inner {
     credentials: Credentials,
     pins: Arc<Pins>,
     installation: InstallationId,
+    store: Store,
     /// One permit for each job that may be in flight.
     room: Arc<Semaphore>,
     closed: CancellationToken,
@@ -57,6 +63,7 @@ impl Dispatcher {
         settings: Settings,
         credentials: Credentials,
         installation: InstallationId,
+        journal: Place,
     ) -> Self {
         let room = usize::try_from(settings.max_jobs.get()).unwrap_or(usize::MAX);
         Self {
@@ -64,6 +71,7 @@ impl Dispatcher {
                 lanes,
                 credentials,
                 installation,
+                store: Store::new(journal, settings.retention.get()),
                 pins: Arc::default(),
                 room: Arc::new(Semaphore::new(room.min(Semaphore::MAX_PERMITS))),
                 settings: Arc::new(settings),
@@ -84,26 +92,59 @@ impl Dispatcher {
         &self.inner.installation
     }
 
-    /// Submits a job: checks it, reads its secrets, and starts to look for a runner.
+    /// Submits a job: checks it, reads its secrets, puts it on record, and starts to look for a
+    /// runner.
     ///
     /// Waits for room if `maxJobs` are in flight; dropped while it waits, nothing was submitted.
+    /// A second submission with the same idempotency key is the job of the first: that one's result
+    /// is waited for; if it was left before anything had started, it goes on with this submission.
     ///
     /// # Errors
     /// `InvalidSpec` if the job makes no sense, names a runner that is not configured, a pull policy
-    /// that jobs may not name, or a secret that is not there; `Unavailable` after [`shutdown`](Self::shutdown). Whatever goes wrong
-    /// later stands in the job's result.
+    /// that jobs may not name, or a secret that is not there, or if its idempotency key belongs to
+    /// another job; `Unavailable` after [`shutdown`](Self::shutdown); `Internal` if the journal
+    /// cannot be written. Whatever goes wrong later stands in the job's result.
     pub async fn submit(&self, submission: impl Into<Submission> + Send) -> Result<Job, Error> {
-        let Submission { mut spec, id, logs } = submission.into();
+        self.begin(submission.into(), Manner::Attached).await
+    }
+
+    /// Submits a job that goes on without this process once it has started. Until then this
+    /// process is needed: it looks for a runner, pulls, launches. Its output stays on its runner.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit).
+    pub async fn submit_detached(
+        &self,
+        submission: impl Into<Submission> + Send,
+    ) -> Result<DetachedJob, Error> {
+        let submission = submission.into().without_logs();
+        Ok(DetachedJob(self.begin(submission, Manner::Detached).await?))
+    }
+
+    async fn begin(&self, submission: Submission, manner: Manner) -> Result<Job, Error> {
+        let Submission { mut spec, id, logs, key } = submission;
+        let mut new = NewJob::new(self.inner.installation.clone(), spec.clone());
+        new.id = id.unwrap_or(new.id);
+        new.idempotency_key = key;
+        new.detached = manner == Manner::Detached;
         let order = self.prepare(&mut spec)?;
+        new.runners = order.iter().map(|lane| lane.name().clone()).collect();
         let secret_env = secrets::read(&spec).await?;
         let room = self.room().await?;
-        // Taken before the check, so that a shutdown either sees this job or is seen by it.
-        let tracked = self.inner.tasks.token();
-        if self.inner.closed.is_cancelled() {
-            return Err(closed());
-        }
-        let id = id.unwrap_or_else(JobId::random);
+        let tracked = self.tracked()?;
+        let journal = self.journal().await?;
+        // Before it is on record, so that no request to cancel it is missed.
         let canceller = Canceller::new(spec.effective_grace_period().get());
+        let held = self.hold(&new.id, &canceller);
+        let (claim, before) = match journal.submit(new).await? {
+            Submitted::New(claim) => (claim, 0),
+            Submitted::Known(id) => match self.unstarted(&id).await? {
+                Some(unstarted) => unstarted,
+                None => return self.attach_as(&journal.record(&id).await?, manner).await,
+            },
+            _ => return Err(Error::new(ErrorKind::Internal, "the journal gave no clear answer")),
+        };
+        let id = claim.job().clone();
         let (progress, events) = Progress::channel();
         let (state, state_seen) = watch::channel(State::Running);
         let (logs, logs_read) = if logs {
@@ -112,41 +153,108 @@ impl Dispatcher {
         } else {
             (None, None)
         };
+        let search = Search { attempts: before, ..Search::default() };
+        let canceller_of_job = canceller.clone();
         let task = JobTask {
-            id: id.clone(),
-            installation: self.inner.installation.clone(),
-            spec: Arc::new(spec),
             secret_env,
-            credentials: self.inner.credentials.clone(),
-            registry_auth: None,
-            pins: Arc::clone(&self.inner.pins),
-            settings: Arc::clone(&self.inner.settings),
             order,
-            canceller: canceller.clone(),
+            canceller,
             progress,
             logs,
             state,
-            search: Search::default(),
+            search,
+            manner,
+            ..self.task(spec, claim)
         };
         let span = tracing::info_span!("job", %id);
         tokio::spawn(
             async move {
                 task.run().await;
-                drop((room, tracked));
+                drop((room, tracked, held));
             }
             .instrument(span),
         );
         Ok(Job {
             id,
             state: state_seen,
-            canceller,
+            canceller: canceller_of_job,
             events: Some(JobEvents(events)),
             logs: logs_read,
         })
     }
 
+    /// The job `id` in hand, and the number of its last attempt, if nobody else has it in hand and
+    /// nothing of it has started or can.
+    async fn unstarted(&self, id: &JobId) -> Result<Option<(Claim, u32)>, Error> {
+        let Some(claim) = self.journal().await?.claim(id).await? else { return Ok(None) };
+        let record = claim.record().await?;
+        let begun = record.result.is_some() || record.committed().is_some();
+        Ok((!begun).then(|| (claim, record.next_number().saturating_sub(1))))
+    }
+
+    /// A task for a job of which nothing is known but `spec`.
+    pub(crate) fn task(&self, spec: JobSpec, claim: Claim) -> JobTask {
+        let inner = &self.inner;
+        let (progress, _) = Progress::channel();
+        JobTask {
+            id: claim.job().clone(),
+            installation: inner.installation.clone(),
+            canceller: Canceller::new(spec.effective_grace_period().get()),
+            spec: Arc::new(spec),
+            secret_env: BTreeMap::new(),
+            credentials: inner.credentials.clone(),
+            registry_auth: None,
+            pins: Arc::clone(&inner.pins),
+            settings: Arc::clone(&inner.settings),
+            order: Vec::new(),
+            progress,
+            logs: None,
+            state: watch::Sender::new(State::Running),
+            search: Search::default(),
+            claim,
+            manner: Manner::default(),
+            forgotten: inner.store.forgets(),
+        }
+    }
+
+    /// A mark that a job is in flight, until dropped.
+    pub(crate) fn tracked(&self) -> Result<TaskTrackerToken, Error> {
+        // Taken before the check, so that a shutdown either sees this job or is seen by it.
+        let tracked = self.inner.tasks.token();
+        if self.inner.closed.is_cancelled() { Err(closed()) } else { Ok(tracked) }
+    }
+
+    /// The journal, opened if it is not yet.
+    pub(crate) async fn journal(&self) -> Result<&Journal, Error> {
+        self.inner.store.journal().await
+    }
+
+    pub(crate) fn hold(&self, job: &JobId, canceller: &Canceller) -> Held {
+        self.inner.store.hold(job, canceller)
+    }
+
+    pub(crate) fn held(&self, job: &JobId) -> Option<Canceller> {
+        self.inner.store.held(job)
+    }
+
+    pub(crate) fn lane(&self, runner: &RunnerName) -> Result<Arc<Lane>, Error> {
+        order::find(&self.inner.lanes, runner)
+    }
+
+    pub(crate) fn lanes(&self) -> &[Arc<Lane>] {
+        &self.inner.lanes
+    }
+
+    pub(crate) fn retention(&self) -> Duration {
+        self.inner.settings.retention.get()
+    }
+
+    pub(crate) fn connect_timeout(&self) -> Duration {
+        self.inner.settings.connect_timeout.get()
+    }
+
     /// Checks `spec`, fills in what is configured, and tells its runners.
-    fn prepare(&self, spec: &mut JobSpec) -> Result<Vec<Arc<Lane>>, Error> {
+    pub(crate) fn prepare(&self, spec: &mut JobSpec) -> Result<Vec<Arc<Lane>>, Error> {
         let settings = &self.inner.settings;
         spec.validate()?;
         let order = order(&self.inner.lanes, spec)?;

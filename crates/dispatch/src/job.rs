@@ -26,19 +26,29 @@ pub struct Submission {
     /// Whether the job's output is streamed to [`Job::take_logs`]. Default true; false saves the
     /// requests for it.
     pub logs: bool,
+    /// The idempotency key: a second submission with it and an equal spec is the same job. 1 to 255
+    /// characters. It is kept as long as the job's record. Default: none.
+    pub key: Option<String>,
 }
 
 impl Submission {
     /// A submission of `spec` with the defaults.
     #[must_use]
     pub const fn new(spec: JobSpec) -> Self {
-        Self { spec, id: None, logs: true }
+        Self { spec, id: None, logs: true, key: None }
     }
 
     /// Gives the job the identity `id`, which no other job of this installation may have had.
     #[must_use]
     pub fn with_id(mut self, id: JobId) -> Self {
         self.id = Some(id);
+        self
+    }
+
+    /// Makes every submission with `key` and an equal spec the same job.
+    #[must_use]
+    pub fn with_key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
         self
     }
 
@@ -123,6 +133,8 @@ pub enum JobEvent {
 pub(crate) enum State {
     /// The outcome is not known yet.
     Running,
+    /// The job has started and is left to its runner.
+    Left,
     /// The outcome is known; output may still be on its way, the attempt not yet removed.
     Known(Arc<JobResult>),
     /// All is done.
@@ -190,7 +202,7 @@ impl Job {
     /// are removed.
     pub async fn result(&self) -> JobResult {
         let mut state = self.state.clone();
-        let known = state.wait_for(|s| !matches!(s, State::Running)).await;
+        let known = state.wait_for(State::is_known).await;
         Self::told(&self.id, known.ok().as_deref())
     }
 
@@ -209,10 +221,60 @@ impl Job {
         match state {
             Some(State::Known(result) | State::Done(result)) => JobResult::clone(result),
             // The task is gone without a result: the runtime was shut down under it.
-            Some(State::Running) | None => {
+            Some(State::Running | State::Left) | None => {
                 let message = "the dispatcher was stopped before the job's end".to_owned();
                 JobResult::new(id.clone(), Outcome::Lost { message })
             }
+        }
+    }
+}
+
+impl State {
+    const fn is_known(&self) -> bool {
+        matches!(self, Self::Known(_) | Self::Done(_))
+    }
+}
+
+/// A job that goes on without its submitter.
+#[derive(Debug)]
+pub struct DetachedJob(pub(crate) Job);
+
+/// What a detached job has come to when its submitter may go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Detached {
+    /// It has started and is left to its runner; [`Dispatcher::attach`](crate::Dispatcher::attach)
+    /// follows it from any process.
+    Running,
+    /// It is over: nobody took it, it was cancelled, or it has ended already.
+    Ended(Box<JobResult>),
+}
+
+impl DetachedJob {
+    /// The job's identity.
+    #[must_use]
+    pub const fn id(&self) -> &JobId {
+        self.0.id()
+    }
+
+    /// As [`Job::take_events`]; the stream is over when the job is left to its runner.
+    pub fn take_events(&mut self) -> Option<JobEvents> {
+        self.0.take_events()
+    }
+
+    /// A way to cancel this job while it is not yet left to its runner.
+    #[must_use]
+    pub fn canceller(&self) -> Canceller {
+        self.0.canceller()
+    }
+
+    /// Waits until the job has started and is left to its runner, or is over.
+    pub async fn left(mut self) -> Detached {
+        drop(self.0.take_events());
+        let seen = self.0.state.wait_for(|s| matches!(s, State::Left | State::Done(_))).await;
+        match seen.ok().as_deref() {
+            Some(State::Left) => Detached::Running,
+            state => Detached::Ended(Box::new(Job::told(&self.0.id, state))),
         }
     }
 }

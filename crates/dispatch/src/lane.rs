@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_core::{
-    Error, ErrorKind, Health, ImageRef, JobSpec, LocalImage, PullPolicies, Runner, RunnerName,
+    Error, ErrorKind, Handle, Health, ImageRef, JobSpec, LocalImage, PullPolicies, Runner,
+    RunnerName,
 };
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -13,6 +14,7 @@ use crate::breaker::{Admission, Breaker};
 use crate::job::JobEvent;
 use crate::policy;
 use crate::progress::Progress;
+use crate::watched::CALL;
 use crate::{EffectivePullPolicy, Settings};
 
 /// A runner, its breaker, and its throttle.
@@ -128,6 +130,21 @@ impl Lane {
         match timeout(self.connect_timeout, self.runner.local_image(image)).await {
             Ok(Ok(local)) => local,
             Ok(Err(_)) | Err(_) => LocalImage::Unknown,
+        }
+    }
+
+    pub(crate) const fn connect_timeout(&self) -> Duration {
+        self.connect_timeout
+    }
+
+    /// Removes what is at `handle`, bounded.
+    pub(crate) async fn remove(&self, handle: &Handle) -> Result<(), Error> {
+        match timeout(CALL, self.runner.remove(handle)).await {
+            Ok(removed) => removed.map_err(|error| error.on(self.name())),
+            Err(_) => {
+                let message = format!("no answer to a removal within {CALL:?}");
+                Err(Error::new(ErrorKind::Unavailable, message).on(self.name()))
+            }
         }
     }
 

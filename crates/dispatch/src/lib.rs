@@ -24,6 +24,7 @@
 //! - A running launch is never dropped: it is cancelled through its context and awaited.
 //! - This crate knows no backend, only [`longshore_core::Runner`].
 
+mod attach;
 mod attempt;
 mod breaker;
 mod builder;
@@ -35,6 +36,7 @@ mod fallback;
 mod follow;
 mod glob;
 mod job;
+mod jobs;
 mod lane;
 mod launch;
 mod order;
@@ -44,11 +46,14 @@ mod policy;
 mod prefix;
 mod progress;
 mod pump;
+mod reaper;
 mod record;
 mod report;
 mod secrets;
 mod settings;
 mod settle;
+mod store;
+mod take_up;
 mod task;
 mod watched;
 
@@ -56,8 +61,9 @@ pub use builder::{BuildError, DispatcherBuilder};
 pub use cancel::Canceller;
 pub use dispatcher::Dispatcher;
 pub use glob::{ImageGlob, ImageGlobError, ImagePullPolicyRule};
-pub use job::{Job, JobEvent, JobEvents, JobLogs, Submission};
+pub use job::{Detached, DetachedJob, Job, JobEvent, JobEvents, JobLogs, Submission};
 pub use policy::{EffectivePullPolicy, PullPolicyOrigin};
 pub use prefix::{ImageRegistryPrefix, ImageRegistryPrefixError};
+pub use reaper::{Fate, Leftover, Reaped};
 pub use report::{ImageOutlook, RunnerHealth, RunnerImage, RunnerPlan};
 pub use settings::{FallbackReason, Settings};

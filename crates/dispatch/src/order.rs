@@ -15,7 +15,7 @@ pub(crate) fn order(configured: &[Arc<Lane>], spec: &JobSpec) -> Result<Vec<Arc<
     named.iter().map(|name| find(configured, name)).collect()
 }
 
-fn find(configured: &[Arc<Lane>], name: &RunnerName) -> Result<Arc<Lane>, Error> {
+pub(crate) fn find(configured: &[Arc<Lane>], name: &RunnerName) -> Result<Arc<Lane>, Error> {
     let found = configured.iter().find(|lane| lane.name() == name);
     found.cloned().ok_or_else(|| unknown(configured, name))
 }

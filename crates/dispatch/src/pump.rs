@@ -15,17 +15,18 @@ pub(crate) const CHUNKS_KEPT: usize = 16;
 /// How long after the job's end the next piece of its output may take to come.
 const DRAIN: Duration = Duration::from_secs(30);
 
-/// Passes the output of an attempt on, from its beginning to its end. Returns when all of it was
+/// Passes the output of an attempt on, from `since` to its end. Returns when all of it was
 /// taken, when the reader has left, or when nothing more comes though the job has `ended`; then
 /// the output ends with a gap.
 pub(crate) async fn pump(
     watched: &Watched,
     separate_streams: bool,
     reader: mpsc::Sender<LogChunk>,
+    since: LogPosition,
     ended: CancellationToken,
 ) {
     let pump = Pump { watched, reader, ended };
-    let mut position = LogPosition::START;
+    let mut position = since;
     match pump.run(&mut position).await {
         Flow::Over => {}
         Flow::Missing => pump.mark_missing(position, separate_streams).await,

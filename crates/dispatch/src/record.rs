@@ -1,11 +1,13 @@
-//! The points of a job's way that must be on record before the next step is taken: the intent
-//! before a launch, where it started, its one outcome. Each is one call, so that a durable record
-//! has one place to hook in.
+//! The points of a job's way that must be in the journal before the next step is taken: the intent
+//! before a launch, what became of it, the job's one outcome, that nothing of it is left.
 
 use std::sync::Arc;
 
-use longshore_core::{Attempt, Handle, JobResult, PullPolicy, Report};
-use tracing::info;
+use longshore_core::{
+    Attempt, Error, ErrorKind, Handle, JobResult, PassedOver, PullPolicy, Report,
+};
+use longshore_journal::{JournalError, NewAttempt};
+use tracing::{info, warn};
 
 use crate::attempt::{Found, Taken};
 use crate::job::{JobEvent, State};
@@ -14,7 +16,18 @@ use crate::task::JobTask;
 
 impl JobTask {
     /// Before a launch: from here on the attempt may be on the runner, at `handle`.
-    pub(crate) fn record_intent(&mut self, lane: &Lane, attempt: &Attempt, handle: &Handle) {
+    ///
+    /// # Errors
+    /// If it is not on record: then nothing may be launched.
+    pub(crate) async fn record_intent(
+        &mut self,
+        lane: &Lane,
+        attempt: &Attempt,
+        handle: &Handle,
+    ) -> Result<(), Error> {
+        let number = self.search.attempts;
+        let intent = NewAttempt::new(number, handle.clone(), attempt.pull_policy);
+        self.claim.intent(intent).await.map_err(unrecorded)?;
         info!(attempt = %attempt.id, runner = %handle.runner, policy = %attempt.pull_policy, "launching");
         self.search.last_attempt = Some(attempt.id.clone());
         self.progress.tell(JobEvent::Launching {
@@ -22,16 +35,36 @@ impl JobTask {
             attempt: attempt.id.clone(),
             pull_policy: attempt.pull_policy,
         });
+        Ok(())
+    }
+
+    /// Once it is proven that the last attempt never started and never can, because of `error`.
+    ///
+    /// # Errors
+    /// If it is not on record: then no other attempt may be made.
+    pub(crate) async fn record_refusal(&self, error: &Error) -> Result<(), Error> {
+        self.claim.refused(self.search.attempts, error).await.map_err(unrecorded)
+    }
+
+    /// A runner was passed over.
+    pub(crate) async fn record_passed_over(&mut self, passed: PassedOver) {
+        // For people only; the result says it again.
+        self.heed(self.claim.passed_over(&passed).await);
+        self.progress.tell(JobEvent::PassedOver(passed.clone()));
+        self.search.passed_over.push(passed);
     }
 
     /// Once an attempt has started, or may have: no other will be made.
-    pub(crate) fn record_start(&self, taken: &Taken) {
+    pub(crate) async fn record_start(&self, taken: &Taken) {
         let Found::Started(started) = &taken.found else {
             info!(attempt = %taken.attempt, runner = %taken.lane.name(), "may have started");
             return;
         };
         info!(attempt = %taken.attempt, runner = %taken.lane.name(), "started");
         taken.lane.breaker.launched_well();
+        // Without it a recovery asks the runner, which knows.
+        let (at, image) = (started.started_at, started.image.as_ref());
+        self.heed(self.claim.started(taken.number, at, image).await);
         self.progress.tell(JobEvent::Started {
             runner: taken.lane.name().clone(),
             attempt: taken.attempt.clone(),
@@ -39,14 +72,33 @@ impl JobTask {
         });
     }
 
-    /// Once: how the job ended.
-    pub(crate) fn record_outcome(&self, result: &JobResult) {
+    /// Once: how the job ended. False if it is not on record: then the attempt must be left where
+    /// it is, for a recovery to find.
+    pub(crate) async fn record_outcome(&self, result: &JobResult) -> bool {
         info!(attempt = ?result.attempt.as_ref().map(|a| a.as_str()), outcome = %result.outcome, "ended");
+        let recorded = self.heed(self.claim.outcome(result).await);
         self.state.send_replace(State::Known(Arc::new(result.clone())));
+        recorded
+    }
+
+    /// Nothing of the job is left on any backend.
+    pub(crate) async fn record_removal(&self) {
+        if self.heed(self.claim.removed().await) && self.forgotten {
+            self.heed(self.claim.forget().await);
+        }
+    }
+
+    /// Whether a step is on record; tells of one that is not and that the job can go on without.
+    fn heed(&self, step: Result<(), JournalError>) -> bool {
+        let Err(error) = step else { return true };
+        let message = Error::from(error).to_string();
+        warn!(message, "a step of the job is not on record");
+        self.progress.tell(JobEvent::Warning { message });
+        false
     }
 
     /// Last: output and clean-up are done, too.
-    pub(crate) fn record_done(&self) {
+    pub(crate) fn tell_done(&self) {
         self.state.send_modify(|state| {
             if let State::Known(result) = state {
                 *state = State::Done(Arc::clone(result));
@@ -94,4 +146,10 @@ impl JobTask {
         // What a digest names does not change, and so is never old.
         report.stale = taken.after_no_answer && ran && asked_none && container.image.is_mutable();
     }
+}
+
+/// What the journal failed with. Never a reason to try another runner.
+pub(crate) fn unrecorded(error: JournalError) -> Error {
+    let error = Error::from(error);
+    Error::new(ErrorKind::Internal, error.to_string())
 }

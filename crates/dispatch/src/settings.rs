@@ -51,6 +51,9 @@ pub struct Settings {
     /// How long a job that has started, or may have, is looked for while its backend gives no
     /// answer; after it the job is reported as Lost. It is never started again.
     pub lost_after: HumanDuration,
+    /// How long the record of a job is kept once nothing of it is left on its runner, and how long
+    /// a job that has ended is left there by `gc`.
+    pub retention: HumanDuration,
     /// How many launches are under way at once on one runner; further ones wait. (Fifty at once
     /// overwhelm a Docker engine.)
     pub max_concurrent_launches: NonZeroU32,
@@ -76,6 +79,7 @@ impl Default for Settings {
             pull_timeout: HumanDuration::from_secs(600),
             start_timeout: HumanDuration::from_secs(300),
             lost_after: HumanDuration::from_secs(600),
+            retention: HumanDuration::from_secs(7 * 24 * 3600),
             max_concurrent_launches: const { NonZeroU32::new(8).unwrap() },
             max_jobs: const { NonZeroU32::new(1000).unwrap() },
         }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use longshore_core::{
-    AttemptId, Error, InstallationId, JobId, JobSpec, LogChunk, NotRunReason, Outcome, PassedOver,
-    RegistryAuth, Report, Secret,
+    AttemptId, InstallationId, JobId, JobSpec, LogChunk, LogPosition, NotRunReason, Outcome,
+    PassedOver, RegistryAuth, Report, Secret,
 };
+use longshore_journal::Claim;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -43,6 +44,23 @@ pub(crate) struct JobTask {
     pub(crate) logs: Option<mpsc::Sender<LogChunk>>,
     pub(crate) state: watch::Sender<State>,
     pub(crate) search: Search,
+    /// The right to write about the job: while it is held here, nobody else acts on it.
+    pub(crate) claim: Claim,
+    pub(crate) manner: Manner,
+    /// Whether its record ends with it.
+    pub(crate) forgotten: bool,
+}
+
+/// How a job is seen to its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// It is followed, and removed from its runner once its outcome is on record.
+    #[default]
+    Attached,
+    /// It is left to its runner once it has started.
+    Detached,
+    /// It is followed, and left on its runner, where its output can still be had.
+    Kept,
 }
 
 /// What the search for a runner has come to so far.
@@ -64,14 +82,19 @@ impl JobTask {
         }
         for (i, lane) in order.iter().enumerate() {
             match self.try_runner(lane).await {
-                Tried::Taken(taken) => return self.see_through(*taken).await,
+                Tried::Taken(taken) => return self.started(*taken).await,
                 Tried::Cancelled => {
                     return self.end_without_start(Outcome::Cancelled { code: None }, None).await;
+                }
+                Tried::Unrecorded(error) => {
+                    return self.end_without_start(Outcome::refused(&error), None).await;
                 }
                 Tried::Refused(error) => {
                     let last = i + 1 == order.len();
                     match verdict(error.kind(), &self.settings.fallback_on, last) {
-                        Verdict::PassOver => self.pass_over(lane, &error),
+                        Verdict::PassOver => {
+                            self.record_passed_over(PassedOver::new(lane.name(), &error)).await;
+                        }
                         Verdict::Stop => {
                             let outcome = Outcome::refused(&error);
                             return self.end_without_start(outcome, Some(lane)).await;
@@ -106,12 +129,6 @@ impl JobTask {
         Ok(())
     }
 
-    fn pass_over(&mut self, lane: &Lane, error: &Error) {
-        let passed_over = PassedOver::new(lane.name(), error);
-        self.progress.tell(JobEvent::PassedOver(passed_over.clone()));
-        self.search.passed_over.push(passed_over);
-    }
-
     fn nobody_took_it(&self) -> Outcome {
         let reasons =
             self.search.passed_over.iter().map(|p| format!("{}: {}", p.runner, p.message));
@@ -119,40 +136,52 @@ impl JobTask {
         Outcome::NotRun { reason: NotRunReason::NoRunner, message }
     }
 
-    async fn end_without_start(&mut self, outcome: Outcome, due_to: Option<&Arc<Lane>>) {
+    pub(crate) async fn end_without_start(&mut self, outcome: Outcome, due_to: Option<&Arc<Lane>>) {
         let mut result = self.result(Report::new(outcome));
         result.runner = due_to.map(|lane| lane.name().clone());
-        self.record_outcome(&result);
+        let recorded = self.record_outcome(&result).await;
         self.logs = None;
-        self.finish().await;
+        self.finish(recorded).await;
+    }
+
+    /// Goes on with an attempt that has started, or may have.
+    async fn started(self, taken: Taken) {
+        self.record_start(&taken).await;
+        let runs = matches!(taken.found, Found::Started(_));
+        if self.manner == Manner::Detached && runs && !self.canceller.token().is_cancelled() {
+            // Free before anybody is told, who may want to take it up.
+            let Self { claim, state, .. } = self;
+            drop(claim);
+            state.send_replace(State::Left);
+            return;
+        }
+        self.see_through(taken).await;
     }
 
     /// Follows the attempt to its end, passes its output on, and removes it.
-    async fn see_through(mut self, mut taken: Taken) {
-        self.record_start(&taken);
+    pub(crate) async fn see_through(mut self, mut taken: Taken) {
         let ended = CancellationToken::new();
         let separate = taken.lane.runner.capabilities().separate_streams;
         let logs = self.logs.take();
         let watched = taken.watched.clone();
         let output = async {
             if let Some(reader) = logs {
-                pump(&watched, separate, reader, ended.clone()).await;
+                pump(&watched, separate, reader, LogPosition::START, ended.clone()).await;
             }
         };
         let to_the_end = async {
             let followed = self.follow(&mut taken).await;
             let (Followed::Ended(report) | Followed::OutOfReach(report)) = &followed;
             let result = self.result_of(&taken, report.clone());
-            self.record_outcome(&result);
+            let recorded = self.record_outcome(&result).await;
             ended.cancel();
-            followed
+            // What may still run is not removed, as that would kill it unseen.
+            recorded && matches!(followed, Followed::Ended(_))
         };
-        let ((), followed) = tokio::join!(output, to_the_end);
-        // What may still run is not removed, as that would kill it unseen.
-        if matches!(followed, Followed::Ended(_)) {
-            taken.watched.remove().await;
-        }
-        self.finish().await;
+        let ((), removable) = tokio::join!(output, to_the_end);
+        let wanted = removable && self.manner == Manner::Attached;
+        let removed = wanted && taken.watched.remove().await;
+        self.finish(removed).await;
     }
 
     async fn follow(&self, taken: &mut Taken) -> Followed {
@@ -176,11 +205,16 @@ impl JobTask {
         }
     }
 
-    /// Cleans up what was fenced, and says that all is done.
-    async fn finish(&mut self) {
+    /// Cleans up what was fenced, and says that all is done. `removed` says whether the outcome is
+    /// on record and nothing else of the job is left.
+    async fn finish(&mut self, removed: bool) {
+        let mut clean = removed;
         for fenced in std::mem::take(&mut self.search.fenced) {
-            fenced.remove().await;
+            clean &= fenced.remove().await;
         }
-        self.record_done();
+        if clean {
+            self.record_removal().await;
+        }
+        self.tell_done();
     }
 }

@@ -79,20 +79,22 @@ impl Watched {
         }
     }
 
-    /// Removes the attempt from its runner; what fails three times is left to a later clean-up.
-    pub(crate) async fn remove(&self) {
+    /// Removes the attempt from its runner; false if that failed three times, which is left to a
+    /// later clean-up.
+    pub(crate) async fn remove(&self) -> bool {
         let mut pauses = Pauses::default();
         for attempt in 0..3 {
             if attempt > 0 {
                 sleep(pauses.next()).await;
             }
             match timeout(CALL, self.runner.remove(&self.handle)).await {
-                Ok(Ok(())) => return,
+                Ok(Ok(())) => return true,
                 Ok(Err(error)) => self.trouble(&error),
                 Err(_) => self.trouble(&self.error("no answer to a removal")),
             }
         }
         tracing::warn!(attempt = %self.handle.attempt, "failed to remove a finished attempt");
+        false
     }
 }
 

@@ -141,7 +141,7 @@ impl Claim {
     ///
     /// # Errors
     /// `OutOfOrder` if it is not recorded that nothing of the job is left.
-    pub async fn forget(self) -> Result<()> {
+    pub async fn forget(&self) -> Result<()> {
         self.write(write::forget).await?;
         // Nobody waits for a job that nobody knows.
         self.held.ended.store(true, Ordering::Relaxed);

@@ -65,7 +65,8 @@ pub fn dispatcher(config: &Config) -> Result<Dispatcher, AssemblyError> {
     let state = installation::state_directory(job.state_directory.as_deref())
         .map_err(AssemblyError::State)?;
     let identity = installation::load_or_create(&state).map_err(AssemblyError::State)?;
-    let mut builder = Dispatcher::builder().settings(job.dispatch.clone()).installation(identity);
+    let builder = Dispatcher::builder().settings(job.dispatch.clone()).installation(identity);
+    let mut builder = builder.state_directory(&state);
     for name in &job.runners {
         builder = builder.runner(runner(name, config, &state)?);
     }

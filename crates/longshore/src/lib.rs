@@ -31,6 +31,9 @@ mod settings;
 pub use build::{AssemblyError, dispatcher, warnings};
 pub use longshore_core::*;
 pub use longshore_dispatch::*;
+pub use longshore_journal::{
+    AttemptRecord, AttemptState, CancelRequest, Filter, Record, State as JobState,
+};
 pub use longshore_registry::Keyring;
 pub use pull_policies::pull_policy_key;
 pub use settings::{Config, JobConfig, RunnerConfig};

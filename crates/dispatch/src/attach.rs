@@ -1,0 +1,83 @@
+//! Following a job that was submitted elsewhere, whoever has it in hand.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use longshore_core::{Error, JobId, JobResult, Outcome};
+use longshore_journal::{Attended, Journal, JournalError};
+use tokio::sync::watch;
+
+use crate::Dispatcher;
+use crate::cancel::Canceller;
+use crate::job::State;
+use crate::progress::Progress;
+use crate::task::Manner;
+use crate::watched::Pauses;
+
+/// A job that is followed from its record.
+pub(crate) struct Attached {
+    pub(crate) dispatcher: Dispatcher,
+    pub(crate) journal: Journal,
+    pub(crate) id: JobId,
+    pub(crate) canceller: Canceller,
+    pub(crate) progress: Progress,
+    pub(crate) state: watch::Sender<State>,
+    pub(crate) manner: Manner,
+}
+
+impl Attached {
+    /// Waits for whoever has the job in hand; takes it up if that process goes.
+    pub(crate) async fn run(self) {
+        let attended = {
+            let mut cancel = std::pin::pin!(self.ask_to_cancel(self.canceller.graces()));
+            tokio::select! {
+                biased;
+                never = &mut cancel => match never {},
+                attended = self.journal.attend(&self.id) => attended,
+            }
+        };
+        let taken_up = match attended {
+            Ok(Attended::Ended(record)) => match record.result {
+                Some(result) => return self.tell(result),
+                None => return,
+            },
+            Ok(Attended::Claimed(claim)) => self.dispatcher.clone().recover(self, claim).await,
+            Err(error) => Err((self, error.into())),
+            Ok(_) => return,
+        };
+        if let Err((attached, error)) = taken_up {
+            attached.give_up(&error);
+        }
+    }
+
+    /// Asks the process that has the job in hand to cancel it; never ends.
+    async fn ask_to_cancel(&self, mut graces: watch::Receiver<Option<Duration>>) -> Infallible {
+        loop {
+            let asked = *graces.borrow_and_update();
+            if let Some(grace) = asked {
+                let mut pauses = Pauses::default();
+                while let Err(error) = self.journal.request_cancel(&self.id, grace).await {
+                    if matches!(error, JournalError::NoSuchJob(_)) {
+                        break;
+                    }
+                    tracing::warn!(job = %self.id, %error, "failed to ask for a cancel");
+                    tokio::time::sleep(pauses.next()).await;
+                }
+            }
+            if graces.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    fn tell(&self, result: JobResult) {
+        self.state.send_replace(State::Done(Arc::new(result)));
+    }
+
+    /// The job cannot be followed from here. Nothing about it goes on record.
+    pub(crate) fn give_up(&self, error: &Error) {
+        let message = format!("failed to follow the job, which may still run: {error}");
+        self.tell(JobResult::new(self.id.clone(), Outcome::Lost { message }));
+    }
+}

@@ -1,0 +1,280 @@
+//! What may be asked of a dispatcher about jobs on record, whichever process submitted them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use longshore_core::{Error, ErrorKind, Event, JobId, JobSpec, LogChunk, LogPosition};
+use longshore_journal::{Cancelled, Claim, Filter, Record};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::attach::Attached;
+use crate::cancel::Canceller;
+use crate::dispatcher::Dispatcher;
+use crate::job::{Job, JobEvents, State};
+use crate::lane::Lane;
+use crate::progress::Progress;
+use crate::pump::{CHUNKS_KEPT, pump};
+use crate::record::unrecorded;
+use crate::task::{JobTask, Manner};
+use crate::watched::{Feed, Watched};
+
+impl Dispatcher {
+    /// The job on record that `text` names: its id, or at least four characters of its beginning.
+    ///
+    /// # Errors
+    /// `NotFound`; `InvalidSpec` if several jobs' ids begin so.
+    pub async fn record(&self, text: &str) -> Result<Record, Error> {
+        Ok(self.journal().await?.get(text).await?)
+    }
+
+    /// The jobs on record, the newest first.
+    ///
+    /// # Errors
+    /// If the journal cannot be read.
+    pub async fn records(&self, filter: Filter) -> Result<Vec<Record>, Error> {
+        self.journal().await?.list(filter).await.map_err(unrecorded)
+    }
+
+    /// Whether a process has the job in hand: it is being launched or followed.
+    ///
+    /// # Errors
+    /// If the system does not tell.
+    pub async fn is_in_hand(&self, job: &JobId) -> Result<bool, Error> {
+        self.journal().await?.is_claimed(job).map_err(unrecorded)
+    }
+
+    /// Follows a job that was submitted before, by any process, to its end.
+    ///
+    /// While another process has it in hand, that one's result is waited for. Where that one is
+    /// gone the job is taken up: one that has started, or may have, is followed, settled if need
+    /// be, and its outcome recorded; one that had not is fenced and over, as
+    /// [`Interrupted`](longshore_core::NotRunReason::Interrupted). It is never started again, and
+    /// stays on its runner, with its output, until [`remove`](Self::remove).
+    ///
+    /// Its output comes by [`logs`](Self::logs).
+    ///
+    /// # Errors
+    /// `NotFound` if it is not on record; `InvalidSpec` if it is on a runner that is not configured.
+    pub async fn attach(&self, job: &JobId) -> Result<Job, Error> {
+        let record = self.journal().await?.record(job).await?;
+        self.lane_of(&record)?;
+        self.attach_as(&record, Manner::Kept).await
+    }
+
+    pub(crate) async fn attach_as(&self, record: &Record, manner: Manner) -> Result<Job, Error> {
+        let journal = self.journal().await?.clone();
+        let tracked = self.tracked()?;
+        let canceller = Canceller::new(record.spec.effective_grace_period().get());
+        let (progress, events) = Progress::channel();
+        let (state, seen) = watch::channel(State::Running);
+        let id = record.id.clone();
+        let attached = Attached {
+            dispatcher: self.clone(),
+            journal,
+            id: id.clone(),
+            canceller: canceller.clone(),
+            progress,
+            state,
+            manner,
+        };
+        let span = tracing::info_span!("job", %id);
+        let following = async move {
+            attached.run().await;
+            drop(tracked);
+        };
+        tokio::spawn(tracing::Instrument::instrument(following, span));
+        Ok(Job { id, state: seen, canceller, events: Some(JobEvents(events)), logs: None })
+    }
+
+    /// Takes up the job of `claim`, which is followed by `attached`.
+    pub(crate) async fn recover(
+        self,
+        attached: Attached,
+        claim: Claim,
+    ) -> Result<(), (Attached, Error)> {
+        let found = async {
+            let record = claim.record().await?;
+            let lane = self.lane_of(&record)?;
+            Ok::<_, Error>((record, lane))
+        };
+        let (record, lane) = match found.await {
+            Ok(found) => found,
+            Err(error) => return Err((attached, error)),
+        };
+        if let Some(result) = record.result {
+            attached.state.send_replace(State::Done(Arc::new(result)));
+            return Ok(());
+        }
+        let Attached { canceller, progress, state, manner, .. } = attached;
+        let _held = self.hold(&record.id, &canceller);
+        let task = self.taken_up(&record, claim, canceller, progress, state, manner);
+        task.take_up(record, lane).await;
+        Ok(())
+    }
+
+    fn taken_up(
+        &self,
+        record: &Record,
+        claim: Claim,
+        canceller: Canceller,
+        progress: Progress,
+        state: watch::Sender<State>,
+        manner: Manner,
+    ) -> JobTask {
+        let mut spec = JobSpec::clone(&record.spec);
+        // What is configured may have changed; then the job is told as it was submitted.
+        let _ = self.prepare(&mut spec);
+        JobTask { canceller, progress, state, manner, ..self.task(spec, claim) }
+    }
+
+    /// Finds out how far a job is that no process has in hand, within some seconds, and records
+    /// it: that it has ended, meanwhile, and how; that it has started, or never will. What its
+    /// runner does not tell in time stays as it is. Also gives the record of a job that another
+    /// process has in hand, or whose runner is not configured.
+    ///
+    /// # Errors
+    /// `NotFound` if it is not on record; if the journal cannot be read.
+    pub async fn look(&self, job: &JobId) -> Result<Record, Error> {
+        let journal = self.journal().await?;
+        let record = journal.record(job).await?;
+        if record.result.is_some() {
+            return Ok(record);
+        }
+        let Some(claim) = journal.claim(job).await? else { return Ok(record) };
+        let record = claim.record().await?;
+        let Ok(lane) = self.lane_of(&record) else { return Ok(record) };
+        if record.result.is_some() {
+            return Ok(record);
+        }
+        let canceller = Canceller::new(record.spec.effective_grace_period().get());
+        let (progress, _events) = Progress::channel();
+        let (state, _seen) = watch::channel(State::Running);
+        let task = self.taken_up(&record, claim, canceller, progress, state, Manner::Kept);
+        task.look(record, lane, self.connect_timeout()).await;
+        Ok(journal.record(job).await?)
+    }
+
+    /// Asks for the end of a job, whichever process has it in hand: TERM, `grace` (None: the job's
+    /// own), KILL. Returns once the request is on record; false if the job had ended. A job that
+    /// nobody has in hand is ended by whoever [attaches](Self::attach) to it.
+    ///
+    /// # Errors
+    /// `NotFound` if it is not on record; if the journal cannot be written.
+    pub async fn cancel(&self, job: &JobId, grace: Option<Duration>) -> Result<bool, Error> {
+        let journal = self.journal().await?;
+        let record = journal.record(job).await?;
+        let grace = grace.unwrap_or_else(|| record.spec.effective_grace_period().get());
+        let cancelled = journal.request_cancel(job, grace).await?;
+        if let Some(canceller) = self.held(job) {
+            canceller.cancel_within(grace);
+        }
+        Ok(cancelled == Cancelled::Noted)
+    }
+
+    /// The output of a job on record, from `since` on; with `follow` until the job has ended and
+    /// all of it has come, else what is there.
+    ///
+    /// # Errors
+    /// `NotFound`: not on record, not started, or removed from its runner; `InvalidSpec` if its
+    /// runner is not configured.
+    pub async fn logs(
+        &self,
+        job: &JobId,
+        since: LogPosition,
+        follow: bool,
+    ) -> Result<BoxStream<'static, Result<LogChunk, Error>>, Error> {
+        let record = self.journal().await?.record(job).await?;
+        let gone = |why: &'static str| Error::new(ErrorKind::NotFound, why).with("job", job);
+        if record.removed_at.is_some() {
+            return Err(gone("the job's output was removed together with the job"));
+        }
+        let lane = self.lane_of(&record)?;
+        let (Some(attempt), Some(lane)) = (record.committed(), lane) else {
+            return Err(gone("the job has not started, and so has no output"));
+        };
+        let (progress, _events) = Progress::channel();
+        let runner = Arc::clone(&lane.runner);
+        let watched = Watched { runner, handle: attempt.handle.clone(), progress };
+        if !follow {
+            return Ok(watched.runner.logs(&watched.handle, since, false));
+        }
+        Ok(follow_logs(watched, since))
+    }
+
+    /// Removes a job that has ended from its runner, with its output, and forgets it.
+    ///
+    /// # Errors
+    /// `NotFound` if it is not on record; `InvalidSpec` if it has not ended, is in hand elsewhere,
+    /// or is on a runner that is not configured; what its runner fails with.
+    pub async fn remove(&self, job: &JobId) -> Result<(), Error> {
+        let journal = self.journal().await?;
+        let refused = |why: &'static str| Error::new(ErrorKind::InvalidSpec, why).with("job", job);
+        let Some(claim) = journal.claim(job).await? else {
+            return Err(refused("another process has the job in hand: wait for its end"));
+        };
+        let record = claim.record().await?;
+        if record.result.is_none() {
+            return Err(refused("the job has not ended: wait for its end, or cancel it"));
+        }
+        self.remove_attempts(&record).await?;
+        claim.removed().await.map_err(unrecorded)?;
+        claim.forget().await.map_err(unrecorded)
+    }
+
+    /// Removes all that may be left of the job of `record` on any backend.
+    async fn remove_attempts(&self, record: &Record) -> Result<(), Error> {
+        if record.removed_at.is_some() {
+            return Ok(());
+        }
+        for attempt in &record.attempts {
+            let lane = self.lane(&attempt.handle.runner)?;
+            lane.remove(&attempt.handle).await?;
+        }
+        Ok(())
+    }
+
+    /// The runner on which the job of `record` may be; none if nothing of it was launched, or what
+    /// was provably never started.
+    fn lane_of(&self, record: &Record) -> Result<Option<Arc<Lane>>, Error> {
+        record.committed().map(|attempt| self.lane(&attempt.handle.runner)).transpose()
+    }
+}
+
+/// The output of an attempt from `since` on, to its end.
+fn follow_logs(
+    watched: Watched,
+    since: LogPosition,
+) -> BoxStream<'static, Result<LogChunk, Error>> {
+    let (sender, chunks) = mpsc::channel(CHUNKS_KEPT);
+    let separate = watched.runner.capabilities().separate_streams;
+    tokio::spawn(async move {
+        let ended = CancellationToken::new();
+        let reader = sender.clone();
+        let to_the_end = async {
+            tokio::select! {
+                () = has_ended(&watched) => ended.cancel(),
+                () = reader.closed() => {}
+            }
+        };
+        tokio::join!(pump(&watched, separate, sender, since, ended.clone()), to_the_end);
+    });
+    futures::stream::unfold(chunks, |mut chunks| async {
+        let chunk = chunks.recv().await?;
+        Some((Ok(chunk), chunks))
+    })
+    .boxed()
+}
+
+async fn has_ended(watched: &Watched) {
+    let mut feed = Feed::open(watched);
+    loop {
+        match feed.next().await {
+            Ok(Event::Ended(_)) => return,
+            Ok(_) => {}
+            Err(error) => watched.trouble(&error),
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! What is left of jobs that nobody will come back for: found on the backends by label, and in the
+//! journal.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use longshore_core::{AttemptId, Error, Event, Handle, JobId, RunnerName, Settled};
+use longshore_journal::{Journal, JournalError, Record};
+use tokio::time::{Instant, timeout};
+
+use crate::dispatcher::Dispatcher;
+use crate::lane::Lane;
+use crate::progress::Progress;
+use crate::record::unrecorded;
+use crate::take_up::first_news;
+use crate::watched::{CALL, Watched};
+
+/// Something of this installation's that is left on a backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Leftover {
+    /// The runner it is on.
+    pub runner: RunnerName,
+    /// The attempt it is of.
+    pub attempt: AttemptId,
+    /// Why it is left over, in words for a person.
+    pub why: String,
+    /// What becomes of it.
+    pub fate: Fate,
+}
+
+/// What becomes of something that is left on a backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fate {
+    /// It is to be removed; a dry run leaves it at that.
+    Remove,
+    /// It was removed.
+    Removed,
+    /// It stays: it runs, or may.
+    Kept,
+    /// It could not be removed, and why.
+    Failed(String),
+}
+
+/// What the reaper found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reaped {
+    /// What is or was left on backends.
+    pub leftovers: Vec<Leftover>,
+    /// Runners that could not be asked, and why.
+    pub unasked: Vec<(RunnerName, String)>,
+    /// Jobs whose record was forgotten.
+    pub forgotten: Vec<JobId>,
+}
+
+/// How the reaper goes about it.
+#[derive(Clone, Copy, Debug)]
+struct Manner {
+    /// What ended before is removed.
+    before: Timestamp,
+    dry_run: bool,
+}
+
+/// What the journal says of something on a backend.
+enum Standing {
+    /// It is in hand, goes on, or is still kept.
+    Expected,
+    /// Nothing.
+    Unknown,
+    /// It is over, and not needed any more, for this reason.
+    Over(String),
+}
+
+impl Dispatcher {
+    /// Removes what this installation has left on its runners and nobody will come back for:
+    /// jobs that ended longer than `older_than` ago (None: `job.retention`), attempts that never
+    /// started, and whatever the journal knows nothing of and does not run. First each job that no
+    /// process has in hand is [looked](Self::look) at. With `dry_run` nothing changes.
+    ///
+    /// What another installation has launched is never found, and so never touched.
+    ///
+    /// # Errors
+    /// If the journal cannot be read or written. A runner that cannot be asked is no error.
+    pub async fn gc(&self, older_than: Option<Duration>, dry_run: bool) -> Result<Reaped, Error> {
+        let journal = self.journal().await?;
+        let age = older_than.unwrap_or_else(|| self.retention());
+        let age_signed = SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX);
+        let before = Timestamp::now().checked_sub(age_signed).unwrap_or(Timestamp::MIN);
+        let manner = Manner { before, dry_run };
+        if !dry_run {
+            for job in journal.unfinished().await.map_err(unrecorded)? {
+                self.look(&job).await?;
+            }
+        }
+        let mut reaped = Reaped::default();
+        let mut seen = HashMap::new();
+        for lane in self.lanes() {
+            let adopted = timeout(CALL, lane.runner.adopt(self.installation())).await;
+            let handles = match adopted {
+                Ok(Ok(handles)) => handles,
+                Ok(Err(error)) => {
+                    reaped.unasked.push((lane.name().clone(), error.to_string()));
+                    continue;
+                }
+                Err(_) => {
+                    let message = format!("no answer within {CALL:?}");
+                    reaped.unasked.push((lane.name().clone(), message));
+                    continue;
+                }
+            };
+            for handle in handles {
+                let reaping = reap(journal, lane, &handle, manner, &mut seen);
+                reaped.leftovers.extend(reaping.await?);
+            }
+        }
+        if !dry_run {
+            self.forget_removed(journal, manner, &reaped).await?;
+            reaped.forgotten = journal.sweep(age, Timestamp::now()).await.map_err(unrecorded)?;
+        }
+        Ok(reaped)
+    }
+
+    /// Records of which jobs nothing is left: those that ended, if every runner that they were on
+    /// was asked and has nothing of them.
+    async fn forget_removed(
+        &self,
+        journal: &Journal,
+        manner: Manner,
+        reaped: &Reaped,
+    ) -> Result<(), Error> {
+        for job in journal.unfinished().await.map_err(unrecorded)? {
+            let Some(claim) = journal.claim(&job).await.map_err(unrecorded)? else { continue };
+            let record = claim.record().await.map_err(unrecorded)?;
+            let over = record.ended_at.is_some_and(|at| at < manner.before);
+            if over && record.attempts.iter().all(|a| self.is_gone(&a.handle, reaped)) {
+                claim.removed().await.map_err(unrecorded)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_gone(&self, handle: &Handle, reaped: &Reaped) -> bool {
+        let asked = self.lane(&handle.runner).is_ok()
+            && reaped.unasked.iter().all(|(runner, _)| *runner != handle.runner);
+        let left = |l: &Leftover| l.attempt == handle.attempt && l.fate != Fate::Removed;
+        asked && !reaped.leftovers.iter().any(left)
+    }
+}
+
+/// What becomes of what is at `handle`; none if it is where it should be.
+async fn reap(
+    journal: &Journal,
+    lane: &Arc<Lane>,
+    handle: &Handle,
+    manner: Manner,
+    seen: &mut HashMap<JobId, Option<Record>>,
+) -> Result<Option<Leftover>, Error> {
+    let why = match standing(journal, handle, manner, seen).await? {
+        Standing::Expected => return Ok(None),
+        Standing::Over(why) => Ok(why),
+        Standing::Unknown => stray(lane, handle, manner).await,
+    };
+    let (why, fate) = match why {
+        Err(why) => (why, Fate::Kept),
+        Ok(why) if manner.dry_run => (why, Fate::Remove),
+        Ok(why) => match lane.remove(handle).await {
+            Ok(()) => (why, Fate::Removed),
+            Err(error) => (why, Fate::Failed(error.to_string())),
+        },
+    };
+    let (runner, attempt) = (lane.name().clone(), handle.attempt.clone());
+    Ok(Some(Leftover { runner, attempt, why, fate }))
+}
+
+async fn standing(
+    journal: &Journal,
+    handle: &Handle,
+    manner: Manner,
+    seen: &mut HashMap<JobId, Option<Record>>,
+) -> Result<Standing, Error> {
+    let Some(job) = job_of(&handle.attempt) else { return Ok(Standing::Unknown) };
+    if !seen.contains_key(&job) {
+        let record = match journal.record(&job).await {
+            Ok(record) => Some(record),
+            Err(JournalError::NoSuchJob(_)) => None,
+            Err(error) => return Err(unrecorded(error)),
+        };
+        seen.insert(job.clone(), record);
+    }
+    let Some(Some(record)) = seen.get(&job) else { return Ok(Standing::Unknown) };
+    // Whoever has it in hand cleans up.
+    if journal.is_claimed(&job).map_err(unrecorded)? {
+        return Ok(Standing::Expected);
+    }
+    Ok(match record.ended_at {
+        None => Standing::Expected,
+        Some(_) if record.removed_at.is_some() => {
+            Standing::Over("the job is over, and this was left behind".to_owned())
+        }
+        Some(at) if at < manner.before => Standing::Over(format!("the job ended at {at}")),
+        Some(_) => Standing::Expected,
+    })
+}
+
+/// Why what the journal knows nothing of may be removed; an `Err` says why it may not.
+async fn stray(lane: &Arc<Lane>, handle: &Handle, manner: Manner) -> Result<String, String> {
+    let (progress, _events) = Progress::channel();
+    let runner = Arc::clone(&lane.runner);
+    let watched = Watched { runner, handle: handle.clone(), progress };
+    match first_news(&watched, lane.connect_timeout()).await {
+        Some(Event::Ended(_)) => Ok("it has ended, and no record of it is left".to_owned()),
+        Some(_) => Err("it runs, though no record of it is left".to_owned()),
+        None if manner.dry_run => {
+            Ok("no record of it is left; it is removed unless it has started".to_owned())
+        }
+        None => {
+            let deadline = Instant::now() + lane.connect_timeout();
+            match lane.runner.settle(handle, deadline).await {
+                Ok(Settled::NeverStarted) => {
+                    Ok("it never started, and no record of it is left".to_owned())
+                }
+                Ok(_) => Err("it may run, though no record of it is left".to_owned()),
+                Err(error) => Err(format!("it may run, though no record of it is left: {error}")),
+            }
+        }
+    }
+}
+
+/// The job that an attempt is of: its id is `JOB-NUMBER`.
+fn job_of(attempt: &AttemptId) -> Option<JobId> {
+    attempt.as_str().rsplit_once('-')?.0.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_tells_its_job() {
+        let job: JobId = "a-b-2".parse().unwrap();
+        assert_eq!(job_of(&job.attempt(13)), Some(job));
+    }
+}

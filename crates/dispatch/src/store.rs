@@ -1,0 +1,148 @@
+//! The dispatcher's journal: opened at its first use, so that what only looks at the
+//! configuration leaves nothing behind.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt;
+use jiff::Timestamp;
+use longshore_core::{Error, JobId};
+use longshore_journal::{Journal, Options};
+use tokio::sync::OnceCell;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::warn;
+
+use crate::cancel::Canceller;
+use crate::record::unrecorded;
+
+/// Where the journal is.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Place {
+    /// In memory: a job is forgotten once it is done.
+    #[default]
+    Memory,
+    /// In this state directory.
+    Folder(PathBuf),
+    /// Opened by somebody else.
+    Open(Journal),
+}
+
+/// The journal, and the jobs of this process that requests in it may be about.
+#[derive(Debug)]
+pub(crate) struct Store {
+    place: Place,
+    retention: Duration,
+    journal: OnceCell<Journal>,
+    in_flight: Arc<InFlight>,
+    _listening: DropGuard,
+    stop: CancellationToken,
+}
+
+/// The jobs that this process has in hand.
+#[derive(Debug, Default)]
+pub(crate) struct InFlight(Mutex<HashMap<JobId, Canceller>>);
+
+/// A job that is in hand, until dropped.
+#[derive(Debug)]
+pub(crate) struct Held {
+    in_flight: Arc<InFlight>,
+    job: JobId,
+}
+
+impl InFlight {
+    fn lock(&self) -> MutexGuard<'_, HashMap<JobId, Canceller>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.in_flight.lock().remove(&self.job);
+    }
+}
+
+impl Store {
+    pub(crate) fn new(place: Place, retention: Duration) -> Self {
+        let stop = CancellationToken::new();
+        Self {
+            place,
+            retention,
+            journal: OnceCell::new(),
+            in_flight: Arc::default(),
+            _listening: stop.clone().drop_guard(),
+            stop,
+        }
+    }
+
+    /// Whether a job is forgotten once nothing of it is left on any backend.
+    pub(crate) const fn forgets(&self) -> bool {
+        matches!(self.place, Place::Memory)
+    }
+
+    /// The journal.
+    ///
+    /// # Errors
+    /// `Internal`: it cannot be opened, with the path and what to do.
+    pub(crate) async fn journal(&self) -> Result<&Journal, Error> {
+        self.journal.get_or_try_init(|| self.open()).await
+    }
+
+    async fn open(&self) -> Result<Journal, Error> {
+        let journal = match &self.place {
+            Place::Memory => return Journal::in_memory().map_err(unrecorded),
+            Place::Folder(path) => {
+                Journal::open(path, Options::default()).await.map_err(unrecorded)?
+            }
+            Place::Open(journal) => journal.clone(),
+        };
+        let listening = listen(journal.clone(), Arc::clone(&self.in_flight));
+        let tidying = tidy(journal.clone(), self.retention);
+        let stop = self.stop.clone();
+        tokio::spawn(stop.run_until_cancelled_owned(async move {
+            tokio::join!(listening, tidying);
+        }));
+        Ok(journal)
+    }
+
+    /// Notes that `job` is in hand here: requests to cancel it reach `canceller`.
+    pub(crate) fn hold(&self, job: &JobId, canceller: &Canceller) -> Held {
+        self.in_flight.lock().insert(job.clone(), canceller.clone());
+        Held { in_flight: Arc::clone(&self.in_flight), job: job.clone() }
+    }
+
+    /// How to cancel `job`, if it is in hand here.
+    pub(crate) fn held(&self, job: &JobId) -> Option<Canceller> {
+        self.in_flight.lock().get(job).cloned()
+    }
+}
+
+/// Passes on the requests of other processes, for ever.
+async fn listen(journal: Journal, in_flight: Arc<InFlight>) {
+    let mut cancels = match journal.cancels() {
+        Ok(cancels) => cancels,
+        Err(error) => {
+            warn!(%error, "other processes cannot cancel this one's jobs");
+            return;
+        }
+    };
+    while let Some(request) = cancels.next().await {
+        match request {
+            Ok(request) => {
+                let canceller = in_flight.lock().get(&request.job).cloned();
+                if let Some(canceller) = canceller {
+                    canceller.cancel_within(request.grace);
+                }
+            }
+            Err(error) => warn!(%error, "failed to hear of a request to cancel a job"),
+        }
+    }
+}
+
+/// Forgets what was over long ago.
+async fn tidy(journal: Journal, retention: Duration) {
+    if let Err(error) = journal.sweep(retention, Timestamp::now()).await {
+        warn!(%error, "failed to forget old jobs");
+    }
+}

@@ -1,0 +1,155 @@
+//! Going on with a job that another process, or an earlier one, has left.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use longshore_core::{AttemptId, Error, ErrorKind, Event, NotRunReason, Outcome, Settled, Started};
+use longshore_journal::{AttemptRecord, AttemptState, Record};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::attempt::{Found, Taken};
+use crate::lane::Lane;
+use crate::settle::Settlement;
+use crate::task::JobTask;
+use crate::watched::{Feed, Watched};
+
+impl JobTask {
+    /// Sees the job of `record` to its end, whose last attempt, if any, is on `lane`. Never
+    /// launches it again: what had not started is fenced, and the job is over.
+    pub(crate) async fn take_up(mut self, record: Record, lane: Option<Arc<Lane>>) {
+        self.recall(&record);
+        let (Some(attempt), Some(lane)) = (record.committed(), lane) else {
+            return self.end_without_start(self.interrupted(), None).await;
+        };
+        let watched = self.watched(&lane, attempt);
+        let id = attempt.handle.attempt.clone();
+        let found = match &attempt.state {
+            AttemptState::Started { .. } => started(attempt),
+            _ => match self.settle(&watched, &id, &left_behind()).await {
+                Settlement::NeverStarted => return self.never_started(watched).await,
+                Settlement::MayHaveStarted => Found::MayHaveStarted,
+                Settlement::Ended(report) => Found::Ended(report),
+                Settlement::Unknown => Found::Unknown,
+            },
+        };
+        let taken = taken(&record, attempt, &lane, watched, found);
+        self.see_through(taken).await;
+    }
+
+    /// Records what can be told of the job of `record` within about `patience`, and lets it go.
+    pub(crate) async fn look(
+        mut self,
+        record: Record,
+        lane: Option<Arc<Lane>>,
+        patience: Duration,
+    ) {
+        self.recall(&record);
+        let (Some(attempt), Some(lane)) = (record.committed(), lane) else {
+            return self.end_without_start(self.interrupted(), None).await;
+        };
+        let watched = self.watched(&lane, attempt);
+        if !matches!(attempt.state, AttemptState::Started { .. }) {
+            let deadline = Instant::now() + patience;
+            let asked = watched.runner.settle(&watched.handle, deadline);
+            match timeout_at(deadline + patience, asked).await {
+                Ok(Ok(Settled::NeverStarted)) => return self.never_started(watched).await,
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => return watched.trouble(&error),
+                Err(_) => return,
+            }
+        }
+        if let Some(Event::Ended(report)) = first_news(&watched, patience).await {
+            let taken = taken(&record, attempt, &lane, watched, started(attempt));
+            let result = self.result_of(&taken, report);
+            self.record_outcome(&result).await;
+        }
+    }
+
+    /// What the process before had come to.
+    fn recall(&mut self, record: &Record) {
+        self.search.attempts = record.next_number().saturating_sub(1);
+        self.search.last_attempt = record.attempts.last().map(|a| a.handle.attempt.clone());
+        self.search.passed_over.clone_from(&record.passed_over);
+        if let Some(cancel) = &record.cancel {
+            self.canceller.cancel_within(cancel.grace);
+        }
+    }
+
+    async fn never_started(&mut self, watched: Watched) {
+        // Without it on record the next one to take the job up finds the same.
+        if self.record_refusal(&left_behind()).await.is_ok() {
+            self.search.fenced.push(watched);
+            self.end_without_start(self.interrupted(), None).await;
+        }
+    }
+
+    fn interrupted(&self) -> Outcome {
+        if self.canceller.token().is_cancelled() {
+            return Outcome::Cancelled { code: None };
+        }
+        let message = left_behind().to_string();
+        Outcome::NotRun { reason: NotRunReason::Interrupted, message }
+    }
+
+    fn watched(&self, lane: &Lane, attempt: &AttemptRecord) -> Watched {
+        Watched {
+            runner: Arc::clone(&lane.runner),
+            handle: attempt.handle.clone(),
+            progress: self.progress.clone(),
+        }
+    }
+}
+
+fn left_behind() -> Error {
+    Error::new(
+        ErrorKind::Internal,
+        "the process that submitted the job was ended before the job had started; it never will",
+    )
+}
+
+fn started(attempt: &AttemptRecord) -> Found {
+    match &attempt.state {
+        AttemptState::Started { started_at, image } => {
+            Found::Started(Started::new(attempt.handle.clone(), *started_at, image.clone()))
+        }
+        _ => Found::MayHaveStarted,
+    }
+}
+
+fn taken(
+    record: &Record,
+    attempt: &AttemptRecord,
+    lane: &Arc<Lane>,
+    watched: Watched,
+    found: Found,
+) -> Taken {
+    let id: AttemptId = attempt.handle.attempt.clone();
+    // A runner is asked again only under the next pull policy of a list.
+    let unanswered = |before: &AttemptRecord| {
+        before.number < attempt.number && before.handle.runner == attempt.handle.runner
+    };
+    Taken {
+        lane: Arc::clone(lane),
+        attempt: id,
+        number: attempt.number,
+        watched,
+        found,
+        after_no_answer: record.attempts.iter().any(unanswered),
+    }
+}
+
+/// The first thing that tells whether the attempt goes on; none if nothing is told in time.
+pub(crate) async fn first_news(watched: &Watched, patience: Duration) -> Option<Event> {
+    let mut feed = Feed::open(watched);
+    timeout(patience, async {
+        loop {
+            match feed.next().await {
+                Ok(event @ (Event::Started(_) | Event::Ended(_))) => return event,
+                Ok(_) => {}
+                Err(error) => watched.trouble(&error),
+            }
+        }
+    })
+    .await
+    .ok()
+}
