@@ -47,7 +47,7 @@ fn always_sees_an_image_pushed_again_and_if_not_present_does_not(bench: &Bench) 
     let report = |image: &longshore_conformance::Pushed, policy: &str, pulled: bool| {
         json!({
             "requested": image.image.to_string(), "resolved": image.digest,
-            "policy": policy, "pulled": pulled,
+            "policy": policy, "pulled": pulled, "stale": false,
         })
     };
     let first = bench.push("moving", "first")?;

@@ -54,7 +54,8 @@ fn the_result_has_exactly_the_documented_keys(bench: &Bench) -> Checked {
         return same("the image", &result["image"], &json!(null));
     }
     let image = &result["image"];
-    same("the image's keys", keys(image), ["policy", "pulled", "requested", "resolved"].into())?;
+    let expected = ["policy", "pulled", "requested", "resolved", "stale"];
+    same("the image's keys", keys(image), expected.into())?;
     same("the image", &image["requested"], bench.image()?)?;
     same("the policy", &image["policy"], "IfNotPresent")?;
     ensure!(image["resolved"].as_str().is_some_and(|it| it.starts_with("sha256:")), "{image}");
