@@ -48,6 +48,8 @@ struct Inner {
     /// One permit for each job that may be in flight.
     room: Arc<Semaphore>,
     closed: CancellationToken,
+    /// Fired when all that is in flight is dropped where it stands.
+    abandoned: CancellationToken,
     tasks: TaskTracker,
 }
 
@@ -76,6 +78,7 @@ impl Dispatcher {
                 room: Arc::new(Semaphore::new(room.min(Semaphore::MAX_PERMITS))),
                 settings: Arc::new(settings),
                 closed: CancellationToken::new(),
+                abandoned: CancellationToken::new(),
                 tasks: TaskTracker::new(),
             }),
         }
@@ -167,7 +170,7 @@ impl Dispatcher {
             ..self.task(spec, claim)
         };
         let span = tracing::info_span!("job", %id);
-        tokio::spawn(
+        self.spawn(
             async move {
                 task.run().await;
                 drop((room, tracked, held));
@@ -325,6 +328,24 @@ impl Dispatcher {
             RunnerHealth::new(lane.name().clone(), policy, lane.probe().await)
         });
         join_all(asked).await
+    }
+
+    /// Runs `work` by itself, until it ends or the dispatcher abandons its jobs.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let abandoned = self.inner.abandoned.clone();
+        tokio::spawn(async move {
+            // What is dropped lets its job go.
+            let _ = abandoned.run_until_cancelled_owned(work).await;
+        });
+    }
+
+    /// Takes no more jobs, and drops all that is in flight where it stands, as a kill of this
+    /// process would: jobs that have started go on, and what is under way stays on record for
+    /// another process to [take up](Self::attach), once [`shutdown`](Self::shutdown) returns. Results
+    /// that were not told before are not told here any more.
+    pub fn abandon(&self) {
+        self.inner.closed.cancel();
+        self.inner.abandoned.cancel();
     }
 
     /// Takes no more jobs, and returns once all in flight are done. To hurry, cancel them.

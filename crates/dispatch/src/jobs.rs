@@ -85,7 +85,7 @@ impl Dispatcher {
             attached.run().await;
             drop(tracked);
         };
-        tokio::spawn(tracing::Instrument::instrument(following, span));
+        self.spawn(tracing::Instrument::instrument(following, span));
         Ok(Job { id, state: seen, canceller, events: Some(JobEvents(events)), logs: None })
     }
 

@@ -22,6 +22,8 @@ pub struct Observed {
     /// Whether the backends were out of reach for so long that a finished attempt may be left
     /// there.
     pub may_be_left: bool,
+    /// Whether the dispatcher was killed at some point, and with it the launches under way.
+    pub killed: bool,
 }
 
 /// Checks what was `observed` of one job against the ledger.
@@ -33,7 +35,7 @@ pub struct Observed {
 /// - `Lost` is reported only if somebody deleted it, or it may be.
 /// - A cancelled job ends soon after its grace period.
 /// - Nothing is left running, nothing that could still start, nothing that is finished.
-/// - Only an ended attempt is removed, and no launch is dropped under way.
+/// - Only an ended attempt is removed, and no launch is dropped under way, but by a kill.
 /// - A job that no runner took says why of each.
 ///
 /// # Errors
@@ -91,7 +93,8 @@ impl Story<'_> {
     }
 
     fn only_the_ended_is_removed(&self) -> Result<(), String> {
-        if let Some(dropped) = self.entries.iter().find(|e| e.what == What::LaunchDropped) {
+        let dropped = self.entries.iter().find(|e| e.what == What::LaunchDropped);
+        if let Some(dropped) = dropped.filter(|_| !self.observed.killed) {
             return Err(format!("the launch of {} was dropped under way", dropped.attempt));
         }
         match self.entries.iter().find(|e| e.what == What::Removed { running: true }) {

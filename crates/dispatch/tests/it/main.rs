@@ -4,9 +4,11 @@
 
 mod cancelling;
 mod careless;
+mod crashes;
 mod falling_back;
 mod following;
 mod launching;
+mod mortal;
 mod output;
 mod pinning;
 mod pulling;

@@ -18,7 +18,7 @@ use crate::careless::*;
 use crate::support::{MINUTE, job};
 
 /// More than any job of a scenario can take, in simulated time.
-const PATIENCE: Duration = Duration::from_secs(7 * 24 * 3600);
+pub const PATIENCE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// How a scenario's runners are handed to the dispatcher.
 type Wrap = fn(SimulatedRunner) -> Arc<dyn Runner>;
@@ -109,6 +109,7 @@ async fn one_job(
         order: scenario.runners.iter().map(|(name, _)| name.clone()).collect(),
         may_be_lost: scenario.long_outages,
         may_be_left: scenario.outages,
+        killed: false,
     }
 }
 
@@ -136,11 +137,11 @@ async fn read(logs: Option<JobLogs>, habit: ReaderHabit) -> Option<Vec<u8>> {
     whole.then_some(output)
 }
 
-fn variable(name: &str) -> Option<u64> {
+pub fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap())
 }
 
-fn tell(seed: u64, ledger: &[Entry], verdict: &str) -> String {
+pub fn tell(seed: u64, ledger: &[Entry], verdict: &str) -> String {
     let lines = ledger.iter().map(|e| format!("  {:>12?} {} {:?}\n", e.at, e.attempt, e.what));
     let lines: String = lines.collect();
     format!("seed {seed} (LONGSHORE_SIM_SEED={seed} plays it again): {verdict}\n{lines}")

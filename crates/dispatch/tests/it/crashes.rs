@@ -1,0 +1,308 @@
+//! The real dispatcher, killed at any of its calls and at any time, and its successors, which find
+//! only the journal and the backends.
+//!
+//! Seeds and their replay are those of the simulation without kills.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use longshore_conformance::simulated::{
+    Dice, Entry, Observed, Scenario, SimulatedRunner, What, World, check,
+};
+use longshore_core::{InstallationId, JobId, JobResult, NotRunReason, Outcome};
+use longshore_dispatch::{Dispatcher, Submission};
+use longshore_journal::{Filter, Journal};
+use tokio::time::{sleep, timeout};
+
+use crate::mortal::{Fate, Mortal};
+use crate::simulation::{PATIENCE, tell, variable};
+use crate::support::{MINUTE, job};
+
+/// What one seed came to.
+struct Played {
+    ledger: Vec<Entry>,
+    verdict: Result<Vec<Observed>, String>,
+    kills: usize,
+}
+
+fn run_seed(seed: u64, looks_only: bool) -> Played {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let scenario = Scenario::new(seed);
+        let world = World::new();
+        let mut story = Story::new(&scenario, &world, seed, looks_only);
+        let played = timeout(PATIENCE, story.play()).await;
+        // Whatever is still under way on the backends comes to light.
+        sleep(60 * MINUTE).await;
+        let ledger = world.ledger();
+        let verdict = match played {
+            Err(_) => Err("a job has no end".to_owned()),
+            Ok(observed) => observed.and_then(|observed| {
+                for job in &observed {
+                    check(&ledger, job).map_err(|broken| {
+                        format!("{}: {broken}; result {:?}", job.result.job, job.result)
+                    })?;
+                }
+                Ok(observed)
+            }),
+        };
+        Played { ledger, verdict, kills: story.kills }
+    })
+}
+
+struct Story<'a> {
+    scenario: &'a Scenario,
+    runners: Vec<SimulatedRunner>,
+    journal: Journal,
+    installation: InstallationId,
+    dice: Dice,
+    looks_only: bool,
+    kills: usize,
+    /// What was told of jobs, by any life.
+    told: BTreeMap<JobId, JobResult>,
+}
+
+impl<'a> Story<'a> {
+    fn new(scenario: &'a Scenario, world: &World, seed: u64, looks_only: bool) -> Self {
+        let runners = scenario.runners.iter();
+        let runners = runners.map(|(name, script)| world.runner(name.clone(), script.clone()));
+        Self {
+            scenario,
+            runners: runners.collect(),
+            journal: Journal::in_memory().unwrap(),
+            installation: "simulated".parse().unwrap(),
+            dice: Dice::new(!seed),
+            looks_only,
+            kills: 0,
+            told: BTreeMap::new(),
+        }
+    }
+
+    fn dispatcher(&mut self, fate: &Arc<Fate>) -> Dispatcher {
+        let mut builder = Dispatcher::builder()
+            .jitter_seed(self.dice.below(u64::MAX))
+            .installation(self.installation.clone())
+            .journal(self.journal.clone());
+        for runner in &self.runners {
+            let (runner, fate, looks_only) = (runner.clone(), Arc::clone(fate), self.looks_only);
+            builder = builder.runner(Arc::new(Mortal { runner, fate, looks_only }));
+        }
+        builder.build().unwrap()
+    }
+
+    /// Lives, all but the last of them cut short; then what is left is cleared away.
+    async fn play(&mut self) -> Result<Vec<Observed>, String> {
+        let lives = 1 + self.dice.below(3);
+        for life in 0..=lives {
+            let last = life == lives;
+            let fate = if last { Fate::immortal() } else { Fate::mortal(&mut self.dice) };
+            let dispatcher = self.dispatcher(&fate);
+            let time_is_up = self.dice.duration(Duration::ZERO..60 * MINUTE);
+            let death = fate.death.clone();
+            tokio::select! {
+                biased;
+                () = death.cancelled() => {}
+                lived = self.live(&dispatcher, life == 0) => {
+                    for result in lived? {
+                        self.tell(result)?;
+                    }
+                    if last {
+                        self.clear(&dispatcher).await;
+                    }
+                    continue;
+                }
+                () = sleep(time_is_up), if !last => {}
+            }
+            dispatcher.abandon();
+            dispatcher.shutdown().await;
+            self.kills += 1;
+            sleep(self.dice.duration(Duration::ZERO..20 * MINUTE)).await;
+        }
+        self.observed().await
+    }
+
+    /// One life: submits what is planned, or goes on with what is on record.
+    async fn live(
+        &mut self,
+        dispatcher: &Dispatcher,
+        first: bool,
+    ) -> Result<Vec<JobResult>, String> {
+        let mut jobs = Vec::new();
+        if first {
+            for (i, planned) in self.scenario.jobs.iter().enumerate() {
+                jobs.push((i, planned.submitted, planned.cancelled));
+            }
+        } else {
+            for record in self.unfinished().await {
+                let number = record.as_str().trim_start_matches("job").parse().unwrap();
+                let cancelled =
+                    self.dice.percent(20).then(|| self.dice.duration(Duration::ZERO..MINUTE));
+                jobs.push((number, Duration::ZERO, cancelled));
+            }
+        }
+        let again: Vec<bool> = jobs.iter().map(|_| first || self.dice.percent(40)).collect();
+        let one = jobs.into_iter().zip(again).map(|((number, after, cancelled), submit)| {
+            self.one_job(dispatcher, number, after, cancelled, submit)
+        });
+        futures::future::try_join_all(one).await
+    }
+
+    async fn one_job(
+        &self,
+        dispatcher: &Dispatcher,
+        number: usize,
+        after: Duration,
+        cancelled: Option<Duration>,
+        submit: bool,
+    ) -> Result<JobResult, String> {
+        sleep(after).await;
+        let planned = &self.scenario.jobs[number];
+        let id: JobId = format!("job{number}").parse().unwrap();
+        let attached = if submit {
+            let mut spec = job();
+            spec.timeout = planned.timeout.map(Into::into);
+            spec.grace_period = Some(planned.grace.into());
+            let submission = Submission::new(spec).with_id(id.clone()).with_key(id.as_str());
+            dispatcher.submit(submission.without_logs()).await
+        } else {
+            dispatcher.attach(&id).await
+        };
+        let attached = attached.map_err(|error| format!("{id}: {error}"))?;
+        let canceller = attached.canceller();
+        let ending = async {
+            if let Some(after) = cancelled {
+                sleep(after).await;
+                canceller.cancel();
+            }
+            std::future::pending().await
+        };
+        tokio::select! {
+            biased;
+            result = attached.wait() => Ok(result),
+            () = ending => unreachable!("it is pending for ever"),
+        }
+    }
+
+    async fn unfinished(&self) -> Vec<JobId> {
+        let open = self.journal.list(Filter::default().not_ended()).await.unwrap();
+        open.into_iter().map(|record| record.id).collect()
+    }
+
+    fn tell(&mut self, result: JobResult) -> Result<(), String> {
+        match self.told.insert(result.job.clone(), result.clone()) {
+            Some(before) if before != result => {
+                Err(format!("{:?} was told, and then {:?}", before.outcome, result.outcome))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The reaper comes, again where a backend was out of reach.
+    async fn clear(&self, dispatcher: &Dispatcher) {
+        for _ in 0..8 {
+            dispatcher.gc(Some(Duration::ZERO), false).await.unwrap();
+            sleep(10 * MINUTE).await;
+        }
+    }
+
+    /// What is on record of each job in the end, with what was told of it before.
+    async fn observed(&self) -> Result<Vec<Observed>, String> {
+        // The reaper has forgotten the others, of which all was told.
+        let left = self.journal.list(Filter::default()).await.unwrap();
+        for record in &left {
+            let recorded = record.result.as_ref();
+            let recorded = recorded.ok_or_else(|| format!("{} has no outcome", record.id))?;
+            let told = self.told.get(&record.id);
+            if told.is_some_and(|told| told != recorded) {
+                return Err(format!("{}: {told:?} was told, {recorded:?} is on record", record.id));
+            }
+        }
+        let order: Vec<_> = self.scenario.runners.iter().map(|(name, _)| name.clone()).collect();
+        let observed = self.told.values().map(|result| Observed {
+            result: result.clone(),
+            output: None,
+            cancelled: None,
+            order: order.clone(),
+            may_be_lost: self.scenario.long_outages,
+            may_be_left: self.scenario.outages,
+            killed: true,
+        });
+        Ok(observed.collect())
+    }
+}
+
+/// What the seeds brought about.
+#[derive(Debug, Default)]
+struct Seen {
+    kills: usize,
+    jobs: usize,
+    ran: usize,
+    interrupted: usize,
+    dropped_launches: usize,
+    fenced: usize,
+    prevented: usize,
+}
+
+impl Seen {
+    fn note(&mut self, played: &Played, observed: &[Observed]) {
+        let count = |what: What| played.ledger.iter().filter(|e| e.what == what).count();
+        self.kills += played.kills;
+        self.jobs += observed.len();
+        self.ran += count(What::Started);
+        self.dropped_launches += count(What::LaunchDropped);
+        self.fenced += count(What::Fenced);
+        self.prevented += count(What::StartPrevented);
+        let interrupted = |job: &&Observed| {
+            matches!(job.result.outcome, Outcome::NotRun { reason: NotRunReason::Interrupted, .. })
+        };
+        self.interrupted += observed.iter().filter(interrupted).count();
+    }
+
+    fn is_telling(&self) {
+        for (what, count) in [
+            ("kills", self.kills),
+            ("ran", self.ran),
+            ("interrupted", self.interrupted),
+            ("launches dropped", self.dropped_launches),
+            ("fenced", self.fenced),
+            ("starts prevented", self.prevented),
+        ] {
+            assert!(count >= self.jobs / 200, "only {count} of {} jobs: {what}", self.jobs);
+        }
+    }
+}
+
+#[test]
+fn no_promise_is_broken_whenever_the_dispatcher_is_killed() {
+    if let Some(seed) = variable("LONGSHORE_SIM_SEED") {
+        let played = run_seed(seed, false);
+        let verdict = format!("{:#?}", played.verdict);
+        println!("{:#?}\n{}", Scenario::new(seed), tell(seed, &played.ledger, &verdict));
+        assert!(played.verdict.is_ok());
+        return;
+    }
+    let seeds = variable("LONGSHORE_SIM_SEEDS").unwrap_or(2000);
+    let mut seen = Seen::default();
+    for seed in 0..seeds {
+        let played = run_seed(seed, false);
+        match &played.verdict {
+            Ok(observed) => seen.note(&played, observed),
+            Err(broken) => panic!("{}", tell(seed, &played.ledger, broken)),
+        }
+    }
+    println!("{seeds} seeds: {seen:?}");
+    seen.is_telling();
+}
+
+#[test]
+fn a_recovery_that_looks_instead_of_fencing_is_caught() {
+    let broken = (0..500).filter_map(|seed| run_seed(seed, true).verdict.err());
+    let all: Vec<String> = broken.collect();
+    let caught = |said: &String| said.contains("could still start") || said.contains("still runs");
+    assert!(all.iter().any(caught), "it was not caught: {all:#?}");
+}

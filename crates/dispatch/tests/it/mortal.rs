@@ -1,0 +1,148 @@
+//! A runner during one of whose calls the dispatcher dies.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use longshore_conformance::simulated::{Dice, SimulatedRunner};
+use longshore_core::{
+    Attempt, Capabilities, Event, Handle, Health, InstallationId, LaunchContext, LaunchError,
+    LogChunk, LogPosition, Plan, Result, Runner, RunnerName, Settled, Started,
+};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// How and when a dispatcher dies.
+#[derive(Debug)]
+pub struct Fate {
+    calls: AtomicU64,
+    dies: Option<(u64, Side)>,
+    /// Fired at its death.
+    pub death: CancellationToken,
+}
+
+/// On which side of a call's effect it dies.
+#[derive(Clone, Copy, Debug)]
+pub enum Side {
+    /// The request was never sent.
+    Before,
+    /// The request is on its way, and takes effect when it likes.
+    During,
+    /// It has taken effect; the answer is not heard.
+    After,
+}
+
+impl Fate {
+    /// One that dies at some call; `dice` says at which.
+    pub fn mortal(dice: &mut Dice) -> Arc<Self> {
+        let side = *dice.one_of(&[Side::Before, Side::During, Side::After]);
+        Self::new(Some((dice.below(24), side)))
+    }
+
+    /// One that lives on.
+    pub fn immortal() -> Arc<Self> {
+        Self::new(None)
+    }
+
+    fn new(dies: Option<(u64, Side)>) -> Arc<Self> {
+        Arc::new(Self { calls: AtomicU64::new(0), dies, death: CancellationToken::new() })
+    }
+
+    async fn call<T>(&self, work: impl Future<Output = T> + Send + 'static) -> T
+    where
+        T: Send + 'static,
+    {
+        let number = self.calls.fetch_add(1, Ordering::Relaxed);
+        let side = self.dies.filter(|(at, _)| *at == number).map(|(_, side)| side);
+        match side {
+            None => return work.await,
+            Some(Side::Before) => drop(work),
+            Some(Side::During) => drop(tokio::spawn(work)),
+            Some(Side::After) => drop(work.await),
+        }
+        self.death.cancel();
+        std::future::pending().await
+    }
+}
+
+/// A simulated runner, as a dispatcher with `fate` calls it.
+#[derive(Debug)]
+pub struct Mortal {
+    pub runner: SimulatedRunner,
+    pub fate: Arc<Fate>,
+    /// Whether it says of what has not started yet that it never will, without seeing to it.
+    pub looks_only: bool,
+}
+
+#[async_trait]
+impl Runner for Mortal {
+    fn name(&self) -> &RunnerName {
+        self.runner.name()
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        self.runner.capabilities()
+    }
+
+    async fn probe(&self) -> Result<Health> {
+        let runner = self.runner.clone();
+        self.fate.call(async move { runner.probe().await }).await
+    }
+
+    fn plan(&self, attempt: &Attempt) -> Result<Plan> {
+        self.runner.plan(attempt)
+    }
+
+    fn handle(&self, attempt: &Attempt) -> Handle {
+        self.runner.handle(attempt)
+    }
+
+    async fn launch(
+        &self,
+        attempt: &Attempt,
+        context: &LaunchContext,
+    ) -> std::result::Result<Started, LaunchError> {
+        let (runner, attempt, context) = (self.runner.clone(), attempt.clone(), context.clone());
+        self.fate.call(async move { runner.launch(&attempt, &context).await }).await
+    }
+
+    async fn settle(&self, handle: &Handle, deadline: Instant) -> Result<Settled> {
+        let (runner, handle) = (self.runner.clone(), handle.clone());
+        if self.looks_only {
+            let present = runner.adopt(&InstallationId::random()).await?;
+            let there = present.iter().any(|other| other.attempt == handle.attempt);
+            return Ok(if there { Settled::MayHaveStarted } else { Settled::NeverStarted });
+        }
+        self.fate.call(async move { runner.settle(&handle, deadline).await }).await
+    }
+
+    async fn adopt(&self, installation: &InstallationId) -> Result<Vec<Handle>> {
+        let (runner, installation) = (self.runner.clone(), installation.clone());
+        self.fate.call(async move { runner.adopt(&installation).await }).await
+    }
+
+    fn events(&self, handle: &Handle) -> BoxStream<'static, Result<Event>> {
+        self.runner.events(handle)
+    }
+
+    fn logs(
+        &self,
+        handle: &Handle,
+        since: LogPosition,
+        follow: bool,
+    ) -> BoxStream<'static, Result<LogChunk>> {
+        self.runner.logs(handle, since, follow)
+    }
+
+    async fn cancel(&self, handle: &Handle, grace: Duration) -> Result<()> {
+        let (runner, handle) = (self.runner.clone(), handle.clone());
+        self.fate.call(async move { runner.cancel(&handle, grace).await }).await
+    }
+
+    async fn remove(&self, handle: &Handle) -> Result<()> {
+        let (runner, handle) = (self.runner.clone(), handle.clone());
+        self.fate.call(async move { runner.remove(&handle).await }).await
+    }
+}
