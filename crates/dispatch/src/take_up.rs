@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use longshore_core::{AttemptId, Error, ErrorKind, Event, NotRunReason, Outcome, Settled, Started};
 use longshore_journal::{AttemptRecord, AttemptState, Record};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use crate::attempt::{Found, Taken};
 use crate::lane::Lane;
 use crate::settle::Settlement;
 use crate::task::JobTask;
 use crate::watched::{Feed, Watched};
+
+/// How long after the start of what has ended its end may come.
+const AT_ONCE: Duration = Duration::from_millis(500);
 
 impl JobTask {
     /// Sees the job of `record` to its end, whose last attempt, if any, is on `lane`. Never
@@ -138,18 +141,23 @@ fn taken(
     }
 }
 
-/// The first thing that tells whether the attempt goes on; none if nothing is told in time.
+/// The first thing that tells whether the attempt goes on: that it runs, or how it ended. None if
+/// nothing is told in time.
 pub(crate) async fn first_news(watched: &Watched, patience: Duration) -> Option<Event> {
     let mut feed = Feed::open(watched);
-    timeout(patience, async {
-        loop {
-            match feed.next().await {
-                Ok(event @ (Event::Started(_) | Event::Ended(_))) => return event,
-                Ok(_) => {}
-                Err(error) => watched.trouble(&error),
+    let mut runs = None;
+    let mut until = Instant::now() + patience;
+    loop {
+        match timeout_at(until, feed.next()).await {
+            Ok(Ok(event @ Event::Ended(_))) => return Some(event),
+            // That it has started is told of what has ended, too, and then of the end at once.
+            Ok(Ok(event @ Event::Started(_))) => {
+                runs = Some(event);
+                until = until.min(Instant::now() + AT_ONCE);
             }
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => watched.trouble(&error),
+            Err(_) => return runs,
         }
-    })
-    .await
-    .ok()
+    }
 }
