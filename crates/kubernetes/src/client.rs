@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kube::Client;
@@ -12,15 +13,13 @@ use tokio::time::timeout;
 
 use crate::config::KubernetesConfig;
 use crate::error::{self, failed, timed_out};
+use crate::watching::WATCH_SECONDS;
 
-/// How long a watch may be silent before it counts as dead. The API server sends a bookmark about
-/// once a minute
-/// (<https://kubernetes.io/docs/reference/using-api/api-concepts/#watch-bookmarks>); where it
-/// does not, the watch only begins again where it was.
-const WATCH_SILENCE: Duration = Duration::from_secs(90);
+/// How long a watch may be silent before it counts as dead and begins again where it was: a little
+/// longer than the server lets one last.
+const WATCH_SILENCE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 5);
 
 /// A cluster that can be asked.
-#[derive(Clone)]
 pub(crate) struct Cluster {
     /// For requests, each of which has its own timeout, and for log streams, which may be silent.
     pub(crate) client: Client,
@@ -31,6 +30,8 @@ pub(crate) struct Cluster {
     /// The API server's address.
     pub(crate) server: String,
     request_timeout: Duration,
+    /// Whether the server does not accept these credentials any more.
+    refused: AtomicBool,
 }
 
 /// A failed request.
@@ -50,8 +51,8 @@ impl Failure {
     /// The status code of the server's answer.
     pub(crate) fn code(&self) -> Option<u16> {
         match &self.cause {
-            Cause::Kube(kube::Error::Api(status)) => Some(status.code),
-            _ => None,
+            Cause::Kube(error) => error::code(error),
+            Cause::Silence(_) => None,
         }
     }
 
@@ -82,7 +83,11 @@ impl Cluster {
             Ok(Err(error)) => Cause::Kube(error),
             Err(_) => Cause::Silence(self.request_timeout),
         };
-        Err(Failure { action, cause })
+        let failure = Failure { action, cause };
+        if failure.code() == Some(401) {
+            self.refused.store(true, Ordering::Relaxed);
+        }
+        Err(failure)
     }
 }
 
@@ -104,13 +109,14 @@ impl Connection {
         Self { config, current: Mutex::new(None) }
     }
 
-    /// The cluster, from the configuration as it is now if it has not been read or was forgotten.
+    /// The cluster, from the configuration as it is now if it has not been read, was forgotten, or
+    /// its credentials were refused: they may have been renewed.
     ///
     /// # Errors
     /// `Unavailable`: no configuration, one that cannot be read or makes no sense.
     pub(crate) async fn cluster(&self) -> Result<Arc<Cluster>> {
         let mut current = self.current.lock().await;
-        if let Some(cluster) = &*current {
+        if let Some(cluster) = current.as_ref().filter(|it| !it.refused.load(Ordering::Relaxed)) {
             return Ok(cluster.clone());
         }
         let limit = self.config.request_timeout.get();
@@ -157,6 +163,7 @@ fn build(config: &KubernetesConfig) -> Result<Cluster> {
         namespace,
         server: server.trim_end_matches('/').to_owned(),
         request_timeout: config.request_timeout.get(),
+        refused: AtomicBool::new(false),
     })
 }
 

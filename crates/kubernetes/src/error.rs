@@ -89,6 +89,14 @@ pub(crate) fn kind(status: &Status) -> ErrorKind {
     }
 }
 
+/// The status code of the server's answer.
+pub(crate) fn code(error: &kube::Error) -> Option<u16> {
+    match error {
+        kube::Error::Api(status) => Some(status.code),
+        _ => None,
+    }
+}
+
 /// Whether the request certainly had no effect: the server answered, and refused.
 pub(crate) fn refused(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if (400..500).contains(&status.code) && status.code != 408)

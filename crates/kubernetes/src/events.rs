@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::Event;
 use kube::api::{Api, ListParams, WatchEvent, WatchParams};
 
 use crate::client::{Cluster, Connection};
+use crate::error::code;
 use crate::hub::Group;
 use crate::watching::{FAILURES_BEFORE_LIST, Pause, WATCH_SECONDS};
 
@@ -61,7 +62,7 @@ async fn watch(group: &Group, cluster: &Cluster, pause: &mut Pause) -> Ended {
             }
         };
         let ended = failed(group, &error);
-        if ended == Ended::Useless || is_expired(&error) {
+        if ended == Ended::Useless || is_final(&error) {
             return ended;
         }
         pause.wait().await;
@@ -112,7 +113,7 @@ fn attempt_of_pod(name: &str) -> Option<&str> {
 }
 
 fn failed(group: &Group, error: &kube::Error) -> Ended {
-    if matches!(error, kube::Error::Api(status) if status.code == 403) {
+    if code(error) == Some(403) {
         group.note(|health| health.no_events = true);
         tracing::info!(%error, "without permission to watch Events, whether an image was pulled stays unknown");
         return Ended::Useless;
@@ -122,9 +123,10 @@ fn failed(group: &Group, error: &kube::Error) -> Ended {
 }
 
 /// Whether the version is too old to go on from
-/// (<https://kubernetes.io/docs/reference/using-api/api-concepts/#410-gone-responses>).
-fn is_expired(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == 410)
+/// (<https://kubernetes.io/docs/reference/using-api/api-concepts/#410-gone-responses>), or the
+/// credentials are.
+fn is_final(error: &kube::Error) -> bool {
+    matches!(code(error), Some(401 | 410))
 }
 
 #[cfg(test)]

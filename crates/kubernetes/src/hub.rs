@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Pod;
 use longshore_core::InstallationId;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -12,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::client::Connection;
 use crate::place::Place;
-use crate::view::Snapshot;
+use crate::view::{PodView, Snapshot};
 use crate::watching;
 
 /// How long the watches go on after the last listener left: the next job most often comes soon,
@@ -241,6 +242,20 @@ impl Subscription {
     /// Whether the watches stand now.
     pub(crate) fn health(&mut self) -> Health {
         self.health.borrow_and_update().clone()
+    }
+
+    /// Notes the end of `attempt` if somebody who asked saw it in `pods`. Other news may be older
+    /// than what the watch has told since.
+    pub(crate) fn saw(&self, attempt: &str, pods: &[Pod]) {
+        let over = |pod: &PodView| pod.ended || pod.container.terminated.is_some();
+        for pod in pods.iter().map(PodView::from).filter(over) {
+            self.group.update_known(attempt, |snapshot| {
+                let known = snapshot.pods.iter().find(|seen| seen.pod.uid == pod.uid);
+                if known.is_none_or(|known| !known.presence.is_gone()) {
+                    snapshot.pod_seen(pod);
+                }
+            });
+        }
     }
 
     /// Waits until something else is known, or the watches' state changes.

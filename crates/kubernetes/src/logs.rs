@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_stream::stream;
 use bytes::Bytes;
 use futures::{AsyncReadExt, Stream};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::api::LogParams;
 use longshore_core::{Error, LogChunk, LogPosition, LogStream, Result};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -28,8 +28,12 @@ const CHUNK: usize = 64 * 1024;
 /// again: the kubelet tells of it about a second later.
 const UNTIL_TOLD: Duration = Duration::from_secs(3);
 /// How far the container's end, by the node's clock, may lie before the stream's end, by ours, for
-/// the one to explain the other. Otherwise the log is read once more.
-const EXPLAINS: Duration = Duration::from_secs(5);
+/// the one to explain the other. Otherwise the log is read once more: a stream whose kubelet goes
+/// away ends as if it were complete (`responsewriters.StreamObject`), and the container may write
+/// on.
+const EXPLAINS: SignedDuration = SignedDuration::from_secs(5);
+/// How long a stream may be silent once the container has ended.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 /// A file of fewer bytes than this is not rotated: the kubelet's default is 10 MiB, each line's
 /// time and stream included.
 const ROTATES: u64 = 256 * 1024;
@@ -294,6 +298,7 @@ impl Reader {
     async fn read(&mut self, stream: &mut (impl futures::AsyncRead + Unpin), mode: Mode) -> Read {
         let limit = self.inner.config.request_timeout.get();
         let mut dead_at = (mode == Mode::Once).then(|| Instant::now() + limit);
+        let limit = limit.min(LAST_WORDS);
         let stuck_at =
             (mode == Mode::Follow && self.opened.bytes > ROTATES).then(|| Instant::now() + STUCK);
         loop {
@@ -374,16 +379,26 @@ impl Reader {
             }
         };
         if timeout(UNTIL_TOLD, told).await.is_err() {
-            return After::GoesOn;
+            // Either it runs on, or the watch has died without a word.
+            if let Ok(cluster) = self.inner.connection.cluster().await
+                && let Ok(pods) = cluster.pods_of(&self.place).await
+            {
+                news.saw(&self.place.attempt, &pods);
+            }
+            if !ended(&news.now()) {
+                return After::GoesOn;
+            }
         }
         let snapshot = news.now();
         let finished = snapshot
             .pod()
             .and_then(|s| s.pod.container.terminated.as_ref())
             .and_then(|t| t.finished);
-        // The node's time has whole seconds.
-        let explains =
-            finished.is_some_and(|finished| at.duration_since(finished).unsigned_abs() <= EXPLAINS);
+        // The node's time has whole seconds, cut off.
+        let explains = finished.is_some_and(|finished| {
+            let later = at.duration_since(finished);
+            !later.is_negative() && later <= EXPLAINS
+        });
         if explains { After::Complete } else { After::Doubtful }
     }
 }

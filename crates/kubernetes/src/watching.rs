@@ -11,18 +11,21 @@ use futures::StreamExt;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
-use kube::runtime::watcher::{Config, Event, watcher};
+use kube::runtime::watcher::{self, Config, Event, watcher};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
 use crate::client::{Cluster, Connection};
+use crate::error::code;
 use crate::events;
 use crate::hub::Group;
 use crate::names;
 use crate::view::{JobView, PodView, Presence};
 
 /// How long one watch request lasts. The server ends it, and the next one goes on where it was.
-pub(crate) const WATCH_SECONDS: u32 = 280;
+/// Short, so that a connection that has died without a word is soon known by its silence; three
+/// requests in that time serve all jobs.
+pub(crate) const WATCH_SECONDS: u32 = 30;
 /// After how many failures in a row the watch begins anew with a list, which is right whatever
 /// went wrong: also after a restored backup, when the server's versions have gone back and it
 /// answers 504 "Too large resource version" to every resumption.
@@ -141,12 +144,24 @@ async fn watch<K: Watched>(group: &Group, cluster: &Cluster, pause: &mut Pause) 
                 tracing::debug!(%error, failures, "a watch failed and is resumed");
                 group.note(|health| health.trouble = Some(error.to_string()));
                 pause.wait().await;
-                if failures >= FAILURES_BEFORE_LIST {
+                if failures >= FAILURES_BEFORE_LIST || is_final(&error) {
                     break;
                 }
             }
         }
     }
+}
+
+/// Whether it is useless to go on with this version (410) or these credentials (401): both are had
+/// anew.
+fn is_final(error: &watcher::Error) -> bool {
+    use watcher::Error::{InitialListFailed, WatchError, WatchFailed, WatchStartFailed};
+    let code = match error {
+        InitialListFailed(cause) | WatchStartFailed(cause) | WatchFailed(cause) => code(cause),
+        WatchError(status) => Some(status.code),
+        _ => None,
+    };
+    matches!(code, Some(401 | 410))
 }
 
 fn take<K: Watched>(group: &Group, event: Event<K>, listed: &mut HashSet<String>) {

@@ -3,8 +3,12 @@
 //! Reads the same variables as the suite, and for the number of requests
 //! `LONGSHORE_LAB_AUDIT_LOG`, the API server's audit log.
 
+#[path = "cluster/faults.rs"]
+mod faults;
 #[path = "cluster/images.rs"]
 mod images;
+#[path = "support/layer.rs"]
+mod layer;
 #[path = "cluster/permissions.rs"]
 mod permissions;
 #[path = "support/proxy.rs"]
@@ -12,6 +16,10 @@ mod proxy;
 #[path = "cluster/speed.rs"]
 mod speed;
 mod support;
+#[path = "cluster/token.rs"]
+mod token;
+#[path = "support/toxiproxy.rs"]
+mod toxiproxy;
 #[path = "cluster/withdrawal.rs"]
 mod withdrawal;
 
@@ -283,6 +291,21 @@ fn kubeconfig(change: impl FnOnce(&mut Value)) -> Checked<tempfile::NamedTempFil
     Ok(file)
 }
 
+/// The API server's `HOST:PORT`.
+async fn api_server() -> Checked<String> {
+    let config = kube::Config::infer().await?;
+    Ok(config.cluster_url.authority().map(ToString::to_string).ok_or("no address")?)
+}
+
+/// A runner that finds the API server at `address`, while its kubeconfig lives.
+fn reaching(lab: &Lab, address: &str) -> Checked<(KubernetesRunner, tempfile::NamedTempFile)> {
+    let file = kubeconfig(|c| {
+        c["clusters"][0]["cluster"]["server"] = json!(format!("https://{address}"));
+    })?;
+    let config = KubernetesConfig { kubeconfig: Some(file.path().to_owned()), ..lab.config() };
+    Ok((KubernetesRunner::new(RunnerName::kubernetes(), config), file))
+}
+
 async fn probe_with(
     case: &Case,
     change: impl FnOnce(&mut KubernetesConfig),
@@ -340,14 +363,8 @@ fn object<T: serde::de::DeserializeOwned>(value: Value) -> Checked<T> {
 }
 
 async fn a_cut_connection_loses_neither_the_end_nor_output(case: Arc<Case>) -> Checked {
-    let client = kube::Config::infer().await?;
-    let target = client.cluster_url.authority().map(ToString::to_string).ok_or("no address")?;
-    let proxy = Proxy::to(target).await?;
-    let file = kubeconfig(|c| {
-        c["clusters"][0]["cluster"]["server"] = json!(format!("https://{}", proxy.address));
-    })?;
-    let config = KubernetesConfig { kubeconfig: Some(file.path().to_owned()), ..case.lab.config() };
-    let runner = KubernetesRunner::new(RunnerName::kubernetes(), config);
+    let proxy = Proxy::to(api_server().await?).await?;
+    let (runner, _file) = reaching(&case.lab, &proxy.address)?;
     let attempt = case.script("for n in $(seq 1 60); do echo $n; sleep 0.1; done; exit 7");
     let started = launch(&runner, &attempt).await?;
     let faults = async {
@@ -403,9 +420,11 @@ fn main() -> ExitCode {
     let required = required.split(',').any(|name| matches!(name.trim(), "kubernetes" | "all"));
     let trials = cases()
         .into_iter()
+        .chain(faults::cases())
         .chain(images::cases())
         .chain(permissions::cases())
         .chain(speed::cases())
+        .chain(token::cases())
         .chain(withdrawal::cases())
         .map(|(name, body)| {
             let runtime = runtime.clone();

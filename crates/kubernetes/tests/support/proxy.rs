@@ -1,4 +1,4 @@
-//! A way to the API server that can be cut.
+//! A way to the API server that can be cut, or die without a word.
 
 use std::sync::Arc;
 
@@ -10,7 +10,16 @@ use tokio::sync::watch;
 pub(crate) struct Proxy {
     /// Its address.
     pub(crate) address: String,
-    open: Arc<watch::Sender<bool>>,
+    state: Arc<watch::Sender<State>>,
+}
+
+#[derive(Clone, Copy)]
+struct State {
+    open: bool,
+    /// How often the connections that there were have been cut.
+    cut: u32,
+    /// How often they have been frozen.
+    frozen: u32,
 }
 
 impl Proxy {
@@ -18,34 +27,46 @@ impl Proxy {
     pub(crate) async fn to(target: String) -> std::io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?.to_string();
-        let open = Arc::new(watch::Sender::new(true));
-        let state = open.clone();
+        let state = Arc::new(watch::Sender::new(State { open: true, cut: 0, frozen: 0 }));
+        let seen = state.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(carry(client, target.clone(), state.subscribe()));
+                tokio::spawn(carry(client, target.clone(), seen.subscribe()));
             }
         });
-        Ok(Self { address, open })
+        Ok(Self { address, state })
     }
 
     /// Cuts every connection, and closes new ones at once.
     pub(crate) fn cut(&self) {
-        self.open.send_replace(false);
+        self.state.send_modify(|state| {
+            state.open = false;
+            state.cut += 1;
+        });
     }
 
     /// Lets connections through again.
     pub(crate) fn mend(&self) {
-        self.open.send_replace(true);
+        self.state.send_modify(|state| state.open = true);
+    }
+
+    /// Leaves every connection open and carries no more on it, in either direction. New ones work.
+    pub(crate) fn freeze(&self) {
+        self.state.send_modify(|state| state.frozen += 1);
     }
 }
 
-async fn carry(mut client: TcpStream, target: String, mut open: watch::Receiver<bool>) {
-    if !*open.borrow_and_update() {
+async fn carry(mut client: TcpStream, target: String, mut state: watch::Receiver<State>) {
+    let State { open, cut, frozen } = *state.borrow_and_update();
+    if !open {
         return;
     }
     let Ok(mut server) = TcpStream::connect(&target).await else { return };
+    let change = state.wait_for(|state| state.cut != cut || state.frozen != frozen);
     tokio::select! {
-        _ = copy_bidirectional(&mut client, &mut server) => {}
-        _ = open.wait_for(|open| !open) => {}
+        _ = copy_bidirectional(&mut client, &mut server) => return,
+        _ = change => {}
     }
+    // The sockets stay open until the way is cut.
+    let _ = state.wait_for(|state| state.cut != cut).await;
 }

@@ -1,0 +1,217 @@
+//! A layer before the API server that understands HTTP: it hands on every request, and spoils what a
+//! test wants spoilt.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, BodyStream, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderValue, TRANSFER_ENCODING,
+};
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode, Uri};
+use hyper_util::rt::TokioIo;
+use kube::Client;
+use longshore_core::RunnerName;
+use longshore_kubernetes::{KubernetesConfig, KubernetesRunner};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::support::Lab;
+use crate::{Checked, kubeconfig};
+
+type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+/// What becomes of a request.
+#[derive(Clone, Debug)]
+pub(crate) enum Fate {
+    /// It is handed on.
+    Pass,
+    /// It is answered with this, and handed on to nobody.
+    Answer(StatusCode, String),
+    /// Of the server's answer so many bytes come; then the connection breaks, or the answer ends as
+    /// if it were complete.
+    Cut { after: usize, cleanly: bool },
+}
+
+/// What is done to the answers that are under way.
+#[derive(Clone, Copy, Debug, Default)]
+struct State {
+    /// How often those that there were have been ended.
+    severed: u32,
+    /// How often the watches that there were have fallen silent.
+    silenced: u32,
+}
+
+/// A layer on a port of its own, spoken to without TLS. Dropped, connections are refused.
+pub(crate) struct Layer {
+    address: String,
+    state: Arc<watch::Sender<State>>,
+    serving: JoinHandle<()>,
+}
+
+impl Layer {
+    /// A layer that asks `rule` about each request.
+    pub(crate) async fn start(
+        client: Client,
+        rule: impl Fn(&Uri) -> Fate + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?.to_string();
+        let state = Arc::new(watch::Sender::new(State::default()));
+        let shared = Arc::new(Shared { client, state: state.clone(), rule: Box::new(rule) });
+        Ok(Self { address, state, serving: tokio::spawn(serve(listener, shared)) })
+    }
+
+    /// A runner that goes through it, while its kubeconfig lives.
+    pub(crate) fn runner(&self, lab: &Lab) -> Checked<(KubernetesRunner, tempfile::NamedTempFile)> {
+        let file = kubeconfig(|c| {
+            c["clusters"][0]["cluster"] = json!({"server": format!("http://{}", self.address)});
+            c["users"][0]["user"] = json!({});
+        })?;
+        let config = KubernetesConfig { kubeconfig: Some(file.path().to_owned()), ..lab.config() };
+        Ok((KubernetesRunner::new(RunnerName::kubernetes(), config), file))
+    }
+
+    /// Ends the answers that are under way, as if they were complete.
+    pub(crate) fn sever(&self) {
+        self.state.send_modify(|state| state.severed += 1);
+    }
+
+    /// The watches that there are say nothing any more.
+    pub(crate) fn silence_watches(&self) {
+        self.state.send_modify(|state| state.silenced += 1);
+    }
+}
+
+impl Drop for Layer {
+    fn drop(&mut self) {
+        // With it go the connections.
+        self.serving.abort();
+    }
+}
+
+/// Whether `uri` asks for a watch.
+pub(crate) fn is_watch(uri: &Uri) -> bool {
+    uri.query().unwrap_or_default().split('&').any(|part| part == "watch=true")
+}
+
+struct Shared {
+    client: Client,
+    state: Arc<watch::Sender<State>>,
+    rule: Box<dyn Fn(&Uri) -> Fate + Send + Sync>,
+}
+
+async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        let shared = shared.clone();
+        let service = service_fn(move |request| {
+            let shared = shared.clone();
+            async move { Ok::<_, Infallible>(shared.answer(request).await) }
+        });
+        connections.spawn(async move {
+            // A body that breaks off, as it shall, is an error.
+            let http = hyper::server::conn::http1::Builder::new();
+            let _ = http.serve_connection(TokioIo::new(stream), service).await;
+        });
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+impl Shared {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let uri = request.uri().clone();
+        let cut = match (self.rule)(&uri) {
+            Fate::Pass => None,
+            Fate::Cut { after, cleanly } => Some((after, cleanly)),
+            Fate::Answer(status, text) => return whole(status, text),
+        };
+        let state = self.state.subscribe();
+        match self.forward(request).await {
+            Ok(answer) => answer.map(|body| under_way(body, state, is_watch(&uri), cut)),
+            Err(error) => whole(StatusCode::BAD_GATEWAY, error.to_string()),
+        }
+    }
+
+    async fn forward(&self, request: Request<Incoming>) -> Checked<Response<kube::client::Body>> {
+        let (mut parts, body) = request.into_parts();
+        // These are about one connection, and there are two.
+        for name in [AUTHORIZATION, CONNECTION, HOST, TRANSFER_ENCODING] {
+            parts.headers.remove(name);
+        }
+        let body = body.collect().await?.to_bytes().to_vec();
+        let request = Request::from_parts(parts, kube::client::Body::from(body));
+        let mut answer = self.client.send(request).await?;
+        for name in [CONNECTION, TRANSFER_ENCODING] {
+            answer.headers_mut().remove(name);
+        }
+        Ok(answer)
+    }
+}
+
+fn whole(status: StatusCode, text: String) -> Response<Body> {
+    let body = Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed_unsync();
+    let mut answer = Response::new(body);
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer
+}
+
+/// An answer's body as it comes, until something is done to it.
+fn under_way(
+    body: kube::client::Body,
+    mut state: watch::Receiver<State>,
+    watch: bool,
+    cut: Option<(usize, bool)>,
+) -> Body {
+    let first = *state.borrow_and_update();
+    let frames = async_stream::stream! {
+        let mut frames = BodyStream::new(body);
+        let mut left = cut.map_or(usize::MAX, |(after, _)| after);
+        loop {
+            let frame = tokio::select! {
+                frame = frames.next() => frame,
+                severed = stopped(&mut state, first, watch) => {
+                    if !severed {
+                        std::future::pending::<()>().await;
+                    }
+                    return;
+                }
+            };
+            let Some(frame) = frame else { return };
+            let data = match frame.map(Frame::into_data) {
+                Ok(Ok(data)) => data,
+                Ok(Err(_)) => continue,
+                Err(error) => {
+                    yield Err(io::Error::other(error.to_string()));
+                    return;
+                }
+            };
+            let piece = data.slice(..left.min(data.len()));
+            left -= piece.len();
+            yield Ok(Frame::data(piece));
+            if left == 0 {
+                if cut.is_some_and(|(_, cleanly)| !cleanly) {
+                    yield Err(io::Error::other("cut"));
+                }
+                return;
+            }
+        }
+    };
+    BodyExt::boxed_unsync(StreamBody::new(frames))
+}
+
+/// Waits until no more of the answer is to come. True: it ends; false: it is silent.
+async fn stopped(state: &mut watch::Receiver<State>, first: State, watch: bool) -> bool {
+    let change = state
+        .wait_for(|now| now.severed != first.severed || (watch && now.silenced != first.silenced));
+    change.await.is_ok_and(|now| now.severed != first.severed)
+}
