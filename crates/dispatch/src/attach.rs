@@ -4,9 +4,9 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_core::{Error, JobId, JobResult, Outcome};
+use longshore_core::{Error, JobId, JobResult, LogChunk, Outcome};
 use longshore_journal::{Attended, Journal, JournalError};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::Dispatcher;
 use crate::cancel::Canceller;
@@ -22,6 +22,8 @@ pub(crate) struct Attached {
     pub(crate) id: JobId,
     pub(crate) canceller: Canceller,
     pub(crate) progress: Progress,
+    /// Who wants the job's output, should the job be taken up here.
+    pub(crate) logs: Option<mpsc::Sender<LogChunk>>,
     pub(crate) state: watch::Sender<State>,
     pub(crate) manner: Manner,
 }

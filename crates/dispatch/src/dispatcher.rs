@@ -9,7 +9,7 @@ use longshore_core::{
     Attempt, Error, ErrorKind, InstallationId, JobId, JobSpec, PassedOver, Runner, RunnerName,
 };
 use longshore_journal::{Claim, Journal, NewJob, Submitted};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -25,7 +25,6 @@ use crate::outlook;
 use crate::pin::Pins;
 use crate::policy;
 use crate::progress::Progress;
-use crate::pump::CHUNKS_KEPT;
 use crate::secrets;
 use crate::store::{Held, Place, Store};
 use crate::task::{JobTask, Manner, Search};
@@ -143,19 +142,14 @@ impl Dispatcher {
             Submitted::New(claim) => (claim, 0),
             Submitted::Known(id) => match self.unstarted(&id).await? {
                 Some(unstarted) => unstarted,
-                None => return self.attach_as(&journal.record(&id).await?, manner).await,
+                None => return self.attach_as(&journal.record(&id).await?, manner, logs).await,
             },
             _ => return Err(Error::new(ErrorKind::Internal, "the journal gave no clear answer")),
         };
         let id = claim.job().clone();
         let (progress, events) = Progress::channel();
         let (state, state_seen) = watch::channel(State::Running);
-        let (logs, logs_read) = if logs {
-            let (sender, receiver) = mpsc::channel(CHUNKS_KEPT);
-            (Some(sender), Some(JobLogs(receiver)))
-        } else {
-            (None, None)
-        };
+        let (logs, logs_read) = JobLogs::channel(logs);
         let search = Search { attempts: before, ..Search::default() };
         let canceller_of_job = canceller.clone();
         let task = JobTask {

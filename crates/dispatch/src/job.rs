@@ -14,6 +14,7 @@ use longshore_core::{
 use tokio::sync::{mpsc, watch};
 
 use crate::cancel::Canceller;
+use crate::pump::CHUNKS_KEPT;
 
 /// A job to submit, and how. A [`JobSpec`] alone is one with the defaults.
 #[derive(Clone, Debug)]
@@ -294,6 +295,14 @@ impl Stream for JobEvents {
 /// A job's output.
 #[derive(Debug)]
 pub struct JobLogs(pub(crate) mpsc::Receiver<LogChunk>);
+
+impl JobLogs {
+    /// The ends of a channel, if the output is `wanted`.
+    pub(crate) fn channel(wanted: bool) -> (Option<mpsc::Sender<LogChunk>>, Option<Self>) {
+        let (sender, receiver) = wanted.then(|| mpsc::channel(CHUNKS_KEPT)).unzip();
+        (sender, receiver.map(Self))
+    }
+}
 
 impl Stream for JobLogs {
     type Item = LogChunk;

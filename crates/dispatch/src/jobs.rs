@@ -6,14 +6,15 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use longshore_core::{Error, ErrorKind, Event, JobId, JobSpec, LogChunk, LogPosition};
-use longshore_journal::{Cancelled, Claim, Filter, Record};
+use longshore_journal::{self as journal, Cancelled, Claim, Filter, Journal, Record};
 use tokio::sync::{mpsc, watch};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::attach::Attached;
 use crate::cancel::Canceller;
 use crate::dispatcher::Dispatcher;
-use crate::job::{Job, JobEvents, State};
+use crate::job::{Job, JobEvents, JobLogs, State};
 use crate::lane::Lane;
 use crate::progress::Progress;
 use crate::pump::{CHUNKS_KEPT, pump};
@@ -61,22 +62,35 @@ impl Dispatcher {
     pub async fn attach(&self, job: &JobId) -> Result<Job, Error> {
         let record = self.journal().await?.record(job).await?;
         self.lane_of(&record)?;
-        self.attach_as(&record, Manner::Kept).await
+        self.attach_as(&record, Manner::Kept, false).await
     }
 
-    pub(crate) async fn attach_as(&self, record: &Record, manner: Manner) -> Result<Job, Error> {
+    /// With `logs` the job's output comes, too, if the job is taken up here: who has it in hand
+    /// already passes it on to its own submitter.
+    pub(crate) async fn attach_as(
+        &self,
+        record: &Record,
+        manner: Manner,
+        logs: bool,
+    ) -> Result<Job, Error> {
         let journal = self.journal().await?.clone();
         let tracked = self.tracked()?;
         let canceller = Canceller::new(record.spec.effective_grace_period().get());
         let (progress, events) = Progress::channel();
+        let (logs, logs_read) = JobLogs::channel(logs);
         let (state, seen) = watch::channel(State::Running);
         let id = record.id.clone();
+        if is_left(record, manner) {
+            state.send_replace(State::Left);
+            return Ok(Job { id, state: seen, canceller, events: None, logs: None });
+        }
         let attached = Attached {
             dispatcher: self.clone(),
             journal,
             id: id.clone(),
             canceller: canceller.clone(),
             progress,
+            logs,
             state,
             manner,
         };
@@ -86,7 +100,7 @@ impl Dispatcher {
             drop(tracked);
         };
         self.spawn(tracing::Instrument::instrument(following, span));
-        Ok(Job { id, state: seen, canceller, events: Some(JobEvents(events)), logs: None })
+        Ok(Job { id, state: seen, canceller, events: Some(JobEvents(events)), logs: logs_read })
     }
 
     /// Takes up the job of `claim`, which is followed by `attached`.
@@ -108,9 +122,16 @@ impl Dispatcher {
             attached.state.send_replace(State::Done(Arc::new(result)));
             return Ok(());
         }
-        let Attached { canceller, progress, state, manner, .. } = attached;
+        if is_left(&record, attached.manner) {
+            // Free before anybody is told, who may want to take it up.
+            drop(claim);
+            attached.state.send_replace(State::Left);
+            return Ok(());
+        }
+        let Attached { canceller, progress, logs, state, manner, .. } = attached;
         let _held = self.hold(&record.id, &canceller);
-        let task = self.taken_up(&record, claim, canceller, progress, state, manner);
+        let mut task = self.taken_up(&record, claim, canceller, progress, state, manner);
+        task.logs = logs;
         task.take_up(record, lane).await;
         Ok(())
     }
@@ -204,7 +225,8 @@ impl Dispatcher {
         Ok(follow_logs(watched, since))
     }
 
-    /// Removes a job that has ended from its runner, with its output, and forgets it.
+    /// Removes a job that has ended from its runner, with its output, and forgets it. Waits some
+    /// seconds for a process that is cleaning up after it.
     ///
     /// # Errors
     /// `NotFound` if it is not on record; `InvalidSpec` if it has not ended, is in hand elsewhere,
@@ -212,7 +234,7 @@ impl Dispatcher {
     pub async fn remove(&self, job: &JobId) -> Result<(), Error> {
         let journal = self.journal().await?;
         let refused = |why: &'static str| Error::new(ErrorKind::InvalidSpec, why).with("job", job);
-        let Some(claim) = journal.claim(job).await? else {
+        let Some(claim) = claim_ended(journal, job).await? else {
             return Err(refused("another process has the job in hand: wait for its end"));
         };
         let record = claim.record().await?;
@@ -242,6 +264,32 @@ impl Dispatcher {
         record.committed().map(|attempt| self.lane(&attempt.handle.runner)).transpose()
     }
 }
+
+/// Whether nobody needs to follow the job of `record` for its submitter: it has started, and goes
+/// on by itself.
+fn is_left(record: &Record, manner: Manner) -> bool {
+    manner == Manner::Detached && record.state() == journal::State::Running
+}
+
+/// A job in hand; none if somebody else has it and it has not ended, or is not let go in time.
+async fn claim_ended(journal: &Journal, job: &JobId) -> Result<Option<Claim>, Error> {
+    let (mut pause, times) = CLEAN_UP;
+    for _ in 0..times {
+        if let Some(claim) = journal.claim(job).await? {
+            return Ok(Some(claim));
+        }
+        if journal.record(job).await?.result.is_none() {
+            return Ok(None);
+        }
+        sleep(pause).await;
+        pause *= 2;
+    }
+    Ok(journal.claim(job).await?)
+}
+
+/// Nobody tells when a job that has ended is let go: pauses after which to look again, each twice
+/// as long as the one before.
+const CLEAN_UP: (Duration, u32) = (Duration::from_millis(10), 10);
 
 /// The output of an attempt from `since` on, to its end.
 fn follow_logs(

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use longshore_core::{
-    Handle, ImageReport, InstallationId, JobId, JobResult, JobSpec, PassedOver, PullPolicy,
-    RunnerName,
+    Handle, HumanDuration, ImageReport, InstallationId, JobId, JobResult, JobSpec, PassedOver,
+    PullPolicy, RunnerName,
 };
+use serde::{Serialize, Serializer};
 
 /// A job to be recorded.
 #[derive(Clone, Debug)]
@@ -63,8 +64,9 @@ impl NewAttempt {
     }
 }
 
-/// All that is on record of a job.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// All that is on record of a job. Holds no secret: the specification says where those come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Record {
     /// The job.
@@ -130,7 +132,8 @@ impl Record {
 }
 
 /// An attempt on record.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct AttemptRecord {
     /// Its number, from 1.
@@ -142,11 +145,14 @@ pub struct AttemptRecord {
     /// When it was recorded that it is about to be launched.
     pub intent_at: Timestamp,
     /// How far it is.
+    #[serde(flatten)]
     pub state: AttemptState,
 }
 
-/// How far an attempt is, by what is on record.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// How far an attempt is, by what is on record. Serialised as `{"state": …}` with what belongs to
+/// it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all_fields = "camelCase")]
 #[non_exhaustive]
 pub enum AttemptState {
     /// It is about to be launched, or was: only its runner can tell whether it started.
@@ -206,7 +212,8 @@ impl State {
 }
 
 /// A request to end a job early.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct CancelRequest {
     /// The job.
@@ -214,7 +221,12 @@ pub struct CancelRequest {
     /// When it was asked.
     pub asked_at: Timestamp,
     /// The time between TERM and KILL; whole milliseconds.
+    #[serde(serialize_with = "as_people_write_it")]
     pub grace: Duration,
+}
+
+fn as_people_write_it<S: Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    HumanDuration::from(*duration).serialize(to)
 }
 
 /// What became of a request to end a job early.
