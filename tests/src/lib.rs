@@ -8,6 +8,7 @@
 //!   `command` starts it in a clean environment and never waits without a deadline.
 //! - `cases` holds the cases, a file for each thing that people rely on.
 //! - `pull` is the pull-policy matrix, a target of its own for all backends.
+//! - `faults` kills the command at every step, on all backends side by side.
 //! - `helm` is what the chart's cases work with.
 //! - `suite` runs them, `leftovers` looks at the end for what is still there.
 //!
@@ -19,6 +20,7 @@ mod bench;
 mod cases;
 mod check;
 mod command;
+pub mod faults;
 mod folders;
 mod helm;
 mod lab;

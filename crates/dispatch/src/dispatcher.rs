@@ -18,6 +18,7 @@ use tracing::Instrument;
 use crate::builder::DispatcherBuilder;
 use crate::cancel::Canceller;
 use crate::credentials::Credentials;
+use crate::fail_point::FailPoint;
 use crate::job::{JobEvents, JobLogs, State};
 use crate::lane::Lane;
 use crate::order::{self, order};
@@ -146,6 +147,7 @@ impl Dispatcher {
             },
             _ => return Err(Error::new(ErrorKind::Internal, "the journal gave no clear answer")),
         };
+        FailPoint::Submitted.reach();
         let id = claim.job().clone();
         let (progress, events) = Progress::channel();
         let (state, state_seen) = watch::channel(State::Running);

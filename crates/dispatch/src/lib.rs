@@ -32,6 +32,7 @@ mod cancel;
 mod credentials;
 mod directory;
 mod dispatcher;
+mod fail_point;
 mod fallback;
 mod follow;
 mod glob;

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use longshore_core::{AttemptId, Error, Event, Handle, JobId, RunnerName, Settled};
+use longshore_core::{
+    AttemptId, Error, Event, Handle, JobId, JobResult, Outcome, RunnerName, Settled,
+};
 use longshore_journal::{Journal, JournalError, Record};
 use tokio::time::{Instant, timeout};
 
@@ -69,8 +71,8 @@ struct Manner {
 enum Standing {
     /// It is in hand, goes on, or is still kept.
     Expected,
-    /// Nothing.
-    Unknown,
+    /// Not whether it is over, for this reason.
+    Open(&'static str),
     /// It is over, and not needed any more, for this reason.
     Over(String),
 }
@@ -162,7 +164,7 @@ async fn reap(
     let why = match standing(journal, handle, manner, seen).await? {
         Standing::Expected => return Ok(None),
         Standing::Over(why) => Ok(why),
-        Standing::Unknown => stray(lane, handle, manner).await,
+        Standing::Open(why) => stray(lane, handle, manner, why).await,
     };
     let (why, fate) = match why {
         Err(why) => (why, Fate::Kept),
@@ -182,7 +184,8 @@ async fn standing(
     manner: Manner,
     seen: &mut HashMap<JobId, Option<Record>>,
 ) -> Result<Standing, Error> {
-    let Some(job) = job_of(&handle.attempt) else { return Ok(Standing::Unknown) };
+    let unknown = Standing::Open("no record of it is left");
+    let Some(job) = job_of(&handle.attempt) else { return Ok(unknown) };
     if !seen.contains_key(&job) {
         let record = match journal.record(&job).await {
             Ok(record) => Some(record),
@@ -191,13 +194,17 @@ async fn standing(
         };
         seen.insert(job.clone(), record);
     }
-    let Some(Some(record)) = seen.get(&job) else { return Ok(Standing::Unknown) };
+    let Some(Some(record)) = seen.get(&job) else { return Ok(unknown) };
     // Whoever has it in hand cleans up.
     if journal.is_claimed(&job).map_err(unrecorded)? {
         return Ok(Standing::Expected);
     }
+    let is_lost = |r: &JobResult| matches!(r.outcome, Outcome::Lost { .. });
     Ok(match record.ended_at {
         None => Standing::Expected,
+        Some(at) if at < manner.before && record.result.as_ref().is_some_and(is_lost) => {
+            Standing::Open("it is on record as lost")
+        }
         Some(_) if record.removed_at.is_some() => {
             Standing::Over("the job is over, and this was left behind".to_owned())
         }
@@ -206,25 +213,26 @@ async fn standing(
     })
 }
 
-/// Why what the journal knows nothing of may be removed; an `Err` says why it may not.
-async fn stray(lane: &Arc<Lane>, handle: &Handle, manner: Manner) -> Result<String, String> {
+/// Why what may not be over may be removed all the same; an `Err` says why it may not.
+async fn stray(
+    lane: &Arc<Lane>,
+    handle: &Handle,
+    manner: Manner,
+    known: &str,
+) -> Result<String, String> {
     let (progress, _events) = Progress::channel();
     let runner = Arc::clone(&lane.runner);
     let watched = Watched { runner, handle: handle.clone(), progress };
     match first_news(&watched, lane.connect_timeout()).await {
-        Some(Event::Ended(_)) => Ok("it has ended, and no record of it is left".to_owned()),
-        Some(_) => Err("it runs, though no record of it is left".to_owned()),
-        None if manner.dry_run => {
-            Ok("no record of it is left; it is removed unless it has started".to_owned())
-        }
+        Some(Event::Ended(_)) => Ok(format!("it has ended, and {known}")),
+        Some(_) => Err(format!("it runs, though {known}")),
+        None if manner.dry_run => Ok(format!("{known}; it is removed unless it has started")),
         None => {
             let deadline = Instant::now() + lane.connect_timeout();
             match lane.runner.settle(handle, deadline).await {
-                Ok(Settled::NeverStarted) => {
-                    Ok("it never started, and no record of it is left".to_owned())
-                }
-                Ok(_) => Err("it may run, though no record of it is left".to_owned()),
-                Err(error) => Err(format!("it may run, though no record of it is left: {error}")),
+                Ok(Settled::NeverStarted) => Ok(format!("it never started, and {known}")),
+                Ok(_) => Err(format!("it may run, though {known}")),
+                Err(error) => Err(format!("it may run, though {known}: {error}")),
             }
         }
     }

@@ -10,6 +10,7 @@ use longshore_journal::{JournalError, NewAttempt};
 use tracing::{info, warn};
 
 use crate::attempt::{Found, Taken};
+use crate::fail_point::FailPoint;
 use crate::job::{JobEvent, State};
 use crate::lane::Lane;
 use crate::task::JobTask;
@@ -28,6 +29,7 @@ impl JobTask {
         let number = self.search.attempts;
         let intent = NewAttempt::new(number, handle.clone(), attempt.pull_policy);
         self.claim.intent(intent).await.map_err(unrecorded)?;
+        FailPoint::Intent.reach();
         info!(attempt = %attempt.id, runner = %handle.runner, policy = %attempt.pull_policy, "launching");
         self.search.last_attempt = Some(attempt.id.clone());
         self.progress.tell(JobEvent::Launching {
@@ -43,7 +45,9 @@ impl JobTask {
     /// # Errors
     /// If it is not on record: then no other attempt may be made.
     pub(crate) async fn record_refusal(&self, error: &Error) -> Result<(), Error> {
-        self.claim.refused(self.search.attempts, error).await.map_err(unrecorded)
+        self.claim.refused(self.search.attempts, error).await.map_err(unrecorded)?;
+        FailPoint::Refused.reach();
+        Ok(())
     }
 
     /// A runner was passed over.
@@ -64,7 +68,9 @@ impl JobTask {
         taken.lane.breaker.launched_well();
         // Without it a recovery asks the runner, which knows.
         let (at, image) = (started.started_at, started.image.as_ref());
+        FailPoint::Launched.reach();
         self.heed(self.claim.started(taken.number, at, image).await);
+        FailPoint::Started.reach();
         self.progress.tell(JobEvent::Started {
             runner: taken.lane.name().clone(),
             attempt: taken.attempt.clone(),
@@ -76,13 +82,16 @@ impl JobTask {
     /// it is, for a recovery to find.
     pub(crate) async fn record_outcome(&self, result: &JobResult) -> bool {
         info!(attempt = ?result.attempt.as_ref().map(|a| a.as_str()), outcome = %result.outcome, "ended");
+        FailPoint::Ended.reach();
         let recorded = self.heed(self.claim.outcome(result).await);
+        FailPoint::Outcome.reach();
         self.state.send_replace(State::Known(Arc::new(result.clone())));
         recorded
     }
 
     /// Nothing of the job is left on any backend.
     pub(crate) async fn record_removal(&self) {
+        FailPoint::Removed.reach();
         if self.heed(self.claim.removed().await) && self.forgotten {
             self.heed(self.claim.forget().await);
         }

@@ -29,12 +29,14 @@ pub(crate) enum Suite {
     EndToEnd,
     /// The pull-policy matrix, on all backends that have images.
     PullPolicy,
+    /// Kills of the command, on all backends.
+    Faults,
     /// Stops an engine or the API server: alone, and last.
     Disruptive,
 }
 
 impl Suite {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Tidy,
         Self::Unit,
         Self::Doc,
@@ -43,10 +45,11 @@ impl Suite {
         Self::Conformance,
         Self::EndToEnd,
         Self::PullPolicy,
+        Self::Faults,
         Self::Disruptive,
     ];
 
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Tidy => "tidy",
             Self::Unit => "unit",
@@ -56,6 +59,7 @@ impl Suite {
             Self::Conformance => "conformance",
             Self::EndToEnd => "end-to-end",
             Self::PullPolicy => "pull-policy",
+            Self::Faults => "faults",
             Self::Disruptive => "disruptive",
         }
     }
@@ -65,7 +69,7 @@ impl Suite {
         Duration::from_secs(match self {
             Self::Tidy | Self::Unit => 180,
             Self::Integration => 300,
-            Self::Doc | Self::Readme | Self::EndToEnd | Self::Disruptive => 900,
+            Self::Doc | Self::Readme | Self::EndToEnd | Self::Faults | Self::Disruptive => 900,
             Self::Conformance | Self::PullPolicy => 1200,
         })
     }
@@ -186,6 +190,7 @@ fn kind(target: &Target) -> &str {
 fn end_to_end(target: &str, backends: &[String]) -> (Suite, Option<String>) {
     let suite = match target {
         "pull_policy" => Suite::PullPolicy,
+        "faults" => Suite::Faults,
         name if name.starts_with("disruptive") => Suite::Disruptive,
         _ => Suite::EndToEnd,
     };
@@ -209,7 +214,7 @@ fn needs(suite: Suite, backend: Option<&str>) -> Vec<Group> {
             Group::Kubernetes,
             Group::Toxiproxy,
         ],
-        (Suite::EndToEnd | Suite::Disruptive, None) => {
+        (Suite::EndToEnd | Suite::Faults | Suite::Disruptive, None) => {
             vec![Group::Docker, Group::Registry, Group::Kubernetes]
         }
         _ => Vec::new(),

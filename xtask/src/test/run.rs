@@ -151,6 +151,7 @@ fn with_the_lab(
         vec![Lane { workers: 2, cases: of(&[Suite::EndToEnd], &|_| true) }],
         // It plays on all backends at once.
         vec![Lane { workers: 1, cases: of(&[Suite::PullPolicy], &|_| true) }],
+        vec![Lane { workers: 1, cases: of(&[Suite::Faults], &|_| true) }],
         vec![Lane { workers: 1, cases: of(&[Suite::Disruptive], &|_| true) }],
     ];
     for mut lanes in phases {

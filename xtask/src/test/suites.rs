@@ -129,7 +129,7 @@ impl Floor<'_> {
         let name = match (case.suite, &case.backend) {
             (Suite::Conformance, Some(backend)) => format!("conformance-{backend}"),
             (Suite::EndToEnd, _) if case.is_on_docker29() => format!("end-to-end-{DOCKER29}"),
-            (Suite::PullPolicy, _) => "pull-policy-all".to_owned(),
+            (Suite::PullPolicy | Suite::Faults, _) => format!("{}-all", case.suite.name()),
             (Suite::EndToEnd | Suite::Disruptive, _) => format!("end-to-end-{}", case.target),
             _ => return None,
         };
@@ -174,8 +174,8 @@ impl Floor<'_> {
                 line(case, took, &counts.describe());
                 if !counts.failures.is_empty() {
                     show(&self.log(case));
-                } else if case.suite == Suite::PullPolicy {
-                    show(&self.folder.join("report/pull-policy.txt"));
+                } else if let Suite::PullPolicy | Suite::Faults = case.suite {
+                    show(&self.folder.join(format!("report/{}.txt", case.suite.name())));
                 }
                 book.record(case, counts, took);
             }

@@ -332,6 +332,24 @@ async fn the_reaper_removes_what_no_record_tells_of_unless_it_runs() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_reaper_keeps_a_lost_job_that_still_runs() {
+    let outage = MINUTE..20 * MINUTE;
+    let mut script = Script { outages: vec![outage], ..Script::default() };
+    script.runs.push_back(Run::exits(0, 60 * MINUTE));
+    let place = Place::new(script);
+    let dispatcher = place.dispatcher();
+    let lost = dispatcher.submit(job()).await.unwrap().end().await;
+    assert!(matches!(lost.outcome, Outcome::Lost { .. }), "{lost:?}");
+    sleep(20 * MINUTE).await;
+    let reaped = dispatcher.gc(Some(Duration::ZERO), false).await.unwrap();
+    assert_eq!(reaped.leftovers[0].fate, Fate::Kept, "{reaped:?}");
+    assert_eq!(place.runner.present(), 1);
+    sleep(60 * MINUTE).await;
+    let reaped = dispatcher.gc(Some(Duration::ZERO), false).await.unwrap();
+    assert_eq!(reaped.leftovers[0].fate, Fate::Removed, "{reaped:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_a_journal_of_its_own_nothing_is_kept_of_a_job_that_is_done() {
     let scene = scene([Script::default()]);
     let result = scene.run(job()).await;

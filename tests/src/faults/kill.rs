@@ -1,0 +1,187 @@
+//! One job, and the kill of its command.
+
+use std::process::ExitStatus;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::backend::Backend;
+use crate::bench::Bench;
+use crate::folders::JobDirectory;
+
+/// What a job of the suite exits with.
+pub(super) const CODE: i64 = 7;
+
+/// When a command is killed.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum When {
+    /// As soon as it has taken this step; a name of the dispatcher's fail points.
+    At(&'static str),
+    /// After so long.
+    After(Duration),
+}
+
+/// The steps of a job's way at which a command can be told to die. That of a refusal is not among
+/// them: with one runner nothing comes after it.
+const STEPS: [&str; 7] =
+    ["Submitted", "Intent", "Launched", "Started", "Ended", "Outcome", "Removed"];
+
+/// When the command of kill number `number` dies: at each step in turn, and every other time at
+/// some moment of the time that a job takes.
+pub(super) fn when(backend: Backend, number: usize) -> When {
+    if number.is_multiple_of(2) {
+        return When::At(STEPS[number / 2 % STEPS.len()]);
+    }
+    let whole = match backend {
+        Backend::Process => Duration::from_millis(500),
+        Backend::Docker => Duration::from_millis(1500),
+        Backend::Kubernetes => Duration::from_millis(3000),
+    };
+    // Spread evenly, and not in the order of time: 37 and 100 have no common factor.
+    let part = u32::try_from(number * 37 % 100).unwrap_or_default();
+    When::After(whole * part / 100)
+}
+
+/// A job whose command was killed, or meant to be.
+pub(super) struct Killed {
+    pub(super) name: String,
+    directory: JobDirectory,
+    /// Whether the command died by the kill.
+    pub(super) by_kill: bool,
+}
+
+/// Runs job number `number` and kills its command.
+pub(super) fn kill(bench: &Bench, number: usize) -> Result<Killed> {
+    let name = format!("kill-{number}");
+    let directory = bench.folders.job_directory(&name)?;
+    let folder = directory.path().to_string_lossy().into_owned();
+    let script = "echo start >> {jobDir}/output/trace; sleep 0.2; \
+                  echo end >> {jobDir}/output/trace; exit 7";
+    let flags = ["--name", &name, "--job-dir", &folder];
+    let command = bench.longshore()?.arg("run").args(flags).args(bench.way()?);
+    let command = command.args(["--", "sh", "-c", script]);
+    let status = match when(bench.backend, number) {
+        When::At(step) => command.env("LONGSHORE_FAIL_AT", step).run()?.status,
+        When::After(delay) => {
+            let running = command.spawn()?;
+            // Not to wait for something: the delay is the fault.
+            thread::sleep(delay);
+            running.signal(Signal::KILL)?;
+            running.finish()?.status
+        }
+    };
+    let by_kill = signal(status).is_some();
+    ensure!(by_kill || status.code() == Some(7), "{name}: the command ended with {status}");
+    Ok(Killed { name, directory, by_kill })
+}
+
+fn signal(status: ExitStatus) -> Option<i32> {
+    std::os::unix::process::ExitStatusExt::signal(&status)
+}
+
+/// What is known of a killed job in the end.
+#[derive(Debug)]
+pub(super) struct Fate {
+    pub(super) starts: usize,
+    pub(super) ends: usize,
+    /// What is on record; none if the job never was.
+    pub(super) outcome: Option<Value>,
+}
+
+impl Killed {
+    /// What became of the job, whose outcome on record is `outcome`.
+    pub(super) fn fate(&self, outcome: Option<Value>) -> Fate {
+        let trace = self.directory.output("trace").unwrap_or_default();
+        let count = |line: &str| trace.lines().filter(|it| *it == line).count();
+        Fate { starts: count("start"), ends: count("end"), outcome }
+    }
+}
+
+impl Fate {
+    /// Whether the job was started again.
+    pub(super) const fn is_doubled(&self) -> bool {
+        self.starts > 1
+    }
+
+    /// Why the job is lost: that it ran is not on record, or something that is not so; none if it
+    /// is not.
+    pub(super) fn loss(&self) -> Option<String> {
+        let kind = self.outcome.as_ref().and_then(|outcome| outcome["kind"].as_str());
+        let code = self.outcome.as_ref().and_then(|outcome| outcome["code"].as_i64());
+        let told = match (self.starts, kind) {
+            (0, None) => self.outcome.is_none(),
+            (0, Some(kind)) => kind == "NotRun",
+            (_, Some("Exited")) => code == Some(CODE) && self.starts == self.ends,
+            (_, _) => false,
+        };
+        (!told).then(|| {
+            format!("{} starts, {} ends, on record: {:?}", self.starts, self.ends, self.outcome)
+        })
+    }
+}
+
+/// The jobs on record, by name.
+pub(super) fn recorded(bench: &Bench) -> Result<Vec<(String, Value)>> {
+    let listed = bench.longshore()?.args(["ps", "--all", "--output", "json"]).run()?;
+    listed.exits(0)?;
+    let records: Value = serde_json::from_slice(&listed.stdout)?;
+    let ids = records.as_array().context("ps gave no list")?;
+    let mut recorded = Vec::new();
+    for record in ids {
+        let id = record["job"].as_str().context("a record without an id")?;
+        // A successor sees it to its end.
+        bench.longshore()?.args(["wait", id]).run()?;
+        let inspected = bench.longshore()?.args(["inspect", id]).run()?;
+        inspected.exits(0)?;
+        let record: Value = serde_json::from_slice(&inspected.stdout)?;
+        let name = record["spec"]["name"].as_str().context("a job without a name")?;
+        recorded.push((name.to_owned(), record["result"]["outcome"].clone()));
+    }
+    Ok(recorded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fate(starts: usize, ends: usize, outcome: Option<Value>) -> Fate {
+        Fate { starts, ends, outcome }
+    }
+
+    #[test]
+    fn a_loss_and_a_second_start_are_seen() {
+        let exited = |code: i64| Some(serde_json::json!({"kind": "Exited", "code": code}));
+        let kind = |kind: &str| Some(serde_json::json!({"kind": kind}));
+        assert!(fate(1, 1, exited(7)).loss().is_none());
+        assert!(fate(0, 0, None).loss().is_none());
+        assert!(fate(0, 0, kind("NotRun")).loss().is_none());
+        for lost in [
+            fate(1, 1, None),
+            fate(1, 1, kind("NotRun")),
+            fate(1, 1, kind("Lost")),
+            fate(1, 0, exited(7)),
+            fate(1, 1, exited(0)),
+            fate(0, 0, exited(7)),
+            fate(0, 0, Some(Value::Null)),
+        ] {
+            assert!(lost.loss().is_some(), "{lost:?}");
+        }
+        assert!(fate(2, 2, exited(7)).is_doubled() && !fate(1, 1, exited(7)).is_doubled());
+    }
+
+    #[test]
+    fn each_step_is_reached_and_the_moments_are_spread() {
+        let all: Vec<When> = (0..100).map(|number| when(Backend::Process, number)).collect();
+        for step in STEPS {
+            assert!(all.iter().any(|when| matches!(when, When::At(at) if *at == step)), "{step}");
+        }
+        let moments: std::collections::BTreeSet<Duration> = all
+            .iter()
+            .filter_map(|when| if let When::After(delay) = when { Some(*delay) } else { None })
+            .collect();
+        assert_eq!(moments.len(), 50);
+    }
+}

@@ -1,0 +1,173 @@
+//! Kills on every backend, side by side, and the table of what came of them.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use anyhow::{Result, anyhow, ensure};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use longshore_conformance::Ledger;
+
+use super::kill::{self, Killed};
+use super::tally::Tally;
+use crate::backend::Backend;
+use crate::bench::Bench;
+use crate::lab::Lab;
+use crate::leftovers;
+
+/// How many commands are killed on each backend at least.
+const KILLS: usize = 100;
+/// How many commands are started for that at most: some end before they are killed.
+const JOBS: usize = 160;
+/// How many commands run at once on each backend, all with one journal.
+const AT_ONCE: usize = 4;
+/// What the counts are kept under.
+const NAME: &str = "faults";
+const RUNNER: &str = "all";
+
+const BACKENDS: [Backend; 3] = [Backend::Process, Backend::Docker, Backend::Kubernetes];
+
+/// Kills the command at least 100 times on each backend, has its successors find what it left,
+/// prints the table, and gives what `main` returns: 0 if no job is lost and none ran twice.
+///
+/// `LONGSHORE_REQUIRE` lists backends, with commas between, or `all`: where one of them is not
+/// there, the suite fails.
+#[must_use]
+pub fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(BACKENDS.len());
+    match run(&arguments) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(101),
+        Err(error) => {
+            say(&format!("faults: {error:#}\n"));
+            ExitCode::from(101)
+        }
+    }
+}
+
+fn say(text: &str) {
+    // A closed pipe is the reader's wish; the exit code still tells.
+    let _ = io::stdout().lock().write_all(text.as_bytes());
+}
+
+fn run(arguments: &Arguments) -> Result<bool> {
+    let floor = Arc::new(Floor::default());
+    let trials = BACKENDS.into_iter().map(|backend| {
+        let floor = Arc::clone(&floor);
+        Trial::ignorable_test(name(backend), move || floor.execute(backend))
+    });
+    let conclusion = libtest_mimic::run(arguments, trials.collect());
+    if arguments.list {
+        return Ok(true);
+    }
+    let table = floor.table();
+    say(&format!("\n{table}\n"));
+    let counts = floor.ledger.counts();
+    say(&counts.summary(NAME, RUNNER));
+    if let Some(folder) = env::var_os("LONGSHORE_TEST_REPORT") {
+        counts.write(NAME, RUNNER, Path::new(&folder))?;
+        fs::write(Path::new(&folder).join("faults.txt"), table)?;
+    }
+    let whole = arguments.filter.is_none() && arguments.skip.is_empty() && !arguments.ignored;
+    ensure!(counts.executed() > 0 || !whole, "nothing ran");
+    floor.require(whole)?;
+    Ok(!conclusion.has_failed())
+}
+
+fn name(backend: Backend) -> String {
+    format!("faults::{backend}::killed_commands_lose_no_job_and_start_none_twice")
+}
+
+/// What all trials share.
+#[derive(Default)]
+struct Floor {
+    ledger: Ledger,
+    tallies: Mutex<BTreeMap<&'static str, Tally>>,
+    missing: Mutex<BTreeMap<&'static str, String>>,
+}
+
+impl Floor {
+    fn execute(&self, backend: Backend) -> Result<Completion, Failed> {
+        let lab = Arc::new(Lab::from_env());
+        if let Some(reason) = lab.missing(backend) {
+            self.ledger.unsupported(&name(backend), &reason);
+            lock(&self.missing).insert(backend.name(), reason.clone());
+            return Ok(Completion::ignored_with(format!("unsupported: {reason}")));
+        }
+        let result = self.judge(&lab, backend);
+        self.ledger.executed(result.is_ok());
+        result.map(|()| Completion::Completed).map_err(|e| Failed::from(format!("{e:#}")))
+    }
+
+    fn judge(&self, lab: &Arc<Lab>, backend: Backend) -> Result<()> {
+        let bench = Bench::new(Arc::clone(lab), backend, &name(backend))?;
+        let killed = kill_many(&bench)?;
+        let recorded: BTreeMap<_, _> = kill::recorded(&bench)?.into_iter().collect();
+        let mut tally = Tally::default();
+        for job in &killed {
+            let fate = job.fate(recorded.get(&job.name).cloned());
+            tally.note(&job.name, job.by_kill, &fate);
+        }
+        lock(&self.tallies).insert(backend.name(), tally.clone());
+        bench.longshore()?.args(["gc", "--older-than", "0s"]).run()?.exits(0)?;
+        let left = bench.longshore()?.args(["ps", "--all", "--output", "json"]).run()?;
+        ensure!(left.text().trim() == "[]", "gc has left records: {}", left.text());
+        leftovers::check(lab, &[backend], &[bench.trace()])?;
+        ensure!(tally.kills >= KILLS, "only {} commands were killed", tally.kills);
+        ensure!(tally.doubled.is_empty(), "doubled:\n{}", tally.doubled.join("\n"));
+        ensure!(tally.lost.is_empty(), "lost:\n{}", tally.lost.join("\n"));
+        Ok(())
+    }
+
+    fn table(&self) -> String {
+        let tallies = lock(&self.tallies);
+        let lines = tallies.iter().map(|(backend, tally)| tally.line(backend));
+        std::iter::once(Tally::HEAD.to_owned()).chain(lines).collect()
+    }
+
+    fn require(&self, whole: bool) -> Result<()> {
+        let required = env::var("LONGSHORE_REQUIRE").unwrap_or_default();
+        for (backend, reason) in &*lock(&self.missing) {
+            let named = required.split(',').any(|it| ["all", *backend].contains(&it.trim()));
+            ensure!(!(whole && named), "LONGSHORE_REQUIRE asks for {backend}: {reason}");
+        }
+        Ok(())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Starts jobs and kills their commands, several at once, until enough were killed.
+fn kill_many(bench: &Bench) -> Result<Vec<Killed>> {
+    let (next, kills) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let work = || {
+        let mut killed = Vec::new();
+        while kills.load(Ordering::Relaxed) < KILLS {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= JOBS {
+                break;
+            }
+            let job = kill::kill(bench, number)?;
+            kills.fetch_add(usize::from(job.by_kill), Ordering::Relaxed);
+            killed.push(job);
+        }
+        Ok::<_, anyhow::Error>(killed)
+    };
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
+        let mut all = Vec::new();
+        for thread in threads {
+            all.extend(thread.join().map_err(|_| anyhow!("a thread panicked"))??);
+        }
+        Ok(all)
+    })
+}

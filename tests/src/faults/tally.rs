@@ -1,0 +1,41 @@
+//! What became of all killed jobs of a backend.
+
+use super::kill::Fate;
+
+/// What became of all killed jobs of a backend.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tally {
+    pub(super) kills: usize,
+    pub(super) jobs: usize,
+    pub(super) starts: usize,
+    pub(super) outcomes: usize,
+    /// The jobs that are lost, and why.
+    pub(super) lost: Vec<String>,
+    /// The jobs that were started again, and how often they were started.
+    pub(super) doubled: Vec<String>,
+}
+
+impl Tally {
+    pub(super) fn note(&mut self, name: &str, by_kill: bool, fate: &Fate) {
+        self.kills += usize::from(by_kill);
+        self.jobs += 1;
+        self.starts += fate.starts;
+        self.outcomes += usize::from(fate.outcome.as_ref().is_some_and(|it| !it.is_null()));
+        if let Some(why) = fate.loss() {
+            self.lost.push(format!("{name}: {why}"));
+        }
+        if fate.is_doubled() {
+            self.doubled.push(format!("{name}: {} starts", fate.starts));
+        }
+    }
+
+    pub(super) const HEAD: &str = "backend     kills   jobs  starts  outcomes   lost  doubled\n";
+
+    pub(super) fn line(&self, backend: &str) -> String {
+        let Self { kills, jobs, starts, outcomes, lost, doubled } = self;
+        let (lost, doubled) = (lost.len(), doubled.len());
+        format!(
+            "{backend:<10}  {kills:>5}  {jobs:>5}  {starts:>6}  {outcomes:>8}  {lost:>5}  {doubled:>7}\n"
+        )
+    }
+}
