@@ -1,0 +1,15 @@
+//! The commit protocol, explored in every state that it can get into.
+//!
+//! A model, not the code: one job, two runners, a dispatcher that may crash between any two steps
+//! and is followed by another, and requests that are delayed, lost, or lost after they took effect.
+//! `docs/fallback.md` has its diagram. The dispatcher itself is played in `tests/it/simulation.rs`.
+//! Not in the model: jobs, containers or Pods that somebody else deletes, and a start that is taken
+//! back after the commit.
+
+mod backend;
+mod dispatcher;
+mod explore;
+mod flaw;
+mod promises;
+mod protocol;
+mod world;
