@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueHint};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use longshore::{HumanDuration, ImageRef, PullPolicies, RunnerName};
 
@@ -24,7 +24,30 @@ pub enum Command {
     /// The job's output goes to stdout and stderr as it comes, a summary to stderr. The exit code
     /// is the job's own; 124 if it ran out of time, 125 if it could not be run, 126 or 127 if its
     /// command cannot be executed or found. Ctrl-C cancels the job, a second one kills it.
+    ///
+    /// With --detach it returns once the job has started, and prints the job's ID, which the
+    /// commands `ps`, `wait`, `logs`, `inspect`, `cancel` and `rm` take.
     Run(Box<RunArgs>),
+    /// List jobs that have not ended, or all on record
+    Ps(PsArgs),
+    /// Wait for the end of a job; exit with the job's own exit code
+    ///
+    /// Ctrl-C ends the waiting, not the job.
+    Wait(WaitArgs),
+    /// Print the output of a job
+    Logs(LogsArgs),
+    /// Print all that is on record of a job, as JSON
+    Inspect(OneJob),
+    /// End a job early and wait for its end
+    Cancel(CancelArgs),
+    /// Remove jobs that have ended: their output and their record
+    Rm(RmArgs),
+    /// Remove what is left of jobs on the runners and nobody will come back for
+    ///
+    /// That is: jobs that ended longer than job.retention ago, what never started, and what no
+    /// record tells of and has ended. What runs is never touched, nor what another installation
+    /// has launched.
+    Gc(GcArgs),
     /// Show what each runner would submit for a job, or why it would be passed over; start nothing
     Plan(Box<JobArgs>),
     /// Ask each configured runner whether it can take work; exit with 1 if none can
@@ -75,11 +98,105 @@ pub struct RunArgs {
     #[command(flatten)]
     pub job: JobArgs,
     /// Write what became of the job to FILE, as JSON
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "detach")]
     pub result: Option<PathBuf>,
+    /// Return once the job has started, and print its ID
+    #[arg(short, long)]
+    pub detach: bool,
+    /// Run the job once however often it is submitted with KEY
+    ///
+    /// A second submission of the same job with KEY is the first one: its end is waited for. Another
+    /// job with KEY is refused. The key is kept as long as the job's record.
+    #[arg(long, value_name = "KEY")]
+    pub idempotency_key: Option<String>,
     /// No summary and no progress on stderr
     #[arg(short, long)]
     pub quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct PsArgs {
+    /// Also list jobs that have ended
+    #[arg(short, long)]
+    pub all: bool,
+    /// A table for people, or an array of JSON records
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub output: ListFormat,
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+/// How jobs are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ListFormat {
+    Table,
+    Json,
+}
+
+/// How a result is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RecordFormat {
+    Json,
+}
+
+/// A job on record.
+#[derive(Debug, Args)]
+pub struct OneJob {
+    /// The job's ID, or at least four characters of its beginning
+    pub id: String,
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct WaitArgs {
+    #[command(flatten)]
+    pub job: OneJob,
+    /// Print an array with the job's record on stdout
+    #[arg(long, value_name = "FORMAT")]
+    pub output: Option<RecordFormat>,
+}
+
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    #[command(flatten)]
+    pub job: OneJob,
+    /// Go on until the job has ended
+    #[arg(short, long)]
+    pub follow: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct CancelArgs {
+    #[command(flatten)]
+    pub job: OneJob,
+    /// The time between TERM and KILL, instead of the job's own
+    #[arg(long, value_name = "DURATION")]
+    pub grace: Option<HumanDuration>,
+}
+
+#[derive(Debug, Args)]
+pub struct RmArgs {
+    /// The jobs' IDs, or at least four characters of the beginning of each
+    #[arg(value_name = "ID", required = true)]
+    pub ids: Vec<String>,
+    /// Kill those that have not ended
+    #[arg(short, long)]
+    pub force: bool,
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct GcArgs {
+    /// Only tell what would be removed, and why
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Remove jobs that ended longer than this ago, instead of job.retention
+    #[arg(long, value_name = "DURATION")]
+    pub older_than: Option<HumanDuration>,
+    #[command(flatten)]
+    pub config: ConfigArgs,
 }
 
 /// A job, from a file, from flags, or from a file changed by flags.

@@ -4,13 +4,17 @@ mod args;
 mod commands;
 mod error;
 mod image;
+mod jobs;
+mod listing;
 mod output;
 mod policy;
 mod progress;
+mod relay;
 mod result_file;
 mod settings;
 mod signals;
 mod spec;
+mod summary;
 
 use std::process::ExitCode;
 
@@ -35,6 +39,13 @@ fn main() -> ExitCode {
 fn execute(command: Command) -> Result<u8, CliError> {
     match command {
         Command::Run(args) => block_on(commands::run::run(&args)),
+        Command::Ps(args) => block_on(commands::ps::ps(&args)),
+        Command::Wait(args) => block_on(commands::wait::wait(&args)),
+        Command::Logs(args) => block_on(commands::logs::logs(&args)),
+        Command::Inspect(args) => block_on(commands::inspect::inspect(&args)),
+        Command::Cancel(args) => block_on(commands::cancel::cancel(&args)),
+        Command::Rm(args) => block_on(commands::rm::rm(&args)),
+        Command::Gc(args) => block_on(commands::gc::gc(&args)),
         Command::Plan(args) => block_on(commands::plan::plan(&args)),
         Command::Doctor(args) => block_on(commands::doctor::doctor(&args)),
         Command::Config(ConfigCommand::Show(args)) => commands::config::show(&args),

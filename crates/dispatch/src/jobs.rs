@@ -128,6 +128,7 @@ impl Dispatcher {
             attached.state.send_replace(State::Left);
             return Ok(());
         }
+        tracing::info!("taken up");
         let Attached { canceller, progress, logs, state, manner, .. } = attached;
         let _held = self.hold(&record.id, &canceller);
         let mut task = self.taken_up(&record, claim, canceller, progress, state, manner);

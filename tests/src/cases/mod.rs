@@ -10,6 +10,7 @@ mod doctor;
 mod fallback;
 mod helm;
 mod images;
+mod jobs;
 mod kubernetes_only;
 mod outcomes;
 mod output;

@@ -23,7 +23,8 @@ cases! { "results":
     a_job_cannot_be_given_input_by_the_caller,
 }
 
-const KEYS: [&str; 9] = [
+/// The keys of a result.
+pub(super) const KEYS: [&str; 9] = [
     "attempt",
     "finishedAt",
     "image",
@@ -35,7 +36,7 @@ const KEYS: [&str; 9] = [
     "startedAt",
 ];
 
-fn keys(value: &Value) -> BTreeSet<&str> {
+pub(super) fn keys(value: &Value) -> BTreeSet<&str> {
     value.as_object().into_iter().flatten().map(|(key, _)| key.as_str()).collect()
 }
 

@@ -2,7 +2,8 @@
 
 use super::{
     Case, bad_files, bad_jobs, bad_settings, disruptive, docker_only, doctor, fallback, helm,
-    images, kubernetes_only, outcomes, output, plan, results, secrets, settings, signals, stories,
+    images, jobs, kubernetes_only, outcomes, output, plan, results, secrets, settings, signals,
+    stories,
 };
 use crate::suite::Suite;
 
@@ -13,6 +14,7 @@ const EVERYWHERE: &[&[Case]] = &[
     output::CASES,
     secrets::CASES,
     signals::CASES,
+    jobs::CASES,
     plan::CASES,
     doctor::CASES,
     images::CASES,

@@ -1,7 +1,15 @@
 //! One file a command.
 
+pub mod cancel;
 pub mod completions;
 pub mod config;
+pub mod detach;
 pub mod doctor;
+pub mod gc;
+pub mod inspect;
+pub mod logs;
 pub mod plan;
+pub mod ps;
+pub mod rm;
 pub mod run;
+pub mod wait;

@@ -1,0 +1,37 @@
+//! `longshore cancel`.
+
+use longshore::{HumanDuration, JobResult};
+
+use crate::args::CancelArgs;
+use crate::error::CliError;
+use crate::signals::Interruption;
+use crate::{jobs, output, settings, summary};
+
+/// Asks for the end of a job, and waits for it.
+pub async fn cancel(args: &CancelArgs) -> Result<u8, CliError> {
+    let dispatcher = settings::dispatcher(&args.job.config)?;
+    let record = jobs::find(&dispatcher, &args.job.id).await?;
+    if let Some(result) = &record.result {
+        return Ok(ended_before(result));
+    }
+    let mut interruption = Interruption::watch()?;
+    let noted = dispatcher.cancel(&record.id, args.grace.map(HumanDuration::get)).await?;
+    let result = tokio::select! {
+        biased;
+        code = interruption.seen() => {
+            output::say(&format!("job {} was asked to end; its end is not waited for", record.id));
+            return Ok(code);
+        }
+        result = jobs::end_of(&dispatcher, &record) => result?,
+    };
+    if !noted {
+        return Ok(ended_before(&result));
+    }
+    summary::say(&result, summary::seconds_run(&result));
+    Ok(0)
+}
+
+fn ended_before(result: &JobResult) -> u8 {
+    output::say(&format!("the job had ended before: it {}", result.outcome));
+    0
+}

@@ -1,0 +1,26 @@
+//! `longshore inspect`.
+
+use longshore::Record;
+use serde::Serialize;
+
+use crate::args::OneJob;
+use crate::error::CliError;
+use crate::{jobs, output, settings};
+
+/// A record, and how far its job is.
+#[derive(Serialize)]
+struct Inspected<'a> {
+    state: &'static str,
+    #[serde(flatten)]
+    record: &'a Record,
+}
+
+/// Prints all that is on record of a job, as one JSON object.
+pub async fn inspect(args: &OneJob) -> Result<u8, CliError> {
+    let dispatcher = settings::dispatcher(&args.config)?;
+    let record = jobs::find(&dispatcher, &args.id).await?;
+    let inspected = Inspected { state: record.state().name(), record: &record };
+    let text = serde_json::to_string_pretty(&inspected)
+        .map_err(|e| CliError::failed(format!("failed to write JSON: {e}")))?;
+    output::print(&(text + "\n"))
+}

@@ -1,0 +1,19 @@
+//! `longshore logs`.
+
+use longshore::LogPosition;
+
+use crate::args::LogsArgs;
+use crate::error::CliError;
+use crate::progress::Progress;
+use crate::relay::{Relay, Unread};
+use crate::{jobs, settings};
+
+/// Prints a job's output: what there is, or all of it, to the job's end.
+pub async fn logs(args: &LogsArgs) -> Result<u8, CliError> {
+    let dispatcher = settings::dispatcher(&args.job.config)?;
+    // What was left before it had started would be followed for ever.
+    let record = jobs::find(&dispatcher, &args.job.id).await?;
+    let chunks = dispatcher.logs(&record.id, LogPosition::START, args.follow).await?;
+    Relay::new().pass_on(chunks, &Progress::new(true), Unread::Stop).await?;
+    Ok(0)
+}

@@ -1,0 +1,52 @@
+//! `longshore ps`.
+
+use futures::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
+use longshore::{Dispatcher, ErrorKind, Filter, Record};
+
+use crate::args::{ListFormat, PsArgs};
+use crate::error::CliError;
+use crate::listing::{self, Listed};
+use crate::{output, settings};
+
+/// How many jobs are listed; there may be very many on record.
+const LISTED: u32 = 10_000;
+/// How many jobs are looked at side by side.
+const LOOKS: usize = 16;
+
+/// Prints the jobs that have not ended, or all on record.
+pub async fn ps(args: &PsArgs) -> Result<u8, CliError> {
+    let dispatcher = settings::dispatcher(&args.config)?;
+    let filter = Filter::default().limit(LISTED);
+    let filter = if args.all { filter } else { filter.not_ended() };
+    let records = dispatcher.records(filter).await?;
+    if records.len() >= LISTED as usize {
+        output::warn(&format!("only the newest {LISTED} jobs are listed"));
+    }
+    let looks = stream::iter(records).map(|record| as_it_is_now(&dispatcher, record));
+    let records: Vec<Option<Record>> = looks.buffered(LOOKS).try_collect().await?;
+    let wanted = |record: &Record| args.all || record.result.is_none();
+    let records: Vec<Record> = records.into_iter().flatten().filter(wanted).collect();
+    match args.output {
+        ListFormat::Table => output::print(&listing::table(&records, Timestamp::now())),
+        ListFormat::Json => print_json(&records.iter().map(Listed::from).collect::<Vec<_>>()),
+    }
+}
+
+/// Prints an array of `jobs`.
+pub fn print_json(jobs: &[Listed]) -> Result<u8, CliError> {
+    let text = listing::json(jobs);
+    output::print(&text.map_err(|e| CliError::failed(format!("failed to write JSON: {e}")))?)
+}
+
+/// What its runner tells of a job that nobody has in hand; none if it was forgotten meanwhile.
+async fn as_it_is_now(dispatcher: &Dispatcher, record: Record) -> Result<Option<Record>, CliError> {
+    if record.result.is_some() {
+        return Ok(Some(record));
+    }
+    match dispatcher.look(&record.id).await {
+        Ok(record) => Ok(Some(record)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}

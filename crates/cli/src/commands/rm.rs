@@ -1,0 +1,47 @@
+//! `longshore rm`.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use longshore::{Dispatcher, JobId};
+
+use crate::args::RmArgs;
+use crate::error::{COULD_NOT_RUN, CliError};
+use crate::{jobs, output, settings};
+
+/// Removes jobs, each for itself, and prints the ids of those that are gone.
+pub async fn rm(args: &RmArgs) -> Result<u8, CliError> {
+    let dispatcher = settings::dispatcher(&args.config)?;
+    let mut removed = String::new();
+    let mut code = 0;
+    for id in &args.ids {
+        match remove(&dispatcher, id, args.force).await {
+            Ok(id) => {
+                let _ = writeln!(removed, "{id}");
+            }
+            Err(error) => {
+                output::complain(&error);
+                code = COULD_NOT_RUN;
+            }
+        }
+    }
+    output::print(&removed)?;
+    Ok(code)
+}
+
+async fn remove(dispatcher: &Dispatcher, text: &str, force: bool) -> Result<JobId, CliError> {
+    // It may have ended, with nobody there to see it.
+    let record = jobs::find(dispatcher, text).await?;
+    if record.result.is_none() {
+        if !force {
+            let id = &record.id;
+            return Err(CliError::failed(format!(
+                "job {id} has not ended: wait for its end, cancel it, or remove it with --force"
+            )));
+        }
+        dispatcher.cancel(&record.id, Some(Duration::ZERO)).await?;
+        jobs::end_of(dispatcher, &record).await?;
+    }
+    dispatcher.remove(&record.id).await?;
+    Ok(record.id)
+}

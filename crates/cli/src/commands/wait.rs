@@ -1,0 +1,29 @@
+//! `longshore wait`.
+
+use crate::args::WaitArgs;
+use crate::commands::{ps, run};
+use crate::error::CliError;
+use crate::listing::Listed;
+use crate::signals::Interruption;
+use crate::{jobs, output, settings, summary};
+
+/// Waits for the end of a job. The exit code is the job's own, as that of `run`.
+pub async fn wait(args: &WaitArgs) -> Result<u8, CliError> {
+    let dispatcher = settings::dispatcher(&args.job.config)?;
+    let record = dispatcher.record(&args.job.id).await?;
+    let mut interruption = Interruption::watch()?;
+    let result = tokio::select! {
+        biased;
+        code = interruption.seen() => {
+            output::say(&format!("job {} goes on", record.id));
+            return Ok(code);
+        }
+        result = jobs::end_of(&dispatcher, &record) => result?,
+    };
+    summary::say(&result, summary::seconds_run(&result));
+    let code = run::exit_code(&result);
+    if args.output.is_some() {
+        ps::print_json(&[Listed::ended(result)])?;
+    }
+    Ok(code)
+}

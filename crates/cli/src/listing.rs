@@ -1,0 +1,190 @@
+//! Jobs as `ps` and `wait` tell them.
+
+use std::fmt::Write;
+
+use jiff::Timestamp;
+use longshore::{
+    AttemptId, AttemptState, ImageReport, JobId, JobResult, JobState, Outcome, PassedOver, Record,
+    RunnerName,
+};
+use serde::Serialize;
+
+/// A job: the keys of its result, as `run --result` writes them, and its state. What is not known
+/// is null.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Listed {
+    job: JobId,
+    attempt: Option<AttemptId>,
+    runner: Option<RunnerName>,
+    state: &'static str,
+    outcome: Option<Outcome>,
+    image: Option<ImageReport>,
+    separate_streams: Option<bool>,
+    passed_over: Vec<PassedOver>,
+    started_at: Option<Timestamp>,
+    finished_at: Option<Timestamp>,
+}
+
+impl Listed {
+    /// A job that has ended.
+    pub fn ended(result: JobResult) -> Self {
+        Self {
+            job: result.job,
+            attempt: result.attempt,
+            runner: result.runner,
+            state: JobState::Ended.name(),
+            outcome: Some(result.outcome),
+            image: result.image,
+            separate_streams: result.separate_streams,
+            passed_over: result.passed_over,
+            started_at: result.started_at,
+            finished_at: result.finished_at,
+        }
+    }
+
+    fn going_on(record: &Record) -> Self {
+        let (started_at, image) = match record.attempts.last().map(|attempt| &attempt.state) {
+            Some(AttemptState::Started { started_at, image }) => (*started_at, image.clone()),
+            _ => (None, None),
+        };
+        Self {
+            job: record.id.clone(),
+            attempt: record.attempts.last().map(|attempt| attempt.handle.attempt.clone()),
+            runner: record.committed().map(|attempt| attempt.handle.runner.clone()),
+            state: record.state().name(),
+            outcome: None,
+            image,
+            separate_streams: None,
+            passed_over: record.passed_over.clone(),
+            started_at,
+            finished_at: None,
+        }
+    }
+}
+
+impl From<&Record> for Listed {
+    fn from(record: &Record) -> Self {
+        match &record.result {
+            Some(result) => Self::ended(result.clone()),
+            None => Self::going_on(record),
+        }
+    }
+}
+
+/// An array of `jobs`, for programs.
+pub fn json(jobs: &[Listed]) -> serde_json::Result<String> {
+    serde_json::to_string_pretty(jobs).map(|text| text + "\n")
+}
+
+/// A table of `records` as they were at `now`, for people.
+pub fn table(records: &[Record], now: Timestamp) -> String {
+    let head = ["ID", "NAME", "RUNNER", "STATE", "AGE", "OUTCOME"].map(str::to_owned);
+    let rows: Vec<_> = std::iter::once(head).chain(records.iter().map(|it| row(it, now))).collect();
+    aligned(&rows)
+}
+
+fn aligned(rows: &[[String; 6]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (column, cell) in row.iter().enumerate() {
+            let width = width(column).unwrap_or(0) + 2;
+            let _ = write!(line, "{cell:width$}");
+        }
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    text
+}
+
+fn row(record: &Record, now: Timestamp) -> [String; 6] {
+    let listed = Listed::from(record);
+    let none = || "-".to_owned();
+    [
+        record.id.to_string(),
+        record.spec.name.as_deref().map_or_else(none, printable),
+        listed.runner.map_or_else(none, |runner| runner.to_string()),
+        listed.state.to_owned(),
+        age(now.duration_since(record.submitted_at).as_secs()),
+        listed.outcome.map_or_else(none, |outcome| in_short(&outcome)),
+    ]
+}
+
+/// A name that a job gave itself, in one line and without a terminal's commands.
+fn printable(name: &str) -> String {
+    name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+fn age(seconds: i64) -> String {
+    match seconds {
+        ..60 => format!("{}s", seconds.max(0)),
+        60..3600 => format!("{}m", seconds / 60),
+        3600..172_800 => format!("{}h", seconds / 3600),
+        172_800.. => format!("{}d", seconds / 86_400),
+    }
+}
+
+fn in_short(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Exited { code, .. } => format!("Exited {code}"),
+        outcome => outcome.kind().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn result() -> JobResult {
+        let mut result =
+            JobResult::new("j1".parse().unwrap(), Outcome::Exited { code: 3, signal: None });
+        result.attempt = Some("j1-1".parse().unwrap());
+        result.runner = Some("docker".parse().unwrap());
+        result
+    }
+
+    #[test]
+    fn a_listed_job_has_the_keys_of_a_result_and_its_state() {
+        let mut expected = serde_json::to_value(result()).unwrap();
+        expected["state"] = json!("Ended");
+        assert_eq!(serde_json::to_value(Listed::ended(result())).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_is_not_known_is_null() {
+        let mut listed = Listed::ended(result());
+        listed.outcome = None;
+        let listed: Value = serde_json::from_str(&json(&[listed]).unwrap()).unwrap();
+        assert_eq!(listed[0]["outcome"], Value::Null);
+        assert_eq!(listed[0].get("image"), Some(&Value::Null));
+        assert_eq!(json(&[]).unwrap(), "[]\n");
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let cells = |cells: [&str; 6]| cells.map(str::to_owned);
+        let rows = [
+            cells(["ID", "NAME", "RUNNER", "STATE", "AGE", "OUTCOME"]),
+            cells(["abcdef", "-", "kubernetes", "Ended", "3s", "Exited 0"]),
+        ];
+        assert_eq!(
+            aligned(&rows),
+            "ID      NAME  RUNNER      STATE  AGE  OUTCOME\n\
+             abcdef  -     kubernetes  Ended  3s   Exited 0\n"
+        );
+    }
+
+    #[test]
+    fn an_age_is_told_in_the_unit_that_fits() {
+        let ages = [-3, 0, 59, 60, 3599, 3600, 172_799, 172_800].map(age);
+        assert_eq!(ages, ["0s", "0s", "59s", "1m", "59m", "1h", "47h", "2d"]);
+    }
+
+    #[test]
+    fn a_name_cannot_write_to_the_terminal() {
+        assert_eq!(printable("a\u{1b}[31m\nb"), "a\u{fffd}[31m\u{fffd}b");
+    }
+}

@@ -1,0 +1,135 @@
+//! Passes a job's output on to the command's own stdout and stderr, byte by byte.
+
+use std::io;
+
+use futures::{Stream, StreamExt};
+use longshore::{LogChunk, LogStream};
+use tokio::io::{AsyncWrite, AsyncWriteExt, Stderr, Stdout};
+
+use crate::output;
+use crate::progress::Progress;
+
+/// How many pieces of output, each of some kilobytes at most, go out in one write.
+const CHUNKS_AT_ONCE: usize = 64;
+
+/// What happens once nobody reads stdout any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// The rest is dropped; the job goes on, for its results.
+    Drop,
+    /// There is nothing more to do.
+    Stop,
+}
+
+/// The command's own output streams.
+pub struct Relay {
+    stdout: Sink<Stdout>,
+    stderr: Sink<Stderr>,
+}
+
+impl Relay {
+    /// To this command's stdout and stderr.
+    pub fn new() -> Self {
+        let stdout = Sink::new(tokio::io::stdout(), "stdout");
+        let stderr = Sink::new(tokio::io::stderr(), "stderr");
+        Self { stdout, stderr }
+    }
+
+    /// Passes `chunks` on, to their end or the first error.
+    pub async fn pass_on<E>(
+        mut self,
+        chunks: impl Stream<Item = Result<LogChunk, E>>,
+        progress: &Progress,
+        unread: Unread,
+    ) -> Result<(), E> {
+        // What has come meanwhile goes out in one write: a backend may give each line by itself.
+        let mut ready = std::pin::pin!(chunks.ready_chunks(CHUNKS_AT_ONCE));
+        while let Some(chunks) = ready.next().await {
+            progress.clear();
+            let mut taken = Ok(());
+            for chunk in chunks {
+                match chunk {
+                    Ok(chunk) => self.take(chunk).await,
+                    Err(error) => {
+                        taken = Err(error);
+                        break;
+                    }
+                }
+            }
+            self.flush().await;
+            taken?;
+            if unread == Unread::Stop && self.stdout.writer.is_none() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes `chunk` for the next [`flush`](Self::flush); the order of the two streams is kept.
+    async fn take(&mut self, chunk: LogChunk) {
+        match chunk {
+            LogChunk::Data { stream: LogStream::Stdout, bytes, .. } => {
+                self.stderr.flush().await;
+                self.stdout.push(&bytes);
+            }
+            LogChunk::Data { stream: LogStream::Stderr, bytes, .. } => {
+                self.stdout.flush().await;
+                self.stderr.push(&bytes);
+            }
+            LogChunk::Gap { missing, .. } => {
+                self.flush().await;
+                let bytes = missing.map_or_else(String::new, |n| format!(" of {n} bytes"));
+                output::warn(&format!("the backend lost a part{bytes} of the job's output here"));
+            }
+            _ => {}
+        }
+    }
+
+    /// Writes what was taken.
+    async fn flush(&mut self) {
+        self.stdout.flush().await;
+        self.stderr.flush().await;
+    }
+}
+
+/// One of the command's own output streams.
+struct Sink<W> {
+    writer: Option<W>,
+    pending: Vec<u8>,
+    name: &'static str,
+}
+
+impl<W: AsyncWrite + Unpin> Sink<W> {
+    const fn new(writer: W, name: &'static str) -> Self {
+        Self { writer: Some(writer), pending: Vec::new(), name }
+    }
+
+    /// Takes `bytes` for the next [`flush`](Self::flush).
+    fn push(&mut self, bytes: &[u8]) {
+        if self.writer.is_some() {
+            self.pending.extend_from_slice(bytes);
+        }
+    }
+
+    /// Writes what was taken. Once the reader has gone, the job goes on, for its results, and its
+    /// output is dropped.
+    async fn flush(&mut self) {
+        let Some(writer) = self.writer.as_mut().filter(|_| !self.pending.is_empty()) else {
+            return;
+        };
+        let written = match writer.write_all(&self.pending).await {
+            Ok(()) => writer.flush().await,
+            failed => failed,
+        };
+        self.pending.clear();
+        if let Err(error) = written {
+            self.writer = None;
+            if error.kind() != io::ErrorKind::BrokenPipe {
+                output::warn(&format!(
+                    "failed to write to {}: {error}; the job's further output is dropped",
+                    self.name
+                ));
+            }
+        }
+    }
+}

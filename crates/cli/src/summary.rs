@@ -1,0 +1,87 @@
+//! What became of a job, for a person.
+
+use longshore::{JobResult, PassedOver};
+
+use crate::output;
+
+/// Says what became of a job, which took so many `seconds`, if that is known.
+pub fn say(result: &JobResult, seconds: Option<f64>) {
+    for line in summary(result, seconds) {
+        output::say(&line);
+    }
+}
+
+/// That a runner was passed over, and why.
+pub fn passed_over(passed: &PassedOver) -> String {
+    format!("passed over {} ({}): {}", passed.runner, passed.kind, passed.message)
+}
+
+/// How long the job ran, by the backend's clock.
+pub fn seconds_run(result: &JobResult) -> Option<f64> {
+    let (started, finished) = result.started_at.zip(result.finished_at)?;
+    Some(finished.duration_since(started).as_secs_f64())
+}
+
+fn summary(result: &JobResult, seconds: Option<f64>) -> Vec<String> {
+    let mut lines: Vec<String> = result.passed_over.iter().map(passed_over).collect();
+    let after = seconds.map_or_else(String::new, |seconds| format!(" after {seconds:.2} s"));
+    lines.push(match &result.runner {
+        Some(runner) => format!("{runner}: the job {}{after}", result.outcome),
+        None => format!("the job {}", result.outcome),
+    });
+    let stale = result.image.as_ref().filter(|image| image.stale);
+    lines.extend(stale.map(|image| {
+        format!(
+            "{}: the registry gave no answer: a local copy was used, which may be old",
+            image.requested
+        )
+    }));
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_that_may_be_old_is_said() {
+        let result = |stale: bool| {
+            let json = serde_json::json!({
+                "job": "j", "attempt": "j-2", "runner": "docker",
+                "outcome": {"kind": "Exited", "code": 0},
+                "image": {
+                    "requested": "x:1", "resolved": null, "policy": "IfNotPresent",
+                    "pulled": false, "stale": stale,
+                },
+                "separateStreams": true,
+                "passedOver": [
+                    {"runner": "kubernetes", "kind": "Unavailable", "message": "refused"},
+                ],
+                "startedAt": null, "finishedAt": null,
+            });
+            serde_json::from_value::<JobResult>(json).unwrap()
+        };
+        let lines = [
+            "passed over kubernetes (Unavailable): refused",
+            "docker: the job exited with code 0 after 1.50 s",
+            "x:1: the registry gave no answer: a local copy was used, which may be old",
+        ];
+        assert_eq!(summary(&result(true), Some(1.5)), lines);
+        assert_eq!(summary(&result(false), Some(1.5)), lines[..2]);
+    }
+
+    #[test]
+    fn the_time_that_a_job_took_is_told_where_it_is_known() {
+        let mut result =
+            JobResult::new("j".parse().unwrap(), longshore::Outcome::Cancelled { code: None });
+        result.runner = Some("process".parse().unwrap());
+        assert_eq!(seconds_run(&result), None);
+        assert_eq!(summary(&result, seconds_run(&result)), ["process: the job was cancelled"]);
+        result.started_at = Some("2026-01-01T00:00:00.5Z".parse().unwrap());
+        result.finished_at = Some("2026-01-01T00:01:01Z".parse().unwrap());
+        assert_eq!(
+            summary(&result, seconds_run(&result)),
+            ["process: the job was cancelled after 60.50 s"]
+        );
+    }
+}
