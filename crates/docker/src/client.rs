@@ -201,6 +201,12 @@ impl Engine {
         Ok(crate::outcome::moment(created.as_deref()))
     }
 
+    /// Whether containers go on when it goes down (`live-restore`).
+    pub(crate) async fn leaves_containers_alone(&self) -> Answer<bool> {
+        let info = self.call(Docker::info).await?;
+        Ok(info.live_restore_enabled.unwrap_or(false))
+    }
+
     /// Sends a signal; a container that does not run, or is gone, needs none.
     pub(crate) async fn kill(&self, id: &str, signal: &str) -> Answer<()> {
         let options = KillContainerOptionsBuilder::default().signal(signal).build();

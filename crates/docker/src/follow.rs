@@ -8,16 +8,18 @@ use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use longshore_core::{Event, LogStream, Outcome, Report, Result};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::backend::Backend;
+use crate::client::{Answer, Engine};
 use crate::labels::{Decision, Facts, Mark};
-use crate::outcome::{Death, MADE_UP, init_refusal, is_made_up, outcome};
+use crate::life::signalled_while_coming_up;
+use crate::outcome::{Death, init_refusal, is_made_up, is_shortly_before, outcome};
 use crate::place::Place;
-use crate::sight::Sight;
+use crate::sight::{Heard, Sight};
 
 /// The bounds of the time between two looks at an engine that does not answer.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 /// How much longer than its grace period a job that was told to end may take before it is told
 /// again: whoever told it may have died before the engine heard.
 const SLACK: Duration = Duration::from_secs(5);
@@ -83,10 +85,15 @@ impl<'a> Follower<'a> {
                 self.told_started = true;
                 return Ok(Step::Started(sight.started_at));
             }
-            if sight.is_over()
-                && let Some(report) = self.report(&sight).await?
-            {
-                return Ok(Step::Ended(report));
+            if sight.is_over() {
+                match self.report(&sight).await {
+                    Ok(Some(report)) => return Ok(Step::Ended(report)),
+                    Ok(None) => {}
+                    Err(error) => {
+                        self.back_off().await;
+                        return Err(error);
+                    }
+                }
             }
             self.set_alarm(&sight);
             match self.alarm {
@@ -113,11 +120,15 @@ impl<'a> Follower<'a> {
                 Ok(())
             }
             Err(fault) => {
-                sleep_until(Instant::now() + self.backoff).await;
-                self.backoff = (self.backoff * 2).min(BACKOFF.1);
+                self.back_off().await;
                 Err(self.backend.error(fault, "failed to look for the attempt", self.place))
             }
         }
+    }
+
+    async fn back_off(&mut self) {
+        sleep(self.backoff).await;
+        self.backoff = (self.backoff * 2).min(BACKOFF.1);
     }
 
     /// Sets when the job must be told to end: at its timeout, or, if it has been told and goes
@@ -177,11 +188,14 @@ impl<'a> Follower<'a> {
 
     /// The outcome of a death that an event told of. Where the event does not say all, the
     /// container is looked at: 137 may be the OOM killer's doing, or that of somebody who removes
-    /// the container (then none); with 126 and 127 it may be the init that speaks, with 255 the
-    /// engine.
+    /// the container (then none); with 126 and 127 it may be the init that speaks. Where the engine
+    /// may have gone down, it is asked whether it has.
     async fn certain(&self, death: &Death, mark: Option<Mark>) -> Result<Option<Outcome>> {
         if mark.is_some() {
             return Ok(Some(outcome(death, mark)));
+        }
+        if let Some(message) = self.engine_went_down(death).await? {
+            return Ok(Some(Outcome::Lost { message: message.to_owned() }));
         }
         match death.code {
             137 if !death.oom_killed => {
@@ -192,24 +206,25 @@ impl<'a> Follower<'a> {
                 let whole = seen.is_some() && known.lost.is_none() && !known.removed;
                 Ok(whole.then(|| outcome(known.death.as_ref().unwrap_or(death), known.mark)))
             }
-            MADE_UP => {
-                let came_up = self.backend.engine.came_up().await.map_err(|fault| {
-                    self.backend.error(fault, "failed to ask when the engine came up", self.place)
-                })?;
-                Ok(Some(if is_made_up(death, came_up) {
-                    let message =
-                        "the engine went down while the job ran, and does not know how it ended";
-                    Outcome::Lost { message: message.to_owned() }
-                } else {
-                    outcome(death, None)
-                }))
-            }
             code @ (126 | 127) => Ok(Some(match self.init_says(code).await {
                 Some(rejected) => rejected,
                 None => outcome(death, None),
             })),
             _ => Ok(Some(outcome(death, None))),
         }
+    }
+
+    /// Why `death` tells nothing of the job, if the engine went down while that ran. Whoever has
+    /// heard all of its life, with no signal but ours, knows that it did not.
+    async fn engine_went_down(&self, death: &Death) -> Result<Option<&'static str>> {
+        let sight = self.sight.borrow().clone();
+        if sight.heard == Heard::All && sight.signals == 0 {
+            return Ok(None);
+        }
+        let down = went_down(&self.backend.engine, &sight, death).await;
+        down.map_err(|fault| {
+            self.backend.error(fault, "failed to ask when the engine came up", self.place)
+        })
     }
 
     /// Whether the init could not execute the command: then its words are all the output.
@@ -221,6 +236,35 @@ impl<'a> Follower<'a> {
         let message = String::from_utf8_lossy(bytes).trim().to_owned();
         Some(Outcome::Rejected { reason: init_refusal(code, &message)?, message })
     }
+}
+
+/// As [`Follower::engine_went_down`].
+///
+/// An engine without live-restore that is told to stop, or that was killed and finds a container
+/// alive when it comes up, sends it TERM. The exit code is then whatever the job makes of that,
+/// also 0. In the first case the signal comes among the last events; in the second it is among the
+/// first that the new engine remembers. Where nobody listened, only the time speaks.
+async fn went_down(engine: &Engine, sight: &Sight, death: &Death) -> Answer<Option<&'static str>> {
+    let Some(came_up) = engine.came_up().await? else { return Ok(None) };
+    if sight.started_at.is_some_and(|started| came_up <= started) {
+        return Ok(None);
+    }
+    if is_made_up(death, came_up) {
+        let message = "the engine went down while the job ran, and does not know how it ended";
+        return Ok(Some(message));
+    }
+    if engine.leaves_containers_alone().await? {
+        return Ok(None);
+    }
+    if sight.heard == Heard::Nothing && is_shortly_before(death, came_up) {
+        return Ok(Some("the engine went down about when the job ended, and may have ended it"));
+    }
+    let ended = match &sight.id {
+        _ if sight.signals > 0 => true,
+        Some(id) => signalled_while_coming_up(engine, id, came_up).await?,
+        None => false,
+    };
+    Ok(ended.then_some("the engine went down while the job ran, and ended it"))
 }
 
 fn image(facts: &Facts) -> longshore_core::ImageReport {

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use bollard::models::EventMessage;
 use bollard::query_parameters::EventsOptionsBuilder;
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use tokio::time::timeout;
 
-use crate::client::Engine;
+use crate::client::{Answer, Engine};
 
 /// Whether the container `id`, created at `created` and just removed, provably never started: the
 /// engine tells of its end, and of no start before that.
@@ -25,6 +25,34 @@ pub(crate) async fn never_started(engine: &Engine, id: &str, created: Option<Tim
     let Ok(docker) = engine.docker().await else { return false };
     let told = ended_unstarted(docker.events(Some(options)));
     timeout(engine.config().request_timeout.get(), told).await.unwrap_or(false)
+}
+
+/// Whether the engine tells that it sent the container `id` a signal before it had come up, at
+/// `came_up`. That is how an engine that was killed, and finds a container alive, ends it.
+pub(crate) async fn signalled_while_coming_up(
+    engine: &Engine,
+    id: &str,
+    came_up: Timestamp,
+) -> Answer<bool> {
+    let one = |value: &str| vec![value.to_owned()];
+    let filters = HashMap::from([
+        ("type".to_owned(), one("container")),
+        ("container".to_owned(), one(id)),
+        ("event".to_owned(), one("kill")),
+    ]);
+    // It remembers nothing from before it went down.
+    let until = (came_up.as_second() + 1).to_string();
+    let options =
+        EventsOptionsBuilder::default().since("1").until(&until).filters(&filters).build();
+    engine
+        .call(|docker| async move {
+            let before = |event: EventMessage| {
+                event.time_nano.is_some_and(|at| i128::from(at) <= came_up.as_nanosecond())
+            };
+            let told: Vec<_> = docker.events(Some(options)).try_collect().await?;
+            Ok(told.into_iter().any(before))
+        })
+        .await
 }
 
 async fn ended_unstarted<E>(events: impl Stream<Item = Result<EventMessage, E>>) -> bool {

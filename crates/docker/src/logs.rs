@@ -27,6 +27,9 @@ use crate::sight::Sight;
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// How long after the end of its output a job's own end may show.
 const END_SHOWS: Duration = Duration::from_secs(2);
+/// How long a followed log may be silent once the job has ended: then the connection has died
+/// without a word, and the log is read again.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// How many records are handed on at once, if they have come.
 const AT_ONCE: usize = 1024;
@@ -45,11 +48,14 @@ struct Reader {
     last: Option<(String, u32)>,
     /// After a reconnection: how many records of that time are still to be skipped.
     resume: Option<u32>,
+    /// Of stdout and of stderr: the time of a record that is the beginning of a line. All records
+    /// of a line have the same.
+    begun: [Option<String>; 2],
 }
 
 impl Reader {
     const fn new(since: LogPosition) -> Self {
-        Self { had: LogPosition::START, since, last: None, resume: None }
+        Self { had: LogPosition::START, since, last: None, resume: None, begun: [None, None] }
     }
 
     /// Prepares for a new connection.
@@ -77,14 +83,28 @@ impl Reader {
             self.resume = None;
             if left > 0 {
                 chunks.extend(self.gap());
+                self.begun = [None, None];
             }
         }
         match &mut self.last {
             Some((last, records)) if last == at => *records += 1,
             last => *last = Some((at.to_owned(), 1)),
         }
+        if self.lacks_newline(stream, at, &bytes) {
+            chunks.extend(self.new_bytes(stream, Bytes::from_static(b"\n")));
+        }
         chunks.extend(self.new_bytes(stream, bytes));
         chunks
+    }
+
+    /// Whether the line before the record `bytes` of the time `at` has ended and was told without
+    /// its newline, as the driver of Docker 20.10 tells each that it has cut into records.
+    fn lacks_newline(&mut self, stream: LogStream, at: &str, bytes: &Bytes) -> bool {
+        let begun = &mut self.begun[usize::from(stream == LogStream::Stderr)];
+        let lacks = begun.as_ref().is_some_and(|begun| begun != at);
+        let goes_on = bytes.last().is_some_and(|last| *last != b'\n');
+        *begun = goes_on.then(|| at.to_owned());
+        lacks
     }
 
     fn new_bytes(&mut self, stream: LogStream, mut bytes: Bytes) -> Option<LogChunk> {
@@ -197,7 +217,15 @@ pub(crate) fn read(
             let records = records(&backend.engine, &place.name, options).ready_chunks(AT_ONCE);
             let mut records = std::pin::pin!(records);
             let mut broken = None;
-            while let Some(some) = records.next().await {
+            loop {
+                let some = tokio::select! {
+                    some = records.next() => some,
+                    () = silence(&backend, &place, &sight, final_read) => {
+                        broken = Some(silent());
+                        None
+                    }
+                };
+                let Some(some) = some else { break };
                 let (chunks, fault) = reader.take_all(some);
                 for chunk in chunks {
                     backoff = BACKOFF.0;
@@ -247,6 +275,38 @@ fn options(reader: &Reader, follow: bool) -> LogsOptions {
         .follow(follow)
         .since(reader.first_second())
         .build()
+}
+
+/// Ends when the engine has been silent too long. A job that runs may say nothing for any time.
+async fn silence(
+    backend: &Backend,
+    place: &Place,
+    sight: &watch::Receiver<Sight>,
+    final_read: bool,
+) {
+    if final_read {
+        return sleep(backend.engine.config().request_timeout.get()).await;
+    }
+    let mut told = sight.clone();
+    loop {
+        let known = told.wait_for(|sight| sight.is_over() || !sight.trusted).await;
+        let over = known.map(|sight| sight.is_over());
+        match over {
+            Ok(true) => return sleep(LAST_WORDS).await,
+            Ok(false) => {}
+            // The attempt is forgotten: no more is known of it.
+            Err(_) => return std::future::pending().await,
+        }
+        // Whoever follows the job's events looks; but perhaps nobody does.
+        sleep(END_SHOWS).await;
+        if !told.borrow().trusted && backend.look(place).await.is_err() {
+            sleep(BACKOFF.1).await;
+        }
+    }
+}
+
+fn silent() -> Fault {
+    Fault::Answered { status: 500, message: "the engine said nothing more".to_owned() }
 }
 
 fn is_over(sight: &watch::Receiver<Sight>) -> bool {
@@ -327,24 +387,24 @@ mod tests {
 
     #[test]
     fn a_reader_goes_on_behind_what_its_caller_has() {
-        let mut reader = Reader::new(LogPosition { stdout: 5, stderr: 0 });
-        assert_eq!(out(&mut reader, "1", "abc"), []);
-        assert_eq!(out(&mut reader, "2", "def"), [(5, "f".to_owned())]);
-        assert_eq!(out(&mut reader, "3", "ghi"), [(6, "ghi".to_owned())]);
+        let mut reader = Reader::new(LogPosition { stdout: 4, stderr: 0 });
+        assert_eq!(out(&mut reader, "1", "ab\n"), []);
+        assert_eq!(out(&mut reader, "2", "de\n"), [(4, "e\n".to_owned())]);
+        assert_eq!(out(&mut reader, "3", "gh\n"), [(6, "gh\n".to_owned())]);
     }
 
     #[test]
     fn a_broken_connection_neither_repeats_nor_loses_a_record() {
         let mut reader = Reader::new(LogPosition::START);
-        for (at, bytes) in [("1", "a"), ("2", "b"), ("2", "c")] {
+        for (at, bytes) in [("1", "a\n"), ("2", "b\n"), ("2", "c\n")] {
             assert_eq!(out(&mut reader, at, bytes).len(), 1);
         }
         reader.reconnect();
-        for (at, bytes) in [("1", "a"), ("2", "b"), ("2", "c")] {
+        for (at, bytes) in [("1", "a\n"), ("2", "b\n"), ("2", "c\n")] {
             assert_eq!(out(&mut reader, at, bytes), [], "had before");
         }
-        assert_eq!(out(&mut reader, "2", "d"), [(3, "d".to_owned())], "the same instant, but new");
-        assert_eq!(out(&mut reader, "3", "e"), [(4, "e".to_owned())]);
+        assert_eq!(out(&mut reader, "2", "d"), [(6, "d".to_owned())], "the same instant, but new");
+        assert_eq!(out(&mut reader, "3", "e"), [(7, "\n".to_owned()), (8, "e".to_owned())]);
     }
 
     #[test]
@@ -354,7 +414,20 @@ mod tests {
         reader.reconnect();
         let gap = |at| (at, "GAP".to_owned());
         assert_eq!(out(&mut reader, "3", "c"), [gap(1), gap(0), (1, "c".to_owned())]);
-        assert_eq!(out(&mut reader, "4", "d"), [(2, "d".to_owned())]);
+        assert_eq!(out(&mut reader, "3", "d"), [(2, "d".to_owned())]);
+    }
+
+    #[test]
+    fn a_line_that_was_cut_into_records_keeps_its_newline() {
+        let mut reader = Reader::new(LogPosition::START);
+        out(&mut reader, "1", "xx");
+        assert_eq!(out(&mut reader, "1", "yy"), [(2, "yy".to_owned())], "the same line");
+        reader.reconnect();
+        assert_eq!(out(&mut reader, "1", "xx"), []);
+        assert_eq!(out(&mut reader, "1", "yy"), []);
+        let next = [(4, "\n".to_owned()), (5, "next\n".to_owned())];
+        assert_eq!(out(&mut reader, "2", "next\n"), next);
+        assert_eq!(out(&mut reader, "3", "last\n"), [(10, "last\n".to_owned())]);
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub(crate) enum Phase {
 }
 
 /// The exit code that the engine makes up for a run whose end it has not seen.
-pub(crate) const MADE_UP: i32 = 255;
+const MADE_UP: i32 = 255;
 /// How long an engine may take from finding such a run to having set up its networks.
 const COMING_UP: SignedDuration = SignedDuration::from_secs(30);
 
@@ -64,13 +64,20 @@ pub(crate) fn phase(state: &ContainerState) -> Phase {
 }
 
 /// Whether the engine has made up a death: when it comes up and finds that a container has gone
-/// with all that watched it (the machine went down, for one), it writes 255 and its own time. An
-/// engine that came up tells when by the age of its default network, which it makes anew. A run
-/// that truly ended with 255 within that time before is taken for one, too: rather lost than wrong.
-pub(crate) fn is_made_up(death: &Death, came_up: Option<Timestamp>) -> bool {
-    let (Some(finished), Some(came_up)) = (death.finished_at, came_up) else { return false };
-    let after = came_up.duration_since(finished);
-    death.code == MADE_UP && after >= SignedDuration::ZERO && after <= COMING_UP
+/// with all that watched it (the machine went down, for one), it writes 255 and its own time. A run
+/// that truly ended with 255 shortly before is taken for one, too: rather lost than wrong.
+pub(crate) fn is_made_up(death: &Death, came_up: Timestamp) -> bool {
+    death.code == MADE_UP && is_shortly_before(death, came_up)
+}
+
+/// Whether a death was shortly before the engine came up, at `came_up`: about when it went down or
+/// began to come up. An engine tells when it came up by the age of its default network, which it
+/// makes anew.
+pub(crate) fn is_shortly_before(death: &Death, came_up: Timestamp) -> bool {
+    death.finished_at.is_some_and(|finished| {
+        let after = came_up.duration_since(finished);
+        after >= SignedDuration::ZERO && after <= COMING_UP
+    })
 }
 
 /// A time as the engine writes it; `0001-01-01T00:00:00Z` is Go's "never".
@@ -162,16 +169,15 @@ mod tests {
 
     #[test]
     fn a_255_that_the_engine_wrote_while_it_came_up_is_made_up() {
-        let at = |text: &str| Some(text.parse::<Timestamp>().unwrap());
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
         // Seen on 20.10 after the engine and all its helpers were killed and it came up again.
-        let finished_at = at("2026-11-23T19:09:38.270426118Z");
+        let finished_at = Some(at("2026-11-23T19:09:38.270426118Z"));
         let came_up = at("2026-11-23T19:09:39.18052009Z");
         let death = |code| Death { code, finished_at, ..Death::default() };
         assert!(is_made_up(&death(255), came_up));
-        assert!(!is_made_up(&death(143), came_up));
+        assert!(!is_made_up(&death(143), came_up) && is_shortly_before(&death(143), came_up));
         assert!(!is_made_up(&death(255), at("2026-11-23T19:09:00Z")), "it was up before");
         assert!(!is_made_up(&death(255), at("2026-11-23T21:00:00Z")), "it came up long after");
-        assert!(!is_made_up(&death(255), None));
     }
 
     #[test]

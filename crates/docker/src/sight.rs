@@ -12,6 +12,7 @@ use crate::place::Seen;
 pub(crate) struct Sight {
     /// Whether all that has happened to the container is in here. If not, somebody must look.
     pub(crate) trusted: bool,
+    pub(crate) heard: Heard,
     pub(crate) id: Option<String>,
     pub(crate) facts: Option<Facts>,
     pub(crate) started_at: Option<Timestamp>,
@@ -23,6 +24,18 @@ pub(crate) struct Sight {
     pub(crate) removed: bool,
     /// Why it is lost, if somebody looked and found it so.
     pub(crate) lost: Option<String>,
+}
+
+/// How much of an attempt's life the events have told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// Nothing: it was over when somebody came to look.
+    #[default]
+    Nothing,
+    /// What came while they were heard; there was a time when they were not.
+    Some,
+    /// All, without a break: the engine has not gone down since it was created.
+    All,
 }
 
 /// One of the engine's events that speaks of an attempt.
@@ -83,7 +96,7 @@ impl Sight {
             What::Created(facts) => {
                 // From its beginning on: nothing can have been missed.
                 let mark = self.mark;
-                *self = Self { trusted: true, mark, ..Self::default() };
+                *self = Self { trusted: true, heard: Heard::All, mark, ..Self::default() };
                 self.id = Some(container);
                 self.facts = Some(facts);
             }
@@ -119,6 +132,9 @@ impl Sight {
             Phase::Running { started_at } => {
                 self.started = true;
                 self.started_at = self.started_at.or(*started_at);
+                if self.heard == Heard::Nothing {
+                    self.heard = Heard::Some;
+                }
             }
             Phase::Ended(death) => {
                 self.started = true;
@@ -126,6 +142,14 @@ impl Sight {
                 self.death = Some(death.clone());
             }
             Phase::Lost(why) => self.lost = Some(why.clone()),
+        }
+    }
+
+    /// Something may have been missed.
+    pub(crate) const fn doubt(&mut self) {
+        self.trusted = false;
+        if matches!(self.heard, Heard::All) {
+            self.heard = Heard::Some;
         }
     }
 
@@ -180,6 +204,7 @@ mod tests {
             ("die", "c", &[("exitCode", "3")]),
         ]);
         assert!(sight.trusted && sight.started && sight.is_over());
+        assert_eq!(sight.heard, Heard::All);
         assert_eq!(sight.death.unwrap().code, 3);
         assert_eq!(sight.facts.unwrap().timeout, Some(std::time::Duration::from_secs(5)));
     }
@@ -188,6 +213,16 @@ mod tests {
     fn a_life_whose_beginning_was_missed_is_not_trusted() {
         let sight = told(&[("start", "c", &[]), ("die", "c", &[("exitCode", "0")])]);
         assert!(!sight.trusted);
+        assert_eq!(sight.heard, Heard::Nothing);
+    }
+
+    #[test]
+    fn what_was_missed_is_not_made_up_for_by_looking() {
+        let mut sight = told(&[("create", "c", &[]), ("start", "c", &[])]);
+        sight.doubt();
+        sight.look(None, None);
+        assert!(sight.trusted);
+        assert_eq!(sight.heard, Heard::Some);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use futures::{Stream, StreamExt};
 use jiff::Timestamp;
 use longshore_core::AttemptId;
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::client::{Answer, Engine};
@@ -22,8 +22,14 @@ use crate::labels::{ATTEMPT, INSTALLATION, Mark};
 use crate::place::Seen;
 use crate::sight::{Happening, Sight};
 
-/// How often what is known is compared with a listing.
-const RESYNC: Duration = Duration::from_secs(60);
+/// How often what is known is compared with a listing: the events have no sign of life of their
+/// own, so an end behind a connection that died without a word shows only there.
+const RESYNC: Duration = Duration::from_secs(20);
+/// When the first listing is due: what was launched just before the events came is in it.
+const FIRST_RESYNC: Duration = Duration::from_secs(5);
+/// How long after a listing that tells another story the event that explains it may come. If none
+/// does, the stream counts as dead.
+const EXPLAINED: Duration = Duration::from_secs(2);
 /// The bounds of the time between two tries to connect.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// The attempts that somebody follows.
@@ -105,12 +111,13 @@ impl Sights {
     /// Notes that something may have been missed: whoever follows looks for himself.
     fn doubt_all(&self) {
         for sight in self.lock().values() {
-            sight.send_modify(|sight| sight.trusted = false);
+            sight.send_modify(Sight::doubt);
         }
     }
 
-    /// Doubts those of which the listing tells another story.
-    fn compare(&self, listed: &[ContainerSummary]) {
+    /// Doubts those of which the listing tells another story, and tells whether there are any.
+    fn compare(&self, listed: &[ContainerSummary]) -> bool {
+        let mut differs = false;
         let label = |c: &ContainerSummary| c.labels.as_ref()?.get(ATTEMPT).cloned();
         let running: HashMap<String, bool> = listed
             .iter()
@@ -124,9 +131,11 @@ impl Sights {
                 None => known.is_over() || known.id.is_none(),
             };
             if !agrees {
-                sight.send_modify(|sight| sight.trusted = false);
+                differs = true;
+                sight.send_modify(Sight::doubt);
             }
         }
+        differs
     }
 
     fn is_followed(&self) -> bool {
@@ -186,12 +195,14 @@ async fn listen(
     mut events: impl Stream<Item = Result<EventMessage, Cause>> + Unpin,
 ) -> Option<i64> {
     let mut last = None;
-    let mut resync = interval_at(Instant::now() + RESYNC / 12, RESYNC);
+    let mut resync = interval_at(Instant::now() + FIRST_RESYNC, RESYNC);
     resync.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut suspect = None;
     loop {
         tokio::select! {
             event = events.next() => match event {
                 Some(Ok(event)) => {
+                    suspect = None;
                     last = event.time.or(last);
                     if let Some(happening) = Happening::read(event) {
                         sights.take(happening);
@@ -199,10 +210,17 @@ async fn listen(
                 }
                 Some(Err(_)) | None => return last,
             },
-            _ = resync.tick(), if sights.is_followed() => {
-                if let Ok(listed) = engine.list(vec![ATTEMPT.to_owned()]).await {
-                    sights.compare(&listed);
+            _ = resync.tick() => {
+                // Asked only now: whoever comes while nothing is heard shall be counted.
+                if sights.is_followed()
+                    && let Ok(listed) = engine.list(vec![ATTEMPT.to_owned()]).await
+                    && sights.compare(&listed)
+                {
+                    suspect.get_or_insert_with(|| Instant::now() + EXPLAINED);
                 }
+            }
+            () = sleep_until(suspect.unwrap_or_else(Instant::now)), if suspect.is_some() => {
+                return last;
             }
         }
     }

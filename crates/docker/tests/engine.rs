@@ -3,6 +3,7 @@
 //!
 //! Reads `DOCKER_HOST` and `LONGSHORE_LAB_IMAGE`; without them each case is listed as ignored.
 
+mod faults;
 mod pulls;
 mod support;
 
@@ -17,6 +18,8 @@ use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder,
 };
+use faults::events::*;
+use faults::output::*;
 use futures::{StreamExt, TryStreamExt};
 use libtest_mimic::{Arguments, Trial};
 use longshore_core::{
@@ -267,6 +270,11 @@ fn main() -> ExitCode {
         an_image_that_was_loaded_or_imported_runs_and_has_no_digest,
         a_multi_architecture_image_has_the_digest_of_its_index,
         an_engine_tells_what_it_has_and_asks_no_registry,
+        an_end_while_the_engine_is_away_is_told_when_it_is_back,
+        an_end_behind_silent_events_is_noticed_and_the_next_one_at_once,
+        a_log_that_ends_tells_of_an_end_that_silent_events_hide,
+        an_end_and_output_behind_silent_connections_are_noticed,
+        output_that_is_cut_anywhere_goes_on_without_gap_or_repeat,
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

@@ -1,0 +1,5 @@
+//! Faults between Longshore and the engine while a job runs.
+
+pub(crate) mod events;
+pub(crate) mod output;
+pub(crate) mod wire;

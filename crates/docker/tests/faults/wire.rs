@@ -1,0 +1,119 @@
+//! A socket before the engine's whose connections can be cut, or die without a word.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use longshore_core::RunnerName;
+use longshore_docker::{DockerConfig, DockerRunner};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+/// After how many bytes of its answer a request, by its first line, is cut; none: it is not.
+type Cut = dyn Fn(&str) -> Option<usize> + Send + Sync;
+
+/// What is done to connections.
+#[derive(Clone, Copy, Debug, Default)]
+struct State {
+    /// How often those that there were have been cut.
+    cut: u32,
+    /// How often they have been frozen, and those of requests that contain what.
+    frozen: (u32, &'static str),
+}
+
+/// One; dropped, the engine is away.
+pub(crate) struct Wire {
+    folder: tempfile::TempDir,
+    state: Arc<watch::Sender<State>>,
+    serving: JoinHandle<()>,
+}
+
+impl Wire {
+    /// Hands on all requests to the engine of `DOCKER_HOST`.
+    pub(crate) fn plain() -> io::Result<Self> {
+        Self::cutting(|_| None)
+    }
+
+    /// Hands on all requests, and cuts some of the answers.
+    pub(crate) fn cutting(
+        cut: impl Fn(&str) -> Option<usize> + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        let engine = std::env::var("DOCKER_HOST").unwrap_or_default();
+        let engine = PathBuf::from(engine.trim_start_matches("unix://"));
+        let folder = tempfile::tempdir()?;
+        let listener = UnixListener::bind(folder.path().join("wire.sock"))?;
+        let state = Arc::new(watch::Sender::new(State::default()));
+        let (shared, cut): (_, Arc<Cut>) = (state.clone(), Arc::new(cut));
+        let serving = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((client, _)) = listener.accept().await {
+                let state = shared.subscribe();
+                connections.spawn(hand_on(client, engine.clone(), state, cut.clone()));
+            }
+        });
+        Ok(Self { folder, state, serving })
+    }
+
+    pub(crate) fn runner(&self) -> DockerRunner {
+        let mut config = DockerConfig::default();
+        config.host = Some(format!("unix://{}", self.folder.path().join("wire.sock").display()));
+        DockerRunner::new(RunnerName::docker(), config)
+    }
+
+    /// Leaves the connections whose request contains `what` open, and carries no more on them.
+    pub(crate) fn freeze(&self, what: &'static str) {
+        self.state.send_modify(|state| state.frozen = (state.frozen.0 + 1, what));
+    }
+
+    /// Cuts every connection, and takes the socket away.
+    pub(crate) fn take_away(&self) -> io::Result<()> {
+        std::fs::rename(self.folder.path().join("wire.sock"), self.folder.path().join("away"))?;
+        self.state.send_modify(|state| state.cut += 1);
+        Ok(())
+    }
+
+    /// Puts it back.
+    pub(crate) fn put_back(&self) -> io::Result<()> {
+        std::fs::rename(self.folder.path().join("away"), self.folder.path().join("wire.sock"))
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        // With it go the connections.
+        self.serving.abort();
+    }
+}
+
+/// The client makes a connection for each request.
+async fn hand_on(
+    mut client: UnixStream,
+    engine: PathBuf,
+    mut state: watch::Receiver<State>,
+    cut: Arc<Cut>,
+) {
+    let first = *state.borrow_and_update();
+    let mut begin = vec![0; 4096];
+    let Ok(read) = client.read(&mut begin).await else { return };
+    let text = String::from_utf8_lossy(&begin[..read]).into_owned();
+    let line = text.lines().next().unwrap_or_default();
+    let Ok(mut server) = UnixStream::connect(engine).await else { return };
+    if server.write_all(&begin[..read]).await.is_err() {
+        return;
+    }
+    if let Some(after) = cut(line) {
+        let mut some = server.take(after as u64);
+        let _ = tokio::io::copy(&mut some, &mut client).await;
+        return;
+    }
+    let freezes = |now: &State| now.frozen.0 != first.frozen.0 && line.contains(now.frozen.1);
+    let change = state.wait_for(|now| now.cut != first.cut || freezes(now));
+    tokio::select! {
+        _ = copy_bidirectional(&mut client, &mut server) => return,
+        _ = change => {}
+    }
+    // A frozen one stays open until it is cut.
+    let _ = state.wait_for(|now| now.cut != first.cut).await;
+}
