@@ -10,10 +10,13 @@ use crate::world::{Entry, Object, Outcome, Runner, World};
 /// Fewer states than this, and something of the model is not explored.
 const AT_LEAST: usize = 8_000;
 
+/// Whether a world shows a way that a job can go.
+type Way<'a> = &'a dyn Fn(&World) -> bool;
+
 #[test]
 fn the_protocol_keeps_its_promises_in_every_state() {
     let found = told("the protocol", None, &[]);
-    for (promise, way) in &found.broken {
+    if let Some((promise, way)) = found.broken.iter().next() {
         panic!("{promise:?} is broken:\n{}", way.join("\n"));
     }
     assert!(found.worlds.len() >= AT_LEAST, "only {} states", found.worlds.len());
@@ -26,7 +29,7 @@ fn every_way_that_a_job_can_go_is_explored() {
         move |world: &World| world.backends[runner as usize].object == object
     };
     let ended = |outcome| move |world: &World| world.journal.outcome == Some(outcome);
-    let ways: [(&str, &dyn Fn(&World) -> bool); 9] = [
+    let ways: [(&str, Way); 9] = [
         ("it runs on the first runner", &ended(Outcome::Ran(Runner::A))),
         ("it falls back", &ended(Outcome::Ran(Runner::B))),
         ("no runner takes it", &ended(Outcome::NotRun)),
