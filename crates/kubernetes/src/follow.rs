@@ -36,17 +36,26 @@ pub(crate) fn events(inner: Arc<Inner>, place: Place) -> impl Stream<Item = Resu
         let mut clock = Clock::default();
         let mut pause = Pause::default();
         let mut told = None;
+        let mut held = Vec::new();
         if news.now().job_presence.is_gone() {
             yield Ok(Event::Ended(gone()));
             return;
         }
         loop {
             let snapshot = news.now();
-            for event in narrator.tell(&snapshot) {
-                yield Ok(event);
+            held.extend(narrator.tell(&snapshot));
+            // Who hears of a start takes it that the job goes on. The evidence for an end takes a
+            // moment, and its start is told together with it.
+            if conclude(&snapshot).is_none() {
+                for event in held.drain(..) {
+                    yield Ok(event);
+                }
             }
             match end_of(&inner, &place, &snapshot, &mut news).await {
                 Ok(Some(report)) => {
+                    for event in held.drain(..) {
+                        yield Ok(event);
+                    }
                     yield Ok(Event::Ended(report));
                     return;
                 }
