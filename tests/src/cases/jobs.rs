@@ -21,6 +21,7 @@ cases! { "jobs":
     a_detached_job_is_named_on_stdout_and_waited_for_by_its_name,
     a_detached_job_outlives_its_command_and_gives_all_its_output,
     a_detached_job_that_cannot_run_exits_with_125_and_names_none,
+    ctrl_c_before_its_start_cancels_a_detached_job,
     ctrl_c_ends_the_waiting_and_not_the_job,
     ps_lists_what_goes_on_and_with_all_what_has_ended,
     the_records_have_the_keys_of_a_result_and_the_state,
@@ -130,6 +131,28 @@ fn a_detached_job_that_cannot_run_exits_with_125_and_names_none(bench: &Bench) -
     let ran = longshore(bench, &both)?;
     ran.exits(2)?;
     says(&ran.stderr, &["--detach", "--result"])
+}
+
+fn ctrl_c_before_its_start_cancels_a_detached_job(bench: &Bench) -> Checked {
+    let server = Silent::new()?;
+    let running = unanswered(bench, &server, &[&NEVER[..1], &["--detach"], &NEVER[1..]].concat())?;
+    let running = running.spawn()?;
+    server.until_connected()?;
+    running.signal(Signal::INT)?;
+    let ran = running.finish()?;
+    ran.exits(143)?;
+    same("stdout", ran.text(), "")?;
+    says(&ran.stderr, &["cancelling the job", "the job was cancelled"])
+}
+
+/// A job for a backend that gives no answer.
+const NEVER: [&str; 5] = ["run", "--image", "busybox:1", "--", "true"];
+
+/// `longshore ARGS` with nothing but a backend that gives no answer.
+fn unanswered(bench: &Bench, server: &Silent, args: &[&str]) -> Result<Longshore> {
+    let silent = if bench.backend == Backend::Docker { "docker" } else { "kubernetes" };
+    let command = pointed_at(bench, server)?.env("JOB_RUNNERS", silent);
+    Ok(command.env("JOB_CONNECTTIMEOUT", "2m").args(args))
 }
 
 fn ctrl_c_ends_the_waiting_and_not_the_job(bench: &Bench) -> Checked {
@@ -308,27 +331,23 @@ fn a_job_whose_command_was_killed_is_found_again_and_runs_once(bench: &Bench) ->
 /// The command is killed while it asks a backend that gives no answer.
 fn a_job_whose_command_was_killed_before_its_start_never_starts(bench: &Bench) -> Checked {
     let server = Silent::new()?;
-    let silent = if bench.backend == Backend::Docker { "docker" } else { "kubernetes" };
-    let command = |args: &[&str]| -> Result<Longshore> {
-        let command = pointed_at(bench, &server)?.env("JOB_RUNNERS", silent);
-        Ok(command.env("JOB_CONNECTTIMEOUT", "2m").args(args))
+    let listed = || -> Result<Value> {
+        let ran = unanswered(bench, &server, &["ps", "--all", "--output", "json"])?.run()?;
+        let jobs: Vec<Value> = serde_json::from_slice(&ran.stdout)?;
+        jobs.into_iter().next().context("the job is not on record")
     };
-    let listed = |flag: &str| -> Result<Vec<Value>> {
-        let ran = command(&["ps", "--output", "json", flag])?.run()?;
-        Ok(serde_json::from_slice(&ran.stdout)?)
-    };
-    let running = command(&["run", "--image", "busybox:1", "--", "true"])?.spawn()?;
+    let running = unanswered(bench, &server, &NEVER)?.spawn()?;
     server.until_connected()?;
-    let seen = listed("--all")?.pop().context("the job is not on record")?;
+    let seen = listed()?;
     same("the state", &seen["state"], "Queued")?;
     let id = seen["job"].as_str().context("no job")?;
     running.signal(Signal::KILL)?;
     running.finish()?;
-    let ran = command(&["wait", id])?.run()?;
+    let ran = unanswered(bench, &server, &["wait", id])?.run()?;
     ran.exits(125)?;
     says(&ran.stderr, &["before the job had started", "it never will"])?;
-    same("the reason", &listed("--all")?[0]["outcome"]["reason"], "Interrupted")?;
-    command(&["rm", id])?.run()?.exits(0)
+    same("the reason", &listed()?["outcome"]["reason"], "Interrupted")?;
+    unanswered(bench, &server, &["rm", id])?.run()?.exits(0)
 }
 
 fn one_idempotency_key_runs_a_job_once(bench: &Bench) -> Checked {
