@@ -275,6 +275,8 @@ fn main() -> ExitCode {
         a_log_that_ends_tells_of_an_end_that_silent_events_hide,
         an_end_and_output_behind_silent_connections_are_noticed,
         output_that_is_cut_anywhere_goes_on_without_gap_or_repeat,
+        a_run_that_its_engine_ends_while_it_comes_up_is_lost,
+        a_run_that_somebody_signals_has_its_own_code_if_the_engine_was_up,
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

@@ -3,12 +3,14 @@
 use std::io::Write;
 use std::time::Duration;
 
-use longshore_core::{Outcome, Report, Runner};
-use tokio::time::{Instant, sleep};
+use bollard::query_parameters::KillContainerOptionsBuilder;
+use futures::StreamExt;
+use longshore_core::{LogPosition, Outcome, Report, Runner};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::wire::Wire;
 use crate::support::Lab;
-use crate::{Checked, attempt, end, launch, output};
+use crate::{Checked, PATIENCE, attempt, end, launch, output};
 
 const SEVEN: Outcome = Outcome::Exited { code: 7, signal: None };
 
@@ -98,6 +100,57 @@ pub(crate) async fn an_end_and_output_behind_silent_connections_are_noticed(lab:
     writeln!(std::io::stdout(), "docker: all connections silent: all output after {whole:.1?}")?;
     assert!(whole < Duration::from_secs(30), "all output was there only after {whole:?}");
     Ok(runner.remove(&handle).await?)
+}
+
+/// How a job ends to which an engine sends TERM while nobody hears it, and which then exits with 0.
+async fn signalled_unheard(
+    lab: &Lab,
+    restarted: bool,
+) -> Result<Outcome, Box<dyn std::error::Error + Send + Sync>> {
+    let wire = Wire::plain()?;
+    let runner = wire.runner();
+    let attempt = attempt(lab, "trap 'exit 0' TERM; echo ready; while :; do sleep 0.1; done");
+    let handle = launch(&runner, &attempt).await?;
+    let mut logs = runner.logs(&handle, LogPosition::START, true);
+    // Its trap is set by then.
+    timeout(PATIENCE, logs.next()).await?.ok_or("no output")??;
+    drop(logs);
+    let fault = async {
+        wire.take_away()?;
+        let term = KillContainerOptionsBuilder::default().signal("TERM").build();
+        lab.docker.kill_container(&attempt.object_name(), Some(term)).await?;
+        let mut ended = lab.docker.wait_container(&attempt.object_name(), None);
+        timeout(PATIENCE, ended.next()).await?.ok_or("no end")??;
+        if restarted {
+            wire.seem_restarted();
+        }
+        wire.put_back()?;
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+    };
+    let (report, fault) = tokio::join!(end(&runner, &handle), fault);
+    fault?;
+    // Who comes later says the same.
+    let later = end(&wire.runner(), &handle).await?.outcome;
+    let outcome = report?.outcome;
+    let same = matches!(later, Outcome::Lost { .. }) == matches!(outcome, Outcome::Lost { .. });
+    assert!(same, "{outcome:?}, and later {later:?}");
+    runner.remove(&handle).await?;
+    Ok(outcome)
+}
+
+/// That is what an engine does that was killed, and finds a container alive when it comes up.
+pub(crate) async fn a_run_that_its_engine_ends_while_it_comes_up_is_lost(lab: Lab) -> Checked {
+    let outcome = signalled_unheard(&lab, true).await?;
+    assert!(matches!(outcome, Outcome::Lost { .. }), "{outcome:?}");
+    Ok(())
+}
+
+pub(crate) async fn a_run_that_somebody_signals_has_its_own_code_if_the_engine_was_up(
+    lab: Lab,
+) -> Checked {
+    let outcome = signalled_unheard(&lab, false).await?;
+    assert_eq!(outcome, Outcome::Exited { code: 0, signal: None });
+    Ok(())
 }
 
 /// All output; errors are hints, and the stream goes on.

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use longshore_core::RunnerName;
 use longshore_docker::{DockerConfig, DockerRunner};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
@@ -17,6 +18,8 @@ type Cut = dyn Fn(&str) -> Option<usize> + Send + Sync;
 /// What is done to connections.
 #[derive(Clone, Copy, Debug, Default)]
 struct State {
+    /// When the engine shall seem to have come up, if not when it did.
+    came_up: Option<Timestamp>,
     /// How often those that there were have been cut.
     cut: u32,
     /// How often they have been frozen, and those of requests that contain what.
@@ -67,6 +70,11 @@ impl Wire {
         self.state.send_modify(|state| state.frozen = (state.frozen.0 + 1, what));
     }
 
+    /// From now on the engine seems to have come up just now.
+    pub(crate) fn seem_restarted(&self) {
+        self.state.send_modify(|state| state.came_up = Some(Timestamp::now()));
+    }
+
     /// Cuts every connection, and takes the socket away.
     pub(crate) fn take_away(&self) -> io::Result<()> {
         std::fs::rename(self.folder.path().join("wire.sock"), self.folder.path().join("away"))?;
@@ -103,6 +111,9 @@ async fn hand_on(
     if server.write_all(&begin[..read]).await.is_err() {
         return;
     }
+    if let Some(came_up) = first.came_up.filter(|_| line.contains("/networks/bridge")) {
+        let _ = with_age(&mut server, &mut client, came_up).await;
+    }
     if let Some(after) = cut(line) {
         let mut some = server.take(after as u64);
         let _ = tokio::io::copy(&mut some, &mut client).await;
@@ -116,4 +127,28 @@ async fn hand_on(
     }
     // A frozen one stays open until it is cut.
     let _ = state.wait_for(|now| now.cut != first.cut).await;
+}
+
+/// Hands on the beginning of an answer, with another time of creation in it.
+async fn with_age(
+    server: &mut UnixStream,
+    client: &mut UnixStream,
+    came_up: Timestamp,
+) -> io::Result<()> {
+    const KEY: &str = "\"Created\":\"";
+    let mut answer = String::new();
+    loop {
+        let mut some = vec![0; 4096];
+        let read = server.read(&mut some).await?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        answer.push_str(&String::from_utf8_lossy(&some[..read]));
+        let Some((before, rest)) = answer.split_once(KEY) else { continue };
+        let Some((old, after)) = rest.split_once('"') else { continue };
+        // As long as the old one, for the answer's length has been told.
+        let digits = old.len() - "2026-11-24T01:10:59.Z".len();
+        let made = format!("{before}{KEY}{came_up:.digits$}\"{after}");
+        return client.write_all(made.as_bytes()).await;
+    }
 }
