@@ -98,7 +98,10 @@ fn containers(lab: &Lab, traces: &[Trace]) -> Result<Vec<String>> {
 /// Objects of a case's installation.
 fn objects(lab: &Lab, traces: &[Trace]) -> Result<Vec<String>> {
     let mut kubectl = Command::new(lab.kubectl.as_deref().context("no kubectl")?);
-    kubectl.args(["get", "jobs,pods,secrets", "--selector", INSTALLATION, "--output", "json"]);
+    // The mark of an attempt that was fenced before its Job was made has no Pod, and is removed by
+    // the cluster after ten minutes.
+    let selector = format!("{INSTALLATION},!longshore.dev/tombstone");
+    kubectl.args(["get", "jobs,pods,secrets", "--selector", &selector, "--output", "json"]);
     kubectl.args(["--request-timeout=20s", "--namespace"]).args(&lab.namespace);
     kubectl.env("KUBECONFIG", lab.kubeconfig.as_deref().unwrap_or_default());
     let output = kubectl.output().context("failed to run kubectl")?;

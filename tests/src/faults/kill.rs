@@ -36,9 +36,9 @@ pub(super) fn when(backend: Backend, number: usize) -> When {
         return When::At(STEPS[number / 2 % STEPS.len()]);
     }
     let whole = match backend {
-        Backend::Process => Duration::from_millis(500),
-        Backend::Docker => Duration::from_millis(1500),
-        Backend::Kubernetes => Duration::from_millis(3000),
+        Backend::Process => Duration::from_secs(1),
+        Backend::Docker => Duration::from_secs(4),
+        Backend::Kubernetes => Duration::from_secs(6),
     };
     // Spread evenly, and not in the order of time: 37 and 100 have no common factor.
     let part = u32::try_from(number * 37 % 100).unwrap_or_default();

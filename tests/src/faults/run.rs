@@ -24,7 +24,7 @@ use crate::leftovers;
 /// How many commands are killed on each backend at least.
 const KILLS: usize = 100;
 /// How many commands are started for that at most: some end before they are killed.
-const JOBS: usize = 160;
+const JOBS: usize = 240;
 /// How many commands run at once on each backend, all with one journal.
 const AT_ONCE: usize = 4;
 /// What the counts are kept under.

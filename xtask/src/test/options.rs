@@ -23,6 +23,9 @@ pub(crate) struct TestOptions {
     /// Every cell of the pull-policy matrix, in place of a choice of them: an hour more.
     #[arg(long)]
     pub full: bool,
+    /// How many seeds the dispatcher's simulations play [default: 100000 under CI, else 2000].
+    #[arg(long, value_name = "COUNT")]
+    pub seeds: Option<u64>,
     /// Leave the lab up afterwards.
     #[arg(long)]
     pub keep_lab: bool,
@@ -35,7 +38,15 @@ pub(crate) struct TestOptions {
     pub lab_dir: Option<PathBuf>,
 }
 
+/// How many seeds the simulations play where nobody waits for them.
+const SEEDS_UNDER_CI: u64 = 100_000;
+
 impl TestOptions {
+    /// How many seeds the simulations play; none: as many as they play by themselves.
+    pub(crate) fn seeds(&self, ci: bool) -> Option<u64> {
+        self.seeds.or((ci && !self.quick).then_some(SEEDS_UNDER_CI))
+    }
+
     /// The backends that must be exercised.
     pub(crate) fn required(&self, workspace: &Workspace, ci: bool) -> Result<Vec<String>> {
         let known: Vec<String> = backend_names(workspace).collect();
@@ -100,6 +111,8 @@ mod tests {
         assert_eq!(required(&all, true).unwrap(), ["docker", "docker29", "process", "helm"]);
         assert!(required(&all, false).unwrap().is_empty());
         let quick = TestOptions { quick: true, ..TestOptions::default() };
+        assert_eq!((quick.seeds(true), TestOptions::default().seeds(false)), (None, None));
+        assert_eq!(TestOptions::default().seeds(true), Some(SEEDS_UNDER_CI));
         assert_eq!(required(&quick, true).unwrap(), ["process"]);
         let only = TestOptions { only: vec!["unit".into()], ..TestOptions::default() };
         assert!(required(&only, true).unwrap().is_empty());

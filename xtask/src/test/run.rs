@@ -36,6 +36,7 @@ pub(crate) fn test(options: &TestOptions) -> Result<bool> {
         required: &required,
         given: session.given,
         full: options.full,
+        seeds: options.seeds(is_ci()),
         interrupt: &interrupt,
         book: Mutex::new(Book::default()),
     };

@@ -35,6 +35,8 @@ pub(crate) struct Floor<'a> {
     pub given: bool,
     /// Whether the pull-policy matrix is played whole.
     pub full: bool,
+    /// How many seeds the simulations play, if not their own number.
+    pub seeds: Option<u64>,
     pub interrupt: &'a Interrupt,
     pub book: Mutex<Book>,
 }
@@ -121,6 +123,9 @@ impl Floor<'_> {
         if self.full {
             command.env("LONGSHORE_PULL_POLICY", "full");
         }
+        if let Some(seeds) = self.seeds {
+            command.env("LONGSHORE_SIM_SEEDS", seeds.to_string());
+        }
         Ok(command)
     }
 
@@ -155,7 +160,15 @@ impl Floor<'_> {
 
     fn limit(&self, case: &Case) -> Duration {
         let whole = self.full && case.suite == Suite::PullPolicy;
-        if whole { case.suite.limit() * 9 } else { case.suite.limit() }
+        let many = self.seeds.is_some() && case.suite == Suite::Integration;
+        let times = if whole {
+            9
+        } else if many {
+            4
+        } else {
+            1
+        };
+        case.suite.limit() * times
     }
 
     pub(crate) fn log(&self, case: &Case) -> PathBuf {
