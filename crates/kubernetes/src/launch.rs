@@ -131,6 +131,12 @@ impl Launch<'_> {
                     self.inner.forget_commit(&self.place);
                     return Err(LaunchError::Refused(Error::new(kind, why)));
                 }
+                // The Job's watch may be ahead of the Pod's.
+                Progress::Over(_)
+                    if snapshot.pod().is_none() && self.finds_pod(&mut news).await =>
+                {
+                    continue;
+                }
                 Progress::Over(why) => {
                     let error = Error::new(ErrorKind::Internal, why);
                     return Err(LaunchError::Indeterminate(error));
@@ -149,6 +155,14 @@ impl Launch<'_> {
                 () = news.changed() => {}
             }
         }
+    }
+
+    /// Whether there is a Pod that has ended, of which the watch has not told yet.
+    async fn finds_pod(&self, news: &mut Subscription) -> bool {
+        if let Ok(pods) = self.cluster.pods_of(&self.place).await {
+            news.saw(&self.place.attempt, &pods);
+        }
+        news.now().pod().is_some()
     }
 
     /// How long the launch may still take.
