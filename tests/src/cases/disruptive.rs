@@ -1,9 +1,11 @@
 //! Backends that go away and come back, under the command and under a service.
 
+use std::fs;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use xtask::lab;
 
@@ -19,7 +21,9 @@ cases! { "disruptive":
     a_job_runs_on_docker_in_the_same_call_when_the_api_server_is_down,
     a_job_runs_as_a_process_when_docker_is_down_too,
     a_job_whose_api_server_goes_away_is_followed_to_its_end,
-    a_job_whose_engine_dies_is_never_a_success_and_never_run_again,
+    a_job_whose_kubelet_dies_is_followed_to_its_end,
+    a_job_whose_engine_dies_is_lost_and_never_run_again,
+    a_job_whose_shim_dies_is_never_a_success_and_never_run_again,
 }
 
 /// How long a cluster may take that has just come back: its controllers ask for a server that is
@@ -108,10 +112,23 @@ fn a_job_whose_api_server_goes_away_is_followed_to_its_end(bench: &Bench) -> Che
     same("the runner", &ran.result()?["runner"], "kubernetes")
 }
 
+fn a_job_whose_kubelet_dies_is_followed_to_its_end(bench: &Bench) -> Checked {
+    let command = bench.with(&EVERYTHING)?.arg("run").result(bench.folders.result());
+    let command = command.args(["--image", bench.image()?, "--process", "echo again", "--"]);
+    let running = command.args(["sh", "-c", "echo begun; sleep 8; echo over; exit 6"]).spawn()?;
+    running.until_stdout("begun")?;
+    let kubelet = Stopped::new(bench, "kubelet", true)?;
+    std::thread::sleep(Duration::from_secs(2));
+    kubelet.restore()?;
+    let ran = running.finish_within(RECOVERY)?;
+    ran.exits(6)?;
+    same("stdout", ran.text(), "begun\nover\n")?;
+    same("the runner", &ran.result()?["runner"], "kubernetes")
+}
+
 /// Without live-restore, an engine that dies takes its containers along. The job had started, so
-/// no other runner may have it. An engine that is back at once finds the container alive, ends it
-/// by TERM and knows its exit code; else the end is unknown.
-fn a_job_whose_engine_dies_is_never_a_success_and_never_run_again(bench: &Bench) -> Checked {
+/// no other runner may have it. What exit code the engine then makes up tells nothing.
+fn a_job_whose_engine_dies_is_lost_and_never_run_again(bench: &Bench) -> Checked {
     let runners = [Backend::Docker, Backend::Process];
     let command = bench.with(&runners)?.arg("run").result(bench.folders.result());
     let command = command.args(["--image", bench.image()?, "--process", "echo again", "--"]);
@@ -121,13 +138,48 @@ fn a_job_whose_engine_dies_is_never_a_success_and_never_run_again(bench: &Bench)
     let ran = running.finish()?;
     same("stdout", ran.text(), "begun\n")?;
     same("the runner", &ran.result()?["runner"], "docker")?;
-    let outcome = ran.outcome()?;
-    if outcome["kind"] == "Exited" {
-        same("the outcome", outcome, &serde_json::json!({"kind": "Exited", "code": 143}))?;
-        return ran.exits(143);
-    }
-    same("the kind", &outcome["kind"], "Lost")?;
+    same("the kind", &ran.outcome()?["kind"], "Lost")?;
     ran.exits(125)
+}
+
+/// The engine kills a container whose shim is gone.
+fn a_job_whose_shim_dies_is_never_a_success_and_never_run_again(bench: &Bench) -> Checked {
+    let runners = [Backend::Docker, Backend::Process];
+    let command = bench.with(&runners)?.arg("run").result(bench.folders.result());
+    let command = command.args(["--image", bench.image()?, "--process", "echo again", "--"]);
+    let mark = bench.repository();
+    let script = format!("echo begun; sleep 600; echo {mark}");
+    let running = command.args(["sh", "-c", &script]).spawn()?;
+    running.until_stdout("begun")?;
+    kill_process(shim_of(&mark)?, Signal::KILL)?;
+    let ran = running.finish()?;
+    same("stdout", ran.text(), "begun\n")?;
+    same("the runner", &ran.result()?["runner"], "docker")?;
+    let outcome = ran.outcome()?;
+    ensure!(
+        ["Lost", "Exited"].contains(&outcome["kind"].as_str().unwrap_or_default()),
+        "{outcome}"
+    );
+    ensure!(ran.code() != Some(0), "it is told as a success");
+    Ok(())
+}
+
+/// The shim above the container's process whose command line holds `mark`.
+fn shim_of(mark: &str) -> Result<Pid> {
+    let of = |pid: &str, file: &str| fs::read_to_string(format!("/proc/{pid}/{file}"));
+    let numbers = fs::read_dir("/proc")?.flatten().map(|entry| entry.file_name());
+    let all: Vec<String> = numbers.filter_map(|name| name.into_string().ok()).collect();
+    let in_a_shim = |pid: &&String| {
+        let marked = of(pid, "cmdline").is_ok_and(|line| line.contains(mark));
+        marked && of(pid, "comm").is_ok_and(|name| name.trim() == "docker-init")
+    };
+    let init = all.iter().find(in_a_shim).context("the container has no process")?;
+    let status = of(init, "status")?;
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+    let shim = parent.context("it has no parent")?.trim();
+    let name = of(shim, "comm")?;
+    ensure!(name.starts_with("containerd-shim"), "its parent is no shim: {name}");
+    Pid::from_raw(shim.parse()?).context("no process")
 }
 
 fn a_service_goes_on_without_the_cluster_and_returns_to_it(bench: &Bench) -> Checked {

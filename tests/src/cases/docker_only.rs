@@ -4,8 +4,9 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::case::cases;
 use crate::bench::Bench;
@@ -27,7 +28,10 @@ fn as_nobody(bench: &Bench) -> Result<(Longshore, PathBuf)> {
     let root = bench.folders.root();
     fs::set_permissions(root, fs::Permissions::from_mode(0o755))?;
     let program = root.join("longshore");
-    fs::copy(programs::longshore()?, &program).context("failed to copy the command")?;
+    // Were the copy open for writing here, a process that another case starts at that moment would
+    // inherit it, and the copy could not be executed ("text file busy").
+    let copied = Command::new("cp").arg(programs::longshore()?).arg(&program).status();
+    ensure!(copied.context("failed to start cp")?.success(), "failed to copy the command");
     for folder in [bench.folders.home(), bench.folders.state()] {
         fs::create_dir_all(&folder)?;
         chown(&folder, Some(NOBODY), Some(NOBODY))?;

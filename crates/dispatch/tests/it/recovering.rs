@@ -356,3 +356,30 @@ async fn without_a_journal_of_its_own_nothing_is_kept_of_a_job_that_is_done() {
     assert!(result.outcome.is_success());
     assert!(scene.dispatcher.records(Filter::default()).await.unwrap().is_empty());
 }
+
+/// In real time: what the journal waits for is another process.
+#[tokio::test]
+async fn without_its_intent_on_record_nothing_is_launched() {
+    let folder = tempfile::tempdir().unwrap();
+    let impatient = longshore_journal::Options::default().busy_timeout(SECOND / 20);
+    let journal = Journal::open(folder.path(), impatient).await.unwrap();
+    let place = Place { journal, ..Place::new(Script::default()) };
+    let settings = Settings { connect_timeout: (SECOND / 2).into(), ..Settings::default() };
+    let away = Script { probes: [hangs()].into(), ..Script::default() };
+    let dispatcher = Dispatcher::builder()
+        .runner(Arc::new(place.world.runner(name("away"), away)))
+        .runner(Arc::new(place.runner.clone()))
+        .settings(settings)
+        .journal(place.journal.clone())
+        .build()
+        .unwrap();
+    let submitted = dispatcher.submit(job()).await.unwrap();
+    let other = rusqlite::Connection::open(folder.path().join("journal.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let result = timeout(MINUTE, submitted.wait()).await.unwrap();
+    let Outcome::NotRun { reason: NotRunReason::Internal, message } = result.outcome else {
+        panic!("{:?}", result.outcome)
+    };
+    assert!(message.contains("keeps it locked"), "{message}");
+    assert_eq!(place.count(|w| *w == What::LaunchAsked), 0);
+}
