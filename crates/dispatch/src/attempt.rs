@@ -192,14 +192,14 @@ impl JobTask {
         settle(watched, self.canceller.graces(), self.settings.lost_after.get()).await
     }
 
-    async fn refused(&self, lane: &Lane, error: Error) -> Tried {
+    async fn refused(&self, lane: &Arc<Lane>, error: Error) -> Tried {
         if let Err(unrecorded) = self.record_refusal(&error).await {
             return Tried::Unrecorded(unrecorded);
         }
         if self.canceller.token().is_cancelled() {
             return Tried::Cancelled;
         }
-        lane.breaker.refused(&error);
+        lane.refused(&error);
         Tried::Refused(error)
     }
 }

@@ -32,8 +32,8 @@ pub(crate) enum Admission {
 /// Remembers what a runner answered last.
 ///
 /// `Unavailable` opens it; while it is open every job gets the stored reason at once. After a
-/// pause (doubled each time, jittered, never shorter than the backend's `Retry-After`) the next
-/// job probes again. `Saturated` never opens it, but its `Retry-After` is kept.
+/// pause (doubled each time, jittered, never shorter than the backend's `Retry-After`) it is probed
+/// again, whether or not there is a job. `Saturated` never opens it, but its `Retry-After` is kept.
 #[derive(Debug)]
 pub(crate) struct Breaker {
     memory: Mutex<Memory>,
@@ -109,17 +109,38 @@ impl Breaker {
         memory.failures = 0;
     }
 
-    /// Notes a refusal, by a probe or by a launch.
-    pub(crate) fn refused(&self, error: &Error) {
+    /// Until when nobody is to ask; none if it is not open.
+    pub(crate) fn open_until(&self) -> Option<Instant> {
+        match &self.lock().state {
+            State::Open(stored) => Some(stored.until),
+            _ => None,
+        }
+    }
+
+    /// Notes a refusal, by a probe or by a launch; whether that has opened it.
+    pub(crate) fn refused(&self, error: &Error) -> bool {
         let mut memory = self.lock();
         let now = Instant::now();
         let asked = error.asked_to_wait().map(|wait| wait.min(LONGEST_RETRY_AFTER));
         match error.kind() {
-            ErrorKind::Unavailable => memory.open(error, now, asked),
+            ErrorKind::Unavailable => {
+                let was_open = matches!(memory.state, State::Open(_));
+                memory.open(error, now, asked);
+                return !was_open;
+            }
             ErrorKind::Saturated => {
                 memory.full = asked.map(|wait| stored(error, now, wait));
             }
             _ => {}
+        }
+        false
+    }
+
+    /// Notes that it was asked again in vain. What it refuses with now a job is to hear itself.
+    pub(crate) fn still_away(&self, error: &Error) {
+        self.refused(error);
+        if error.kind() != ErrorKind::Unavailable {
+            self.lock().state = State::Unknown;
         }
     }
 

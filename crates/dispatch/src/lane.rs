@@ -1,6 +1,6 @@
 //! One configured runner, with what the dispatcher keeps beside it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use longshore_core::{
@@ -8,14 +8,14 @@ use longshore_core::{
     RunnerName,
 };
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::breaker::{Admission, Breaker};
 use crate::job::JobEvent;
 use crate::policy;
 use crate::progress::Progress;
 use crate::watched::CALL;
-use crate::{EffectivePullPolicy, Settings};
+use crate::{EffectivePullPolicy, Isolation, Settings};
 
 /// A runner, its breaker, and its throttle.
 #[derive(Debug)]
@@ -28,6 +28,7 @@ pub(crate) struct Lane {
     probing: Mutex<()>,
     launches: Arc<Semaphore>,
     connect_timeout: Duration,
+    min_isolation: Isolation,
 }
 
 impl Lane {
@@ -47,6 +48,7 @@ impl Lane {
             probing: Mutex::new(()),
             launches: Arc::new(Semaphore::new(launches)),
             connect_timeout: settings.connect_timeout.get(),
+            min_isolation: settings.min_isolation,
         }
     }
 
@@ -70,6 +72,11 @@ impl Lane {
 
     /// Whether `spec` needs more than this runner can do. The one place that compares.
     pub(crate) fn supports(&self, spec: &JobSpec) -> Result<(), Error> {
+        let contained = spec.container.is_some() && self.runs_containers();
+        if self.min_isolation == Isolation::Container && !contained {
+            let why = "it would run the job without a container, which job.minIsolation rules out";
+            return Err(Error::new(ErrorKind::Unsupported, why).on(self.name()));
+        }
         match spec
             .required_capabilities()
             .missing(self.runner.capabilities(), |c| self.runner.remedy(c))
@@ -82,7 +89,10 @@ impl Lane {
     }
 
     /// Waits for the right to launch here; fails at once if the runner is known not to take work.
-    pub(crate) async fn admit(&self, progress: &Progress) -> Result<OwnedSemaphorePermit, Error> {
+    pub(crate) async fn admit(
+        self: &Arc<Self>,
+        progress: &Progress,
+    ) -> Result<OwnedSemaphorePermit, Error> {
         // Before the queue, so that nobody waits for a runner that is known to be away.
         if let Admission::Refused(error) = self.breaker.admission() {
             return Err(error.on(self.name()));
@@ -95,7 +105,7 @@ impl Lane {
     }
 
     /// Asks the runner whether it may take work, unless it is known.
-    async fn ready(&self, progress: &Progress) -> Result<(), Error> {
+    async fn ready(self: &Arc<Self>, progress: &Progress) -> Result<(), Error> {
         let _alone = match self.breaker.admission() {
             Admission::Well => return Ok(()),
             Admission::Refused(error) => return Err(error.on(self.name())),
@@ -119,9 +129,17 @@ impl Lane {
                 Ok(())
             }
             Err(error) => {
-                self.breaker.refused(&error);
+                self.refused(&error);
                 Err(error)
             }
+        }
+    }
+
+    /// Notes a refusal. A runner that was found to be away is asked by itself from then on, until
+    /// it is back, so that no job waits for the answer.
+    pub(crate) fn refused(self: &Arc<Self>, error: &Error) {
+        if self.breaker.refused(error) {
+            tokio::spawn(ask_again(Arc::downgrade(self)));
         }
     }
 
@@ -158,6 +176,25 @@ impl Lane {
                 format!("no answer within {:?} (connectTimeout)", self.connect_timeout),
             )
             .on(self.name())),
+        }
+    }
+}
+
+/// Probes a runner that is away, each time its breaker lets it, until it is back or nobody has the
+/// dispatcher any more.
+async fn ask_again(lane: Weak<Lane>) {
+    loop {
+        let until = lane.upgrade().and_then(|lane| lane.breaker.open_until());
+        let Some(until) = until else { return };
+        sleep_until(until).await;
+        let Some(lane) = lane.upgrade() else { return };
+        // A job may be asking just now.
+        let _alone = lane.probing.lock().await;
+        if lane.breaker.open_until().is_some_and(|until| until <= Instant::now()) {
+            match lane.probe().await {
+                Ok(_) => lane.breaker.probed_well(),
+                Err(error) => lane.breaker.still_away(&error),
+            }
         }
     }
 }

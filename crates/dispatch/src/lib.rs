@@ -67,4 +67,4 @@ pub use policy::{EffectivePullPolicy, PullPolicyOrigin};
 pub use prefix::{ImageRegistryPrefix, ImageRegistryPrefixError};
 pub use reaper::{Fate, Leftover, Reaped};
 pub use report::{ImageOutlook, RunnerHealth, RunnerImage, RunnerPlan};
-pub use settings::{FallbackReason, Settings};
+pub use settings::{FallbackReason, Isolation, Settings};

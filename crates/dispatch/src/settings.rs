@@ -41,6 +41,9 @@ pub struct Settings {
     /// For which refusals the next runner is tried. A job that has started, or may have, never
     /// falls back.
     pub fallback_on: Vec<FallbackReason>,
+    /// How far a job must be kept apart from the machine that it runs on: `container` rules out
+    /// runners that would run it as a local process.
+    pub min_isolation: Isolation,
     /// How long a runner may take to tell whether it may take work.
     pub connect_timeout: HumanDuration,
     /// How long pulling an image may take. A launch ends after `pullTimeout` and `startTimeout`
@@ -75,6 +78,7 @@ impl Default for Settings {
                 FallbackReason::Unavailable,
                 FallbackReason::Saturated,
             ],
+            min_isolation: Isolation::default(),
             connect_timeout: HumanDuration::from_secs(5),
             pull_timeout: HumanDuration::from_secs(600),
             start_timeout: HumanDuration::from_secs(300),
@@ -91,6 +95,18 @@ impl Settings {
     pub(crate) fn launch_timeout(&self) -> Duration {
         self.pull_timeout.get() + self.start_timeout.get()
     }
+}
+
+/// How far a job is kept apart from the machine that it runs on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum Isolation {
+    /// Not more than processes of one user are.
+    #[default]
+    Process,
+    /// As a container is.
+    Container,
 }
 
 /// A refusal for which the next runner may be tried.

@@ -268,3 +268,19 @@ fn the_code_of_a_cancelled_job_is_known_though_its_pod_is_gone() {
         assert_eq!(of(Ending::None).kind(), "Lost");
     }
 }
+
+#[test]
+fn a_second_pod_that_started_is_counted_and_told_where_the_outcome_is_lost() {
+    let running = || json!({"running": {"startedAt": "2026-01-01T00:00:00Z"}});
+    let mut all = snapshot(job(), [pod(json!({}), "Running", running(), "containerd://1")]);
+    let lost = || Outcome::Lost { message: "gone".to_owned() };
+    assert_eq!(note_second_pod(&all, lost()), lost());
+    all.pods.push(PodSeen {
+        pod: Arc::new(pod(json!({}), "Running", running(), "containerd://2")),
+        presence: Presence::Here,
+    });
+    let Outcome::Lost { message } = note_second_pod(&all, lost()) else { panic!() };
+    assert_eq!(message, "gone (Kubernetes started it 2 times)");
+    let exited = Outcome::Exited { code: 0, signal: None };
+    assert_eq!(note_second_pod(&all, exited.clone()), exited);
+}

@@ -15,6 +15,7 @@ cases! { "volume":
     a_hundred_mebibytes_come_whole_and_are_not_held_in_memory [Can(Capability::KeepAllLogs)] x 20,
     what_is_lost_of_much_output_is_marked x 20,
     a_line_of_ten_mebibytes_comes_whole x 8,
+    a_line_of_a_hundred_mebibytes_comes_whole_and_is_not_held_in_memory [Can(Capability::KeepAllLogs)] x 20,
 }
 
 const MIB: u64 = 1 << 20;
@@ -82,6 +83,31 @@ async fn a_line_of_ten_mebibytes_comes_whole(bench: Arc<Bench>) -> Checked {
         &String::from_utf8_lossy(rest).into_owned(),
         &"\nnext\n".to_owned(),
     )
+}
+
+async fn a_line_of_a_hundred_mebibytes_comes_whole_and_is_not_held_in_memory(
+    bench: Arc<Bench>,
+) -> Checked {
+    let length = 100 * MIB;
+    let script = format!("head -c {length} /dev/zero | tr '\\000' x; echo; echo next");
+    let before = resident();
+    let run = bench.start_script(&script).await?;
+    let mut reader = run.reader(LogPosition::START, true);
+    let (mut came, mut most, mut rest) = (0, 0, Vec::new());
+    while let Some(chunk) = reader.next_or_gap().await? {
+        let LogChunk::Data { bytes, .. } = chunk else {
+            return Err(Failure::new("there is a gap".to_owned()));
+        };
+        let of_line = bytes.iter().take_while(|byte| rest.is_empty() && **byte == b'x').count();
+        came += of_line as u64;
+        rest.extend_from_slice(&bytes[of_line..]);
+        check(rest.len() < 100, || format!("other bytes after {came}"))?;
+        most = most.max(resident());
+    }
+    same("the line's length", &came, &length)?;
+    same("what follows it", &String::from_utf8_lossy(&rest).into_owned(), &"\nnext\n".to_owned())?;
+    let held = most.saturating_sub(before);
+    check(held < HELD, || format!("{} MiB were held in memory", held / MIB))
 }
 
 /// How many bytes of memory this process holds; 0 where that cannot be asked.

@@ -1,12 +1,14 @@
 //! The table of fallback, row by row, and the breaker.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
 use longshore_conformance::simulated::{LaunchStep, ProbeStep, Refusal, Run, Script, What};
 use longshore_core::{
-    Capabilities, Capability, ErrorKind, ImageReason, NotRunReason, Outcome, RejectReason,
+    Capabilities, Capability, ErrorKind, ImageReason, JobSpec, NotRunReason, Outcome, RejectReason,
 };
-use longshore_dispatch::{Dispatcher, FallbackReason, Settings};
+use longshore_dispatch::{Dispatcher, FallbackReason, Isolation, Settings};
 use tokio::time::Instant;
 
 use crate::support::*;
@@ -102,8 +104,8 @@ async fn a_runner_that_lacks_a_capability_is_passed_over_without_being_asked() {
     let process = Capabilities::default().with(Capability::Process);
     let limited = scene.runners[0].clone().with_capabilities(process);
     let dispatcher = Dispatcher::builder()
-        .runner(std::sync::Arc::new(limited))
-        .runner(std::sync::Arc::new(scene.runners[1].clone()))
+        .runner(Arc::new(limited))
+        .runner(Arc::new(scene.runners[1].clone()))
         .build()
         .unwrap();
     let mut spec = job();
@@ -227,4 +229,53 @@ async fn a_saturated_backend_that_says_when_to_come_back_is_left_alone_until_the
     tokio::time::sleep(MINUTE).await;
     assert_eq!(scene.run(job()).await.runner, Some(name("first")));
     assert_eq!(scene.count(|w| matches!(w, What::Refused(_))), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_job_waits_for_a_runner_that_is_known_to_be_away() {
+    let hangs = std::iter::repeat_n(ProbeStep::Hang, 100).collect();
+    let scene = scene([Script { probes: hangs, ..Script::default() }, Script::default()]);
+    assert_eq!(scene.run(job()).await.runner, Some(name("second")));
+    for _ in 0..200 {
+        tokio::time::sleep(3 * SECOND).await;
+        let began = Instant::now();
+        let result = scene.run(job()).await;
+        assert_eq!(result.runner, Some(name("second")));
+        // A job takes a second, an answer that does not come five.
+        assert!(began.elapsed() < 2 * SECOND, "{:?}", began.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_runner_that_is_back_is_found_without_a_job() {
+    let outages = vec![Duration::ZERO..10 * MINUTE];
+    let scene = scene([Script { outages, ..Script::default() }, Script::default()]);
+    assert_eq!(scene.run(job()).await.runner, Some(name("second")));
+    // Longer than the longest pause between two probes.
+    tokio::time::sleep(12 * MINUTE).await;
+    let mut job = scene.dispatcher.submit(job()).await.unwrap();
+    let events: Vec<_> = job.take_events().unwrap().map(|event| word(&event)).collect().await;
+    assert!(!events.iter().any(|event| event.starts_with("passed over")), "{events:?}");
+    assert_eq!(job.end().await.runner, Some(name("first")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_must_be_contained_is_never_run_as_a_process() {
+    let settings = Settings { min_isolation: Isolation::Container, ..Settings::default() };
+    let scene = scene_with(settings, [Script::default(), refuses(ErrorKind::Unavailable)]);
+    let process = scene.runners[0].clone();
+    let only_process = Capabilities::default().with(Capability::Process);
+    let dispatcher = Dispatcher::builder()
+        .settings(Settings { min_isolation: Isolation::Container, ..Settings::default() })
+        .runner(Arc::new(process.with_capabilities(only_process)))
+        .build()
+        .unwrap();
+    let result = dispatcher.submit(job()).await.unwrap().end().await;
+    let [passed] = result.passed_over.as_slice() else { panic!("{result:?}") };
+    assert_eq!(passed.kind, "Unsupported");
+    assert!(passed.message.contains("job.minIsolation"), "{}", passed.message);
+    let contained = scene.run(job()).await;
+    assert_eq!(contained.runner, Some(name("first")), "it can run containers, too");
+    let bare = scene.run(JobSpec::process(["true"])).await;
+    assert!(matches!(bare.outcome, Outcome::NotRun { .. }), "{bare:?}");
 }
