@@ -137,7 +137,7 @@ impl Claim {
         self.write(move |db, job| write::removed(db, job, now)).await
     }
 
-    /// Ends the record. Its idempotency key is free again.
+    /// Ends the record. Its idempotency key is free again; the claim itself is good for nothing more.
     ///
     /// # Errors
     /// `OutOfOrder` if it is not recorded that nothing of the job is left.

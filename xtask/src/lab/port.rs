@@ -91,7 +91,8 @@ mod tests {
 
     #[test]
     fn a_taken_port_names_its_holder() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        // An address that nobody else connects from, as that takes a port, too.
+        let listener = TcpListener::bind("127.88.77.66:0").unwrap();
         let address = listener.local_addr().unwrap();
         let error = check_free(address, "registry").unwrap_err().to_string();
         assert!(error.contains(&std::process::id().to_string()), "{error}");

@@ -73,11 +73,7 @@ async fn take(step: &Step, journal: &Journal, claim: Claim) -> (Option<Claim>, b
         Step::Removed => claim.removed().await,
         Step::Forget => {
             let done = claim.forget().await;
-            let claim = match &done {
-                Ok(()) => None,
-                Err(_) => journal.claim(&id).await.unwrap(),
-            };
-            return (claim, done.is_ok());
+            return (done.is_err().then_some(claim), done.is_ok());
         }
         Step::Claim => {
             assert!(journal.claim(&id).await.unwrap().is_none(), "it is in hand");
