@@ -1,10 +1,12 @@
 //! The watch on the Pods' Events: evidence that a job can do without.
 
 use std::pin::pin;
+use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Event;
 use kube::api::{Api, ListParams, WatchEvent, WatchParams};
+use tokio::time::Instant;
 
 use crate::client::{Cluster, Connection};
 use crate::error::code;
@@ -13,6 +15,9 @@ use crate::watching::{FAILURES_BEFORE_LIST, Pause, WATCH_SECONDS};
 
 /// Events carry no labels of ours.
 const OF_PODS: &str = "involvedObject.kind=Pod";
+
+/// A request of the watch that is over sooner has told nothing worth asking again at once.
+const SHORT: Duration = Duration::from_secs(1);
 
 /// Watches the Events for ever, or until that is found to be forbidden.
 ///
@@ -55,9 +60,12 @@ async fn watch(group: &Group, cluster: &Cluster, pause: &mut Pause) -> Ended {
     let params = WatchParams::default().fields(OF_PODS).timeout(WATCH_SECONDS);
     for _ in 0..FAILURES_BEFORE_LIST {
         let error = loop {
+            let begun = Instant::now();
             match part(group, &api, &params, &mut version).await {
-                // The server ends each request after a while.
-                Ok(()) => pause.reset(),
+                // The server ends each request after a while. One that does so at once is not
+                // asked again at once.
+                Ok(()) if begun.elapsed() > SHORT => pause.reset(),
+                Ok(()) => pause.wait().await,
                 Err(error) => break error,
             }
         };
