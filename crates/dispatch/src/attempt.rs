@@ -124,11 +124,7 @@ impl JobTask {
     /// One attempt, with one pull policy.
     async fn try_policy(&mut self, lane: &Arc<Lane>, spec: &Arc<JobSpec>, turn: Turn) -> Tried {
         let attempt = Arc::new(self.next_attempt(spec, turn.policy));
-        let watched = Watched {
-            runner: Arc::clone(&lane.runner),
-            handle: lane.runner.handle(&attempt),
-            progress: self.progress.clone(),
-        };
+        let watched = lane.watched(&lane.runner.handle(&attempt), self.progress.clone());
         if let Err(error) = self.record_intent(lane, &attempt, &watched.handle).await {
             return Tried::Unrecorded(error);
         }

@@ -139,9 +139,9 @@ impl Dispatcher {
         // Before it is on record, so that no request to cancel it is missed.
         let canceller = Canceller::new(spec.effective_grace_period().get());
         let held = self.hold(&new.id, &canceller);
-        let (claim, before) = match journal.submit(new).await? {
-            Submitted::New(claim) => (claim, 0),
-            Submitted::Known(id) => match self.unstarted(&id).await? {
+        let (claim, before, held) = match journal.submit(new).await? {
+            Submitted::New(claim) => (claim, 0, held),
+            Submitted::Known(id) => match self.unstarted(&id, &canceller).await? {
                 Some(unstarted) => unstarted,
                 None => return self.attach_as(&journal.record(&id).await?, manner, logs).await,
             },
@@ -183,18 +183,28 @@ impl Dispatcher {
     }
 
     /// The job `id` in hand, and the number of its last attempt, if nobody else has it in hand and
-    /// nothing of it has started or can.
-    async fn unstarted(&self, id: &JobId) -> Result<Option<(Claim, u32)>, Error> {
+    /// nothing of it has started or can. What was asked of it before is asked of `canceller`.
+    async fn unstarted(
+        &self,
+        id: &JobId,
+        canceller: &Canceller,
+    ) -> Result<Option<(Claim, u32, Held)>, Error> {
         let Some(claim) = self.journal().await?.claim(id).await? else { return Ok(None) };
+        // Before its record is read, so that no request to cancel it is missed.
+        let held = self.hold(id, canceller);
         let record = claim.record().await?;
-        let begun = record.result.is_some() || record.committed().is_some();
-        Ok((!begun).then(|| (claim, record.next_number().saturating_sub(1))))
+        if record.result.is_some() || record.committed().is_some() {
+            return Ok(None);
+        }
+        if let Some(cancel) = &record.cancel {
+            canceller.cancel_within(cancel.grace);
+        }
+        Ok(Some((claim, record.next_number().saturating_sub(1), held)))
     }
 
     /// A task for a job of which nothing is known but `spec`.
     pub(crate) fn task(&self, spec: JobSpec, claim: Claim) -> JobTask {
         let inner = &self.inner;
-        let (progress, _) = Progress::channel();
         JobTask {
             id: claim.job().clone(),
             installation: inner.installation.clone(),
@@ -206,7 +216,7 @@ impl Dispatcher {
             pins: Arc::clone(&inner.pins),
             settings: Arc::clone(&inner.settings),
             order: Vec::new(),
-            progress,
+            progress: Progress::unheard(),
             logs: None,
             state: watch::Sender::new(State::Running),
             search: Search::default(),
@@ -328,10 +338,11 @@ impl Dispatcher {
 
     /// Runs `work` by itself, until it ends or the dispatcher abandons its jobs.
     pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
-        let abandoned = self.inner.abandoned.clone();
+        // Kept until it ends: requests to cancel its job are heard for as long.
+        let kept = self.clone();
         tokio::spawn(async move {
             // What is dropped lets its job go.
-            let _ = abandoned.run_until_cancelled_owned(work).await;
+            let _ = kept.inner.abandoned.run_until_cancelled(work).await;
         });
     }
 

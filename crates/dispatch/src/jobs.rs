@@ -109,6 +109,8 @@ impl Dispatcher {
         attached: Attached,
         claim: Claim,
     ) -> Result<(), (Attached, Error)> {
+        // Before its record is read, so that no request to cancel it is missed.
+        let _held = self.hold(&attached.id, &attached.canceller);
         let found = async {
             let record = claim.record().await?;
             let lane = self.lane_of(&record)?;
@@ -130,26 +132,18 @@ impl Dispatcher {
         }
         tracing::info!("taken up");
         let Attached { canceller, progress, logs, state, manner, .. } = attached;
-        let _held = self.hold(&record.id, &canceller);
-        let mut task = self.taken_up(&record, claim, canceller, progress, state, manner);
-        task.logs = logs;
+        let task = self.taken_up(&record, claim);
+        let task = JobTask { canceller, progress, logs, state, manner, ..task };
         task.take_up(record, lane).await;
         Ok(())
     }
 
-    fn taken_up(
-        &self,
-        record: &Record,
-        claim: Claim,
-        canceller: Canceller,
-        progress: Progress,
-        state: watch::Sender<State>,
-        manner: Manner,
-    ) -> JobTask {
+    /// A task for the job of `record` that nobody listens to.
+    fn taken_up(&self, record: &Record, claim: Claim) -> JobTask {
         let mut spec = JobSpec::clone(&record.spec);
         // What is configured may have changed; then the job is told as it was submitted.
         let _ = self.prepare(&mut spec);
-        JobTask { canceller, progress, state, manner, ..self.task(spec, claim) }
+        JobTask { manner: Manner::Kept, ..self.task(spec, claim) }
     }
 
     /// Finds out how far a job is that no process has in hand, within some seconds, and records
@@ -171,10 +165,7 @@ impl Dispatcher {
         if record.result.is_some() {
             return Ok(record);
         }
-        let canceller = Canceller::new(record.spec.effective_grace_period().get());
-        let (progress, _events) = Progress::channel();
-        let (state, _seen) = watch::channel(State::Running);
-        let task = self.taken_up(&record, claim, canceller, progress, state, Manner::Kept);
+        let task = self.taken_up(&record, claim);
         task.look(record, lane, self.connect_timeout()).await;
         Ok(journal.record(job).await?)
     }
@@ -217,9 +208,7 @@ impl Dispatcher {
         let (Some(attempt), Some(lane)) = (record.committed(), lane) else {
             return Err(gone("the job has not started, and so has no output"));
         };
-        let (progress, _events) = Progress::channel();
-        let runner = Arc::clone(&lane.runner);
-        let watched = Watched { runner, handle: attempt.handle.clone(), progress };
+        let watched = lane.watched(&attempt.handle, Progress::unheard());
         if !follow {
             return Ok(watched.runner.logs(&watched.handle, since, false));
         }
@@ -254,7 +243,7 @@ impl Dispatcher {
         }
         for attempt in &record.attempts {
             let lane = self.lane(&attempt.handle.runner)?;
-            lane.remove(&attempt.handle).await?;
+            lane.watched(&attempt.handle, Progress::unheard()).remove_once().await?;
         }
         Ok(())
     }

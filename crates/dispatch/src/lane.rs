@@ -14,7 +14,7 @@ use crate::breaker::{Admission, Breaker};
 use crate::job::JobEvent;
 use crate::policy;
 use crate::progress::Progress;
-use crate::watched::CALL;
+use crate::watched::Watched;
 use crate::{EffectivePullPolicy, Isolation, Settings};
 
 /// A runner, its breaker, and its throttle.
@@ -155,15 +155,9 @@ impl Lane {
         self.connect_timeout
     }
 
-    /// Removes what is at `handle`, bounded.
-    pub(crate) async fn remove(&self, handle: &Handle) -> Result<(), Error> {
-        match timeout(CALL, self.runner.remove(handle)).await {
-            Ok(removed) => removed.map_err(|error| error.on(self.name())),
-            Err(_) => {
-                let message = format!("no answer to a removal within {CALL:?}");
-                Err(Error::new(ErrorKind::Unavailable, message).on(self.name()))
-            }
-        }
+    /// What is at `handle` here.
+    pub(crate) fn watched(&self, handle: &Handle, progress: Progress) -> Watched {
+        Watched { runner: Arc::clone(&self.runner), handle: handle.clone(), progress }
     }
 
     /// Probes the runner, bounded by `connectTimeout`.

@@ -19,6 +19,11 @@ impl Progress {
         (Self(sender), receiver)
     }
 
+    /// Of what nobody wants to hear.
+    pub(crate) fn unheard() -> Self {
+        Self::channel().0
+    }
+
     pub(crate) fn tell(&self, event: JobEvent) {
         debug!(?event, "job");
         // What a full channel or a reader that has left loses is not needed for the result.

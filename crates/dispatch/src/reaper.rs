@@ -10,14 +10,14 @@ use longshore_core::{
     AttemptId, Error, Event, Handle, JobId, JobResult, Outcome, RunnerName, Settled,
 };
 use longshore_journal::{Journal, JournalError, Record};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use crate::dispatcher::Dispatcher;
 use crate::lane::Lane;
 use crate::progress::Progress;
 use crate::record::unrecorded;
 use crate::take_up::first_news;
-use crate::watched::{CALL, Watched};
+use crate::watched::CALL;
 
 /// Something of this installation's that is left on a backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -169,7 +169,7 @@ async fn reap(
     let (why, fate) = match why {
         Err(why) => (why, Fate::Kept),
         Ok(why) if manner.dry_run => (why, Fate::Remove),
-        Ok(why) => match lane.remove(handle).await {
+        Ok(why) => match lane.watched(handle, Progress::unheard()).remove_once().await {
             Ok(()) => (why, Fate::Removed),
             Err(error) => (why, Fate::Failed(error.to_string())),
         },
@@ -220,21 +220,16 @@ async fn stray(
     manner: Manner,
     known: &str,
 ) -> Result<String, String> {
-    let (progress, _events) = Progress::channel();
-    let runner = Arc::clone(&lane.runner);
-    let watched = Watched { runner, handle: handle.clone(), progress };
+    let watched = lane.watched(handle, Progress::unheard());
     match first_news(&watched, lane.connect_timeout()).await {
         Some(Event::Ended(_)) => Ok(format!("it has ended, and {known}")),
         Some(_) => Err(format!("it runs, though {known}")),
         None if manner.dry_run => Ok(format!("{known}; it is removed unless it has started")),
-        None => {
-            let deadline = Instant::now() + lane.connect_timeout();
-            match lane.runner.settle(handle, deadline).await {
-                Ok(Settled::NeverStarted) => Ok(format!("it never started, and {known}")),
-                Ok(_) => Err(format!("it may run, though {known}")),
-                Err(error) => Err(format!("it may run, though {known}: {error}")),
-            }
-        }
+        None => match watched.settle(lane.connect_timeout()).await {
+            Ok(Settled::NeverStarted) => Ok(format!("it never started, and {known}")),
+            Ok(_) => Err(format!("it may run, though {known}")),
+            Err(error) => Err(format!("it may run, though {known}: {error}")),
+        },
     }
 }
 

@@ -4,14 +4,12 @@ use std::time::Duration;
 
 use longshore_core::{Event, Outcome, Report, Settled};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::watched::{Feed, Pauses, Watched};
 
 /// How long the runner may take to settle an attempt, each time it is asked.
 const SETTLE: Duration = Duration::from_secs(30);
-/// What a runner is given beyond its deadline.
-const SLACK: Duration = Duration::from_secs(5);
 
 /// What became of an attempt whose launch gave no clear answer.
 #[derive(Debug)]
@@ -72,13 +70,7 @@ impl From<Settled> for Settlement {
 }
 
 async fn ask(watched: &Watched) -> Option<Settled> {
-    let deadline = Instant::now() + SETTLE;
-    match timeout_at(deadline + SLACK, watched.runner.settle(&watched.handle, deadline)).await {
-        Ok(Ok(settled)) => return Some(settled),
-        Ok(Err(error)) => watched.trouble(&error),
-        Err(_) => watched.trouble(&watched.error("no answer to whether the attempt started")),
-    }
-    None
+    watched.settle(SETTLE).await.map_err(|error| watched.trouble(&error)).ok()
 }
 
 async fn ask_again(watched: &Watched) -> Settled {

@@ -24,7 +24,7 @@ impl JobTask {
         let (Some(attempt), Some(lane)) = (record.committed(), lane) else {
             return self.end_without_start(self.interrupted(), None).await;
         };
-        let watched = self.watched(&lane, attempt);
+        let watched = lane.watched(&attempt.handle, self.progress.clone());
         let id = attempt.handle.attempt.clone();
         let found = match &attempt.state {
             AttemptState::Started { .. } => started(attempt),
@@ -50,15 +50,12 @@ impl JobTask {
         let (Some(attempt), Some(lane)) = (record.committed(), lane) else {
             return self.end_without_start(self.interrupted(), None).await;
         };
-        let watched = self.watched(&lane, attempt);
+        let watched = lane.watched(&attempt.handle, self.progress.clone());
         if !matches!(attempt.state, AttemptState::Started { .. }) {
-            let deadline = Instant::now() + patience;
-            let asked = watched.runner.settle(&watched.handle, deadline);
-            match timeout_at(deadline + patience, asked).await {
-                Ok(Ok(Settled::NeverStarted)) => return self.never_started(watched).await,
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => return watched.trouble(&error),
-                Err(_) => return,
+            match watched.settle(patience).await {
+                Ok(Settled::NeverStarted) => return self.never_started(watched).await,
+                Ok(_) => {}
+                Err(error) => return watched.trouble(&error),
             }
         }
         if let Some(Event::Ended(report)) = first_news(&watched, patience).await {
@@ -92,14 +89,6 @@ impl JobTask {
         }
         let message = left_behind().to_string();
         Outcome::NotRun { reason: NotRunReason::Interrupted, message }
-    }
-
-    fn watched(&self, lane: &Lane, attempt: &AttemptRecord) -> Watched {
-        Watched {
-            runner: Arc::clone(&lane.runner),
-            handle: attempt.handle.clone(),
-            progress: self.progress.clone(),
-        }
     }
 }
 

@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::{BoxStream, Fuse};
-use longshore_core::{Error, ErrorKind, Event, Handle, Runner};
+use longshore_core::{Error, ErrorKind, Event, Handle, Runner, Settled};
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::job::JobEvent;
 use crate::progress::Progress;
 
 /// How long one call of a runner may take that is bounded by itself.
 pub(crate) const CALL: Duration = Duration::from_secs(60);
+/// What a runner is given beyond a deadline.
+const SLACK: Duration = Duration::from_secs(5);
 /// The pause before a broken stream is opened again.
 const REOPEN: Duration = Duration::from_secs(1);
 
@@ -87,14 +89,30 @@ impl Watched {
             if attempt > 0 {
                 sleep(pauses.next()).await;
             }
-            match timeout(CALL, self.runner.remove(&self.handle)).await {
-                Ok(Ok(())) => return true,
-                Ok(Err(error)) => self.trouble(&error),
-                Err(_) => self.trouble(&self.error("no answer to a removal")),
+            match self.remove_once().await {
+                Ok(()) => return true,
+                Err(error) => self.trouble(&error),
             }
         }
         tracing::warn!(attempt = %self.handle.attempt, "failed to remove a finished attempt");
         false
+    }
+
+    /// Removes the attempt from its runner.
+    pub(crate) async fn remove_once(&self) -> Result<(), Error> {
+        match timeout(CALL, self.runner.remove(&self.handle)).await {
+            Ok(removed) => removed.map_err(|error| error.on(self.runner.name())),
+            Err(_) => Err(self.error("no answer to a removal")),
+        }
+    }
+
+    /// Asks once whether the attempt has started, and fences it if not.
+    pub(crate) async fn settle(&self, within: Duration) -> Result<Settled, Error> {
+        let deadline = Instant::now() + within;
+        match timeout_at(deadline + SLACK, self.runner.settle(&self.handle, deadline)).await {
+            Ok(settled) => settled.map_err(|error| error.on(self.runner.name())),
+            Err(_) => Err(self.error("no answer to whether the attempt started")),
+        }
     }
 }
 

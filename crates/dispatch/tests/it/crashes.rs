@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_conformance::simulated::{
-    Dice, Entry, Observed, Scenario, SimulatedRunner, What, World, check,
+    Dice, Entry, Observed, Scenario, SimulatedRunner, What, World,
 };
 use longshore_core::{InstallationId, JobId, JobResult, NotRunReason, Outcome};
 use longshore_dispatch::{Dispatcher, Submission};
@@ -16,7 +16,7 @@ use longshore_journal::{Filter, Journal};
 use tokio::time::{sleep, timeout};
 
 use crate::mortal::{Fate, Mortal};
-use crate::simulation::{PATIENCE, tell, variable};
+use crate::simulation::{PATIENCE, judge, simulate, tell, variable};
 use crate::support::{MINUTE, job};
 
 /// What one seed came to.
@@ -27,12 +27,7 @@ struct Played {
 }
 
 fn run_seed(seed: u64, looks_only: bool) -> Played {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    runtime.block_on(async {
+    simulate(async {
         let scenario = Scenario::new(seed);
         let world = World::new();
         let mut story = Story::new(&scenario, &world, seed, looks_only);
@@ -42,14 +37,7 @@ fn run_seed(seed: u64, looks_only: bool) -> Played {
         let ledger = world.ledger();
         let verdict = match played {
             Err(_) => Err("a job has no end".to_owned()),
-            Ok(observed) => observed.and_then(|observed| {
-                for job in &observed {
-                    check(&ledger, job).map_err(|broken| {
-                        format!("{}: {broken}; result {:?}", job.result.job, job.result)
-                    })?;
-                }
-                Ok(observed)
-            }),
+            Ok(observed) => observed.and_then(|observed| judge(&ledger, observed)),
         };
         Played { ledger, verdict, kills: story.kills }
     })

@@ -224,6 +224,38 @@ async fn a_job_left_before_anything_had_started_goes_on_when_it_is_submitted_aga
     assert_eq!(place.starts(), 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_cancel_of_a_job_left_before_its_start_holds_when_it_is_submitted_again() {
+    let place = Place::new(Script { probes: [hangs()].into(), ..Script::default() });
+    let submission = || Submission::new(job()).with_key("nightly");
+    let first = place.dispatcher();
+    let id = first.submit(submission()).await.unwrap().id().clone();
+    sleep(SECOND).await;
+    kill(&first).await;
+    let second = place.dispatcher();
+    assert!(second.cancel(&id, None).await.unwrap());
+    let result = second.submit(submission()).await.unwrap().end().await;
+    assert_eq!((result.outcome, place.starts()), (Outcome::Cancelled { code: None }, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancel_by_its_id_reaches_a_job_that_was_submitted_again() {
+    let mut script = Script { probes: [hangs()].into(), ..Script::default() };
+    script.runs.push_back(Run::exits(0, 60 * MINUTE));
+    let place = Place::new(script);
+    let submission = || Submission::new(job()).with_key("nightly");
+    let first = place.dispatcher();
+    let id = first.submit(submission()).await.unwrap().id().clone();
+    sleep(SECOND).await;
+    kill(&first).await;
+    let again = place.dispatcher().submit(submission()).await.unwrap();
+    sleep(MINUTE).await;
+    assert_eq!(place.starts(), 1);
+    assert!(place.dispatcher().cancel(&id, Some(SECOND)).await.unwrap());
+    let result = again.end().await;
+    assert!(matches!(result.outcome, Outcome::Cancelled { .. }), "{result:?}");
+}
+
 const fn hangs() -> longshore_conformance::simulated::ProbeStep {
     longshore_conformance::simulated::ProbeStep::Hang
 }

@@ -27,14 +27,28 @@ fn as_it_is(runner: SimulatedRunner) -> Arc<dyn Runner> {
     Arc::new(runner)
 }
 
-/// Runs a seed; what happened, and the first promise that was broken.
-fn run_seed(seed: u64, wrap: Wrap) -> (Vec<Entry>, Result<Vec<Observed>, String>) {
+/// Runs `story` in simulated time.
+pub fn simulate<T>(story: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .unwrap();
-    runtime.block_on(async {
+    runtime.block_on(story)
+}
+
+/// What was `observed`, or the first promise that was broken by it.
+pub fn judge(ledger: &[Entry], observed: Vec<Observed>) -> Result<Vec<Observed>, String> {
+    let broken = observed.iter().find_map(|job| {
+        let broken = check(ledger, job).err()?;
+        Some(format!("{}: {broken}; result {:?}", job.result.job, job.result))
+    });
+    broken.map_or(Ok(observed), Err)
+}
+
+/// Runs a seed; what happened, and the first promise that was broken.
+fn run_seed(seed: u64, wrap: Wrap) -> (Vec<Entry>, Result<Vec<Observed>, String>) {
+    simulate(async {
         let scenario = Scenario::new(seed);
         let world = World::new();
         let observed = timeout(PATIENCE, play(&scenario, &world, seed, wrap)).await;
@@ -43,13 +57,7 @@ fn run_seed(seed: u64, wrap: Wrap) -> (Vec<Entry>, Result<Vec<Observed>, String>
         let ledger = world.ledger();
         let verdict = match observed {
             Err(_) => Err("a job has no end".to_owned()),
-            Ok(observed) => {
-                let broken = observed.iter().find_map(|job| {
-                    let broken = check(&ledger, job).err()?;
-                    Some(format!("{}: {broken}; result {:?}", job.result.job, job.result))
-                });
-                broken.map_or(Ok(observed), Err)
-            }
+            Ok(observed) => judge(&ledger, observed),
         };
         (ledger, verdict)
     })
