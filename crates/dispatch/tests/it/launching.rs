@@ -53,9 +53,11 @@ async fn policies_tried(policies: &str, answers: &[ImageReason]) -> (Vec<PullPol
     let mut job = scene.dispatcher.submit(spec).await.unwrap();
     let events = job.take_events().unwrap();
     let outcome = job.end().await.outcome;
-    let tried = events.filter_map(async |event| match event {
-        JobEvent::Launching { pull_policy, .. } => Some(pull_policy),
-        _ => None,
+    let tried = events.filter_map(|event| {
+        std::future::ready(match event {
+            JobEvent::Launching { pull_policy, .. } => Some(pull_policy),
+            _ => None,
+        })
     });
     (tried.collect().await, outcome)
 }
