@@ -202,6 +202,10 @@ fn needs(suite: Suite, backend: Option<&str>) -> Vec<Group> {
     match (suite, backend) {
         (_, Some("docker")) => vec![Group::Docker, Group::Registry],
         (_, Some(DOCKER29)) => vec![Group::Docker29, Group::Registry],
+        // Its own tests spoil the way to the API server.
+        (Suite::Integration, Some("kubernetes")) => {
+            vec![Group::Registry, Group::Kubernetes, Group::Toxiproxy]
+        }
         (_, Some("kubernetes")) => vec![Group::Registry, Group::Kubernetes],
         // An engine builds the command's image.
         (_, Some(HELM)) => {
