@@ -155,6 +155,9 @@ pub struct WaitArgs {
     /// Print an array with the job's record on stdout
     #[arg(long, value_name = "FORMAT")]
     pub output: Option<RecordFormat>,
+    /// Is what `run --detach` leaves behind: settings come on stdin, nothing goes to stderr
+    #[arg(long, hide = true)]
+    pub left_behind: bool,
 }
 
 #[derive(Debug, Args)]

@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod error;
+mod follower;
 mod image;
 mod jobs;
 mod listing;

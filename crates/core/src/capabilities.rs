@@ -80,6 +80,11 @@ capabilities! {
     /// Otherwise what is lost of it is a [`Gap`](crate::LogChunk::Gap) in
     /// [`logs`](crate::Runner::logs). A kubelet rotates a container's log, at 10 MiB by default.
     keep_all_logs, KeepAllLogs, "keeping all of a job's output, however much";
+    /// Ends a job at its timeout also while nobody polls its [`events`](crate::Runner::events).
+    /// Otherwise somebody has to follow a job that has a timeout. Docker knows no timeout.
+    /// Kubernetes counts its own from before the pull, so that it can only be a backstop, some
+    /// time after the job's.
+    keep_timeout, KeepTimeout, "keeping the timeout of a job that nobody follows";
 }
 
 /// What a job needs of a runner: one of the ways it may run, and every feature it names.

@@ -188,7 +188,8 @@ pub trait Runner: fmt::Debug + Send + Sync + 'static {
     /// - A failure to ask the backend is not an end: the stream tries again, for as long as it is
     ///   polled. An `Err` item is a hint for a person, and the stream goes on after it.
     /// - The job's `timeout` is kept by this stream: while somebody polls it, a job past its
-    ///   timeout gets TERM, its grace period, KILL, and ends as `DeadlineExceeded`.
+    ///   timeout gets TERM, its grace period, KILL, and ends as `DeadlineExceeded`. With the
+    ///   capability `keep_timeout` so it does while nobody polls it.
     /// - A job ended by [`cancel`](Self::cancel) ends as `Cancelled`, whoever called that.
     fn events(&self, handle: &Handle) -> BoxStream<'static, Result<Event>>;
 

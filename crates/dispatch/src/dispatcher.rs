@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use longshore_core::{
-    Attempt, Error, ErrorKind, InstallationId, JobId, JobSpec, PassedOver, Runner, RunnerName,
+    Attempt, Error, ErrorKind, HumanDuration, InstallationId, JobId, JobSpec, PassedOver, Runner, RunnerName,
 };
 use longshore_journal::{Claim, Journal, NewJob, Submitted};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -113,6 +113,12 @@ impl Dispatcher {
 
     /// Submits a job that goes on without this process once it has started. Until then this
     /// process is needed: it looks for a runner, pulls, launches. Its output stays on its runner.
+    ///
+    /// From its start on nobody follows it. Its runner sees to its end, but not, on most runners,
+    /// to its timeout: where [`needs_follower`](Self::needs_follower) says so, whoever wants the
+    /// timeout kept follows the job with [`attach`](Self::attach), in this process or in another.
+    /// Else it ends by itself, or at its timeout as soon as anybody follows it, however late; on
+    /// Kubernetes at the latest after `job.kubernetes.deadlineSlack`.
     ///
     /// # Errors
     /// As [`submit`](Self::submit).
@@ -256,6 +262,11 @@ impl Dispatcher {
 
     pub(crate) fn retention(&self) -> Duration {
         self.inner.settings.retention.get()
+    }
+
+    /// How long a job may run that does not say so itself.
+    pub(crate) fn timeout(&self) -> Option<HumanDuration> {
+        self.inner.settings.timeout
     }
 
     pub(crate) fn connect_timeout(&self) -> Duration {

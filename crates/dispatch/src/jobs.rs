@@ -170,6 +170,18 @@ impl Dispatcher {
         Ok(journal.record(job).await?)
     }
 
+    /// Whether the job of `record` goes past its timeout unless somebody [follows](Self::attach)
+    /// it: it has a timeout, its own or `job.timeout`, and is on a runner that does not keep it by
+    /// itself ([`keep_timeout`](longshore_core::Capabilities::keep_timeout)). False for what has
+    /// ended or is on a runner that is not configured.
+    #[must_use]
+    pub fn needs_follower(&self, record: &Record) -> bool {
+        let has_timeout = record.spec.timeout.or(self.timeout()).is_some();
+        let kept = |lane: &Lane| lane.runner.capabilities().keep_timeout;
+        let lane = self.lane_of(record).ok().flatten();
+        record.result.is_none() && has_timeout && lane.is_some_and(|lane| !kept(&lane))
+    }
+
     /// Asks for the end of a job, whichever process has it in hand: TERM, `grace` (None: the job's
     /// own), KILL. Returns once the request is on record; false if the job had ended. A job that
     /// nobody has in hand is ended by whoever [attaches](Self::attach) to it.

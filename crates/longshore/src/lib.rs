@@ -48,13 +48,14 @@ pub use longshore_docker::{DockerConfig, DockerRunner};
 #[cfg(feature = "kubernetes")]
 pub use longshore_kubernetes::{KubernetesConfig, KubernetesRunner};
 #[cfg(feature = "process")]
-pub use longshore_process::{ProcessConfig, ProcessRunner};
+pub use longshore_process::{ProcessConfig, ProcessRunner, command_apart};
 
 /// To be called first thing in `main` of a program that may run local processes, before any
 /// thread starts.
 ///
 /// Returns at once, unless this very process was started as the supervisor of a local job; then
-/// it supervises the job and never returns. Without the feature `process` it does nothing.
+/// it supervises the job and never returns. One that was started by `command_apart` it sets apart
+/// from who started it, and returns. Without the feature `process` it does nothing.
 pub fn init() {
     #[cfg(feature = "process")]
     longshore_process::init();

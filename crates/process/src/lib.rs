@@ -30,4 +30,4 @@ mod wire;
 
 pub use config::ProcessConfig;
 pub use runner::ProcessRunner;
-pub use supervisor::init;
+pub use supervisor::{command_apart, init};

@@ -13,11 +13,8 @@ use tokio::process::Command;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use crate::supervisor::{ARGV0, is_initialised};
+use crate::supervisor::{ARGV0, OWN_PROGRAM, is_initialised};
 use crate::wire::{Answer, read_answer};
-
-/// The program itself, also when its file was replaced meanwhile.
-const OWN_PROGRAM: &str = "/proc/self/exe";
 
 /// The supervisors of one runner.
 #[derive(Debug)]

@@ -41,6 +41,7 @@ pub(crate) fn capabilities() -> Capabilities {
         .with(Capability::SignalEvidence)
         .with(Capability::ShortenGrace)
         .with(Capability::KeepAllLogs)
+        .with(Capability::KeepTimeout)
 }
 
 /// Runs jobs as local processes of this user.

@@ -2,26 +2,31 @@
 
 use std::time::Instant;
 
-use longshore::{Detached, DetachedJob, Dispatcher, JobId, JobResult, Outcome, Submission};
+use longshore::{
+    Detached, DetachedJob, Dispatcher, JobId, JobResult, Outcome, Record, Submission,
+};
 
+use crate::args::{ConfigArgs, RunArgs};
 use crate::commands::run;
 use crate::error::CliError;
 use crate::progress::Progress;
 use crate::signals::Signals;
-use crate::{output, summary};
+use crate::{follower, output, summary};
 
 /// Launches a job and prints its id once it has started.
 pub async fn detach(
     dispatcher: &Dispatcher,
     submission: Submission,
-    quiet: bool,
+    args: &RunArgs,
 ) -> Result<u8, CliError> {
+    let quiet = args.quiet;
     let begun = Instant::now();
     let own = submission.id.clone();
     let job = dispatcher.submit_detached(submission).await?;
     let signals = Signals::watch(job.canceller())?;
     let id = job.id().clone();
-    if own.as_ref() != Some(&id) && !quiet {
+    let is_known = own.as_ref() != Some(&id);
+    if is_known && !quiet {
         run::say_known(&id);
     }
     let left = to_the_start(job, quiet).await;
@@ -34,8 +39,12 @@ pub async fn detach(
             told(&id, &result)
         }
         _ => {
-            if !quiet {
-                say_started(dispatcher, &id).await;
+            // The job runs, whether or not this can be read.
+            if let Ok(record) = dispatcher.record(id.as_str()).await {
+                if !quiet {
+                    say_started(&record);
+                }
+                keep_timeout(dispatcher, &record, &args.job.config, is_known).await;
             }
             output::print(&format!("{id}\n"))
         }
@@ -61,13 +70,33 @@ fn told(id: &JobId, result: &JobResult) -> Result<u8, CliError> {
     }
 }
 
-async fn say_started(dispatcher: &Dispatcher, id: &JobId) {
-    // The job runs, whether or not this can be read.
-    let Ok(record) = dispatcher.record(id.as_str()).await else { return };
+fn say_started(record: &Record) {
     for passed in &record.passed_over {
         output::say(&summary::passed_over(passed));
     }
     if let Some(attempt) = record.committed() {
         output::say(&format!("{}: the job has started", attempt.handle.runner));
+    }
+}
+
+/// Sees to it that the job ends at its timeout, with nobody following it.
+async fn keep_timeout(
+    dispatcher: &Dispatcher,
+    record: &Record,
+    config: &ConfigArgs,
+    is_known: bool,
+) {
+    if !dispatcher.needs_follower(record) {
+        return;
+    }
+    // Whoever submitted it first has seen to it, then.
+    if is_known && dispatcher.is_in_hand(&record.id).await.unwrap_or(false) {
+        return;
+    }
+    if let Err(error) = follower::leave(&record.id, config).await {
+        output::warn(&format!(
+            "the job's timeout is kept only while some command follows it: failed to leave a \
+             process behind: {error}"
+        ));
     }
 }

@@ -21,7 +21,7 @@ pub async fn run(args: &RunArgs) -> Result<u8, CliError> {
     let spec = spec::build(&args.job)?;
     let dispatcher = settings::dispatcher(&args.job.config)?;
     if args.detach {
-        return detach::detach(&dispatcher, submission(spec, args), args.quiet).await;
+        return detach::detach(&dispatcher, submission(spec, args), args).await;
     }
     let result_file = args.result.as_deref().map(ResultFile::prepare).transpose()?;
     let begun = Instant::now();

@@ -5,10 +5,13 @@ use crate::commands::{ps, run};
 use crate::error::CliError;
 use crate::listing::Listed;
 use crate::signals::Interruption;
-use crate::{jobs, output, settings, summary};
+use crate::{follower, jobs, output, settings, summary};
 
 /// Waits for the end of a job. The exit code is the job's own, as that of `run`.
 pub async fn wait(args: &WaitArgs) -> Result<u8, CliError> {
+    if args.left_behind {
+        return follower::follow(args).await;
+    }
     let dispatcher = settings::dispatcher(&args.job.config)?;
     let record = dispatcher.record(&args.job.id).await?;
     let mut interruption = Interruption::watch()?;

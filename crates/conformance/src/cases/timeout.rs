@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use longshore_core::{HumanDuration, Outcome};
+use longshore_core::{Capability, HumanDuration, Outcome};
 
 use crate::bench::{Bench, Finished};
+use crate::case::Need::{Can, Directory};
 use crate::case::cases;
 use crate::failure::{Checked, check, same};
+use crate::wait::until;
 
 cases! { "timeout":
     a_job_past_its_timeout_ends_as_deadline_exceeded,
@@ -14,6 +16,7 @@ cases! { "timeout":
     a_job_past_its_timeout_that_ignores_term_is_killed,
     a_job_that_ends_before_its_timeout_keeps_its_code,
     the_timeout_is_kept_by_the_events_of_another_instance,
+    the_timeout_is_kept_while_nobody_follows [Directory, Can(Capability::KeepTimeout)],
 }
 
 async fn run(bench: &Bench, script: &str, seconds: u64) -> Checked<Finished> {
@@ -62,4 +65,17 @@ async fn the_timeout_is_kept_by_the_events_of_another_instance(bench: Arc<Bench>
     let run = bench.start(spec).await?;
     let elsewhere = run.seen_by(bench.runner().await?);
     exceeded(&elsewhere.end().await?.outcome, &[143, 137])
+}
+
+async fn the_timeout_is_kept_while_nobody_follows(bench: Arc<Bench>) -> Checked {
+    let script = "trap 'echo told >> \"$LONGSHORE_JOB_DIR/output/told\"; exit 9' TERM; \
+                  while :; do sleep 0.1; done";
+    let (mut spec, directory) = bench.job_with_directory(script)?;
+    spec.timeout = Some(HumanDuration::from_secs(2));
+    let run = bench.start(spec).await?;
+    until(bench.patience(), "the job to be told, with nobody following it", || async {
+        Ok((directory.lines("told")? > 0).then_some(()))
+    })
+    .await?;
+    exceeded(&run.end().await?.outcome, &[9])
 }

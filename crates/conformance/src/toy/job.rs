@@ -53,7 +53,8 @@ impl Job {
         let (stop, stopped) = watch::channel(None);
         let (end, ended) = watch::channel(None);
         let mark = format!("{MARK}={}", attempt.id);
-        let timeout = attempt.spec.timeout.map(|timeout| Instant::now() + timeout.get());
+        let kept = attempt.spec.timeout.filter(|_| flaw != Some(Flaw::ForgetsTimeouts));
+        let timeout = kept.map(|timeout| Instant::now() + timeout.get());
         let grace = attempt.spec.effective_grace_period().get();
         tokio::spawn(async move {
             let mut report = Report::new(follow(child, stopped, timeout, grace, &mark, flaw).await);

@@ -15,6 +15,7 @@ enum Flaw {
     EndsTwice,
     ForgetsItsFence,
     ForgetsThatItWasCancelled,
+    ForgetsTimeouts,
     IgnoresPositions,
     KillsBeforeTheGraceIsOver,
     KillsOnlyTheFirstProcess,

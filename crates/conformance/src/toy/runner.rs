@@ -83,7 +83,8 @@ impl Toy {
             .with(Capability::SeparateStreams)
             .with(Capability::SignalEvidence)
             .with(Capability::ShortenGrace)
-            .with(Capability::KeepAllLogs);
+            .with(Capability::KeepAllLogs)
+            .with(Capability::KeepTimeout);
         Self { backend, name: RunnerName::process(), capabilities }
     }
 }

@@ -70,6 +70,7 @@ async fn each_broken_runner_is_caught() {
             ForgetsThatItWasCancelled,
             "cancel::a_job_that_honours_term_ends_as_cancelled_with_its_own_code",
         ),
+        (ForgetsTimeouts, "timeout::the_timeout_is_kept_while_nobody_follows"),
         (IgnoresPositions, "logs::a_reader_that_comes_back_goes_on_where_it_stopped"),
         (
             KillsBeforeTheGraceIsOver,

@@ -9,5 +9,5 @@ mod serve;
 mod setup;
 mod start;
 
-pub use setup::init;
-pub(crate) use setup::{ARGV0, is_initialised};
+pub(crate) use setup::{ARGV0, OWN_PROGRAM, is_initialised};
+pub use setup::{command_apart, init};

@@ -1,8 +1,10 @@
 //! How a process becomes a supervisor.
 
 use std::io::{self, Read};
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,6 +14,12 @@ use super::serve::serve;
 
 /// The name under which the program is started to be a supervisor.
 pub(crate) const ARGV0: &str = "longshore-supervisor";
+
+/// The name under which the program is started to go on apart from who started it.
+const APART: &str = "longshore-apart";
+
+/// The program itself, also when its file was replaced meanwhile.
+pub(crate) const OWN_PROGRAM: &str = "/proc/self/exe";
 
 /// Whether `init` was called, so that this program may be started again as a supervisor.
 static INITIALISED: AtomicBool = AtomicBool::new(false);
@@ -24,11 +32,35 @@ static INITIALISED: AtomicBool = AtomicBool::new(false);
 /// return. In every other it returns at once. A program that does not call it gets `Unavailable`
 /// from the runner's `probe` and `launch`.
 pub fn init() {
-    if std::env::args_os().next().is_some_and(|name| name == ARGV0) {
+    match std::env::args_os().next() {
         // Nobody reads what a supervisor would print; the runner sees that it is gone.
-        std::process::exit(i32::from(become_supervisor().is_err()));
+        Some(name) if name == ARGV0 => {
+            std::process::exit(i32::from(become_supervisor().is_err()));
+        }
+        // Who started it sees that it is gone.
+        Some(name) if name == APART && go_apart().is_err() => std::process::exit(1),
+        _ => {}
     }
     INITIALISED.store(true, Ordering::Relaxed);
+}
+
+/// A command that starts this very program again, to outlive this process: in a session of its
+/// own, so that no terminal's hangup or Ctrl-C reaches it, and with no descriptor open but its
+/// standard streams. Arguments, environment and streams are the caller's to set.
+///
+/// The program must call [`init`] first thing in `main`, which sees to all that.
+#[must_use]
+pub fn command_apart() -> Command {
+    let mut command = Command::new(OWN_PROGRAM);
+    command.arg0(APART);
+    command
+}
+
+fn go_apart() -> io::Result<()> {
+    close_inherited(None)?;
+    rustix::process::setsid()?;
+    // So it is shown by ps, which would say "exe".
+    Ok(rustix::thread::set_name(c"longshore")?)
 }
 
 pub(crate) fn is_initialised() -> bool {
@@ -38,7 +70,7 @@ pub(crate) fn is_initialised() -> bool {
 fn become_supervisor() -> io::Result<()> {
     // The runner gave us our end of the connection as standard input.
     let connection = UnixStream::from(rustix::io::fcntl_dupfd_cloexec(io::stdin(), 3)?);
-    close_inherited(&connection)?;
+    close_inherited(Some(&connection))?;
     rustix::process::setsid()?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     // So it is shown by ps, which would say "exe".
@@ -46,17 +78,17 @@ fn become_supervisor() -> io::Result<()> {
     serve(connection, &take_signals()?)
 }
 
-/// Closes every descriptor from 3 on but `kept`: what the runner's own parent had left open (a
+/// Closes every descriptor from 3 on but `kept`: what our parent's own parent had left open (a
 /// lock, the end of a pipe) must not live as long as the job.
 #[expect(
     unsafe_code,
     reason = "descriptors nobody in this process owns can be closed no other way"
 )]
-fn close_inherited(kept: &UnixStream) -> io::Result<()> {
-    use std::os::fd::AsRawFd;
+fn close_inherited(kept: Option<&UnixStream>) -> io::Result<()> {
+    let kept = kept.map(UnixStream::as_raw_fd);
     let open: Vec<i32> = std::fs::read_dir("/proc/self/fd")?
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|fd| *fd > 2 && *fd != kept.as_raw_fd())
+        .filter(|fd| *fd > 2 && Some(*fd) != kept)
         .collect();
     for fd in open {
         // The one by which the directory was read is closed already.
