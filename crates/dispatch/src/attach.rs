@@ -4,7 +4,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_core::{Error, JobId, JobResult, LogChunk, Outcome};
+use futures::StreamExt;
+use longshore_core::{Error, JobId, JobResult, LogChunk, LogPosition, Outcome};
 use longshore_journal::{Attended, Journal, JournalError};
 use tokio::sync::{mpsc, watch};
 
@@ -41,7 +42,12 @@ impl Attached {
         };
         let taken_up = match attended {
             Ok(Attended::Ended(record)) => match record.result {
-                Some(result) => return self.tell(result),
+                Some(result) => {
+                    if record.detached {
+                        self.pass_on_what_is_there().await;
+                    }
+                    return self.tell(result);
+                }
                 None => return,
             },
             Ok(Attended::Claimed(claim)) => self.dispatcher.clone().recover(self, claim).await,
@@ -69,6 +75,28 @@ impl Attached {
             }
             if graces.changed().await.is_err() {
                 return std::future::pending().await;
+            }
+        }
+    }
+
+    /// Who follows a detached job passes its output on to nobody.
+    async fn pass_on_what_is_there(&self) {
+        let Some(reader) = &self.logs else { return };
+        let failed = |error: &Error| {
+            tracing::warn!(job = %self.id, %error, "failed to read the job's output");
+        };
+        let read = self.dispatcher.logs(&self.id, LogPosition::START, false).await;
+        let mut chunks = match read {
+            Ok(chunks) => chunks,
+            Err(error) => return failed(&error),
+        };
+        while let Some(chunk) = chunks.next().await {
+            let sent = match chunk {
+                Ok(chunk) => reader.send(chunk).await,
+                Err(error) => return failed(&error),
+            };
+            if sent.is_err() {
+                return;
             }
         }
     }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use longshore_core::{
-    Attempt, Error, ErrorKind, HumanDuration, InstallationId, JobId, JobSpec, PassedOver, Runner, RunnerName,
+    Attempt, Error, ErrorKind, HumanDuration, InstallationId, JobId, JobSpec, PassedOver, Runner,
+    RunnerName,
 };
 use longshore_journal::{Claim, Journal, NewJob, Submitted};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};

@@ -202,6 +202,8 @@ impl Dispatcher {
     /// The output of a job on record, from `since` on; with `follow` until the job has ended and
     /// all of it has come, else what is there.
     ///
+    /// With `follow` it waits while another process, or this one, is still launching the job.
+    ///
     /// # Errors
     /// `NotFound`: not on record, not started, or removed from its runner; `InvalidSpec` if its
     /// runner is not configured.
@@ -211,20 +213,41 @@ impl Dispatcher {
         since: LogPosition,
         follow: bool,
     ) -> Result<BoxStream<'static, Result<LogChunk, Error>>, Error> {
-        let record = self.journal().await?.record(job).await?;
-        let gone = |why: &'static str| Error::new(ErrorKind::NotFound, why).with("job", job);
-        if record.removed_at.is_some() {
-            return Err(gone("the job's output was removed together with the job"));
-        }
-        let lane = self.lane_of(&record)?;
-        let (Some(attempt), Some(lane)) = (record.committed(), lane) else {
-            return Err(gone("the job has not started, and so has no output"));
+        let record = match follow {
+            true => self.begun(job).await?,
+            false => self.journal().await?.record(job).await?,
         };
+        let none = |why: String| Error::new(ErrorKind::NotFound, why).with("job", job);
+        let Some(attempt) = record.committed() else {
+            return Err(none(match &record.result {
+                Some(result) => format!("the job has no output: it {}", result.outcome),
+                None => "the job has not started, and so has no output".to_owned(),
+            }));
+        };
+        if record.removed_at.is_some() {
+            return Err(none("the job's output was removed together with the job".to_owned()));
+        }
+        let lane = self.lane(&attempt.handle.runner)?;
         let watched = lane.watched(&attempt.handle, Progress::unheard());
         if !follow {
             return Ok(watched.runner.logs(&watched.handle, since, false));
         }
         Ok(follow_logs(watched, since))
+    }
+
+    /// The record of a job once it has started or ended. What nobody launches any more is settled
+    /// first; if that cannot be, its record as it is.
+    async fn begun(&self, job: &JobId) -> Result<Record, Error> {
+        loop {
+            let record = self.journal().await?.until_begun(job).await?;
+            if record.has_begun() {
+                return Ok(record);
+            }
+            let record = self.look(job).await?;
+            if record.has_begun() || !self.is_in_hand(job).await? {
+                return Ok(record);
+            }
+        }
     }
 
     /// Removes a job that has ended from its runner, with its output, and forgets it. Waits some

@@ -77,7 +77,8 @@ impl Claim {
         self.write(move |db, job| write::intent(db, job, &attempt, now)).await
     }
 
-    /// Records that attempt `number` has started, with what is known of it. Said again, it adds what
+    /// Records that attempt `number` has started, with what is known of it, and tells who waits for
+    /// it. Said again, it adds what
     /// was not known before and replaces what was.
     ///
     /// # Errors
@@ -89,7 +90,12 @@ impl Claim {
         image: Option<&ImageReport>,
     ) -> Result<()> {
         let image = image.cloned();
-        self.write(move |db, job| write::started(db, job, number, started_at, image.as_ref())).await
+        self.write(move |db, job| write::started(db, job, number, started_at, image.as_ref()))
+            .await?;
+        if let Err(error) = self.held.journal.signals.tell(Topic::Start) {
+            tracing::warn!(job = %self.job(), %error, "failed to tell that a job has started");
+        }
+        Ok(())
     }
 
     /// Records that it is proven that attempt `number` never started and never can, and why. Said

@@ -18,6 +18,8 @@ pub(crate) struct Folder {
     pub(crate) cancels: PathBuf,
     /// Opened and closed after each outcome.
     pub(crate) ends: PathBuf,
+    /// Opened and closed after each start.
+    pub(crate) starts: PathBuf,
 }
 
 impl Folder {
@@ -29,8 +31,10 @@ impl Folder {
             locks: path.join("locks"),
             cancels: path.join("cancels"),
             ends: path.join("ends"),
+            starts: path.join("starts"),
         };
-        for file in [&folder.database, &folder.locks, &folder.cancels, &folder.ends] {
+        for file in [&folder.database, &folder.locks, &folder.cancels, &folder.ends, &folder.starts]
+        {
             create(file).map_err(|error| JournalError::file(file, error))?;
         }
         Ok(folder)

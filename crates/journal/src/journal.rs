@@ -201,6 +201,30 @@ impl Journal {
         Ok(claim.map(Attended::Claimed))
     }
 
+    /// Waits until the job has started or ended, or nobody has it in hand; its record then.
+    ///
+    /// # Errors
+    /// `NoSuchJob`, also if it is forgotten meanwhile; if the system cannot tell of changes.
+    pub async fn until_begun(&self, job: &JobId) -> Result<Record> {
+        loop {
+            // From before the look, so that nothing is missed after it.
+            let mut starts = self.0.signals.listen(Topic::Start)?;
+            let mut ends = self.0.signals.listen(Topic::End)?;
+            let mut releases = self.0.signals.listen(Topic::Release)?;
+            // Before the record is read, so that the last step of who had it is in that.
+            let is_claimed = self.is_claimed(job)?;
+            let record = self.record(job).await?;
+            if !is_claimed || record.has_begun() {
+                return Ok(record);
+            }
+            tokio::select! {
+                _ = starts.changed() => {}
+                _ = ends.changed() => {}
+                freed = self.freed(job, &mut releases) => freed?,
+            }
+        }
+    }
+
     /// Returns once a job was let go.
     async fn freed(&self, job: &JobId, releases: &mut watch::Receiver<()>) -> Result<()> {
         loop {

@@ -111,6 +111,12 @@ impl Record {
         }
     }
 
+    /// Whether it is on record that the job has started or ended.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        matches!(self.state(), State::Running | State::Ended)
+    }
+
     /// The attempt that may be on a backend, or was the last one there: every one before it is
     /// proven not to have started.
     #[must_use]

@@ -18,18 +18,21 @@ pub(crate) enum Topic {
     Cancel,
     /// A job's outcome was recorded.
     End,
+    /// A job's start was recorded.
+    Start,
     /// A job was let go without an outcome, or a process that may have held some has ended.
     Release,
 }
 
-const TOPICS: [Topic; 3] = [Topic::Cancel, Topic::End, Topic::Release];
+const TOPICS: [Topic; COUNT] = [Topic::Cancel, Topic::End, Topic::Start, Topic::Release];
+const COUNT: usize = 4;
 
 /// The signals of one state directory, to and from all processes.
 #[derive(Debug)]
 pub(crate) struct Signals {
     /// None: in memory, within this process alone.
     folder: Option<Folder>,
-    heard: [watch::Sender<()>; 3],
+    heard: [watch::Sender<()>; COUNT],
     listener: Mutex<Option<Listener>>,
 }
 
@@ -88,12 +91,13 @@ fn path(folder: &Folder, topic: Topic) -> &Path {
     match topic {
         Topic::Cancel => &folder.cancels,
         Topic::End => &folder.ends,
+        Topic::Start => &folder.starts,
         // The system closes it when a process dies.
         Topic::Release => &folder.locks,
     }
 }
 
-fn listen(closings: &Closings, heard: &[watch::Sender<()>; 3]) {
+fn listen(closings: &Closings, heard: &[watch::Sender<()>; COUNT]) {
     let error = loop {
         match closings.next() {
             Ok(Some(closed)) => {

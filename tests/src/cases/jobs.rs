@@ -43,17 +43,17 @@ const STEPS: &str = "echo started >> {jobDir}/output/starts; echo first; \
                      echo last; echo ended >> {jobDir}/output/ends; exit 7";
 
 /// Runs `longshore ARGS`.
-fn longshore(bench: &Bench, args: &[&str]) -> Result<Ran> {
+pub(super) fn longshore(bench: &Bench, args: &[&str]) -> Result<Ran> {
     bench.longshore()?.args(args).run()
 }
 
 /// Removes the job, so that nothing is left of the case.
-fn removed(bench: &Bench, id: &str) -> Checked {
+pub(super) fn removed(bench: &Bench, id: &str) -> Checked {
     longshore(bench, &["rm", "--force", id])?.exits(0)
 }
 
 /// Launches `script` and gives its id.
-fn detached(bench: &Bench, flags: &[&str], script: &str) -> Result<String> {
+pub(super) fn detached(bench: &Bench, flags: &[&str], script: &str) -> Result<String> {
     let command = bench.longshore()?.args(["run", "--detach"]).args(flags).args(bench.way()?);
     let ran = command.args(["--", "sh", "-c", script]).run()?;
     ran.exits(0)?;
@@ -74,7 +74,7 @@ fn steps(bench: &Bench, job: &JobDirectory, flags: &[&str]) -> Result<String> {
 }
 
 /// What `ps` lists.
-fn listed(bench: &Bench, flags: &[&str]) -> Result<Vec<Value>> {
+pub(super) fn listed(bench: &Bench, flags: &[&str]) -> Result<Vec<Value>> {
     let ran = longshore(bench, &[&["ps", "--output", "json"], flags].concat())?;
     ran.exits(0)?;
     serde_json::from_slice(&ran.stdout).context("ps gave no array")

@@ -21,6 +21,7 @@ mod settings;
 mod signals;
 mod stories;
 mod table;
+mod timeouts;
 
 pub(crate) use case::Case;
 pub(crate) use table::of;

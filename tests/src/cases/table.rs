@@ -3,7 +3,7 @@
 use super::{
     Case, bad_files, bad_jobs, bad_settings, disruptive, docker_only, doctor, fallback, helm,
     images, jobs, kubernetes_only, outcomes, output, plan, results, secrets, settings, signals,
-    stories,
+    stories, timeouts,
 };
 use crate::suite::Suite;
 
@@ -15,6 +15,7 @@ const EVERYWHERE: &[&[Case]] = &[
     secrets::CASES,
     signals::CASES,
     jobs::CASES,
+    timeouts::CASES,
     plan::CASES,
     doctor::CASES,
     images::CASES,

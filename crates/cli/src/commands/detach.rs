@@ -2,9 +2,7 @@
 
 use std::time::Instant;
 
-use longshore::{
-    Detached, DetachedJob, Dispatcher, JobId, JobResult, Outcome, Record, Submission,
-};
+use longshore::{Detached, DetachedJob, Dispatcher, JobId, JobResult, Outcome, Record, Submission};
 
 use crate::args::{ConfigArgs, RunArgs};
 use crate::commands::run;
