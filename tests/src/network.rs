@@ -1,6 +1,6 @@
 //! Servers that answer nothing, on the loopback interface.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
@@ -33,6 +33,14 @@ impl Silent {
 
     pub(crate) const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Closes all connections, and takes no more.
+    pub(crate) fn hang_up(self) -> Result<()> {
+        let Self { address, accepted } = self;
+        drop(accepted);
+        // One more, at which the thread sees that nobody counts them any longer.
+        TcpStream::connect(address).context("failed to end the silence").map(drop)
     }
 
     /// Waits until somebody has connected.

@@ -1,9 +1,10 @@
 //! Whether a runner is worth asking now, from what it answered before.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use longshore_core::{Error, ErrorKind};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// How long a good answer spares the next job a probe.
@@ -37,6 +38,8 @@ pub(crate) enum Admission {
 #[derive(Debug)]
 pub(crate) struct Breaker {
     memory: Mutex<Memory>,
+    /// Told when it opens: the task that asks may have to ask sooner.
+    opened: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -45,6 +48,8 @@ struct Memory {
     /// Times it was found unavailable since a job last started on it.
     failures: u32,
     jitter: u64,
+    /// Whether a task asks it again, until it is back.
+    asked: bool,
     /// A backend without room that said when to come back.
     full: Option<Stored>,
 }
@@ -76,9 +81,10 @@ impl Stored {
 
 impl Breaker {
     /// A breaker that knows nothing yet; `jitter` makes its pauses differ from those of others.
-    pub(crate) const fn new(jitter: u64) -> Self {
-        let memory = Memory { state: State::Unknown, failures: 0, jitter, full: None };
-        Self { memory: Mutex::new(memory) }
+    pub(crate) fn new(jitter: u64) -> Self {
+        let memory =
+            Memory { state: State::Unknown, failures: 0, jitter, asked: false, full: None };
+        Self { memory: Mutex::new(memory), opened: Arc::default() }
     }
 
     pub(crate) fn admission(&self) -> Admission {
@@ -111,22 +117,31 @@ impl Breaker {
 
     /// Until when nobody is to ask; none if it is not open.
     pub(crate) fn open_until(&self) -> Option<Instant> {
-        match &self.lock().state {
-            State::Open(stored) => Some(stored.until),
-            _ => None,
-        }
+        self.lock().open_until()
     }
 
-    /// Notes a refusal, by a probe or by a launch; whether that has opened it.
+    /// When the task that [`refused`](Self::refused) wants is to ask again, and what tells it to
+    /// look here before that; none if it is to end, as the runner is back.
+    pub(crate) fn next_question(&self) -> Option<(Instant, Arc<Notify>)> {
+        let mut memory = self.lock();
+        let until = memory.open_until();
+        memory.asked = until.is_some();
+        until.map(|until| (until, Arc::clone(&self.opened)))
+    }
+
+    /// Notes a refusal, by a probe or by a launch; whether a task is now to ask the runner until it
+    /// is back. One does at a time, also if the runner comes back and goes away in between.
     pub(crate) fn refused(&self, error: &Error) -> bool {
         let mut memory = self.lock();
         let now = Instant::now();
         let asked = error.asked_to_wait().map(|wait| wait.min(LONGEST_RETRY_AFTER));
         match error.kind() {
             ErrorKind::Unavailable => {
-                let was_open = matches!(memory.state, State::Open(_));
+                if !matches!(memory.state, State::Open(_)) {
+                    self.opened.notify_one();
+                }
                 memory.open(error, now, asked);
-                return !was_open;
+                return !std::mem::replace(&mut memory.asked, true);
             }
             ErrorKind::Saturated => {
                 memory.full = asked.map(|wait| stored(error, now, wait));
@@ -151,6 +166,13 @@ impl Breaker {
 }
 
 impl Memory {
+    const fn open_until(&self) -> Option<Instant> {
+        match &self.state {
+            State::Open(stored) => Some(stored.until),
+            _ => None,
+        }
+    }
+
     fn open(&mut self, error: &Error, now: Instant, asked: Option<Duration>) {
         // Of many launches that fail at once only the first lengthens the pause.
         if matches!(&self.state, State::Open(open) if now < open.until) {
@@ -239,6 +261,18 @@ mod tests {
         assert!(pause_after_one_more(&breaker).await > Duration::from_secs(10));
         breaker.launched_well();
         assert!(pause_after_one_more(&breaker).await <= Duration::from_secs(2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_task_at_a_time_asks_a_runner_that_comes_and_goes() {
+        let breaker = Breaker::new(7);
+        assert!(breaker.refused(&unavailable()), "somebody has to ask");
+        breaker.launched_well();
+        assert!(!breaker.refused(&unavailable()), "somebody does");
+        assert!(breaker.next_question().is_some());
+        breaker.launched_well();
+        assert!(breaker.next_question().is_none(), "it is back");
+        assert!(breaker.refused(&unavailable()), "nobody asks any more");
     }
 
     #[tokio::test(start_paused = true)]

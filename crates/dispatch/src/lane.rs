@@ -178,9 +178,13 @@ impl Lane {
 /// dispatcher any more.
 async fn ask_again(lane: Weak<Lane>) {
     loop {
-        let until = lane.upgrade().and_then(|lane| lane.breaker.open_until());
-        let Some(until) = until else { return };
-        sleep_until(until).await;
+        let next = lane.upgrade().and_then(|lane| lane.breaker.next_question());
+        let Some((until, opened)) = next else { return };
+        tokio::select! {
+            () = sleep_until(until) => {}
+            // It was back, and has gone away again: there is another pause.
+            () = opened.notified() => continue,
+        }
         let Some(lane) = lane.upgrade() else { return };
         // A job may be asking just now.
         let _alone = lane.probing.lock().await;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::case::cases;
 use super::results::{KEYS, keys};
-use super::signals::pointed_at;
+use super::signals::{pointed_at, silent_cluster};
 use crate::backend::Backend;
 use crate::bench::Bench;
 use crate::check::{Checked, same, says, until};
@@ -20,6 +20,7 @@ use crate::running::{PATIENCE, Ran};
 cases! { "jobs":
     a_detached_job_is_named_on_stdout_and_waited_for_by_its_name,
     a_detached_job_outlives_its_command_and_gives_all_its_output,
+    output_is_followed_from_the_start_of_a_job_that_is_still_being_launched,
     a_detached_job_that_cannot_run_exits_with_125_and_names_none,
     ctrl_c_before_its_start_cancels_a_detached_job,
     ctrl_c_ends_the_waiting_and_not_the_job,
@@ -115,6 +116,47 @@ fn a_detached_job_outlives_its_command_and_gives_all_its_output(bench: &Bench) -
     ensure!(later.text() == whole, "the output read later is not what was written");
     same("stderr", later.stderr.as_str(), "")?;
     removed(bench, &id)
+}
+
+fn output_is_followed_from_the_start_of_a_job_that_is_still_being_launched(
+    bench: &Bench,
+) -> Checked {
+    let server = Silent::new()?;
+    let running = after_silence(bench, &server)?.args(["run", "--detach"]).args(bench.way()?);
+    let running = match bench.backend {
+        // So that it could run in the silent cluster.
+        Backend::Process => running.args(["--image", "busybox:1", "--process", "seq 3"]).spawn()?,
+        _ => running.args(["--", "seq", "3"]).spawn()?,
+    };
+    server.until_connected()?;
+    let id = listed(bench, &[])?[0]["job"].as_str().context("no job")?.to_owned();
+    let mut following = after_silence(bench, &server)?.args(["logs", "--follow", &id]).spawn()?;
+    let refused = after_silence(bench, &server)?.args(["logs", &id]).run()?;
+    refused.exits(125)?;
+    says(&refused.stderr, &["has not started"])?;
+    ensure!(following.is_running()?, "it does not wait");
+    server.hang_up()?;
+    let ran = following.finish()?;
+    ran.exits(0)?;
+    same("its output", ran.text().as_str(), "1\n2\n3\n")?;
+    running.finish()?.exits(0)?;
+    removed(bench, &id)
+}
+
+/// The command, which first asks a backend that gives no answer, and then this one.
+fn after_silence(bench: &Bench, server: &Silent) -> Result<Longshore> {
+    let command = bench
+        .longshore()?
+        .env("JOB_CONNECTTIMEOUT", "2m")
+        .env("JOB_DOCKER_CONNECTTIMEOUT", "2m")
+        .env("JOB_KUBERNETES_CONNECTTIMEOUT", "2m");
+    let name = bench.backend.name();
+    if bench.backend == Backend::Kubernetes {
+        let host = format!("tcp://{}", server.address());
+        return Ok(command.env("DOCKER_HOST", host).env("JOB_RUNNERS", format!("docker,{name}")));
+    }
+    let cluster = silent_cluster(bench, server)?;
+    Ok(command.env("KUBECONFIG", cluster).env("JOB_RUNNERS", format!("kubernetes,{name}")))
 }
 
 fn a_detached_job_that_cannot_run_exits_with_125_and_names_none(bench: &Bench) -> Checked {

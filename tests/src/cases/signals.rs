@@ -1,5 +1,6 @@
 //! Ctrl-C: the first cancels the job, the second kills it, wherever it is.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -126,14 +127,19 @@ pub(crate) fn pointed_at(bench: &Bench, server: &Silent) -> Checked<Longshore> {
     if bench.backend == Backend::Docker {
         return Ok(bench.bare()?.env("DOCKER_HOST", format!("tcp://{address}")));
     }
+    Ok(bench.bare()?.env("KUBECONFIG", silent_cluster(bench, server)?))
+}
+
+/// A kubeconfig for `server`.
+pub(crate) fn silent_cluster(bench: &Bench, server: &Silent) -> Checked<PathBuf> {
+    let address = server.address();
     let config = json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "silent",
         "clusters": [{"name": "silent", "cluster": {"server": format!("http://{address}")}}],
         "contexts": [{"name": "silent", "context": {"cluster": "silent", "user": "silent"}}],
         "users": [{"name": "silent", "user": {"token": "none"}}],
     });
-    let file = bench.folders.file("silent.kubeconfig", config.to_string())?;
-    Ok(bench.bare()?.env("KUBECONFIG", file))
+    bench.folders.file("silent.kubeconfig", config.to_string())
 }
 
 fn cancelled_soon(bench: &Bench, running: crate::running::Running) -> Checked {

@@ -12,6 +12,7 @@ mod mortal;
 mod output;
 mod pinning;
 mod pulling;
+mod reading;
 mod recovering;
 mod registry;
 mod settling;

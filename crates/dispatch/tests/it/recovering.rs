@@ -15,30 +15,34 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::support::*;
 
 /// A backend and a journal that dispatchers come and go over.
-struct Place {
+pub struct Place {
     world: World,
-    runner: SimulatedRunner,
-    journal: Journal,
+    pub runner: SimulatedRunner,
+    pub journal: Journal,
 }
 
 impl Place {
-    fn new(script: Script) -> Self {
+    pub fn new(script: Script) -> Self {
         let world = World::new();
         let runner = world.runner(name("first"), script);
         Self { world, runner, journal: Journal::in_memory().unwrap() }
     }
 
-    fn running(run: Run) -> Self {
+    pub fn running(run: Run) -> Self {
         let mut script = Script::default();
         script.runs.push_back(run);
         Self::new(script)
     }
 
     /// Another process.
-    fn dispatcher(&self) -> Dispatcher {
+    pub fn dispatcher(&self) -> Dispatcher {
+        self.dispatcher_with(Settings::default())
+    }
+
+    pub fn dispatcher_with(&self, settings: Settings) -> Dispatcher {
         Dispatcher::builder()
             .runner(Arc::new(self.runner.clone()))
-            .settings(Settings::default())
+            .settings(settings)
             .jitter_seed(1)
             .installation("here".parse().unwrap())
             .journal(self.journal.clone())
@@ -50,7 +54,7 @@ impl Place {
         self.world.ledger().iter().filter(|e| what(&e.what)).count()
     }
 
-    fn starts(&self) -> usize {
+    pub fn starts(&self) -> usize {
         self.count(|w| *w == What::Started)
     }
 
@@ -70,7 +74,7 @@ impl Place {
     }
 }
 
-async fn kill(dispatcher: &Dispatcher) {
+pub async fn kill(dispatcher: &Dispatcher) {
     dispatcher.abandon();
     timeout(MINUTE, dispatcher.shutdown()).await.unwrap();
 }
@@ -256,7 +260,7 @@ async fn a_cancel_by_its_id_reaches_a_job_that_was_submitted_again() {
     assert!(matches!(result.outcome, Outcome::Cancelled { .. }), "{result:?}");
 }
 
-const fn hangs() -> longshore_conformance::simulated::ProbeStep {
+pub const fn hangs() -> longshore_conformance::simulated::ProbeStep {
     longshore_conformance::simulated::ProbeStep::Hang
 }
 
@@ -277,11 +281,11 @@ async fn the_output_of_a_job_on_record_can_be_read_from_anywhere_and_followed() 
     assert_eq!(place.runner.present(), 0);
 }
 
-fn lines(count: usize) -> String {
+pub fn lines(count: usize) -> String {
     (0..count).map(|i| format!("line {i}\n")).collect()
 }
 
-async fn text(dispatcher: &Dispatcher, job: &JobId, follow: bool) -> String {
+pub async fn text(dispatcher: &Dispatcher, job: &JobId, follow: bool) -> String {
     let chunks = dispatcher.logs(job, LogPosition::START, follow).await.unwrap();
     let data = chunks.map(|chunk| match chunk.unwrap() {
         LogChunk::Data { bytes, .. } => String::from_utf8(bytes.to_vec()).unwrap(),

@@ -11,7 +11,7 @@ use longshore_core::{
     Error, ErrorKind, ImageReport, JobSpec, Outcome, PassedOver, PullPolicy, RunnerName,
 };
 use longshore_journal::{
-    AttemptState, Attended, Cancelled, Filter, Journal, JournalError, State, Submitted,
+    AttemptState, Attended, Cancelled, Claim, Filter, Journal, JournalError, State, Submitted,
 };
 use tokio::time::timeout;
 
@@ -307,6 +307,34 @@ async fn who_attends_a_job_is_told_of_its_end_or_gets_it_when_it_is_let_go() {
         assert_eq!(*claim.job(), id);
         let error = there.attend(&job().id).await.unwrap_err();
         assert!(matches!(error, JournalError::NoSuchJob(_)), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn who_waits_for_a_jobs_start_is_told_of_it_of_its_end_and_that_nobody_has_it() {
+    let folder = tempfile::tempdir().unwrap();
+    for (here, there) in [(open(folder.path()).await, open(folder.path()).await), {
+        let journal = Journal::in_memory().unwrap();
+        (journal.clone(), journal)
+    }] {
+        let starts = submit(&here, job()).await;
+        let (ends, freed) = (submit(&here, job()).await, submit(&here, job()).await);
+        let begun = |claim: &Claim| {
+            let (there, id) = (there.clone(), claim.job().clone());
+            let begun = async move { timeout(LIMIT, there.until_begun(&id)).await };
+            tokio::spawn(async move { begun.await.unwrap().unwrap().state() })
+        };
+        let (start, end, free) = (begun(&starts), begun(&ends), begun(&freed));
+        // So that they wait already; they would find it as well if they did not.
+        tokio::task::yield_now().await;
+        starts.intent(attempt(starts.job(), 1)).await.unwrap();
+        starts.started(1, None, None).await.unwrap();
+        assert_eq!(start.await.unwrap(), State::Running);
+        ends.outcome(&exited(ends.job(), 4)).await.unwrap();
+        assert_eq!(end.await.unwrap(), State::Ended);
+        assert!(!free.is_finished());
+        drop(freed);
+        assert_eq!(free.await.unwrap(), State::Queued);
     }
 }
 
