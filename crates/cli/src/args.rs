@@ -26,7 +26,8 @@ pub enum Command {
     /// command cannot be executed or found. Ctrl-C cancels the job, a second one kills it.
     ///
     /// With --detach it returns once the job has started, and prints the job's ID, which the
-    /// commands `ps`, `wait`, `logs`, `inspect`, `cancel` and `rm` take.
+    /// commands `ps`, `wait`, `logs`, `inspect`, `cancel` and `rm` take. Where the job's runner does
+    /// not keep the job's timeout by itself, it leaves a process behind that does.
     Run(Box<RunArgs>),
     /// List jobs that have not ended, or all on record
     Ps(PsArgs),
@@ -35,6 +36,8 @@ pub enum Command {
     /// Ctrl-C ends the waiting, not the job.
     Wait(WaitArgs),
     /// Print the output of a job
+    ///
+    /// With --follow it waits for the start of a job that is still being launched.
     Logs(LogsArgs),
     /// Print all that is on record of a job, as JSON
     Inspect(OneJob),

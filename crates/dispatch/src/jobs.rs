@@ -213,10 +213,8 @@ impl Dispatcher {
         since: LogPosition,
         follow: bool,
     ) -> Result<BoxStream<'static, Result<LogChunk, Error>>, Error> {
-        let record = match follow {
-            true => self.begun(job).await?,
-            false => self.journal().await?.record(job).await?,
-        };
+        let record =
+            if follow { self.begun(job).await? } else { self.journal().await?.record(job).await? };
         let none = |why: String| Error::new(ErrorKind::NotFound, why).with("job", job);
         let Some(attempt) = record.committed() else {
             return Err(none(match &record.result {

@@ -53,6 +53,7 @@ fn main() -> ExitCode {
             a_state_directory_that_cannot_be_made_is_unavailable,
             the_environment_is_clean,
             a_job_has_no_inherited_descriptors_and_default_signals,
+            a_program_started_apart_leads_a_session_and_has_no_inherited_descriptors,
             two_processes_that_launch_one_attempt_start_it_once,
             settling_and_launching_at_once_never_both_win,
             a_settled_attempt_cannot_be_launched,

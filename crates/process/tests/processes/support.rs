@@ -186,6 +186,10 @@ pub fn other_process(state: &Path, attempt: &Attempt, script: &str) -> Command {
 /// refusal, and lives on until it is killed.
 pub fn helper() -> Option<ExitCode> {
     let arguments: Vec<String> = std::env::args().collect();
+    if arguments.get(1).is_some_and(|word| word == "apart") {
+        tell_what_is_inherited();
+        return Some(ExitCode::SUCCESS);
+    }
     let [_, helper, state, installation, job, script] = arguments.as_slice() else { return None };
     if helper != "helper" {
         return None;
@@ -201,4 +205,13 @@ pub fn helper() -> Option<ExitCode> {
         std::future::pending::<()>().await;
     });
     Some(ExitCode::SUCCESS)
+}
+
+/// Prints whether this process leads a session, and its descriptors.
+fn tell_what_is_inherited() {
+    let leads = rustix::process::getsid(None).unwrap() == rustix::process::getpid();
+    let folder = std::fs::read_dir("/proc/self/fd").unwrap();
+    let mut open: Vec<_> = folder.map(|entry| entry.unwrap().file_name()).collect();
+    open.sort();
+    println!("{leads} {open:?}");
 }
