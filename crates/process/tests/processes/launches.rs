@@ -139,7 +139,7 @@ pub async fn a_job_has_no_inherited_descriptors_and_default_signals() {
 pub async fn a_program_started_apart_leads_a_session_and_has_no_inherited_descriptors() {
     let file = std::fs::File::open("/etc/passwd").unwrap();
     rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).unwrap();
-    let told = longshore_process::command_apart().arg("apart").output().unwrap();
+    let told = longshore_process::command_apart().arg("--inherited").output().unwrap();
     // It opens the fourth one itself, to read the folder.
     assert_eq!(String::from_utf8(told.stdout).unwrap(), "true [\"0\", \"1\", \"2\", \"3\"]\n");
 }

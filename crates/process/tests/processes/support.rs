@@ -186,7 +186,7 @@ pub fn other_process(state: &Path, attempt: &Attempt, script: &str) -> Command {
 /// refusal, and lives on until it is killed.
 pub fn helper() -> Option<ExitCode> {
     let arguments: Vec<String> = std::env::args().collect();
-    if arguments.get(1).is_some_and(|word| word == "apart") {
+    if arguments.get(1).is_some_and(|word| word == "--inherited") {
         tell_what_is_inherited();
         return Some(ExitCode::SUCCESS);
     }
