@@ -118,8 +118,8 @@ impl Dispatcher {
     /// From its start on nobody follows it. Its runner sees to its end, but not, on most runners,
     /// to its timeout: where [`needs_follower`](Self::needs_follower) says so, whoever wants the
     /// timeout kept follows the job with [`attach`](Self::attach), in this process or in another.
-    /// Else it ends by itself, or at its timeout as soon as anybody follows it, however late; on
-    /// Kubernetes at the latest after `job.kubernetes.deadlineSlack`.
+    /// Else it ends by itself, or as soon as anybody follows it past its timeout, however late, or
+    /// by a backstop that its backend has.
     ///
     /// # Errors
     /// As [`submit`](Self::submit).
