@@ -24,6 +24,7 @@ pub struct Listed {
     passed_over: Vec<PassedOver>,
     started_at: Option<Timestamp>,
     finished_at: Option<Timestamp>,
+    started_again: Vec<String>,
 }
 
 impl Listed {
@@ -40,6 +41,7 @@ impl Listed {
             passed_over: result.passed_over,
             started_at: result.started_at,
             finished_at: result.finished_at,
+            started_again: result.started_again,
         }
     }
 
@@ -59,6 +61,7 @@ impl Listed {
             passed_over: record.passed_over.clone(),
             started_at,
             finished_at: None,
+            started_again: Vec::new(),
         }
     }
 }

@@ -29,6 +29,10 @@ fn summary(result: &JobResult, seconds: Option<f64>) -> Vec<String> {
         Some(runner) => format!("{runner}: the job {}{after}", result.outcome),
         None => format!("the job {}", result.outcome),
     });
+    if let (Some(runner), false) = (&result.runner, result.started_again.is_empty()) {
+        let again = result.started_again.join(", ");
+        lines.push(format!("{runner} by itself started the job again: {again}"));
+    }
     let stale = result.image.as_ref().filter(|image| image.stale);
     lines.extend(stale.map(|image| {
         format!(
@@ -68,6 +72,21 @@ mod tests {
         ];
         assert_eq!(summary(&result(true), Some(1.5)), lines);
         assert_eq!(summary(&result(false), Some(1.5)), lines[..2]);
+    }
+
+    #[test]
+    fn that_the_backend_started_a_job_again_is_said() {
+        let outcome = longshore::Outcome::Exited { code: 0, signal: None };
+        let mut result = JobResult::new("j".parse().unwrap(), outcome);
+        result.runner = Some("kubernetes".parse().unwrap());
+        result.started_again = vec!["a".to_owned(), "b".to_owned()];
+        assert_eq!(
+            summary(&result, None),
+            [
+                "kubernetes: the job exited with code 0",
+                "kubernetes by itself started the job again: a, b",
+            ]
+        );
     }
 
     #[test]

@@ -244,13 +244,25 @@ pub struct Report {
     pub finished_at: Option<Timestamp>,
     /// The image it ran; none for a process.
     pub image: Option<ImageReport>,
+    /// What the backend by itself started beside the one whose end this is, by name, though it was
+    /// told once to start the job: on Kubernetes, Pods
+    /// (<https://kubernetes.io/docs/concepts/workloads/controllers/job/#handling-pod-and-container-failures>).
+    /// What is not known of when the job ends is not among them.
+    #[serde(default)]
+    pub started_again: Vec<String>,
 }
 
 impl Report {
     /// A report of `outcome`, nothing else known.
     #[must_use]
     pub const fn new(outcome: Outcome) -> Self {
-        Self { outcome, started_at: None, finished_at: None, image: None }
+        Self {
+            outcome,
+            started_at: None,
+            finished_at: None,
+            image: None,
+            started_again: Vec::new(),
+        }
     }
 }
 

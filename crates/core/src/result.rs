@@ -29,6 +29,10 @@ pub struct JobResult {
     pub started_at: Option<Timestamp>,
     /// When it ended, by the backend's clock.
     pub finished_at: Option<Timestamp>,
+    /// As [`Report::started_again`](crate::Report::started_again): empty but in rare cases on
+    /// Kubernetes, which promises "at least once".
+    #[serde(default)]
+    pub started_again: Vec<String>,
 }
 
 impl JobResult {
@@ -45,6 +49,7 @@ impl JobResult {
             passed_over: Vec::new(),
             started_at: None,
             finished_at: None,
+            started_again: Vec::new(),
         }
     }
 }

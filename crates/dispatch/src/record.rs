@@ -123,6 +123,7 @@ impl JobTask {
         result.started_at = report.started_at;
         result.finished_at = report.finished_at;
         result.image = report.image;
+        result.started_again = report.started_again;
         result
     }
 

@@ -15,7 +15,8 @@ pub(crate) fn conclude(snapshot: &Snapshot) -> Option<Report> {
         Some(seen) => of_pod(snapshot, seen)?,
         None => without_pod(snapshot)?,
     };
-    let outcome = note_second_pod(snapshot, outcome);
+    let again = started_again(snapshot);
+    let outcome = note_second_start(&again, outcome);
     let container = snapshot.pod().map(|seen| &seen.pod.container);
     let end = container.and_then(|c| c.terminated.as_ref());
     let mut report = Report::new(outcome);
@@ -25,6 +26,7 @@ pub(crate) fn conclude(snapshot: &Snapshot) -> Option<Report> {
         .or_else(|| container.and_then(|c| c.running).flatten());
     report.finished_at = end.and_then(|t| t.finished);
     report.image = Some(image(snapshot));
+    report.started_again = again;
     Some(report)
 }
 
@@ -211,24 +213,29 @@ fn deleted_by_somebody(kind: &str) -> Outcome {
     Outcome::Lost { message: format!("somebody deleted the {kind}") }
 }
 
-/// A second Pod whose container was created: Kubernetes promises at least once, not at most once
+/// The Pods of the same Job that have started beside the one that counts. Kubernetes promises at
+/// least once, not at most once
 /// (<https://kubernetes.io/docs/concepts/workloads/controllers/job/#handling-pod-and-container-failures>).
-fn note_second_pod(snapshot: &Snapshot, outcome: Outcome) -> Outcome {
-    let started: Vec<&str> = snapshot
-        .pods
-        .iter()
-        .filter(|seen| seen.pod.container.has_started())
-        .map(|seen| seen.pod.name.as_str())
-        .collect();
-    if started.len() > 1 {
-        tracing::error!(pods = ?started, "Kubernetes started the job more than once");
-        if let Outcome::Lost { message } = outcome {
-            return Outcome::Lost {
-                message: format!("{message} (Kubernetes started it {} times)", started.len()),
-            };
-        }
+fn started_again(snapshot: &Snapshot) -> Vec<String> {
+    let Some(first) = snapshot.pod().map(|seen| &seen.pod) else { return Vec::new() };
+    let others = snapshot.pods.iter().map(|seen| &seen.pod).filter(|pod| pod.uid != first.uid);
+    others
+        .filter(|pod| pod.job == first.job && pod.container.has_started())
+        .map(|pod| pod.name.clone())
+        .collect()
+}
+
+fn note_second_start(again: &[String], outcome: Outcome) -> Outcome {
+    if again.is_empty() {
+        return outcome;
     }
-    outcome
+    tracing::error!(pods = ?again, "Kubernetes started the job again");
+    match outcome {
+        Outcome::Lost { message } => Outcome::Lost {
+            message: format!("{message} (Kubernetes started it {} times)", again.len() + 1),
+        },
+        outcome => outcome,
+    }
 }
 
 /// Why the runtime could not start the container. Its words are those of runc and crun, which the

@@ -34,8 +34,11 @@ pub(crate) fn pod(meta: Value, phase: &str, state: Value, container_id: &str) ->
 }
 
 fn pod_with(mut meta: Value, mut status: Value, state: Value, container_id: &str) -> PodView {
-    meta["uid"] = json!("p");
-    meta["name"] = json!("longshore-a-1-x");
+    for (key, value) in [("uid", "p"), ("name", "longshore-a-1-x")] {
+        if meta[key].is_null() {
+            meta[key] = json!(value);
+        }
+    }
     status["containerStatuses"] = json!([{
         "name": "job", "image": "r/x:1", "imageID": "r/x@sha256:ab", "ready": false,
         "restartCount": 0, "containerID": container_id, "state": state,
@@ -270,17 +273,34 @@ fn the_code_of_a_cancelled_job_is_known_though_its_pod_is_gone() {
 }
 
 #[test]
-fn a_second_pod_that_started_is_counted_and_told_where_the_outcome_is_lost() {
+fn a_second_pod_of_the_job_that_started_is_told() {
+    let of = |job: &str, name: &str, state: Value, id: &str| {
+        let owner = json!({"apiVersion": "batch/v1", "kind": "Job", "name": "a", "uid": job});
+        let meta = json!({"uid": name, "name": name, "ownerReferences": [owner]});
+        pod(meta, "Running", state, id)
+    };
     let running = || json!({"running": {"startedAt": "2026-01-01T00:00:00Z"}});
-    let mut all = snapshot(job(), [pod(json!({}), "Running", running(), "containerd://1")]);
+    let waiting = json!({"waiting": {"reason": "ContainerCreating"}});
+    let first = of("1", "x", ended("Completed", 0), "containerd://1");
+    let all = snapshot(
+        job(),
+        [
+            first.clone(),
+            of("1", "y", running(), "containerd://2"),
+            of("1", "waits", waiting, ""),
+            of("2", "another-jobs", running(), "containerd://3"),
+        ],
+    );
+    let report = conclude(&all).unwrap();
+    assert_eq!(report.outcome, Outcome::Exited { code: 0, signal: None });
+    assert_eq!(report.started_again, ["y"]);
+    assert_eq!(conclude(&snapshot(job(), [first])).unwrap().started_again, [""; 0]);
+}
+
+#[test]
+fn a_lost_job_that_started_twice_says_so() {
     let lost = || Outcome::Lost { message: "gone".to_owned() };
-    assert_eq!(note_second_pod(&all, lost()), lost());
-    all.pods.push(PodSeen {
-        pod: Arc::new(pod(json!({}), "Running", running(), "containerd://2")),
-        presence: Presence::Here,
-    });
-    let Outcome::Lost { message } = note_second_pod(&all, lost()) else { panic!() };
+    assert_eq!(note_second_start(&[], lost()), lost());
+    let Outcome::Lost { message } = note_second_start(&["y".to_owned()], lost()) else { panic!() };
     assert_eq!(message, "gone (Kubernetes started it 2 times)");
-    let exited = Outcome::Exited { code: 0, signal: None };
-    assert_eq!(note_second_pod(&all, exited.clone()), exited);
 }

@@ -115,6 +115,8 @@ pub(crate) struct PodView {
     pub(crate) uid: String,
     /// Its name.
     pub(crate) name: String,
+    /// The uid of the Job that it belongs to.
+    pub(crate) job: Option<String>,
     /// When it was created.
     pub(crate) created: Option<Timestamp>,
     /// The version of the object that this was read from.
@@ -249,6 +251,7 @@ impl From<&Pod> for PodView {
         Self {
             uid: meta.uid.clone().unwrap_or_default(),
             name: meta.name.clone().unwrap_or_default(),
+            job: owner(meta),
             created: meta.creation_timestamp.as_ref().map(|t| t.0),
             resource_version: meta.resource_version.clone().unwrap_or_default(),
             scheduled: pod.spec.as_ref().is_some_and(|s| s.node_name.is_some()),
@@ -355,6 +358,11 @@ impl Snapshot {
     pub(crate) fn pod(&self) -> Option<&PodSeen> {
         self.pods.iter().find(|seen| seen.pod.container.created).or_else(|| self.pods.last())
     }
+}
+
+fn owner(meta: &ObjectMeta) -> Option<String> {
+    let owners = meta.owner_references.as_deref()?;
+    owners.iter().find(|owner| owner.kind == "Job").map(|owner| owner.uid.clone())
 }
 
 fn annotation<'a>(meta: &'a ObjectMeta, key: &str) -> Option<&'a str> {

@@ -13,6 +13,8 @@ mod layer;
 mod permissions;
 #[path = "support/proxy.rs"]
 mod proxy;
+#[path = "cluster/second_pod.rs"]
+mod second_pod;
 #[path = "cluster/speed.rs"]
 mod speed;
 mod support;
@@ -423,6 +425,7 @@ fn main() -> ExitCode {
         .chain(faults::cases())
         .chain(images::cases())
         .chain(permissions::cases())
+        .chain(second_pod::cases())
         .chain(speed::cases())
         .chain(token::cases())
         .chain(withdrawal::cases())

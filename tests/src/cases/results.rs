@@ -24,7 +24,7 @@ cases! { "results":
 }
 
 /// The keys of a result.
-pub(super) const KEYS: [&str; 9] = [
+pub(super) const KEYS: [&str; 10] = [
     "attempt",
     "finishedAt",
     "image",
@@ -33,6 +33,7 @@ pub(super) const KEYS: [&str; 9] = [
     "passedOver",
     "runner",
     "separateStreams",
+    "startedAgain",
     "startedAt",
 ];
 
@@ -48,6 +49,7 @@ fn the_result_has_exactly_the_documented_keys(bench: &Bench) -> Checked {
     same("the runner", &result["runner"], bench.backend.name())?;
     same("the streams", &result["separateStreams"], bench.backend.separates_streams())?;
     same("the runners passed over", &result["passedOver"], &json!([]))?;
+    same("other starts", &result["startedAgain"], &json!([]))?;
     let text = |key: &str| result[key].as_str().with_context(|| format!("{key} is no text"));
     ensure!(text("attempt")?.starts_with(text("job")?), "the attempt does not name its job");
     ensure!(text("startedAt")? <= text("finishedAt")?, "it ended before it started: {result}");

@@ -58,7 +58,8 @@ pub(super) fn kill(bench: &Bench, number: usize) -> Result<Killed> {
     let name = format!("kill-{number}");
     let directory = bench.folders.job_directory(&name)?;
     let folder = directory.path().to_string_lossy().into_owned();
-    let script = "echo start >> {jobDir}/output/trace; sleep 0.2; \
+    let script = "read host < /proc/sys/kernel/hostname; \
+                  echo start $host >> {jobDir}/output/trace; sleep 0.2; \
                   echo end >> {jobDir}/output/trace; exit 7";
     let flags = ["--name", &name, "--job-dir", &folder];
     let command = bench.longshore()?.arg("run").args(flags).args(bench.way()?);
@@ -85,45 +86,67 @@ fn signal(status: ExitStatus) -> Option<i32> {
 /// What is known of a killed job in the end.
 #[derive(Debug)]
 pub(super) struct Fate {
-    pub(super) starts: usize,
+    /// Where it was started: the host's name, which is the Pod's on Kubernetes.
+    pub(super) starts: Vec<String>,
     pub(super) ends: usize,
     /// What is on record; none if the job never was.
-    pub(super) outcome: Option<Value>,
+    pub(super) result: Option<Value>,
 }
 
 impl Killed {
-    /// What became of the job, whose outcome on record is `outcome`.
-    pub(super) fn fate(&self, outcome: Option<Value>) -> Fate {
+    /// What became of the job, whose result on record is `result`.
+    pub(super) fn fate(&self, result: Option<Value>) -> Fate {
         let trace = self.directory.output("trace").unwrap_or_default();
-        let count = |line: &str| trace.lines().filter(|it| *it == line).count();
-        Fate { starts: count("start"), ends: count("end"), outcome }
+        let starts = trace.lines().filter_map(|line| line.strip_prefix("start "));
+        let ends = trace.lines().filter(|line| *line == "end").count();
+        Fate { starts: starts.map(str::to_owned).collect(), ends, result }
     }
 }
 
 impl Fate {
-    /// Whether the job was started again.
-    pub(super) const fn is_doubled(&self) -> bool {
-        self.starts > 1
+    /// How often the job was started in a second Pod, which Kubernetes made by itself.
+    pub(super) fn second_pods(&self) -> usize {
+        let result = self.result.as_ref();
+        let told = result.and_then(|result| result["startedAgain"].as_array());
+        let is_told = |host: &&String| told.is_some_and(|all| all.iter().any(|it| it == *host));
+        self.starts.iter().filter(is_told).count()
+    }
+
+    /// Whether the job was started again, and not by Kubernetes.
+    pub(super) fn is_doubled(&self) -> bool {
+        self.starts.len() - self.second_pods() > 1
+    }
+
+    /// Whether an outcome of the job is on record.
+    pub(super) fn has_outcome(&self) -> bool {
+        self.outcome().is_some_and(|outcome| !outcome.is_null())
+    }
+
+    fn outcome(&self) -> Option<&Value> {
+        self.result.as_ref().map(|result| &result["outcome"])
     }
 
     /// Why the job is lost: that it ran is not on record, or something that is not so; none if it
     /// is not.
     pub(super) fn loss(&self) -> Option<String> {
-        let kind = self.outcome.as_ref().and_then(|outcome| outcome["kind"].as_str());
-        let code = self.outcome.as_ref().and_then(|outcome| outcome["code"].as_i64());
-        let told = match (self.starts, kind) {
-            (0, None) => self.outcome.is_none(),
+        let outcome = self.outcome();
+        let kind = outcome.and_then(|outcome| outcome["kind"].as_str());
+        let code = outcome.and_then(|outcome| outcome["code"].as_i64());
+        let starts = self.starts.len();
+        let told = match (starts, kind) {
+            (0, None) => outcome.is_none(),
             (0, Some(kind)) => kind == "NotRun",
-            (_, Some("Exited")) => code == Some(CODE) && self.starts == self.ends,
+            // A second Pod ends with its Job, at any time.
+            (_, Some("Exited")) => {
+                code == Some(CODE) && (starts - self.second_pods()..=starts).contains(&self.ends)
+            }
             (_, _) => false,
         };
-        (!told).then(|| {
-            format!("{} starts, {} ends, on record: {:?}", self.starts, self.ends, self.outcome)
-        })
+        (!told).then(|| format!("{starts} starts, {} ends, on record: {outcome:?}", self.ends))
     }
 }
 
-/// The jobs on record, by name.
+/// The results of the jobs on record, by the jobs' names.
 pub(super) fn recorded(bench: &Bench) -> Result<Vec<(String, Value)>> {
     let listed = bench.longshore()?.args(["ps", "--all", "--output", "json"]).run()?;
     listed.exits(0)?;
@@ -138,38 +161,54 @@ pub(super) fn recorded(bench: &Bench) -> Result<Vec<(String, Value)>> {
         inspected.exits(0)?;
         let record: Value = serde_json::from_slice(&inspected.stdout)?;
         let name = record["spec"]["name"].as_str().context("a job without a name")?;
-        recorded.push((name.to_owned(), record["result"]["outcome"].clone()));
+        recorded.push((name.to_owned(), record["result"].clone()));
     }
     Ok(recorded)
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
-    fn fate(starts: usize, ends: usize, outcome: Option<Value>) -> Fate {
-        Fate { starts, ends, outcome }
+    fn fate(hosts: &[&str], ends: usize, outcome: Option<Value>) -> Fate {
+        let result = outcome.map(|outcome| json!({"outcome": outcome, "startedAgain": ["x-2"]}));
+        Fate { starts: hosts.iter().map(|host| (*host).to_owned()).collect(), ends, result }
     }
 
     #[test]
     fn a_loss_and_a_second_start_are_seen() {
-        let exited = |code: i64| Some(serde_json::json!({"kind": "Exited", "code": code}));
-        let kind = |kind: &str| Some(serde_json::json!({"kind": kind}));
-        assert!(fate(1, 1, exited(7)).loss().is_none());
-        assert!(fate(0, 0, None).loss().is_none());
-        assert!(fate(0, 0, kind("NotRun")).loss().is_none());
+        let exited = |code: i64| Some(json!({"kind": "Exited", "code": code}));
+        let kind = |kind: &str| Some(json!({"kind": kind}));
+        let (none, one): (&[&str], &[&str]) = (&[], &["x-1"]);
+        assert!(fate(one, 1, exited(7)).loss().is_none());
+        assert!(fate(none, 0, None).loss().is_none());
+        assert!(fate(none, 0, kind("NotRun")).loss().is_none());
         for lost in [
-            fate(1, 1, None),
-            fate(1, 1, kind("NotRun")),
-            fate(1, 1, kind("Lost")),
-            fate(1, 0, exited(7)),
-            fate(1, 1, exited(0)),
-            fate(0, 0, exited(7)),
-            fate(0, 0, Some(Value::Null)),
+            fate(one, 1, None),
+            fate(one, 1, kind("NotRun")),
+            fate(one, 1, kind("Lost")),
+            fate(one, 0, exited(7)),
+            fate(one, 1, exited(0)),
+            fate(none, 0, exited(7)),
+            fate(none, 0, Some(Value::Null)),
         ] {
             assert!(lost.loss().is_some(), "{lost:?}");
         }
-        assert!(fate(2, 2, exited(7)).is_doubled() && !fate(1, 1, exited(7)).is_doubled());
+        let twice = fate(&["x-1", "x-1"], 2, exited(7));
+        assert!(twice.is_doubled() && !fate(one, 1, exited(7)).is_doubled());
+    }
+
+    #[test]
+    fn a_second_pod_is_counted_apart_only_if_the_result_tells_of_it() {
+        let exited = || Some(json!({"kind": "Exited", "code": 7}));
+        let told = fate(&["x-1", "x-2"], 1, exited());
+        assert!(told.second_pods() == 1 && !told.is_doubled() && told.loss().is_none());
+        let untold = fate(&["x-1", "x-3"], 2, exited());
+        assert!(untold.second_pods() == 0 && untold.is_doubled());
+        let thrice = fate(&["x-1", "x-2", "x-1"], 3, exited());
+        assert!(thrice.second_pods() == 1 && thrice.is_doubled());
     }
 
     #[test]

@@ -11,7 +11,9 @@ pub(super) struct Tally {
     pub(super) outcomes: usize,
     /// The jobs that are lost, and why.
     pub(super) lost: Vec<String>,
-    /// The jobs that were started again, and how often they were started.
+    /// How many Pods Kubernetes has made and started by itself beside those that it was told to.
+    pub(super) second_pods: usize,
+    /// The jobs that were started again otherwise, and how often they were started.
     pub(super) doubled: Vec<String>,
 }
 
@@ -19,23 +21,26 @@ impl Tally {
     pub(super) fn note(&mut self, name: &str, by_kill: bool, fate: &Fate) {
         self.kills += usize::from(by_kill);
         self.jobs += 1;
-        self.starts += fate.starts;
-        self.outcomes += usize::from(fate.outcome.as_ref().is_some_and(|it| !it.is_null()));
+        self.starts += fate.starts.len();
+        self.outcomes += usize::from(fate.has_outcome());
+        self.second_pods += fate.second_pods();
         if let Some(why) = fate.loss() {
             self.lost.push(format!("{name}: {why}"));
         }
         if fate.is_doubled() {
-            self.doubled.push(format!("{name}: {} starts", fate.starts));
+            self.doubled.push(format!("{name}: started on {:?}", fate.starts));
         }
     }
 
-    pub(super) const HEAD: &str = "backend     kills   jobs  starts  outcomes   lost  doubled\n";
+    pub(super) const HEAD: &str =
+        "backend     kills   jobs  starts  outcomes   lost  doubled  second Pods\n";
 
     pub(super) fn line(&self, backend: &str) -> String {
-        let Self { kills, jobs, starts, outcomes, lost, doubled } = self;
+        let Self { kills, jobs, starts, outcomes, second_pods, lost, doubled } = self;
         let (lost, doubled) = (lost.len(), doubled.len());
         format!(
-            "{backend:<10}  {kills:>5}  {jobs:>5}  {starts:>6}  {outcomes:>8}  {lost:>5}  {doubled:>7}\n"
+            "{backend:<10}  {kills:>5}  {jobs:>5}  {starts:>6}  {outcomes:>8}  {lost:>5}  \
+             {doubled:>7}  {second_pods:>11}\n"
         )
     }
 }

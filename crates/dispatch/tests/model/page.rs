@@ -42,22 +42,9 @@ fn the_diagram_and_the_table_have_the_same_arrows() {
 }
 
 #[test]
-fn an_arrow_without_a_test_is_listed_at_the_end() {
-    let page = page();
-    let rows = rows(&page);
-    let mut bare: Vec<_> =
-        rows.iter().filter(|(_, tests)| tests == "-").map(|(arrow, _)| arrow.clone()).collect();
-    let (_, end) = page.split_once("\n## Not covered yet\n").unwrap();
-    let mut listed: Vec<_> = end
-        .lines()
-        .filter_map(|line| line.strip_prefix("- ")?.split(':').next()?.split_once(" to "))
-        .map(|(from, to)| arrow(from, to))
-        .collect();
-    bare.sort();
-    listed.sort();
-    assert_eq!(bare, listed);
-    for (arrow, tests) in rows {
-        assert!(tests == "-" || !named(&tests).is_empty(), "{arrow:?} names no test: {tests}");
+fn every_arrow_names_a_test() {
+    for (arrow, tests) in rows(&page()) {
+        assert!(!named(&tests).is_empty(), "{arrow:?} names no test: {tests}");
     }
 }
 
