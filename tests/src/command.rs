@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 use crate::running::{Ran, Running};
 
-/// A command to be started. Nothing of this program's environment comes with it but `PATH`.
+/// A command to be started. Nothing of this program's environment comes with it but `PATH` and `TMPDIR`.
 pub(crate) struct Longshore {
     command: Command,
     result: Option<PathBuf>,
@@ -19,8 +19,8 @@ impl Longshore {
     pub(crate) fn new(program: &Path) -> Self {
         let mut command = Command::new(program);
         command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        if let Some(path) = std::env::var_os("PATH") {
-            command.env("PATH", path);
+        for name in ["PATH", "TMPDIR"] {
+            command.envs(std::env::var_os(name).map(|value| (name, value)));
         }
         Self { command, result: None }
     }

@@ -52,7 +52,7 @@ fn run_first(floor: &Floor<'_>, case: &Case, text: &str) -> Result<Result<(), St
     let root = &floor.workspace.workspace_root;
     let mut command = Command::new("bash");
     command.args(["-c", text]).current_dir(root);
-    environment::clean(&mut command);
+    environment::clean(&mut command, floor.scratch);
     let log = floor.log(case);
     let ended = execute::run(&mut command, &log, case.suite.limit(), floor.interrupt)?;
     let output = fs::read(&log).unwrap_or_default();
@@ -125,7 +125,7 @@ fn understood(floor: &Floor<'_>, built: &Built, words: &[String]) -> Result<Resu
     words.insert(end, "--help".to_owned());
     let mut command = Command::new(program);
     command.args(&words).current_dir(&floor.workspace.workspace_root);
-    environment::clean(&mut command);
+    environment::clean(&mut command, floor.scratch);
     Ok(shell::capture(&mut command).map(drop).map_err(|error| format!("{error:#}")))
 }
 

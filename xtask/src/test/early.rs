@@ -29,6 +29,6 @@ pub(crate) fn tidy(floor: &Floor<'_>) -> Result<Verdict> {
 pub(crate) fn doc(floor: &Floor<'_>, case: &Case) -> Result<Verdict> {
     let mut command = cargo();
     command.args(["test", "--doc", "--workspace", "--locked", "--no-fail-fast"]);
-    environment::clean(&mut command);
+    environment::clean(&mut command, floor.scratch);
     floor.judge(case, &mut command, None)
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::build::Built;
+use super::leftovers::Scratch;
 use super::plan::DOCKER29;
 use crate::workspace::Package;
 
@@ -16,8 +17,10 @@ const FOREIGN: [&str; 6] =
 /// How Docker is reached, beside DOCKER_HOST.
 const DOCKER_TLS: [&str; 3] = ["DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_CONFIG"];
 
-/// Takes the settings of the shell away.
-pub(crate) fn clean(command: &mut Command) {
+/// Takes the settings of the shell away, and has `command`, with all that it
+/// starts, keep its files in `scratch`.
+pub(crate) fn clean(command: &mut Command, scratch: &Scratch) {
+    command.env("TMPDIR", scratch.folder()).env("XDG_STATE_HOME", scratch.state());
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if FOREIGN.iter().any(|prefix| text.starts_with(prefix)) {
@@ -84,7 +87,9 @@ mod tests {
     #[test]
     fn the_shells_own_settings_are_taken_away_and_the_labs_given() {
         let mut command = Command::new("true");
-        clean(&mut command);
+        let scratch = Scratch::new().unwrap();
+        clean(&mut command, &scratch);
+        assert_eq!(value(&command, "TMPDIR").unwrap(), scratch.folder().to_string_lossy());
         // Cargo sets this one for this very test.
         let removed =
             command.get_envs().any(|(it, value)| it == "CARGO_PKG_NAME" && value.is_none());

@@ -5,7 +5,7 @@
 //! - `run` goes through the steps; `build`, `early`, `suites`, `documented`
 //!   are steps.
 //! - `execute` runs one program within its time, `judge` says what came out,
-//!   `book` keeps it, `table` prints it.
+//!   `book` keeps it, `table` prints it; `leftovers` looks for what is left.
 
 mod again;
 mod book;
@@ -16,6 +16,7 @@ mod environment;
 mod execute;
 mod interrupt;
 mod judge;
+mod leftovers;
 mod libtest;
 mod options;
 mod plan;

@@ -33,10 +33,12 @@ pub(crate) enum Suite {
     Faults,
     /// Stops an engine or the API server: alone, and last.
     Disruptive,
+    /// What all of them have left on the machine.
+    Leftovers,
 }
 
 impl Suite {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Tidy,
         Self::Unit,
         Self::Doc,
@@ -47,6 +49,7 @@ impl Suite {
         Self::PullPolicy,
         Self::Faults,
         Self::Disruptive,
+        Self::Leftovers,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -61,13 +64,14 @@ impl Suite {
             Self::PullPolicy => "pull-policy",
             Self::Faults => "faults",
             Self::Disruptive => "disruptive",
+            Self::Leftovers => "leftovers",
         }
     }
 
     /// How long one program of it may take: several times what it does take.
     pub(crate) const fn limit(self) -> Duration {
         Duration::from_secs(match self {
-            Self::Tidy | Self::Unit => 180,
+            Self::Tidy | Self::Unit | Self::Leftovers => 180,
             Self::Integration => 300,
             Self::Doc | Self::Readme | Self::EndToEnd | Self::Faults | Self::Disruptive => 900,
             Self::Conformance | Self::PullPolicy => 1200,
@@ -139,6 +143,7 @@ pub(crate) fn plan(workspace: &Workspace) -> Vec<Case> {
         Case::step(Suite::Tidy, None),
         Case::step(Suite::Doc, None),
         Case::step(Suite::Readme, Some("process")),
+        Case::step(Suite::Leftovers, None),
     ];
     for package in &workspace.packages {
         for target in package.targets.iter().filter(|target| target.test) {
@@ -238,7 +243,10 @@ pub(crate) fn select(cases: Vec<Case>, options: &TestOptions) -> Result<Vec<Case
             );
         }
     }
-    let wanted = |case: &Case| options.only.iter().any(|name| case.answers_to(name));
+    // Whatever runs, it must leave nothing.
+    let wanted = |case: &Case| {
+        case.suite == Suite::Leftovers || options.only.iter().any(|name| case.answers_to(name))
+    };
     Ok(cases.into_iter().filter(wanted).collect())
 }
 

@@ -12,6 +12,7 @@ use rustix::fs::{FlockOperation, flock};
 use super::book::Book;
 use super::build::{self, Built};
 use super::interrupt::Interrupt;
+use super::leftovers::{self, Scratch};
 use super::options::{TestOptions, is_ci};
 use super::plan::{self, Case, Suite};
 use super::session::{Backends, Session};
@@ -30,6 +31,7 @@ pub(crate) fn test(options: &TestOptions) -> Result<bool> {
     let _lock = lock(&folder)?;
     let interrupt = Interrupt::listen()?;
     let session = Session::new(&cases, options)?;
+    let scratch = Scratch::new()?;
     let floor = Floor {
         workspace: &workspace,
         folder,
@@ -38,6 +40,7 @@ pub(crate) fn test(options: &TestOptions) -> Result<bool> {
         full: options.full,
         seeds: options.seeds(is_ci()),
         interrupt: &interrupt,
+        scratch: &scratch,
         book: Mutex::new(Book::default()),
     };
     let result = steps(&floor, &cases, &session, options);
@@ -77,6 +80,9 @@ fn steps(
         let built = before_the_lab(floor, cases, options);
         let backends = lab.join().map_err(|_| anyhow!("bringing the lab up has panicked"))??;
         with_the_lab(floor, cases, &built?, &backends, options.quick);
+        if let Some(case) = step(cases, Suite::Leftovers) {
+            floor.step(case, || leftovers::check(floor, &backends, session.is_fresh()));
+        }
         Ok(())
     })
 }

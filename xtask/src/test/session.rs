@@ -17,6 +17,7 @@ pub(crate) struct Session {
     wanted: Vec<Group>,
     /// Whether backends from outside are taken.
     pub given: bool,
+    was_up: bool,
     leave: bool,
 }
 
@@ -40,7 +41,7 @@ impl Session {
             wanted.clear();
         }
         let given = options.use_existing || !rustix::process::geteuid().is_root();
-        Ok(Self { lab, wanted, given, leave: was_up || options.keep_lab })
+        Ok(Self { lab, wanted, given, was_up, leave: was_up || options.keep_lab })
     }
 
     /// Brings the lab up. What of it could not come up is told by
@@ -61,6 +62,12 @@ impl Session {
             say!("lab: {problem}");
         }
         Ok(Backends { environment: lab::environment(&self.lab)?, problem })
+    }
+
+    /// Whether whatever is in the lab comes from this run: it was not up before,
+    /// and its backends are its own.
+    pub(crate) const fn is_fresh(&self) -> bool {
+        !self.was_up && !self.given
     }
 
     /// Takes the lab down, unless it is to be left.
@@ -94,6 +101,12 @@ impl Backends {
         Some(format!("no {missing}: {reason}"))
     }
 
+    /// The value of a variable of the lab's.
+    pub(crate) fn get(&self, variable: &str) -> Option<&str> {
+        let found = self.environment.iter().find(|(name, _)| *name == variable);
+        found.map(|(_, value)| value.as_str())
+    }
+
     fn has(&self, group: Group) -> bool {
         let name = match group {
             Group::Docker => "DOCKER_HOST",
@@ -103,7 +116,7 @@ impl Backends {
             Group::Toxiproxy => "LONGSHORE_LAB_TOXIPROXY",
             Group::Helm => "LONGSHORE_LAB_HELM",
         };
-        self.environment.iter().any(|(it, _)| *it == name)
+        self.get(name).is_some()
     }
 }
 

@@ -16,6 +16,7 @@ use super::environment;
 use super::execute::{self, Ended};
 use super::interrupt::Interrupt;
 use super::judge::{Verdict, judge};
+use super::leftovers::Scratch;
 use super::plan::{Case, DOCKER29, Suite};
 use super::session::Backends;
 use crate::lab::shell::say;
@@ -38,6 +39,8 @@ pub(crate) struct Floor<'a> {
     /// How many seeds the simulations play, if not their own number.
     pub seeds: Option<u64>,
     pub interrupt: &'a Interrupt,
+    /// Where whatever is run keeps its files.
+    pub scratch: &'a Scratch,
     pub book: Mutex<Book>,
 }
 
@@ -111,7 +114,7 @@ impl Floor<'_> {
         let program = built.test(case).context("cargo has not built it")?;
         let package = self.workspace.packages.iter().find(|package| package.name == case.package);
         let mut command = Command::new(program);
-        environment::clean(&mut command);
+        environment::clean(&mut command, self.scratch);
         environment::as_cargo(&mut command, package.context("unknown package")?, built);
         if !case.needs.is_empty() {
             environment::with_lab(&mut command, &backends.environment, self.given);

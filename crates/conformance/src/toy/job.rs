@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use longshore_core::{
-    Attempt, Error, ErrorKind, JobDirectoryView, LogStream, Outcome, RejectReason, Report, Result,
+    Attempt, AttemptId, Error, ErrorKind, JobDirectoryView, LogStream, Outcome, RejectReason,
+    Report, Result,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
@@ -52,7 +53,7 @@ impl Job {
         let started_at = Timestamp::now();
         let (stop, stopped) = watch::channel(None);
         let (end, ended) = watch::channel(None);
-        let mark = format!("{MARK}={}", attempt.id);
+        let mark = mark_of(&attempt.id);
         let kept = attempt.spec.timeout.filter(|_| flaw != Some(Flaw::ForgetsTimeouts));
         let timeout = kept.map(|timeout| Instant::now() + timeout.get());
         let grace = attempt.spec.effective_grace_period().get();
@@ -92,6 +93,20 @@ impl Job {
     pub(super) fn file(&self, stream: LogStream) -> PathBuf {
         file(&self.files, stream)
     }
+}
+
+/// Kills all that a job has started.
+pub(super) fn kill(attempt: &AttemptId) {
+    signal(&mark_of(attempt), Signal::KILL, None);
+}
+
+/// What a job has started and still runs; a process that has ended has no environment.
+pub(super) fn processes(attempt: &AttemptId) -> Vec<u32> {
+    marked(&mark_of(attempt))
+}
+
+fn mark_of(attempt: &AttemptId) -> String {
+    format!("{MARK}={attempt}")
 }
 
 /// Removes the files of a job's output, if they are there.
@@ -214,7 +229,7 @@ fn signal(mark: &str, signal: Signal, only: Option<u32>) {
 }
 
 /// The processes with `mark` in their environment.
-pub(super) fn marked(mark: &str) -> Vec<u32> {
+fn marked(mark: &str) -> Vec<u32> {
     let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
     let has_mark = |pid: &u32| {
         let environ = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();

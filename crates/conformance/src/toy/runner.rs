@@ -19,7 +19,7 @@ use longshore_core::{
 use tokio::time::{Instant, sleep};
 
 use super::Flaw;
-use super::job::{Job, Stop};
+use super::job::{self, Job, Stop};
 
 /// What the toy's instances share: what an engine or a cluster is to a real runner.
 #[derive(Debug)]
@@ -33,6 +33,13 @@ pub(super) struct Backend {
 struct State {
     jobs: HashMap<AttemptId, Arc<Job>>,
     fenced: HashSet<AttemptId>,
+}
+
+/// Whatever is wrong with the toy, nothing of its jobs outlives it.
+impl Drop for Backend {
+    fn drop(&mut self) {
+        self.state().jobs.keys().for_each(job::kill);
+    }
 }
 
 impl Backend {

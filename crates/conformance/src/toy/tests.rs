@@ -10,6 +10,7 @@ use longshore_core::InstallationId;
 
 use super::Flaw::{self, *};
 use super::fixture::Mine;
+use super::job;
 use crate::bench::{Bench, World};
 use crate::case::Case;
 use crate::failure::Checked;
@@ -93,6 +94,19 @@ async fn each_broken_runner_is_caught() {
         let outcome = outcome_of(&case, &world(Some(flaw), 5)).await.expect("supported");
         assert!(outcome.is_err(), "{flaw:?} was not caught by {name}");
     }
+}
+
+/// A shell that ignored TERM went on for ever once the runner that had forgotten it was caught.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_runner_leaves_no_process_once_it_is_caught() {
+    let world = world(Some(KillsOnlyTheFirstProcess), 5);
+    let capabilities = *world.fixture().runner().await.unwrap().capabilities();
+    let bench = Bench::new(Arc::clone(&world), capabilities);
+    let run = bench.start_script("trap '' TERM; while :; do sleep 0.1; done").await.unwrap();
+    let attempt = run.handle().attempt.clone();
+    assert!(!job::processes(&attempt).is_empty());
+    drop((run, bench, world));
+    assert_eq!(job::processes(&attempt), [0; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

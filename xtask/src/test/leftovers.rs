@@ -1,0 +1,242 @@
+//! What is still on the machine when all suites are done.
+
+use std::ffi::OsStr;
+use std::fs::{self, Permissions};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::book::Counts;
+use super::judge::Verdict;
+use super::session::Backends;
+use super::suites::Floor;
+use crate::lab::http::Server;
+use crate::lab::process::{command_name, process_ids};
+use crate::lab::shell;
+
+/// How long what was told to end may take: a Pod its grace period, a supervisor
+/// its idle time.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The label of all that Longshore makes on a backend.
+const INSTALLATION: &str = "longshore.dev/installation";
+
+/// The folder in which whatever is run keeps its temporary files. Gone with
+/// this value.
+#[derive(Debug)]
+pub(crate) struct Scratch(TempDir);
+
+impl Scratch {
+    pub(crate) fn new() -> Result<Self> {
+        // Sockets lie in it, whose paths must be short.
+        let folder = tempfile::Builder::new().prefix("longshore-").tempdir();
+        let folder = folder.context("failed to make a folder for temporary files")?;
+        // Some tests run as another user.
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o1777))?;
+        Ok(Self(folder))
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// For what Longshore keeps of its jobs where nobody names a place: not
+    /// temporary.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.folder().join("state")
+    }
+
+    fn files(&self) -> Result<Vec<String>> {
+        let mut left = Vec::new();
+        for entry in fs::read_dir(self.folder())? {
+            let path = entry?.path();
+            if path != self.state() {
+                left.push(path.display().to_string());
+            }
+        }
+        Ok(left)
+    }
+
+    fn holds(&self, path: &[u8]) -> bool {
+        Path::new(OsStr::from_bytes(path)).starts_with(self.folder())
+    }
+
+    /// The mounts in it, from the lines of `/proc/self/mountinfo`, whose fifth
+    /// field is the place (proc_pid_mountinfo(5)).
+    fn mounts(&self, lines: &str) -> Vec<String> {
+        let places = lines.lines().filter_map(|line| line.split(' ').nth(4));
+        places.filter(|place| self.holds(place.as_bytes())).map(str::to_owned).collect()
+    }
+
+    /// The processes that were told of it, or that are in it.
+    fn processes(&self) -> Vec<String> {
+        let of = |pid: &u32| {
+            let file = |name: &str| fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
+            let folder = self.folder().as_os_str().as_bytes();
+            let told = |text: &[u8]| text.windows(folder.len()).any(|part| part == folder);
+            let inside = || fs::read_link(format!("/proc/{pid}/cwd"));
+            told(&file("environ"))
+                || told(&file("cmdline"))
+                || inside().is_ok_and(|cwd| cwd.starts_with(self.folder()))
+        };
+        let left = process_ids().filter(of);
+        left.map(|pid| format!("process {pid} ({})", command_name(pid))).collect()
+    }
+}
+
+/// Counts each kind of thing of which nothing is left as passed. What is on a
+/// backend that others use as well may be theirs, and is not looked for.
+pub(crate) fn check(floor: &Floor<'_>, backends: &Backends, fresh: bool) -> Result<Verdict> {
+    if floor.interrupt.happened() {
+        return Ok(Verdict::NotRun("interrupted".to_owned()));
+    }
+    let scratch = floor.scratch;
+    let mut counts = Counts::default();
+    judge(&mut counts, "processes", || Ok(scratch.processes()));
+    judge(&mut counts, "mounts", || {
+        Ok(scratch.mounts(&fs::read_to_string("/proc/self/mountinfo")?))
+    });
+    judge(&mut counts, "temporary files", || scratch.files());
+    for (what, variable) in ON_BACKENDS {
+        let is_up = backends.get(variable).is_some();
+        match (is_up, fresh) {
+            (true, true) => judge(&mut counts, what, || on_backend(variable, backends)),
+            (true, false) => {
+                let reason = "it was up before, and others may use it";
+                counts.unsupported.push((what.to_owned(), reason.to_owned()));
+            }
+            (false, _) => counts.unsupported.push((what.to_owned(), "it is not up".to_owned())),
+        }
+    }
+    Ok(Verdict::Counted(counts))
+}
+
+/// What Longshore leaves on a backend, and the variable that says where that is.
+const ON_BACKENDS: [(&str, &str); 3] = [
+    ("containers on docker", "DOCKER_HOST"),
+    ("containers on docker29", "LONGSHORE_LAB_DOCKER29_HOST"),
+    ("Jobs, Pods and Secrets on kubernetes", "KUBECONFIG"),
+];
+
+fn on_backend(variable: &str, backends: &Backends) -> Result<Vec<String>> {
+    let value = backends.get(variable).context("it is not up")?;
+    if variable == "KUBECONFIG" {
+        let kubectl = backends.get("LONGSHORE_LAB_KUBECTL").context("there is no kubectl")?;
+        return objects(kubectl, value);
+    }
+    containers(value)
+}
+
+/// Looks until there is nothing left, or for long enough.
+fn judge(counts: &mut Counts, what: &str, look: impl Fn() -> Result<Vec<String>>) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match look() {
+            Ok(left) if left.is_empty() => {
+                counts.passed += 1;
+                return;
+            }
+            Ok(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(500)),
+            Ok(left) => {
+                counts.failures.push(format!("{what}: left are {}", left.join(", ")));
+                return;
+            }
+            Err(error) => {
+                counts.failures.push(format!("{what}: {error:#}"));
+                return;
+            }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Container {
+    names: Vec<String>,
+    status: String,
+}
+
+/// The containers of any installation on the engine at `host`, which run or not.
+fn containers(host: &str) -> Result<Vec<String>> {
+    let socket = host.strip_prefix("unix://").context("not a Unix socket")?;
+    let label = INSTALLATION.replace('/', "%2F");
+    let path = format!("/containers/json?all=1&filters=%7B%22label%22:%5B%22{label}%22%5D%7D");
+    let answer = Server::Unix(socket.into()).get(&path)?;
+    ensure!(answer.status == 200, "the engine answers {}", answer.status);
+    let listed: Vec<Container> = serde_json::from_slice(&answer.body)?;
+    Ok(listed.iter().map(|it| format!("{} ({})", it.names.join(" "), it.status)).collect())
+}
+
+/// The objects of any installation in any namespace, but for the marks of
+/// attempts that were fenced: they must stay, and the cluster removes them
+/// within ten minutes.
+fn objects(kubectl: &str, kubeconfig: &str) -> Result<Vec<String>> {
+    let mut command = Command::new(kubectl);
+    let selector = format!("{INSTALLATION},!longshore.dev/tombstone");
+    command.args(["get", "jobs,pods,secrets", "--all-namespaces", "--output", "json"]);
+    command.args(["--request-timeout=20s", "--selector", &selector]);
+    let listed = shell::capture(command.env("KUBECONFIG", kubeconfig))?;
+    let listed: Value = serde_json::from_str(&listed)?;
+    let items = listed["items"].as_array().context("kubectl gave no list")?;
+    let name = |it: &Value| format!("{} {}", it["kind"], it["metadata"]["name"]).replace('"', "");
+    Ok(items.iter().map(name).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_left_is_found_and_the_state_is_not() {
+        let scratch = Scratch::new().unwrap();
+        fs::create_dir(scratch.state()).unwrap();
+        assert_eq!(scratch.files().unwrap(), [""; 0]);
+        let file = scratch.folder().join("left");
+        fs::write(&file, "").unwrap();
+        assert_eq!(scratch.files().unwrap(), [file.display().to_string()]);
+    }
+
+    #[test]
+    fn a_mount_that_is_left_is_found() {
+        let scratch = Scratch::new().unwrap();
+        let place = scratch.folder().join("a").display().to_string();
+        let line =
+            |place: &str| format!("36 35 98:0 /mnt1 {place} rw,noatime master:1 - ext3 x rw\n");
+        let elsewhere = line(&format!("{}-else", scratch.folder().display()));
+        assert_eq!(scratch.mounts(&(line("/") + &elsewhere)), [""; 0]);
+        assert_eq!(scratch.mounts(&(line("/") + &line(&place))), [place]);
+    }
+
+    #[test]
+    fn a_process_that_is_left_is_found() {
+        let scratch = Scratch::new().unwrap();
+        assert_eq!(scratch.processes(), [""; 0]);
+        let mut left =
+            Command::new("sleep").arg("60").env("TMPDIR", scratch.folder()).spawn().unwrap();
+        let expected = format!("process {} (sleep)", left.id());
+        let deadline = Instant::now() + Duration::from_secs(10);
+        // Until then it has the name of its parent.
+        while scratch.processes() != [expected.as_str()] {
+            assert!(Instant::now() < deadline, "{:?}", scratch.processes());
+            std::thread::yield_now();
+        }
+        left.kill().unwrap();
+        left.wait().unwrap();
+        assert_eq!(scratch.processes(), [""; 0]);
+    }
+
+    #[test]
+    fn what_cannot_be_looked_for_is_a_failure() {
+        let mut counts = Counts::default();
+        judge(&mut counts, "a", || Ok(Vec::new()));
+        judge(&mut counts, "b", || anyhow::bail!("no answer"));
+        assert_eq!((counts.passed, counts.failures), (1, vec!["b: no answer".to_owned()]));
+    }
+}
