@@ -33,12 +33,14 @@ pub(super) struct Backend {
 struct State {
     jobs: HashMap<AttemptId, Arc<Job>>,
     fenced: HashSet<AttemptId>,
+    /// All that ever was, removed or not.
+    started: HashSet<AttemptId>,
 }
 
 /// Whatever is wrong with the toy, nothing of its jobs outlives it.
 impl Drop for Backend {
     fn drop(&mut self) {
-        self.state().jobs.keys().for_each(job::kill);
+        self.state().started.iter().for_each(job::kill);
     }
 }
 
@@ -69,6 +71,7 @@ impl Backend {
         if let Some(job) = state.jobs.get(&attempt.id).filter(|_| !self.has(Flaw::StartsTwice)) {
             return Ok(Arc::clone(job));
         }
+        state.started.insert(attempt.id.clone());
         let files = self.folder.path().join(attempt.id.as_str());
         let job = Arc::new(Job::start(attempt, files, self.flaw)?);
         state.jobs.insert(attempt.id.clone(), Arc::clone(&job));

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
 use libtest_mimic::Arguments;
@@ -102,11 +102,20 @@ async fn a_broken_runner_leaves_no_process_once_it_is_caught() {
     let world = world(Some(KillsOnlyTheFirstProcess), 5);
     let capabilities = *world.fixture().runner().await.unwrap().capabilities();
     let bench = Bench::new(Arc::clone(&world), capabilities);
-    let run = bench.start_script("trap '' TERM; while :; do sleep 0.1; done").await.unwrap();
+    let run = bench.start_script("setsid sleep 600 & wait").await.unwrap();
     let attempt = run.handle().attempt.clone();
-    assert!(!job::processes(&attempt).is_empty());
+    let until = |holds: fn(usize) -> bool| {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !holds(job::processes(&attempt).len()) {
+            assert!(Instant::now() < deadline, "{:?}", job::processes(&attempt));
+            std::thread::yield_now();
+        }
+    };
+    until(|processes| processes == 2);
+    bench.runner().await.unwrap().remove(run.handle()).await.unwrap();
+    until(|processes| processes == 1);
     drop((run, bench, world));
-    assert_eq!(job::processes(&attempt), [0; 0]);
+    until(|processes| processes == 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
