@@ -11,8 +11,12 @@ use crate::lab::shell::{self, say};
 use crate::workspace::cargo;
 
 /// The files that are generated.
-pub(crate) const FILES: [&str; 3] =
-    ["conf/longshore.toml", "conf/longshore.schema.json", "conf/job.schema.json"];
+pub(crate) const FILES: [&str; 4] = [
+    "conf/longshore.toml",
+    "conf/longshore.schema.json",
+    "conf/job.schema.json",
+    "conf/result.schema.json",
+];
 
 /// Writes the generated files again where they are stale. True if they are as
 /// they should be; with `check`, if they were so before.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{AttemptId, Error, ImageReport, JobId, Outcome, RunnerName};
 
 /// What became of a job: the same keys whichever runner took it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct JobResult {
@@ -26,11 +26,13 @@ pub struct JobResult {
     /// Each runner that was passed over, in order.
     pub passed_over: Vec<PassedOver>,
     /// When the job started, by the backend's clock.
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub started_at: Option<Timestamp>,
     /// When it ended, by the backend's clock.
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub finished_at: Option<Timestamp>,
-    /// As [`Report::started_again`](crate::Report::started_again): empty but in rare cases on
-    /// Kubernetes, which promises "at least once".
+    /// What the backend by itself started beside the one whose end this is, by name: empty but in
+    /// rare cases on Kubernetes, whose Jobs promise "at least once".
     #[serde(default)]
     pub started_again: Vec<String>,
 }
@@ -61,7 +63,7 @@ impl JobResult {
 pub struct PassedOver {
     /// The runner.
     pub runner: RunnerName,
-    /// The class of the reason, a name of [`ErrorKind`](crate::ErrorKind).
+    /// The class of the reason, a name of `ErrorKind`.
     pub kind: String,
     /// The reason, in one line for a person.
     pub message: String,
