@@ -78,8 +78,7 @@ impl Claim {
     }
 
     /// Records that attempt `number` has started, with what is known of it, and tells who waits for
-    /// it. Said again, it adds what
-    /// was not known before and replaces what was.
+    /// it. Said again, it adds what was not known before and replaces what was.
     ///
     /// # Errors
     /// `OutOfOrder` if it is not the last attempt, or was refused, or the job has ended.

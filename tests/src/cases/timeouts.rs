@@ -75,7 +75,8 @@ fn exceeded(bench: &Bench, id: &str) -> Checked {
 
 fn a_detached_job_ends_at_its_timeout_though_nobody_waits_for_it(bench: &Bench) -> Checked {
     let job = bench.folders.job_directory("job")?;
-    let id = notes(bench, &job, &["--timeout", "4s"])?;
+    // Time enough to look at what is left behind.
+    let id = notes(bench, &job, &["--timeout", "8s"])?;
     let started = Instant::now();
     let left = followers(bench)?;
     // A supervisor keeps its job's timeout itself.
