@@ -15,29 +15,62 @@ pub(crate) struct Said {
 pub(crate) fn parse(text: &str) -> Said {
     let mut said = Said::default();
     let mut ignored = 0;
+    let mut list = List::default();
     for line in text.lines() {
         if let Some(rest) = line.strip_prefix("test result: ") {
             said.summaries += 1;
             said.passed += count(rest, "passed");
             said.failed += count(rest, "failed");
             ignored += count(rest, "ignored");
+            said.failures.extend(list.end(count(rest, "failed")));
+        } else if list.takes(line) {
         } else if let Some((name, result)) =
             line.strip_prefix("test ").and_then(|rest| rest.rsplit_once(" ... "))
         {
             if result == "FAILED" {
-                said.failures.push(name.trim().to_owned());
+                list.seen.push(name.trim().to_owned());
             } else if let Some(reason) = result.strip_prefix("ignored") {
                 let reason = reason.trim_start_matches([',', ' ']);
                 said.ignored.push((name.trim().to_owned(), reason.to_owned()));
             }
         }
     }
+    said.failures.extend(list.seen);
     // A test's own output may hide its line.
     let hidden = said.failed.saturating_sub(said.failures.len());
     said.failures.extend((0..hidden).map(|_| "a test".to_owned()));
     let hidden = usize::saturating_sub(ignored, said.ignored.len());
     said.ignored.extend((0..hidden).map(|_| ("a test".to_owned(), String::new())));
     said
+}
+
+/// The names of those that failed in one run: from their own lines, in which other output may
+/// stand, and from the list at the end.
+#[derive(Default)]
+struct List {
+    seen: Vec<String>,
+    listed: Option<Vec<String>>,
+}
+
+impl List {
+    /// Whether `line` belongs to the list. What the failed tests have said has the same head, and
+    /// comes before it.
+    fn takes(&mut self, line: &str) -> bool {
+        if line == "failures:" {
+            self.listed = Some(Vec::new());
+            return true;
+        }
+        let name = line.strip_prefix("    ").filter(|name| !name.contains(' '));
+        let (Some(listed), Some(name)) = (&mut self.listed, name) else { return false };
+        listed.push(name.to_owned());
+        true
+    }
+
+    /// The names of the run that ends here, in which `failed` tests have failed.
+    fn end(&mut self, failed: usize) -> Vec<String> {
+        let Self { seen, listed } = std::mem::take(self);
+        listed.filter(|listed| listed.len() == failed).unwrap_or(seen)
+    }
 }
 
 /// The number before `word` in `ok. 3 passed; 0 failed; …`.
@@ -79,6 +112,31 @@ test result: ok. 40 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fin
         let said =
             parse("test a ... noise\nFAILED\ntest result: FAILED. 0 passed; 1 failed; 1 ignored");
         assert_eq!((said.failures.len(), said.ignored.len()), (1, 1));
+    }
+
+    /// A failure whose own words had hidden its line had no name, and got no second chance.
+    #[test]
+    fn the_list_at_the_end_names_what_a_tests_own_output_has_hidden() {
+        let text = "\
+test a::b ... noise
+FAILED
+test c ... FAILED
+
+failures:
+
+---- a::b ----
+left behind:
+    something
+
+failures:
+    a::b
+    c
+
+test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured
+test d ... FAILED
+test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured
+";
+        assert_eq!(parse(text).failures, ["a::b", "c", "d"]);
     }
 
     #[test]
