@@ -9,6 +9,8 @@ use crate::backend::Backend;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Lab {
     pub(crate) docker_host: Option<String>,
+    /// A second, current engine.
+    pub(crate) docker29_host: Option<String>,
     pub(crate) kubeconfig: Option<String>,
     pub(crate) kubectl: Option<PathBuf>,
     pub(crate) helm: Option<PathBuf>,
@@ -28,6 +30,7 @@ impl Lab {
         let path = |name| text(name).map(PathBuf::from);
         Self {
             docker_host: text("DOCKER_HOST"),
+            docker29_host: text("LONGSHORE_LAB_DOCKER29_HOST"),
             kubeconfig: text("KUBECONFIG"),
             kubectl: path("LONGSHORE_LAB_KUBECTL"),
             helm: path("LONGSHORE_LAB_HELM"),

@@ -52,6 +52,7 @@ mod end;
 mod endpoint;
 mod fault;
 mod follow;
+mod gather;
 mod image;
 mod image_fault;
 mod inventory;

@@ -20,6 +20,8 @@ use tokio::time::{sleep, timeout};
 use crate::backend::Backend;
 use crate::client::{Answer, Engine};
 use crate::fault::Fault;
+use crate::gather::gather;
+use crate::outcome::is_before;
 use crate::place::Place;
 use crate::sight::Sight;
 
@@ -30,9 +32,6 @@ const END_SHOWS: Duration = Duration::from_secs(2);
 /// How long a followed log may be silent once the job has ended: then the connection has died
 /// without a word, and the log is read again.
 const LAST_WORDS: Duration = Duration::from_secs(5);
-
-/// How many records are handed on at once, if they have come.
-const AT_ONCE: usize = 1024;
 
 /// A record of the log, its time in front.
 type Record = (LogStream, Bytes);
@@ -210,16 +209,18 @@ pub(crate) fn read(
         let sight = backend.watcher.watch(&place.attempt);
         let mut reader = Reader::new(since);
         let mut backoff = BACKOFF.0;
+        // Whether a connection has broken while the job ran.
+        let mut broke = false;
         loop {
             // What is read after the end is read to its end.
             let final_read = !follow || is_over(&sight);
             let options = options(&reader, !final_read);
-            let records = records(&backend.engine, &place.name, options).ready_chunks(AT_ONCE);
+            let records = records(&backend.engine, &place.name, options).fuse();
             let mut records = std::pin::pin!(records);
             let mut broken = None;
             loop {
                 let some = tokio::select! {
-                    some = records.next() => some,
+                    some = gather(records.as_mut(), size) => some,
                     () = silence(&backend, &place, &sight, final_read) => {
                         broken = Some(silent());
                         None
@@ -234,10 +235,10 @@ pub(crate) fn read(
                 broken = broken.or(fault);
             }
             match broken {
-                None if final_read => return,
+                None if final_read => break,
                 None if ends_now(&backend, &place, &sight).await => {
                     if !backend.engine.follows_lossily() {
-                        return;
+                        break;
                     }
                     reader.reconnect();
                     continue;
@@ -259,12 +260,23 @@ pub(crate) fn read(
                     yield Err(backend.error(fault, "failed to read the job's output", &place));
                 }
             }
+            broke |= !is_over(&sight);
             reader.reconnect();
             sleep(backoff).await;
             backoff = (backoff * 2).min(BACKOFF.1);
         }
+        if broke && ended_unread(&backend.engine, &sight).await {
+            for chunk in reader.gap() {
+                yield Ok(chunk);
+            }
+        }
     }
     .boxed()
+}
+
+/// The bytes of a record; a failure has none.
+fn size(record: &Answer<Record>) -> usize {
+    record.as_ref().map_or(0, |(_, bytes)| bytes.len())
 }
 
 fn options(reader: &Reader, follow: bool) -> LogsOptions {
@@ -319,6 +331,17 @@ async fn ends_now(backend: &Backend, place: &Place, sight: &watch::Receiver<Sigh
     let over = timeout(END_SHOWS, told.wait_for(Sight::is_over)).await.is_ok();
     // What the look finds is noted in the sight.
     over || (backend.look(place).await.is_ok() && is_over(sight))
+}
+
+/// Whether the job was over before its engine, which went down while it ran, was back. What it wrote
+/// meanwhile stood in its pipes, which ended with it.
+async fn ended_unread(engine: &Engine, sight: &watch::Receiver<Sight>) -> bool {
+    let Some(death) = sight.borrow().death.clone() else { return false };
+    match engine.came_up().await {
+        Ok(came_up) => came_up.is_some_and(|came_up| is_before(&death, came_up)),
+        // Rather a mark too many.
+        Err(_) => true,
+    }
 }
 
 /// Whether there is no container of the attempt.

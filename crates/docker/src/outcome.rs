@@ -80,6 +80,11 @@ pub(crate) fn is_shortly_before(death: &Death, came_up: Timestamp) -> bool {
     })
 }
 
+/// Whether a run was over when the engine came up, at `came_up`.
+pub(crate) fn is_before(death: &Death, came_up: Timestamp) -> bool {
+    death.finished_at.is_some_and(|finished| finished <= came_up)
+}
+
 /// A time as the engine writes it; `0001-01-01T00:00:00Z` is Go's "never".
 pub(crate) fn moment(text: Option<&str>) -> Option<Timestamp> {
     text?.parse().ok().filter(|at: &Timestamp| *at > Timestamp::UNIX_EPOCH)
@@ -175,6 +180,7 @@ mod tests {
         let came_up = at("2026-11-23T19:09:39.18052009Z");
         let death = |code| Death { code, finished_at, ..Death::default() };
         assert!(is_made_up(&death(255), came_up));
+        assert!(is_before(&death(0), came_up) && !is_before(&death(0), at("2026-11-23T19:09:38Z")));
         assert!(!is_made_up(&death(143), came_up) && is_shortly_before(&death(143), came_up));
         assert!(!is_made_up(&death(255), at("2026-11-23T19:09:00Z")), "it was up before");
         assert!(!is_made_up(&death(255), at("2026-11-23T21:00:00Z")), "it came up long after");

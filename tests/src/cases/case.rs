@@ -24,6 +24,8 @@ pub(crate) enum Need {
     ShortenGrace,
     /// A registry that asks for a login.
     PrivateRegistry,
+    /// A current Docker engine beside the first.
+    CurrentEngine,
     /// To run as root, so as to become another user.
     Root,
 }
@@ -43,6 +45,10 @@ impl Need {
             Self::PrivateRegistry => (
                 std::env::var_os("LONGSHORE_LAB_PRIVATE_REGISTRY").is_some(),
                 "set LONGSHORE_LAB_PRIVATE_REGISTRY (cargo xtask lab env)",
+            ),
+            Self::CurrentEngine => (
+                std::env::var_os("LONGSHORE_LAB_DOCKER29_HOST").is_some(),
+                "set LONGSHORE_LAB_DOCKER29_HOST (cargo xtask lab env)",
             ),
             Self::Root => (
                 rustix::process::geteuid().is_root(),

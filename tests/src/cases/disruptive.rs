@@ -164,20 +164,29 @@ fn a_job_whose_shim_dies_is_never_a_success_and_never_run_again(bench: &Bench) -
     Ok(())
 }
 
+/// What a process of this machine says of itself in `file`.
+fn said_by(pid: &str, file: &str) -> std::io::Result<String> {
+    fs::read_to_string(format!("/proc/{pid}/{file}"))
+}
+
+/// The init of the container whose command line holds `mark`; none if there is none any more.
+pub(super) fn init_of(mark: &str) -> Result<Option<String>> {
+    let numbers = fs::read_dir("/proc")?.flatten().map(|entry| entry.file_name());
+    let mut all = numbers.filter_map(|name| name.into_string().ok());
+    let is_init = |pid: &String| {
+        let marked = said_by(pid, "cmdline").is_ok_and(|line| line.contains(mark));
+        marked && said_by(pid, "comm").is_ok_and(|name| name.trim() == "docker-init")
+    };
+    Ok(all.find(is_init))
+}
+
 /// The shim above the container's process whose command line holds `mark`.
 fn shim_of(mark: &str) -> Result<Pid> {
-    let of = |pid: &str, file: &str| fs::read_to_string(format!("/proc/{pid}/{file}"));
-    let numbers = fs::read_dir("/proc")?.flatten().map(|entry| entry.file_name());
-    let all: Vec<String> = numbers.filter_map(|name| name.into_string().ok()).collect();
-    let in_a_shim = |pid: &&String| {
-        let marked = of(pid, "cmdline").is_ok_and(|line| line.contains(mark));
-        marked && of(pid, "comm").is_ok_and(|name| name.trim() == "docker-init")
-    };
-    let init = all.iter().find(in_a_shim).context("the container has no process")?;
-    let status = of(init, "status")?;
+    let init = init_of(mark)?.context("the container has no process")?;
+    let status = said_by(&init, "status")?;
     let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
     let shim = parent.context("it has no parent")?.trim();
-    let name = of(shim, "comm")?;
+    let name = said_by(shim, "comm")?;
     ensure!(name.starts_with("containerd-shim"), "its parent is no shim: {name}");
     Pid::from_raw(shim.parse()?).context("no process")
 }

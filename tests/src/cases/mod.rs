@@ -12,6 +12,7 @@ mod helm;
 mod images;
 mod jobs;
 mod kubernetes_only;
+mod live_restore;
 mod outcomes;
 mod output;
 mod plan;

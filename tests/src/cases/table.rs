@@ -2,8 +2,8 @@
 
 use super::{
     Case, bad_files, bad_jobs, bad_settings, disruptive, docker_only, doctor, fallback, helm,
-    images, jobs, kubernetes_only, outcomes, output, plan, results, secrets, settings, signals,
-    stories, timeouts,
+    images, jobs, kubernetes_only, live_restore, outcomes, output, plan, results, secrets,
+    settings, signals, stories, timeouts,
 };
 use crate::suite::Suite;
 
@@ -32,7 +32,7 @@ pub(crate) fn of(suite: Suite) -> Vec<Case> {
         Suite::Docker => (EVERYWHERE, &[docker_only::CASES]),
         Suite::Kubernetes => (EVERYWHERE, &[kubernetes_only::CASES]),
         Suite::Helm => (&[], &[helm::CASES]),
-        Suite::Disruptive => (&[], &[disruptive::CASES]),
+        Suite::Disruptive => (&[], &[disruptive::CASES, live_restore::CASES]),
     };
     common.iter().chain(own).flat_map(|cases| cases.iter().copied()).collect()
 }

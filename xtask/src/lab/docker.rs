@@ -9,12 +9,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::component::{Component, Group, expect};
+use super::component::{Component, Group, Verdict, ensure, expect, poll};
 use super::http::Server;
 use super::layout::{Lab, make_dir};
 use super::network::Bridge;
 use super::process::{Identity, Launch, lab_of};
-use super::{cgroup, network};
+use super::{cgroup, network, state};
+
+/// How long an engine may take to read its configuration again.
+const RELOAD: Duration = Duration::from_secs(20);
 
 pub(crate) struct Engine {
     name: &'static str,
@@ -23,6 +26,8 @@ pub(crate) struct Engine {
     bridge: &'static Bridge,
     /// Built with all that it runs, or Debian's.
     built: bool,
+    /// Whether its containers go on when it goes down.
+    live_restore: bool,
 }
 
 pub(crate) const DEBIAN: Engine = Engine {
@@ -31,6 +36,7 @@ pub(crate) const DEBIAN: Engine = Engine {
     needs: &["packages"],
     bridge: &network::DOCKER,
     built: false,
+    live_restore: false,
 };
 
 pub(crate) const CURRENT: Engine = Engine {
@@ -39,6 +45,7 @@ pub(crate) const CURRENT: Engine = Engine {
     needs: &["packages", "build engine"],
     bridge: &network::DOCKER29,
     built: true,
+    live_restore: false,
 };
 
 impl Engine {
@@ -50,9 +57,50 @@ impl Engine {
         lab.run(&format!("{}.pid", self.name))
     }
 
+    fn config(&self, lab: &Lab) -> PathBuf {
+        lab.etc(&format!("{}.json", self.name))
+    }
+
+    /// Writes its configuration: a file even if it says nothing, else the machine's own would be
+    /// read.
+    fn configure(&self, lab: &Lab) -> Result<()> {
+        let config = serde_json::json!({ "live-restore": self.live_restore });
+        lab.write(&self.config(lab), format!("{config}\n"))
+    }
+
+    /// Has it read its configuration again, and waits until it goes by it.
+    fn reload(&self, lab: &Lab, identity: &Identity) -> Result<()> {
+        self.configure(lab)?;
+        identity.hang_up()?;
+        poll(RELOAD, || self.does_as_told(lab).map_err(Verdict::NotYet))
+            .with_context(|| format!("failed to reload {}", self.name))
+    }
+
+    fn does_as_told(&self, lab: &Lab) -> Result<()> {
+        let answer = Server::Unix(self.socket(lab)).get("/info")?;
+        let info: serde_json::Value = serde_json::from_slice(&answer.body)?;
+        expect(info["LiveRestoreEnabled"] == self.live_restore, "it goes by another live-restore")
+    }
+
     /// What the engine is addressed by.
     pub(crate) fn host(&self, lab: &Lab) -> String {
         format!("unix://{}", self.socket(lab).display())
+    }
+}
+
+/// Makes the engine `name` run, with `live-restore` or without: one that runs is reloaded, so that
+/// its containers go on. Any other start is one without.
+///
+/// # Errors
+/// When there is no such engine, or it does not become ready.
+pub fn run_engine(lab: &Lab, name: &str, live_restore: bool) -> Result<()> {
+    let engine = [DEBIAN, CURRENT].into_iter().find(|engine| engine.name == name);
+    let engine = engine.with_context(|| format!("there is no engine {name:?}"))?;
+    let engine = Engine { live_restore, ..engine };
+    let _lock = lab.lock()?;
+    match state::running(lab, name)? {
+        Some(record) => engine.reload(lab, &record.identity),
+        None => ensure(lab, &engine).map(drop),
     }
 }
 
@@ -83,9 +131,7 @@ impl Component for Engine {
         end_orphan(lab, &exec_root.join("containerd/containerd.pid"))?;
         network::ensure(self.bridge)?;
         cgroup::ensure()?;
-        // A file, though an empty one: else the machine's own would be read.
-        let config = lab.etc(&format!("{}.json", self.name));
-        lab.write(&config, "{}\n")?;
+        self.configure(lab)?;
         let program = self.program(lab);
         let mut launch = Launch::new(&program);
         if self.built {
@@ -93,7 +139,7 @@ impl Component for Engine {
             launch = launch.prefer(program.parent().unwrap_or(lab.root()));
         }
         Ok(launch
-            .flag("config-file", config)
+            .flag("config-file", self.config(lab))
             .flag("host", self.host(lab))
             .flag("data-root", lab.data(self.name))
             .flag("exec-root", exec_root)

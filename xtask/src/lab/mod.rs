@@ -42,6 +42,7 @@ mod toxiproxy;
 mod up;
 
 pub use component::{Group, start, stop};
+pub use docker::run_engine;
 pub use down::down;
 pub use layout::Lab;
 pub use show::{environment, is_up, print_env, status};

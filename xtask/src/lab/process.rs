@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -75,23 +75,28 @@ impl Identity {
         read_stat(self.pid).is_ok_and(same) && boot_id().is_ok_and(|id| id == self.boot_id)
     }
 
-    /// Sends `signal` and waits for the end; true once the process has ended.
-    fn signal(&self, signal: Signal, within: Duration) -> Result<bool> {
+    /// Sends `signal`; gives what the process is known by, none if it has ended.
+    fn send(&self, signal: Signal) -> Result<Option<OwnedFd>> {
         let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
         let pid = pid.with_context(|| format!("{} is no process id", self.pid))?;
         let Ok(fd) = pidfd_open(pid, PidfdFlags::empty()) else {
-            return Ok(true);
+            return Ok(None);
         };
         // Only now does the descriptor hold the process that is looked at.
         if !self.is_alive() {
-            return Ok(true);
+            return Ok(None);
         }
         match pidfd_send_signal(&fd, signal) {
-            Ok(()) | Err(rustix::io::Errno::SRCH) => {}
-            Err(error) => {
-                return Err(error).with_context(|| format!("failed to signal process {pid:?}"));
-            }
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(Some(fd)),
+            Err(error) => Err(error).with_context(|| format!("failed to signal process {pid:?}")),
         }
+    }
+
+    /// Sends `signal` and waits for the end; true once the process has ended.
+    fn signal(&self, signal: Signal, within: Duration) -> Result<bool> {
+        let Some(fd) = self.send(signal)? else {
+            return Ok(true);
+        };
         let deadline = Instant::now() + within;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -111,6 +116,11 @@ impl Identity {
             return Ok(());
         }
         self.kill()
+    }
+
+    /// Tells the process to read its configuration again.
+    pub(crate) fn hang_up(&self) -> Result<()> {
+        self.send(Signal::HUP).map(drop)
     }
 
     pub(crate) fn kill(&self) -> Result<()> {

@@ -223,8 +223,11 @@ fn needs(suite: Suite, backend: Option<&str>) -> Vec<Group> {
             Group::Kubernetes,
             Group::Toxiproxy,
         ],
-        (Suite::EndToEnd | Suite::Faults | Suite::Disruptive, None) => {
+        (Suite::EndToEnd | Suite::Faults, None) => {
             vec![Group::Docker, Group::Registry, Group::Kubernetes]
+        }
+        (Suite::Disruptive, None) => {
+            vec![Group::Docker, Group::Docker29, Group::Registry, Group::Kubernetes]
         }
         _ => Vec::new(),
     }
@@ -281,7 +284,7 @@ mod tests {
         let case = planned("longshore-docker", "crates/docker", "longshore_docker", "lib");
         assert_eq!((case.suite, case.backend), (Suite::Unit, None));
         let case = planned("longshore-tests", "tests", "disruptive_api_server", "test");
-        assert_eq!((case.suite, case.backend, case.needs.len()), (Suite::Disruptive, None, 3));
+        assert_eq!((case.suite, case.backend, case.needs.len()), (Suite::Disruptive, None, 4));
         let case = planned("longshore-tests", "tests", "helm", "test");
         assert_eq!((case.suite, case.backend.as_deref()), (Suite::EndToEnd, Some(HELM)));
         assert!(case.needs.contains(&Group::Helm) && case.needs.contains(&Group::Docker));
