@@ -113,6 +113,8 @@ fn a_job_whose_api_server_goes_away_is_followed_to_its_end(bench: &Bench) -> Che
 }
 
 fn a_job_whose_kubelet_dies_is_followed_to_its_end(bench: &Bench) -> Checked {
+    // The cluster has perhaps just got its API server back.
+    ran_on(&either_way(bench)?, "kubernetes", &[])?;
     let command = bench.with(&EVERYTHING)?.arg("run").result(bench.folders.result());
     let command = command.args(["--image", bench.image()?, "--process", "echo again", "--"]);
     let running = command.args(["sh", "-c", "echo begun; sleep 8; echo over; exit 6"]).spawn()?;
