@@ -53,6 +53,7 @@ impl Snapshot {
 
     /// One of the Pod's Events.
     pub(crate) fn event_seen(&mut self, warning: bool, reason: &str, message: &str) {
+        self.pulls += u32::from(reason == "Pulling");
         if let Some(consulted) = pull::registry_consulted(reason, message) {
             // Once asked, always asked: a second try may then find the image there.
             self.pulled = Some(self.pulled.unwrap_or_default() || consulted);

@@ -1,6 +1,6 @@
 //! Whether a launched attempt has started, waits, or never will. Pure.
 
-use longshore_core::{ErrorKind, Event, PullPolicy, RejectReason};
+use longshore_core::{ErrorKind, Event, ImageReason, PullPolicy, RejectReason};
 
 use crate::outcome::start_error;
 use crate::pull::{self, PullTrouble};
@@ -44,7 +44,7 @@ pub(crate) fn progress(snapshot: &Snapshot) -> Progress {
         Some(PullTrouble::Definite(why, said)) => {
             return Progress::Hopeless(ErrorKind::ImageUnavailable(why), said);
         }
-        Some(PullTrouble::Transient(_)) => return Progress::Waiting,
+        Some(PullTrouble::Transient(_) | PullTrouble::WithoutLogin) => return Progress::Waiting,
         None => {}
     }
     if let Some((reason, message)) = &container.waiting {
@@ -83,9 +83,18 @@ fn refused_by_node(pod: &PodView) -> Progress {
 /// to seconds before the container's status.
 fn image_trouble(snapshot: &Snapshot, pod: &PodView) -> Option<PullTrouble> {
     let known = snapshot.pull_failure.as_deref();
-    match &pod.container.waiting {
+    let trouble = match &pod.container.waiting {
         Some((reason, message)) if !is_creating(reason) => pull::trouble(reason, message, known),
         _ => known.map(pull::judge),
+    };
+    match trouble {
+        // A registry may hide from strangers what it has.
+        Some(PullTrouble::Definite(ImageReason::Denied | ImageReason::NotFound, _))
+            if snapshot.has_missed_login() =>
+        {
+            Some(PullTrouble::WithoutLogin)
+        }
+        trouble => trouble,
     }
 }
 
@@ -117,6 +126,7 @@ pub(crate) fn image_wait(snapshot: &Snapshot, no_events: bool) -> Option<ImageWa
         Some(PullTrouble::Transient(said) | PullTrouble::Definite(_, said)) => {
             return Some(ImageWait::Failing(said));
         }
+        Some(PullTrouble::WithoutLogin) => return Some(ImageWait::Silent),
         None => {}
     }
     let creating = pod.container.waiting.as_ref().is_none_or(|(reason, _)| is_creating(reason));

@@ -4,7 +4,7 @@ use longshore_core::ImageReason;
 
 use super::*;
 use crate::outcome::tests::{job, pod, snapshot};
-use crate::view::PodSeen;
+use crate::view::{JobView, PodSeen};
 
 fn waiting_for(reason: &str, message: &str) -> Progress {
     let state = serde_json::json!({"waiting": {"reason": reason, "message": message}});
@@ -33,6 +33,43 @@ fn a_waiting_container_is_hopeless_only_where_waiting_does_not_help() {
         ("CreateContainerError", "context deadline exceeded"),
     ] {
         assert_eq!(waiting_for(reason, message), Progress::Waiting, "{reason} {message}");
+    }
+}
+
+/// On a busy node a job was refused whose login was there.
+#[test]
+fn a_login_that_the_kubelet_had_not_got_yet_is_no_refusal() {
+    let denied = "failed to resolve image: pull access denied: no basic auth credentials";
+    let state = serde_json::json!({"waiting": {"reason": "ErrImagePull", "message": denied}});
+    let heard = |secrets: &str, own_secret: bool, pulls: usize| {
+        let waits = pod(serde_json::json!({}), "Pending", state.clone(), "");
+        let mut all =
+            snapshot(JobView { own_secret, ..job() }, [PodView { scheduled: true, ..waits }]);
+        let said = format!(
+            "Unable to retrieve some image pull secrets ({secrets}); attempting to pull the image \
+             may not succeed."
+        );
+        for _ in 0..pulls {
+            all.event_seen(true, "FailedToRetrieveImagePullSecret", &said);
+            all.event_seen(false, "Pulling", "Pulling image \"x\"");
+            all.event_seen(true, "Failed", &format!("Failed to pull image \"x\": {denied}"));
+        }
+        all
+    };
+    for secrets in ["longshore-a-1", "team, longshore-a-1"] {
+        let first = heard(secrets, true, 1);
+        assert_eq!(progress(&first), Progress::Waiting, "{secrets}");
+        assert_eq!(image_wait(&first, false), Some(ImageWait::Silent), "no answer yet, nor none");
+    }
+    let refused = ErrorKind::ImageUnavailable(ImageReason::Denied);
+    for definite in [
+        heard("longshore-a-1", true, 2),
+        heard("team", true, 1),
+        heard("longshore-a-10", true, 1),
+        heard("longshore-a-1", false, 1),
+    ] {
+        let Progress::Hopeless(kind, _) = progress(&definite) else { panic!("{definite:?}") };
+        assert_eq!(kind, refused);
     }
 }
 

@@ -342,6 +342,8 @@ pub(crate) struct Snapshot {
     pub(crate) pulled: Option<bool>,
     /// Whether the node says that it pulls.
     pub(crate) pulling: bool,
+    /// How often it has said so.
+    pub(crate) pulls: u32,
     /// The node's words about the last pull that failed; none once one did not.
     pub(crate) pull_failure: Option<String>,
     /// The node's warning about pull secrets that are not there: it pulls without them.
@@ -357,6 +359,22 @@ impl Snapshot {
     /// The Pod that counts: the first whose container was created, else the last.
     pub(crate) fn pod(&self) -> Option<&PodSeen> {
         self.pods.iter().find(|seen| seen.pod.container.created).or_else(|| self.pods.last())
+    }
+
+    /// Whether the node has pulled only without the attempt's own login, which it had not got yet.
+    /// It is there before the Job is released; but a kubelet waits for a Secret that it has not
+    /// seen only a second (`pkg/kubelet/util/manager/watch_based_manager.go`, `Get`), pulls without
+    /// it, and reads it again before the next pull.
+    pub(crate) fn has_missed_login(&self) -> bool {
+        let attempt = self.job.as_ref().filter(|job| job.own_secret);
+        let attempt = attempt.and_then(|job| job.attempt.as_deref());
+        let names = self.pull_secrets.as_deref().and_then(|said| {
+            let (_, names) = said.split_once('(')?;
+            Some(names.split_once(')')?.0)
+        });
+        let of = |name: &str| name.trim().strip_prefix("longshore-") == attempt;
+        let missed = attempt.is_some() && names.is_some_and(|names| names.split(',').any(of));
+        missed && self.pulls <= 1
     }
 }
 
