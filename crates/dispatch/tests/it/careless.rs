@@ -26,6 +26,7 @@ pub const REMOVES_BEFORE_THE_END: u8 = 4;
 pub const DROPS_THE_END: u8 = 5;
 pub const READS_WHAT_IS_THERE: u8 = 6;
 pub const FORGETS_A_CANCEL: u8 = 7;
+pub const REFUSES_WHAT_IS_THERE: u8 = 8;
 
 #[async_trait]
 impl<const FAULT: u8> Runner for Careless<FAULT> {
@@ -57,6 +58,13 @@ impl<const FAULT: u8> Runner for Careless<FAULT> {
         match self.0.launch(attempt, context).await {
             Err(LaunchError::Indeterminate(error)) if FAULT == FALLS_BACK_AFTER_INDETERMINATE => {
                 Err(LaunchError::Refused(error))
+            }
+            Err(LaunchError::Indeterminate(error)) if FAULT == REFUSES_WHAT_IS_THERE => {
+                // Asked again, a backend that has the attempt says so (409), and it is adopted.
+                match self.0.launch(attempt, context).await {
+                    Ok(_) => Err(LaunchError::Refused(error)),
+                    answer => answer,
+                }
             }
             answer => answer,
         }

@@ -262,6 +262,11 @@ fn a_dispatcher_that_looks_instead_of_fencing_is_caught() {
 }
 
 #[test]
+fn a_dispatcher_that_does_not_adopt_what_is_there_already_is_caught() {
+    is_caught(careless::<REFUSES_WHAT_IS_THERE>, "it started 2 times");
+}
+
+#[test]
 fn a_dispatcher_that_leaves_jobs_behind_is_caught() {
     is_caught(careless::<NEVER_REMOVES>, "was left behind");
 }
