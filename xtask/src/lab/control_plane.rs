@@ -61,7 +61,10 @@ impl Component for ApiServer {
             .flag("service-account-signing-key-file", pki("service-account.key"))
             .flag("kubelet-client-certificate", pki("apiserver-kubelet.crt"))
             .flag("kubelet-client-key", pki("apiserver-kubelet.key"))
-            .flag("kubelet-preferred-address-types", "InternalIP"))
+            .flag("kubelet-preferred-address-types", "InternalIP")
+            // Tests change objects on admission, as the webhooks of service meshes do.
+            .flag("feature-gates", "MutatingAdmissionPolicy=true")
+            .flag("runtime-config", "admissionregistration.k8s.io/v1beta1=true"))
     }
 
     fn ready(&self, lab: &Lab) -> Result<()> {
