@@ -17,12 +17,15 @@ use crate::{
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LaunchContext {
-    /// When the launch must have answered. The dispatcher's clock for pulling and starting; not
-    /// the job's `timeout`, which counts from the start and is the runner's to keep.
+    /// When the launch must have answered, whatever it waits for. Not the job's `timeout`, which
+    /// counts from the start and is the runner's to keep.
     pub deadline: Instant,
-    /// When the image must be there; at most `deadline`. A registry that gives no answer is asked
-    /// again until then, if `retry_pull`.
-    pub pull_deadline: Instant,
+    /// How long the job may wait to be placed on the backend, from the commit on, and again, once
+    /// its image is there, to be set up and started.
+    pub start_timeout: Duration,
+    /// How long the pull of its image may take, from the moment that the backend begins it. A
+    /// registry that gives no answer is asked again until then, if `retry_pull`.
+    pub pull_timeout: Duration,
     /// Whether a pull that got no answer from the registry is tried again; if not, it fails at its
     /// first failure, because another pull policy is to be tried next.
     pub retry_pull: bool,
@@ -33,13 +36,15 @@ pub struct LaunchContext {
 }
 
 impl LaunchContext {
-    /// A context that ends at `deadline`, for the image as well, retries pulls until then, is never
-    /// cancelled, and has no listener.
+    /// A context that ends at `deadline`, in which each phase may take as long as that, that
+    /// retries pulls, is never cancelled, and has no listener.
     #[must_use]
     pub fn new(deadline: Instant) -> Self {
+        let left = deadline.saturating_duration_since(Instant::now());
         Self {
             deadline,
-            pull_deadline: deadline,
+            start_timeout: left,
+            pull_timeout: left,
             retry_pull: true,
             cancel: CancellationToken::new(),
             events: EventSink::default(),
@@ -152,7 +157,7 @@ pub trait Runner: fmt::Debug + Send + Sync + 'static {
     ///   the backend had accepted it.
     /// - A definite answer about the image (not there, refused, no image) ends the launch at once. A
     ///   registry that gives none (refused, timed out, 429, 5xx) is asked again until the context's
-    ///   `pull_deadline`, and then is `ImageUnavailable` with `Unreachable`; without `retry_pull` at
+    ///   `pull_timeout`, and then is `ImageUnavailable` with `Unreachable`; without `retry_pull` at
     ///   its first failure.
     /// - Answers by the context's deadline, and soon after its cancellation: `Refused` with
     ///   `Unavailable` at the deadline, with `Internal` ("cancelled") after a cancel, or

@@ -129,10 +129,10 @@ impl JobTask {
             return Tried::Unrecorded(error);
         }
         let (runner, id) = (&lane.runner, attempt.id.clone());
-        let pull_deadline = Instant::now() + self.settings.pull_timeout.get();
         let limits = Limits {
-            pull_deadline,
-            deadline: pull_deadline + self.settings.start_timeout.get(),
+            start_timeout: self.settings.start_timeout.get(),
+            pull_timeout: self.settings.pull_timeout.get(),
+            deadline: Instant::now() + self.settings.launch_timeout(),
             retry_pull: turn.is_last,
         };
         let cancel = self.canceller.token();

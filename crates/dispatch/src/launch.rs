@@ -48,7 +48,8 @@ impl From<Result<Started, LaunchError>> for Launched {
 /// What a launch has to keep to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    pub(crate) pull_deadline: Instant,
+    pub(crate) start_timeout: Duration,
+    pub(crate) pull_timeout: Duration,
     pub(crate) deadline: Instant,
     pub(crate) retry_pull: bool,
 }
@@ -67,7 +68,8 @@ pub(crate) async fn launch(
 ) -> Launched {
     let (sender, mut events) = mpsc::channel(EVENTS_KEPT);
     let mut context = LaunchContext::new(limits.deadline);
-    context.pull_deadline = limits.pull_deadline;
+    context.start_timeout = limits.start_timeout;
+    context.pull_timeout = limits.pull_timeout;
     context.retry_pull = limits.retry_pull;
     context.cancel = cancel.child_token();
     context.events = EventSink::new(sender);

@@ -46,10 +46,10 @@ pub struct Settings {
     pub min_isolation: Isolation,
     /// How long a runner may take to tell whether it may take work.
     pub connect_timeout: HumanDuration,
-    /// How long pulling an image may take. A launch ends after `pullTimeout` and `startTimeout`
-    /// together.
+    /// How long the pull of an image may take, from its beginning.
     pub pull_timeout: HumanDuration,
-    /// How long a job may take to start once its image is there: to be scheduled, to be set up.
+    /// How long a job may wait to be placed: for quota, a node, a container. Once its image is
+    /// there, it may take as long again to be set up and started.
     pub start_timeout: HumanDuration,
     /// How long a job that has started, or may have, is looked for while its backend gives no
     /// answer; after it the job is reported as Lost. It is never started again.
@@ -91,9 +91,9 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// How long a launch may take, its pull among it.
+    /// How long a launch may take in all: to be placed, to pull the image, and to start.
     pub(crate) fn launch_timeout(&self) -> Duration {
-        self.pull_timeout.get() + self.start_timeout.get()
+        self.pull_timeout.get() + self.start_timeout.get().saturating_mul(2)
     }
 }
 

@@ -99,7 +99,7 @@ impl Pulls {
     }
 
     /// Pulls an image, or waits for a pull of it that is under way. A registry that gives no answer
-    /// is asked again until the context's `pull_deadline`, if it says so. Dropping this stops
+    /// is asked again until the context's `pull_timeout`, if it says so. Dropping this stops
     /// waiting.
     ///
     /// `since` is what [`succeeded`](Self::succeeded) said before the image was looked for; none
@@ -115,7 +115,9 @@ impl Pulls {
         else {
             return Ok(Pulled::LookAgain);
         };
-        let until = context.pull_deadline.min(context.deadline);
+        let until = Instant::now()
+            .checked_add(context.pull_timeout)
+            .map_or(context.deadline, |until| until.min(context.deadline));
         match timeout_at(until, flight.result(context, failures)).await {
             Ok(result) => result.map(Pulled::Done),
             Err(_) => Err(flight.out_of_time()),

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::client::{Cluster, Failure};
 use crate::names::{self, Commit, Ending};
 use crate::place::Place;
+use crate::view::{PodView, object_name};
 
 type Answer<T> = Result<T, Failure>;
 
@@ -95,15 +96,18 @@ impl Cluster {
         self.patch_job("failed to fence the Job", place, patch).await
     }
 
-    /// Suspends the released Job with `uid`, so that no Pod comes and Kubernetes deletes the one
-    /// that there is.
-    pub(crate) async fn withdraw(&self, place: &Place, uid: &str) -> Answer<Patched> {
-        let patch = json!([
-            test_uid(uid),
-            test_commit(Commit::Committed),
-            set_commit(Commit::Withdrawn),
-            set_suspend(true),
-        ]);
+    /// Marks the released Job with `uid` as withdrawn, so that everybody who follows it knows who
+    /// deletes its Pod.
+    pub(crate) async fn announce_withdrawal(&self, place: &Place, uid: &str) -> Answer<Patched> {
+        let patch =
+            json!([test_uid(uid), test_commit(Commit::Committed), set_commit(Commit::Withdrawn),]);
+        self.patch_job("failed to withdraw the Job", place, patch).await
+    }
+
+    /// Suspends the withdrawn Job with `uid`, so that Kubernetes creates no Pod for it and deletes
+    /// the one that exists.
+    pub(crate) async fn suspend(&self, place: &Place, uid: &str) -> Answer<Patched> {
+        let patch = json!([test_uid(uid), test_commit(Commit::Withdrawn), set_suspend(true)]);
         self.patch_job("failed to suspend the Job", place, patch).await
     }
 
@@ -123,7 +127,8 @@ impl Cluster {
         self.patch_job("failed to close the Job", place, patch).await
     }
 
-    /// Marks why Longshore ends the job early. The first mark stays.
+    /// Marks why Longshore ends the job early. The first mark stays, and a mark that somebody has
+    /// removed is not replaced.
     pub(crate) async fn mark(&self, place: &Place, ending: Ending) -> Answer<Patched> {
         let path = annotation_path(names::ENDING);
         let patch = json!([
@@ -131,6 +136,16 @@ impl Cluster {
             {"op": "replace", "path": path, "value": ending.as_str()},
         ]);
         self.patch_job("failed to mark the Job", place, patch).await
+    }
+
+    /// Marks why Longshore ends the job early, where somebody has removed the annotation.
+    pub(crate) async fn mark_again(&self, place: &Place, uid: &str, ending: Ending) -> Answer<Job> {
+        let patch = Patch::Merge(json!({
+            "metadata": {"uid": uid, "annotations": {names::ENDING: ending.as_str()}},
+        }));
+        let (api, params) = (self.jobs(place), PatchParams::default());
+        let request = api.patch(&place.job, &params, &patch);
+        self.ask("failed to mark the Job", request).await
     }
 
     async fn patch_job(&self, action: &'static str, place: &Place, ops: Value) -> Answer<Patched> {
@@ -156,17 +171,21 @@ impl Cluster {
     }
 
     /// Deletes the Job of `place`; with `uid`, only that one. Its Pods and its Secret follow.
-    pub(crate) async fn delete_job(&self, place: &Place, uid: Option<&str>) -> Answer<()> {
+    /// `false` if there is no such Job.
+    pub(crate) async fn delete_job(&self, place: &Place, uid: Option<&str>) -> Answer<bool> {
         let mut params = DeleteParams::background();
         params.preconditions =
             uid.map(|uid| Preconditions { uid: Some(uid.to_owned()), resource_version: None });
         let api = self.jobs(place);
-        gone_is_fine(
-            self.ask("failed to delete the Job", api.delete(&place.job, &params)).await.map(drop),
-        )
+        match self.ask("failed to delete the Job", api.delete(&place.job, &params)).await {
+            Ok(_) => Ok(true),
+            // 409: another object has the name by now, so the one that was meant is gone.
+            Err(failure) if matches!(failure.code(), Some(404 | 409)) => Ok(false),
+            Err(failure) => Err(failure),
+        }
     }
 
-    /// The Pods of the attempt.
+    /// The Pods of the attempt: those with its labels.
     pub(crate) async fn pods_of(&self, place: &Place) -> Answer<Vec<Pod>> {
         let selector = format!(
             "{}={},{}={}",
@@ -175,9 +194,27 @@ impl Cluster {
             names::ATTEMPT,
             place.attempt
         );
-        let (api, params) = (self.pods(place), ListParams::default().labels(&selector));
+        self.select_pods(place, &selector).await
+    }
+
+    /// The Pods that the Job controller created for the attempt's Job, by the label that it sets
+    /// itself (<https://kubernetes.io/docs/reference/labels-annotations-taints/#batchkubernetesio-job-name>).
+    pub(crate) async fn pods_by_job_name(&self, place: &Place) -> Answer<Vec<Pod>> {
+        self.select_pods(place, &format!("batch.kubernetes.io/job-name={}", place.job)).await
+    }
+
+    async fn select_pods(&self, place: &Place, selector: &str) -> Answer<Vec<Pod>> {
+        let (api, params) = (self.pods(place), ListParams::default().labels(selector));
         let list = self.ask("failed to list the job's Pods", api.list(&params)).await?;
         Ok(list.items)
+    }
+
+    /// The Pod called `name`, if it exists. Listed, as Longshore needs no permission to get Pods.
+    pub(crate) async fn pod_named(&self, place: &Place, name: &str) -> Answer<Option<Pod>> {
+        let params = ListParams::default().fields(&format!("metadata.name={name}"));
+        let api = self.pods(place);
+        let list = self.ask("failed to read the job's Pod", api.list(&params)).await?;
+        Ok(list.items.into_iter().next())
     }
 
     /// The Jobs of the installation that `place` names.
@@ -188,39 +225,83 @@ impl Cluster {
         Ok(list.items)
     }
 
-    /// Has the kubelet end the Pod now, with the grace period of its template. The Pod and its
-    /// logs stay; its reason becomes `DeadlineExceeded`.
-    pub(crate) async fn expire_pod(&self, place: &Place, name: &str, uid: &str) -> Answer<()> {
-        let ops = json!([
-            test_uid(uid),
+    /// The Pods of the installation that `place` names which no Job owns, but by their labels and
+    /// their name were created for one of its attempts.
+    pub(crate) async fn orphans_of(&self, place: &Place) -> Answer<Vec<Pod>> {
+        let mut pods = self
+            .select_pods(place, &format!("{}={}", names::INSTALLATION, place.installation))
+            .await?;
+        pods.retain(|pod| {
+            let view = PodView::from(pod);
+            let attempt = pod.metadata.labels.as_ref().and_then(|l| l.get(names::ATTEMPT));
+            let prefix = attempt.map(|attempt| format!("{}-", object_name(attempt)));
+            let is_ours = prefix.is_some_and(|prefix| view.name.starts_with(&prefix));
+            view.job.is_none() && !view.deleting && is_ours
+        });
+        Ok(pods)
+    }
+
+    /// Gives the Pod with `uid` the labels of the attempt again, which somebody has removed.
+    pub(crate) async fn label_pod(&self, place: &Place, name: &str, uid: &str) -> Answer<()> {
+        let patch = Patch::Merge(json!({"metadata": {"uid": uid, "labels": {
+            names::INSTALLATION: place.installation.as_str(),
+            names::ATTEMPT: place.attempt,
+        }}}));
+        let (api, params) = (self.pods(place), PatchParams::default());
+        let request = api.patch(name, &params, &patch);
+        gone_is_fine(self.ask("failed to label the job's Pod", request).await.map(drop))
+    }
+
+    /// Has the kubelet end the Pod now, with the grace period of its template, and marks on the Pod
+    /// itself why. The Pod and its logs stay; its reason becomes `DeadlineExceeded`.
+    ///
+    /// The mark and the order are one change of one object, so the kubelet never acts on the order
+    /// without the mark, whatever becomes of the Job's annotations.
+    pub(crate) async fn expire_pod(
+        &self,
+        place: &Place,
+        name: &str,
+        uid: &str,
+        mark: Ending,
+    ) -> Answer<()> {
+        let patch = Patch::Merge(json!({
+            // The API server refuses a change of the uid, so this is a precondition.
+            "metadata": {"uid": uid, "annotations": {names::ENDING: mark.as_str()}},
             // The API lets a running Pod's deadline be set or lowered, to no less than 1 second.
-            {"op": "add", "path": "/spec/activeDeadlineSeconds", "value": 1},
-        ]);
-        let api = self.pods(place);
-        let request = async {
-            let patch: Patch<Pod> = json_patch(&ops)?;
-            api.patch(name, &PatchParams::default(), &patch).await
-        };
+            "spec": {"activeDeadlineSeconds": 1},
+        }));
+        let (api, params) = (self.pods(place), PatchParams::default());
+        let request = api.patch(name, &params, &patch);
         gone_is_fine(self.ask("failed to end the Pod", request).await.map(drop))
     }
 
-    /// Deletes the Pod with `uid`: TERM, `grace` seconds (at least 1), KILL.
+    /// Deletes the Pod with `uid`: TERM, `grace` seconds (at least 1), KILL. With `version`, only
+    /// if the Pod has not changed since that resource version. `false` if it has changed.
     pub(crate) async fn delete_pod(
         &self,
         place: &Place,
         name: &str,
         uid: &str,
+        version: Option<&str>,
         grace: u32,
-    ) -> Answer<()> {
-        let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+    ) -> Answer<bool> {
         let params = DeleteParams {
             grace_period_seconds: Some(grace.max(1)),
-            preconditions: Some(preconditions),
+            preconditions: Some(Preconditions {
+                uid: Some(uid.to_owned()),
+                resource_version: version.map(str::to_owned),
+            }),
             ..<_>::default()
         };
         let api = self.pods(place);
-        let answer = self.ask("failed to delete the Pod", api.delete(name, &params)).await;
-        gone_is_fine(answer.map(drop))
+        match self.ask("failed to delete the Pod", api.delete(name, &params)).await {
+            Ok(_) => Ok(true),
+            Err(failure) if failure.code() == Some(404) => Ok(true),
+            // Without a version, another Pod has the name by now, so the one that was meant is
+            // gone.
+            Err(failure) if failure.code() == Some(409) => Ok(version.is_none()),
+            Err(failure) => Err(failure),
+        }
     }
 
     /// The Events of the object with `uid`.

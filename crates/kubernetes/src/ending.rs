@@ -34,13 +34,10 @@ pub(crate) async fn end(
         // It has ended by itself and keeps its outcome.
         return Ok(());
     }
-    let job = match cluster.mark(place, ending).await? {
-        Patched::Applied(job) => Some(JobView::from(&*job)),
-        Patched::Refused => cluster.get_job(place).await?.as_ref().map(JobView::from),
-        Patched::Gone => None,
+    let Some(job) = mark(cluster, place, ending).await? else {
+        return delete_orphans(cluster, place, &pods, grace).await;
     };
-    let Some(job) = job else { return delete_orphans(cluster, place, &pods, grace).await };
-    if job.commit == Some(Commit::Open) {
+    if job.commit == Some(Commit::Open) && job.suspended {
         match cluster.fence(place, &job.uid).await? {
             Patched::Applied(_) | Patched::Gone => return Ok(()),
             // It was released meanwhile.
@@ -49,13 +46,41 @@ pub(crate) async fn end(
     }
     let running: Vec<&PodView> = pods.iter().filter(|pod| pod.container.has_started()).collect();
     if running.is_empty() {
-        // Suspended, it makes no Pod, and the one that waits is deleted.
-        cluster.withdraw(place, &job.uid).await?;
-        return Ok(());
+        return take_back(cluster, place, &job).await;
     }
     for pod in running {
-        kill(cluster, place, pod, &job, grace).await?;
+        kill(cluster, place, pod, &job, ending, grace).await?;
     }
+    Ok(())
+}
+
+/// Marks the Job; `None` if it is gone. The first mark stays, and one that somebody has removed is
+/// written again.
+async fn mark(cluster: &Cluster, place: &Place, ending: Ending) -> Result<Option<JobView>> {
+    match cluster.mark(place, ending).await? {
+        Patched::Applied(job) => return Ok(Some(JobView::from(&*job))),
+        Patched::Gone => return Ok(None),
+        Patched::Refused => {}
+    }
+    let Some(job) = cluster.get_job(place).await?.as_ref().map(JobView::from) else {
+        return Ok(None);
+    };
+    if job.ending.is_some() {
+        return Ok(Some(job));
+    }
+    let marked = cluster.mark_again(place, &job.uid, ending).await?;
+    Ok(Some(JobView::from(&marked)))
+}
+
+/// Takes back a job of which nothing runs: suspended, its Job creates no Pod, and the one that
+/// waits is deleted. A Job whose commit annotation somebody has removed is deleted.
+async fn take_back(cluster: &Cluster, place: &Place, job: &JobView) -> Result<()> {
+    if job.commit.is_none() {
+        cluster.delete_job(place, Some(&job.uid)).await?;
+        return Ok(());
+    }
+    cluster.announce_withdrawal(place, &job.uid).await?;
+    cluster.suspend(place, &job.uid).await?;
     Ok(())
 }
 
@@ -64,15 +89,30 @@ async fn kill(
     place: &Place,
     pod: &PodView,
     job: &JobView,
+    ending: Ending,
     grace: Option<Duration>,
 ) -> Result<()> {
     let seconds = grace.map(whole_seconds);
     let own = u32::try_from(job.grace).unwrap_or(u32::MAX);
+    // The first mark counts.
+    let ending = job.ending.filter(|first| *first != Ending::None).unwrap_or(ending);
     match seconds.filter(|seconds| *seconds != own) {
-        Some(seconds) => cluster.delete_pod(place, &pod.name, &pod.uid, seconds).await?,
-        None => cluster.expire_pod(place, &pod.name, &pod.uid).await?,
+        Some(seconds) => {
+            cluster.delete_pod(place, &pod.name, &pod.uid, None, seconds).await?;
+        }
+        None => cluster.expire_pod(place, &pod.name, &pod.uid, ending).await?,
     }
     Ok(())
+}
+
+/// Ends what is left of a Pod whose job's container has ended: sidecars run on, and a container
+/// that was started again is not the job. What fails is left to the removal of the Job.
+pub(crate) async fn end_rest(cluster: &Cluster, place: &Place, pod: &PodView) {
+    let ending = cluster.expire_pod(place, &pod.name, &pod.uid, Ending::Over);
+    if let Err(failure) = ending.await {
+        let error = Error::from(failure);
+        tracing::warn!(%error, pod = %pod.name, "what runs beside the ended job goes on running");
+    }
 }
 
 /// Ends Pods whose Job somebody deleted.
@@ -84,7 +124,7 @@ async fn delete_orphans(
 ) -> Result<()> {
     let seconds = grace.map_or(1, whole_seconds);
     for pod in pods {
-        let deleting = cluster.delete_pod(place, &pod.name, &pod.uid, seconds);
+        let deleting = cluster.delete_pod(place, &pod.name, &pod.uid, None, seconds);
         deleting.await.map_err(Error::from)?;
     }
     Ok(())

@@ -6,6 +6,8 @@ use std::time::Duration;
 use kube::core::Status;
 use longshore_core::{Error, ErrorKind};
 
+use crate::refusal;
+
 /// A cause in the API server's or the system's words.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -67,24 +69,28 @@ fn innermost(error: &dyn StdError) -> String {
 pub(crate) fn kind(status: &Status) -> ErrorKind {
     let message = status.message.to_lowercase();
     let has = |words: &str| message.contains(words);
-    // An admission policy may answer with any 4xx; ValidatingAdmissionPolicy's default is 422.
-    let refused_by_policy =
-        (has("admission webhook") && has("denied the request")) || has("validatingadmissionpolicy");
     match status.code {
-        403 if has("exceeded quota") => ErrorKind::Saturated,
-        // The namespace goes away: `Forbidden` with the cause NamespaceTerminating.
-        403 if has("because it is being terminated") => ErrorKind::Unavailable,
-        400..=499 if refused_by_policy => ErrorKind::Denied,
+        // An admission policy may answer with any 4xx; ValidatingAdmissionPolicy's default is 422.
+        code @ 400..=499 => {
+            refusal::classify(&status.message).unwrap_or_else(|| by_code(code, &has))
+        }
+        500..=599 if has("request is too large") || has("larger than max") => {
+            ErrorKind::InvalidSpec
+        }
+        // 0: the body is no Kubernetes status, so a gateway or a load balancer has answered.
+        0 | 500..=599 => ErrorKind::Unavailable,
+        _ => ErrorKind::Internal,
+    }
+}
+
+fn by_code(code: u16, has: &dyn Fn(&str) -> bool) -> ErrorKind {
+    match code {
         401 | 403 => ErrorKind::Denied,
         // On a create it is the namespace that is not there.
         404 if has("namespaces \"") => ErrorKind::Unavailable,
         404 => ErrorKind::NotFound,
         429 => ErrorKind::Saturated,
         400 | 413 | 422 => ErrorKind::InvalidSpec,
-        500..=599 if has("request is too large") || has("larger than max") => {
-            ErrorKind::InvalidSpec
-        }
-        500..=599 => ErrorKind::Unavailable,
         _ => ErrorKind::Internal,
     }
 }
@@ -136,6 +142,7 @@ mod tests {
             (500, "failed calling webhook", Unavailable),
             (500, "etcdserver: request is too large", InvalidSpec),
             (503, "apiserver is shutting down", Unavailable),
+            (0, "", Unavailable),
         ] {
             assert_eq!(kind(&status(code, message)), expected, "{code} {message}");
         }

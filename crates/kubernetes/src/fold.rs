@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::pull;
 use crate::view::{JobView, PodSeen, PodView, Presence, Snapshot, said};
 
 impl Snapshot {
@@ -29,10 +28,10 @@ impl Snapshot {
     /// A Pod is there.
     pub(crate) fn pod_seen(&mut self, pod: PodView) {
         self.note_start(&pod);
-        if let Some((reason, message)) = &pod.container.waiting
-            && let Some(failure) = pull::failure(reason, message)
-        {
-            self.pull_failure = Some(failure.to_owned());
+        if let Some((reason, message)) = &pod.container.waiting {
+            let before = self.known(&pod).and_then(|known| known.container.waiting.as_ref());
+            let before = before.map(|(reason, _)| reason.clone());
+            self.pull.status(before.as_deref(), reason, message);
         }
         self.set_pod(pod, Presence::Here);
     }
@@ -53,38 +52,39 @@ impl Snapshot {
 
     /// One of the Pod's Events.
     pub(crate) fn event_seen(&mut self, warning: bool, reason: &str, message: &str) {
-        self.pulls += u32::from(reason == "Pulling");
-        if let Some(consulted) = pull::registry_consulted(reason, message) {
-            // Once asked, always asked: a second try may then find the image there.
-            self.pulled = Some(self.pulled.unwrap_or_default() || consulted);
-            self.pulling = reason == "Pulling";
-            if !self.pulling {
-                self.pull_failure = None;
-            }
-        }
-        if let Some(failure) = pull::failure(reason, message) {
-            self.pulling = false;
-            self.pull_failure = Some(failure.to_owned());
-        }
-        if reason == "FailedToRetrieveImagePullSecret" {
-            self.pull_secrets = Some(message.to_owned());
-        }
+        self.pull.event(reason, message);
         if warning {
             self.warning = Some(said(Some(reason), Some(message)));
         }
     }
 
-    fn note_start(&mut self, pod: &PodView) {
+    /// What is known of the same Pod.
+    fn known(&self, pod: &PodView) -> Option<&PodView> {
         let known = self.pods.iter().find(|seen| seen.pod.uid == pod.uid);
-        let waited = known.is_some_and(|seen| !seen.pod.container.has_started());
+        known.map(|seen| seen.pod.as_ref())
+    }
+
+    fn note_start(&mut self, pod: &PodView) {
+        let waited = self.known(pod).is_some_and(|known| !known.container.has_started());
         if waited && pod.container.has_started() && self.seen_starting.is_none() {
             self.seen_starting = Some(Instant::now());
+        }
+        let ended = pod.container.terminated.is_some() || pod.container.restarts > 0;
+        if ended && self.seen_ending.is_none() {
+            self.seen_ending = Some(Instant::now());
         }
     }
 
     fn set_pod(&mut self, mut pod: PodView, presence: Presence) {
-        if let Some(known) = self.pods.iter().find(|seen| seen.pod.uid == pod.uid) {
-            pod.deletion_asked = known.pod.deletion_asked.or(pod.deletion_asked);
+        if let Some(known) = self.known(&pod) {
+            pod.deletion_asked = known.deletion_asked.or(pod.deletion_asked);
+            // The kubelet keeps one run before the current one: the first one's end stays known
+            // here.
+            if pod.container.restarts > 1
+                && let Some(first) = known.container.first_end()
+            {
+                pod.container.first = Some(first.clone());
+            }
         }
         let pod = Arc::new(pod);
         match self.pods.iter_mut().find(|seen| seen.pod.uid == pod.uid) {

@@ -14,10 +14,10 @@ use crate::ending;
 use crate::hub::Subscription;
 use crate::inner::Inner;
 use crate::names::Ending;
-use crate::outcome::{conclude, image};
+use crate::outcome::{conclude, image, undecided_until};
 use crate::place::Place;
 use crate::start::Narrator;
-use crate::view::{JobView, PodView, Presence, Snapshot};
+use crate::view::{JobView, PodSeen, PodView, Presence, Snapshot};
 use crate::watching::Pause;
 
 /// How long the end waits for the Events that tell whether the image was pulled. The kubelet sends
@@ -36,26 +36,17 @@ pub(crate) fn events(inner: Arc<Inner>, place: Place) -> impl Stream<Item = Resu
         let mut clock = Clock::default();
         let mut pause = Pause::default();
         let mut told = None;
-        let mut held = Vec::new();
         if news.now().job_presence.is_gone() {
             yield Ok(Event::Ended(gone()));
             return;
         }
         loop {
             let snapshot = news.now();
-            held.extend(narrator.tell(&snapshot));
-            // Who hears of a start takes it that the job goes on. The evidence for an end takes a
-            // moment, and its start is told together with it.
-            if conclude(&snapshot).is_none() {
-                for event in held.drain(..) {
-                    yield Ok(event);
-                }
+            for event in narrator.tell(&snapshot) {
+                yield Ok(event);
             }
             match end_of(&inner, &place, &snapshot, &mut news).await {
                 Ok(Some(report)) => {
-                    for event in held.drain(..) {
-                        yield Ok(event);
-                    }
                     yield Ok(Event::Ended(report));
                     return;
                 }
@@ -87,8 +78,11 @@ pub(crate) fn events(inner: Arc<Inner>, place: Place) -> impl Stream<Item = Resu
             }
             let due = clock.due(&snapshot);
             let alarm = due.map(|(at, _)| at).unwrap_or_else(far_away);
+            let undecided = undecided_until(&snapshot);
+            let decided = undecided.filter(|until| *until > Instant::now());
             tokio::select! {
                 () = news.changed() => {}
+                () = sleep_until(decided.unwrap_or_else(far_away)), if decided.is_some() => {}
                 () = sleep_until(alarm), if due.is_some() => {
                     let Some((_, ending)) = due else { continue };
                     match end(&inner, &place, ending).await {
@@ -139,9 +133,9 @@ impl Clock {
         if self.done || pod.deleting {
             return None;
         }
-        if job.ending != Ending::None {
+        if let Some(ending @ (Ending::Cancelled | Ending::Deadline)) = job.ending {
             let marked = *self.marked.get_or_insert_with(Instant::now);
-            return Some((marked + OTHERS, job.ending));
+            return Some((marked + OTHERS, ending));
         }
         let timeout = job.timeout?;
         let at = match (snapshot.seen_starting, running) {
@@ -179,7 +173,7 @@ async fn end_of(
     if !news.health().complete() {
         return Ok(None);
     }
-    let Some(mut report) = conclude(snapshot) else { return Ok(None) };
+    let Some(mut report) = conclude(snapshot, Instant::now()) else { return Ok(None) };
     // The garbage collector takes a removed Job's Pod a while later.
     if snapshot.job.is_none() {
         let cluster = inner.connection.cluster().await?;
@@ -187,13 +181,19 @@ async fn end_of(
             return Ok(Some(gone()));
         }
     }
-    if hangs_on_the_order_of_news(&report.outcome) {
+    let mut last = snapshot.clone();
+    if hangs_on_the_order_of_news(snapshot, &report.outcome) {
         let cluster = inner.connection.cluster().await?;
-        let Some(confirmed) = conclude(&refreshed(&cluster, place, snapshot).await?) else {
+        last = refreshed(&cluster, place, snapshot).await?;
+        let Some(confirmed) = conclude(&last, Instant::now()) else {
             // More is to come.
             return Ok(None);
         };
         report = confirmed;
+    }
+    if let Some(seen) = last.pod().filter(|seen| runs_on(seen)) {
+        let cluster = inner.connection.cluster().await?;
+        ending::end_rest(&cluster, place, &seen.pod).await;
     }
     if let Some(image) =
         report.image.as_mut().filter(|i| i.resolved.is_some() && i.pulled.is_none())
@@ -204,16 +204,28 @@ async fn end_of(
     Ok(Some(report))
 }
 
-/// Whether `outcome` would be another if the watches, each of which may lag, told in another
-/// order: a mark on the Job that is not known yet, a Pod that the Job outran.
-const fn hangs_on_the_order_of_news(outcome: &Outcome) -> bool {
-    matches!(
-        outcome,
-        Outcome::DeadlineExceeded { .. } | Outcome::Lost { .. } | Outcome::Evicted { .. }
-    )
+/// Whether something of the Pod still runs after the job's container has ended: a sidecar, or the
+/// same container again.
+fn runs_on(seen: &PodSeen) -> bool {
+    let pod = &seen.pod;
+    let runs = pod.others_run || pod.container.restarts > 0;
+    runs && !pod.ended && !pod.deleting && !seen.presence.is_gone() && pod.mark.is_none()
 }
 
-/// `snapshot` with what the API server says now.
+/// Whether `outcome` would be another if the watches, each of which may lag, told in another
+/// order: a mark on the Job that is not known yet, a Pod that the Job outran, a Pod that seems to be
+/// deleted because it lost its labels, a reason that has not come.
+fn hangs_on_the_order_of_news(snapshot: &Snapshot, outcome: &Outcome) -> bool {
+    let reason_is_missing = undecided_until(snapshot).is_some();
+    match outcome {
+        Outcome::DeadlineExceeded { .. } | Outcome::Lost { .. } | Outcome::Evicted { .. } => true,
+        Outcome::Exited { code, .. } => *code > 128 && reason_is_missing,
+        _ => false,
+    }
+}
+
+/// `snapshot` with what the API server says now. A Pod that is still there without Longshore's
+/// labels gets them again, so that the watch sees it again.
 async fn refreshed(cluster: &Cluster, place: &Place, snapshot: &Snapshot) -> Result<Snapshot> {
     let mut fresh = snapshot.clone();
     match cluster.get_job(place).await? {
@@ -223,6 +235,16 @@ async fn refreshed(cluster: &Cluster, place: &Place, snapshot: &Snapshot) -> Res
     }
     for pod in cluster.pods_of(place).await? {
         fresh.pod_seen(PodView::from(&pod));
+    }
+    let gone = fresh.pods.clone().into_iter().filter(|seen| seen.presence.is_gone());
+    for seen in gone {
+        let found = cluster.pod_named(place, &seen.pod.name).await?;
+        let found = found.filter(|pod| pod.metadata.uid.as_deref() == Some(&seen.pod.uid));
+        if let Some(pod) = found {
+            tracing::warn!(pod = %seen.pod.name, "somebody removed the labels of the job's Pod");
+            cluster.label_pod(place, &seen.pod.name, &seen.pod.uid).await?;
+            fresh.pod_seen(PodView::from(&pod));
+        }
     }
     Ok(fresh)
 }
@@ -253,7 +275,7 @@ pub(crate) async fn evidence(
         let reason = event.reason.unwrap_or_default();
         snapshot.event_seen(false, &reason, &event.message.unwrap_or_default());
     }
-    snapshot.pulled
+    snapshot.pull.consulted
 }
 
 /// Whether the attempt is not on the cluster at all. The watch tells what there is, but a Job may

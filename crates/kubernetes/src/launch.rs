@@ -7,18 +7,20 @@ use longshore_core::{Attempt, Error, ErrorKind, LaunchContext, LaunchError, Star
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::client::Cluster;
+use crate::clock::PhaseClock;
 use crate::follow;
 use crate::hub::Subscription;
-use crate::image_clock::ImageClock;
 use crate::inner::Inner;
 use crate::names::{Commit, Ending};
 use crate::outcome;
 use crate::place::Place;
+use crate::refusal;
 use crate::start::{self, Narrator, Progress};
 use crate::submit::AFTER_CANCEL;
 use crate::translate::{self, Submission};
 use crate::view::Snapshot;
-use crate::withdraw;
+use crate::warnings::JobWarnings;
+use crate::withdraw::{self, Withdrawal};
 
 /// At most so long before the deadline the launch begins to take the Pod back, so that it can
 /// answer in time. A kubelet takes one to two seconds to confirm.
@@ -110,7 +112,9 @@ impl Launch<'_> {
         mut news: Subscription,
     ) -> Launched<Started> {
         let mut narrator = Narrator::default();
-        let mut image = ImageClock::new(self.context.pull_deadline.min(self.give_up));
+        let context = self.context;
+        let mut clock = PhaseClock::new(context.start_timeout, context.pull_timeout, self.give_up);
+        let mut warnings = JobWarnings::new(&self.cluster, &self.place, uid);
         loop {
             let snapshot = news.now();
             for event in narrator.tell(&snapshot) {
@@ -124,7 +128,7 @@ impl Launch<'_> {
                 Progress::Waiting => {}
                 Progress::Hopeless(kind, why) => {
                     let error = Error::new(kind, why);
-                    return Err(self.withdraw(uid, error, WITHDRAWAL, news).await);
+                    return self.withdraw(attempt, uid, error, WITHDRAWAL, news).await;
                 }
                 Progress::NeverRan(kind, why) => {
                     self.remove(uid).await;
@@ -142,16 +146,28 @@ impl Launch<'_> {
                     return Err(LaunchError::Indeterminate(error));
                 }
             }
-            image.look(start::image_wait(&snapshot, news.health().no_events));
-            if let Some(error) = image.failed(self.context.retry_pull) {
-                return Err(self.withdraw(uid, error, self.left(), news).await);
+            clock.look(&snapshot, start::image_wait(&snapshot, news.health().no_events));
+            if !self.context.retry_pull
+                && let Some(error) = clock.failed_once()
+            {
+                return self.withdraw(attempt, uid, error, WITHDRAWAL, news).await;
             }
             tokio::select! {
                 biased;
-                interrupt = self.interrupted() => {
-                    return Err(self.interrupt(uid, interrupt, &image, &snapshot, news).await);
+                () = self.context.cancel.cancelled() => {
+                    return self.take_back_cancelled(attempt, uid, news).await;
                 }
-                () = image.due() => {}
+                () = sleep_until(clock.due()) => {
+                    let error = self.too_late(&clock, &snapshot, warnings.last());
+                    // A pull that is under way ends only when the runtime gives it up.
+                    let at_most = if clock.image_error().is_some() { self.left() } else { WITHDRAWAL };
+                    return self.withdraw(attempt, uid, error, at_most, news).await;
+                }
+                warning = warnings.next(), if snapshot.pod().is_none() => {
+                    if let Some(error) = refused_pod(&warning) {
+                        return self.withdraw(attempt, uid, error, WITHDRAWAL, news).await;
+                    }
+                }
                 () = news.changed() => {}
             }
         }
@@ -188,70 +204,70 @@ impl Launch<'_> {
         Ok(Started::new(handle, started, Some(image)))
     }
 
-    /// Takes back what has not started by the deadline or until it was cancelled.
-    async fn interrupt(
+    /// Takes back what has not started until it was cancelled.
+    async fn take_back_cancelled(
         &self,
+        attempt: &Attempt,
         uid: &str,
-        interrupt: Interrupt,
-        image: &ImageClock,
-        snapshot: &Snapshot,
         news: Subscription,
-    ) -> LaunchError {
-        if interrupt == Interrupt::Cancelled {
-            // Should it start all the same, it ends as cancelled, whoever follows it.
-            if let Err(failure) = self.cluster.mark(&self.place, Ending::Cancelled).await {
-                tracing::debug!(error = %Error::from(failure), "the cancel was not marked");
-            }
-            return self.withdraw(uid, cancelled(), CANCELLED_WITHDRAWAL, news).await;
+    ) -> Launched<Started> {
+        // Should it start all the same, it ends as cancelled, whoever follows it.
+        if let Err(failure) = self.cluster.mark(&self.place, Ending::Cancelled).await {
+            tracing::debug!(error = %Error::from(failure), "the cancel was not marked");
         }
-        let error = match image.error() {
-            Some(error) => error,
-            None => {
-                let warning = match snapshot.pod() {
-                    Some(_) => None,
-                    None => self.job_warning(uid).await,
-                };
-                let (kind, why) = start::at_deadline(snapshot, warning.as_deref());
-                Error::new(kind, "the job did not start by its start deadline").caused_by(Said(why))
-            }
-        };
-        self.withdraw(uid, error, self.left(), news).await
+        self.withdraw(attempt, uid, cancelled(), CANCELLED_WITHDRAWAL, news).await
     }
 
-    /// Kubernetes' last warning about the Job, such as a Pod that may not be created.
-    async fn job_warning(&self, uid: &str) -> Option<String> {
-        let events = self.cluster.events_of(&self.place, uid).await.ok()?;
-        let warnings = events.into_iter().filter(|e| e.type_.as_deref() == Some("Warning"));
-        warnings.filter_map(|event| event.message).next_back()
+    /// Why a launch whose `clock` has run down is given up.
+    fn too_late(&self, clock: &PhaseClock, snapshot: &Snapshot, warning: Option<&str>) -> Error {
+        if let Some(error) = clock.image_error() {
+            return error;
+        }
+        let (kind, why) = start::at_deadline(snapshot, warning);
+        let message = format!("the job did not start within {}", clock.waited());
+        Error::new(kind, message).with("bound", clock.bound()).caused_by(Said(why))
     }
 
-    /// Takes the Pod back; `Refused` with `error` once it is proven that it never started.
+    /// Takes the Pod back; `Refused` with `error` once it is proven that it never started. A job
+    /// that has started after all is not taken back.
     async fn withdraw(
         &self,
+        attempt: &Attempt,
         uid: &str,
         error: Error,
         at_most: Duration,
         mut news: Subscription,
-    ) -> LaunchError {
+    ) -> Launched<Started> {
         let by = (Instant::now() + at_most)
             .min(self.context.deadline.max(Instant::now() + AFTER_CANCEL));
-        let proven = {
+        let withdrawal = {
             let withdrawing = withdraw::withdraw(&self.cluster, &self.place, uid, &mut news, by);
             let mut withdrawing = std::pin::pin!(withdrawing);
             tokio::select! {
-                proven = &mut withdrawing => proven,
+                withdrawal = &mut withdrawing => withdrawal,
                 () = self.context.cancel.cancelled() => {
-                    timeout(CANCELLED_WITHDRAWAL, withdrawing).await.unwrap_or(false)
+                    let left = timeout(CANCELLED_WITHDRAWAL, withdrawing).await;
+                    left.unwrap_or_else(|_| Withdrawal::Unproven("cancelled meanwhile".to_owned()))
                 }
             }
         };
         let error = with_secrets_warning(error, &news.now());
-        if !proven {
-            return LaunchError::Indeterminate(error);
+        match withdrawal {
+            Withdrawal::NeverStarted => {
+                self.remove(uid).await;
+                self.inner.forget_commit(&self.place);
+                Err(LaunchError::Refused(error))
+            }
+            Withdrawal::Started(snapshot) => self.started(attempt, &snapshot, None),
+            Withdrawal::Unproven(why) => {
+                let difference = news.now().difference();
+                let error = error.with("not proven that nothing started", why);
+                Err(LaunchError::Indeterminate(match difference {
+                    Some(difference) => error.with("admission", difference),
+                    None => error,
+                }))
+            }
         }
-        self.remove(uid).await;
-        self.inner.forget_commit(&self.place);
-        LaunchError::Refused(error)
     }
 
     /// Removes the Job with `uid`. A clean-up that fails masks nothing.
@@ -286,10 +302,22 @@ impl Launch<'_> {
     }
 }
 
+/// Why the Job controller cannot create the Pod, if its `warning` shows a decision that does not
+/// change by waiting. A quota may have room later, and the namespace may come back.
+fn refused_pod(warning: &str) -> Option<Error> {
+    match refusal::classify(warning)? {
+        ErrorKind::Saturated | ErrorKind::Unavailable => None,
+        kind => Some(
+            Error::new(kind, "Kubernetes refused the job's Pod")
+                .caused_by(Said(warning.to_owned())),
+        ),
+    }
+}
+
 /// `error` with the kubelet's warning about pull secrets that are not there, if it is about the
 /// image: without them it asks the registry as nobody.
 fn with_secrets_warning(error: Error, snapshot: &Snapshot) -> Error {
-    match (&snapshot.pull_secrets, error.kind()) {
+    match (&snapshot.pull.secrets_warning, error.kind()) {
         (Some(warning), ErrorKind::ImageUnavailable(_)) => {
             error.with("imagePullSecrets", warning.trim_end_matches('.'))
         }

@@ -16,7 +16,6 @@ use crate::cursor::{Cursor, Finder, Taken};
 use crate::follow::is_absent;
 use crate::hub::Subscription;
 use crate::inner::Inner;
-use crate::names;
 use crate::outcome::conclude;
 use crate::place::Place;
 use crate::stamps::Stamps;
@@ -181,12 +180,25 @@ enum Mode {
 
 /// Where the output is to be had.
 enum Source {
-    /// From the Pod of this name.
-    Pod(String),
+    /// From a Pod.
+    Pod(Target),
     /// There is none: nothing has started, or never did.
     Nothing,
     /// It was somewhere and is not any more.
     Gone,
+}
+
+/// A container with output.
+struct Target {
+    pod: String,
+    /// The job's container, which admission may have renamed.
+    container: String,
+}
+
+impl Target {
+    fn of(pod: &PodView) -> Self {
+        Self { pod: pod.name.clone(), container: pod.job_container().to_owned() }
+    }
 }
 
 enum Read {
@@ -247,7 +259,7 @@ impl Reader {
             cluster.pods_of(&self.place).await?.iter().map(PodView::from).collect();
         pods.sort_by_key(|pod| pod.created);
         if let Some(pod) = pods.into_iter().find(|pod| pod.container.created) {
-            return Ok(Source::Pod(pod.name));
+            return Ok(Source::Pod(Target::of(&pod)));
         }
         Ok(Source::Nothing)
     }
@@ -262,10 +274,10 @@ impl Reader {
                 return Ok(if seen.presence.is_gone() {
                     Source::Gone
                 } else {
-                    Source::Pod(seen.pod.name.clone())
+                    Source::Pod(Target::of(&seen.pod))
                 });
             }
-            let over = news.health().complete() && conclude(&snapshot).is_some();
+            let over = news.health().complete() && conclude(&snapshot, Instant::now()).is_some();
             if over || is_absent(inner, place, &snapshot, news).await? {
                 return Ok(Source::Nothing);
             }
@@ -275,18 +287,18 @@ impl Reader {
 
     async fn open(
         &mut self,
-        pod: &str,
+        target: &Target,
         mode: Mode,
     ) -> std::result::Result<impl futures::AsyncBufRead + Unpin + use<>, OpenError> {
         let cluster = self.inner.connection.cluster().await.map_err(OpenError::Connection)?;
         let params = LogParams {
-            container: Some(names::CONTAINER.to_owned()),
+            container: Some(target.container.clone()),
             follow: mode == Mode::Follow,
             timestamps: true,
             ..<_>::default()
         };
         let pods = cluster.pods(&self.place);
-        let opening = pods.log_stream(pod, &params);
+        let opening = pods.log_stream(&target.pod, &params);
         let stream = cluster.ask("failed to read the job's output", opening).await;
         self.stamps = Stamps::new(Timestamp::now());
         self.leap = None;
@@ -351,10 +363,10 @@ impl Reader {
     /// what was read and what comes next.
     async fn locate(
         &mut self,
-        pod: &str,
+        target: &Target,
         cursor: &mut Cursor,
     ) -> std::result::Result<bool, OpenError> {
-        let mut stream = self.open(pod, Mode::Once).await?;
+        let mut stream = self.open(target, Mode::Once).await?;
         let mut finder = Finder::new(cursor.tail());
         // What cannot be read now is tried again with the next stream.
         while let Read::Bytes(read) = self.read(&mut stream, Mode::Once).await {

@@ -11,7 +11,7 @@ pub(crate) const ATTEMPT: &str = "longshore.dev/attempt";
 pub(crate) const TOMBSTONE: &str = "longshore.dev/tombstone";
 /// Annotation: a [`Commit`].
 pub(crate) const COMMIT: &str = "longshore.dev/commit";
-/// Annotation: an [`Ending`].
+/// Annotation of a Job, and of a Pod that Longshore ends: an [`Ending`].
 pub(crate) const ENDING: &str = "longshore.dev/ending";
 /// Annotation: how long the job may run, as a human duration; absent without a limit.
 pub(crate) const TIMEOUT: &str = "longshore.dev/timeout";
@@ -67,6 +67,9 @@ pub(crate) enum Ending {
     Cancelled,
     /// Its timeout has passed.
     Deadline,
+    /// The job's container has ended by itself, and Longshore ends what is left of its Pod, such as
+    /// sidecars.
+    Over,
 }
 
 impl Ending {
@@ -76,14 +79,14 @@ impl Ending {
             Self::None => "none",
             Self::Cancelled => "cancelled",
             Self::Deadline => "deadline",
+            Self::Over => "over",
         }
     }
 
-    /// The mark that `text` names; an unknown one is none.
-    pub(crate) fn parse(text: &str) -> Self {
-        [Self::Cancelled, Self::Deadline]
+    /// The mark that `text` names.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        [Self::None, Self::Cancelled, Self::Deadline, Self::Over]
             .into_iter()
             .find(|mark| mark.as_str() == text)
-            .unwrap_or(Self::None)
     }
 }

@@ -1,38 +1,62 @@
 //! How an attempt ended, from what its Job and Pod say. Pure.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use longshore_core::{ImageReport, Outcome, PullPolicy, RejectReason, Report};
+use tokio::time::Instant;
 
 use crate::names::{Commit, Ending};
 use crate::pull;
+use crate::start::{unstarted, with_difference};
 use crate::view::{PodSeen, PodView, Presence, Snapshot, Terminated, said};
 
-/// How the attempt of `snapshot` ended; none while it has not, or while that cannot be told yet.
+/// How long after the container's end, beyond its grace period, the reason of the Pod's end may
+/// come: the kubelet holds it back until nothing of the Pod runs any more.
+const REASON_SLACK: Duration = Duration::from_secs(3);
+
+/// How the attempt of `snapshot` ended, as far as that is known at `now`; `None` while it has not
+/// ended, or while more evidence is on its way (see [`undecided_until`]).
 ///
 /// The container's status is read, not the Job's condition, which comes one to two seconds later.
-pub(crate) fn conclude(snapshot: &Snapshot) -> Option<Report> {
+/// The job's container decides: what else runs in the Pod, such as a sidecar, is not waited for.
+/// Where the kubelet started the container again, the first run is the job.
+pub(crate) fn conclude(snapshot: &Snapshot, now: Instant) -> Option<Report> {
     let outcome = match snapshot.pod() {
-        Some(seen) => of_pod(snapshot, seen)?,
+        Some(seen) => of_pod(snapshot, seen, now)?,
         None => without_pod(snapshot)?,
     };
     let again = started_again(snapshot);
     let outcome = note_second_start(&again, outcome);
     let container = snapshot.pod().map(|seen| &seen.pod.container);
-    let end = container.and_then(|c| c.terminated.as_ref());
+    let end = container.and_then(|c| c.first_end());
     let mut report = Report::new(outcome);
     report.started_at = end
         .filter(|t| !t.never_ran())
         .and_then(|t| t.started)
-        .or_else(|| container.and_then(|c| c.running).flatten());
+        .or_else(|| container.filter(|c| c.restarts == 0).and_then(|c| c.running).flatten());
     report.finished_at = end.and_then(|t| t.finished);
     report.image = Some(image(snapshot));
     report.started_again = again;
     Some(report)
 }
 
+/// Until when [`conclude`] waits for the reason of the end that `snapshot` shows; `None` if it does
+/// not wait. A kubelet that ends the Pod has done so after the grace period at the latest. If the
+/// Pod still runs then, a sidecar keeps it, and the container ended by itself.
+pub(crate) fn undecided_until(snapshot: &Snapshot) -> Option<Instant> {
+    let seen = snapshot.pod()?;
+    if seen.pod.ended || seen.presence.is_gone() {
+        return None;
+    }
+    let grace = snapshot.job.as_ref().map_or(30, |job| job.grace);
+    let grace = Duration::from_secs(u64::try_from(grace).unwrap_or_default());
+    snapshot.seen_ending?.checked_add(grace.saturating_add(REASON_SLACK))
+}
+
 /// What is known of the attempt's image.
 pub(crate) fn image(snapshot: &Snapshot) -> ImageReport {
-    let requested = snapshot.job.as_ref().map(|job| job.image.clone()).unwrap_or_default();
+    let requested = snapshot.job.as_ref().map_or("", |job| job.image()).to_owned();
     let pod = snapshot.pod().map(|seen| &seen.pod);
     let mut report = ImageReport::new(requested, PullPolicy::default());
     if let Some(policy) = pod.and_then(|pod| pod.policy) {
@@ -45,20 +69,27 @@ pub(crate) fn image(snapshot: &Snapshot) -> ImageReport {
     report.resolved = told.map(|told| named.unwrap_or(told));
     // Under Never no registry is asked, whatever the Events, which may be late, will tell.
     let never = report.policy == PullPolicy::Never;
-    report.pulled = snapshot.pulled.or(never.then_some(false));
+    report.pulled = snapshot.pull.consulted.or(never.then_some(false));
     report
 }
 
+/// Why Longshore ended the attempt: what the Pod itself is marked with, else what its Job is.
 fn ending(snapshot: &Snapshot) -> Ending {
-    snapshot.job.as_ref().map_or(Ending::None, |job| job.ending)
+    let of_job = || snapshot.job.as_ref().and_then(|job| job.ending);
+    let of_pod = snapshot.pod().and_then(|seen| seen.pod.mark);
+    of_pod.or_else(of_job).unwrap_or(Ending::None)
 }
 
-fn of_pod(snapshot: &Snapshot, seen: &PodSeen) -> Option<Outcome> {
+fn of_pod(snapshot: &Snapshot, seen: &PodSeen, now: Instant) -> Option<Outcome> {
     let pod = &seen.pod;
-    match &pod.container.terminated {
-        // What never had a container id never ran: the kubelet writes `ContainerStatusUnknown`
-        // also for a container that it had not created yet when the Pod was deleted (seen).
-        Some(end) if pod.container.created => of_container(snapshot, pod, end),
+    let container = &pod.container;
+    if container.restarts > 0 {
+        return Some(of_first_run(snapshot, pod));
+    }
+    match &container.terminated {
+        // A container without an id never ran: the kubelet writes `ContainerStatusUnknown` also for
+        // a container that it had not created yet when the Pod was deleted (seen).
+        Some(end) if container.created => of_container(snapshot, pod, end, now),
         _ if seen.presence.is_gone() || pod.ended => {
             Some(without_end(snapshot, pod, seen.presence))
         }
@@ -66,8 +97,36 @@ fn of_pod(snapshot: &Snapshot, seen: &PodSeen) -> Option<Outcome> {
     }
 }
 
+/// The outcome of a container that the kubelet started again, which Longshore never asks for:
+/// somebody changed the Pod's image, or admission its restartPolicy.
+fn of_first_run(snapshot: &Snapshot, pod: &PodView) -> Outcome {
+    let alteration = snapshot.alteration();
+    let changed = |what: &str| match &alteration {
+        Some(alteration) => format!("{what}; {alteration}"),
+        None => what.to_owned(),
+    };
+    match pod.container.first_end() {
+        // Only a changed policy leaves the first run as it was; a changed container was killed.
+        Some(end) if !pod.shape.never_restarts() && !end.never_ran() => by_itself(end),
+        Some(_) => Outcome::Lost {
+            message: changed("somebody changed the Pod, and the kubelet started the job again"),
+        },
+        None => Outcome::Lost {
+            message: changed(
+                "the kubelet started the job again, and its status no longer shows how the first \
+                 run ended",
+            ),
+        },
+    }
+}
+
 /// The outcome of a container that has ended.
-fn of_container(snapshot: &Snapshot, pod: &PodView, end: &Terminated) -> Option<Outcome> {
+fn of_container(
+    snapshot: &Snapshot,
+    pod: &PodView,
+    end: &Terminated,
+    now: Instant,
+) -> Option<Outcome> {
     if end.never_ran() {
         let message = end.message.clone();
         return Some(Outcome::Rejected { reason: start_error(&message), message });
@@ -82,13 +141,19 @@ fn of_container(snapshot: &Snapshot, pod: &PodView, end: &Terminated) -> Option<
     // The kubelet holds back the Pod's reason (Evicted, DeadlineExceeded) until its phase is
     // final, up to a second after the container's status. Where a signal may have ended it, or we
     // are ending it, that reason decides.
-    if !pod.ended && (end.code > 128 || ending(snapshot) != Ending::None) {
+    let may_be_ended = end.code > 128 || !matches!(ending(snapshot), Ending::None | Ending::Over);
+    if !pod.ended && may_be_ended && undecided_until(snapshot).is_some_and(|until| now < until) {
         return None;
     }
-    Some(match (end.reason.as_str(), end.code) {
+    Some(by_itself(end))
+}
+
+/// The outcome of a container that ended by itself.
+fn by_itself(end: &Terminated) -> Outcome {
+    match (end.reason.as_str(), end.code) {
         ("OOMKilled", 137) => Outcome::OutOfMemory { code: 137 },
         (_, code) => Outcome::Exited { code, signal: end.signal },
-    })
+    }
 }
 
 /// The outcome where something ended the container from outside, before it ended by itself.
@@ -99,12 +164,17 @@ fn interrupted(snapshot: &Snapshot, pod: &PodView, end: &Terminated) -> Option<O
         (Some(since), Some(finished)) => finished >= since,
         _ => true,
     };
-    if pod.reason == "DeadlineExceeded" {
-        return Some(match ending(snapshot) {
-            Ending::Cancelled => Outcome::Cancelled { code },
-            // Without a mark it is Kubernetes' own backstop, which stands for Longshore's.
-            Ending::Deadline | Ending::None => Outcome::DeadlineExceeded { code },
-        });
+    if pod.reason == "DeadlineExceeded" && ending(snapshot) != Ending::Over {
+        return match ending(snapshot) {
+            Ending::Cancelled => Some(Outcome::Cancelled { code }),
+            Ending::Deadline => Some(Outcome::DeadlineExceeded { code }),
+            // Without a mark it is Kubernetes' own backstop for the job's timeout, unless somebody
+            // has set another deadline. It may have come after the job's end, and then ended what
+            // ran beside it.
+            Ending::None | Ending::Over => {
+                after(pod.expires).then(|| by_deadline(snapshot, pod, code))
+            }
+        };
     }
     if let Some(message) = eviction(pod) {
         let since = pod.disruption.as_ref().and_then(|(_, since)| *since);
@@ -116,8 +186,19 @@ fn interrupted(snapshot: &Snapshot, pod: &PodView, end: &Terminated) -> Option<O
     Some(match ending(snapshot) {
         Ending::Cancelled => Outcome::Cancelled { code },
         Ending::Deadline => Outcome::DeadlineExceeded { code },
-        Ending::None => deleted_by_somebody("Pod"),
+        Ending::None | Ending::Over => Outcome::Lost { message: why_deleted(snapshot) },
     })
+}
+
+/// The outcome of a Pod that ran into its `activeDeadlineSeconds` without a mark of ours.
+fn by_deadline(snapshot: &Snapshot, pod: &PodView, code: Option<i32>) -> Outcome {
+    let submitted = snapshot.job.as_ref().and_then(|job| job.active_deadline);
+    if snapshot.job.is_some() && pod.active_deadline != submitted {
+        let seconds = pod.active_deadline.unwrap_or_default();
+        let message = format!("somebody set the Pod's activeDeadlineSeconds to {seconds}");
+        return Outcome::Lost { message };
+    }
+    Outcome::DeadlineExceeded { code }
 }
 
 /// Why the cluster took the Pod away, if it did. The reasons are the kubelet's
@@ -136,41 +217,69 @@ fn without_end(snapshot: &Snapshot, pod: &PodView, presence: Presence) -> Outcom
     match ending(snapshot) {
         Ending::Cancelled => return Outcome::Cancelled { code: None },
         Ending::Deadline => return Outcome::DeadlineExceeded { code: None },
-        Ending::None => {}
+        Ending::None | Ending::Over => {}
     }
     if pod.reason == "DeadlineExceeded" {
-        return Outcome::DeadlineExceeded { code: None };
+        return by_deadline(snapshot, pod, None);
     }
     if let Some(message) = eviction(pod) {
         return Outcome::Evicted { message };
-    }
-    if withdrawn(snapshot) {
-        return Outcome::Lost { message: WITHDRAWN.to_owned() };
     }
     match presence {
         Presence::Vanished => Outcome::Lost {
             message: "the Pod was removed while nobody was following it".to_owned(),
         },
-        Presence::Deleted => deleted_by_somebody("Pod"),
-        // The kubelet refused it (`OutOfcpu`, `NodeAffinity`, …): it never started there.
-        Presence::Here | Presence::Unknown if !pod.container.created => Outcome::Rejected {
+        Presence::Deleted => Outcome::Lost { message: why_deleted(snapshot) },
+        Presence::Here | Presence::Unknown if pod.refused => Outcome::Rejected {
             reason: RejectReason::Unschedulable,
             message: said(Some(&pod.reason), Some(&pod.message)),
         },
-        Presence::Here | Presence::Unknown => Outcome::Lost {
-            message: format!(
-                "the Pod failed without a container that ended: {}",
-                said(Some(&pod.reason), Some(&pod.message))
-            ),
+        // The kubelet names the container, and never created it.
+        Presence::Here | Presence::Unknown if pod.shows_that_nothing_ran() => Outcome::Rejected {
+            reason: RejectReason::ContainerConfig,
+            message: with_difference(snapshot, unstarted(pod)),
         },
+        Presence::Here | Presence::Unknown => {
+            let why = unstarted(pod);
+            let message = format!("the Pod failed, and nothing shows how the job ended: {why}");
+            Outcome::Lost { message: with_difference(snapshot, message) }
+        }
     }
 }
-
-const WITHDRAWN: &str = "Longshore took the Pod back before it had started";
 
 fn withdrawn(snapshot: &Snapshot) -> bool {
     snapshot.job.as_ref().is_some_and(|job| job.commit == Some(Commit::Withdrawn))
 }
+
+/// Who deleted the Pod, as far as the Job shows it.
+fn why_deleted(snapshot: &Snapshot) -> String {
+    let Some(job) = &snapshot.job else { return "somebody deleted the Pod".to_owned() };
+    let started = snapshot.pod().is_some_and(|seen| seen.pod.container.has_started());
+    if withdrawn(snapshot) {
+        return if started {
+            "Longshore deleted the Pod because the job had not started in time, and the job \
+             started meanwhile"
+        } else {
+            WITHDRAWN
+        }
+        .to_owned();
+    }
+    if snapshot.job_presence.is_gone() || job.deleting {
+        return "somebody deleted the Job".to_owned();
+    }
+    if job.suspended {
+        return "somebody suspended the Job (spec.suspend is true), and Kubernetes deleted its Pod"
+            .to_owned();
+    }
+    // Kubernetes deletes the Pods of a Job that has run into its own deadline, which Longshore does
+    // not set.
+    match job.over.as_ref().filter(|over| over.starts_with("DeadlineExceeded")) {
+        Some(over) => format!("somebody set the Job's activeDeadlineSeconds: {over}"),
+        None => "somebody deleted the Pod".to_owned(),
+    }
+}
+
+const WITHDRAWN: &str = "Longshore took the Pod back before it had started";
 
 /// The outcome of an attempt without any Pod.
 fn without_pod(snapshot: &Snapshot) -> Option<Outcome> {
@@ -180,7 +289,7 @@ fn without_pod(snapshot: &Snapshot) -> Option<Outcome> {
         return Some(if cancelled {
             Outcome::Cancelled { code: None }
         } else {
-            deleted_by_somebody("Job")
+            Outcome::Lost { message: "somebody deleted the Job".to_owned() }
         });
     }
     let job = job?;
@@ -191,6 +300,15 @@ fn without_pod(snapshot: &Snapshot) -> Option<Outcome> {
             Outcome::Lost { message: "it was fenced and never started".to_owned() }
         });
     }
+    if job.commit.is_none() && job.suspended && job.suspension_seen {
+        let message = "the Job is suspended and has lost its annotation longshore.dev/commit: \
+                       Longshore cannot release it, nor know whether it ran";
+        return Some(Outcome::Lost { message: message.to_owned() });
+    }
+    if job.commit == Some(Commit::Committed) && job.suspended && job.suspension_seen {
+        let message = "somebody suspended the Job (spec.suspend is true)";
+        return Some(Outcome::Lost { message: message.to_owned() });
+    }
     if job.commit == Some(Commit::Withdrawn) && job.suspension_seen {
         return Some(if cancelled {
             Outcome::Cancelled { code: None }
@@ -199,18 +317,14 @@ fn without_pod(snapshot: &Snapshot) -> Option<Outcome> {
         });
     }
     let over = job.over.as_ref()?;
-    Some(match job.ending {
+    Some(match job.ending.unwrap_or(Ending::None) {
         Ending::Cancelled => Outcome::Cancelled { code: job.exit_code },
         Ending::Deadline => Outcome::DeadlineExceeded { code: job.exit_code },
-        // Whoever deleted the Pod may have done so while it ran: the code may be of his making.
-        Ending::None => {
+        // Somebody may have deleted the Pod while it ran, and so have caused the exit code.
+        Ending::None | Ending::Over => {
             Outcome::Lost { message: format!("the Job is over and its Pod is gone: {over}") }
         }
     })
-}
-
-fn deleted_by_somebody(kind: &str) -> Outcome {
-    Outcome::Lost { message: format!("somebody deleted the {kind}") }
 }
 
 /// The Pods of the same Job that have started beside the one that counts. Kubernetes promises at
@@ -219,10 +333,14 @@ fn deleted_by_somebody(kind: &str) -> Outcome {
 fn started_again(snapshot: &Snapshot) -> Vec<String> {
     let Some(first) = snapshot.pod().map(|seen| &seen.pod) else { return Vec::new() };
     let others = snapshot.pods.iter().map(|seen| &seen.pod).filter(|pod| pod.uid != first.uid);
-    others
+    let others = others
         .filter(|pod| pod.job == first.job && pod.container.has_started())
-        .map(|pod| pod.name.clone())
-        .collect()
+        .map(|pod| pod.name.clone());
+    let restarts = first.container.restarts;
+    let restarted = (restarts > 0).then(|| {
+        format!("{} (container `{}` restarted {restarts} times)", first.name, first.job_container())
+    });
+    restarted.into_iter().chain(others).collect()
 }
 
 fn note_second_start(again: &[String], outcome: Outcome) -> Outcome {

@@ -1,9 +1,10 @@
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::shape::PodShape;
 use crate::view::JobView;
 
 /// A released Job of this attempt.
@@ -12,11 +13,12 @@ pub(crate) fn job() -> JobView {
         uid: "1".to_owned(),
         suspended: false,
         commit: Some(Commit::Committed),
-        ending: Ending::None,
+        ending: Some(Ending::None),
+        active_deadline: None,
         timeout: None,
         grace: 10,
         own_secret: false,
-        image: "r/x:1".to_owned(),
+        template: template("r/x:1"),
         attempt: Some("a-1".to_owned()),
         installation: Some("i".to_owned()),
         tombstone: false,
@@ -26,6 +28,12 @@ pub(crate) fn job() -> JobView {
         exit_code: None,
         foreign_owner: None,
     }
+}
+
+/// What a Job for `image` runs.
+fn template(image: &str) -> PodShape {
+    let spec = json!({"restartPolicy": "Never", "containers": [{"name": "job", "image": image}]});
+    PodShape::from(&serde_json::from_value::<PodSpec>(spec).unwrap())
 }
 
 /// A Pod with its container in `state`, as the API server writes it.
@@ -43,7 +51,8 @@ fn pod_with(mut meta: Value, mut status: Value, state: Value, container_id: &str
         "name": "job", "image": "r/x:1", "imageID": "r/x@sha256:ab", "ready": false,
         "restartCount": 0, "containerID": container_id, "state": state,
     }]);
-    let spec = json!({"containers": [{"name": "job", "imagePullPolicy": "Always"}]});
+    let container = json!({"name": "job", "image": "r/x:1", "imagePullPolicy": "Always"});
+    let spec = json!({"restartPolicy": "Never", "containers": [container]});
     let pod: Pod =
         serde_json::from_value(json!({"metadata": meta, "spec": spec, "status": status})).unwrap();
     PodView::from(&pod)
@@ -54,7 +63,7 @@ pub(crate) fn snapshot(job: JobView, pods: impl IntoIterator<Item = PodView>) ->
     let mut all = Snapshot::default();
     all.job_seen(job);
     for pod in pods {
-        all.pods.push(PodSeen { pod: Arc::new(pod), presence: Presence::Here });
+        all.pod_seen(pod);
     }
     all
 }
@@ -67,11 +76,15 @@ fn ended(reason: &str, code: i32) -> Value {
 }
 
 fn marked(ending: Ending) -> JobView {
-    JobView { ending, ..job() }
+    JobView { ending: Some(ending), ..job() }
+}
+
+fn concluded(snapshot: &Snapshot) -> Option<Report> {
+    conclude(snapshot, Instant::now())
 }
 
 fn outcome(job: JobView, pod: PodView) -> Option<Outcome> {
-    conclude(&snapshot(job, [pod])).map(|report| report.outcome)
+    concluded(&snapshot(job, [pod])).map(|report| report.outcome)
 }
 
 fn kind(job: JobView, pod: PodView) -> &'static str {
@@ -87,7 +100,8 @@ fn a_container_that_ended_by_itself_gives_its_code_at_once() {
         let seen = outcome(job(), pod(json!({}), "Running", ended(reason, code), ID));
         assert_eq!(seen, Some(Outcome::Exited { code, signal: None }));
     }
-    let report = conclude(&snapshot(job(), [pod(json!({}), "Running", ended("Completed", 0), ID)]));
+    let report =
+        concluded(&snapshot(job(), [pod(json!({}), "Running", ended("Completed", 0), ID)]));
     let report = report.unwrap();
     assert_eq!(report.started_at.unwrap().to_string(), "2026-01-01T00:00:00Z");
     assert_eq!(report.finished_at.unwrap().to_string(), "2026-01-01T00:00:05Z");
@@ -100,7 +114,7 @@ fn a_container_that_ended_by_itself_gives_its_code_at_once() {
 #[test]
 fn the_policy_in_force_is_the_one_after_admission_and_a_named_digest_stands() {
     let image_of = |named: &str| {
-        let job = JobView { image: named.to_owned(), ..job() };
+        let job = JobView { template: template(named), ..job() };
         // `AlwaysPullImages` wrote it into the Pod.
         image(&snapshot(job, [pod(json!({}), "Running", ended("Completed", 0), ID)]))
     };
@@ -190,15 +204,15 @@ fn what_cannot_be_known_is_lost() {
     let unknown = ended("ContainerStatusUnknown", 137);
     assert_eq!(kind(job(), pod(json!({}), "Failed", unknown, ID)), "Lost");
     let mut gone = snapshot(job(), [pod(json!({}), "Running", json!({"running": {}}), ID)]);
-    assert_eq!(conclude(&gone), None);
+    assert_eq!(concluded(&gone), None);
     for presence in [Presence::Deleted, Presence::Vanished] {
         gone.pods[0].presence = presence;
-        assert_eq!(conclude(&gone).unwrap().outcome.kind(), "Lost");
+        assert_eq!(concluded(&gone).unwrap().outcome.kind(), "Lost");
     }
     let mut no_job = Snapshot::default();
-    assert_eq!(conclude(&no_job), None);
+    assert_eq!(concluded(&no_job), None);
     no_job.job_gone(None);
-    assert_eq!(conclude(&no_job).unwrap().outcome.kind(), "Lost");
+    assert_eq!(concluded(&no_job).unwrap().outcome.kind(), "Lost");
 }
 
 #[test]
@@ -241,12 +255,12 @@ fn a_start_that_the_runtime_refuses_is_told_by_its_words() {
 #[test]
 fn a_fenced_attempt_ends_without_having_run() {
     let closed = JobView { commit: Some(Commit::Closed), suspended: true, ..job() };
-    assert_eq!(conclude(&snapshot(closed.clone(), [])).unwrap().outcome.kind(), "Lost");
-    let cancelled = JobView { ending: Ending::Cancelled, ..closed };
-    let report = conclude(&snapshot(cancelled, [])).unwrap();
+    assert_eq!(concluded(&snapshot(closed.clone(), [])).unwrap().outcome.kind(), "Lost");
+    let cancelled = JobView { ending: Some(Ending::Cancelled), ..closed };
+    let report = concluded(&snapshot(cancelled, [])).unwrap();
     assert_eq!(report.outcome, Outcome::Cancelled { code: None });
     let open = JobView { commit: Some(Commit::Open), suspended: true, ..job() };
-    assert_eq!(conclude(&snapshot(open, [])), None);
+    assert_eq!(concluded(&snapshot(open, [])), None);
 }
 
 #[test]
@@ -262,8 +276,8 @@ fn the_code_of_a_cancelled_job_is_known_though_its_pod_is_gone() {
     let complete = status(json!({"type": "Complete", "status": "True"}));
     for (view, code) in [(failed, 7), (complete, 0)] {
         let of = |ending| {
-            let job = JobView { ending, ..view.clone() };
-            conclude(&snapshot(job, [])).unwrap().outcome
+            let job = JobView { ending: Some(ending), ..view.clone() };
+            concluded(&snapshot(job, [])).unwrap().outcome
         };
         assert_eq!(of(Ending::Cancelled), Outcome::Cancelled { code: Some(code) });
         assert_eq!(of(Ending::Deadline), Outcome::DeadlineExceeded { code: Some(code) });
@@ -291,10 +305,10 @@ fn a_second_pod_of_the_job_that_started_is_told() {
             of("2", "another-jobs", running(), "containerd://3"),
         ],
     );
-    let report = conclude(&all).unwrap();
+    let report = concluded(&all).unwrap();
     assert_eq!(report.outcome, Outcome::Exited { code: 0, signal: None });
     assert_eq!(report.started_again, ["y"]);
-    assert_eq!(conclude(&snapshot(job(), [first])).unwrap().started_again, [""; 0]);
+    assert_eq!(concluded(&snapshot(job(), [first])).unwrap().started_again, [""; 0]);
 }
 
 #[test]
@@ -303,4 +317,122 @@ fn a_lost_job_that_started_twice_says_so() {
     assert_eq!(note_second_start(&[], lost()), lost());
     let Outcome::Lost { message } = note_second_start(&["y".to_owned()], lost()) else { panic!() };
     assert_eq!(message, "gone (Kubernetes started it 2 times)");
+}
+
+/// A running sidecar keeps the Pod from ending, and exits above 128 were never reported.
+#[test]
+fn a_sidecar_that_runs_on_does_not_hide_the_jobs_end() {
+    let mut beside = pod(json!({}), "Running", ended("Error", 137), ID);
+    beside.others_run = true;
+    let all = snapshot(job(), [beside]);
+    assert_eq!(concluded(&all), None, "the reason may still come");
+    let until = undecided_until(&all).unwrap();
+    assert!(until <= Instant::now() + Duration::from_secs(10) + REASON_SLACK);
+    let report = conclude(&all, until).unwrap();
+    assert_eq!(report.outcome, Outcome::Exited { code: 137, signal: None });
+    let mut out_of_memory = pod(json!({}), "Running", ended("OOMKilled", 137), ID);
+    out_of_memory.others_run = true;
+    let report = conclude(&snapshot(job(), [out_of_memory]), until + REASON_SLACK).unwrap();
+    assert_eq!(report.outcome.kind(), "OutOfMemory");
+}
+
+#[test]
+fn what_ends_a_sidecar_after_the_job_changes_nothing_of_the_jobs_outcome() {
+    let status = json!({
+        "phase": "Failed", "reason": "DeadlineExceeded", "startTime": "2025-12-31T23:59:50Z",
+    });
+    let mut ours = pod_with(json!({}), status.clone(), ended("Completed", 0), ID);
+    ours.mark = Some(Ending::Over);
+    assert_eq!(kind(job(), ours), "Exited", "Longshore ended what was left");
+    let mut backstop = pod_with(json!({}), status, ended("Completed", 0), ID);
+    backstop.active_deadline = Some(60);
+    backstop.expires = Some("2026-01-01T00:00:50Z".parse().unwrap());
+    let timed = JobView { active_deadline: Some(60), ..job() };
+    assert_eq!(kind(timed.clone(), backstop.clone()), "Exited", "it ended before its deadline");
+    backstop.expires = Some("2026-01-01T00:00:04Z".parse().unwrap());
+    assert_eq!(kind(timed, backstop), "DeadlineExceeded");
+}
+
+/// A cancel became DeadlineExceeded once somebody had removed the Job's annotations.
+#[test]
+fn a_cancel_is_known_by_the_pod_though_the_jobs_annotations_are_gone() {
+    let status = json!({"phase": "Failed", "reason": "DeadlineExceeded"});
+    let mut expired = pod_with(json!({}), status, ended("Error", 143), ID);
+    expired.mark = Some(Ending::Cancelled);
+    let stripped = JobView { commit: None, ending: None, ..job() };
+    assert_eq!(outcome(stripped, expired), Some(Outcome::Cancelled { code: Some(143) }));
+}
+
+#[test]
+fn who_ended_the_job_is_named() {
+    let message = |job: JobView, pod: PodView| match outcome(job, pod) {
+        Some(Outcome::Lost { message }) => message,
+        other => panic!("{other:?}"),
+    };
+    let deleted = || pod(deleted_at("2026-01-01T00:00:03Z"), "Failed", ended("Error", 143), ID);
+    assert_eq!(message(job(), deleted()), "somebody deleted the Pod");
+    let suspended = JobView { suspended: true, ..job() };
+    assert!(message(suspended, deleted()).starts_with("somebody suspended the Job"));
+    let withdrawn = JobView { commit: Some(Commit::Withdrawn), suspended: true, ..job() };
+    assert!(message(withdrawn, deleted()).starts_with("Longshore deleted the Pod"));
+    let over = Some("DeadlineExceeded: Job was active longer than specified deadline".to_owned());
+    let limited = JobView { over, ..job() };
+    assert!(message(limited, deleted()).contains("activeDeadlineSeconds"));
+    let status = json!({"phase": "Failed", "reason": "DeadlineExceeded"});
+    let mut edited = pod_with(json!({}), status, ended("Error", 143), ID);
+    edited.active_deadline = Some(5);
+    assert_eq!(message(job(), edited), "somebody set the Pod's activeDeadlineSeconds to 5");
+}
+
+/// A changed image, or a changed restartPolicy, ran the job again without a word.
+#[test]
+fn a_container_that_was_started_again_is_reported_with_the_end_of_the_first_run() {
+    let restarted = |policy: &str, restarts: i32| {
+        let mut view = pod(json!({}), "Running", json!({"running": {}}), "containerd://b");
+        let spec = json!({"restartPolicy": policy, "containers": [
+            {"name": "job", "image": "r/x:1"}]});
+        view.shape = PodShape::from(&serde_json::from_value::<PodSpec>(spec).unwrap());
+        view.container.restarts = restarts;
+        view.container.before =
+            Some(Terminated { code: 3, reason: "Error".to_owned(), ..Terminated::default() });
+        view
+    };
+    let by_policy = concluded(&snapshot(job(), [restarted("OnFailure", 1)])).unwrap();
+    assert_eq!(by_policy.outcome, Outcome::Exited { code: 3, signal: None });
+    assert_eq!(by_policy.started_again.len(), 1, "{:?}", by_policy.started_again);
+    let by_change = concluded(&snapshot(job(), [restarted("Never", 1)])).unwrap();
+    assert_eq!(by_change.outcome.kind(), "Lost", "a changed image ended the first run");
+    let unseen = concluded(&snapshot(job(), [restarted("OnFailure", 2)])).unwrap();
+    assert_eq!(unseen.outcome.kind(), "Lost", "the first end is not in the status any more");
+    let mut followed = snapshot(job(), [restarted("OnFailure", 1)]);
+    followed.pod_seen(restarted("OnFailure", 2));
+    let report = concluded(&followed).unwrap();
+    assert_eq!(report.outcome, Outcome::Exited { code: 3, signal: None }, "it was seen before");
+}
+
+/// With a failing init container the missing status counted as proof, and the next runner started
+/// the job.
+#[test]
+fn a_pod_that_failed_before_its_container_says_why() {
+    let status = json!({
+        "phase": "Failed",
+        "initContainerStatuses": [{
+            "name": "setup", "image": "x", "imageID": "", "ready": false, "restartCount": 0,
+            "state": {"terminated": {"exitCode": 1, "reason": "Error"}},
+        }],
+    });
+    let waits = json!({"waiting": {"reason": "PodInitializing"}});
+    let Some(Outcome::Rejected { reason, message }) =
+        outcome(job(), pod_with(json!({}), status, waits, ""))
+    else {
+        panic!()
+    };
+    assert_eq!(reason, RejectReason::ContainerConfig);
+    for words in ["init container `setup` ended with exit code 1", "PodInitializing"] {
+        assert!(message.contains(words), "{message}");
+    }
+    // Nothing is said of the container, and the Pod garbage collector wrote the phase.
+    let mut silent = pod(json!({}), "Failed", json!({}), "");
+    silent.container = crate::container_view::ContainerView::default();
+    assert_eq!(kind(job(), silent), "Lost");
 }

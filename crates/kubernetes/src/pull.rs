@@ -9,8 +9,9 @@ pub(crate) enum PullTrouble {
     Definite(ImageReason, String),
     /// The registry gave no answer, or one that is not known here; the kubelet tries again.
     Transient(String),
-    /// The registry refused a kubelet that had no login to show yet; with it, it tries again.
-    WithoutLogin,
+    /// The registry refused a kubelet that may not have had the login yet, for this reason and in
+    /// these words; the kubelet reads the login again, and tries again.
+    WithoutLogin(ImageReason, String),
 }
 
 /// What `reason` and `message` of a waiting container say about its image; none if they are not

@@ -1,10 +1,12 @@
 //! The runner.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::{self, BoxStream, StreamExt};
+use kube::ResourceExt;
 use longshore_core::{
     Attempt, Capabilities, Capability, Event, Handle, Health, InstallationId, LaunchContext,
     LaunchError, LogChunk, LogPosition, Plan, Result, Runner, RunnerName, Settled, Started,
@@ -13,9 +15,9 @@ use tokio::time::Instant;
 
 use crate::config::KubernetesConfig;
 use crate::inner::Inner;
-use crate::names::Ending;
+use crate::names::{self, Ending};
 use crate::place::Place;
-use crate::view::JobView;
+use crate::view::{JobView, object_name};
 use crate::{ending, follow, launch, logs, plan, probe, settle, translate};
 
 /// Runs jobs on a Kubernetes cluster, each as a `batch/v1` Job.
@@ -88,14 +90,23 @@ impl Runner for KubernetesRunner {
             installation: installation.clone(),
         };
         let cluster = self.inner.connection.cluster().await?;
-        let jobs = cluster.jobs_of(&anywhere).await?;
-        let ours = jobs.iter().filter_map(|job| {
-            let view = JobView::from(job);
-            let attempt = view.attempt.filter(|_| !view.tombstone && !view.deleting)?;
-            let name = job.metadata.name.clone()?;
-            Some(Place { job: name, attempt, ..anywhere.clone() })
+        let mut attempts = BTreeSet::new();
+        for job in cluster.jobs_of(&anywhere).await? {
+            let view = JobView::from(&job);
+            let attempt = view.attempt.filter(|_| !view.tombstone && !view.deleting);
+            // Labels alone prove nothing: anybody can write them.
+            attempts.extend(attempt.filter(|it| job.metadata.name == Some(object_name(it))));
+        }
+        // A Job that somebody deleted with `--cascade=orphan` leaves its Pod behind.
+        for pod in cluster.orphans_of(&anywhere).await? {
+            attempts.extend(pod.labels().get(names::ATTEMPT).cloned());
+        }
+        let places = attempts.into_iter().map(|attempt| Place {
+            job: object_name(&attempt),
+            attempt,
+            ..anywhere.clone()
         });
-        ours.map(|place| place.handle(&self.inner.name)).collect()
+        places.map(|place| place.handle(&self.inner.name)).collect()
     }
 
     fn events(&self, handle: &Handle) -> BoxStream<'static, Result<Event>> {

@@ -11,7 +11,7 @@ use crate::client::Cluster;
 use crate::inner::Inner;
 use crate::names::{self, Commit, Ending};
 use crate::place::Place;
-use crate::view::JobView;
+use crate::view::{JobView, PodView};
 use crate::withdraw;
 
 /// How long a tombstone stays: longer than any request that was under way when it was made.
@@ -26,10 +26,14 @@ pub(crate) async fn remove(inner: &Inner, place: &Place) -> Result<()> {
     let cluster = inner.connection.cluster().await?;
     // What this process has released is no tombstone: no need to look.
     if inner.has_committed(place) {
-        cluster.delete_job(place, None).await?;
+        if !cluster.delete_job(place, None).await? {
+            remove_orphans(&cluster, place).await?;
+        }
         return Ok(());
     }
-    let Some(job) = cluster.get_job(place).await? else { return Ok(()) };
+    let Some(job) = cluster.get_job(place).await? else {
+        return remove_orphans(&cluster, place).await;
+    };
     let job = JobView::from(&job);
     if job.commit == Some(Commit::Closed) {
         if !job.tombstone {
@@ -41,7 +45,19 @@ pub(crate) async fn remove(inner: &Inner, place: &Place) -> Result<()> {
         }
         return Ok(());
     }
-    Ok(cluster.delete_job(place, Some(&job.uid)).await?)
+    cluster.delete_job(place, Some(&job.uid)).await?;
+    Ok(())
+}
+
+/// Deletes the Pods of an attempt whose Job is gone: somebody may have deleted that without its
+/// Pods (`kubectl delete job --cascade=orphan`).
+async fn remove_orphans(cluster: &Cluster, place: &Place) -> Result<()> {
+    for pod in cluster.pods_of(place).await?.iter().map(PodView::from) {
+        if pod.job.is_none() && !pod.deleting {
+            cluster.delete_pod(place, &pod.name, &pod.uid, None, 1).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether the attempt at `place` has started; if not, it never will.
@@ -75,13 +91,15 @@ async fn look(
     let job = JobView::from(&job);
     Ok(match job.commit {
         Some(Commit::Closed) => Some(Settled::NeverStarted),
+        // Somebody else has released it.
+        Some(Commit::Open) if !job.suspended => Some(Settled::MayHaveStarted),
         Some(Commit::Open) => match cluster.fence(place, &job.uid).await? {
             Patched::Applied(_) => Some(Settled::NeverStarted),
             Patched::Refused | Patched::Gone => None,
         },
         Some(Commit::Withdrawn) => {
             let mut news = inner.hub.subscribe(place);
-            match withdraw::proof(&mut news, deadline).await {
+            match withdraw::proof(cluster, place, &mut news, deadline).await {
                 Some(true) => Some(Settled::NeverStarted),
                 Some(false) => Some(Settled::MayHaveStarted),
                 // A node that is in the middle of a pull confirms only when that ends.

@@ -4,7 +4,8 @@ use longshore_core::{ErrorKind, Event, ImageReason, PullPolicy, RejectReason};
 
 use crate::outcome::start_error;
 use crate::pull::{self, PullTrouble};
-use crate::view::{PodView, Presence, Snapshot};
+use crate::refusal;
+use crate::view::{PodView, Presence, Snapshot, object_name, said};
 
 /// How far a launch has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,26 +30,34 @@ pub(crate) fn progress(snapshot: &Snapshot) -> Progress {
     if container.has_started() {
         return Progress::Started;
     }
-    if let Some(end) = container.terminated.as_ref().filter(|t| t.never_ran()) {
+    if let Some(end) = container.terminated.as_ref().filter(|t| t.never_ran())
+        && pod.shape.never_restarts()
+        && pod.shape.job().is_some()
+    {
         // The runtime refused it, and with restartPolicy Never the kubelet does not try again.
         let reason = start_error(&end.message);
         return Progress::NeverRan(ErrorKind::Rejected(reason), end.message.clone());
     }
     if seen.presence.is_gone() || pod.deleting {
-        return Progress::Over("the Pod was deleted before it had started".to_owned());
+        return Progress::Over(with_difference(
+            snapshot,
+            "the Pod was deleted before it had started".to_owned(),
+        ));
     }
     if pod.ended {
-        return refused_by_node(pod);
+        return ended_unstarted(snapshot, pod);
     }
     match image_trouble(snapshot, pod) {
         Some(PullTrouble::Definite(why, said)) => {
             return Progress::Hopeless(ErrorKind::ImageUnavailable(why), said);
         }
-        Some(PullTrouble::Transient(_) | PullTrouble::WithoutLogin) => return Progress::Waiting,
+        Some(PullTrouble::Transient(_) | PullTrouble::WithoutLogin(..)) => {
+            return Progress::Waiting;
+        }
         None => {}
     }
     if let Some((reason, message)) = &container.waiting {
-        return waiting(reason, message);
+        return waiting(snapshot, reason, message);
     }
     match &pod.unschedulable {
         Some(why) if why.contains("persistentvolumeclaim") && why.contains("not found") => {
@@ -68,31 +77,55 @@ fn without_pod(snapshot: &Snapshot) -> Progress {
     }
 }
 
-/// A Pod that failed on its node without any container: the kubelet had no room for it after all
-/// (`OutOfcpu`, `OutOfmemory`, `OutOfpods`, `NodeAffinity`; `pkg/kubelet/lifecycle`). The phase is
-/// final, so it can never start. Where the cluster disrupts it, the kubelet may not know yet.
-fn refused_by_node(pod: &PodView) -> Progress {
-    let why = crate::view::said(Some(&pod.reason), Some(&pod.message));
-    if pod.disruption.is_some() || pod.container.created {
-        return Progress::Over(why);
+/// A Pod with a final phase whose container did not start.
+///
+/// Only the kubelet's own refusal of the Pod proves that nothing ran: it had no room for it after
+/// all (`OutOfcpu`, `OutOfmemory`, `OutOfpods`, `NodeAffinity`; `pkg/kubelet/lifecycle`). Anything
+/// else, such as an init container that failed or a container that the status does not mention, is
+/// left to whoever follows the Pod to its end. Where the cluster disrupts it, the kubelet may not
+/// know yet.
+fn ended_unstarted(snapshot: &Snapshot, pod: &PodView) -> Progress {
+    let why = unstarted(pod);
+    if pod.refused && pod.disruption.is_none() && !pod.container.created {
+        return Progress::NeverRan(ErrorKind::Saturated, why);
     }
-    Progress::NeverRan(ErrorKind::Saturated, why)
+    Progress::Over(with_difference(snapshot, why))
+}
+
+/// Why the job's container did not start, in the kubelet's words: those about the Pod, those about
+/// an init container, and the container's state.
+pub(crate) fn unstarted(pod: &PodView) -> String {
+    let pod_says = said(Some(&pod.reason), Some(&pod.message));
+    if pod.refused {
+        return pod_says;
+    }
+    let state = format!("container `{}`: {}", pod.job_container(), pod.container.state());
+    let parts = [Some(pod_says), pod.init_failure.clone(), Some(state)];
+    parts.into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ")
+}
+
+/// `why`, and how the Pod differs from the submitted one, if it does.
+pub(crate) fn with_difference(snapshot: &Snapshot, why: String) -> String {
+    match snapshot.difference() {
+        Some(difference) => format!("{why}; {difference}"),
+        None => why,
+    }
 }
 
 /// What is known of trouble with the image of `pod`. The kubelet sends the Event of a failed pull up
 /// to seconds before the container's status.
 fn image_trouble(snapshot: &Snapshot, pod: &PodView) -> Option<PullTrouble> {
-    let known = snapshot.pull_failure.as_deref();
+    let known = snapshot.pull.failure.as_deref();
     let trouble = match &pod.container.waiting {
         Some((reason, message)) if !is_creating(reason) => pull::trouble(reason, message, known),
         _ => known.map(pull::judge),
     };
     match trouble {
         // A registry may hide from strangers what it has.
-        Some(PullTrouble::Definite(ImageReason::Denied | ImageReason::NotFound, _))
-            if snapshot.has_missed_login() =>
+        Some(PullTrouble::Definite(why @ (ImageReason::Denied | ImageReason::NotFound), said))
+            if snapshot.may_have_missed_login() =>
         {
-            Some(PullTrouble::WithoutLogin)
+            Some(PullTrouble::WithoutLogin(why, said))
         }
         trouble => trouble,
     }
@@ -110,6 +143,9 @@ pub(crate) enum ImageWait {
     Silent,
     /// The registry gave no answer, in these words; it is asked again.
     Failing(String),
+    /// The registry refused a node that may not have had the login yet, for this reason and in these
+    /// words; it is asked again.
+    WithoutLogin(ImageReason, String),
 }
 
 /// What is heard of the image that `snapshot` waits for; none if it waits for something else.
@@ -126,19 +162,23 @@ pub(crate) fn image_wait(snapshot: &Snapshot, no_events: bool) -> Option<ImageWa
         Some(PullTrouble::Transient(said) | PullTrouble::Definite(_, said)) => {
             return Some(ImageWait::Failing(said));
         }
-        Some(PullTrouble::WithoutLogin) => return Some(ImageWait::Silent),
+        Some(PullTrouble::WithoutLogin(why, said)) => {
+            return Some(ImageWait::WithoutLogin(why, said));
+        }
         None => {}
     }
     let creating = pod.container.waiting.as_ref().is_none_or(|(reason, _)| is_creating(reason));
-    (creating && (snapshot.pulling || no_events)).then_some(ImageWait::Silent)
+    (creating && (snapshot.pull.pulling || no_events)).then_some(ImageWait::Silent)
 }
 
 /// What a waiting container's reason means, if it is not about the image. The reasons are those of
 /// `pkg/kubelet/kuberuntime`.
-fn waiting(reason: &str, message: &str) -> Progress {
+fn waiting(snapshot: &Snapshot, reason: &str, message: &str) -> Progress {
     match reason {
-        // A Secret or ConfigMap that is not there, a user that may not be root.
-        "CreateContainerConfigError" if !message.contains("failed to sync") => {
+        // A Secret or ConfigMap that does not exist, a user that may not be root.
+        "CreateContainerConfigError"
+            if !message.contains("failed to sync") && !is_about_own_secret(snapshot, message) =>
+        {
             rejected(RejectReason::ContainerConfig, message)
         }
         "CreateContainerError" | "RunContainerError" if is_definite(message) => {
@@ -146,6 +186,16 @@ fn waiting(reason: &str, message: &str) -> Progress {
         }
         _ => Progress::Waiting,
     }
+}
+
+/// Whether `message` says that the attempt's own Secret does not exist. Longshore creates that
+/// before it releases the Job, so the kubelet does not know it yet, and looks again.
+fn is_about_own_secret(snapshot: &Snapshot, message: &str) -> bool {
+    let job = snapshot.job.as_ref().filter(|job| job.own_secret);
+    let attempt = job.and_then(|job| job.attempt.as_deref());
+    attempt.is_some_and(|attempt| {
+        message.contains("not found") && message.contains(&format!("\"{}\"", object_name(attempt)))
+    })
 }
 
 fn rejected(reason: RejectReason, message: &str) -> Progress {
@@ -170,30 +220,40 @@ fn is_definite(message: &str) -> bool {
     words.iter().any(|words| said.contains(words))
 }
 
-/// Why it has not started by the deadline, if it does not wait for its image.
+/// Why it has not started in time, if it does not wait for its image. `job_warning` is the last
+/// warning about the Job, such as that its Pod could not be created.
 pub(crate) fn at_deadline(snapshot: &Snapshot, job_warning: Option<&str>) -> (ErrorKind, String) {
     let Some(pod) = snapshot.pod().map(|seen| &seen.pod) else {
-        let why = job_warning.unwrap_or("Kubernetes made no Pod in time");
-        let kind = if why.contains("exceeded quota") {
-            ErrorKind::Saturated
-        } else if why.contains("forbidden") {
-            ErrorKind::Denied
-        } else {
-            ErrorKind::Unavailable
-        };
+        let why = job_warning.unwrap_or("Kubernetes created no Pod");
+        let kind = refusal::classify(why).unwrap_or(ErrorKind::Unavailable);
         return (kind, why.to_owned());
     };
     if let Some((reason, message)) = &pod.container.waiting
         && reason.contains("Error")
+        && !is_about_own_secret(snapshot, message)
     {
         let kind = ErrorKind::Rejected(RejectReason::ContainerConfig);
-        return (kind, crate::view::said(Some(reason), Some(message)));
+        return (kind, said(Some(reason), Some(message)));
     }
-    if let Some(why) = pod.unschedulable.as_ref().filter(|_| !pod.scheduled) {
-        return (ErrorKind::Saturated, why.clone());
+    if !pod.scheduled {
+        return match &pod.unschedulable {
+            Some(why) => (ErrorKind::Saturated, why.clone()),
+            None => (
+                ErrorKind::Unavailable,
+                format!("the scheduler `{}` has not looked at the Pod", pod.shape.scheduler),
+            ),
+        };
     }
-    let why = snapshot.warning.clone();
-    (ErrorKind::Unavailable, why.unwrap_or_else(|| "the Pod did not start in time".to_owned()))
+    let warning = snapshot.warning.as_ref().map(|warning| format!("last Event: {warning}"));
+    let difference = snapshot.difference();
+    let reasons = [pod.init_failure.clone(), pod.blocked.clone(), warning, difference];
+    let reasons: Vec<String> = reasons.into_iter().flatten().collect();
+    let why = if reasons.is_empty() {
+        format!("container `{}` is {}", pod.job_container(), pod.container.state())
+    } else {
+        reasons.join("; ")
+    };
+    (ErrorKind::Unavailable, why)
 }
 
 /// Whether no Pod of a suspended attempt has started, nor can; none while that is open.
@@ -213,20 +273,22 @@ pub(crate) fn never_started(snapshot: &Snapshot) -> Option<bool> {
 }
 
 fn pod_never_started(pod: &PodView, presence: Presence) -> Option<bool> {
-    if pod.container.created || presence == Presence::Vanished {
+    if pod.container.has_started() || pod.container.created || presence == Presence::Vanished {
         return Some(false);
     }
     // A node that cannot be reached may have started it without saying so.
     if pod.disruption.is_some() {
         return Some(false);
     }
+    // Without a node and being deleted, it is never given one (the binding is refused).
+    if !pod.scheduled && (pod.deleting || presence == Presence::Deleted) {
+        return Some(true);
+    }
     // A phase that is final is written only once nothing of the Pod can run (`pkg/kubelet/status`,
     // `mergePodStatus`).
-    let confirmed =
+    let is_final =
         presence == Presence::Deleted || pod.ended || pod.deletion_confirmed || pod.ending;
-    // Without a node and being deleted, it is never given one (the binding is refused).
-    let never_placed = !pod.scheduled && pod.deleting;
-    (confirmed || never_placed).then_some(true)
+    is_final.then(|| pod.shows_that_nothing_ran())
 }
 
 /// Tells each step of an attempt once.
@@ -236,6 +298,7 @@ pub(crate) struct Narrator {
     pulling: bool,
     pulled: bool,
     started: bool,
+    altered: bool,
     waiting: Option<String>,
 }
 
@@ -252,13 +315,18 @@ impl Narrator {
         };
         let started = pod.container.has_started();
         once(&mut self.scheduled, pod.scheduled, Event::Scheduled);
-        let pulling = snapshot.pulling && !started;
+        let pulling = snapshot.pull.pulling && !started;
         once(&mut self.pulling, pulling, Event::Pulling { current: 0, total: None });
-        let pulled = snapshot.pulled.is_some() && !snapshot.pulling;
+        let pulled = snapshot.pull.consulted.is_some() && !snapshot.pull.pulling;
         once(&mut self.pulled, pulled || started, Event::Pulled);
         let at = pod.container.running.flatten();
         let at = at.or_else(|| pod.container.terminated.as_ref().and_then(|t| t.started));
         once(&mut self.started, started, Event::Started(at));
+        if let Some(alteration) = snapshot.alteration().filter(|_| !self.altered) {
+            self.altered = true;
+            tracing::warn!(pod = %pod.name, "{alteration}");
+            news.push(Event::Waiting(alteration));
+        }
         let waits = why_waiting(pod).filter(|_| !started);
         if waits != self.waiting {
             news.extend(waits.clone().map(Event::Waiting));
@@ -274,7 +342,7 @@ fn why_waiting(pod: &PodView) -> Option<String> {
         .waiting
         .as_ref()
         .filter(|(reason, message)| !message.is_empty() || !is_creating(reason));
-    let container = container.map(|(r, m)| crate::view::said(Some(r), Some(m)));
+    let container = container.map(|(r, m)| said(Some(r), Some(m)));
     container.or_else(|| pod.unschedulable.clone())
 }
 

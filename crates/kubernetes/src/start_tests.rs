@@ -3,7 +3,10 @@ use std::sync::Arc;
 use longshore_core::ImageReason;
 
 use super::*;
+use k8s_openapi::api::core::v1::{Pod, PodSpec};
+
 use crate::outcome::tests::{job, pod, snapshot};
+use crate::shape::PodShape;
 use crate::view::{JobView, PodSeen};
 
 fn waiting_for(reason: &str, message: &str) -> Progress {
@@ -41,35 +44,110 @@ fn a_waiting_container_is_hopeless_only_where_waiting_does_not_help() {
 fn a_login_that_the_kubelet_had_not_got_yet_is_no_refusal() {
     let denied = "failed to resolve image: pull access denied: no basic auth credentials";
     let state = serde_json::json!({"waiting": {"reason": "ErrImagePull", "message": denied}});
-    let heard = |secrets: &str, own_secret: bool, pulls: usize| {
+    let heard = |secrets: Option<&str>, own_secret: bool, pulls: usize| {
         let waits = pod(serde_json::json!({}), "Pending", state.clone(), "");
         let mut all =
             snapshot(JobView { own_secret, ..job() }, [PodView { scheduled: true, ..waits }]);
-        let said = format!(
-            "Unable to retrieve some image pull secrets ({secrets}); attempting to pull the image \
-             may not succeed."
-        );
         for _ in 0..pulls {
-            all.event_seen(true, "FailedToRetrieveImagePullSecret", &said);
+            if let Some(secrets) = secrets {
+                let said = format!("Unable to retrieve some image pull secrets ({secrets}); …");
+                all.event_seen(true, "FailedToRetrieveImagePullSecret", &said);
+            }
             all.event_seen(false, "Pulling", "Pulling image \"x\"");
             all.event_seen(true, "Failed", &format!("Failed to pull image \"x\": {denied}"));
         }
         all
     };
-    for secrets in ["longshore-a-1", "team, longshore-a-1"] {
-        let first = heard(secrets, true, 1);
-        assert_eq!(progress(&first), Progress::Waiting, "{secrets}");
-        assert_eq!(image_wait(&first, false), Some(ImageWait::Silent), "no answer yet, nor none");
+    let without = ImageWait::WithoutLogin(ImageReason::Denied, denied.to_owned());
+    for (secrets, pulls) in [("longshore-a-1", 1), ("team, longshore-a-1", 1), ("longshore-a-1", 3)]
+    {
+        let mut missed = heard(Some(secrets), true, pulls);
+        assert_eq!(progress(&missed), Progress::Waiting, "{secrets} {pulls}");
+        assert_eq!(image_wait(&missed, false), Some(without.clone()));
+        // The second pull is under way: 11 of 112 such jobs were killed while it succeeded.
+        missed.event_seen(false, "Pulling", "Pulling image \"x\"");
+        assert_eq!(progress(&missed), Progress::Waiting, "{secrets} {pulls}");
     }
     let refused = ErrorKind::ImageUnavailable(ImageReason::Denied);
     for definite in [
-        heard("longshore-a-1", true, 2),
-        heard("team", true, 1),
-        heard("longshore-a-10", true, 1),
-        heard("longshore-a-1", false, 1),
+        heard(None, true, 1),
+        heard(Some("team"), true, 1),
+        heard(Some("longshore-a-10"), true, 1),
+        heard(Some("longshore-a-1"), false, 1),
     ] {
         let Progress::Hopeless(kind, _) = progress(&definite) else { panic!("{definite:?}") };
         assert_eq!(kind, refused);
+    }
+}
+
+#[test]
+fn an_own_secret_that_the_kubelet_does_not_know_yet_is_no_refusal() {
+    let waits = |name: &str| {
+        let message = format!("secret \"{name}\" not found");
+        let reason = "CreateContainerConfigError";
+        let state = serde_json::json!({"waiting": {"reason": reason, "message": message}});
+        let waits = pod(serde_json::json!({}), "Pending", state, "");
+        progress(&snapshot(JobView { own_secret: true, ..job() }, [waits]))
+    };
+    assert_eq!(waits("longshore-a-1"), Progress::Waiting);
+    assert!(matches!(waits("team"), Progress::Hopeless(ErrorKind::Rejected(_), _)));
+}
+
+/// With the container renamed by admission, or a failing init container added, the missing status
+/// counted as proof that nothing ran.
+#[test]
+fn no_evidence_about_the_container_is_never_proof() {
+    use crate::container_view::ContainerView;
+    let failed = |change: fn(&mut PodView)| {
+        let mut view = pod(serde_json::json!({}), "Failed", serde_json::json!({}), "");
+        view.scheduled = true;
+        change(&mut view);
+        let all = snapshot(job(), [view]);
+        (progress(&all), never_started(&all))
+    };
+    let (silent, proven) = failed(|pod| pod.container = ContainerView::default());
+    assert!(matches!(silent, Progress::Over(_)), "{silent:?}");
+    assert_eq!(proven, Some(false));
+    let (renamed, proven) = failed(|pod| {
+        let spec = serde_json::json!({"restartPolicy": "Never", "containers": [
+            {"name": "x", "image": "r/x:1"}]});
+        pod.shape = PodShape::from(&serde_json::from_value::<PodSpec>(spec).unwrap());
+    });
+    let Progress::Over(why) = renamed else { panic!("{renamed:?}") };
+    assert!(why.contains("container `job` is now `x`"), "{why}");
+    assert_eq!(proven, Some(false));
+    let (refused, proven) = failed(|pod| {
+        pod.refused = true;
+        pod.container = ContainerView::default();
+        "OutOfcpu".clone_into(&mut pod.reason);
+    });
+    let saturated = Progress::NeverRan(ErrorKind::Saturated, "OutOfcpu".to_owned());
+    assert_eq!(refused, saturated, "the kubelet itself refused the Pod");
+    assert_eq!(proven, Some(true));
+}
+
+#[test]
+fn only_the_kubelets_own_refusal_counts_as_one() {
+    let refused = |status: serde_json::Value| {
+        let pod = serde_json::json!({
+            "metadata": {"uid": "p", "name": "longshore-a-1-x"},
+            "spec": {"nodeName": "n", "containers": [{"name": "job"}]}, "status": status,
+        });
+        PodView::from(&serde_json::from_value::<Pod>(pod).unwrap()).refused
+    };
+    let words = "Pod was rejected: Node didn't have enough resource: cpu";
+    assert!(refused(serde_json::json!({
+        "phase": "Failed", "reason": "OutOfcpu", "message": words
+    })));
+    for other in [
+        serde_json::json!({"phase": "Failed"}),
+        serde_json::json!({"phase": "Pending", "reason": "OutOfcpu", "message": words}),
+        serde_json::json!({"phase": "Failed", "reason": "NodeLost", "message": "gone"}),
+        serde_json::json!({"phase": "Failed", "reason": "OutOfcpu", "message": words,
+            "containerStatuses": [{"name": "job", "image": "x", "imageID": "", "ready": false,
+                "restartCount": 0}]}),
+    ] {
+        assert!(!refused(other.clone()), "{other}");
     }
 }
 
@@ -95,8 +173,13 @@ fn a_deadline_is_told_by_what_was_waited_for() {
         ErrorKind::Unavailable
     );
     let nobody = snapshot(job(), []);
-    assert_eq!(at_deadline(&nobody, Some("exceeded quota: q")).0, ErrorKind::Saturated);
+    assert_eq!(
+        at_deadline(&nobody, Some("pods is forbidden: exceeded quota: q")).0,
+        ErrorKind::Saturated
+    );
     assert_eq!(at_deadline(&nobody, Some("violates PodSecurity: forbidden")).0, ErrorKind::Denied);
+    let webhook = "admission webhook \"p\" denied the request: no";
+    assert_eq!(at_deadline(&nobody, Some(webhook)).0, ErrorKind::Denied, "it ran as a process");
     let mut full =
         snapshot(job(), [pod(serde_json::json!({}), "Pending", serde_json::json!({}), "")]);
     let mut view = (*full.pods[0].pod).clone();

@@ -15,7 +15,7 @@ use crate::launch::{CANCELLED_WITHDRAWAL, Interrupt, Launch, Launched};
 use crate::names::Commit;
 use crate::translate::Submission;
 use crate::view::JobView;
-use crate::{secret, withdraw};
+use crate::{read_back, secret, withdraw};
 
 /// How long a request that is under way is still waited for after a cancel: what it did is then
 /// known.
@@ -49,8 +49,24 @@ impl Launch<'_> {
             self.discard(Some(&job.uid)).await;
             return Err(LaunchError::Refused(owner));
         }
+        if let Some(changes) = read_back::broken(&submission.job, &created) {
+            return Err(self.changed(&job, changes).await);
+        }
         self.keep_secret(attempt, &job, false).await?;
         Ok(job)
+    }
+
+    /// The answer for a Job of which admission has changed what the protocol relies on. It is never
+    /// released; one that is not suspended any more may have started.
+    async fn changed(&self, job: &JobView, changes: String) -> LaunchError {
+        let message = "admission changes Longshore's Jobs in this namespace, so Longshore cannot \
+                       promise to start one at most once";
+        let error = Error::new(ErrorKind::Unsupported, message).with("changes", changes);
+        if !job.suspended {
+            self.inner.note_commit(&self.place);
+        }
+        self.discard(Some(&job.uid)).await;
+        if job.suspended { LaunchError::Refused(error) } else { LaunchError::Indeterminate(error) }
     }
 
     /// Creates the Secret of `job`, if it needs one; with `again` it may be there already.
@@ -162,7 +178,8 @@ impl Launch<'_> {
             self.inner.forget_commit(&self.place);
             return LaunchError::Refused(error);
         }
-        match withdraw::proof(news, Instant::now() + CANCELLED_WITHDRAWAL).await {
+        let by = Instant::now() + CANCELLED_WITHDRAWAL;
+        match withdraw::proof(&self.cluster, &self.place, news, by).await {
             Some(true) => LaunchError::Refused(error),
             _ => LaunchError::Indeterminate(error),
         }
@@ -186,7 +203,7 @@ impl Launch<'_> {
     async fn discard(&self, uid: Option<&str>) {
         let deleting = self.cluster.delete_job(&self.place, uid);
         match timeout(AFTER_CANCEL, deleting).await {
-            Ok(Ok(())) => {}
+            Ok(Ok(_)) => {}
             Ok(Err(failure)) => {
                 tracing::debug!(error = %Error::from(failure), "a suspended Job may be left behind");
             }

@@ -1,6 +1,6 @@
 //! Taking back a Pod after the commit, and the proof that it never started.
 
-use longshore_core::Result;
+use longshore_core::{Error, Result};
 use tokio::time::{Instant, timeout_at};
 
 use crate::api::Patched;
@@ -9,66 +9,150 @@ use crate::hub::Subscription;
 use crate::names::Commit;
 use crate::place::Place;
 use crate::start::never_started;
-use crate::view::{JobView, PodView, Snapshot};
+use crate::view::{JobView, PodSeen, PodView, Presence, Snapshot};
 
-/// Suspends the released Job with `uid` and waits, at most until `by`, for the proof that none of
-/// its Pods has started or can. False without one.
+/// What a withdrawal came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Withdrawal {
+    /// No Pod of the attempt has started, and none can.
+    NeverStarted,
+    /// The job has started, as its Pod shows; nothing was taken back.
+    Started(Snapshot),
+    /// Nothing is proven, for this reason.
+    Unproven(String),
+}
+
+/// Takes back the released Job with `uid`, and waits, at most until `by`, for the proof that none
+/// of its Pods has started or can.
 ///
-/// Of a suspended Job the Job controller makes no other Pod, and deletes those there are,
-/// gracefully; so do we, without waiting for it. The kubelet says when it has begun to end a Pod,
-/// and names every container that it ever created ([`PodView::ending`]). That a container is still
-/// "ContainerCreating" proves nothing: such Pods started after their deletion had been asked for.
+/// A job that runs is never taken back:
+/// - The Pod is read from the API server first, whatever the watch has told. Without an answer
+///   nothing is taken back.
+/// - The Pod is deleted only in the version in which it had not started. If it has changed, it is
+///   read again.
+/// - Only then the Job is suspended, upon which the Job controller deletes its Pods in whatever
+///   state they are. Of a suspended Job it creates no other. (With `backoffLimit: 0` and
+///   `podReplacementPolicy: Failed` it creates none for a deleted Pod either.)
 ///
-/// A pull that is under way is not ended by the deletion (`pkg/kubelet/kubelet.go`, `SyncPod` goes
-/// on without cancellation), and if it comes to an end after all the container is started. So from
-/// a registry that says nothing there is no proof until the runtime gives the pull up: containerd
-/// after its `image_pull_progress_timeout` (5 minutes where nobody has set it), or never where a
-/// layer stalls within its first bytes, which it does not count.
+/// The kubelet says when it has begun to end a Pod, and names every container that it ever created
+/// ([`PodView::ending`]). That a container is still "ContainerCreating" proves nothing: such Pods
+/// started after their deletion had been asked for.
+///
+/// The deletion does not end a pull that is under way (`pkg/kubelet/kubelet.go`, `SyncPod`
+/// continues without cancellation), and if the pull succeeds after all the container is started. So
+/// from a registry that says nothing there is no proof until the runtime gives the pull up:
+/// containerd after its `image_pull_progress_timeout` (5 minutes by default), or never where a layer
+/// stalls within its first bytes, which it does not count.
 pub(crate) async fn withdraw(
     cluster: &Cluster,
     place: &Place,
     uid: &str,
     news: &mut Subscription,
     by: Instant,
-) -> bool {
-    let proving = async {
-        match cluster.withdraw(place, uid).await {
-            Ok(Patched::Applied(_)) => {}
-            // Somebody else may have withdrawn it.
-            Ok(Patched::Refused) => match cluster.get_job(place).await {
-                Ok(Some(job)) if JobView::from(&job).commit == Some(Commit::Withdrawn) => {}
-                _ => return false,
-            },
-            Ok(Patched::Gone) => return false,
-            Err(failure) => {
-                let error = longshore_core::Error::from(failure);
-                tracing::debug!(%error, "the Job could not be suspended");
-                return false;
-            }
-        }
-        delete(cluster, place, &news.now()).await;
-        follow(news).await && none_overlooked(cluster, place).await
-    };
-    timeout_at(by, proving).await.unwrap_or(false)
+) -> Withdrawal {
+    let late = "the node did not confirm in time that the job never started";
+    let withdrawing = take_back(cluster, place, uid, news);
+    match timeout_at(by, withdrawing).await {
+        Ok(Ok(withdrawal)) => withdrawal,
+        Ok(Err(error)) => Withdrawal::Unproven(error.to_string()),
+        Err(_) => Withdrawal::Unproven(late.to_owned()),
+    }
 }
 
-/// Deletes the Pods of `snapshot` that nobody has yet, with the job's own grace period: should one
-/// have started, it ends as a cancelled job would. What fails the Job controller does.
-async fn delete(cluster: &Cluster, place: &Place, snapshot: &Snapshot) {
-    let grace = snapshot.job.as_ref().map_or(30, |job| job.grace);
-    let grace = u32::try_from(grace).unwrap_or(u32::MAX);
-    let here = snapshot.pods.iter().filter(|seen| !seen.presence.is_gone() && !seen.pod.deleting);
-    for pod in here.map(|seen| &seen.pod) {
-        if let Err(failure) = cluster.delete_pod(place, &pod.name, &pod.uid, grace).await {
-            let error = longshore_core::Error::from(failure);
-            tracing::debug!(%error, "the Job controller is left to delete the Pod");
+async fn take_back(
+    cluster: &Cluster,
+    place: &Place,
+    uid: &str,
+    news: &mut Subscription,
+) -> Result<Withdrawal> {
+    if let Some(started) = started(cluster, place, news).await? {
+        return Ok(Withdrawal::Started(started));
+    }
+    match cluster.announce_withdrawal(place, uid).await? {
+        Patched::Applied(_) => {}
+        // Another process may have withdrawn it.
+        Patched::Refused => match cluster.get_job(place).await? {
+            Some(job) if JobView::from(&job).commit == Some(Commit::Withdrawn) => {}
+            _ => return Ok(unproven("somebody else changed the Job")),
+        },
+        Patched::Gone => return Ok(unproven("somebody deleted the Job")),
+    }
+    if let Some(started) = delete_pods(cluster, place, news).await? {
+        return Ok(Withdrawal::Started(started));
+    }
+    if !matches!(cluster.suspend(place, uid).await?, Patched::Applied(_)) {
+        return Ok(unproven("the Job could not be suspended"));
+    }
+    if !follow(news).await {
+        return Ok(unproven("the Pod's last status does not show that the job never started"));
+    }
+    match overlooked(cluster, place, &news.now()).await? {
+        None => Ok(Withdrawal::NeverStarted),
+        Some(pod) => Ok(unproven(format!("the Pod {pod} may have started"))),
+    }
+}
+
+fn unproven(why: impl Into<String>) -> Withdrawal {
+    Withdrawal::Unproven(why.into())
+}
+
+/// What the API server says now of an attempt that has started; `None` if it has not.
+async fn started(
+    cluster: &Cluster,
+    place: &Place,
+    news: &mut Subscription,
+) -> Result<Option<Snapshot>> {
+    let mut fresh = news.now();
+    for pod in cluster.pods_of(place).await? {
+        fresh.pod_seen(PodView::from(&pod));
+    }
+    let has_started = fresh.pods.iter().any(|seen| seen.pod.container.has_started());
+    Ok(has_started.then_some(fresh))
+}
+
+/// Deletes the Pods that have not started, each in the version that shows it, with the job's own
+/// grace period: should one have started unseen, it ends as a cancelled job would. Gives what is
+/// known of the attempt if it has started.
+async fn delete_pods(
+    cluster: &Cluster,
+    place: &Place,
+    news: &mut Subscription,
+) -> Result<Option<Snapshot>> {
+    loop {
+        let mut fresh = news.now();
+        let mut changed = false;
+        for pod in cluster.pods_of(place).await? {
+            fresh.pod_seen(PodView::from(&pod));
+        }
+        if fresh.pods.iter().any(|seen| seen.pod.container.has_started()) {
+            return Ok(Some(fresh));
+        }
+        let grace = fresh.job.as_ref().map_or(30, |job| job.grace);
+        let grace = u32::try_from(grace).unwrap_or(u32::MAX);
+        let here = fresh.pods.iter().filter(|it| !it.presence.is_gone() && !it.pod.deleting);
+        for pod in here.map(|seen| &seen.pod) {
+            let version = Some(pod.resource_version.as_str());
+            changed |= !cluster.delete_pod(place, &pod.name, &pod.uid, version, grace).await?;
+        }
+        if !changed {
+            return Ok(None);
         }
     }
 }
 
-/// What is proven by `by` of an attempt that was withdrawn before; none if nothing is.
-pub(crate) async fn proof(news: &mut Subscription, by: Instant) -> Option<bool> {
-    timeout_at(by, follow(news)).await.ok()
+/// What is proven by `by` of an attempt that was withdrawn before; `None` if nothing is.
+pub(crate) async fn proof(
+    cluster: &Cluster,
+    place: &Place,
+    news: &mut Subscription,
+    by: Instant,
+) -> Option<bool> {
+    let proving = async {
+        Ok::<_, Error>(
+            follow(news).await && overlooked(cluster, place, &news.now()).await?.is_none(),
+        )
+    };
+    timeout_at(by, proving).await.ok()?.ok()
 }
 
 async fn follow(news: &mut Subscription) -> bool {
@@ -88,16 +172,36 @@ async fn follow(news: &mut Subscription) -> bool {
     }
 }
 
-/// Whether the API server knows of no Pod that the watch has not told of yet.
-async fn none_overlooked(cluster: &Cluster, place: &Place) -> bool {
-    matches!(none_started(cluster, place).await, Ok(true))
+/// A Pod of the attempt that may have started, though the watch shows none: one that the watch has
+/// not told of yet, one without Longshore's labels, or one that only seems to be deleted because
+/// somebody removed its labels. `None` if there is none.
+async fn overlooked(
+    cluster: &Cluster,
+    place: &Place,
+    snapshot: &Snapshot,
+) -> Result<Option<String>> {
+    let mut there = cluster.pods_of(place).await?;
+    there.extend(cluster.pods_by_job_name(place).await?);
+    for seen in snapshot.pods.iter().filter(|seen| seen.presence.is_gone()) {
+        there.extend(cluster.pod_named(place, &seen.pod.name).await?);
+    }
+    Ok(may_have_started(there.iter().map(PodView::from)))
 }
 
-/// Whether each Pod of the attempt that there is provably never started, nor can.
+/// The name of the first of `pods` that may have started.
+fn may_have_started(pods: impl Iterator<Item = PodView>) -> Option<String> {
+    pods.into_iter().find_map(|pod| {
+        let alone = Snapshot {
+            pods: vec![PodSeen { pod: pod.clone().into(), presence: Presence::Here }],
+            ..Snapshot::default()
+        };
+        (never_started(&alone) != Some(true)).then_some(pod.name)
+    })
+}
+
+/// Whether each Pod of the attempt provably never started, nor can.
 pub(crate) async fn none_started(cluster: &Cluster, place: &Place) -> Result<bool> {
-    let mut snapshot = Snapshot::default();
-    for pod in cluster.pods_of(place).await? {
-        snapshot.pod_seen(PodView::from(&pod));
-    }
-    Ok(snapshot.pods.is_empty() || never_started(&snapshot) == Some(true))
+    let mut there = cluster.pods_of(place).await?;
+    there.extend(cluster.pods_by_job_name(place).await?);
+    Ok(may_have_started(there.iter().map(PodView::from)).is_none())
 }

@@ -80,7 +80,7 @@ impl Puller {
             policy: attempt.pull_policy.to_string(),
             login: attempt.registry_auth.as_ref().map(|auth| auth.server.clone()),
             retry_pull: context.retry_pull,
-            pull_within: context.pull_deadline - now,
+            pull_within: context.pull_timeout,
             answer_within: context.deadline - now,
         });
     }

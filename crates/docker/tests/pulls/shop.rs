@@ -134,7 +134,7 @@ pub(crate) fn within(time: Duration) -> LaunchContext {
 /// A context whose pull ends after `time`.
 pub(crate) fn pulled_within(time: Duration) -> LaunchContext {
     let mut context = within(PATIENCE);
-    context.pull_deadline = Instant::now() + time;
+    context.pull_timeout = time;
     context
 }
 

@@ -185,7 +185,7 @@ async fn launch_by(
     retry: bool,
 ) -> Result<Started, LaunchError> {
     let mut context = LaunchContext::new(Instant::now() + start);
-    context.pull_deadline = Instant::now() + pull;
+    context.pull_timeout = pull;
     context.retry_pull = retry;
     runner.launch(attempt, &context).await
 }
