@@ -87,8 +87,8 @@ fn every_source_refuses_another_value_with_its_place_the_key_and_the_values_allo
 #[test]
 fn every_source_refuses_a_list_that_makes_no_sense() {
     for (items, reason) in [
-        (["never", "always"], "the pull policy Always stands after Never"),
-        (["Always", "always"], "the pull policy Always stands in the list twice"),
+        (["never", "always"], "the pull policy Always follows Never"),
+        (["Always", "always"], "the pull policy Always is listed twice"),
         (["Always", "Sometimes"], "`Sometimes` is not a pull policy: use Always, IfNotPresent or"),
     ] {
         for (place, loaded) in sources(&items) {
