@@ -1,4 +1,4 @@
-//! What is said of each thing that can be wrong.
+//! Tests of the message for each possible problem.
 
 use crate::common::{Config, env, load, said};
 use insta::assert_snapshot;
@@ -146,10 +146,10 @@ fn a_key_that_stands_twice_is_refused_by_name() {
         said(load(Format::Json, "{\"job\": {\n\"maxJobs\": 1,\n\"maxJobs\": 2}}")),
     ];
     assert_snapshot!(said.join("\n"), @r#"
-    x.toml:3: the key `maxJobs` stands twice
-    x.toml:3: the key `job` stands twice
-    x.yaml:3: the key `maxJobs` stands twice
-    x.json:3: the key `maxJobs` stands twice
+    x.toml:3: duplicate key `maxJobs`
+    x.toml:3: duplicate key `job`
+    x.yaml:3: duplicate key `maxJobs`
+    x.json:3: duplicate key `maxJobs`
     "#);
 }
 
@@ -213,7 +213,7 @@ fn a_problem_tells_place_and_key_apart() {
     assert_eq!(problem.origin.as_ref().map(ToString::to_string).as_deref(), Some("x.toml:2"));
 }
 
-/// A configuration with a part flattened into it, whose keys serde loses.
+/// A configuration with a flattened part, whose keys serde loses.
 #[derive(Debug, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct Outer {
