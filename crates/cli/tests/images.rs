@@ -138,7 +138,7 @@ fn a_policy_that_is_none_is_refused_with_its_place_and_the_values_allowed() {
         .says(&["--pull-policy", allowed]);
     home.run(&["plan", "--image", "x", "--pull-policy", "never,always"])
         .exits(2)
-        .says(&["--pull-policy", "Always stands after Never"]);
+        .says(&["--pull-policy", "Always follows Never"]);
     let variable = [("JOB_KUBERNETES_IMAGEPULLPOLICY", "sometimes")];
     home.run_with(&variable, &plan)
         .exits(125)

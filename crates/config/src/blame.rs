@@ -1,7 +1,7 @@
 //! Finds the key behind an error that names only a table.
 //!
-//! serde loses the key of a value inside a flattened part. It can be had back: the key to blame is
-//! the one without which the error is another one, or none.
+//! serde loses the key of a value inside a flattened part. This module recovers it: the key to blame
+//! is the one whose removal changes the error or makes it disappear.
 
 use figment::Error;
 use figment::error::Kind;
@@ -9,7 +9,9 @@ use figment::error::Kind;
 use crate::Origin;
 use crate::node::{Node, Path, Value};
 
-/// The path of what `error` is about: the error's own, or one below it. `read` reads layers.
+/// Returns the path that `error` is about: the error's own path, or one below it.
+///
+/// `read` reads layers and returns the error, if any.
 pub(crate) fn blame(
     error: &Error,
     layers: &[Node],
@@ -26,13 +28,13 @@ pub(crate) fn blame(
 struct Search<'a, R> {
     error: &'a Error,
     said: String,
-    /// The layers, without elements of lists beyond the one that is to blame.
+    /// The layers, with each list cut off after the element to blame.
     layers: Vec<Node>,
     read: R,
 }
 
 impl<R: Fn(&[Node]) -> Option<Box<Error>>> Search<'_, R> {
-    /// The key or index to blame in what stands at `path`.
+    /// Returns the key or index to blame in the value at `path`.
     fn step(&mut self, path: &[String]) -> Option<String> {
         let uppermost =
             self.set().map(|layer| layer.nearest(path)).filter(|(_, exact)| *exact).last();
@@ -56,8 +58,8 @@ impl<R: Fn(&[Node]) -> Option<Box<Error>>> Search<'_, R> {
         let found: Vec<_> = found.filter(|(_, left)| *left != Left::TheSame).collect();
         match found.iter().find(|(_, left)| *left == Left::Another) {
             Some((key, _)) => Some((*key).clone()),
-            // Without a key that must be there, that is all that can be said; but only if no other
-            // key makes a difference is it the one.
+            // Removing a required key always changes the error to that of a missing key. Such a key
+            // is to blame only if no other key makes a difference.
             None => match &found[..] {
                 [(key, _)] if !self.is_about_a_missing_key() => Some((*key).clone()),
                 _ => None,
@@ -81,7 +83,7 @@ impl<R: Fn(&[Node]) -> Option<Box<Error>>> Search<'_, R> {
         }
     }
 
-    /// The first element with which the list has the error. A list is read from its beginning.
+    /// Returns the first element with which the list has the error. A list is read from its start.
     fn element(&mut self, path: &[String], length: usize) -> Option<String> {
         for length in 1..=length {
             let mut layers = self.layers.clone();
@@ -95,16 +97,16 @@ impl<R: Fn(&[Node]) -> Option<Box<Error>>> Search<'_, R> {
     }
 }
 
-/// What is wrong once a key was taken out.
+/// The error that is left after a key is removed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Left {
     TheSame,
-    /// The error is there only because the key was taken out.
+    /// The error exists only because the key was removed.
     OnlyThatItIsMissing,
     Another,
 }
 
-/// The keys that are set in the table at `path`.
+/// Returns the keys that are set in the table at `path`.
 fn keys_at<'a>(layers: impl Iterator<Item = &'a Node>, path: &[String]) -> Vec<String> {
     let mut keys: Vec<String> = layers
         .filter_map(|layer| match layer.nearest(path) {

@@ -6,8 +6,9 @@ use crate::node::{Node, Path, Value, dotted};
 use crate::schema::{Part, expected};
 use crate::{ConfigError, Problem};
 
-/// Checks `node`. What is wrong is reported and taken out, so that what is left can be read on
-/// its own.
+/// Checks `node`, and returns its problems.
+///
+/// Removes each invalid value from `node`, so that the rest can still be read.
 pub(crate) fn check(node: &mut Node, part: Part<'_>) -> Vec<Problem> {
     let mut checker = Checker { root: part, path: Vec::new(), problems: Vec::new() };
     checker.node(node, part);
@@ -21,7 +22,7 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
-    /// Says whether the value may stay.
+    /// Checks `node`, and returns whether it may stay.
     fn node(&mut self, node: &mut Node, part: Part<'_>) -> bool {
         if part.kinds().is_some_and(|kinds| !kinds.contains(&node.value.kind())) {
             self.report(node, |_| wrong_type(&node.value, part));
@@ -58,7 +59,7 @@ impl Checker<'_> {
     }
 
     fn report(&mut self, node: &Node, message: impl FnOnce(&Self) -> String) {
-        // Those beyond are not shown; a file can hold very many.
+        // Problems beyond the limit are not shown. A file can have very many.
         if self.problems.len() >= ConfigError::LIMIT {
             return;
         }
@@ -89,7 +90,7 @@ impl Checker<'_> {
     }
 }
 
-/// What is wrong with the type of a value, without the value if it is secret.
+/// Returns the message for a value of the wrong type, without the value if it is secret.
 fn wrong_type(value: &Value, part: Part<'_>) -> String {
     let found = if part.is_secret() { "another type".to_owned() } else { value.describe() };
     format!("found {found}, expected {}", expected(part))

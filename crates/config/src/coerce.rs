@@ -1,4 +1,4 @@
-//! Turns values into the types that the schema names, where a source has no types of its own.
+//! Converts values to the types in the schema, for sources without types of their own.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +7,10 @@ use crate::hocon::parse_number;
 use crate::node::{Kind, Node, Value, shorten};
 use crate::schema::{Part, expected};
 
-/// Converts as HOCON does (HOCON.md, "Automatic type conversions"): numbers and booleans to text
-/// and back, objects with numbers for keys to lists. A null that is not allowed is no value.
+/// Converts values as HOCON does (HOCON.md, "Automatic type conversions").
+///
+/// Converts numbers and booleans to text and back, and objects with numeric keys to lists. Removes a
+/// null that is not allowed.
 pub(crate) fn hocon(node: &mut Node, part: Part<'_>) {
     let Some(kinds) = part.kinds() else { return };
     if !kinds.contains(&node.value.kind()) {
@@ -71,8 +73,9 @@ fn from_text(text: &str, allowed: impl Fn(Kind) -> bool) -> Option<Value> {
     allowed(number.kind()).then_some(number)
 }
 
-/// What `text`, from the environment or a flag, says for a key of the schema `part`: lists with
-/// commas between or as JSON, maps as JSON, `null` for nothing where that is allowed.
+/// Parses `text`, from the environment or a flag, as the value of a key with the schema `part`.
+///
+/// A list is comma-separated or JSON. A map is JSON. `null` unsets the key, if that is allowed.
 pub(crate) fn text(text: &str, part: Part<'_>, origin: &Origin) -> Result<Node, String> {
     let node = |value| Ok(Node::new(value, origin.clone()));
     let Some(kinds) = part.kinds() else {

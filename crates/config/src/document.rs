@@ -15,8 +15,8 @@ use crate::{ConfigError, Format, Location, Problem, source, typed};
 /// Reads the file at `path` (at most 1 MiB; .toml, .yaml, .yml or .json) as a `T`.
 ///
 /// # Errors
-/// Names file, key and line of each thing that is wrong, and the nearest key that is known. A
-/// missing file, a folder, one that is too large and one that is not UTF-8 are refused unread.
+/// Names the file, key and line of each problem, and the nearest known key. Refuses a missing file,
+/// a folder, a file that is too large and a file that is not UTF-8.
 pub fn read_document<T: DeserializeOwned + JsonSchema>(path: &Path) -> Result<T, ConfigError> {
     let format = document_format(path)?;
     let text = source::read(path).map_err(Problem::from)?;
@@ -26,7 +26,7 @@ pub fn read_document<T: DeserializeOwned + JsonSchema>(path: &Path) -> Result<T,
 /// Reads `text` as a `T`, as if it were a file called `name`.
 ///
 /// # Errors
-/// As [`read_document`].
+/// The same as [`read_document`].
 pub fn parse_document<T: DeserializeOwned + JsonSchema>(
     name: &str,
     format: Format,
@@ -35,10 +35,11 @@ pub fn parse_document<T: DeserializeOwned + JsonSchema>(
     parse(Path::new(name), format, text)
 }
 
-/// A document has no substitutions and no includes, so HOCON is not among its formats.
+/// Returns the format of a document. HOCON is not allowed: a document has no substitutions and no
+/// includes.
 fn document_format(path: &Path) -> Result<Format, Problem> {
     let refuse = || {
-        Problem::new("the format cannot be told from the name: use .toml, .yaml, .yml or .json")
+        Problem::new("unknown or missing file extension: use .toml, .yaml, .yml or .json")
             .at(Location::file(path))
     };
     match Format::of(path) {

@@ -1,22 +1,21 @@
-//! What is wrong with a configuration.
+//! The errors and warnings of a configuration.
 
 use std::fmt;
 
 use crate::Origin;
 
-/// One thing that is wrong with a configuration or a document.
+/// One problem of a configuration or a document.
 ///
-/// `Display` is one line: where, which key, what: `conf/x.toml:12: job.timeout: …`.
+/// `Display` is one line with the place, the key and the message: `conf/x.toml:12: job.timeout: …`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Problem {
-    /// Where the offending value comes from; none if it belongs to no place (a file that is not
-    /// there is named in the message).
+    /// Where the offending value comes from. `None` if the problem belongs to no place.
     pub origin: Option<Origin>,
     /// The dotted key, such as `job.kubernetes.imagePullPolicy`.
     pub key: Option<String>,
-    /// What is wrong and, where that can be said, what would be right. One line. Never holds the
-    /// value of a secret.
+    /// What is wrong and, if known, what would be right. One line. Never contains the value of a
+    /// secret.
     pub message: String,
 }
 
@@ -48,33 +47,33 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Why a configuration or a document was not accepted: all that is wrong with it, at most
-/// [`ConfigError::LIMIT`] problems.
+/// The error for an invalid configuration or document.
 ///
-/// `Display` gives one problem a line.
+/// It lists all problems, at most [`ConfigError::LIMIT`]. `Display` prints one problem per line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     problems: Vec<Problem>,
 }
 
 impl ConfigError {
-    /// How many problems are reported at once; what lies beyond shows when these are mended.
+    /// How many problems are reported at once. The others appear after these are fixed.
     pub const LIMIT: usize = 10;
 
-    /// An error out of at least one problem.
+    /// Creates an error of at least one problem.
     fn new(mut problems: Vec<Problem>) -> Self {
         problems.truncate(Self::LIMIT);
         Self { problems }
     }
 
-    /// The problems, never none, in the order of the layers and within a file of its lines.
+    /// Returns the problems, at least one, in the order of the layers and, within a file, of the
+    /// lines.
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
 }
 
-/// An error out of `problems`, in the order of the layers and of the lines.
+/// Creates an error of `problems`, in the order of the layers and of the lines.
 pub(crate) fn ordered(mut problems: Vec<Problem>) -> ConfigError {
     let rank = |problem: &Problem| match &problem.origin {
         None => (0, None, None),
@@ -107,11 +106,11 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// Something that is accepted, but probably not as meant.
+/// A warning about something that is accepted, but probably not intended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Warning {
-    /// One line.
+    /// The message, one line.
     pub message: String,
 }
 

@@ -25,10 +25,10 @@ pub enum Format {
 }
 
 impl Format {
-    /// The format that the extension of `path` stands for.
+    /// Returns the format for the extension of `path`.
     ///
     /// # Errors
-    /// Any other extension, or none, is refused with the extensions allowed.
+    /// If the extension is missing or unknown. The error lists the allowed extensions.
     pub fn of(path: &Path) -> Result<Self, Problem> {
         let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
         match extension.as_deref() {
@@ -37,14 +37,13 @@ impl Format {
             Some("json") => Ok(Self::Json),
             Some("conf") => Ok(Self::Hocon),
             _ => Err(Problem::new(
-                "the format cannot be told from the name: use .toml, .yaml, .yml, .json or .conf",
+                "unknown or missing file extension: use .toml, .yaml, .yml, .json or .conf",
             )
             .at(Location::file(path))),
         }
     }
 
-    /// The tree that `text` says, which stands in the file at `path`. An empty text is an empty
-    /// table.
+    /// Parses `text`, the content of the file at `path`, to a tree. An empty text is an empty table.
     pub(crate) fn parse(
         self,
         text: &str,
@@ -65,7 +64,7 @@ impl Format {
         };
         match node.value {
             Value::Table(_) => Ok((node, warnings)),
-            // What YAML makes of a file that is empty or all comments.
+            // YAML parses a file that is empty or only has comments as null.
             Value::Null => Ok((Node::empty_table(node.origin), warnings)),
             value => {
                 let message = format!("found {}, expected keys and values", value.describe());

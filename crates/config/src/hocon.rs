@@ -1,28 +1,27 @@
-//! HOCON, as its specification has it
-//! (<https://github.com/lightbend/config/blob/main/HOCON.md>), with lines.
+//! Parses HOCON by its specification
+//! (<https://github.com/lightbend/config/blob/main/HOCON.md>), with line numbers.
 //!
-//! This reader is our own because the libraries that there are change what a file means, without
-//! a word, or cannot read it (each tried):
+//! Longshore has its own reader because the existing libraries silently change the meaning of a
+//! file, or cannot read it (each was tried):
 //!
 //! - `hocon` 0.9 and `hocon_` 0.12 bind a substitution to the value set so far, not to the final
-//!   one: `b = ${d}":/job"` keeps the `d` of before, which mounts another folder. So too for an
-//!   object that is extended later. They cannot parse `include required(...)`, and read `0755` as
-//!   755.
-//! - `hocon-rs` 0.2 lets `x = ${?X}` erase the `x` set before when `X` is unset.
+//!   one: `b = ${d}":/job"` keeps the earlier `d`, which mounts another folder. The same happens
+//!   with an object that is extended later. They cannot parse `include required(...)`, and read
+//!   `0755` as 755.
+//! - `hocon-rs` 0.2 lets `x = ${?X}` erase an earlier `x` if `X` is unset.
 //! - All of them resolve the whole file, so that one `${java.io.tmpdir}` in another program's
-//!   section keeps ours from being read, and none tells the line of a value.
+//!   section makes Longshore's section unreadable. None reports the line of a value.
 //!
-//! What differs from the specification, each on purpose:
+//! This reader differs from the specification on purpose:
 //!
-//! - Only the top-level keys that are asked for are resolved: what other programs wrote into the
-//!   file may refer to what only they have.
-//! - URLs, the classpath and `.properties` files cannot be included, and Java's system properties
-//!   cannot be substituted: each is refused by name.
-//! - Where the specification leaves it to the order of resolution which value a substitution has,
-//!   the file is refused.
+//! - It resolves only the requested top-level keys: other programs' sections may refer to values
+//!   that only those programs have.
+//! - It cannot include URLs, the classpath or `.properties` files, and cannot substitute Java's
+//!   system properties. It refuses each by name.
+//! - It refuses a file in which the value of a substitution depends on the order of resolution,
+//!   which the specification leaves open.
 //!
-//! The reader never follows a file without bound: its size, depth, includes and the work of
-//! resolving are limited.
+//! The reader is bounded: it limits a file's size, depth and includes, and the work of resolving.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -39,15 +38,15 @@ mod scalar;
 
 pub(crate) use scalar::parse_number;
 
-/// What a file needs beside its text.
+/// What a file needs besides its text.
 pub(crate) struct Context<'a> {
-    /// Where substitutions look that find nothing in the file.
+    /// The fallback for substitutions that find nothing in the file.
     pub(crate) environment: &'a BTreeMap<String, String>,
-    /// Which top-level keys to resolve; all others are other programs'.
+    /// Returns whether to resolve a top-level key. All others belong to other programs.
     pub(crate) wanted: &'a dyn Fn(&str) -> bool,
 }
 
-/// The wanted part of the file called `path`, and warnings.
+/// Parses the wanted part of the file `path`, and returns it with warnings.
 pub(crate) fn parse(
     text: &str,
     path: &Path,

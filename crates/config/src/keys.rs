@@ -1,4 +1,4 @@
-//! The keys of a configuration, their environment variables, and keys as flags name them.
+//! The keys of a configuration, their environment variables, and keys in flags.
 
 use std::collections::BTreeMap;
 
@@ -7,11 +7,11 @@ use crate::nearest::nearest;
 use crate::node::{Path, dotted};
 use crate::schema::Part;
 
-/// The section whose keys can be set from the environment. Others are left out: `DOCKER_*` means
-/// something to Docker's own tools.
+/// The section whose keys can be set from the environment. Other sections are excluded, because
+/// Docker's own tools use variables such as `DOCKER_*`.
 const SECTION: &str = "job";
 
-/// The keys that hold a value: all that is no table of named keys. A map is one key.
+/// Returns the keys that have a value: all except tables of named keys. A map is one key.
 pub(crate) fn leaves(part: Part<'_>) -> Vec<Path> {
     let mut found = Vec::new();
     collect(part, &mut Vec::new(), &mut found);
@@ -19,7 +19,7 @@ pub(crate) fn leaves(part: Part<'_>) -> Vec<Path> {
 }
 
 fn collect(part: Part<'_>, path: &mut Path, found: &mut Vec<Path>) {
-    // A schema that holds itself has no end.
+    // A schema that contains itself is endless.
     if path.len() > 16 {
         return;
     }
@@ -66,7 +66,7 @@ impl Variables {
         self.0.iter()
     }
 
-    /// What to say of a variable that names no key but looks as if it should.
+    /// Returns a warning about a variable that has the prefix of a key's variable, but is none.
     pub(crate) fn warning(&self, name: &str) -> Option<String> {
         let prefix = format!("{}_", SECTION.to_uppercase());
         if !name.starts_with(&prefix) || self.0.contains_key(name) {
@@ -76,22 +76,25 @@ impl Variables {
         let hint = near.and_then(|near| Some((near, self.0.get(near)?)));
         Some(match hint {
             Some((near, key)) => format!(
-                "the environment variable {name} sets nothing; did you mean {near} ({})?",
+                "the environment variable {name} has no effect; did you mean {near} ({})?",
                 dotted(key)
             ),
-            None => format!("the environment variable {name} sets nothing"),
+            None => format!("the environment variable {name} has no effect"),
         })
     }
 }
 
-/// `job.kubernetes.imagePullPolicy` is `JOB_KUBERNETES_IMAGEPULLPOLICY`.
+/// Returns the variable of a key: `JOB_KUBERNETES_IMAGEPULLPOLICY` for
+/// `job.kubernetes.imagePullPolicy`.
 fn variable(path: &[String]) -> String {
     let upper = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
     path.iter().map(|key| key.chars().map(upper).collect()).collect::<Vec<String>>().join("_")
 }
 
-/// The path that `key` names, as `--set` gives it, and its schema. Below a map of simple values
-/// all the rest is one key, dots and all: `job.labels.app.kubernetes.io/name`.
+/// Returns the path that `key` in a `--set` flag names, and its schema.
+///
+/// Below a map of simple values, the whole rest is one key, including its dots:
+/// `job.labels.app.kubernetes.io/name`.
 pub(crate) fn find<'a>(key: &str, root: Part<'a>) -> Result<(Path, Part<'a>), String> {
     let mut part = root;
     let mut path = Vec::new();
@@ -112,7 +115,7 @@ pub(crate) fn find<'a>(key: &str, root: Part<'a>) -> Result<(Path, Part<'a>), St
     if path.is_empty() { Err("the key is empty".to_owned()) } else { Ok((path, part)) }
 }
 
-/// The first element, which may be in quotes, and what follows its dot.
+/// Splits `key` into its first element, which may be in quotes, and what follows the dot.
 fn split(key: &str) -> (String, &str) {
     if let Some((quoted, rest)) = key.strip_prefix('"').and_then(|k| k.split_once('"')) {
         return (quoted.to_owned(), rest.strip_prefix('.').unwrap_or(rest));
@@ -121,7 +124,7 @@ fn split(key: &str) -> (String, &str) {
     (first.to_owned(), rest)
 }
 
-/// What to say of a key that is not known anywhere.
+/// Returns the message for a key that does not exist.
 fn unknown(key: &str, root: Part<'_>) -> String {
     let known: Vec<String> = leaves(root).iter().map(|path| dotted(path)).collect();
     let near = nearest(key, known.iter().map(String::as_str)).map(str::to_owned);
@@ -131,7 +134,7 @@ fn unknown(key: &str, root: Part<'_>) -> String {
     }
 }
 
-/// A key that is called `name`, or nearly so, wherever it stands.
+/// Returns a key anywhere in the schema that is called `name`, or nearly so.
 pub(crate) fn elsewhere(name: &str, root: Part<'_>) -> Option<String> {
     let leaves = leaves(root);
     let names = leaves.iter().filter_map(|path| path.last().map(String::as_str));

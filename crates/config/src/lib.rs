@@ -1,8 +1,8 @@
-//! Longshore's configuration: built-in defaults, then files, then the environment, then flags; the
-//! later wins.
+//! Longshore's configuration: built-in defaults, then files, then the environment, then flags. Later
+//! layers win.
 //!
-//! This crate knows no backend. A caller composes one type out of the parts' own `Config` types;
-//! its [`Default`] gives the defaults, its JSON schema the known keys.
+//! This crate knows no backend. A caller composes one type from the `Config` types of the parts. The
+//! [`Default`] of this type provides the defaults, and its JSON schema the known keys.
 //!
 //! ```
 //! # use schemars::JsonSchema;

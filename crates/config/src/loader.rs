@@ -1,4 +1,4 @@
-//! Puts the layers together.
+//! Loads and merges the layers.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -20,8 +20,8 @@ use crate::{ConfigError, Format, Origin, Problem, Setting, Warning, coerce, sour
 
 /// Loads a configuration of type `T`: defaults < files < environment < flags.
 ///
-/// The known keys, their types and which of them are secret (`writeOnly: true`) come from the
-/// JSON schema of `T`, the defaults from its [`Default`].
+/// The JSON schema of `T` provides the known keys, their types and which of them are secret
+/// (`writeOnly: true`). The [`Default`] of `T` provides the defaults.
 pub struct Loader<T> {
     sources: Vec<Source>,
     environment: BTreeMap<String, String>,
@@ -40,9 +40,9 @@ enum Source {
 pub struct Loaded<T> {
     /// The typed settings.
     pub value: T,
-    /// What was accepted, but probably not as meant.
+    /// Warnings about what was accepted, but probably not intended.
     pub warnings: Vec<Warning>,
-    /// Each key, its value in force with secrets masked, and where it comes from; sorted by key.
+    /// Each key, its value in force with secrets masked, and its origin, sorted by key.
     pub settings: Vec<Setting>,
 }
 
@@ -58,14 +58,15 @@ impl<T> Default for Loader<T> {
 }
 
 impl<T: Serialize + DeserializeOwned + JsonSchema + Default> Loader<T> {
-    /// Nothing but the defaults.
+    /// Creates a loader of the defaults only.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Reads `path` (at most 1 MiB), in the format of its extension. Called again, a later file
-    /// wins over an earlier one.
+    /// Reads `path` (at most 1 MiB), in the format of its extension.
+    ///
+    /// If called more than once, a later file wins over an earlier one.
     #[must_use]
     pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
         self.sources.push(Source::File(path.into()));
@@ -84,8 +85,10 @@ impl<T: Serialize + DeserializeOwned + JsonSchema + Default> Loader<T> {
         self
     }
 
-    /// Takes environment variables: `JOB_IMAGEPULLPOLICY` for `job.imagePullPolicy` and so on, and
-    /// in HOCON what a substitution does not find in the file. All others are left alone.
+    /// Reads environment variables, such as `JOB_IMAGEPULLPOLICY` for `job.imagePullPolicy`.
+    ///
+    /// In HOCON, they are also the fallback for substitutions that find nothing in the file. All
+    /// other variables are ignored.
     #[must_use]
     pub fn environment(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
         self.environment.extend(variables);
@@ -99,10 +102,10 @@ impl<T: Serialize + DeserializeOwned + JsonSchema + Default> Loader<T> {
         self
     }
 
-    /// Puts all together.
+    /// Loads the configuration.
     ///
     /// # Errors
-    /// All that is wrong with it, each with its place and key.
+    /// All problems of the configuration, each with its place and key.
     pub fn load(self) -> Result<Loaded<T>, ConfigError> {
         let schema = schema_of::<T>();
         let part = Part::new(&schema);
@@ -128,10 +131,10 @@ impl<T: Serialize + DeserializeOwned + JsonSchema + Default> Loader<T> {
 
 fn to_json<T: Serialize>(settings: &T) -> Result<serde_json::Value, Problem> {
     serde_json::to_value(settings)
-        .map_err(|e| Problem::new(format!("failed to write out the configuration: {e}")))
+        .map_err(|e| Problem::new(format!("failed to serialise the configuration: {e}")))
 }
 
-/// The layers as they are read, the later over the earlier.
+/// The layers read so far. Later layers override earlier ones.
 struct Layers<'a> {
     part: Part<'a>,
     nodes: Vec<Node>,
@@ -192,7 +195,7 @@ impl Layers<'_> {
         self.push(layer);
     }
 
-    /// Puts what `text` says for `key` into `layer`.
+    /// Parses `text` as the value of `key`, and puts it into `layer`.
     fn put(&mut self, layer: &mut Node, key: &str, text: &str, origin: Origin) {
         let node = find(key, self.part).and_then(|(path, part)| {
             let node = coerce::text(text, part, &origin)?;

@@ -1,7 +1,9 @@
-//! The key that was probably meant.
+//! Finds the key that was probably meant.
 
-/// The one of `known` that is nearest to `given`, if it is near: at most a third of the letters
-/// and no more than three differ; case, `_` and `-` aside.
+/// Returns the key in `known` that is nearest to `given`, if it is near enough.
+///
+/// At most a third of the letters, and no more than three, may differ. Case, `_` and `-` are
+/// ignored.
 pub(crate) fn nearest<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let given = bare(given);
     let most = (given.chars().count() / 3).min(3);

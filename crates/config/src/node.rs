@@ -1,4 +1,4 @@
-//! The tree that every format, the environment and the flags are turned into.
+//! The tree to which every format, the environment and the flags are converted.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde_json::Number;
 
 use crate::Origin;
 
-/// A value and where it stands: the place of its key, or of the element in a list.
+/// A value and its origin: the place of its key, or of the element in a list.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Node {
     pub(crate) value: Value,
@@ -25,7 +25,7 @@ pub(crate) enum Value {
     Table(BTreeMap<String, Node>),
 }
 
-/// Keys and, in lists, indices, from the root on.
+/// Keys and, in lists, indices, starting at the root.
 pub(crate) type Path = Vec<String>;
 
 impl Node {
@@ -37,7 +37,7 @@ impl Node {
         Self::new(Value::Table(BTreeMap::new()), origin)
     }
 
-    /// The tree of `json`, all of it with one origin.
+    /// Creates the tree of `json`, all of it with one origin.
     pub(crate) fn from_json(json: serde_json::Value, origin: &Origin) -> Self {
         use serde_json::Value as Json;
         let value = match json {
@@ -55,8 +55,9 @@ impl Node {
         Self::new(value, origin.clone())
     }
 
-    /// What stands at `path`, or the nearest thing above it: its value's place is then the best
-    /// that can be said. The flag tells whether it is the thing itself.
+    /// Returns the node at `path`, or the nearest one above it, whose place is then the best known.
+    ///
+    /// The flag is true if the node is at `path` itself.
     pub(crate) fn nearest(&self, path: &[String]) -> (&Self, bool) {
         let mut node = self;
         for step in path {
@@ -76,7 +77,7 @@ impl Node {
         }
     }
 
-    /// Puts `node` at `path`, making the tables on the way.
+    /// Puts `node` at `path`, and creates the tables on the way.
     pub(crate) fn insert(&mut self, path: &[String], node: Self) {
         let Some((first, rest)) = path.split_first() else {
             *self = node;
@@ -93,7 +94,7 @@ impl Node {
         }
     }
 
-    /// Removes what stands at `path`; a list is removed as a whole. Says whether there was any.
+    /// Removes the node at `path`, and returns whether there was one. A list is removed as a whole.
     pub(crate) fn remove(&mut self, path: &[String]) -> bool {
         let Value::Table(fields) = &mut self.value else { return false };
         let Some((first, rest)) = path.split_first() else { return false };
@@ -114,14 +115,14 @@ impl Node {
         })
     }
 
-    /// Removes what stands at `key` of the table at `path`, which may be an element of a list.
+    /// Removes `key` from the table at `path`, which may be an element of a list.
     pub(crate) fn remove_key(&mut self, path: &[String], key: &str) {
         if let Some(Self { value: Value::Table(fields), .. }) = self.at_mut(path) {
             fields.remove(key);
         }
     }
 
-    /// Leaves only the first elements of the list at `path`.
+    /// Keeps only the first `length` elements of the list at `path`.
     pub(crate) fn truncate(&mut self, path: &[String], length: usize) {
         if let Some(Self { value: Value::List(items), .. }) = self.at_mut(path) {
             items.truncate(length);
@@ -152,7 +153,7 @@ fn to_num(number: &Number) -> Num {
     } else if let Some(n) = number.as_i64() {
         Num::I64(n)
     } else {
-        // Without serde_json's arbitrary precision each number is one of the three.
+        // Without serde_json's arbitrary precision, each number is one of the three.
         Num::F64(number.as_f64().unwrap_or_default())
     }
 }
@@ -176,7 +177,7 @@ impl Value {
         }
     }
 
-    /// The value as an error names it; scalars with what they say.
+    /// Returns the text for the value in an error. Scalars are shown with their value.
     pub(crate) fn describe(&self) -> String {
         match self {
             Self::Null => "nothing (null)".to_owned(),
@@ -189,7 +190,7 @@ impl Value {
     }
 }
 
-/// At most 60 characters on one line, for messages.
+/// Shortens `text` to at most 60 characters on one line, for messages.
 pub(crate) fn shorten(text: &str) -> String {
     let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     if line.chars().count() <= 60 {
@@ -199,7 +200,7 @@ pub(crate) fn shorten(text: &str) -> String {
     format!("{head}…")
 }
 
-/// What sort of value a value is, in JSON schema's distinctions.
+/// The kind of a value, as JSON schema distinguishes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     Null,
@@ -211,7 +212,7 @@ pub(crate) enum Kind {
     Table,
 }
 
-/// A path as people write it: `job.runners[1]`, `job.labels."a.b"`.
+/// Returns a path as people write it: `job.runners[1]`, `job.labels."a.b"`.
 pub(crate) fn dotted(path: &[String]) -> String {
     let mut text = String::new();
     for step in path {

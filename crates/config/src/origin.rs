@@ -1,16 +1,16 @@
-//! Where a value comes from.
+//! The origins of values.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A line of a file.
+/// A file, or a line of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Location {
     /// The file, as it was named. In HOCON it may be an included one.
     pub path: Arc<Path>,
-    /// The line, counted from 1; none where the whole file is meant.
+    /// The line, counted from 1. `None` for the whole file.
     pub line: Option<usize>,
 }
 
@@ -37,7 +37,7 @@ impl fmt::Display for Location {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Origin {
-    /// Built in.
+    /// The built-in default.
     Default,
     /// A file.
     File(Location),
@@ -64,14 +64,14 @@ impl fmt::Display for Origin {
     }
 }
 
-/// One key of the configuration, its value in force and where that comes from.
+/// One key of the configuration, its value in force and its origin.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Setting {
-    /// The dotted key. An element that holds a dot itself is quoted: `job.labels."a.b"`.
+    /// The dotted key. An element that contains a dot is quoted: `job.labels."a.b"`.
     pub key: String,
-    /// The value in force; `null` for a key that is not set, `"***"` for a secret that is.
+    /// The value in force: `null` for a key that is not set, `"***"` for a secret that is set.
     pub value: serde_json::Value,
-    /// Where it comes from.
+    /// Where the value comes from.
     pub origin: Origin,
 }

@@ -1,5 +1,5 @@
-//! What a configuration's schema tells people: the schema itself, a commented reference file, the
-//! names of environment variables.
+//! The reference of a configuration: its schema, a commented reference file, and the names of the
+//! environment variables.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,14 +15,15 @@ use crate::keys::Variables;
 use crate::node::{Kind, dotted};
 use crate::schema::{Part, schema_of};
 
-/// The JSON schema of `T`, pretty-printed, with a final newline; the same in every build.
+/// Returns the JSON schema of `T`, pretty-printed, with a final newline. It is the same in every
+/// build.
 #[must_use]
 pub fn schema_json<T: JsonSchema>() -> String {
     format!("{:#}\n", sorted(schema_of::<T>()))
 }
 
-/// The same with all keys in order: whether serde_json keeps them so depends on a feature that any
-/// crate of a build can turn on.
+/// Returns `value` with all keys sorted. Whether serde_json sorts them depends on a feature that any
+/// crate of a build can enable.
 fn sorted(value: Json) -> Json {
     match value {
         Json::Object(fields) => {
@@ -35,18 +36,19 @@ fn sorted(value: Json) -> Json {
     }
 }
 
-/// Every key that can be set from the environment, and its variable, sorted by variable.
+/// Returns every key that can be set from the environment, and its variable, sorted by variable.
 ///
 /// # Errors
-/// Two keys that have the same variable.
+/// If two keys have the same variable.
 pub fn environment_names<T: JsonSchema>() -> Result<Vec<(String, String)>, ConfigError> {
     let schema = schema_of::<T>();
     let variables = Variables::new(Part::new(&schema)).map_err(ordered)?;
     Ok(variables.iter().map(|(name, path)| (dotted(path), name.clone())).collect())
 }
 
-/// A TOML file with every key of `T`, its default, and its description as a comment. Keys that
-/// have no default stand commented out, with an empty value of their type.
+/// Returns a TOML file with every key of `T`, its default, and its description as a comment.
+///
+/// Keys without a default are commented out, with an empty value of their type.
 #[must_use]
 pub fn render_reference<T: JsonSchema + Serialize + Default>() -> String {
     let schema = schema_of::<T>();
@@ -56,7 +58,7 @@ pub fn render_reference<T: JsonSchema + Serialize + Default>() -> String {
     text
 }
 
-/// The keys of one table, then its tables.
+/// Writes the keys of one table, then its tables.
 fn table(text: &mut String, path: &mut Vec<String>, part: Part<'_>, defaults: Option<&Json>) {
     let (tables, keys): (Vec<_>, Vec<_>) =
         part.properties().into_iter().partition(|(_, child)| child.is_table());
@@ -96,7 +98,7 @@ fn comment(text: &mut String, part: Part<'_>) {
     }
 }
 
-/// A JSON value in TOML's inline notation.
+/// Returns a JSON value in TOML's inline notation.
 fn inline(value: &Json) -> String {
     match value {
         Json::Null => "\"\"".to_owned(),

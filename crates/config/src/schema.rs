@@ -1,6 +1,6 @@
-//! What the JSON schema of a type tells of its keys.
+//! Reads the keys of a type from its JSON schema.
 //!
-//! Understands what schemars makes of serde's types: `$ref`, `properties`,
+//! Supports what schemars generates for serde's types: `$ref`, `properties`,
 //! `additionalProperties`, `items`, `anyOf`, `oneOf`, `allOf`, `type`, `enum`, `const`, and
 //! `writeOnly` for secrets.
 
@@ -11,14 +11,14 @@ use serde_json::{Map, Value as Json};
 
 use crate::node::Kind;
 
-/// A part of a schema; the whole of it is at hand for references.
+/// A part of a schema, with the whole schema for references.
 #[derive(Clone, Copy)]
 pub(crate) struct Part<'a> {
     root: &'a Json,
     here: &'a Json,
 }
 
-/// The schema of `T`.
+/// Returns the schema of `T`.
 pub(crate) fn schema_of<T: JsonSchema>() -> Json {
     Schema::to_value(schemars::schema_for!(T))
 }
@@ -40,10 +40,11 @@ impl<'a> Part<'a> {
         self.keyword(name).and_then(Json::as_array).into_iter().flatten().map(move |s| self.at(s))
     }
 
-    /// This part and, through references and `anyOf` and its like, all that it is made of.
+    /// Returns this part and all parts that it consists of, through references, `anyOf` and similar
+    /// keywords.
     ///
-    /// What is required by `allOf` is taken for an alternative too: it tells keys and types as
-    /// well, and what is more is left to the type itself.
+    /// A part of `allOf` counts as an alternative too, because it also has keys and types. The type
+    /// itself checks the rest.
     pub(crate) fn alternatives(self) -> Vec<Self> {
         let mut found = Vec::new();
         self.collect(&mut found, 0);
@@ -51,7 +52,7 @@ impl<'a> Part<'a> {
     }
 
     fn collect(self, found: &mut Vec<Self>, depth: usize) {
-        // A schema can refer to itself without end.
+        // A schema can refer to itself endlessly.
         if depth > 16 {
             return;
         }
@@ -71,7 +72,7 @@ impl<'a> Part<'a> {
         }
     }
 
-    /// The kinds of value that are allowed; none: any.
+    /// Returns the kinds of value that are allowed, or `None` if any is.
     pub(crate) fn kinds(self) -> Option<BTreeSet<Kind>> {
         let mut kinds = BTreeSet::new();
         for part in self.alternatives() {
@@ -104,7 +105,7 @@ impl<'a> Part<'a> {
         listed.chain(self.keyword("const")).collect()
     }
 
-    /// The texts that are allowed, if only certain ones are.
+    /// Returns the allowed texts, if only certain texts are allowed.
     pub(crate) fn texts(self) -> Vec<&'a str> {
         let values = self.alternatives().into_iter().flat_map(Self::own_values);
         let mut texts: Vec<&str> = Vec::new();
@@ -116,7 +117,7 @@ impl<'a> Part<'a> {
         texts
     }
 
-    /// The named keys of a table.
+    /// Returns the named keys of a table.
     pub(crate) fn properties(self) -> BTreeMap<&'a str, Self> {
         let mut properties = BTreeMap::new();
         for part in self.alternatives() {
@@ -128,13 +129,13 @@ impl<'a> Part<'a> {
         properties
     }
 
-    /// What stands under keys that have no name, in a map; none: there are only named keys.
+    /// Returns the schema of the values in a map, or `None` if there are only named keys.
     pub(crate) fn others(self) -> Option<Self> {
         self.alternatives().into_iter().find_map(|part| {
             match part.keyword("additionalProperties") {
                 Some(Json::Bool(false)) => None,
                 Some(schema) => Some(part.at(schema)),
-                // An object of which nothing is told may hold anything.
+                // An object without further description may contain anything.
                 None if part.keyword("properties").is_none() && part.is_bare_object() => {
                     Some(part.at(&Json::Bool(true)))
                 }
@@ -147,7 +148,7 @@ impl<'a> Part<'a> {
         self.own_kinds().is_none_or(|kinds| kinds.contains(&Kind::Table))
     }
 
-    /// The schema of what stands at `key` or index `key`.
+    /// Returns the schema of the value at `key` or index `key`.
     pub(crate) fn child(self, key: &str) -> Option<Self> {
         self.properties().get(key).copied().or_else(|| self.others()).or_else(|| {
             let is_index = !key.is_empty() && key.bytes().all(|b| b.is_ascii_digit());
@@ -155,7 +156,7 @@ impl<'a> Part<'a> {
         })
     }
 
-    /// The schema of a list's elements.
+    /// Returns the schema of a list's elements.
     pub(crate) fn items(self) -> Option<Self> {
         let items = |part: Self| part.keyword("items").map(|items| part.at(items));
         self.alternatives().into_iter().find_map(items)
@@ -165,7 +166,7 @@ impl<'a> Part<'a> {
         !self.properties().is_empty()
     }
 
-    /// Whether the value must never be shown.
+    /// Returns whether the value must never be shown.
     pub(crate) fn is_secret(self) -> bool {
         let marked = |part: Self| {
             ["writeOnly", "x-secret"].iter().any(|k| part.keyword(k) == Some(&Json::Bool(true)))
@@ -175,7 +176,7 @@ impl<'a> Part<'a> {
 
     pub(crate) fn description(self) -> Option<&'a str> {
         let text = |part: Self| part.keyword("description").and_then(Json::as_str);
-        // A constant's description is about that one value.
+        // A constant's description is only about that value.
         let inner = self.alternatives().into_iter().filter(|p| p.keyword("const").is_none());
         text(self).or_else(|| inner.into_iter().find_map(text))
     }
@@ -204,7 +205,7 @@ const fn kind_of(value: &Json) -> Kind {
     }
 }
 
-/// What is expected, in words: `true or false`, `a list`, `one of Always, Never`.
+/// Describes what is expected: `true or false`, `a list`, `one of Always, Never`.
 pub(crate) fn expected(part: Part<'_>) -> String {
     let kinds = part.kinds().unwrap_or_default();
     let texts = part.texts();

@@ -1,4 +1,4 @@
-//! Each key with its value in force and its origin.
+//! Lists each key with its value in force and its origin.
 
 use serde_json::{Map, Value as Json};
 
@@ -8,7 +8,7 @@ use crate::{Setting, typed};
 
 const MASK: &str = "***";
 
-/// All keys of the schema `part`; their values from `values`, their origins from `layers`.
+/// Returns all keys of the schema `part`, with values from `values` and origins from `layers`.
 pub(crate) fn settings(values: &Json, part: Part<'_>, layers: &[Node]) -> Vec<Setting> {
     let mut lister = Lister { layers, path: Vec::new(), settings: Vec::new() };
     lister.list(Some(values), part);
@@ -27,7 +27,7 @@ impl Lister<'_> {
         let fields = value.and_then(Json::as_object).filter(|_| !part.is_secret());
         match fields {
             Some(fields) if !fields.is_empty() || !properties.is_empty() => {
-                // A key that is not serialised because it is not set is listed all the same.
+                // A key that is not serialised because it is not set is still listed.
                 let named = properties.iter().map(|(k, p)| ((*k).to_owned(), Some(*p)));
                 let others = fields.keys().filter(|k| !properties.contains_key(k.as_str()));
                 let others = others.map(|k| (k.clone(), part.others()));

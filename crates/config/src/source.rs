@@ -1,4 +1,4 @@
-//! Reads files, never more than is sensible.
+//! Reads files of limited size.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::{Location, Problem};
 
-/// The most that is read of one file, in bytes.
+/// The maximum size of a file, in bytes.
 pub(crate) const MAX_BYTES: u64 = 1 << 20;
 
 /// Why a file was not read.
@@ -23,7 +23,7 @@ impl From<Unreadable> for Problem {
     }
 }
 
-/// The text of the regular file at `path`, without a byte order mark.
+/// Reads the regular file at `path`, and returns its text without a byte order mark.
 pub(crate) fn read(path: &Path) -> Result<String, Unreadable> {
     let problem = |what: &str| Problem::new(what).at(Location::file(path));
     let other = |what: &str| Unreadable::Other(problem(what));
@@ -31,7 +31,8 @@ pub(crate) fn read(path: &Path) -> Result<String, Unreadable> {
         ErrorKind::NotFound => Unreadable::Missing(problem("there is no such file")),
         _ => Unreadable::Other(problem(&format!("failed to read the file: {e}"))),
     };
-    // Asked before it is opened: opening a named pipe waits for a writer.
+    // The metadata is read before the file is opened, because opening a named pipe waits for a
+    // writer.
     let metadata = std::fs::metadata(path).map_err(failed)?;
     if metadata.is_dir() {
         return Err(other("this is a folder, not a file"));

@@ -1,4 +1,4 @@
-//! Puts layers over one another and reads the result as a type.
+//! Merges layers and reads the result as a type.
 
 use std::fmt::Display;
 
@@ -12,7 +12,7 @@ use crate::node::{Node, Value, dotted};
 use crate::schema::{Part, expected};
 use crate::{ConfigError, Origin, Problem};
 
-/// One layer, as figment takes it.
+/// One layer, as a provider for figment.
 struct Layer<'a>(&'a Node);
 
 impl Provider for Layer<'_> {
@@ -26,11 +26,11 @@ impl Provider for Layer<'_> {
     }
 }
 
-/// Reads `layers`, the later over the earlier, as a `T`; `problems` are those found so far, whose
-/// values are no longer in the layers.
+/// Reads `layers` as a `T`. Later layers override earlier ones.
 ///
-/// serde stops at the first thing that it does not like. That is noted and taken out of the
-/// layers, and the rest is read again, so that several are found at once.
+/// `problems` are those found so far. Their values are no longer in the layers. serde stops at the
+/// first error. This function records it, removes the value from the layers, and reads the rest
+/// again, so that it finds several problems at once.
 pub(crate) fn extract<T: DeserializeOwned>(
     layers: &mut [Node],
     part: Part<'_>,
@@ -62,8 +62,8 @@ fn read<T: DeserializeOwned>(layers: &[Node]) -> Result<T, Box<figment::Error>> 
     merged.extract().map_err(Box::new)
 }
 
-/// Whether `problem` is there only because what one of `problems` told of was taken out: the same
-/// key is now missing, or what held it is now empty.
+/// Returns whether `problem` exists only because the value of one of `problems` was removed: the
+/// same key is now missing, or the table or list around it is now empty.
 fn is_consequence(problem: &Problem, problems: &[Problem]) -> bool {
     let Some(key) = &problem.key else { return false };
     problems
@@ -112,7 +112,7 @@ fn message(kind: &ErrorKind, value: Option<&Value>, part: Option<Part<'_>>) -> S
     }
 }
 
-/// serde names Rust's types of integers.
+/// Describes an expected type. serde names integers by their Rust types.
 fn in_words(wanted: &str) -> String {
     let range =
         |low: &dyn Display, high: &dyn Display| format!("a whole number from {low} to {high}");
@@ -130,13 +130,13 @@ fn in_words(wanted: &str) -> String {
     }
 }
 
-/// What the uppermost layer that says anything of `path` has there, or nearest to it.
+/// Returns the node at `path` in the uppermost layer that has one, or the nearest node above `path`.
 fn uppermost<'a>(layers: &'a [Node], path: &[String]) -> Option<&'a Node> {
     let exact = layers.iter().rev().map(|l| l.nearest(path)).find(|(_, exact)| *exact);
     exact.or_else(|| layers.last().map(|l| l.nearest(path))).map(|(node, _)| node)
 }
 
-/// Where the value in force at `path` comes from.
+/// Returns the origin of the value in force at `path`.
 pub(crate) fn origin(layers: &[Node], path: &[String]) -> Origin {
     let exact = layers.iter().rev().map(|l| l.nearest(path)).find(|(_, exact)| *exact);
     exact.map_or(Origin::Default, |(node, _)| node.origin.clone())

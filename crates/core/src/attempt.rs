@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{JobSpec, PullPolicy, RegistryAuth, RunnerName, Secret};
 
-/// Lower-case letters and digits without those that look alike (Crockford's base 32).
+/// Digits and lower-case letters, excluding letters that look alike (Crockford's base 32).
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
 fn random_text(length: usize) -> String {
     let mut bytes = vec![0_u8; length];
-    // The operating system's generator does not fail on any platform that Longshore runs on; if
-    // it ever did, an identity that is not random would break "committed at most once".
+    // The operating system's generator does not fail on any platform that Longshore runs on. If
+    // it did, an identity that is not random would break "committed at most once".
     getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
     bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect()
 }
@@ -28,7 +28,7 @@ fn valid_id(text: &str, length: std::ops::RangeInclusive<usize>) -> bool {
         && text.bytes().next_back().is_some_and(|b| b != b'-')
 }
 
-/// Text that is no identity.
+/// The error for text that is not a valid identity.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not an id: lower-case letters, digits and '-'")]
 pub struct InvalidId(String);
@@ -96,17 +96,21 @@ macro_rules! identity {
 }
 
 identity! {
-    /// Names a job: a DNS label of at most 32 characters.
+    /// The identity of a job: a DNS label of at most 32 characters.
     JobId, 1..=32
 }
 identity! {
-    /// Names one try of a job on one runner, everywhere: `JOB-N`, a DNS label of at most 40
-    /// characters, so that names built from it stay below Kubernetes' 63.
+    /// The identity of one try of a job on one runner, the same everywhere.
+    ///
+    /// It is `JOB-N`, a DNS label of at most 40 characters, so that names built from it stay below
+    /// Kubernetes' limit of 63.
     AttemptId, 1..=40
 }
 identity! {
-    /// Names an installation of Longshore, so that two on one engine or in one namespace never
-    /// touch each other's jobs. A DNS label of at most 40 characters.
+    /// The identity of an installation of Longshore: a DNS label of at most 40 characters.
+    ///
+    /// It keeps two installations on one engine or in one namespace from touching each other's
+    /// jobs.
     InstallationId, 1..=40
 }
 
@@ -117,7 +121,7 @@ impl JobId {
         Self(random_text(16))
     }
 
-    /// The identity of this job's try number `number`, counted from 1.
+    /// Returns the identity of this job's try number `number`, counted from 1.
     #[must_use]
     pub fn attempt(&self, number: u32) -> AttemptId {
         AttemptId(format!("{}-{number}", self.0))
@@ -136,26 +140,27 @@ impl InstallationId {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Attempt {
-    /// Names this try everywhere.
+    /// The identity of this try, the same everywhere.
     pub id: AttemptId,
-    /// The job that is tried.
+    /// The job.
     pub job: JobId,
-    /// The installation that tries it.
+    /// The installation that runs the job.
     pub installation: InstallationId,
     /// What to run.
     pub spec: Arc<JobSpec>,
-    /// The pull policy in force on this runner. A runner reads this, never the job's own.
+    /// The pull policy in force on this runner. A runner reads this field, never the job's own
+    /// policy.
     pub pull_policy: PullPolicy,
-    /// The values of the job's secret environment, read at submission, but for those that stand
-    /// in a Kubernetes Secret.
+    /// The values of the job's secret environment, read at submission. Excludes values from a
+    /// Kubernetes Secret.
     pub secret_env: BTreeMap<String, Secret>,
-    /// What to show the image's registry; none for an anonymous pull, or where the backend has
-    /// credentials of its own.
+    /// The credentials for the image's registry. `None` for an anonymous pull, or if the backend
+    /// has credentials of its own.
     pub registry_auth: Option<RegistryAuth>,
 }
 
 impl Attempt {
-    /// Try number `number` (from 1) of `job`, with the default pull policy and no secrets.
+    /// Creates try number `number` (from 1) of `job`, with the default pull policy and no secrets.
     #[must_use]
     pub fn new(
         installation: InstallationId,
@@ -174,29 +179,31 @@ impl Attempt {
         }
     }
 
-    /// The name of this try's object on a backend, `longshore-ID`: a DNS label.
+    /// Returns the name of this try's object on a backend: `longshore-ID`, a DNS label.
     #[must_use]
     pub fn object_name(&self) -> String {
         format!("longshore-{}", self.id)
     }
 }
 
-/// Where an attempt is to be found, from any process: computed from the attempt alone.
+/// The location of an attempt, usable from any process.
+///
+/// A runner computes it from the attempt and its own configuration, without asking the backend.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Handle {
-    /// The runner that has it.
+    /// The runner that owns the attempt.
     pub runner: RunnerName,
-    /// The version of `opaque`'s form; a runner refuses one it does not know.
+    /// The version of the format of `opaque`. A runner refuses a version it does not know.
     pub version: u32,
     /// The attempt.
     pub attempt: AttemptId,
-    /// What the runner needs to find it, in its own words. Holds no secret.
+    /// What the runner needs to find the attempt, in the runner's own format. Contains no secret.
     pub opaque: serde_json::Value,
 }
 
 impl Handle {
-    /// A handle of `runner` on `attempt`.
+    /// Creates a handle of `runner` for `attempt`.
     #[must_use]
     pub const fn new(
         runner: RunnerName,

@@ -4,16 +4,17 @@ use std::fmt;
 
 use crate::{JobSpec, Network, SecretSource};
 
-/// Declares [`Capabilities`] and [`Capability`] side by side, so that neither can miss one.
+/// Declares [`Capabilities`] and [`Capability`] together, so that both list the same capabilities.
 macro_rules! capabilities {
     ($($(#[$doc:meta])* $field:ident, $variant:ident, $words:literal;)*) => {
-        /// What a runner can do, fixed for a runner; what depends on the server stands in
-        /// [`Health`](crate::Health).
+        /// What a runner can do.
+        ///
+        /// Fixed for a runner. [`Health`](crate::Health) reports what depends on the server.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Capabilities { $($(#[$doc])* pub $field: bool,)* }
 
-        /// One thing that a runner can do or not.
+        /// One thing that a runner may be able to do.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         #[non_exhaustive]
         pub enum Capability { $($(#[$doc])* $variant,)* }
@@ -22,7 +23,7 @@ macro_rules! capabilities {
             /// Every capability.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
-            /// What it is called in a reason for passing a runner over.
+            /// Returns the text for this capability in the reason for passing a runner over.
             #[must_use]
             pub const fn words(self) -> &'static str {
                 match self { $(Self::$variant => $words,)* }
@@ -30,13 +31,13 @@ macro_rules! capabilities {
         }
 
         impl Capabilities {
-            /// Whether `capability` is among them.
+            /// Returns whether these capabilities include `capability`.
             #[must_use]
             pub const fn has(&self, capability: Capability) -> bool {
                 match capability { $(Capability::$variant => self.$field,)* }
             }
 
-            /// These capabilities and `capability`.
+            /// Returns these capabilities with `capability` added.
             #[must_use]
             pub const fn with(mut self, capability: Capability) -> Self {
                 match capability { $(Capability::$variant => self.$field = true,)* }
@@ -59,7 +60,7 @@ capabilities! {
     limit_memory, LimitMemory, "resources.limits.memory";
     /// Limits the number of processes.
     limit_pids, LimitPids, "resources.limits.pids";
-    /// Cuts the job off the network.
+    /// Runs a job without a network.
     network_none, NetworkNone, "network: none";
     /// Sets the job's user and group.
     run_as_user, RunAsUser, "securityContext.runAsUser and runAsGroup";
@@ -67,39 +68,40 @@ capabilities! {
     read_only_root_filesystem, ReadOnlyRootFilesystem, "securityContext.readOnlyRootFilesystem";
     /// Keeps setuid programs from gaining privileges.
     no_privilege_escalation, NoPrivilegeEscalation, "securityContext.allowPrivilegeEscalation: false";
-    /// Reads environment variables from Kubernetes' Secrets.
+    /// Reads environment variables from Kubernetes Secrets.
     secret_key_ref, SecretKeyRef, "secretEnv from a secretKeyRef";
-    /// Keeps stdout and stderr apart.
+    /// Keeps stdout and stderr separate.
     separate_streams, SeparateStreams, "separate output streams";
-    /// Tells the signal that ended a job.
-    signal_evidence, SignalEvidence, "the signal as evidence";
-    /// Shortens a grace period that has begun, when [`cancel`](crate::Runner::cancel) is called
-    /// again. A kubelet does not: it takes the grace period of the first stop.
+    /// Reports the signal that ended a job.
+    signal_evidence, SignalEvidence, "reporting the signal that ended a job";
+    /// Shortens a grace period that has begun when [`cancel`](crate::Runner::cancel) is called
+    /// again. A kubelet does not: it keeps the grace period of the first stop.
     shorten_grace, ShortenGrace, "shortening a grace period that has begun";
-    /// Keeps all of a job's output until the attempt is removed, however much and however fast.
-    /// Otherwise what is lost of it is a [`Gap`](crate::LogChunk::Gap) in
+    /// Keeps all of a job's output until the attempt is removed, whatever its size and speed.
+    /// Without this capability, lost output is a [`Gap`](crate::LogChunk::Gap) in
     /// [`logs`](crate::Runner::logs). A kubelet rotates a container's log, at 10 MiB by default.
-    keep_all_logs, KeepAllLogs, "keeping all of a job's output, however much";
-    /// Ends a job at its timeout also while nobody polls its [`events`](crate::Runner::events).
-    /// Otherwise somebody has to follow a job that has a timeout. Docker knows no timeout.
-    /// Kubernetes counts its own from before the pull, so that it can only be a backstop, some
-    /// time after the job's.
-    keep_timeout, KeepTimeout, "keeping the timeout of a job that nobody follows";
+    keep_all_logs, KeepAllLogs, "keeping all of a job's output, whatever its size";
+    /// Ends a job at its timeout even if no process polls its [`events`](crate::Runner::events).
+    /// Without this capability, a process must follow a job that has a timeout. Docker has no
+    /// timeout. Kubernetes counts its own timeout from before the pull, so that it can only be a
+    /// backstop, some time after the job's timeout.
+    keep_timeout, KeepTimeout, "keeping the timeout of a job that no process follows";
 }
 
-/// What a job needs of a runner: one of the ways it may run, and every feature it names.
+/// What a job needs from a runner: one of the ways the job can run, and every feature it names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Requirement {
-    /// At least one of these.
+    /// The runner must have at least one of these.
     pub one_of: Vec<Capability>,
-    /// All of these, in any way of running.
+    /// The runner must have all of these, whichever way the job runs.
     pub all_of: Vec<Capability>,
 }
 
 impl Requirement {
-    /// What is missing from `offered`, in words for a person; `None` if nothing is. `remedy` tells
-    /// what would give a capability, where configuration would
+    /// Returns what `offered` lacks, as text for a person, or `None` if it lacks nothing.
+    ///
+    /// `remedy` returns the setting that would add a capability, if there is one
     /// ([`Runner::remedy`](crate::Runner::remedy)).
     #[must_use]
     pub fn missing(
@@ -117,7 +119,7 @@ impl Requirement {
                 [Capability::Process] => "the job names only a local process, and this runner \
                      runs containers (name an image to allow it there)"
                     .to_owned(),
-                _ => "the job names no way in which this runner could run it".to_owned(),
+                _ => "the job names no way to run that this runner supports".to_owned(),
             });
         }
         let lacking = self.all_of.iter().filter(|c| !offered.has(**c));
@@ -138,7 +140,7 @@ impl fmt::Display for Capability {
 }
 
 impl JobSpec {
-    /// What the job needs of a runner. Compared in one place, the dispatcher.
+    /// Returns what the job needs from a runner. The dispatcher is the one place that compares it.
     #[must_use]
     pub fn required_capabilities(&self) -> Requirement {
         let mut one_of = Vec::new();

@@ -16,13 +16,13 @@ use serde::{Deserialize, Serialize};
 pub struct HumanDuration(Duration);
 
 impl HumanDuration {
-    /// A duration of `seconds`.
+    /// Creates a duration of `seconds`.
     #[must_use]
     pub const fn from_secs(seconds: u64) -> Self {
         Self(Duration::from_secs(seconds))
     }
 
-    /// The duration.
+    /// Returns the duration.
     #[must_use]
     pub const fn get(self) -> Duration {
         self.0
@@ -51,7 +51,7 @@ impl FromStr for HumanDuration {
             )
         };
         let text = text.trim();
-        // jiff has no days in an exact duration; users of Cortex write them (`1 day`).
+        // jiff accepts no days in an exact duration; users of Cortex write them (`1 day`).
         if let Some(days) = whole_days(text) {
             let seconds = days.checked_mul(86_400).ok_or_else(refuse)?;
             return Ok(Self(Duration::from_secs(seconds)));

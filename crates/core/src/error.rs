@@ -1,4 +1,4 @@
-//! Why a runner did not do what it was asked.
+//! The errors of a runner.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -7,35 +7,35 @@ use std::time::Duration;
 
 use crate::{ImageReason, RejectReason, RunnerName};
 
-/// The result of an operation of a runner.
+/// The result of a runner's operation.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What class of thing went wrong; it decides whether the next runner may be tried.
+/// The class of an error. It decides whether the next runner may be tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The backend cannot be reached or answers 5xx: it may be well again later.
+    /// The backend is unreachable or answers 5xx. It may recover later.
     Unavailable,
-    /// The backend is reached but has no room now: 429, a quota, no node with room.
+    /// The backend is reachable but has no capacity now: 429, a quota, no node with room.
     Saturated,
-    /// The runner cannot run such a job at all.
+    /// The runner cannot run this job at all.
     Unsupported,
-    /// The backend knows us and refuses, or does not accept who we say we are: 401, 403.
+    /// The backend refuses our request or our credentials: 401, 403.
     Denied,
-    /// The job itself is wrong, whichever runner takes it.
+    /// The job itself is invalid on every runner.
     InvalidSpec,
-    /// What the handle names is not there.
+    /// What the handle names does not exist.
     NotFound,
-    /// The image cannot be had; provably nothing started.
+    /// The image is unavailable. It is proven that nothing started.
     ImageUnavailable(ImageReason),
-    /// The backend accepted the job and then could not start it, and never will.
+    /// The backend accepted the job, then could not start it, and never will.
     Rejected(RejectReason),
-    /// A failure of Longshore's own or of the backend that nothing above describes.
+    /// Any other failure of Longshore or of the backend.
     Internal,
 }
 
 impl ErrorKind {
-    /// The kind's name, as it stands in results and configuration.
+    /// Returns the kind's name, as used in results and configuration.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -58,10 +58,10 @@ impl fmt::Display for ErrorKind {
     }
 }
 
-/// Why a runner did not do what it was asked.
+/// The error of a runner's operation.
 ///
-/// `Display` is one line: what failed, on what, and the chain of causes, each once. `Debug` tells
-/// all, on several lines. Neither holds a secret.
+/// `Display` is one line: what failed, on what, and the chain of causes, each once. `Debug` prints
+/// everything, on several lines. Neither contains a secret.
 pub struct Error {
     kind: ErrorKind,
     message: Cow<'static, str>,
@@ -72,7 +72,7 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error of `kind`; `message` says what failed (`failed to …`) or what is wrong.
+    /// Creates an error of `kind`; `message` says what failed (`failed to …`) or what is wrong.
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         Self {
             kind,
@@ -84,47 +84,47 @@ impl Error {
         }
     }
 
-    /// Notes the runner that failed.
+    /// Records the runner that failed.
     #[must_use]
     pub fn on(mut self, runner: &RunnerName) -> Self {
         self.runner = Some(runner.clone());
         self
     }
 
-    /// Notes a circumstance, such as the object's name.
+    /// Adds context, such as the object's name.
     #[must_use]
     pub fn with(mut self, key: &'static str, value: impl fmt::Display) -> Self {
         self.context.push((key, value.to_string()));
         self
     }
 
-    /// Notes when the backend asked to be tried again.
+    /// Records how long the backend asked to wait before a retry.
     #[must_use]
     pub const fn retry_after(mut self, after: Duration) -> Self {
         self.retry_after = Some(after);
         self
     }
 
-    /// Notes the cause.
+    /// Records the cause.
     #[must_use]
     pub fn caused_by(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// What class of thing went wrong.
+    /// Returns the class of the error.
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// The runner that failed, if noted.
+    /// Returns the runner that failed, if recorded.
     #[must_use]
     pub const fn runner(&self) -> Option<&RunnerName> {
         self.runner.as_ref()
     }
 
-    /// When the backend asked to be tried again (`Retry-After`).
+    /// Returns how long the backend asked to wait before a retry (`Retry-After`).
     #[must_use]
     pub const fn asked_to_wait(&self) -> Option<Duration> {
         self.retry_after
@@ -173,22 +173,22 @@ impl fmt::Debug for Error {
 }
 
 impl StdError for Error {
-    // The chain is already in Display, once; a reporter that walks sources would say it twice.
+    // `Display` already prints the chain. A reporter that walks sources would print it twice.
 }
 
-/// Why [`Runner::launch`](crate::Runner::launch) did not return a started job.
+/// The error of [`Runner::launch`](crate::Runner::launch).
 #[derive(Debug, thiserror::Error)]
 pub enum LaunchError {
-    /// Proven that nothing started and nothing can: another runner may be tried.
+    /// It is proven that nothing started and nothing can start: another runner may be tried.
     #[error("{0}")]
     Refused(Error),
-    /// It may have started: only [`Runner::settle`](crate::Runner::settle) can tell.
+    /// The attempt may have started: only [`Runner::settle`](crate::Runner::settle) can find out.
     #[error("{0} (it may have started)")]
     Indeterminate(Error),
 }
 
 impl LaunchError {
-    /// The error itself.
+    /// Returns the error itself.
     #[must_use]
     pub const fn error(&self) -> &Error {
         match self {

@@ -1,30 +1,30 @@
-//! What happens to an attempt.
+//! The events of an attempt.
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use crate::{Handle, ImageReport, Report};
 
-/// What happens to an attempt. Only [`Event::Ended`] is sure to come.
+/// What happens to an attempt. Only [`Event::Ended`] is guaranteed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// The backend accepted it and found it a place.
+    /// The backend accepted the attempt and placed it.
     Scheduled,
     /// The image is being pulled.
     Pulling {
-        /// Bytes here so far.
+        /// The bytes received so far.
         current: u64,
-        /// Bytes in all, once known.
+        /// The total number of bytes, once known.
         total: Option<u64>,
     },
-    /// The image is here.
+    /// The image is present on the backend.
     Pulled,
-    /// It waits for something; the backend's words, for a person.
+    /// The attempt waits for something. The text is the backend's message, for a person.
     Waiting(String),
-    /// The job runs.
+    /// The job is running.
     Started(Option<Timestamp>),
-    /// The job has ended. The last event, exactly one, never dropped.
+    /// The job has ended. This is the last event: it occurs exactly once and is never dropped.
     Ended(Report),
 }
 
@@ -32,16 +32,16 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Started {
-    /// Where it is to be found.
+    /// The location of the attempt.
     pub handle: Handle,
-    /// When it started, by the backend's clock.
+    /// When the job started, by the backend's clock.
     pub started_at: Option<Timestamp>,
-    /// The image it runs; none for a process.
+    /// The image the job runs; `None` for a process.
     pub image: Option<ImageReport>,
 }
 
 impl Started {
-    /// A started attempt.
+    /// Creates a started attempt.
     #[must_use]
     pub const fn new(
         handle: Handle,
@@ -52,22 +52,23 @@ impl Started {
     }
 }
 
-/// Where a launch tells its progress. Bounded: a slow listener loses progress, and never holds up
-/// a launch.
+/// The channel to which a launch reports its progress.
+///
+/// It is bounded: a slow listener loses progress and never delays a launch.
 #[derive(Clone, Debug, Default)]
 pub struct EventSink(Option<mpsc::Sender<Event>>);
 
 impl EventSink {
-    /// A sink that sends to `sender`.
+    /// Creates a sink that sends to `sender`.
     #[must_use]
     pub const fn new(sender: mpsc::Sender<Event>) -> Self {
         Self(Some(sender))
     }
 
-    /// Tells `event` if the listener keeps up.
+    /// Sends `event`, or drops it if the channel is full or closed.
     pub fn emit(&self, event: Event) {
         if let Some(sender) = &self.0 {
-            // Progress only: what a full or closed channel loses is not needed for the result.
+            // This is progress only: the result needs nothing that a full or closed channel loses.
             let _ = sender.try_send(event);
         }
     }

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 /// A reference to a container image, as the distribution specification and Docker write it:
 /// `[HOST[:PORT]/]REPOSITORY[:TAG][@DIGEST]`.
 ///
-/// Keeps the text as given; `docker.io` and `library/` are filled in only by the accessors, as
-/// Docker and the kubelet do. A reference with neither tag nor digest means the tag `latest`.
+/// Keeps the text as given. Only the accessors fill in `docker.io` and `library/`, as Docker and
+/// the kubelet do. A reference with neither tag nor digest means the tag `latest`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String")]
@@ -20,7 +20,7 @@ pub struct ImageRef {
     reference: Reference,
 }
 
-/// Text that is no image reference.
+/// The error for text that is not an image reference.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{given}` is not an image reference: {reason}")]
 pub struct ImageRefError {
@@ -29,15 +29,16 @@ pub struct ImageRefError {
 }
 
 impl ImageRef {
-    /// The text as it was given.
+    /// Returns the text as it was given.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.given
     }
 
-    /// Whether the name as given begins with a registry's host: what stands before the first slash
-    /// has a dot or a port or is `localhost`, as Docker tells a host from a path
-    /// (<https://pkg.go.dev/github.com/distribution/reference>).
+    /// Returns whether the name as given begins with a registry's host.
+    ///
+    /// The part before the first slash is a host if it has a dot or a port or is `localhost`, as in
+    /// Docker (<https://pkg.go.dev/github.com/distribution/reference>).
     #[must_use]
     pub fn names_registry(&self) -> bool {
         self.given
@@ -45,11 +46,12 @@ impl ImageRef {
             .is_some_and(|(first, _)| first.contains(['.', ':']) || first == "localhost")
     }
 
-    /// This image at the registry or path `prefix`, joined with one slash; unchanged if it names a
-    /// registry already.
+    /// Returns this image at the registry or path `prefix`, joined with one slash.
+    ///
+    /// Returns it unchanged if it already names a registry.
     ///
     /// # Errors
-    /// If that makes no image reference.
+    /// If the result is not an image reference.
     pub fn with_prefix(&self, prefix: &str) -> Result<Self, ImageRefError> {
         let prefix = prefix.trim_end_matches('/');
         if prefix.is_empty() || self.names_registry() {
@@ -58,45 +60,45 @@ impl ImageRef {
         format!("{prefix}/{}", self.given.trim_start_matches('/')).parse()
     }
 
-    /// This image as `digest` names it, whatever becomes of its tag.
+    /// Returns this image by `digest`, independent of its tag.
     ///
     /// # Errors
-    /// If `digest` is none.
+    /// If `digest` is not a digest.
     pub fn pinned(&self, digest: &str) -> Result<Self, ImageRefError> {
         format!("{}/{}@{digest}", self.registry(), self.repository()).parse()
     }
 
-    /// Whether what it names may change: it has no digest.
+    /// Returns whether the image that it names may change: it has no digest.
     #[must_use]
     pub fn is_mutable(&self) -> bool {
         self.digest().is_none()
     }
 
-    /// The registry's host and port; `docker.io` where none was given.
+    /// Returns the registry's host and port; `docker.io` if none was given.
     #[must_use]
     pub fn registry(&self) -> &str {
         self.reference.registry()
     }
 
-    /// The repository within the registry; `library/x` for Docker's short name `x`.
+    /// Returns the repository within the registry; `library/x` for Docker's short name `x`.
     #[must_use]
     pub fn repository(&self) -> &str {
         self.reference.repository()
     }
 
-    /// The tag; `latest` where neither tag nor digest was given, `None` beside a bare digest.
+    /// Returns the tag: `latest` if neither tag nor digest was given, `None` for a digest alone.
     #[must_use]
     pub fn tag(&self) -> Option<&str> {
         self.reference.tag()
     }
 
-    /// The digest, such as `sha256:…`, if the reference names one.
+    /// Returns the digest, such as `sha256:…`, if the reference names one.
     #[must_use]
     pub fn digest(&self) -> Option<&str> {
         self.reference.digest()
     }
 
-    /// The full form, with registry and tag filled in.
+    /// Returns the full form, with registry and tag filled in.
     #[must_use]
     pub fn canonical(&self) -> String {
         self.reference.whole()
@@ -120,7 +122,7 @@ impl FromStr for ImageRef {
     }
 }
 
-/// What a person most likely got wrong.
+/// Returns the most likely mistake in `text`, if it is a known one.
 fn hint(text: &str) -> Option<&'static str> {
     let before_tag = text.rsplit_once(':').map_or(text, |(name, _)| name);
     if text.chars().any(char::is_whitespace) {

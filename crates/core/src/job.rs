@@ -10,9 +10,9 @@ use crate::{Cpu, HumanDuration, ImageRef, Memory, PullPolicies, RegistryLogin, R
 
 /// What to run: in a container, as a local process, or either way.
 ///
-/// A runner for which the job names no way is unsupported for it; naming `process` is how an
-/// author allows a job outside a container. As a file it is TOML, YAML or JSON with these keys in
-/// camelCase, Kubernetes' names wherever it has one.
+/// A runner supports the job only if the job names the runner's way of running it: an author
+/// allows a job outside a container by naming `process`. A job file is TOML, YAML or JSON with
+/// these keys in camelCase. Keys have Kubernetes' names wherever Kubernetes has one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[non_exhaustive]
@@ -26,19 +26,19 @@ pub struct JobSpec {
     /// How to run the job as a local process, outside any container.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub process: Option<Process>,
-    /// Labels carried to the backend's objects. Kubernetes' rules for keys and values hold on
-    /// every runner; the prefix `longshore.dev/` is reserved.
+    /// Labels for the backend's objects. Kubernetes' rules for keys and values apply on every
+    /// runner. The prefix `longshore.dev/` is reserved.
     pub labels: BTreeMap<String, String>,
     /// Environment variables. Values are taken literally on every runner: no `$(X)` is expanded.
     pub env: BTreeMap<String, String>,
     /// Environment variables whose values are never shown.
     pub secret_env: BTreeMap<String, SecretSource>,
-    /// A folder with `input/` (read-only to the job) and `output/`. An absolute path.
+    /// The absolute path of a directory with `input/` (read-only to the job) and `output/`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job_directory: Option<PathBuf>,
     /// Limits on what the job may use.
     pub resources: Resources,
-    /// How long the job may run, counted from its start. None: the configured `job.timeout`.
+    /// How long the job may run, counted from its start. Default: the configured `job.timeout`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<HumanDuration>,
     /// Time between TERM and KILL when the job is ended early. Default 10s.
@@ -48,10 +48,11 @@ pub struct JobSpec {
     pub security_context: SecurityContext,
     /// The job's network.
     pub network: Network,
-    /// When the image is pulled. None: what is configured for the runner.
+    /// When the image is pulled. Default: what is configured for the runner.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_pull_policy: Option<PullPolicies>,
-    /// How to log in to the image's registry; these come before the configured `job.registries`.
+    /// How to log in to the image's registry. These entries precede the configured
+    /// `job.registries`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub registries: Vec<RegistryLogin>,
     /// Narrows or reorders the configured runners.
@@ -60,26 +61,27 @@ pub struct JobSpec {
 }
 
 impl JobSpec {
-    /// A job that runs in a container of `image`, with the image's own entry point and arguments.
+    /// Creates a job that runs in a container of `image`, with the image's own entry point and
+    /// arguments.
     #[must_use]
     pub fn container(image: ImageRef) -> Self {
         Self { container: Some(Container::new(image)), ..Self::default() }
     }
 
-    /// A job that runs `command` as a local process.
+    /// Creates a job that runs `command` as a local process.
     #[must_use]
     pub fn process<S: Into<String>>(command: impl IntoIterator<Item = S>) -> Self {
         Self::default().or_process(command)
     }
 
-    /// Allows the job also as a local process that runs `command`.
+    /// Also allows the job to run as a local process with `command`.
     #[must_use]
     pub fn or_process<S: Into<String>>(mut self, command: impl IntoIterator<Item = S>) -> Self {
         self.process = Some(Process::new(command));
         self
     }
 
-    /// The time between TERM and KILL, the default filled in.
+    /// Returns the time between TERM and KILL, with the default filled in.
     #[must_use]
     pub fn effective_grace_period(&self) -> HumanDuration {
         self.grace_period.unwrap_or(HumanDuration::from_secs(10))
@@ -93,20 +95,20 @@ impl JobSpec {
 pub struct Container {
     /// The image to run.
     pub image: ImageRef,
-    /// Replaces the image's entry point (Kubernetes' `command`, Docker's `Entrypoint`); the
-    /// image's own arguments are then not used either.
+    /// Replaces the image's entry point (Kubernetes' `command`, Docker's `Entrypoint`). The
+    /// image's own arguments are then ignored too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
     /// Replaces the image's arguments (Kubernetes' `args`, Docker's `Cmd`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
-    /// The working directory. None: the image's own.
+    /// The working directory. Default: the image's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub working_dir: Option<String>,
 }
 
 impl Container {
-    /// A container of `image`, with the image's own entry point and arguments.
+    /// Creates a container of `image`, with the image's own entry point and arguments.
     #[must_use]
     pub const fn new(image: ImageRef) -> Self {
         Self { image, command: Vec::new(), args: Vec::new(), working_dir: None }
@@ -124,13 +126,13 @@ pub struct Process {
     /// Further arguments, after those in `command`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
-    /// The working directory. None: the job directory if there is one, else `/`.
+    /// The working directory. Default: the job directory if there is one, else `/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub working_dir: Option<String>,
 }
 
 impl Process {
-    /// A process that runs `command`.
+    /// Creates a process that runs `command`.
     #[must_use]
     pub fn new<S: Into<String>>(command: impl IntoIterator<Item = S>) -> Self {
         let command = command.into_iter().map(Into::into).collect();
@@ -143,11 +145,11 @@ impl Process {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum SecretSource {
-    /// The content of a file, one final newline removed.
+    /// The content of a file, with one final newline removed.
     File(PathBuf),
     /// A variable of the caller's environment.
     Env(String),
-    /// A key of a Secret in the job's namespace; only the Kubernetes runner has these.
+    /// A key of a Secret in the job's namespace. Only the Kubernetes runner supports this.
     SecretKeyRef {
         /// The Secret's name.
         name: String,
@@ -156,7 +158,7 @@ pub enum SecretSource {
     },
 }
 
-/// What a job may use.
+/// The resources that a job may use.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[non_exhaustive]
@@ -165,7 +167,7 @@ pub struct Resources {
     pub limits: ResourceList,
 }
 
-/// Amounts of resources. None: no limit.
+/// Amounts of resources. A resource left out has no limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[non_exhaustive]
@@ -173,28 +175,29 @@ pub struct ResourceList {
     /// CPU time, such as `500m` or `2`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu: Option<Cpu>,
-    /// Memory, such as `64Mi`; a job that needs more ends as `OutOfMemory`.
+    /// Memory, such as `64Mi`. A job that needs more ends as `OutOfMemory`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Memory>,
-    /// Number of processes and threads at once.
+    /// The number of processes and threads at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pids: Option<u32>,
 }
 
-/// The identity and privileges of a job's container, in the words of Kubernetes' `securityContext`.
+/// The identity and privileges of a job's container, with the names of Kubernetes'
+/// `securityContext`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct SecurityContext {
-    /// Numeric user. None: the image's own.
+    /// The numeric user id. Default: the image's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run_as_user: Option<u32>,
-    /// Numeric group. None: the image's own.
+    /// The numeric group id. Default: the image's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run_as_group: Option<u32>,
     /// Whether the container's root filesystem is read-only.
     pub read_only_root_filesystem: bool,
-    /// Whether a process may gain more privileges than its parent (setuid programs). None: the
+    /// Whether a process may gain more privileges than its parent (setuid programs). Default: the
     /// backend's default, which is yes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_privilege_escalation: Option<bool>,
@@ -205,10 +208,10 @@ pub struct SecurityContext {
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum Network {
-    /// What the backend gives.
+    /// The backend's default network.
     #[default]
     Default,
-    /// No network but loopback.
+    /// No network except loopback.
     None,
 }
 

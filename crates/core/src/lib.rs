@@ -1,9 +1,9 @@
-//! The words of Longshore and the [`Runner`] trait.
+//! The core types of Longshore and the [`Runner`] trait.
 //!
 //! A [`JobSpec`] says what to run. An [`Attempt`] is one try of one job on one
-//! [`Runner`]; its id names it everywhere. A [`Handle`] is computed from the
-//! attempt alone and is enough to find it from another process. An [`Outcome`]
-//! says how it ended.
+//! [`Runner`]; its id is the same everywhere. A [`Handle`] is computed without
+//! asking the backend and is enough to find the attempt from another process.
+//! An [`Outcome`] says how the job ended.
 //!
 //! This crate does no I/O and knows no backend.
 

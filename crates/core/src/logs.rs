@@ -4,18 +4,20 @@ use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Which output stream. A runner without the capability `separate_streams` gives both as `Stdout`.
+/// An output stream. A runner without the capability `separate_streams` returns both as `Stdout`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum LogStream {
-    /// Standard output, or both where they are merged.
+    /// Standard output, or both streams if they are merged.
     Stdout,
     /// Standard error.
     Stderr,
 }
 
-/// A piece of a job's output. Pieces of one stream come in order; the bytes are the job's own,
-/// cut anywhere.
+/// A piece of a job's output.
+///
+/// The pieces of one stream arrive in order. The bytes are those that the job wrote; a piece may
+/// begin and end anywhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LogChunk {
@@ -23,51 +25,50 @@ pub enum LogChunk {
     Data {
         /// The stream.
         stream: LogStream,
-        /// How many bytes of the stream came before these, gaps included where their length is
-        /// known.
+        /// The number of bytes of the stream before these, including gaps of known length.
         offset: u64,
         /// The bytes; never empty.
         bytes: Bytes,
     },
-    /// Output that cannot be had any more, such as what the backend has rotated away.
+    /// Output that is no longer available, for example because the backend rotated it away.
     Gap {
         /// The stream.
         stream: LogStream,
         /// Where the gap begins.
         offset: u64,
-        /// How many bytes are missing, if that can be known.
+        /// The number of missing bytes, if known.
         missing: Option<u64>,
     },
 }
 
 impl LogChunk {
-    /// A piece of output.
+    /// Creates a piece of output.
     #[must_use]
     pub const fn data(stream: LogStream, offset: u64, bytes: Bytes) -> Self {
         Self::Data { stream, offset, bytes }
     }
 
-    /// A mark of missing output.
+    /// Creates a gap, the mark of missing output.
     #[must_use]
     pub const fn gap(stream: LogStream, offset: u64, missing: Option<u64>) -> Self {
         Self::Gap { stream, offset, missing }
     }
 }
 
-/// How much of each stream a reader already has, in bytes from its beginning.
+/// How much of each stream a reader already has, in bytes from the stream's beginning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogPosition {
-    /// Of standard output, or of both where they are merged.
+    /// The bytes of standard output, or of both streams if they are merged.
     pub stdout: u64,
-    /// Of standard error.
+    /// The bytes of standard error.
     pub stderr: u64,
 }
 
 impl LogPosition {
-    /// From the beginning.
+    /// The beginning of both streams.
     pub const START: Self = Self { stdout: 0, stderr: 0 };
 
-    /// How much of `stream` the reader has.
+    /// Returns how much of `stream` the reader has.
     #[must_use]
     pub const fn of(&self, stream: LogStream) -> u64 {
         match stream {
@@ -76,7 +77,7 @@ impl LogPosition {
         }
     }
 
-    /// Moves on past `chunk`, which the reader now has.
+    /// Advances past `chunk`, which the reader now has.
     pub fn advance(&mut self, chunk: &LogChunk) {
         let (stream, end) = match chunk {
             LogChunk::Data { stream, offset, bytes } => (stream, offset + bytes.len() as u64),

@@ -1,4 +1,4 @@
-//! The name under which a runner is configured.
+//! The names of runners.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 /// The name under which a runner is configured, such as `kubernetes`.
 ///
-/// A DNS label (RFC 1123): 1 to 63 lower-case letters, digits and `-`, neither
-/// first nor last, so that it can stand in labels, file names and environment keys.
+/// It is a DNS label (RFC 1123), so that labels, file names and environment keys can contain it:
+/// 1 to 63 lower-case letters, digits and `-`, with `-` neither first nor last.
 #[derive(
     Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
@@ -17,33 +17,33 @@ use serde::{Deserialize, Serialize};
 #[schemars(with = "String")]
 pub struct RunnerName(String);
 
-/// A runner name that is not a DNS label.
+/// The error for a runner name that is not a DNS label.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is not a runner name: 1 to 63 lower-case letters, digits and '-', neither first nor last"
+    "`{0}` is not a runner name: 1 to 63 lower-case letters, digits and '-' (not first or last)"
 )]
 pub struct InvalidName(String);
 
 impl RunnerName {
-    /// The name as text.
+    /// Returns the name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The runner of local processes, `process`.
+    /// Returns the name of the runner for local processes, `process`.
     #[must_use]
     pub fn process() -> Self {
         Self("process".to_owned())
     }
 
-    /// The runner for a Docker engine, `docker`.
+    /// Returns the name of the runner for a Docker engine, `docker`.
     #[must_use]
     pub fn docker() -> Self {
         Self("docker".to_owned())
     }
 
-    /// The runner for a Kubernetes cluster, `kubernetes`.
+    /// Returns the name of the runner for a Kubernetes cluster, `kubernetes`.
     #[must_use]
     pub fn kubernetes() -> Self {
         Self("kubernetes".to_owned())

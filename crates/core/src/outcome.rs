@@ -10,64 +10,64 @@ use crate::{Error, ErrorKind, PullPolicy};
 
 /// How a job ended.
 ///
-/// Serialised as `{"kind": …}` with `code`, `signal`, `reason` and `message` where the kind has
-/// them.
+/// Serialised as `{"kind": …}`, with `code`, `signal`, `reason` and `message` if the kind has them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all_fields = "camelCase")]
 #[non_exhaustive]
 pub enum Outcome {
-    /// The job ended by itself or by a signal that Longshore did not send.
+    /// The job ended on its own or by a signal that Longshore did not send.
     Exited {
         /// The exit code; 128+n for signal n.
         code: i32,
-        /// The signal, where the backend knows it: in containers exit 137 and SIGKILL cannot be
-        /// told apart.
+        /// The signal, if the backend knows it. In containers, exit code 137 and SIGKILL cannot be
+        /// distinguished.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         signal: Option<i32>,
     },
-    /// The job needed more memory than its limit: the backend's mark of it *and* exit code 137. A
-    /// job that survives the death of its child keeps its own exit code.
+    /// The job needed more memory than its limit: the backend reports it *and* the exit code is
+    /// 137. A job that survives the death of its child keeps its own exit code.
     OutOfMemory {
         /// The exit code, 137.
         code: i32,
     },
     /// Longshore ended the job because its timeout had passed.
     DeadlineExceeded {
-        /// What the job exited with when it was told to end, if known.
+        /// The code with which the job exited when Longshore ended it, if known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         code: Option<i32>,
     },
-    /// Longshore ended the job because somebody asked for it.
+    /// Longshore ended the job because a user or a caller cancelled it.
     Cancelled {
-        /// What the job exited with when it was told to end, if it ran and that is known.
+        /// The code with which the job exited when Longshore ended it, if it ran and the code is
+        /// known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         code: Option<i32>,
     },
-    /// The image could not be had; nothing started.
+    /// The image was unavailable; nothing started.
     ImageUnavailable {
         /// Why.
         reason: ImageReason,
-        /// The backend's words.
+        /// The backend's message.
         message: String,
     },
-    /// Accepted by the backend, which then could never start it.
+    /// The backend accepted the job and then could never start it.
     Rejected {
         /// Why.
         reason: RejectReason,
-        /// The backend's words.
+        /// The backend's message.
         message: String,
     },
     /// The backend ended the job for reasons of its own (node pressure, preemption, drain).
     Evicted {
-        /// The backend's words.
+        /// The backend's message.
         message: String,
     },
-    /// It started or may have, and what became of it cannot be known. Never a success.
+    /// The job started or may have started, and its end cannot be known. Never a success.
     Lost {
         /// What is known.
         message: String,
     },
-    /// No runner took it; nothing started.
+    /// No runner took the job; nothing started.
     NotRun {
         /// Why.
         reason: NotRunReason,
@@ -76,29 +76,30 @@ pub enum Outcome {
     },
 }
 
-/// Why an image could not be had.
+/// Why an image was unavailable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub enum ImageReason {
     /// The policy forbids asking a registry, and there is no local copy.
     NotPresent,
-    /// The registry does not have it.
+    /// The registry does not have the image.
     NotFound,
-    /// The registry refuses us: 401, 403.
+    /// The registry denies access: 401, 403.
     Denied,
-    /// The registry gave no answer: refused, timed out, 429, 5xx. The one transient reason.
+    /// The registry gave no answer: connection refused, timeout, 429, 5xx. The only transient
+    /// reason.
     Unreachable,
-    /// What the registry sent is no image, or not for this platform.
+    /// The registry sent something that is not an image, or an image for another platform.
     Invalid,
 }
 
-/// Why a backend could never start a job that it had accepted.
+/// Why a backend could not start a job that it had accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub enum RejectReason {
     /// The command does not exist (exit code 127).
     CommandNotFound,
-    /// The command exists and cannot be executed (exit code 126).
+    /// The command exists but cannot be executed (exit code 126).
     CommandNotExecutable,
     /// The container cannot be set up: a missing Secret, volume or working directory.
     ContainerConfig,
@@ -112,18 +113,18 @@ pub enum RejectReason {
 pub enum NotRunReason {
     /// Every runner was passed over.
     NoRunner,
-    /// A runner refused us, which ends the search.
+    /// A runner denied access, which ends the search.
     Denied,
-    /// The job itself is wrong.
+    /// The job itself is invalid.
     InvalidSpec,
     /// The process that submitted it was ended before the job had started.
     Interrupted,
-    /// Longshore or a backend failed in a way that nothing else describes.
+    /// Longshore or a backend failed in any other way.
     Internal,
 }
 
 impl Outcome {
-    /// The kind's name, as serialised.
+    /// Returns the kind's name, as serialised.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -139,15 +140,23 @@ impl Outcome {
         }
     }
 
-    /// Whether the job ran and exited with 0.
+    /// Returns whether the job ran and exited with 0.
     #[must_use]
     pub const fn is_success(&self) -> bool {
         matches!(self, Self::Exited { code: 0, .. })
     }
 
-    /// What the command exits with: the job's own code; 124 after the deadline; 126 and 127 for a
-    /// command that cannot be executed or found; 137 out of memory; 143 after a cancel (130 is for the shell
-    /// to give); 125 where Longshore could not run it or does not know what became of it.
+    /// Returns the exit code of the `longshore` command for this outcome.
+    ///
+    /// | outcome | exit code |
+    /// |---|---|
+    /// | the job exited | the job's own |
+    /// | out of memory | 137 |
+    /// | past its deadline | 124 |
+    /// | cancelled | the job's own; 143 if it is 0 or unknown (130 is left to the shell) |
+    /// | the command cannot be executed | 126 |
+    /// | the command does not exist | 127 |
+    /// | Longshore could not run the job or does not know its end | 125 |
     #[must_use]
     pub const fn exit_code(&self) -> i32 {
         match self {
@@ -161,7 +170,7 @@ impl Outcome {
         }
     }
 
-    /// The outcome of a job that a runner refused for good with `error`.
+    /// Returns the outcome of a job that a runner refused for good with `error`.
     #[must_use]
     pub fn refused(error: &Error) -> Self {
         let message = error.to_string();
@@ -210,50 +219,51 @@ impl fmt::Display for Outcome {
 pub struct ImageReport {
     /// The reference as the job names it.
     pub requested: String,
-    /// The digest that the reference named (index or manifest), such as `sha256:…`; none for an
+    /// The digest that the reference named (index or manifest), such as `sha256:…`. `None` for an
     /// image that was only loaded or imported.
     pub resolved: Option<String>,
     /// The policy in force, read back from the backend.
     pub policy: PullPolicy,
-    /// Whether a registry was consulted for this attempt; none if the evidence is gone.
+    /// Whether a registry was consulted for this attempt. `None` if the evidence is gone.
     pub pulled: Option<bool>,
-    /// Whether a policy before this one had asked the registry and got no answer, so that the image
-    /// may be older than what the reference names now.
+    /// Whether an earlier policy asked the registry and got no answer, so that the image may be
+    /// older than the one that the reference names now.
     #[serde(default)]
     pub stale: bool,
 }
 
 impl ImageReport {
-    /// A report of which only the request and the policy are known.
+    /// Creates a report with only the request and the policy known.
     #[must_use]
     pub fn new(requested: impl Into<String>, policy: PullPolicy) -> Self {
         Self { requested: requested.into(), resolved: None, policy, pulled: None, stale: false }
     }
 }
 
-/// The end of an attempt, as its runner tells it.
+/// The end of an attempt, as its runner reports it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Report {
     /// How it ended.
     pub outcome: Outcome,
-    /// When the job started, by the backend's clock; none if it never did.
+    /// When the job started, by the backend's clock. `None` if it never started.
     pub started_at: Option<Timestamp>,
-    /// When it ended, by the backend's clock.
+    /// When the job ended, by the backend's clock.
     pub finished_at: Option<Timestamp>,
-    /// The image it ran; none for a process.
+    /// The image the job ran; `None` for a process.
     pub image: Option<ImageReport>,
-    /// What the backend by itself started beside the one whose end this is, by name, though it was
-    /// told once to start the job: on Kubernetes, Pods
+    /// The names of extra instances of the job that the backend started on its own, known when the
+    /// job ended.
+    ///
+    /// Longshore requests one start. On Kubernetes these are extra Pods
     /// (<https://kubernetes.io/docs/concepts/workloads/controllers/job/#handling-pod-and-container-failures>).
-    /// What is not known of when the job ends is not among them.
     #[serde(default)]
     pub started_again: Vec<String>,
 }
 
 impl Report {
-    /// A report of `outcome`, nothing else known.
+    /// Creates a report with only `outcome` known.
     #[must_use]
     pub const fn new(outcome: Outcome) -> Self {
         Self {

@@ -7,30 +7,31 @@ use std::str::FromStr;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
-/// When a job's image is pulled, in Kubernetes' words and with Kubernetes' meaning
-/// (<https://kubernetes.io/docs/concepts/containers/images/#image-pull-policy>), on every runner.
+/// When a job's image is pulled, on every runner.
 ///
-/// Read in any case, and in GitLab Runner's spelling (`if-not-present`). Unlike Kubernetes, the
-/// default does not depend on the tag: it is `IfNotPresent` also for `latest`.
+/// The values have Kubernetes' names and meanings
+/// (<https://kubernetes.io/docs/concepts/containers/images/#image-pull-policy>). They are read in
+/// any case, and in GitLab Runner's spelling (`if-not-present`). Unlike in Kubernetes, the default
+/// does not depend on the tag: it is `IfNotPresent` for `latest` too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum PullPolicy {
-    /// Ask the registry at each launch; a local copy is used only if it is what the tag names now.
+    /// Ask the registry at each launch. A local copy is used only if the tag still names it.
     Always,
     /// Use a local copy if there is one, else pull.
     #[default]
     IfNotPresent,
-    /// Never ask a registry; without a local copy the image is unavailable.
+    /// Never ask a registry. Without a local copy the image is unavailable.
     Never,
 }
 
-/// Text that is no pull policy.
+/// The error for text that is not a pull policy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a pull policy: use Always, IfNotPresent or Never")]
 pub struct PullPolicyError(String);
 
 impl PullPolicy {
-    /// The policy in Kubernetes' spelling.
+    /// Returns the policy in Kubernetes' spelling.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -87,17 +88,20 @@ impl JsonSchema for PullPolicy {
     }
 }
 
-/// One pull policy, or several tried in turn: `[Always, IfNotPresent]` is "the newest, else what
-/// is here". Never empty; nothing follows `Never` and none repeats, as neither would change anything.
+/// One pull policy, or several that are tried in turn.
 ///
-/// The list moves on only when the registry gave no answer
-/// ([`ImageReason::Unreachable`](crate::ImageReason::Unreachable)); any definite answer ends it.
+/// `[Always, IfNotPresent]` means "the newest image, else the local copy". The list is never empty.
+/// No policy follows `Never` or repeats, because it would change nothing.
+///
+/// The next policy is tried only if the registry gave no answer
+/// ([`ImageReason::Unreachable`](crate::ImageReason::Unreachable)). Any definite answer ends the
+/// list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "OneOrMany", into = "OneOrMany")]
 pub struct PullPolicies(Vec<PullPolicy>);
 
 impl PullPolicies {
-    /// The policies in the order in which they are tried; at least one.
+    /// Returns the policies in the order in which they are tried; at least one.
     pub fn iter(&self) -> impl Iterator<Item = PullPolicy> + '_ {
         self.0.iter().copied()
     }
@@ -115,18 +119,18 @@ impl From<PullPolicy> for PullPolicies {
     }
 }
 
-/// A list of pull policies that makes no sense.
+/// The error for an invalid list of pull policies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PullPoliciesError {
     /// The list is empty.
     #[error("the list of pull policies is empty: name at least one of Always, IfNotPresent, Never")]
     Empty,
-    /// A policy stands in the list twice.
-    #[error("the pull policy {0} stands in the list twice")]
+    /// A policy is listed twice.
+    #[error("the pull policy {0} is listed twice")]
     Repeated(PullPolicy),
-    /// A policy stands after `Never`, which asks no registry: its answer is always definite.
-    #[error("the pull policy {0} stands after Never in the list, where it would not be tried")]
+    /// A policy follows `Never`, which asks no registry: its answer is always definite.
+    #[error("the pull policy {0} follows Never in the list and would not be tried")]
     AfterNever(PullPolicy),
 }
 
@@ -183,7 +187,7 @@ impl From<PullPolicies> for OneOrMany {
 impl FromStr for PullPolicies {
     type Err = String;
 
-    /// Reads one policy, or several with commas between, as in `Always,IfNotPresent`.
+    /// Parses one policy, or several separated by commas, as in `Always,IfNotPresent`.
     fn from_str(text: &str) -> Result<Self, String> {
         let policies: Result<Vec<PullPolicy>, _> = text.split(',').map(str::parse).collect();
         policies
@@ -246,11 +250,9 @@ mod tests {
             "Always,IfNotPresent".parse().unwrap()
         );
         assert!(read("[]").unwrap_err().contains("is empty"));
-        assert!(
-            read("[\"Never\", \"Never\"]").unwrap_err().contains("Never stands in the list twice")
-        );
+        assert!(read("[\"Never\", \"Never\"]").unwrap_err().contains("Never is listed twice"));
         assert!(read("[\"Always\", \"Never\"]").is_ok());
         let after = read("[\"Never\", \"Always\"]").unwrap_err();
-        assert!(after.contains("Always stands after Never"), "{after}");
+        assert!(after.contains("Always follows Never"), "{after}");
     }
 }

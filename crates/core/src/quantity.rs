@@ -6,21 +6,21 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// An amount of memory in bytes, read in Kubernetes' notation (`64Mi`, `1G`, `1048576`).
+/// An amount of memory in bytes, in Kubernetes' notation (`64Mi`, `1G`, `1048576`).
 ///
-/// Suffixes are those of Kubernetes' `resource.Quantity`
+/// The suffixes are those of Kubernetes' `resource.Quantity`
 /// (<https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/>),
 /// without the exponent form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "Written", into = "String")]
 pub struct Memory(u64);
 
-/// A share of CPU time in thousandths of a core, read in Kubernetes' notation (`500m`, `2`, `0.5`).
+/// A share of CPU time in thousandths of a core, in Kubernetes' notation (`500m`, `2`, `0.5`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "Written", into = "String")]
 pub struct Cpu(u64);
 
-/// A quantity that is not in Kubernetes' notation, or not above zero.
+/// The error for a quantity that is not in Kubernetes' notation, or not above zero.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not {what}")]
 pub struct QuantityError {
@@ -29,13 +29,13 @@ pub struct QuantityError {
 }
 
 impl Memory {
-    /// An amount of `bytes`.
+    /// Creates an amount of `bytes`.
     #[must_use]
     pub const fn from_bytes(bytes: u64) -> Self {
         Self(bytes)
     }
 
-    /// The amount in bytes.
+    /// Returns the amount in bytes.
     #[must_use]
     pub const fn bytes(self) -> u64 {
         self.0
@@ -43,20 +43,22 @@ impl Memory {
 }
 
 impl Cpu {
-    /// A share of `millis` thousandths of a core.
+    /// Creates a share of `millis` thousandths of a core.
     #[must_use]
     pub const fn from_millis(millis: u64) -> Self {
         Self(millis)
     }
 
-    /// The share in thousandths of a core.
+    /// Returns the share in thousandths of a core.
     #[must_use]
     pub const fn millis(self) -> u64 {
         self.0
     }
 }
 
-/// `unit` thousandths per 1 for the suffix, so that fractions stay exact.
+/// Parses a number with one of `suffixes`, each with the amount that 1 of it stands for.
+///
+/// Computes with integers, so that fractions stay exact.
 fn parse(text: &str, suffixes: &[(&str, u64)]) -> Option<u64> {
     let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let suffix = &text[number.len()..];
@@ -107,7 +109,7 @@ impl FromStr for Cpu {
     }
 }
 
-/// What a quantity may be written as: text, or a bare number in YAML, TOML and JSON.
+/// A quantity as written: text, or a bare number in YAML, TOML and JSON.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Written {
@@ -155,7 +157,7 @@ impl From<Cpu> for String {
 }
 
 impl fmt::Display for Memory {
-    /// The canonical form: the largest binary suffix that divides it.
+    /// Writes the canonical form, with the largest binary suffix that divides the amount.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (suffix, unit) in MEMORY.iter().rev().filter(|(name, _)| name.ends_with('i')) {
             if self.0 >= *unit && self.0.is_multiple_of(*unit) {

@@ -1,4 +1,4 @@
-//! Registries, and who we are there.
+//! Registries and the credentials for them.
 
 use std::path::PathBuf;
 
@@ -7,57 +7,58 @@ use serde::{Deserialize, Serialize};
 
 use crate::Secret;
 
-/// How to log in to one registry: a name with one of `passwordFile` and `passwordEnv`, or a
-/// `credentialHelper` that knows both.
+/// How to log in to one registry: a `username` with either `passwordFile` or `passwordEnv`, or a
+/// `credentialHelper` that provides both.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
 pub struct RegistryLogin {
-    /// The registry as it stands in image names: `HOST[:PORT]`, such as `harbor.example.org`, or
-    /// with the beginning of a repository's path, such as `harbor.example.org/team`; the longest
-    /// that an image's name begins with counts. `docker.io` is Docker's own.
+    /// The registry as written in image names: `HOST[:PORT]`, such as `harbor.example.org`,
+    /// optionally with the beginning of a repository's path, such as `harbor.example.org/team`.
+    /// The longest entry that an image's name begins with applies. `docker.io` is Docker Hub.
     pub server: String,
-    /// Who logs in.
+    /// The user name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
-    /// The file that holds the password, one final newline removed.
+    /// The file that contains the password. One final newline is removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_file: Option<PathBuf>,
-    /// The variable of Longshore's own environment that holds the password.
+    /// The variable of Longshore's own environment that contains the password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_env: Option<String>,
-    /// The helper that knows name and password: `X` for the program `docker-credential-X`.
+    /// The helper that provides the user name and password: `X` for the program
+    /// `docker-credential-X`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential_helper: Option<String>,
 }
 
-/// What to show a registry, so that it lets an image be pulled.
+/// The credentials for pulling an image from a registry.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct RegistryAuth {
-    /// The registry: `HOST[:PORT]`, without a scheme; `docker.io` for Docker's own.
+    /// The registry: `HOST[:PORT]`, without a scheme; `docker.io` for Docker Hub.
     pub server: String,
-    /// What it asks for.
+    /// The identity for it.
     pub identity: RegistryIdentity,
 }
 
-/// Who we are to a registry.
+/// The identity of a user at a registry.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RegistryIdentity {
-    /// A name and its password.
+    /// A user name and its password.
     Password {
-        /// The name.
+        /// The user name.
         username: String,
         /// The password.
         password: Secret,
     },
-    /// A token that stands for both; Kubernetes has no place for one.
+    /// A token that replaces both. Kubernetes has no field for one.
     Token(Secret),
 }
 
 impl RegistryAuth {
-    /// `username` with `password` at `server`.
+    /// Creates credentials of `username` with `password` for `server`.
     #[must_use]
     pub fn password(
         server: impl Into<String>,
@@ -68,7 +69,7 @@ impl RegistryAuth {
         Self { server: server.into(), identity }
     }
 
-    /// The identity token `token` at `server`.
+    /// Creates credentials of the identity token `token` for `server`.
     #[must_use]
     pub fn token(server: impl Into<String>, token: Secret) -> Self {
         Self { server: server.into(), identity: RegistryIdentity::Token(token) }

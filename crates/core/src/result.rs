@@ -1,4 +1,4 @@
-//! What became of a job.
+//! The result of a job.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -6,39 +6,39 @@ use serde::{Deserialize, Serialize};
 
 use crate::{AttemptId, Error, ImageReport, JobId, Outcome, RunnerName};
 
-/// What became of a job: the same keys whichever runner took it.
+/// The result of a job, with the same keys on every runner.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct JobResult {
     /// The job.
     pub job: JobId,
-    /// The attempt that ran, or the last one made; none if no runner was asked to launch.
+    /// The attempt that ran, or the last one made. `None` if no runner was asked to launch.
     pub attempt: Option<AttemptId>,
-    /// The runner that ran it, or to which `outcome` is due; none if no runner took it.
+    /// The runner that ran the job or caused `outcome`. `None` if no runner took the job.
     pub runner: Option<RunnerName>,
     /// How it ended.
     pub outcome: Outcome,
-    /// The image it ran; none for a process.
+    /// The image the job ran; `None` for a process.
     pub image: Option<ImageReport>,
-    /// Whether stdout and stderr were kept apart; none if it did not run.
+    /// Whether stdout and stderr were kept separate. `None` if the job did not run.
     pub separate_streams: Option<bool>,
     /// Each runner that was passed over, in order.
     pub passed_over: Vec<PassedOver>,
     /// When the job started, by the backend's clock.
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub started_at: Option<Timestamp>,
-    /// When it ended, by the backend's clock.
+    /// When the job ended, by the backend's clock.
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub finished_at: Option<Timestamp>,
-    /// What the backend by itself started beside the one whose end this is, by name: empty but in
+    /// The names of extra instances of the job that the backend started on its own. Empty except in
     /// rare cases on Kubernetes, whose Jobs promise "at least once".
     #[serde(default)]
     pub started_again: Vec<String>,
 }
 
 impl JobResult {
-    /// A result of `job` with nothing known but `outcome`.
+    /// Creates a result of `job` with only `outcome` known.
     #[must_use]
     pub const fn new(job: JobId, outcome: Outcome) -> Self {
         Self {
@@ -63,14 +63,14 @@ impl JobResult {
 pub struct PassedOver {
     /// The runner.
     pub runner: RunnerName,
-    /// The class of the reason, a name of `ErrorKind`.
+    /// The class of the reason: the name of an `ErrorKind`.
     pub kind: String,
     /// The reason, in one line for a person.
     pub message: String,
 }
 
 impl PassedOver {
-    /// `runner` passed over because of `error`.
+    /// Creates the record that `runner` was passed over because of `error`.
     #[must_use]
     pub fn new(runner: &RunnerName, error: &Error) -> Self {
         Self {

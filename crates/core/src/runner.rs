@@ -13,31 +13,34 @@ use crate::{
     LaunchError, LogChunk, LogPosition, Plan, Result, RunnerName, Started,
 };
 
-/// What a launch is given beside the attempt.
+/// What a launch receives besides the attempt.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LaunchContext {
-    /// When the launch must have answered, whatever it waits for. Not the job's `timeout`, which
-    /// counts from the start and is the runner's to keep.
+    /// When the launch must have returned.
+    ///
+    /// This is the dispatcher's limit on the whole launch. The job's `timeout` is separate: it
+    /// counts from the start, and the runner enforces it.
     pub deadline: Instant,
-    /// How long the job may wait to be placed on the backend, from the commit on, and again, once
-    /// its image is there, to be set up and started.
+    /// How long the job may wait to be placed on the backend, from the commit on; and again, once
+    /// its image is present, to be set up and started.
     pub start_timeout: Duration,
-    /// How long the pull of its image may take, from the moment that the backend begins it. A
-    /// registry that gives no answer is asked again until then, if `retry_pull`.
+    /// How long the pull of the image may take, from its beginning. If `retry_pull` is set, a
+    /// registry that gives no answer is asked again until then.
     pub pull_timeout: Duration,
-    /// Whether a pull that got no answer from the registry is tried again; if not, it fails at its
-    /// first failure, because another pull policy is to be tried next.
+    /// Whether a pull is retried if the registry gives no answer. If not, the first failure fails
+    /// the launch, because another pull policy is tried next.
     pub retry_pull: bool,
-    /// Fired when the job is cancelled before it has started.
+    /// Fires when the job is cancelled before it has started.
     pub cancel: CancellationToken,
-    /// Where to tell progress.
+    /// Where to report progress.
     pub events: EventSink,
 }
 
 impl LaunchContext {
-    /// A context that ends at `deadline`, in which each phase may take as long as that, that
-    /// retries pulls, is never cancelled, and has no listener.
+    /// Creates a context with `deadline` for the launch, and for each of its phases.
+    ///
+    /// It retries pulls until then, is never cancelled, and has no listener.
     #[must_use]
     pub fn new(deadline: Instant) -> Self {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -52,159 +55,164 @@ impl LaunchContext {
     }
 }
 
-/// What a runner finds when it is asked whether it may take work now.
+/// The result of [`Runner::probe`]: the backend can take work now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Health {
     /// The backend and its version, such as `Docker Engine 29.0 (API 1.52)`.
     pub version: String,
-    /// Facts worth showing: address, namespace, identity, permissions. Names and values.
+    /// Facts worth showing, as names and values: address, namespace, identity, permissions.
     pub facts: Vec<(&'static str, String)>,
-    /// What works, but not as one would wish.
+    /// What works, but not as well as it should.
     pub warnings: Vec<String>,
 }
 
-/// Whether a backend has an image, so that no registry would be needed.
+/// Whether a backend has an image, so that it needs no registry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LocalImage {
-    /// It has it.
+    /// The backend has the image.
     Present {
-        /// The digest by which its repository knows it; none if it was only loaded or imported.
+        /// The image's digest in its repository. `None` if it was only loaded or imported.
         digest: Option<String>,
     },
-    /// It does not.
+    /// The backend does not have the image.
     Absent,
-    /// That cannot be told: a cluster's nodes each have their own images.
+    /// The backend cannot know: each node of a cluster has its own images.
     #[default]
     Unknown,
 }
 
-/// What became of an attempt whose launch gave no clear answer.
+/// The result of [`Runner::settle`], for an attempt whose launch gave no clear answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Settled {
-    /// It never started, and it is fenced: it cannot start any more.
+    /// The attempt never started, and it is fenced: it can no longer start.
     NeverStarted,
-    /// It has started, has ended, or may start.
+    /// The attempt has started, has ended, or may start.
     MayHaveStarted,
 }
 
-/// A backend: something that runs one attempt of a job and tells how it ended.
+/// A backend: it runs one attempt of a job and reports how it ended.
 ///
-/// Each list below is checked line by line by the conformance suite. All methods may be called
-/// at once from several tasks, for different attempts and for the same one, and from another process than the one that launched.
+/// The conformance suite checks each list below line by line. Several tasks may call all methods
+/// at once, for different attempts and for the same one. So may a process other than the one that
+/// launched the attempt.
 ///
-/// Every method is bounded in time by itself; only the streams last as long as the job.
+/// Every method limits its own time. Only the streams last as long as the job.
 #[async_trait]
 pub trait Runner: fmt::Debug + Send + Sync + 'static {
-    /// The name under which this runner is configured.
+    /// Returns the name under which this runner is configured.
     fn name(&self) -> &RunnerName;
 
-    /// What this runner can do.
+    /// Returns what this runner can do.
     ///
-    /// - Fixed for the runner's life; needs no backend.
-    /// - A job that needs more is never launched here: the dispatcher compares.
+    /// - Is fixed for the runner's life and needs no backend.
+    /// - A job that needs more is never launched on this runner: the dispatcher compares.
     fn capabilities(&self) -> &Capabilities;
 
-    /// What would give this runner a capability that it lacks as it is configured, in words for a
-    /// person, such as `set job.kubernetes.persistentVolumeClaimName`.
+    /// Returns how to configure this runner so that it gains a capability that it lacks.
     ///
-    /// - None for what it has, and for what it lacks by nature.
+    /// The text is for a person, such as `set job.kubernetes.persistentVolumeClaimName`.
+    ///
+    /// - `None` for a capability that the runner has, and for one that no configuration adds.
     fn remedy(&self, _capability: Capability) -> Option<String> {
         None
     }
 
-    /// Asks whether the backend may take work now.
+    /// Checks whether the backend can take work now.
     ///
     /// - Starts nothing and changes nothing.
-    /// - Fails with `Unavailable` if the backend cannot be reached, with the reason a person can
-    ///   act on; with `Denied` if it refuses us.
+    /// - Fails with `Unavailable` if the backend cannot be reached, with a reason that a person can
+    ///   act on. Fails with `Denied` if the backend denies access.
     async fn probe(&self) -> Result<Health>;
 
-    /// Whether `image` is on the backend.
+    /// Returns whether `image` is on the backend.
     ///
     /// - Asks no registry and changes nothing.
-    /// - `Unknown` where it cannot be told.
+    /// - Returns `Unknown` if the backend cannot know.
     async fn local_image(&self, _image: &ImageRef) -> Result<LocalImage> {
         Ok(LocalImage::Unknown)
     }
 
-    /// What [`launch`](Self::launch) would submit.
+    /// Returns what [`launch`](Self::launch) would submit.
     ///
-    /// - Starts nothing, changes nothing, works without a backend.
-    /// - Secrets stand as `***`.
-    /// - What is learnt only at launch is marked so.
+    /// - Starts nothing, changes nothing, and works without a backend.
+    /// - Secrets appear as `***`.
+    /// - Values that are only known at launch are marked.
     /// - Fails as `launch` would for a job that this runner cannot express: `Unsupported`,
     ///   `InvalidSpec`.
     fn plan(&self, attempt: &Attempt) -> Result<Plan>;
 
-    /// Where `attempt` is to be found once launched.
+    /// Returns where to find `attempt` once it is launched.
     ///
-    /// - Pure: computed from the attempt and the runner's configuration; the same in every
+    /// - Is pure: computed from the attempt and the runner's configuration, and the same in every
     ///   process.
     fn handle(&self, attempt: &Attempt) -> Handle;
 
     /// Makes the image available as the attempt's pull policy says, and starts the attempt.
     ///
     /// - Returns once the job has started (or has already ended).
-    /// - Launched again with the same attempt, from any process, it never starts it twice: it
-    ///   returns the one that is there.
-    /// - `Refused`: proven that nothing started and nothing can; what was prepared is removed.
-    /// - `Indeterminate`: it may have started; see [`settle`](Self::settle).
-    /// - An image that cannot be had is `Refused` with `ImageUnavailable`; a command that is not
-    ///   there or not executable, or a container that cannot be set up, with `Rejected`, though
-    ///   the backend had accepted it.
-    /// - A definite answer about the image (not there, refused, no image) ends the launch at once. A
-    ///   registry that gives none (refused, timed out, 429, 5xx) is asked again until the context's
-    ///   `pull_timeout`, and then is `ImageUnavailable` with `Unreachable`; without `retry_pull` at
-    ///   its first failure.
-    /// - Answers by the context's deadline, and soon after its cancellation: `Refused` with
-    ///   `Unavailable` at the deadline, with `Internal` ("cancelled") after a cancel, or
+    /// - Never starts the same attempt twice. A repeated launch, from any process, returns the
+    ///   attempt that exists.
+    /// - `Refused`: it is proven that nothing started and nothing can start. What was prepared is
+    ///   removed.
+    /// - `Indeterminate`: the attempt may have started; see [`settle`](Self::settle).
+    /// - An unavailable image is `Refused` with `ImageUnavailable`.
+    /// - A command that does not exist or is not executable, or a container that cannot be set up,
+    ///   is `Refused` with `Rejected`, even though the backend had accepted the attempt.
+    /// - A definite answer about the image (not found, access denied, not an image) ends the launch
+    ///   at once.
+    /// - A registry that gives no answer (connection refused, timeout, 429, 5xx) is asked again
+    ///   for the context's `pull_timeout`. The launch then fails with `ImageUnavailable` and
+    ///   `Unreachable`. Without `retry_pull` it fails at the first failure.
+    /// - Returns by the context's deadline, and soon after its cancellation: `Refused` with
+    ///   `Unavailable` at the deadline, `Refused` with `Internal` ("cancelled") after a cancel, or
     ///   `Indeterminate`.
-    /// - Progress goes to the context's events and is never waited for.
+    /// - Sends progress to the context's events and never waits for the listener.
     async fn launch(
         &self,
         attempt: &Attempt,
         context: &LaunchContext,
     ) -> std::result::Result<Started, LaunchError>;
 
-    /// Finds out whether an attempt has started, and keeps it from starting if it has not.
+    /// Finds out whether an attempt has started, and prevents it from starting if it has not.
     ///
-    /// - `NeverStarted` is a promise: also a launch still under way, in any process, cannot start
-    ///   it any more.
+    /// - `NeverStarted` is a promise: even a launch in progress, in any process, can no longer
+    ///   start the attempt.
     /// - An attempt that was never launched is `NeverStarted` too.
-    /// - What has run is `MayHaveStarted`, also after it ended.
-    /// - Answers by `deadline`, if need be with an error; then nothing is known.
+    /// - An attempt that ran is `MayHaveStarted`, even after it ended.
+    /// - Returns by `deadline`. If it returns an error, nothing is known.
     async fn settle(&self, handle: &Handle, deadline: Instant) -> Result<Settled>;
 
-    /// The attempts of `installation` that are on this backend: launched and not removed.
+    /// Returns the attempts of `installation` on this backend: launched and not removed.
     ///
-    /// - Found on the backend by its labels, in no particular order, also those of another
-    ///   process.
-    /// - Those of another installation are never among them.
+    /// - Finds them on the backend by its labels, in no particular order, including those of
+    ///   another process.
+    /// - Never returns attempts of another installation.
     async fn adopt(&self, installation: &InstallationId) -> Result<Vec<Handle>>;
 
-    /// What happens to an attempt from now on, to its end.
+    /// Returns what happens to an attempt from now to its end.
     ///
-    /// - The last item is [`Event::Ended`], exactly one, also for a job that had ended before;
-    ///   after it the stream is over.
-    /// - An attempt that is gone (removed by somebody, never launched) ends as `Lost`.
-    /// - A failure to ask the backend is not an end: the stream tries again, for as long as it is
-    ///   polled. An `Err` item is a hint for a person, and the stream goes on after it.
-    /// - The job's `timeout` is kept by this stream: while somebody polls it, a job past its
-    ///   timeout gets TERM, its grace period, KILL, and ends as `DeadlineExceeded`. With the
-    ///   capability `keep_timeout` so it does while nobody polls it.
-    /// - A job ended by [`cancel`](Self::cancel) ends as `Cancelled`, whoever called that.
+    /// - The last item is [`Event::Ended`]. It occurs exactly once, even for a job that had already
+    ///   ended, and then the stream ends.
+    /// - An attempt that is gone (removed by another process or user, or never launched) ends as
+    ///   `Lost`.
+    /// - A failure to reach the backend does not end the stream: it tries again for as long as it
+    ///   is polled. An `Err` item is a hint for a person, and the stream continues after it.
+    /// - This stream enforces the job's `timeout` while it is polled: a job past its timeout gets
+    ///   TERM, its grace period, KILL, and ends as `DeadlineExceeded`. With the capability
+    ///   `keep_timeout`, the timeout is enforced even if no process polls the stream.
+    /// - A job ended by [`cancel`](Self::cancel) ends as `Cancelled`, regardless of the caller.
     fn events(&self, handle: &Handle) -> BoxStream<'static, Result<Event>>;
 
-    /// The output of an attempt, from `since` on.
+    /// Returns the output of an attempt, starting at `since`.
     ///
-    /// - Bytes as the job wrote them, each once, in order within a stream.
-    /// - With `follow` the stream goes on until the job has ended and all its output has come;
-    ///   without it, it ends with what is there.
-    /// - Output that cannot be had any more is a [`LogChunk::Gap`], never silence. Of a runner with
-    ///   the capability `keep_all_logs` there is none, but for an attempt that is gone.
+    /// - Returns the bytes as the job wrote them, each once, in order within a stream.
+    /// - With `follow`, the stream continues until the job has ended and all its output has
+    ///   arrived. Without it, the stream ends after the output that exists.
+    /// - Output that is no longer available is a [`LogChunk::Gap`], never silence. A runner with
+    ///   the capability `keep_all_logs` has no gaps, except for an attempt that is gone.
     /// - Works after the job's end until [`remove`](Self::remove).
     fn logs(
         &self,
@@ -215,19 +223,21 @@ pub trait Runner: fmt::Debug + Send + Sync + 'static {
 
     /// Ends an attempt early: TERM, `grace`, KILL of the whole process tree, container or Pod.
     ///
-    /// - Returns once the request is durable on the backend or with the supervisor; the end
-    ///   itself comes through [`events`](Self::events).
-    /// - Idempotent; a second call with a shorter grace shortens it, where the runner has the
-    ///   capability `shorten_grace`; elsewhere it may change nothing. With a grace of zero it is KILL
-    ///   as soon as the backend allows.
-    /// - An attempt that had ended keeps its outcome; one that is gone is `Ok`.
+    /// - Returns once the request is durable on the backend or with the supervisor.
+    ///   [`events`](Self::events) reports the end itself.
+    /// - Is idempotent. On a runner with the capability `shorten_grace`, a second call with a
+    ///   shorter grace shortens the grace period. On other runners it may change nothing.
+    /// - With a grace of zero, sends KILL as soon as the backend allows.
+    /// - An attempt that had ended keeps its outcome. For an attempt that is gone, returns `Ok`.
     async fn cancel(&self, handle: &Handle, grace: Duration) -> Result<()>;
 
-    /// Removes an attempt and all that belongs to it from the backend. Called only after its
-    /// outcome is recorded.
+    /// Removes an attempt and everything that belongs to it from the backend.
     ///
-    /// - Idempotent; one that is gone is `Ok`.
-    /// - A job that still runs is killed.
-    /// - What was settled as `NeverStarted` stays fenced: only what that does not need is removed.
+    /// The dispatcher calls it only after the outcome is recorded.
+    ///
+    /// - Is idempotent. For an attempt that is gone, returns `Ok`.
+    /// - Kills a job that still runs.
+    /// - An attempt settled as `NeverStarted` stays fenced: only what the fence does not need is
+    ///   removed.
     async fn remove(&self, handle: &Handle) -> Result<()>;
 }

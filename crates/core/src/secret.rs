@@ -13,7 +13,7 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The text itself, for the one place that hands it to the job.
+    /// Returns the text itself, for the one place that passes it to the job.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0

@@ -1,44 +1,47 @@
-//! `{jobDir}` in arguments and values.
+//! The placeholder `{jobDir}` in arguments.
 
 use crate::JobSpec;
 
-/// The text that stands for the job directory in arguments.
+/// The placeholder for the job directory in arguments.
 const PLACEHOLDER: &str = "{jobDir}";
 
-/// The variable that gives the job its directory.
+/// The environment variable that contains the job directory.
 const VARIABLE: &str = "LONGSHORE_JOB_DIR";
 
 /// The job directory as the job sees it: `/job` in a container, the real path in a process.
 ///
-/// Fills in `{jobDir}` in arguments and gives the variable `LONGSHORE_JOB_DIR`.
+/// Fills in `{jobDir}` in arguments and provides the variable `LONGSHORE_JOB_DIR`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JobDirectoryView(Option<String>);
 
 impl JobDirectoryView {
-    /// Where a container sees its job directory.
+    /// The path of the job directory in a container.
     pub const IN_CONTAINER: &'static str = "/job";
 
-    /// What a container of `job` sees.
+    /// Returns the view of a container of `job`.
     #[must_use]
     pub fn in_container(job: &JobSpec) -> Self {
         Self(job.job_directory.as_ref().map(|_| Self::IN_CONTAINER.to_owned()))
     }
 
-    /// What a local process of `job` sees: the directory itself.
+    /// Returns the view of a local process of `job`: the directory itself.
     #[must_use]
     pub fn in_process(job: &JobSpec) -> Self {
         Self(job.job_directory.as_ref().map(|path| path.to_string_lossy().into_owned()))
     }
 
-    /// Each of `args` with `{jobDir}` filled in. Without a job directory nothing is replaced;
-    /// [`JobSpec::validate`] has refused such a job before.
+    /// Returns each of `args` with `{jobDir}` filled in.
+    ///
+    /// Without a job directory it replaces nothing. [`JobSpec::validate`] refuses such a job
+    /// earlier.
     #[must_use]
     pub fn expand(&self, args: &[String]) -> Vec<String> {
         let Some(directory) = &self.0 else { return args.to_vec() };
         args.iter().map(|arg| arg.replace(PLACEHOLDER, directory)).collect()
     }
 
-    /// The environment of `job` as the job sees it: `env` and `LONGSHORE_JOB_DIR`; secrets apart.
+    /// Returns the environment of `job` as the job sees it: `env` and `LONGSHORE_JOB_DIR`, without
+    /// secrets.
     #[must_use]
     pub fn env(&self, job: &JobSpec) -> std::collections::BTreeMap<String, String> {
         let mut env = job.env.clone();
@@ -49,7 +52,7 @@ impl JobDirectoryView {
     }
 }
 
-/// Whether any of `args` asks for the job directory.
+/// Returns whether any of `args` contains the placeholder for the job directory.
 pub(crate) fn asks_for_job_directory(args: &[String]) -> bool {
     args.iter().any(|arg| arg.contains(PLACEHOLDER))
 }

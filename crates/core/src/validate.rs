@@ -1,14 +1,14 @@
-//! Whether a job makes sense, whichever runner takes it.
+//! Checks of a job that do not depend on the runner.
 
 use crate::template::asks_for_job_directory;
 use crate::{Error, ErrorKind, JobSpec, Result};
 
-/// Labels with this prefix are Longshore's own.
+/// The prefix of labels that are reserved for Longshore.
 pub const RESERVED_LABEL_PREFIX: &str = "longshore.dev/";
 
 impl JobSpec {
-    /// Checks what can be checked without any backend, so that a job is refused for the same
-    /// reason on every runner.
+    /// Checks everything that needs no backend, so that every runner refuses a job for the same
+    /// reason.
     ///
     /// # Errors
     /// `InvalidSpec`, naming the key and what is allowed there.
@@ -67,13 +67,13 @@ impl JobSpec {
         for name in self.secret_env.keys() {
             validate_env_name("secretEnv", name)?;
             if self.env.contains_key(name) {
-                return Err(invalid(format!("`{name}` stands in both `env` and `secretEnv`")));
+                return Err(invalid(format!("`{name}` is set in both `env` and `secretEnv`")));
             }
         }
         Ok(())
     }
 
-    /// Kubernetes' rules for labels, so that a job is not refused on one runner only
+    /// Checks Kubernetes' rules for labels, so that a job is not refused on one runner only
     /// (<https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set>).
     fn validate_labels(&self) -> Result<()> {
         for (key, value) in &self.labels {
@@ -127,7 +127,8 @@ fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
 }
 
 fn validate_env_name(key: &str, name: &str) -> Result<()> {
-    // Kubernetes takes any printable ASCII but '='; POSIX any character but '=' and NUL. What both take.
+    // Kubernetes accepts any printable ASCII except '='. POSIX accepts any character except '=' and
+    // NUL. This accepts what both accept.
     let fits = !name.is_empty() && name.bytes().all(|b| (b' '..=b'~').contains(&b) && b != b'=');
     if fits {
         return Ok(());

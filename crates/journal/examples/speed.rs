@@ -1,4 +1,5 @@
-//! What a job costs the journal: `cargo run --release -p longshore-journal --example speed [JOBS] [AT_ONCE]`.
+//! Measures the time that a job costs the journal:
+//! `cargo run --release -p longshore-journal --example speed [JOBS] [AT_ONCE]`.
 #![expect(clippy::print_stdout, reason = "it prints what it has measured")]
 
 use std::error::Error;
@@ -44,7 +45,7 @@ async fn main() -> Done<()> {
     Ok(())
 }
 
-/// All steps of a job that does nothing.
+/// Records all steps of a job that does nothing.
 async fn run(journal: &Journal) -> Done<()> {
     let job = NewJob::new(journal.installation().clone(), JobSpec::process(["true"]));
     let Submitted::New(claim) = journal.submit(job).await? else { return Err("not new".into()) };

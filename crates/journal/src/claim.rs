@@ -1,4 +1,4 @@
-//! A job in hand.
+//! The claim on a job.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,12 +14,15 @@ use crate::record::{NewAttempt, Record};
 use crate::signals::Topic;
 use crate::write::{self, Stored};
 
-/// A job in hand: nobody else, in this process or another, has a claim on it. All that is recorded
-/// of a job goes through its claim, and whoever settles, adopts, follows or removes it needs one.
+/// The exclusive right to a job: no other claim on it exists, in this process or another.
 ///
-/// Free again when dropped, and at once when its process dies, also by kill -9. Each method returns
-/// once its step is on record as [`Journal`] says; dropped before it returns, the step may be on
-/// record or not, and the claim is held until that is decided.
+/// Every record about a job is written through its claim. Settling, adopting, following or removing
+/// a job requires a claim.
+///
+/// The claim is freed when it is dropped, and at once when its process dies, even by kill -9. Each
+/// method returns once its step is on record, as [`Journal`] describes. If a method's future is
+/// dropped before it returns, the step may or may not be on record, and the claim is held until
+/// that is decided.
 #[derive(Debug)]
 pub struct Claim {
     held: Arc<Held>,
@@ -29,7 +32,7 @@ pub struct Claim {
 struct Held {
     job: JobId,
     journal: Arc<Inner>,
-    /// None only while it is dropped.
+    /// `None` only during the drop.
     lock: Option<Lock>,
     /// Whether the outcome is known to be on record.
     ended: AtomicBool,
@@ -41,7 +44,7 @@ impl Drop for Held {
         if !self.ended.load(Ordering::Relaxed)
             && let Err(error) = self.journal.signals.tell(Topic::Release)
         {
-            tracing::warn!(job = %self.job, %error, "failed to tell that a job is free");
+            tracing::warn!(job = %self.job, %error, "failed to signal that a job is free");
         }
     }
 }
@@ -52,13 +55,13 @@ impl Claim {
         Self { held: Arc::new(Held { job, journal, lock: Some(lock), ended }) }
     }
 
-    /// The job.
+    /// Returns the job.
     #[must_use]
     pub fn job(&self) -> &JobId {
         &self.held.job
     }
 
-    /// What is on record of it.
+    /// Returns the job's record.
     ///
     /// # Errors
     /// If the journal cannot be read.
@@ -66,19 +69,21 @@ impl Claim {
         Journal::from(&self.held.journal).record(self.job()).await
     }
 
-    /// Records, before a launch, that `attempt` may from now on be on its runner.
+    /// Records, before a launch, that `attempt` may be on its runner from now on.
     ///
     /// # Errors
-    /// `OutOfOrder` if the job has ended, or an attempt before it is not on record as refused: no
-    /// two may run. `WrongAttempt` if the number is not greater than all before it, or the handle is
-    /// not that of this attempt.
+    /// `OutOfOrder` if the job has ended, or if an earlier attempt is not on record as refused: no
+    /// two attempts may run. `WrongAttempt` if the number is not greater than all earlier ones, or
+    /// if the handle belongs to another attempt.
     pub async fn intent(&self, attempt: NewAttempt) -> Result<()> {
         let now = Timestamp::now();
         self.write(move |db, job| write::intent(db, job, &attempt, now)).await
     }
 
-    /// Records that attempt `number` has started, with what is known of it, and tells who waits for
-    /// it. Said again, it adds what was not known before and replaces what was.
+    /// Records that attempt `number` has started, with what is known about it, and signals the
+    /// processes that wait for it.
+    ///
+    /// A repeated call adds what was not known before and replaces what was.
     ///
     /// # Errors
     /// `OutOfOrder` if it is not the last attempt, or was refused, or the job has ended.
@@ -92,13 +97,14 @@ impl Claim {
         self.write(move |db, job| write::started(db, job, number, started_at, image.as_ref()))
             .await?;
         if let Err(error) = self.held.journal.signals.tell(Topic::Start) {
-            tracing::warn!(job = %self.job(), %error, "failed to tell that a job has started");
+            tracing::warn!(job = %self.job(), %error, "failed to signal that a job has started");
         }
         Ok(())
     }
 
-    /// Records that it is proven that attempt `number` never started and never can, and why. Said
-    /// again, the first reason stays.
+    /// Records that attempt `number` is proven never to have started and never to start, and why.
+    ///
+    /// After a repeated call, the first reason stays.
     ///
     /// # Errors
     /// `OutOfOrder` if it is not the last attempt, or has started, or the job has ended.
@@ -116,39 +122,40 @@ impl Claim {
         self.write(move |db, job| write::passed_over(db, job, &passed)).await
     }
 
-    /// Records what became of the job, once, and tells who waits for it. Said again with the same
-    /// result, it changes nothing.
+    /// Records the job's result, once, and signals the processes that wait for it.
+    ///
+    /// A repeated call with the same result changes nothing.
     ///
     /// # Errors
-    /// `OutcomeDiffers` if another one is on record, which stays; `OutOfOrder` if the result is that
-    /// of another job.
+    /// `OutcomeDiffers` if another result is on record, which stays. `OutOfOrder` if the result
+    /// belongs to another job.
     pub async fn outcome(&self, result: &JobResult) -> Result<()> {
         let result = result.clone();
         let now = Timestamp::now();
         self.write(move |db, job| write::outcome(db, job, &result, now)).await?;
         self.held.ended.store(true, Ordering::Relaxed);
         if let Err(error) = self.held.journal.signals.tell(Topic::End) {
-            tracing::warn!(job = %self.job(), %error, "failed to tell that a job has ended");
+            tracing::warn!(job = %self.job(), %error, "failed to signal that a job has ended");
         }
         Ok(())
     }
 
-    /// Records that nothing of the job is left on any backend. The first time stays.
+    /// Records that nothing of the job is left on any backend. The time of the first call stays.
     ///
     /// # Errors
-    /// `OutOfOrder` if it has no outcome yet.
+    /// `OutOfOrder` if the job has no outcome yet.
     pub async fn removed(&self) -> Result<()> {
         let now = Timestamp::now();
         self.write(move |db, job| write::removed(db, job, now)).await
     }
 
-    /// Ends the record. Its idempotency key is free again; the claim itself is good for nothing more.
+    /// Deletes the record and frees its idempotency key. The claim is of no further use.
     ///
     /// # Errors
-    /// `OutOfOrder` if it is not recorded that nothing of the job is left.
+    /// `OutOfOrder` if it is not on record that nothing of the job is left.
     pub async fn forget(&self) -> Result<()> {
         self.write(write::forget).await?;
-        // Nobody waits for a job that nobody knows.
+        // No process waits for a job without a record.
         self.held.ended.store(true, Ordering::Relaxed);
         Ok(())
     }
@@ -158,7 +165,7 @@ impl Claim {
         work: impl FnOnce(&Connection, &JobId) -> Stored<T> + Send + 'static,
     ) -> Result<T> {
         let held = Arc::clone(&self.held);
-        // Kept to the commit, also if the caller goes away.
+        // The lock is held until the commit, even if the caller drops the future.
         let step = move |db: &Connection| work(db, &held.job).map(|value| (value, held));
         let (value, _) = self.held.journal.worker.write(step).await?;
         Ok(value)

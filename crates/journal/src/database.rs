@@ -1,4 +1,4 @@
-//! The SQLite file: opening, what to do about its schema's version, and its errors in our words.
+//! The SQLite file: opening it, checking and migrating its schema, and translating its errors.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -9,24 +9,25 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavio
 use crate::error::{Cause, JournalError, Result, StoreError};
 use crate::write::Stored;
 
-/// The migrations in order; number N takes the schema from version N-1 to N. What has been released
+/// The migrations in order. Number N takes the schema from version N-1 to N. A released migration
 /// is never changed.
 const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_jobs.sql")];
 
-/// The schema that is known here.
+/// The newest schema that this version supports.
 pub(crate) const SCHEMA: i64 = MIGRATIONS.len() as i64;
 
-/// Marks the file as ours (`PRAGMA application_id`): "Lngs".
+/// Marks the file as Longshore's (`PRAGMA application_id`): "Lngs".
 const APPLICATION_ID: i64 = 0x4c6e_6773;
 
-/// The first and the longest pause before a locked file is tried again while it is opened: SQLite
-/// does not wait by itself where it changes to write-ahead logging.
+/// The first and the longest pause between attempts to open a locked file. SQLite does not wait on
+/// its own when it changes to write-ahead logging.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(50));
 
-/// How many pages (of 4 KiB) wait for a checkpoint at most before who writes has to make one itself.
+/// The number of pages (of 4 KiB) in the log at which the writing connection makes a checkpoint
+/// itself.
 const CHECKPOINT_PAGES: i64 = 8192;
 
-/// How many prepared statements a connection keeps: more than there are.
+/// How many prepared statements a connection caches: more than exist.
 const STATEMENTS: usize = 64;
 
 /// An open connection.
@@ -38,15 +39,14 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// Opens the file at `path`, which is there, for reading and writing; brings its schema up to
-    /// date.
+    /// Opens the existing file at `path` for reading and writing, and brings its schema up to date.
     pub(crate) fn open(path: &Path, busy_timeout: Duration) -> Result<Self> {
         let database = Self::connect(path, busy_timeout)?;
         database.patiently(|| database.prepare())?;
         Ok(database)
     }
 
-    /// Opens a file that [`open`](Self::open) has opened before, for reading alone.
+    /// Opens a file that [`open`](Self::open) has opened before, for reading only.
     pub(crate) fn open_reader(path: &Path, busy_timeout: Duration) -> Result<Self> {
         let database = Self::connect(path, busy_timeout)?;
         let prepare = || Ok(database.connection.pragma_update(None, "query_only", true)?);
@@ -54,7 +54,7 @@ impl Database {
         Ok(database)
     }
 
-    /// A new one in memory.
+    /// Creates a new database in memory.
     pub(crate) fn memory() -> Result<Self> {
         let path = PathBuf::from(":memory:");
         let connection =
@@ -67,7 +67,7 @@ impl Database {
 
     /// Opens a file that [`open`](Self::open) has opened before.
     pub(crate) fn connect(path: &Path, busy_timeout: Duration) -> Result<Self> {
-        // Without SQLITE_OPEN_URI, so that a path is never taken for more than a path.
+        // Without SQLITE_OPEN_URI, so that SQLite never interprets a path as a URI.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connect = || {
             let connection = Connection::open_with_flags(path, flags)?;
@@ -79,7 +79,7 @@ impl Database {
         Ok(Self { connection, path: path.to_owned(), busy_timeout })
     }
 
-    /// Tries `step` again for `busy_timeout` while the file is locked.
+    /// Retries `step` for up to `busy_timeout` while the file is locked.
     fn patiently(&self, step: impl Fn() -> Stored<()>) -> Result<()> {
         let deadline = Instant::now() + self.busy_timeout;
         let (mut pause, longest) = PAUSES;
@@ -91,14 +91,14 @@ impl Database {
             if !matches!(error, JournalError::Busy { .. }) || Instant::now() + pause > deadline {
                 return Err(error);
             }
-            // A pause between two tries: nobody tells when a file is no longer locked.
+            // A pause between two attempts: SQLite does not notify when a file is unlocked.
             std::thread::sleep(pause);
             pause = longest.min(pause * 2);
         }
     }
 
     fn prepare(&self) -> Stored<()> {
-        // SQLite opens for reading alone what it may not write.
+        // SQLite opens a file read-only if it may not write it.
         if self.connection.is_readonly("main")? {
             let error = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
             return Err(JournalError::file(&self.path, error).into());
@@ -108,7 +108,8 @@ impl Database {
         self.settle()
     }
 
-    /// [`check`](Self::check) on one state of the file, whoever changes it meanwhile.
+    /// Runs [`check`](Self::check) on one state of the file, even if another process changes it
+    /// meanwhile.
     fn check_at_rest(&self) -> Stored<()> {
         let reading = TransactionBehavior::Deferred;
         let transaction = Transaction::new_unchecked(&self.connection, reading)?;
@@ -118,7 +119,7 @@ impl Database {
     }
 
     fn settle(&self) -> Stored<()> {
-        // Durable at each checkpoint; between two, a killed process loses nothing.
+        // Durable at each checkpoint. Between two checkpoints, a killed process loses nothing.
         self.connection.pragma_update(None, "synchronous", "NORMAL")?;
         self.connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         self.connection.pragma_update(None, "foreign_keys", true)?;
@@ -130,8 +131,9 @@ impl Database {
         Ok(self.connection.pragma_query_one(None, "user_version")?)
     }
 
-    /// Refuses what is not ours, or newer than we are, before anything is changed. Within a
-    /// transaction, as another process may be making the file what it is to be.
+    /// Refuses a file that is not Longshore's, or whose schema is newer, before anything is changed.
+    ///
+    /// Runs in a transaction, because another process may be initialising the file.
     fn check(&self) -> Stored<()> {
         let version = self.version()?;
         let mark: i64 = self.connection.pragma_query_one(None, "application_id")?;
@@ -145,7 +147,7 @@ impl Database {
         if version > SCHEMA {
             return Err(JournalError::Newer {
                 path: self.path.clone(),
-                made_by: self.fact("made_by").unwrap_or_else(|_| "of unknown version".to_owned()),
+                made_by: self.fact("made_by").unwrap_or_else(|_| "unknown version".to_owned()),
                 found: version,
                 known: SCHEMA,
             }
@@ -165,11 +167,12 @@ impl Database {
         if now == "wal" {
             return Ok(());
         }
-        let source = Cause::new("its file system has no shared memory (is it on the network?)");
+        let source =
+            Cause::new("its file system does not support shared memory (is it on the network?)");
         Err(JournalError::Io { path: self.path.clone(), source }.into())
     }
 
-    /// Brings the schema up to date, unless another process just did.
+    /// Brings the schema up to date, unless another process has just done so.
     fn migrate(&self) -> Stored<()> {
         if self.version()? == SCHEMA {
             return Ok(());
@@ -198,7 +201,7 @@ impl Database {
         self.connection.query_row(sql, params![name], |row| row.get(0))
     }
 
-    /// The installation whose journal this is, made with the file.
+    /// Returns the installation that owns this journal. It is created with the file.
     pub(crate) fn installation(&self) -> Result<InstallationId> {
         let text = self.fact("installation").map_err(|error| self.explain(error.into()))?;
         text.parse().map_err(|error| JournalError::Corrupt {
@@ -207,7 +210,7 @@ impl Database {
         })
     }
 
-    /// `error` in our words.
+    /// Translates `error` to a [`JournalError`].
     pub(crate) fn explain(&self, error: StoreError) -> JournalError {
         match error {
             StoreError::Journal(error) => error,
@@ -223,7 +226,7 @@ fn explain(path: &Path, waited: Duration, error: rusqlite::Error) -> JournalErro
     let Some(found) = found else { return JournalError::Io { path, source } };
     match found.code {
         ErrorCode::DiskFull => JournalError::DiskFull { path, source },
-        // The file that processes share could not be made larger.
+        // The shared-memory file could not be made larger.
         _ if found.extended_code == ffi::SQLITE_IOERR_SHMSIZE => {
             JournalError::DiskFull { path, source }
         }

@@ -1,4 +1,4 @@
-//! Why the journal did not do what it was asked.
+//! The errors of the journal.
 
 use std::fmt;
 use std::io;
@@ -11,11 +11,11 @@ use longshore_core::{AttemptId, Error, ErrorKind, JobId};
 /// The result of an operation on the journal.
 pub type Result<T> = std::result::Result<T, JournalError>;
 
-/// Why the journal did not do what it was asked. Where it failed to write, nothing was written.
+/// The error of an operation on the journal. If a write fails, nothing is written.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JournalError {
-    /// The state directory, or a file in it, cannot be made, opened or written.
+    /// The state directory, or a file in it, cannot be created, opened or written.
     #[error(
         "failed to open {}: make it writable for this user, or choose another state directory (job.stateDirectory)",
         path.display()
@@ -28,18 +28,18 @@ pub enum JournalError {
     },
     /// The disk that holds the state directory is full.
     #[error(
-        "failed to write {}, since its disk is full: free some space, or choose another state directory (job.stateDirectory)",
+        "failed to write {} because its disk is full: free some space, or choose another state directory (job.stateDirectory)",
         path.display()
     )]
     DiskFull {
         /// The journal.
         path: PathBuf,
-        /// The system's words.
+        /// The system's message.
         source: Cause,
     },
     /// The file is damaged, or was never a journal.
     #[error(
-        "failed to read {}, since it is damaged or no journal of Longshore's: move it away, and its -wal and -shm files with it, to begin a new one; jobs that still run are found again on their backends",
+        "failed to read {} because it is damaged or not a Longshore journal: move it away, together with its -wal and -shm files, to begin a new one; jobs that still run are found again on their backends",
         path.display()
     )]
     Corrupt {
@@ -48,9 +48,9 @@ pub enum JournalError {
         /// What is wrong with it.
         source: Cause,
     },
-    /// The journal was made by a newer Longshore, whose records this one might spoil.
+    /// A newer Longshore made the journal, and this version might damage its records.
     #[error(
-        "failed to open {}, made by a newer Longshore: {made_by} (schema {found}, while this one knows {known}): use that one, or another state directory (job.stateDirectory)",
+        "failed to open {}, made by a newer Longshore: {made_by} (schema {found}; this version supports {known}): use that version, or another state directory (job.stateDirectory)",
         path.display()
     )]
     Newer {
@@ -60,32 +60,32 @@ pub enum JournalError {
         made_by: String,
         /// The journal's schema.
         found: i64,
-        /// The newest schema that is known here.
+        /// The newest schema that this version supports.
         known: i64,
     },
-    /// Another process kept the journal to itself for too long.
+    /// Another process kept the journal locked for too long.
     #[error(
-        "failed to write {} within {waited:?}, since another process keeps it locked: find out which has it open, and end that one if it hangs",
+        "failed to write {} within {waited:?} because another process keeps it locked: find out which process has it open, and end it if it hangs",
         path.display()
     )]
     Busy {
         /// The journal.
         path: PathBuf,
-        /// How long it was waited for.
+        /// How long the step waited.
         waited: Duration,
-        /// SQLite's words.
+        /// SQLite's message.
         source: Cause,
     },
-    /// Reading or writing failed in a way that nothing above describes.
+    /// Reading or writing failed in any other way.
     #[error("failed to use {}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
-        /// The system's or SQLite's words.
+        /// The system's or SQLite's message.
         source: Cause,
     },
-    /// A record is not in the form in which this version writes it.
-    #[error("failed to understand the {what} of job {job} in the journal")]
+    /// A record does not have the format that this version writes.
+    #[error("failed to parse the {what} of job {job} in the journal")]
     Unreadable {
         /// The job.
         job: String,
@@ -113,12 +113,12 @@ pub enum JournalError {
     /// A job with this id was submitted before.
     #[error("there is already a job {0} in the journal")]
     JobExists(JobId),
-    /// The text is no idempotency key.
+    /// The text is not an idempotency key.
     #[error(
-        "`{0}` is not an idempotency key: 1 to {MAX_KEY} characters, none of them a control character"
+        "`{0}` is not an idempotency key: use 1 to {MAX_KEY} characters, no control characters"
     )]
     InvalidKey(String),
-    /// The idempotency key was used before for something else.
+    /// The idempotency key was used before for another job.
     #[error(
         "the idempotency key `{key}` belongs to job {job} ({recorded}), which is not the job submitted now ({submitted}): use another key"
     )]
@@ -132,18 +132,18 @@ pub enum JournalError {
         /// The name and digest of the specification submitted now.
         submitted: String,
     },
-    /// The step does not follow from what is on record; nothing was changed.
+    /// The step does not follow from what is on record. Nothing was changed.
     #[error("failed to record {step} of job {job}: {reason}")]
     OutOfOrder {
         /// The job.
         job: JobId,
         /// The step.
         step: &'static str,
-        /// Why it cannot be.
+        /// Why the step is not possible.
         reason: String,
     },
     /// The job has another outcome on record, which stays.
-    #[error("failed to record that job {job} {submitted}: it is on record that it {recorded}")]
+    #[error("failed to record that job {job} {submitted}: the record says that it {recorded}")]
     OutcomeDiffers {
         /// The job.
         job: JobId,
@@ -153,24 +153,24 @@ pub enum JournalError {
         submitted: String,
     },
     /// The attempt belongs to another job, or has another number.
-    #[error("failed to record an attempt of job {job}: {attempt} is not its next")]
+    #[error("failed to record an attempt of job {job}: {attempt} is not its next attempt")]
     WrongAttempt {
         /// The job.
         job: JobId,
         /// The attempt.
         attempt: AttemptId,
     },
-    /// The journal's thread is gone.
+    /// The journal's thread has ended.
     #[error("failed to use the journal: its thread has ended")]
     Closed,
 }
 
-/// How much of an id is needed to name a job by its beginning.
+/// The minimum length of a prefix that names a job.
 pub(crate) const MIN_PREFIX: usize = 4;
-/// How long an idempotency key may be.
+/// The maximum length of an idempotency key.
 pub(crate) const MAX_KEY: usize = 255;
 
-/// What stood behind an error. Cheap to clone, since one failed commit fails many callers.
+/// The cause of an error. It is cheap to clone, because one failed commit fails many callers.
 #[derive(Clone, Debug)]
 pub struct Cause(Arc<dyn std::error::Error + Send + Sync>);
 
@@ -197,7 +197,7 @@ fn names(jobs: &[JobId]) -> String {
 }
 
 impl JournalError {
-    /// What an operation on the file or folder at `path` failed with.
+    /// Creates the error of an operation on the file or directory at `path`.
     pub(crate) fn file(path: impl Into<PathBuf>, error: io::Error) -> Self {
         let path = path.into();
         match error.kind() {
@@ -208,7 +208,7 @@ impl JournalError {
         }
     }
 
-    /// The class that a dispatcher or a command sorts errors by.
+    /// Returns the class by which a dispatcher or a command sorts errors.
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
         match self {
@@ -226,12 +226,12 @@ impl JournalError {
 
 impl From<JournalError> for Error {
     fn from(error: JournalError) -> Self {
-        // Says its own text once, then the causes behind it.
+        // The error shows its own text once, then its causes.
         Self::new(error.kind(), error.to_string()).caused_by(error)
     }
 }
 
-/// Why a step within a transaction failed; the path comes in where it is answered.
+/// The error of a step in a transaction. The path is added when the step is answered.
 #[derive(Debug)]
 pub(crate) enum StoreError {
     Sqlite(rusqlite::Error),
@@ -263,7 +263,7 @@ mod tests {
         let text = Error::from(error).to_string();
         assert_eq!(
             text,
-            "failed to write /state/journal.db, since its disk is full: free some space, or choose \
+            "failed to write /state/journal.db because its disk is full: free some space, or choose \
              another state directory (job.stateDirectory): no storage space"
         );
     }

@@ -7,23 +7,24 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{JournalError, Result};
 
-/// Where the files are.
+/// The paths of the files.
 #[derive(Clone, Debug)]
 pub(crate) struct Folder {
-    /// The database. SQLite puts its `-wal` and `-shm` beside it, with the same permissions.
+    /// The database. SQLite creates its `-wal` and `-shm` files next to it, with the same
+    /// permissions.
     pub(crate) database: PathBuf,
-    /// Its byte ranges are the jobs' locks.
+    /// The file whose byte ranges are the jobs' locks.
     pub(crate) locks: PathBuf,
-    /// Opened and closed after each request to cancel.
+    /// The file opened and closed after each request to cancel.
     pub(crate) cancels: PathBuf,
-    /// Opened and closed after each outcome.
+    /// The file opened and closed after each outcome.
     pub(crate) ends: PathBuf,
-    /// Opened and closed after each start.
+    /// The file opened and closed after each start.
     pub(crate) starts: PathBuf,
 }
 
 impl Folder {
-    /// Makes what is missing: folders for this user alone (0700), empty files (0600).
+    /// Creates what is missing: directories for this user only (0700), and empty files (0600).
     pub(crate) fn prepare(path: &Path) -> Result<Self> {
         make(path).map_err(|error| JournalError::file(path, error))?;
         let folder = Self {
@@ -40,7 +41,7 @@ impl Folder {
         Ok(folder)
     }
 
-    /// The file of locks, open until the last lock is gone.
+    /// Opens the file of locks. It stays open until the last lock is gone.
     pub(crate) fn open_locks(&self) -> Result<File> {
         let open = OpenOptions::new().append(true).open(&self.locks);
         open.map_err(|error| JournalError::file(&self.locks, error))
@@ -51,7 +52,7 @@ fn make(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// What is there is not opened, as whoever watches it would be told.
+/// Creates an empty file. Does not open an existing one, because that would signal its watchers.
 fn create(path: &Path) -> io::Result<()> {
     match OpenOptions::new().create_new(true).write(true).mode(0o600).open(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -59,8 +60,8 @@ fn create(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Tells who watches the file at `path`.
+/// Signals the watchers of the file at `path`.
 pub(crate) fn touch(path: &Path) -> io::Result<()> {
-    // To close what was opened for writing is enough, and needs no room on the disk.
+    // Opening the file for writing and closing it is enough, and needs no space on the disk.
     OpenOptions::new().append(true).open(path).map(drop)
 }

@@ -23,17 +23,19 @@ use crate::signals::{Signals, Topic};
 use crate::worker::Worker;
 use crate::write::{self, Inserted};
 
-/// How many records are looked at together when old ones are swept.
+/// How many records a sweep reads at once.
 const SWEEP: u32 = 256;
-/// The system tells that a file is closed a moment before it frees the file's locks: pauses after
-/// which to look again, each twice as long as the one before.
+/// The first pause before a lock is checked again, and how many checks to make.
+///
+/// The system reports that a file is closed a moment before it frees the file's locks. Each pause
+/// is twice as long as the one before.
 const RELEASE: (Duration, u32) = (Duration::from_millis(1), 8);
 
 /// How a journal is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Options {
-    /// How long a step waits for another process's before it fails as `Busy`. Default 10 s.
+    /// How long a step waits for other processes' steps before it fails as `Busy`. Default 10 s.
     pub busy_timeout: Duration,
 }
 
@@ -44,7 +46,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Waits `busy_timeout` for other processes.
+    /// Sets how long a step waits for other processes.
     #[must_use]
     pub const fn busy_timeout(mut self, busy_timeout: Duration) -> Self {
         self.busy_timeout = busy_timeout;
@@ -52,13 +54,14 @@ impl Options {
     }
 }
 
-/// The durable record of jobs. Cheap to clone; several processes may have the same one open.
+/// The durable record of jobs. It is cheap to clone, and several processes may have the same journal
+/// open.
 ///
 /// What a method has written when it returns survives the death of this process (kill -9) and of all
-/// others. It survives the loss of power only from the next checkpoint on (some hundred jobs later,
-/// or when the last process closes the journal): then the newest steps may be missing, always from
-/// the end, never from the middle, and the file is intact. That loss ends local processes, too; what
-/// runs elsewhere is found again on its backend by its labels.
+/// other processes. It survives a power loss only from the next checkpoint on: some hundred jobs
+/// later, or when the last process closes the journal. After a power loss before that, the newest
+/// steps may be missing, always from the end, never from the middle, and the file is intact. A power
+/// loss ends local processes too. What runs elsewhere is found again on its backend by its labels.
 #[derive(Clone, Debug)]
 pub struct Journal(Arc<Inner>);
 
@@ -71,23 +74,23 @@ pub(crate) struct Inner {
     installation: InstallationId,
 }
 
-/// What a submission came to.
+/// The result of a submission.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Submitted {
-    /// It is on record, and in hand.
+    /// The job is on record and claimed.
     New(Claim),
     /// The same job was submitted before with the same idempotency key.
     Known(JobId),
 }
 
-/// What became of waiting for a job of which somebody else may have hold.
+/// The result of waiting for a job that another process may have claimed.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Attended {
-    /// It has ended.
+    /// The job has ended.
     Ended(Box<Record>),
-    /// It has not ended, and whoever had hold of it is gone: it is now in hand.
+    /// The job has not ended, and its holder is gone: it is now claimed here.
     Claimed(Claim),
 }
 
@@ -98,8 +101,10 @@ impl From<&Arc<Inner>> for Journal {
 }
 
 impl Journal {
-    /// Opens the journal in the state directory `path`; makes it if it is not there (the directory
-    /// 0700, files 0600), and brings an older one up to date.
+    /// Opens the journal in the state directory `path`.
+    ///
+    /// Creates it if it does not exist (the directory with mode 0700, files with 0600), and brings
+    /// an older one up to date.
     ///
     /// # Errors
     /// `NotWritable`, `DiskFull`, `Corrupt`, `Newer`, `Busy`, each with the path and what to do.
@@ -113,12 +118,13 @@ impl Journal {
         Ok(Self(Arc::new(Inner { worker, signals, locks, folder: Some(folder), installation })))
     }
 
-    /// A journal in memory, gone with its last clone: for tests and for jobs that need not survive
-    /// their process. It uses no other thread and no clock of the runtime's, so that a simulation
-    /// with a seed is repeatable.
+    /// Creates a journal in memory, for tests and for jobs that need not survive their process.
+    ///
+    /// It is gone with its last clone. It uses no other thread and no clock of the runtime, so that
+    /// a simulation with a seed is repeatable.
     ///
     /// # Errors
-    /// If there is no memory.
+    /// If there is not enough memory.
     pub fn in_memory() -> Result<Self> {
         let database = Database::memory()?;
         let installation = database.installation()?;
@@ -127,20 +133,23 @@ impl Journal {
         Ok(Self(Arc::new(Inner { worker, signals, locks, folder: None, installation })))
     }
 
-    /// The installation whose journal this is: made with it, the same for all who open it.
+    /// Returns the installation that owns this journal.
+    ///
+    /// It is created with the journal and is the same for all processes that open it.
     #[must_use]
     pub fn installation(&self) -> &InstallationId {
         &self.0.installation
     }
 
-    /// Records a job and takes it in hand. Of several submissions with one idempotency key at once,
-    /// exactly one is new.
+    /// Records a job and claims it.
+    ///
+    /// Of several concurrent submissions with the same idempotency key, exactly one is new.
     ///
     /// # Errors
-    /// `KeyTaken` if its key was used for another job, `InvalidKey`; `JobExists` if its id was used.
+    /// `KeyTaken` if its key was used for another job; `InvalidKey`; `JobExists` if its id was used.
     pub async fn submit(&self, job: NewJob) -> Result<Submitted> {
         let id = job.id.clone();
-        // Before the record is there, so that nobody finds it without a holder.
+        // The lock precedes the record, so that no process finds the record without a holder.
         let Some(lock) = self.lock(&id)? else { return Err(JournalError::JobExists(id)) };
         let now = Timestamp::now();
         let insert = move |db: &_| write::submit(db, &job, now).map(|inserted| (inserted, lock));
@@ -150,36 +159,37 @@ impl Journal {
         }
     }
 
-    /// Takes a job in hand; none if somebody else has it.
+    /// Claims a job. Returns `None` if it is already claimed.
     ///
     /// # Errors
     /// `NoSuchJob`.
     pub async fn claim(&self, job: &JobId) -> Result<Option<Claim>> {
         let Some(lock) = self.lock(job)? else { return Ok(None) };
         let id = job.clone();
-        // Looked for under the lock, under which alone a record is ended.
+        // The record is looked up under the lock, because it is deleted only under the lock.
         if !self.0.worker.read(move |db| read::exists(db, &id)).await? {
             return Err(JournalError::NoSuchJob(job.to_string()));
         }
         Ok(Some(Claim::new(Arc::clone(&self.0), job.clone(), lock)))
     }
 
-    /// Whether somebody, in this process or another, has the job in hand.
+    /// Returns whether the job is claimed, in this process or another.
     ///
     /// # Errors
-    /// If the system does not tell.
+    /// If the system cannot report the lock.
     pub fn is_claimed(&self, job: &JobId) -> Result<bool> {
         self.0.locks.is_locked(job).map_err(|error| self.lock_failed(error))
     }
 
-    /// Waits until a job has ended, or whoever has it in hand is gone and it is in hand here. Waits
-    /// without an end of its own; may be dropped at any time. Needs a tokio runtime.
+    /// Waits until a job has ended, or until its holder is gone and it is claimed here.
+    ///
+    /// Has no timeout of its own, and may be dropped at any time. Needs a tokio runtime.
     ///
     /// # Errors
-    /// `NoSuchJob`, also if it was forgotten meanwhile.
+    /// `NoSuchJob`, also if the job is forgotten meanwhile.
     pub async fn attend(&self, job: &JobId) -> Result<Attended> {
         loop {
-            // From before the look, so that nothing is missed after it.
+            // Listening begins before the look, so that no later change is missed.
             let mut ends = self.0.signals.listen(Topic::End)?;
             let mut releases = self.0.signals.listen(Topic::Release)?;
             if let Some(attended) = self.look(job).await? {
@@ -201,17 +211,19 @@ impl Journal {
         Ok(claim.map(Attended::Claimed))
     }
 
-    /// Waits until the job has started or ended, or nobody has it in hand; its record then.
+    /// Waits until the job has started, has ended, or is not claimed, and returns its record.
     ///
     /// # Errors
-    /// `NoSuchJob`, also if it is forgotten meanwhile; if the system cannot tell of changes.
+    /// `NoSuchJob`, also if the job is forgotten meanwhile. Also if the system cannot report
+    /// changes.
     pub async fn until_begun(&self, job: &JobId) -> Result<Record> {
         loop {
-            // From before the look, so that nothing is missed after it.
+            // Listening begins before the look, so that no later change is missed.
             let mut starts = self.0.signals.listen(Topic::Start)?;
             let mut ends = self.0.signals.listen(Topic::End)?;
             let mut releases = self.0.signals.listen(Topic::Release)?;
-            // Before the record is read, so that the last step of who had it is in that.
+            // The claim is checked before the record is read, so that the record includes the last
+            // step of a previous holder.
             let is_claimed = self.is_claimed(job)?;
             let record = self.record(job).await?;
             if !is_claimed || record.has_begun() {
@@ -225,10 +237,10 @@ impl Journal {
         }
     }
 
-    /// Returns once a job was let go.
+    /// Waits until the job is released.
     async fn freed(&self, job: &JobId, releases: &mut watch::Receiver<()>) -> Result<()> {
         loop {
-            // Never fails: the journal that holds the sender is held here.
+            // Never fails: this journal holds the sender.
             let _ = releases.changed().await;
             let (mut pause, times) = RELEASE;
             for _ in 0..times {
@@ -241,8 +253,9 @@ impl Journal {
         }
     }
 
-    /// The record of the job that `text` names: its id, or at least four characters of its
-    /// beginning that no other job's id begins with.
+    /// Returns the record of the job that `text` names.
+    ///
+    /// `text` is the job's id, or a unique prefix of it with at least four characters.
     ///
     /// # Errors
     /// `NoSuchJob`, `PrefixTooShort`; `Ambiguous`, with the candidates.
@@ -252,7 +265,7 @@ impl Journal {
         self.0.worker.read(read).await
     }
 
-    /// The record of a job.
+    /// Returns the record of a job.
     ///
     /// # Errors
     /// `NoSuchJob`.
@@ -261,7 +274,7 @@ impl Journal {
         self.0.worker.read(move |db| read::record(db, &job)).await
     }
 
-    /// Records, the newest first.
+    /// Returns records, newest first.
     ///
     /// # Errors
     /// If the journal cannot be read.
@@ -269,8 +282,9 @@ impl Journal {
         self.0.worker.read(move |db| read::list(db, filter)).await
     }
 
-    /// The jobs that have not ended, or of which something may be left on a backend, the oldest
-    /// first. Those that can be [claimed](Self::claim) are for recovery.
+    /// Returns the jobs that have not ended or may have left something on a backend, oldest first.
+    ///
+    /// Those that can be [claimed](Self::claim) are for recovery.
     ///
     /// # Errors
     /// If the journal cannot be read.
@@ -278,12 +292,13 @@ impl Journal {
         self.0.worker.read(read::unfinished).await
     }
 
-    /// Asks whoever has the job in hand, or takes it in hand later, to end it early, with `grace`
-    /// between TERM and KILL. Needs no claim. A request that is no sooner than an earlier one
-    /// changes nothing.
+    /// Asks the current or next holder of the job to end it early, with `grace` between TERM and
+    /// KILL.
+    ///
+    /// Needs no claim. A request whose grace is not shorter than an earlier one changes nothing.
     ///
     /// # Errors
-    /// `NoSuchJob`; if the request is on record, but its holder could not be told.
+    /// `NoSuchJob`. Also if the request is on record, but its holder could not be notified.
     pub async fn request_cancel(&self, job: &JobId, grace: Duration) -> Result<Cancelled> {
         let (job, now) = (job.clone(), Timestamp::now());
         let grace = i64::try_from(grace.as_millis()).unwrap_or(i64::MAX);
@@ -295,12 +310,14 @@ impl Journal {
         Ok(cancelled)
     }
 
-    /// The requests to end jobs early, whoever has them in hand: first those on record for jobs that
-    /// have not ended, then each as it is made. An `Err` is a hint; the stream goes on after it, and
-    /// does not end. Needs a tokio runtime.
+    /// Returns the requests to end jobs early, including jobs with other holders.
+    ///
+    /// The stream yields first the requests on record for jobs that have not ended, then each new
+    /// request. An `Err` is a hint: the stream continues after it, and does not end. Needs a tokio
+    /// runtime.
     ///
     /// # Errors
-    /// If the system cannot tell of changes.
+    /// If the system cannot report changes.
     pub fn cancels(&self) -> Result<BoxStream<'static, Result<CancelRequest>>> {
         let told = self.0.signals.listen(Topic::Cancel)?;
         let cancels =
@@ -312,11 +329,13 @@ impl Journal {
         .boxed())
     }
 
-    /// Forgets jobs that ended longer than `retention` before `now` and of which nothing is left on
-    /// any backend, unless somebody has them in hand; which ones.
+    /// Forgets old jobs, and returns which ones.
+    ///
+    /// Forgets jobs that ended longer than `retention` before `now`, of which nothing is left on
+    /// any backend, and that are not claimed.
     ///
     /// # Errors
-    /// If the journal cannot be read or written; some may have been forgotten before.
+    /// If the journal cannot be read or written. Some jobs may already have been forgotten.
     pub async fn sweep(&self, retention: Duration, now: Timestamp) -> Result<Vec<JobId>> {
         let retention = SignedDuration::try_from(retention).unwrap_or(SignedDuration::MAX);
         let Ok(cutoff) = now.checked_sub(retention) else { return Ok(Vec::new()) };
@@ -341,7 +360,7 @@ impl Journal {
         let forget = move |db: &_| {
             let mut forgotten = Vec::new();
             for (job, _) in &locked {
-                // Another process may have swept it before it was locked here.
+                // Another process may have swept the job before it was locked here.
                 if write::forget_if_finished(db, job)? {
                     forgotten.push(job.clone());
                 }
@@ -352,7 +371,7 @@ impl Journal {
         Ok(forgotten)
     }
 
-    /// Reads the whole file and checks it; takes as long as that.
+    /// Reads the whole file and checks it. This takes time in proportion to the file's size.
     ///
     /// # Errors
     /// `Corrupt`, with what is wrong.
@@ -379,10 +398,10 @@ impl Journal {
 struct Cancels {
     journal: Journal,
     told: watch::Receiver<()>,
-    /// The number of the last request that was seen.
+    /// The number of the last request seen.
     seen: i64,
     found: VecDeque<CancelRequest>,
-    /// Whether something may have come since the last look.
+    /// Whether new requests may exist since the last look.
     fresh: bool,
 }
 
@@ -393,9 +412,9 @@ impl Cancels {
                 return Ok(request);
             }
             if !self.fresh {
-                // Never fails: the journal that holds the sender is held here.
+                // Never fails: this journal holds the sender.
                 let _ = self.told.changed().await;
-                // In case the listener has failed.
+                // Listens again, in case the listener has failed.
                 self.told = self.journal.0.signals.listen(Topic::Cancel)?;
             }
             self.fresh = false;

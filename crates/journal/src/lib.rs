@@ -1,16 +1,16 @@
 //! The durable record of jobs: what was submitted, what is about to be launched, what started, how
-//! it ended, and what of it may still be on a backend.
+//! it ended, and what may still be on a backend.
 //!
-//! A [`Journal`] is a SQLite file in a state directory. Any number of processes use it at once. A
-//! [`Claim`] is a job in hand: there is one at a time among all processes, and the system frees it
-//! when its process dies. All that is recorded of a job goes through its claim.
+//! A [`Journal`] is a SQLite file in a state directory. Any number of processes can use it at once.
+//! A [`Claim`] is the exclusive right to a job: among all processes, only one exists at a time. The
+//! system frees it when its process dies. Every record about a job is written through its claim.
 //!
-//! # The way of a record
+//! # The life of a record
 //!
-//! | step | by | before it | state |
+//! | step | method | requires | state |
 //! |---|---|---|---|
 //! | submitted | [`Journal::submit`] | | `Queued` |
-//! | intent | [`Claim::intent`] | every attempt before it refused | `Launching` |
+//! | intent | [`Claim::intent`] | every earlier attempt refused | `Launching` |
 //! | refused | [`Claim::refused`] | the intent | `Queued` |
 //! | started | [`Claim::started`] | the intent | `Running` |
 //! | outcome | [`Claim::outcome`] | | `Ended` |
@@ -20,9 +20,9 @@
 //! # Invariants
 //!
 //! - A job has at most one outcome, and at most one attempt that is not proven never to have
-//!   started. The tables themselves hold that, whatever the code does.
-//! - A step is on record before its method returns, or the method fails and nothing is.
-//! - Steps of several jobs that wait at the same time are one transaction.
+//!   started. The tables themselves enforce this, regardless of the code.
+//! - A step is on record before its method returns. If the method fails, nothing is recorded.
+//! - Steps of several jobs that wait at the same time are written in one transaction.
 
 mod claim;
 mod database;

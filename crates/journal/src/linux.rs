@@ -1,4 +1,5 @@
-//! What only Linux has: locks that belong to an open file (`F_OFD_SETLK`, fcntl(2)) and inotify(7).
+//! Features that only Linux has: locks that belong to an open file (`F_OFD_SETLK`, fcntl(2)), and
+//! inotify(7).
 
 use std::fs::File;
 use std::io;
@@ -27,8 +28,10 @@ fn range(kind: i32, offset: i64) -> libc::flock {
     }
 }
 
-/// Locks the byte of `file` at `offset`, which need not be there; whether nobody else had it. The
-/// kernel frees it when the file's last descriptor is closed, also by kill -9.
+/// Locks the byte of `file` at `offset`. Returns false if it is already locked.
+///
+/// The byte need not exist. The kernel frees the lock when the file's last descriptor is closed,
+/// even by kill -9.
 pub(crate) fn try_lock(file: &File, offset: i64) -> io::Result<bool> {
     match fcntl(file, FcntlArg::F_OFD_SETLK(&range(libc::F_WRLCK, offset))) {
         Ok(_) => Ok(true),
@@ -37,20 +40,20 @@ pub(crate) fn try_lock(file: &File, offset: i64) -> io::Result<bool> {
     }
 }
 
-/// Frees what [`try_lock`] has locked.
+/// Frees the lock of [`try_lock`].
 pub(crate) fn unlock(file: &File, offset: i64) -> io::Result<()> {
     fcntl(file, FcntlArg::F_OFD_SETLK(&range(libc::F_UNLCK, offset)))?;
     Ok(())
 }
 
-/// Whether the byte at `offset` is locked through another open file; takes no lock.
+/// Returns whether the byte at `offset` is locked through another open file. Takes no lock.
 pub(crate) fn is_locked(file: &File, offset: i64) -> io::Result<bool> {
     let mut range = range(libc::F_WRLCK, offset);
     fcntl(file, FcntlArg::F_OFD_GETLK(&mut range))?;
     Ok(i32::from(range.l_type) != libc::F_UNLCK)
 }
 
-/// Tells when one of some files was closed by somebody who had opened it for writing.
+/// Reports when a process closes one of the watched files after opening it for writing.
 #[derive(Debug)]
 pub(crate) struct Closings {
     inotify: OwnedFd,
@@ -58,13 +61,13 @@ pub(crate) struct Closings {
     stopped: OwnedFd,
 }
 
-/// The system's own words, `Too many open files`, send one the wrong way.
+/// Replaces the system's misleading message, `Too many open files`, with the limit to raise.
 fn limit(error: Errno) -> io::Error {
     let limit = match error {
         Errno::MFILE => "fs.inotify.max_user_instances or this process's limit of open files",
         _ => return error.into(),
     };
-    io::Error::other(format!("no further inotify instance for this user: raise {limit}"))
+    io::Error::other(format!("failed to create another inotify instance: raise {limit}"))
 }
 
 /// Ends the wait for closings when dropped.
@@ -74,7 +77,7 @@ pub(crate) struct Stop {
 }
 
 impl Closings {
-    /// Watches `files`.
+    /// Starts to watch `files`.
     pub(crate) fn watch(files: &[&Path]) -> io::Result<(Self, Stop)> {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).map_err(limit)?;
         let mut watched = Vec::new();
@@ -85,12 +88,12 @@ impl Closings {
         Ok((Self { inotify, watched, stopped }, Stop { _pipe: pipe }))
     }
 
-    /// Waits for the next closings; for each file whether it was among them, in the order of
-    /// [`watch`](Self::watch). None once it is stopped.
+    /// Waits for the next closings. Returns for each file whether it was closed, in the order of
+    /// [`watch`](Self::watch), or `None` once the wait is stopped.
     pub(crate) fn next(&self) -> io::Result<Option<Vec<bool>>> {
         let mut ready = [
             PollFd::new(&self.inotify, PollFlags::IN),
-            // Nobody writes to it: its other end closes.
+            // Nothing is written to this pipe. It becomes ready when its other end closes.
             PollFd::new(&self.stopped, PollFlags::IN),
         ];
         match poll(&mut ready, None) {
@@ -110,7 +113,7 @@ impl Closings {
         loop {
             match reader.next() {
                 Ok(event) => {
-                    // Whose events were lost is not known.
+                    // After an overflow it is unknown which files' events were lost.
                     let all = event.events().contains(ReadFlags::QUEUE_OVERFLOW);
                     for (closed, watched) in closed.iter_mut().zip(&self.watched) {
                         *closed |= all || *watched == event.wd();

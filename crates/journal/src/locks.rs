@@ -1,7 +1,7 @@
-//! One lock a job: who holds it, and nobody else, writes about the job.
+//! One lock per job: only its holder writes the job's record.
 //!
-//! All locks are byte ranges of one file that is never removed: a job costs no descriptor and leaves
-//! no file behind, and there is no lock on a file that somebody else has just replaced.
+//! All locks are byte ranges of one file that is never removed. So a job costs no descriptor and
+//! leaves no file behind, and no process locks a file that another process has just replaced.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -16,13 +16,13 @@ use crate::linux;
 /// The locks of one state directory.
 #[derive(Debug)]
 pub(crate) struct Locks {
-    /// None: in memory, for this process alone.
+    /// `None` for locks in memory, for this process only.
     file: Option<File>,
-    /// The system lets the same open file lock a range twice.
+    /// The jobs locked here. The system lets the same open file lock a range twice.
     held: Mutex<HashSet<JobId>>,
 }
 
-/// A lock, until dropped.
+/// A lock, held until dropped.
 #[derive(Debug)]
 pub(crate) struct Lock {
     locks: Arc<Locks>,
@@ -34,7 +34,7 @@ impl Locks {
         Arc::new(Self { file, held: Mutex::default() })
     }
 
-    /// The job's lock, unless somebody has it.
+    /// Takes the job's lock. Returns `None` if it is already held.
     pub(crate) fn try_lock(self: &Arc<Self>, job: &JobId) -> io::Result<Option<Lock>> {
         let mut held = self.held();
         if held.contains(job) {
@@ -49,7 +49,7 @@ impl Locks {
         Ok(Some(Lock { locks: Arc::clone(self), job: job.clone() }))
     }
 
-    /// Whether somebody has the job's lock, here or elsewhere.
+    /// Returns whether the job's lock is held, in this process or another.
     pub(crate) fn is_locked(&self, job: &JobId) -> io::Result<bool> {
         if self.held().contains(job) {
             return Ok(true);
@@ -68,19 +68,20 @@ impl Drop for Lock {
         if let Some(file) = &self.locks.file
             && let Err(error) = linux::unlock(file, offset(&self.job))
         {
-            tracing::warn!(job = %self.job, %error, "failed to let a job go");
+            tracing::warn!(job = %self.job, %error, "failed to release a job's lock");
         }
         held.remove(&self.job);
     }
 }
 
-/// Where in the file a job's lock is: 62 bits of a hash, so that two jobs at once never share one
-/// any more than two new jobs share an id.
+/// Returns the offset of a job's lock in the file: 62 bits of a hash.
+///
+/// Two jobs at once are as unlikely to share an offset as two new jobs are to share an id.
 fn offset(job: &JobId) -> i64 {
     let hash = Sha256::digest(job.as_str().as_bytes());
     let (head, _) = hash.split_at(8);
     let number = head.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
-    // Without its two highest bits it fits, with room for the range's end.
+    // Without its two highest bits the number fits, with room for the range's end.
     i64::try_from(number >> 2).unwrap_or_default()
 }
 
@@ -101,12 +102,12 @@ mod tests {
     fn a_lock_is_held_once_across_open_files_and_free_once_dropped() {
         let (here, there, _folder) = two_on_one_file();
         let (job, other) = (JobId::random(), JobId::random());
-        let lock = here.try_lock(&job).unwrap().expect("nobody has it");
+        let lock = here.try_lock(&job).unwrap().expect("it is free");
         assert!(here.try_lock(&job).unwrap().is_none());
         assert!(there.try_lock(&job).unwrap().is_none());
         assert!(here.is_locked(&job).unwrap() && there.is_locked(&job).unwrap());
         assert!(!there.is_locked(&other).unwrap());
-        let second = there.try_lock(&other).unwrap().expect("nobody has it");
+        let second = there.try_lock(&other).unwrap().expect("it is free");
         drop(lock);
         assert!(!there.is_locked(&job).unwrap());
         assert!(there.try_lock(&job).unwrap().is_some());
@@ -117,7 +118,7 @@ mod tests {
     fn locks_in_memory_are_held_once() {
         let locks = Locks::new(None);
         let job = JobId::random();
-        let lock = locks.try_lock(&job).unwrap().expect("nobody has it");
+        let lock = locks.try_lock(&job).unwrap().expect("it is free");
         assert!(locks.try_lock(&job).unwrap().is_none() && locks.is_locked(&job).unwrap());
         drop(lock);
         assert!(locks.try_lock(&job).unwrap().is_some());

@@ -1,4 +1,4 @@
-//! What is read.
+//! The queries that read the journal.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ const CANDIDATES: u32 = 10;
 const COLUMNS: &str = "id, idempotency_key, installation, spec, detached, runners, submitted_at, \
                        result, ended_at, removed_at";
 
-/// A row of `jobs`, not understood yet.
+/// A row of `jobs`, not parsed yet.
 struct JobRow {
     id: String,
     idempotency_key: Option<String>,
@@ -84,7 +84,7 @@ fn time(job: &str, what: &'static str, micros: i64) -> Stored<Timestamp> {
     Timestamp::from_microsecond(micros).map_err(|error| unreadable(job, what, error))
 }
 
-/// A row of `attempts`, not understood yet.
+/// A row of `attempts`, not parsed yet.
 struct AttemptRow {
     number: u32,
     handle: String,
@@ -119,7 +119,7 @@ impl AttemptRow {
             "intent" => AttemptState::Intent,
             "started" => AttemptState::Started { started_at, image },
             "ended" => AttemptState::Ended { started_at, image },
-            // The table takes no other.
+            // The table accepts no other state.
             _ => AttemptState::Refused {
                 kind: self.kind.unwrap_or_default(),
                 message: self.message.unwrap_or_default(),
@@ -172,7 +172,7 @@ fn cancel_request(job: JobId, asked_at: i64, grace_ms: i64) -> Stored<CancelRequ
     Ok(CancelRequest { job, asked_at, grace })
 }
 
-/// The requests after number `after` for jobs that have not ended, and the last number seen.
+/// Returns the last number seen, and the requests after number `after` for jobs that have not ended.
 pub(crate) fn cancels(db: &Connection, after: i64) -> Stored<(i64, Vec<CancelRequest>)> {
     let mut statement = db.prepare_cached(
         "SELECT c.number, c.job, c.asked_at, c.grace_ms FROM cancels c JOIN jobs j ON j.id = c.job \
@@ -202,7 +202,7 @@ pub(crate) fn record(db: &Connection, job: &JobId) -> Stored<Record> {
         .understood(db)
 }
 
-/// The one job that `text` names: its id, or the beginning of it.
+/// Returns the one job that `text` names by its id or a prefix of it.
 pub(crate) fn resolve(db: &Connection, text: &str) -> Stored<JobId> {
     let Ok(id) = text.trim_end_matches('-').parse::<JobId>() else {
         return Err(JournalError::NoSuchJob(text.to_owned()).into());
@@ -213,7 +213,7 @@ pub(crate) fn resolve(db: &Connection, text: &str) -> Stored<JobId> {
     if text.len() < MIN_PREFIX {
         return Err(JournalError::PrefixTooShort(text.to_owned()).into());
     }
-    // '{' comes after every character of an id.
+    // '{' sorts after every character of an id.
     let mut statement = db.prepare_cached(
         "SELECT id FROM jobs WHERE id >= ?1 AND id < ?1 || '{' ORDER BY id LIMIT ?2",
     )?;
@@ -243,7 +243,7 @@ pub(crate) fn list(db: &Connection, filter: Filter) -> Stored<Vec<Record>> {
     records(db, &format!("{which} ORDER BY submitted_at DESC, id DESC"), filter.limit)
 }
 
-/// Ids only: there may be many, and each record is read again once its job is claimed.
+/// Returns ids only: there may be many, and each record is read again once its job is claimed.
 pub(crate) fn unfinished(db: &Connection) -> Stored<Vec<JobId>> {
     let mut statement = db
         .prepare_cached("SELECT id FROM jobs WHERE removed_at IS NULL ORDER BY submitted_at, id")?;
@@ -251,7 +251,7 @@ pub(crate) fn unfinished(db: &Connection) -> Stored<Vec<JobId>> {
     rows.map(|row| parse_id(&row?)).collect()
 }
 
-/// Up to `limit` jobs after `after` of which nothing is left and that ended before `cutoff`.
+/// Returns up to `limit` jobs after `after` that ended before `cutoff` and of which nothing is left.
 pub(crate) fn finished(
     db: &Connection,
     cutoff: Timestamp,
@@ -267,7 +267,7 @@ pub(crate) fn finished(
     rows.map(|row| parse_id(&row?)).collect()
 }
 
-/// What SQLite finds wrong with the file; nothing if all is well.
+/// Returns what SQLite finds wrong with the file; empty if the file is intact.
 pub(crate) fn damage(db: &Connection) -> Stored<Vec<String>> {
     let mut statement = db.prepare("PRAGMA integrity_check")?;
     let rows = statement.query_map([], |row| row.get::<_, String>(0))?;

@@ -1,4 +1,4 @@
-//! What the journal keeps of a job.
+//! What the journal keeps about a job.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,21 +16,21 @@ use serde::{Serialize, Serializer};
 pub struct NewJob {
     /// The job's identity. Default: a new one.
     pub id: JobId,
-    /// What makes a second submission with an equal `spec` the same job; with another one it is an
-    /// error. 1 to 255 characters. Default: none.
+    /// The key that makes a second submission with an equal `spec` the same job. With a different
+    /// `spec`, the second submission is an error. 1 to 255 characters. Default: none.
     pub idempotency_key: Option<String>,
-    /// The installation that runs it.
+    /// The installation that runs the job.
     pub installation: InstallationId,
     /// What to run, as submitted: where secrets come from, never their values.
     pub spec: Arc<JobSpec>,
-    /// Whether it goes on when its submitter goes. Default: false.
+    /// Whether the job continues after its submitter exits. Default: false.
     pub detached: bool,
     /// The runners to try, in order. Default: none.
     pub runners: Vec<RunnerName>,
 }
 
 impl NewJob {
-    /// `spec` for `installation`, with the defaults.
+    /// Creates a job of `spec` for `installation`, with the defaults.
     #[must_use]
     pub fn new(installation: InstallationId, spec: impl Into<Arc<JobSpec>>) -> Self {
         Self {
@@ -48,57 +48,59 @@ impl NewJob {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NewAttempt {
-    /// Its number, from 1; greater than that of every attempt before it.
+    /// Its number, from 1; greater than that of every earlier attempt.
     pub number: u32,
-    /// Where it will be found.
+    /// Where to find it.
     pub handle: Handle,
     /// The pull policy in force.
     pub pull_policy: PullPolicy,
 }
 
 impl NewAttempt {
-    /// Attempt `number`, to be found at `handle`.
+    /// Creates attempt `number` with its `handle`.
     #[must_use]
     pub const fn new(number: u32, handle: Handle, pull_policy: PullPolicy) -> Self {
         Self { number, handle, pull_policy }
     }
 }
 
-/// All that is on record of a job. Holds no secret: the specification says where those come from.
+/// The full record of a job.
+///
+/// It contains no secret: the specification only says where secrets come from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Record {
     /// The job.
     pub id: JobId,
-    /// What makes a second submission the same job.
+    /// The key that makes a second submission the same job.
     pub idempotency_key: Option<String>,
-    /// The installation that runs it.
+    /// The installation that runs the job.
     pub installation: InstallationId,
     /// What to run, as submitted.
     pub spec: Arc<JobSpec>,
-    /// Whether it goes on when its submitter goes.
+    /// Whether the job continues after its submitter exits.
     pub detached: bool,
     /// The runners to try, in order.
     pub runners: Vec<RunnerName>,
-    /// When it was submitted.
+    /// When the job was submitted.
     pub submitted_at: Timestamp,
     /// Its attempts, by number.
     pub attempts: Vec<AttemptRecord>,
     /// Each runner that was passed over, in order.
     pub passed_over: Vec<PassedOver>,
-    /// The request to end it early; the one with the shortest grace period of several.
+    /// The request to end the job early; of several, the one with the shortest grace period.
     pub cancel: Option<CancelRequest>,
-    /// What became of it.
+    /// The job's result.
     pub result: Option<JobResult>,
-    /// When that was recorded.
+    /// When the result was recorded.
     pub ended_at: Option<Timestamp>,
-    /// When nothing of it was left on any backend.
+    /// When it was recorded that nothing of the job was left on any backend.
     pub removed_at: Option<Timestamp>,
 }
 
 impl Record {
-    /// How far the job is, for people.
+    /// Returns how far the job is, for people.
     #[must_use]
     pub fn state(&self) -> State {
         if self.result.is_some() {
@@ -111,26 +113,27 @@ impl Record {
         }
     }
 
-    /// Whether it is on record that the job has started or ended.
+    /// Returns whether it is on record that the job has started or ended.
     #[must_use]
     pub fn has_begun(&self) -> bool {
         matches!(self.state(), State::Running | State::Ended)
     }
 
-    /// The attempt that may be on a backend, or was the last one there: every one before it is
-    /// proven not to have started.
+    /// Returns the attempt that may be on a backend, or was the last one there.
+    ///
+    /// Every earlier attempt is proven not to have started.
     #[must_use]
     pub fn committed(&self) -> Option<&AttemptRecord> {
         self.attempts.last().filter(|a| !matches!(a.state, AttemptState::Refused { .. }))
     }
 
-    /// The number for the next attempt.
+    /// Returns the number for the next attempt.
     #[must_use]
     pub fn next_number(&self) -> u32 {
         self.attempts.last().map_or(1, |attempt| attempt.number.saturating_add(1))
     }
 
-    /// Whether all is done: it has ended, and nothing of it is left on any backend.
+    /// Returns whether the job has ended and nothing of it is left on any backend.
     #[must_use]
     pub const fn is_finished(&self) -> bool {
         self.removed_at.is_some()
@@ -144,68 +147,70 @@ impl Record {
 pub struct AttemptRecord {
     /// Its number, from 1.
     pub number: u32,
-    /// Where it is found.
+    /// Where to find it.
     pub handle: Handle,
     /// The pull policy in force.
     pub pull_policy: PullPolicy,
-    /// When it was recorded that it is about to be launched.
+    /// When the intent to launch it was recorded.
     pub intent_at: Timestamp,
     /// How far it is.
     #[serde(flatten)]
     pub state: AttemptState,
 }
 
-/// How far an attempt is, by what is on record. Serialised as `{"state": …}` with what belongs to
-/// it.
+/// How far an attempt is, according to the record.
+///
+/// Serialised as `{"state": …}` with the fields of that state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all_fields = "camelCase")]
 #[non_exhaustive]
 pub enum AttemptState {
-    /// It is about to be launched, or was: only its runner can tell whether it started.
+    /// The attempt is about to be launched, or was: only its runner knows whether it started.
     Intent,
-    /// It has started.
+    /// The attempt has started.
     Started {
         /// When, by the backend's clock.
         started_at: Option<Timestamp>,
         /// The image it runs.
         image: Option<ImageReport>,
     },
-    /// Proven that it never started and never can.
+    /// It is proven that the attempt never started and never can.
     Refused {
-        /// The class of the reason, a name of [`ErrorKind`](longshore_core::ErrorKind).
+        /// The class of the reason: the name of an [`ErrorKind`](longshore_core::ErrorKind).
         kind: String,
         /// The reason, in one line for a person.
         message: String,
     },
     /// The job's result is about this attempt.
     Ended {
-        /// When it had started, by the backend's clock, if that was recorded before the end.
+        /// When the job started, by the backend's clock, if that was recorded before the end.
         started_at: Option<Timestamp>,
-        /// The image it ran, if that was recorded before the end.
+        /// The image the job ran, if that was recorded before the end.
         image: Option<ImageReport>,
     },
 }
 
 /// How far a job is, for people.
 ///
-/// A record in any state but `Ended` that [nobody holds](crate::Journal::is_claimed) is what a
-/// crash has left: who claims it goes on from where it is.
+/// A record in any state but `Ended` that is [not claimed](crate::Journal::is_claimed) was left by
+/// a crash. The next holder continues from that state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum State {
-    /// It waits for a runner. After a crash: nothing of it has started and nothing can; it may be
-    /// launched.
+    /// The job waits for a runner. After a crash: nothing of it has started and nothing can; it may
+    /// be launched.
     Queued,
-    /// A runner was asked to launch it. After a crash: it may have started; its runner settles it.
+    /// A runner was asked to launch the job. After a crash: it may have started; its runner settles
+    /// it.
     Launching,
-    /// It has started. After a crash: it is followed to its end.
+    /// The job has started. After a crash: it is followed to its end.
     Running,
-    /// Its result is on record. After a crash: what is left of it on its backend is removed.
+    /// The job's result is on record. After a crash: what is left on its backend is removed.
     Ended,
 }
 
 impl State {
-    /// The state's name.
+    /// Returns the state's name.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -224,9 +229,9 @@ impl State {
 pub struct CancelRequest {
     /// The job.
     pub job: JobId,
-    /// When it was asked.
+    /// When the request was made.
     pub asked_at: Timestamp,
-    /// The time between TERM and KILL; whole milliseconds.
+    /// The time between TERM and KILL, in whole milliseconds.
     #[serde(serialize_with = "as_people_write_it")]
     pub grace: Duration,
 }
@@ -235,23 +240,23 @@ fn as_people_write_it<S: Serializer>(duration: &Duration, to: S) -> Result<S::Ok
     HumanDuration::from(*duration).serialize(to)
 }
 
-/// What became of a request to end a job early.
+/// The result of a request to end a job early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Cancelled {
-    /// It is on record, and who holds the job is told.
+    /// The request is on record, and the job's holder is notified.
     Noted,
     /// The job had ended before.
     AlreadyEnded,
 }
 
-/// Which records are wanted.
+/// A filter of records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Filter {
-    /// Also those of jobs that have ended. Default: true.
+    /// Whether to include jobs that have ended. Default: true.
     pub ended: bool,
-    /// At most how many, the newest first. Default: 1000.
+    /// The maximum number of records, newest first. Default: 1000.
     pub limit: u32,
 }
 
@@ -262,14 +267,14 @@ impl Default for Filter {
 }
 
 impl Filter {
-    /// Only jobs that have not ended.
+    /// Excludes jobs that have ended.
     #[must_use]
     pub const fn not_ended(mut self) -> Self {
         self.ended = false;
         self
     }
 
-    /// At most `limit` records.
+    /// Sets the maximum number of records.
     #[must_use]
     pub const fn limit(mut self, limit: u32) -> Self {
         self.limit = limit;

@@ -1,5 +1,7 @@
-//! How processes tell each other to look into the journal again. A signal says no more than that:
-//! what has happened stands in the journal, so that none is lost that comes too early or too often.
+//! How processes signal each other to read the journal again.
+//!
+//! A signal carries no other information. The journal records what has happened, so a signal that
+//! arrives too early or too often loses nothing.
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -14,13 +16,13 @@ use crate::linux::{Closings, Stop};
 /// What a signal is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Topic {
-    /// Somebody has asked for a job to end early.
+    /// A request to end a job early was recorded.
     Cancel,
     /// A job's outcome was recorded.
     End,
     /// A job's start was recorded.
     Start,
-    /// A job was let go without an outcome, or a process that may have held some has ended.
+    /// A job was released without an outcome, or a process that may have held some has ended.
     Release,
 }
 
@@ -30,13 +32,13 @@ const COUNT: usize = 4;
 /// The signals of one state directory, to and from all processes.
 #[derive(Debug)]
 pub(crate) struct Signals {
-    /// None: in memory, within this process alone.
+    /// `None` for a journal in memory, within this process only.
     folder: Option<Folder>,
     heard: [watch::Sender<()>; COUNT],
     listener: Mutex<Option<Listener>>,
 }
 
-/// A thread that listens, until dropped.
+/// A thread that listens until dropped.
 #[derive(Debug)]
 struct Listener {
     thread: JoinHandle<()>,
@@ -48,7 +50,7 @@ impl Signals {
         Self { folder, heard: Default::default(), listener: Mutex::default() }
     }
 
-    /// Tells every process about `topic`.
+    /// Signals every process about `topic`.
     pub(crate) fn tell(&self, topic: Topic) -> Result<()> {
         let Some(folder) = &self.folder else {
             self.heard[topic as usize].send_replace(());
@@ -58,7 +60,7 @@ impl Signals {
         touch(path).map_err(|error| JournalError::file(path, error))
     }
 
-    /// What is told about `topic` from now on.
+    /// Returns the signals about `topic` from now on.
     pub(crate) fn listen(&self, topic: Topic) -> Result<watch::Receiver<()>> {
         if let Some(folder) = &self.folder {
             self.start(folder).map_err(|error| JournalError::Io {
@@ -71,7 +73,7 @@ impl Signals {
         Ok(receiver)
     }
 
-    /// Starts the one listener of this journal, unless it is there.
+    /// Starts the one listener of this journal, unless it already runs.
     fn start(&self, folder: &Folder) -> std::io::Result<()> {
         let mut listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
         if listener.as_ref().is_some_and(|listener| !listener.thread.is_finished()) {
@@ -92,7 +94,7 @@ fn path(folder: &Folder, topic: Topic) -> &Path {
         Topic::Cancel => &folder.cancels,
         Topic::End => &folder.ends,
         Topic::Start => &folder.starts,
-        // The system closes it when a process dies.
+        // The system closes this file when a process dies.
         Topic::Release => &folder.locks,
     }
 }
@@ -110,7 +112,7 @@ fn listen(closings: &Closings, heard: &[watch::Sender<()>; COUNT]) {
         }
     };
     tracing::warn!(%error, "failed to listen to other processes");
-    // Let all look once more; who listens again starts a new listener.
+    // Every receiver reads the journal once more. The next call to `listen` starts a new listener.
     for sender in heard {
         sender.send_replace(());
     }

@@ -1,6 +1,7 @@
-//! The threads that use the file: one writes, one reads, one moves what was written to its final
-//! place. Writes that wait at the same time become one transaction, and each caller is answered
-//! after its commit.
+//! The threads that use the file: one writes, one reads, one makes checkpoints.
+//!
+//! Writes that wait at the same time become one transaction. Each caller receives its answer after
+//! the commit.
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -13,19 +14,19 @@ use crate::database::Database;
 use crate::error::{Cause, JournalError, Result, StoreError};
 use crate::write::Stored;
 
-/// How many steps wait for each thread before the next caller waits for room.
+/// How many steps each thread's queue holds before the next caller waits.
 const QUEUE: usize = 1024;
-/// How many steps become one transaction at most, so that none waits long for its answer.
+/// The maximum number of steps in one transaction, so that none waits long for its answer.
 const BATCH: usize = 256;
-/// After how many steps a checkpoint is due. It waits for the disk, as no step does, and so has a
-/// thread of its own.
+/// The number of steps after which a checkpoint is due. A checkpoint waits for the disk, unlike a
+/// step, and so has its own thread.
 const CHECKPOINT: usize = 512;
 
-/// A step that waits for its turn.
+/// A queued step.
 pub(crate) trait Step: Send {
-    /// Takes the step; whether it succeeded.
+    /// Runs the step, and returns whether it succeeded.
     fn run(&mut self, connection: &Connection) -> bool;
-    /// Answers the caller: with what the step came to, or with why none of it was kept.
+    /// Answers the caller with the step's result, or with the reason why nothing of it was kept.
     fn answer(self: Box<Self>, database: &Database, kept: std::result::Result<(), JournalError>);
 }
 
@@ -52,21 +53,21 @@ where
             (Some(Ok(value)), Ok(())) => Ok(value),
             (None, Ok(())) => Err(JournalError::Closed),
         };
-        // A caller that has gone needs no answer.
+        // A caller that is gone needs no answer.
         let _ = self.reply.send(answer);
     }
 }
 
-/// Takes steps on the file, or on one in memory.
+/// Runs steps on the file, or on a database in memory.
 #[derive(Debug)]
 pub(crate) enum Worker {
     Threads {
-        /// To the thread that writes.
+        /// The queue of the thread that writes.
         writes: mpsc::Sender<Box<dyn Step>>,
-        /// To the thread that reads.
+        /// The queue of the thread that reads.
         reads: mpsc::Sender<Box<dyn Step>>,
     },
-    /// At once, on the caller's thread: no other thread's pace shows.
+    /// Runs at once on the caller's thread, so that the result depends on no other thread's timing.
     Inline(Mutex<Database>),
 }
 
@@ -77,8 +78,10 @@ impl std::fmt::Debug for dyn Step {
 }
 
 impl Worker {
-    /// Opens the file at `path` and starts the threads. They end, their queues done, when this is
-    /// dropped. `inspect` looks at the open file first.
+    /// Opens the file at `path` and starts the threads.
+    ///
+    /// When this is dropped, the threads finish their queues and end. `inspect` reads the open file
+    /// first.
     pub(crate) async fn open<T: Send + 'static>(
         path: &Path,
         busy_timeout: Duration,
@@ -105,8 +108,9 @@ impl Worker {
         Ok((Self::Threads { writes, reads }, found))
     }
 
-    /// Runs `work` in a transaction and returns once it is committed. `work` is done also if the
-    /// caller goes away meanwhile.
+    /// Runs `work` in a transaction and returns once it is committed.
+    ///
+    /// `work` runs even if the caller drops the future meanwhile.
     pub(crate) async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> Stored<T> + Send + 'static,
@@ -160,7 +164,7 @@ async fn thread<T: Send + 'static>(
     let (ready, opened) = oneshot::channel();
     let run = move || match open() {
         Ok((database, found)) => {
-            // If nobody waits any more, the queue is closed, too.
+            // If the caller is gone, the queue is closed too.
             let _ = ready.send(Ok(found));
             work(&database);
         }
@@ -190,7 +194,7 @@ fn write_all(
         commit(database, batch);
         if steps >= CHECKPOINT {
             steps = 0;
-            // If one is due already, that will do.
+            // A full channel means that a checkpoint is already due, which is enough.
             let _ = checkpoint.try_send(());
         }
     }
@@ -198,10 +202,10 @@ fn write_all(
 
 fn checkpoint_all(database: &Database, mut due: mpsc::Receiver<()>) {
     while due.blocking_recv().is_some() {
-        // Never waits for who writes or reads, and is tried again later where it fails.
+        // Never waits for a writer or reader. A failed checkpoint is tried again later.
         let done = database.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
         if let Err(error) = done {
-            tracing::debug!(%error, "failed to make a checkpoint of the journal");
+            tracing::debug!(%error, "failed to checkpoint the journal");
         }
     }
 }
@@ -223,8 +227,10 @@ fn execute(database: &Database, sql: &str) -> rusqlite::Result<()> {
     database.connection.prepare_cached(sql)?.execute([]).map(drop)
 }
 
-/// Takes all steps in one transaction. A step that fails leaves nothing behind and does not touch
-/// the others; a commit that fails fails them all.
+/// Runs all steps in one transaction.
+///
+/// A failed step leaves nothing behind and does not affect the others. A failed commit fails all
+/// steps.
 fn commit(database: &Database, mut batch: Vec<Box<dyn Step + '_>>) {
     let kept = transact(database, &mut batch).map_err(|error| {
         if !database.connection.is_autocommit()
@@ -244,7 +250,7 @@ fn transact(database: &Database, batch: &mut [Box<dyn Step + '_>]) -> rusqlite::
     for step in batch {
         execute(database, "SAVEPOINT step")?;
         if !step.run(&database.connection) {
-            // Fails where the failure has rolled all back: then the whole batch fails.
+            // Fails if the step's failure rolled back the transaction. Then the whole batch fails.
             execute(database, "ROLLBACK TO step")?;
         }
         execute(database, "RELEASE step")?;

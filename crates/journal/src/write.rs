@@ -1,5 +1,6 @@
-//! What is written, statement by statement. Each function runs within a transaction, checks first,
-//! and changes nothing if it fails.
+//! The statements that write the journal.
+//!
+//! Each function runs in a transaction, checks first, and changes nothing if it fails.
 
 use jiff::Timestamp;
 use longshore_core::{AttemptId, ImageReport, JobId, JobResult, JobSpec, PassedOver};
@@ -11,7 +12,7 @@ use crate::record::{Cancelled, NewAttempt, NewJob};
 
 pub(crate) type Stored<T> = Result<T, StoreError>;
 
-/// What a submission came to.
+/// The result of a submission.
 #[derive(Debug)]
 pub(crate) enum Inserted {
     New,
@@ -35,7 +36,7 @@ fn digest(spec: &str) -> String {
     bytes.iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 
-/// A job's name and the beginning of its specification's digest, to tell two apart.
+/// Returns a job's name and the beginning of its specification's digest, to distinguish two jobs.
 fn described(name: Option<&str>, digest: &str) -> String {
     let short: String = digest.chars().take("sha256:".len() + 12).collect();
     name.map_or_else(|| short.clone(), |name| format!("{name}, {short}"))
@@ -77,7 +78,7 @@ fn check_key(key: &str) -> Result<(), JournalError> {
     if fits { Ok(()) } else { Err(JournalError::InvalidKey(key.to_owned())) }
 }
 
-/// The job that was submitted with `key` before, if it is the same one.
+/// Returns the job that was submitted with `key` before, if it is the same one.
 fn known(db: &Connection, job: &NewJob, key: &str, digest: &str) -> Stored<Option<JobId>> {
     let row = db
         .prepare_cached("SELECT id, name, spec, spec_digest FROM jobs WHERE idempotency_key = ?1")?
@@ -91,7 +92,7 @@ fn known(db: &Connection, job: &NewJob, key: &str, digest: &str) -> Stored<Optio
         .optional()?;
     let Some((id, name, spec, recorded)) = row else { return Ok(None) };
     let known: JobId = id.parse().map_err(|error| unreadable(&id, "id", error))?;
-    // Another version of Longshore may write the same job in other words.
+    // Another version of Longshore may serialise the same job differently.
     let same = || serde_json::from_str::<JobSpec>(&spec).is_ok_and(|spec| spec == *job.spec);
     if recorded == digest || same() {
         return Ok(Some(known));
@@ -105,7 +106,7 @@ fn known(db: &Connection, job: &NewJob, key: &str, digest: &str) -> Stored<Optio
     .into())
 }
 
-/// What a step has to follow from.
+/// The state on which a step depends.
 struct Progress {
     ended: bool,
     /// The last attempt's number and state.
@@ -242,7 +243,7 @@ fn check_last(
         Some((last, _)) => out_of_order(
             job,
             step,
-            format!("the step is of attempt {number}, and the last one is {last}"),
+            format!("the step is for attempt {number}, but the last attempt is {last}"),
         ),
         None => out_of_order(job, step, format!("there is no intent of attempt {number}")),
     }
@@ -272,7 +273,7 @@ pub(crate) fn outcome(
         .optional()?
         .ok_or_else(|| JournalError::NoSuchJob(job.to_string()))?;
     if result.job != *job {
-        return out_of_order(job, "the outcome", format!("it is that of job {}", result.job));
+        return out_of_order(job, "the outcome", format!("it belongs to job {}", result.job));
     }
     if let Some(recorded) = recorded {
         return same_outcome(job, &recorded, result);
@@ -310,12 +311,12 @@ pub(crate) fn removed(db: &Connection, job: &JobId, now: Timestamp) -> Stored<()
 pub(crate) fn forget(db: &Connection, job: &JobId) -> Stored<()> {
     progress(db, job)?;
     if !forget_if_finished(db, job)? {
-        return out_of_order(job, "the end of the record", "something of it may be on a backend");
+        return out_of_order(job, "the end of the record", "part of it may still be on a backend");
     }
     Ok(())
 }
 
-/// Ends the record of a job of which nothing is left; whether there was one.
+/// Deletes the record of a job of which nothing is left, and returns whether there was one.
 pub(crate) fn forget_if_finished(db: &Connection, job: &JobId) -> Stored<bool> {
     let gone = db
         .prepare_cached("DELETE FROM jobs WHERE id = ?1 AND removed_at IS NOT NULL")?
@@ -332,7 +333,7 @@ pub(crate) fn request_cancel(
     if progress(db, job)?.ended {
         return Ok(Cancelled::AlreadyEnded);
     }
-    // One that is not sooner than an earlier one changes nothing.
+    // A request whose grace is not shorter than an earlier one changes nothing.
     db.prepare_cached(
         "INSERT INTO cancels (job, asked_at, grace_ms) SELECT ?1, ?2, ?3 \
          WHERE NOT EXISTS (SELECT 1 FROM cancels WHERE job = ?1 AND grace_ms <= ?3)",

@@ -1,4 +1,4 @@
-//! What a credential helper says, by Docker's protocol
+//! The answers of credential helpers, in Docker's protocol
 //! (<https://github.com/docker/docker-credential-helpers>).
 
 use std::process::ExitStatus;
@@ -9,26 +9,26 @@ use serde::Deserialize;
 use crate::check::usable_name;
 use crate::password::usable;
 
-/// What every helper says, on standard output, of a server that it does not know.
+/// What every helper prints on standard output for a server that it does not know.
 const NOT_FOUND: &str = "credentials not found in native keychain";
-/// The name that makes the secret an identity token.
+/// The user name that marks the secret as an identity token.
 const TOKEN: &str = "<token>";
-/// How much of a helper's complaint a person is shown, in characters.
+/// How much of a helper's error message is shown, in characters.
 const LONGEST_COMPLAINT: usize = 300;
 
-/// How a helper ended.
+/// A helper's exit status and output.
 pub(crate) struct Output {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: Vec<u8>,
     pub(crate) stderr: Vec<u8>,
 }
 
-/// Why a helper's output is of no use; never holds what may be a secret.
+/// Why a helper's output is unusable. Never contains what may be a secret.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Useless {
     #[error("it failed ({status}): {complaint}")]
     Failed { status: String, complaint: String },
-    #[error("its answer is not a JSON object with the texts `Username` and `Secret`")]
+    #[error("its answer is not a JSON object with the strings `Username` and `Secret`")]
     Rubbish,
     #[error("its answer's `{0}`: {1}")]
     Unusable(&'static str, &'static str),
@@ -41,7 +41,8 @@ struct Credentials {
     secret: String,
 }
 
-/// Who the helper says we are to `registry`; `None` if it does not know.
+/// Parses the credentials for `registry` from a helper's output. Returns `None` if the helper has
+/// none.
 pub(crate) fn understand(output: Output, registry: &str) -> Result<Option<RegistryAuth>, Useless> {
     if !output.status.success() {
         return match complaint(&output) {
@@ -51,9 +52,9 @@ pub(crate) fn understand(output: Output, registry: &str) -> Result<Option<Regist
             }
         };
     }
-    // The cause would hold what was found in the place of a text.
+    // The cause is dropped: it would contain the value found in place of a string.
     let said: Credentials = serde_json::from_slice(&output.stdout).map_err(|_| Useless::Rubbish)?;
-    // `docker-credential-pass` (0.6.4) says so of a server that it does not know.
+    // `docker-credential-pass` (0.6.4) answers this for a server that it does not know.
     if said.username.is_empty() && said.secret.is_empty() {
         return Ok(None);
     }
@@ -66,10 +67,10 @@ pub(crate) fn understand(output: Output, registry: &str) -> Result<Option<Regist
     Ok(Some(RegistryAuth::password(registry, said.username, secret)))
 }
 
-/// What a helper that failed complains of; `None` if only of not knowing the server.
+/// Returns the error message of a failed helper, or `None` if it only does not know the server.
 ///
-/// Docker's own helpers complain on standard output, others on standard error. What looks like an
-/// answer is not repeated: it may hold the secret.
+/// Docker's own helpers print errors on standard output, others on standard error. Output that looks
+/// like an answer is not repeated, because it may contain the secret.
 fn complaint(output: &Output) -> Option<String> {
     let stdout = String::from_utf8_lossy(&output.stdout);
     if stdout.trim() == NOT_FOUND {
@@ -81,7 +82,7 @@ fn complaint(output: &Output) -> Option<String> {
     }
     let shown = !stdout.contains(['{', '}', '"']);
     let text = shown.then(|| one_line(&stdout)).filter(|text| !text.is_empty());
-    Some(text.unwrap_or_else(|| "it says nothing".to_owned()))
+    Some(text.unwrap_or_else(|| "it gave no reason".to_owned()))
 }
 
 fn one_line(text: &str) -> String {
@@ -129,8 +130,8 @@ mod tests {
             ("", "boom\n  at\tline 1\x1b[0m\n", "boom at line 1 [0m"),
             ("gpg: decryption failed\n", "", "gpg: decryption failed"),
             ("gpg: decryption failed\n", "boom", "boom"),
-            ("", "", "it says nothing"),
-            (r#"{"Username":"me","Secret":"hunter2"}"#, "", "it says nothing"),
+            ("", "", "it gave no reason"),
+            (r#"{"Username":"me","Secret":"hunter2"}"#, "", "it gave no reason"),
         ] {
             let Err(Useless::Failed { status, complaint }) = said(3, stdout, stderr) else {
                 panic!("{stdout} {stderr}: no failure");

@@ -1,4 +1,4 @@
-//! What can be said of logins without asking anyone.
+//! Checks of logins that need no file, variable or helper.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,24 +9,24 @@ use longshore_core::{Error, ErrorKind, RegistryLogin};
 use crate::helper::Program;
 use crate::server::Server;
 
-/// A login that makes no sense, whatever files and helpers there are.
+/// The error for a login that is invalid regardless of files and helpers.
 ///
-/// Its `Display` is `job.registries[1].username: is missing …`, as the configuration names it.
+/// Its `Display` is `job.registries[1].username: is missing …`, with the configuration's key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidLogin {
-    /// Which login of the list, from 0.
+    /// The index of the login in the list, from 0.
     pub index: usize,
-    /// The key below it, such as `username`.
+    /// The key in the login, such as `username`.
     pub key: &'static str,
-    /// What is wrong with it.
+    /// What is wrong with the key.
     pub reason: String,
 }
 
 impl InvalidLogin {
-    /// As an `InvalidSpec`, with the key's full name in a list called `list`.
+    /// Converts to an `InvalidSpec` error, with the key's full name in the list `list`.
     pub(crate) fn into_error(self, list: &str) -> Error {
         let Self { index, key, reason } = self;
-        Error::new(ErrorKind::InvalidSpec, format!("a registry's login is wrong: {key} {reason}"))
+        Error::new(ErrorKind::InvalidSpec, format!("a registry login is invalid: {key} {reason}"))
             .with("key", format!("{list}[{index}].{key}"))
     }
 }
@@ -50,7 +50,7 @@ pub(crate) enum Source<'a> {
 /// A key of a login, and what is wrong with it.
 type Wrong = (&'static str, String);
 
-/// A login that makes sense.
+/// A valid login.
 #[derive(Debug)]
 pub(crate) struct Checked<'a> {
     pub(crate) server: Server,
@@ -65,7 +65,7 @@ pub(crate) fn check(logins: &[RegistryLogin]) -> Result<Vec<Checked<'_>>, Invali
         let invalid = |(key, reason)| InvalidLogin { index, key, reason };
         let server = Server::parse(&login.server).map_err(|it| invalid(("server", it)))?;
         if let Some(first) = seen.insert(server.clone(), index) {
-            let reason = format!("is the server of the login [{first}] already");
+            let reason = format!("is already the server of login [{first}]");
             return Err(invalid(("server", reason)));
         }
         checked.push(Checked { server, source: source(login).map_err(invalid)? });
@@ -80,11 +80,11 @@ fn source(login: &RegistryLogin) -> Result<Source<'_>, Wrong> {
         }
         (Some(path), None, None) => Ok(Source::File { username: username(login)?, path }),
         (None, Some(name), None) if name.is_empty() || name.contains(['=', '\0']) => {
-            wrong("passwordEnv", "is no variable's name")
+            wrong("passwordEnv", "is not a variable name")
         }
         (None, Some(name), None) => Ok(Source::Variable { username: username(login)?, name }),
         (None, None, Some(_)) if login.username.is_some() => {
-            wrong("username", "stands beside a `credentialHelper`, which knows the name itself")
+            wrong("username", "conflicts with `credentialHelper`, which provides the name")
         }
         (None, None, Some(name)) => {
             let program = Program::of(name).map_err(|it| ("credentialHelper", it.to_owned()))?;
@@ -94,9 +94,9 @@ fn source(login: &RegistryLogin) -> Result<Source<'_>, Wrong> {
             "passwordFile",
             "is missing: a login has one of `passwordFile`, `passwordEnv` and `credentialHelper`",
         ),
-        (Some(_), Some(_), _) => wrong("passwordEnv", "stands beside a `passwordFile`"),
-        (Some(_), _, Some(_)) => wrong("credentialHelper", "stands beside a `passwordFile`"),
-        (_, Some(_), Some(_)) => wrong("credentialHelper", "stands beside a `passwordEnv`"),
+        (Some(_), Some(_), _) => wrong("passwordEnv", "conflicts with `passwordFile`"),
+        (Some(_), _, Some(_)) => wrong("credentialHelper", "conflicts with `passwordFile`"),
+        (_, Some(_), Some(_)) => wrong("credentialHelper", "conflicts with `passwordEnv`"),
     }
 }
 
@@ -112,13 +112,13 @@ fn username(login: &RegistryLogin) -> Result<&str, Wrong> {
     Ok(name)
 }
 
-/// Whether a registry can be told `name`: the Basic scheme has a colon between name and password
-/// (RFC 7617, section 2).
+/// Checks whether `name` is usable as a user name: the Basic scheme separates name and password
+/// with a colon (RFC 7617, section 2).
 pub(crate) fn usable_name(name: &str) -> Result<(), &'static str> {
     if name.is_empty() {
         Err("is empty")
     } else if name.contains(':') {
-        Err("has a colon, which no registry can be told")
+        Err("has a colon, which cannot be sent to a registry")
     } else if name.contains(char::is_control) {
         Err("has a control character")
     } else {

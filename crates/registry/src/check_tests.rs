@@ -44,20 +44,17 @@ fn what_makes_no_sense_is_named_by_index_and_key() {
         (|it| it.username = Some("a\n".to_owned()), "username: has a control character"),
         (|it| it.password_file = None, "passwordFile: is missing: a login has one of"),
         (|it| it.password_file = Some("".into()), "passwordFile: is empty"),
-        (
-            |it| it.password_env = Some("P".to_owned()),
-            "passwordEnv: stands beside a `passwordFile`",
-        ),
+        (|it| it.password_env = Some("P".to_owned()), "passwordEnv: conflicts with `passwordFile`"),
         (
             |it| it.credential_helper = Some("pass".to_owned()),
-            "credentialHelper: stands beside a `passwordFile`",
+            "credentialHelper: conflicts with `passwordFile`",
         ),
         (
             |it| {
                 it.password_file = None;
                 it.password_env = Some("A=B".to_owned());
             },
-            "passwordEnv: is no variable's name",
+            "passwordEnv: is not a variable name",
         ),
         (
             |it| {
@@ -65,14 +62,14 @@ fn what_makes_no_sense_is_named_by_index_and_key() {
                 it.password_env = Some("P".to_owned());
                 it.credential_helper = Some("pass".to_owned());
             },
-            "credentialHelper: stands beside a `passwordEnv`",
+            "credentialHelper: conflicts with `passwordEnv`",
         ),
         (
             |it| {
                 it.password_file = None;
                 it.credential_helper = Some("pass".to_owned());
             },
-            "username: stands beside a `credentialHelper`",
+            "username: conflicts with `credentialHelper`",
         ),
         (
             |it| {
@@ -99,7 +96,7 @@ fn what_makes_no_sense_is_named_by_index_and_key() {
 fn no_server_stands_twice_by_whatever_name() {
     assert_eq!(
         said(&[by_file(), by_file()]),
-        "job.registries[1].server: is the server of the login [0] already"
+        "job.registries[1].server: is already the server of login [0]"
     );
     let named = |server: &str| {
         let mut login = by_file();

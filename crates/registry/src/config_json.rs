@@ -1,7 +1,7 @@
-//! What Docker's `config.json` says of a registry, without asking anyone.
+//! What Docker's `config.json` says about a registry, without running a helper.
 //!
 //! Rules: <https://docs.docker.com/reference/cli/docker/login/> and `cli/config/configfile` of
-//! docker/cli. No error holds what the file holds: a parser's own message may repeat a value.
+//! docker/cli. No error contains the file's content: a parser's own message may repeat a value.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -19,13 +19,13 @@ use crate::helper::Program;
 use crate::password::usable;
 use crate::server::{Server, docker_name, registry_of};
 
-/// Hand-made files lack the padding at times.
+/// Accepts base64 without padding, because files written by hand may lack it.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// The parts of `config.json` that tell who we are. Other registries' entries may be of any shape.
+/// The parts of `config.json` with credentials. Entries of other registries may have any shape.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ConfigJson {
@@ -34,11 +34,11 @@ pub(crate) struct ConfigJson {
     auths: Option<BTreeMap<String, Value>>,
 }
 
-/// One place of `config.json` where to look.
+/// One place in `config.json` that may provide credentials.
 pub(crate) struct Place {
     /// Its key: `credHelpers`, `credsStore`, `auths`.
     pub(crate) key: &'static str,
-    /// What is there, or what is wrong with it.
+    /// Its content, or what is wrong with it.
     pub(crate) holds: Result<Holds, String>,
 }
 
@@ -48,19 +48,19 @@ pub(crate) enum Holds {
 }
 
 impl ConfigJson {
-    /// Reads the file's content.
+    /// Parses the file's content.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
-        // As Docker does: an empty file says nothing.
+        // An empty file is an empty configuration, as in Docker.
         if bytes.trim_ascii().is_empty() {
             return Ok(Self::default());
         }
         serde_json::from_slice(bytes).map_err(|error| {
             let (line, column) = (error.line(), error.column());
-            format!("is not what Docker writes (line {line}, column {column})")
+            format!("is not a Docker configuration (line {line}, column {column})")
         })
     }
 
-    /// Where to look for the registry of `image`, in order.
+    /// Returns the places to look up the registry of `image`, in order.
     pub(crate) fn places(&self, image: &ImageRef) -> Vec<Place> {
         let mut places = Vec::new();
         let named = self.cred_helpers.as_ref().and_then(|it| best(it, image, |_| true));
@@ -68,7 +68,7 @@ impl ConfigJson {
             // A registry without a helper is not in the store either.
             Some(Value::String(name)) if name.is_empty() => {}
             Some(Value::String(name)) => places.push(helper("credHelpers", name)),
-            Some(_) => places.push(wrong("credHelpers", "the helper's name is no text")),
+            Some(_) => places.push(wrong("credHelpers", "the helper's name is not a string")),
             None => {}
         }
         if let (None, Some(name)) = (named, &self.creds_store)
@@ -93,8 +93,8 @@ fn wrong(key: &'static str, why: &str) -> Place {
     Place { key, holds: Err(why.to_owned()) }
 }
 
-/// The entry whose key fits `image` best: the longest path, then Docker's own spelling, then the
-/// first.
+/// Returns the entry whose key fits `image` best: the longest path, then Docker's own spelling, then
+/// the first.
 fn best<'a>(
     entries: &'a BTreeMap<String, Value>,
     image: &ImageRef,
@@ -107,7 +107,9 @@ fn best<'a>(
     fitting.max_by(|(one, _), (other, _)| one.cmp(other)).map(|(_, entry)| entry)
 }
 
-/// `docker login` leaves an empty entry for a server that a helper knows.
+/// Returns whether an entry contains credentials.
+///
+/// `docker login` leaves an empty entry for a server whose credentials a helper stores.
 fn says_something(entry: &Value) -> bool {
     entry.as_object().is_none_or(|entry| {
         let keys = ["identitytoken", "auth", "username", "password", "registrytoken"];
@@ -115,18 +117,18 @@ fn says_something(entry: &Value) -> bool {
     })
 }
 
-/// Who an entry of `auths` says we are to `registry`.
+/// Parses the credentials for `registry` from an entry of `auths`.
 fn login(entry: &Value, registry: &str) -> Result<RegistryAuth, &'static str> {
-    let entry = entry.as_object().ok_or("the server's entry is no object")?;
+    let entry = entry.as_object().ok_or("the server's entry is not an object")?;
     let text = |key| match entry.get(key) {
         None | Some(Value::Null) => Ok(""),
         Some(Value::String(text)) => Ok(text.as_str()),
-        Some(_) => Err("a value in the server's entry is no text"),
+        Some(_) => Err("a value in the server's entry is not a string"),
     };
     let (token, auth) = (text("identitytoken")?, text("auth")?);
     let (username, password) = (text("username")?, text("password")?);
     if !token.is_empty() {
-        let token = secret(token.to_owned(), "the server's `identitytoken` is of no use")?;
+        let token = secret(token.to_owned(), "the server's `identitytoken` is invalid")?;
         return Ok(RegistryAuth::token(registry, token));
     }
     if !auth.is_empty() {
@@ -135,13 +137,13 @@ fn login(entry: &Value, registry: &str) -> Result<RegistryAuth, &'static str> {
         return named(registry, username, password);
     }
     if username.is_empty() && password.is_empty() {
-        return Err("the server's `registrytoken` is not understood: `docker login` writes none");
+        return Err("the server's `registrytoken` is not supported: `docker login` writes none");
     }
     named(registry, username.to_owned(), password.to_owned())
 }
 
 fn named(registry: &str, username: String, password: String) -> Result<RegistryAuth, &'static str> {
-    usable_name(&username).map_err(|_| "the server's user name is of no use")?;
+    usable_name(&username).map_err(|_| "the server's user name is invalid")?;
     let password = secret(password, "the server's password is empty or has a newline inside")?;
     Ok(RegistryAuth::password(registry, username, password))
 }
@@ -150,7 +152,7 @@ fn secret(text: String, why: &'static str) -> Result<Secret, &'static str> {
     usable(text.into_bytes()).map_err(|_| why)
 }
 
-/// Name and password; Docker pads the text with NULs where it reserved too much.
+/// Decodes a user name and password. Docker pads the text with NULs if it reserved too much space.
 fn decode(auth: &str) -> Option<(String, String)> {
     let text = String::from_utf8(BASE64.decode(auth.trim()).ok()?).ok()?;
     let (username, password) = text.split_once(':')?;

@@ -1,4 +1,4 @@
-//! Docker's own configuration: nobody asked for it by name, so what it lacks is a warning.
+//! Docker's own configuration. No login names it explicitly, so its problems are only warnings.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -11,10 +11,10 @@ use crate::keyring::Found;
 use crate::read::read;
 use crate::server::registry_of;
 
-/// Larger than any that was seen; one has some KiB.
+/// The maximum size of the file. Real files have some KiB.
 const LARGEST: u64 = 1024 * 1024;
 
-/// The folder that Docker itself would look into: `$DOCKER_CONFIG`, else `~/.docker`
+/// Returns the folder that Docker itself uses: `$DOCKER_CONFIG`, else `~/.docker`
 /// (<https://docs.docker.com/reference/cli/docker/#environment-variables>).
 pub(crate) fn default_folder() -> Option<PathBuf> {
     folder_of(std::env::var_os("DOCKER_CONFIG"), std::env::home_dir())
@@ -25,14 +25,15 @@ fn folder_of(named: Option<OsString>, home: Option<PathBuf>) -> Option<PathBuf> 
     named.or_else(|| Some(home?.join(".docker")))
 }
 
-/// Who the `config.json` in `folder` says we are to the registry of `image`. Where it fails nobody
-/// else is asked: the next might know us by another name.
+/// Finds the credentials for the registry of `image` in the `config.json` in `folder`.
+///
+/// After a failure no further place is tried: it might have the credentials of another user.
 pub(crate) async fn find(folder: &Path, image: &ImageRef, asking: Asking<'_>) -> Found {
     let path = folder.join("config.json");
     let shown = path.display();
     let registry = registry_of(image);
     let without = |why: String| Found {
-        warnings: vec![format!("{why}; asking {registry} without a name")],
+        warnings: vec![format!("{why}; accessing {registry} anonymously")],
         ..Found::default()
     };
     let content = match read(&path, LARGEST).await {

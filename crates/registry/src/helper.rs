@@ -1,4 +1,4 @@
-//! Asking a credential helper: `docker-credential-X get`, the server on its standard input.
+//! Runs a credential helper: `docker-credential-X get`, with the server on its standard input.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -16,12 +16,14 @@ use tokio::process::{Child, Command};
 use crate::answer::{Output, understand};
 use crate::server::docker_name;
 
-/// Larger than any answer; the longest tokens have some KiB.
+/// The maximum size of an answer. The longest tokens have some KiB.
 const LARGEST_ANSWER: usize = 64 * 1024;
-/// As much of a complaint as may be looked at.
+/// How much of an error message is kept.
 const LARGEST_COMPLAINT: usize = 8 * 1024;
-/// How long to go on reading after the helper has ended: what it said is there, only a process that
-/// it left behind may keep its output open.
+/// How long to continue reading after the helper has ended.
+///
+/// The helper's output is complete by then, but a process that it left behind may keep the output
+/// open.
 const LINGER: Duration = Duration::from_millis(500);
 
 /// The program of a helper: `docker-credential-X`.
@@ -29,7 +31,7 @@ const LINGER: Duration = Duration::from_millis(500);
 pub(crate) struct Program(String);
 
 impl Program {
-    /// The program of the helper called `name`, which must not lead out of the folders of `PATH`.
+    /// Returns the program of the helper `name`, which must not lead out of the folders of `PATH`.
     pub(crate) fn of(name: &str) -> std::result::Result<Self, &'static str> {
         let plain = |it: char| it.is_ascii_alphanumeric() || "._-".contains(it);
         if name.is_empty() || !name.chars().all(plain) {
@@ -38,8 +40,9 @@ impl Program {
         Ok(Self(format!("docker-credential-{name}")))
     }
 
-    /// The first that may be run in the folders of `path`. Relative folders are passed over: what
-    /// lies in the current folder is anyone's.
+    /// Returns the first executable with this name in the folders of `path`.
+    ///
+    /// Skips relative folders: any user may have put a file in the current folder.
     async fn find(&self, path: &OsStr) -> Option<PathBuf> {
         for folder in std::env::split_paths(path).filter(|folder| folder.is_absolute()) {
             let file = folder.join(&self.0);
@@ -58,20 +61,20 @@ impl fmt::Display for Program {
     }
 }
 
-/// How helpers are asked.
+/// How to run helpers.
 #[derive(Clone, Copy)]
 pub(crate) struct Asking<'a> {
-    /// The folders where they are looked for.
+    /// The folders to search for helpers.
     pub(crate) path: &'a OsStr,
     pub(crate) timeout: Duration,
 }
 
 impl Asking<'_> {
-    /// Who the helper says we are to `registry`; `None` if it does not know.
+    /// Asks the helper for the credentials for `registry`. Returns `None` if it has none.
     ///
     /// # Errors
-    /// `InvalidSpec` if it is not there, does not start, fails, hangs or says what no helper does;
-    /// without a secret.
+    /// `InvalidSpec` if the helper does not exist, does not start, fails, hangs or prints an invalid
+    /// answer. The error contains no secret.
     pub(crate) async fn ask(
         self,
         program: &Program,
@@ -92,13 +95,13 @@ impl Asking<'_> {
         };
         let output = output.map_err(|error| failed().caused_by(error))?;
         if output.stdout.len() > LARGEST_ANSWER {
-            return Err(failed().caused_by("it answers more than 64 KiB"));
+            return Err(failed().caused_by("its answer is larger than 64 KiB"));
         }
         understand(output, registry).map_err(|error| failed().caused_by(error))
     }
 }
 
-/// A helper that runs, the leader of a process group of its own.
+/// A running helper, the leader of its own process group.
 struct Helper(Child);
 
 impl Helper {
@@ -109,7 +112,7 @@ impl Helper {
         Ok(Self(command.spawn()?))
     }
 
-    /// Tells it the server and hears it out.
+    /// Writes the server to the helper and reads its whole answer.
     async fn converse(&mut self, server: &str) -> io::Result<Output> {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let (stdin, out, err) = (self.0.stdin.take(), self.0.stdout.take(), self.0.stderr.take());
@@ -117,13 +120,14 @@ impl Helper {
             let pipes = async {
                 let say = async {
                     if let Some(mut stdin) = stdin {
-                        // A helper that does not listen may still answer.
+                        // A helper that does not read its input may still answer.
                         let _ = stdin.write_all(server.as_bytes()).await;
                     }
                 };
                 tokio::join!(
                     say,
-                    // One more than is allowed tells what is too long, and ends the pipe.
+                    // One byte more than allowed reveals an answer that is too long, and closes the
+                    // pipe.
                     hear(out, &mut stdout, LARGEST_ANSWER + 1, false),
                     hear(err, &mut stderr, LARGEST_COMPLAINT, true),
                 )
@@ -144,15 +148,15 @@ impl Helper {
         Ok(Output { status, stdout, stderr })
     }
 
-    /// Ends it and what it started.
+    /// Kills the helper and the processes that it started.
     async fn end(&mut self) {
         self.kill();
         let _ = tokio::time::timeout(LINGER, self.0.wait()).await;
     }
 
     fn kill(&self) {
-        // There is an id only as long as the helper has not been waited for: until then no other
-        // process can have it.
+        // The id is present only until the helper has been waited for. Until then no other process
+        // can have the same id.
         let id = self.0.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         if let Some(group) = id {
             let _ = kill_process_group(group, Signal::KILL);
@@ -166,8 +170,10 @@ impl Drop for Helper {
     }
 }
 
-/// Reads `pipe` into `heard`, at most `most` bytes; the rest is read as well if `all`, so that the
-/// helper does not wait for us. What was heard stays if this is dropped half-way.
+/// Reads at most `most` bytes from `pipe` into `heard`.
+///
+/// If `all` is set, reads and discards the rest, so that the helper does not block. If the future is
+/// dropped, `heard` keeps what was read.
 async fn hear(pipe: Option<impl AsyncRead + Unpin>, heard: &mut Vec<u8>, most: usize, all: bool) {
     let Some(mut pipe) = pipe else { return };
     let mut part = [0; 4096];

@@ -1,4 +1,4 @@
-//! The one who is asked.
+//! The keyring.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -12,11 +12,12 @@ use crate::check::check;
 use crate::helper::Asking;
 use crate::{InvalidLogin, docker_config, login};
 
-/// How long a credential helper may take, unless said otherwise.
+/// The default time limit of a credential helper.
 const HELPER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Knows who we are to each registry. Cheap to clone; the default one knows nothing and reads
-/// nothing.
+/// Finds the credentials for each registry.
+///
+/// It is cheap to clone. The default keyring has no credentials and reads nothing.
 #[derive(Clone, Default)]
 pub struct Keyring {
     inner: Arc<Inner>,
@@ -28,7 +29,7 @@ struct Inner {
     /// The folder of Docker's `config.json`.
     docker_config: Option<PathBuf>,
     helper_timeout: Duration,
-    /// Where helpers are looked for; `None` is the caller's own `PATH`.
+    /// The folders to search for helpers; `None` is the process's own `PATH`.
     path: Option<OsString>,
 }
 
@@ -38,58 +39,60 @@ impl Default for Inner {
     }
 }
 
-/// What a [`Keyring`] knows of an image's registry.
+/// The result of [`Keyring::find`] for an image's registry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
-    /// What to show the registry; `None` is to ask it without a name.
+    /// The credentials for the registry; `None` for anonymous access.
     pub auth: Option<RegistryAuth>,
-    /// Where it comes from: `registries[0]` of the job itself, `job.registries[0]` of the
-    /// configuration, or `FOLDER/config.json (credHelpers)`, the key below which it stands.
+    /// Where the credentials come from: `registries[0]` of the job itself, `job.registries[0]` of
+    /// the configuration, or `FOLDER/config.json (credHelpers)` with the key in the file.
     pub origin: Option<String>,
-    /// What a person should know, a sentence each; no secret among them.
+    /// Warnings for a person, one sentence each. They contain no secret.
     pub warnings: Vec<String>,
 }
 
 impl Keyring {
-    /// One that knows the configuration's `logins` (`job.registries`).
+    /// Creates a keyring with the configuration's `logins` (`job.registries`).
     #[must_use]
     pub fn new(logins: Vec<RegistryLogin>) -> Self {
         Self { inner: Arc::new(Inner { logins, ..Inner::default() }) }
     }
 
-    /// Reads Docker's `config.json` as well, from `folder`; without one from `$DOCKER_CONFIG`, else
-    /// from `~/.docker`. A file that is not there is nothing.
+    /// Also reads Docker's `config.json`, from `folder`.
+    ///
+    /// Without a `folder`, reads it from `$DOCKER_CONFIG`, else from `~/.docker`. A missing file is
+    /// ignored.
     #[must_use]
     pub fn with_docker_config(self, folder: Option<PathBuf>) -> Self {
         self.change(|inner| inner.docker_config = folder.or_else(docker_config::default_folder))
     }
 
-    /// How long a credential helper may take before it is ended; 10 seconds unless said.
+    /// Sets how long a credential helper may take before it is killed. Default: 10 seconds.
     #[must_use]
     pub fn with_helper_timeout(self, timeout: Duration) -> Self {
         self.change(|inner| inner.helper_timeout = timeout)
     }
 
-    /// Looks for credential helpers in the folders of `path`, not in those of our own `PATH`.
+    /// Searches the folders of `path` for credential helpers, instead of the process's own `PATH`.
     #[must_use]
     pub fn with_path(self, path: impl Into<OsString>) -> Self {
         self.change(|inner| inner.path = Some(path.into()))
     }
 
-    /// Whether `logins` make sense, as far as can be told without reading anything.
+    /// Checks everything about `logins` that needs no file, variable or helper.
     ///
     /// # Errors
-    /// The first login that does not, by its index and key.
+    /// The first invalid login, with its index and key.
     pub fn check(logins: &[RegistryLogin]) -> std::result::Result<(), InvalidLogin> {
         check(logins).map(|_| ())
     }
 
-    /// Who we are to the registry of `image`; `own` are the logins of the job itself.
+    /// Finds the credentials for the registry of `image`. `own` are the logins of the job itself.
     ///
     /// # Errors
-    /// `InvalidSpec` if a login of either list makes no sense, or the one that is for the image
-    /// cannot be had: its file, variable or helper is not there or of no use. Names the key, never
-    /// a value. What Docker's `config.json` lacks is a warning instead.
+    /// `InvalidSpec` if a login of either list is invalid, or if the login for the image fails: its
+    /// file, variable or helper does not exist or is unusable. The error names the key, never a
+    /// value. A problem with Docker's `config.json` is a warning instead.
     pub async fn find(&self, image: &ImageRef, own: &[RegistryLogin]) -> Result<Found> {
         let inner = &*self.inner;
         let path = inner.path.clone().or_else(|| std::env::var_os("PATH")).unwrap_or_default();

@@ -1,34 +1,34 @@
-//! Who we are to an image's registry.
+//! The credentials for an image's registry.
 //!
-//! A [`Keyring`] is asked with an image's name and answers with what to show its registry, where
-//! that comes from, and what a person should know about it. It asks nobody before it is asked, and
-//! keeps nothing: a password that was changed, or a token that ran out, is read anew.
+//! A [`Keyring`] takes an image's name and returns the credentials for its registry, their origin,
+//! and warnings for a person. It reads files and runs helpers only on request and caches nothing: a
+//! changed password or an expired token is read again.
 //!
 //! # Where it looks
 //!
 //! 1. The logins of the job itself, `registries`.
-//! 2. Those of the configuration, `job.registries`.
-//! 3. Docker's `config.json`, if [`Keyring::with_docker_config`] says so: `credHelpers`, then
+//! 2. The logins of the configuration, `job.registries`.
+//! 3. Docker's `config.json`, if [`Keyring::with_docker_config`] enables it: `credHelpers`, then
 //!    `credsStore`, then `auths` (<https://docs.docker.com/reference/cli/docker/login/>).
 //!
-//! The first that knows the registry counts. Within one of them the longest server that the image's
-//! name begins with counts, path by path: `h/team` is for `h/team/app`, not for `h/teamwork/app`.
-//! Hosts and ports are compared letter by letter. `docker.io`, `index.docker.io` and, in
-//! `config.json`, `https://index.docker.io/v1/` are one.
+//! The first source that knows the registry applies. Within one source, the longest server that the
+//! image's name begins with applies, by whole path segments: `h/team` is for `h/team/app`, not for
+//! `h/teamwork/app`. Hosts and ports are compared literally. `docker.io`, `index.docker.io` and, in
+//! `config.json`, `https://index.docker.io/v1/` are the same registry.
 //!
-//! # What goes wrong
+//! # Failures
 //!
-//! The logins of 1 and 2 were asked for by name: one that cannot be had is an error, and nothing is
-//! pulled. Nobody asked for 3: what fails there is a warning, and the registry is asked without a
-//! name. No error, warning or `Debug` text holds a password or a token.
+//! The logins of 1 and 2 are explicit: if one fails, that is an error, and nothing is pulled. The
+//! logins of 3 are implicit: if one fails, that is a warning, and the registry is accessed
+//! anonymously. No error, warning or `Debug` text contains a password or a token.
 //!
 //! # Why not a library
 //!
 //! The crate `docker_credential` (1.4) blocks the caller's thread for as long as a helper takes,
-//! starts whatever program a helper's name leads to, repeats all that a failed helper printed, and
-//! looks into `auths` before `credsStore`, without regard to paths. Here a helper has a plain name,
-//! a time limit at which its whole process group ends, and bounded output, and nothing that may be a
-//! secret is repeated.
+//! starts any program that a helper's name leads to, repeats everything that a failed helper
+//! printed, and reads `auths` before `credsStore`, ignoring paths. Here a helper has a plain name, a
+//! time limit after which its whole process group is killed, and bounded output. Nothing that may be
+//! a secret is repeated.
 
 mod answer;
 mod check;

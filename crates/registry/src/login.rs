@@ -1,4 +1,4 @@
-//! Logins that were asked for by name: what they lack is an error.
+//! Explicit logins. Their problems are errors.
 
 use longshore_core::{Error, ErrorKind, ImageRef, RegistryAuth, RegistryLogin, Result};
 
@@ -7,8 +7,9 @@ use crate::helper::{Asking, Program};
 use crate::keyring::Found;
 use crate::server::{docker_name, registry_of};
 
-/// Who the best of `logins` says we are to the registry of `image`; `None` if none is for it.
-/// `list` is what the list is called.
+/// Finds the credentials for the registry of `image` in the best of `logins`.
+///
+/// Returns `None` if no login is for it. `list` is the name of the list.
 pub(crate) async fn find(
     logins: &[RegistryLogin],
     list: &str,
@@ -18,7 +19,7 @@ pub(crate) async fn find(
     let checked = check(logins).map_err(|invalid| invalid.into_error(list))?;
     let fitting = checked.iter().enumerate();
     let fitting = fitting.filter_map(|(at, login)| Some((login.server.fits(image)?, at, login)));
-    // No server stands twice, so none is as good as the best.
+    // No server is listed twice, so only one login is the best.
     let Some((_, at, best)) = fitting.max_by_key(|(fits, ..)| *fits) else { return Ok(None) };
     let origin = format!("{list}[{at}]");
     let key = |key| format!("{origin}.{key}");
@@ -43,15 +44,17 @@ pub(crate) async fn find(
     Ok(Some(Found { auth: Some(auth), origin: Some(origin), warnings }))
 }
 
-/// A helper that was named for a registry and does not know it is a mistake: to go on without a
-/// name would end in a denial that does not say why.
+/// Asks a helper for the credentials for `registry`.
+///
+/// A helper that is configured for a registry but has no login for it is a mistake. Anonymous access
+/// would end in a denial that does not say why.
 async fn from_helper(
     program: &Program,
     registry: &str,
     asking: Asking<'_>,
 ) -> Result<RegistryAuth> {
     asking.ask(program, registry).await?.ok_or_else(|| {
-        let message = "a credential helper knows no login for a registry";
+        let message = "a credential helper has no login for a registry";
         Error::new(ErrorKind::InvalidSpec, message)
             .with("program", program)
             .with("server", docker_name(registry))

@@ -1,4 +1,4 @@
-//! Passwords as people keep them: in a file, in a variable.
+//! Passwords from a file or an environment variable.
 
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
@@ -7,10 +7,10 @@ use longshore_core::{Error, ErrorKind, Result, Secret};
 
 use crate::read::read;
 
-/// Larger than any registry's password or token.
+/// The maximum size of a file: larger than any registry's password or token.
 const LARGEST: u64 = 64 * 1024;
 
-/// The password in the file at `path`, and a warning if others may read it.
+/// Reads the password in the file at `path`. Returns a warning too if others may read the file.
 pub(crate) async fn from_file(path: &Path) -> Result<(Secret, Option<String>)> {
     let failed = || invalid("failed to read a registry's password").with("path", path.display());
     let content = read(path, LARGEST).await.map_err(|error| failed().caused_by(error))?;
@@ -19,19 +19,19 @@ pub(crate) async fn from_file(path: &Path) -> Result<(Secret, Option<String>)> {
     Ok((password, warning))
 }
 
-/// The password in our own environment's variable `name`.
+/// Reads the password in the environment variable `name` of this process.
 pub(crate) fn from_variable(name: &str) -> Result<Secret> {
     let failed = || invalid("failed to read a registry's password").with("variable", name);
     let value = std::env::var_os(name).ok_or_else(|| failed().caused_by("it is not set"))?;
     usable(value.into_vec()).map_err(|why| failed().caused_by(why))
 }
 
-/// `bytes` as a password, one final newline removed: editors and `echo` end a file with one.
+/// Converts `bytes` to a password, with one final newline removed: editors and `echo` add one.
 ///
-/// What a registry cannot be told is refused (no control characters: RFC 7617, section 2), so that
-/// it does not look like a wrong password later.
+/// Refuses text that cannot be sent to a registry (no control characters: RFC 7617, section 2), so
+/// that it does not look like a wrong password later.
 pub(crate) fn usable(bytes: Vec<u8>) -> std::result::Result<Secret, &'static str> {
-    // The error holds the bytes.
+    // The error is dropped, because it contains the bytes.
     let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8")?;
     let text = text.strip_suffix('\n').map_or(&*text, |it| it.strip_suffix('\r').unwrap_or(it));
     if text.is_empty() {

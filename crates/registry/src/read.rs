@@ -1,4 +1,4 @@
-//! Reading a small file that may be anything.
+//! Reads a small file that may have any content.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 
-/// How long a file may take: it may lie on a share that does not answer.
+/// How long reading a file may take: the file may be on a network share that does not answer.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
-/// The group and all others may read (chmod(1)).
+/// The permission bits that let the group and others read (chmod(1)).
 const READ_BY_OTHERS: u32 = 0o044;
 
 /// A file's content, and who else may read it.
@@ -18,7 +18,7 @@ pub(crate) struct Content {
     mode: u32,
 }
 
-/// Why a file's content cannot be had.
+/// Why a file cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unreadable {
     #[error(transparent)]
@@ -38,7 +38,7 @@ impl Unreadable {
 }
 
 impl Content {
-    /// A sentence about the file at `path` if others than its owner may read it.
+    /// Returns a warning if users other than its owner may read the file at `path`.
     pub(crate) fn warning(&self, path: &Path) -> Option<String> {
         (self.mode & READ_BY_OTHERS != 0).then(|| {
             let mode = self.mode & 0o777;
@@ -47,7 +47,7 @@ impl Content {
     }
 }
 
-/// The file at `path`, of at most `largest` bytes.
+/// Reads the file at `path`, of at most `largest` bytes.
 pub(crate) async fn read(path: &Path, largest: u64) -> Result<Content, Unreadable> {
     let read = tokio::time::timeout(READ_TIMEOUT, read_at_leisure(path, largest)).await;
     read.unwrap_or(Err(Unreadable::TimedOut))

@@ -1,12 +1,12 @@
-//! Which images a server's name stands for.
+//! The servers of logins, and the images that they apply to.
 
 use longshore_core::ImageRef;
 
-/// Docker's own registry, as image names have it.
+/// The name of Docker Hub in image names.
 const HUB: &str = "docker.io";
-/// Its old name, still in image names and in Docker's configuration.
+/// The old name of Docker Hub, still in image names and in Docker's configuration.
 const HUB_LEGACY: &str = "index.docker.io";
-/// How Docker calls it in `config.json` and to its helpers
+/// The name of Docker Hub in `config.json` and for credential helpers
 /// (<https://docs.docker.com/reference/cli/docker/login/>).
 const HUB_SERVER: &str = "https://index.docker.io/v1/";
 
@@ -14,12 +14,12 @@ const HUB_SERVER: &str = "https://index.docker.io/v1/";
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Server {
     host: String,
-    /// Without a slash at either end; empty for all of the registry.
+    /// The path, without a slash at either end; empty for the whole registry.
     path: String,
 }
 
 impl Server {
-    /// Reads the `server` of a login, strictly: what no image's name begins with helps no one.
+    /// Parses the `server` of a login strictly: no image's name could begin with an invalid server.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         if text.is_empty() {
             return Err("is empty".to_owned());
@@ -39,21 +39,23 @@ impl Server {
             && let Some((_, port)) = host.rsplit_once(':')
             && !port.parse::<u16>().is_ok_and(|port| port > 0)
         {
-            return Err(format!("has no port that can be: `{port}`"));
+            return Err(format!("has an invalid port: `{port}`"));
         }
         let image: ImageRef = format!("{text}/x").parse().map_err(|_| {
-            "is not `HOST[:PORT]` with or without the beginning of a path, as image names have it"
+            "is not `HOST[:PORT]`, with or without the beginning of a path, as in image names"
                 .to_owned()
         })?;
         if !image.names_registry() {
-            return Err("names no host: one has a dot or a port, or is `localhost`".to_owned());
+            return Err("names no host: a host has a dot or a port, or is `localhost`".to_owned());
         }
         Ok(Self::new(host, path))
     }
 
-    /// Reads a key of Docker's `config.json`, as the kubelet does: the scheme counts for nothing,
-    /// and so does the version of the registry's API at the beginning of the path; any other path
-    /// narrows it (`pkg/credentialprovider/keyring.go`, `BasicDockerKeyring.Add`).
+    /// Parses a key of Docker's `config.json`, as the kubelet does.
+    ///
+    /// Ignores the scheme, and the version of the registry's API at the beginning of the path. Any
+    /// other path narrows the server to that path (`pkg/credentialprovider/keyring.go`,
+    /// `BasicDockerKeyring.Add`).
     pub(crate) fn of_key(key: &str) -> Self {
         let rest = key.split_once("://").map_or(key, |(_, rest)| rest);
         let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -68,18 +70,20 @@ impl Server {
         Self { host: one_name(host).to_owned(), path: path.to_owned() }
     }
 
-    /// How well it fits `image`: the more of its path, the more; `None` if it does not.
+    /// Returns how well the server fits `image`, or `None` if it does not.
+    ///
+    /// A longer path fits better.
     pub(crate) fn fits(&self, image: &ImageRef) -> Option<usize> {
         let begins = self.path.is_empty()
             || image.repository().strip_prefix(&self.path).is_some_and(|rest| {
-                // `h/team` says nothing of `h/teamwork`.
+                // `h/team` does not apply to `h/teamwork`.
                 rest.is_empty() || rest.starts_with('/')
             });
         (self.host == registry_of(image) && begins).then_some(self.path.len())
     }
 }
 
-/// The registry of `image`, by the one name that each has here.
+/// Returns the registry of `image`, by its canonical name.
 pub(crate) fn registry_of(image: &ImageRef) -> &str {
     one_name(image.registry())
 }
@@ -88,7 +92,7 @@ fn one_name(host: &str) -> &str {
     if host == HUB_LEGACY { HUB } else { host }
 }
 
-/// What Docker calls `registry` when it asks a credential helper, and in `config.json`.
+/// Returns Docker's name for `registry` in `config.json` and for credential helpers.
 pub(crate) fn docker_name(registry: &str) -> &str {
     if registry == HUB { HUB_SERVER } else { registry }
 }

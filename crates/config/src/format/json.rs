@@ -1,4 +1,4 @@
-//! JSON, with lines.
+//! Parses JSON, with line numbers.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ pub(super) fn parse(text: &str, file: &Location) -> Result<Node, Vec<Problem>> {
         Ok(_) => {}
         Err(error) => {
             let said = error.to_string();
-            // The place is said by the problem itself.
+            // The problem itself contains the place.
             let what = said.rsplit_once(" at line ").map_or(said.as_str(), |(what, _)| what);
             let message = format!("not valid JSON: {what}");
             problems.push(Problem::new(message).at(file.line(error.line().max(1))));
@@ -35,8 +35,8 @@ pub(super) fn parse(text: &str, file: &Location) -> Result<Node, Vec<Problem>> {
     Err(problems)
 }
 
-/// Hands out one byte at a time and counts lines, so that the line of what was just read is known:
-/// serde_json reads from a reader no further than one byte ahead.
+/// A reader that returns one byte at a time and counts lines, so that the current line is known:
+/// serde_json reads at most one byte ahead from a reader.
 struct Lines<'a> {
     rest: &'a [u8],
     line: &'a Cell<usize>,
@@ -57,7 +57,7 @@ impl Read for Lines<'_> {
     }
 }
 
-/// Builds the node of a value whose key stands at `origin`.
+/// Builds the node of a value whose key is at `origin`.
 struct Builder<'a> {
     line: &'a Cell<usize>,
     file: &'a Location,
@@ -118,7 +118,7 @@ impl<'de> Visitor<'de> for &Builder<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut nodes = Vec::new();
-        // An element's line is not known before it is reached; that of the last one will do.
+        // An element's line is not known before it is reached, so the current line is used.
         while let Some(node) = items.next_element_seed(&self.inner(self.here()))? {
             nodes.push(node);
         }
@@ -131,7 +131,7 @@ impl<'de> Visitor<'de> for &Builder<'_> {
             let origin = self.here();
             let node = fields.next_value_seed(&self.inner(origin.clone()))?;
             if nodes.insert(key.clone(), node).is_some() {
-                let problem = Problem::new(format!("the key `{key}` stands twice")).at(origin);
+                let problem = Problem::new(format!("duplicate key `{key}`")).at(origin);
                 self.problems.borrow_mut().push(problem);
             }
         }

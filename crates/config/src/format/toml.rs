@@ -1,4 +1,4 @@
-//! TOML, with lines.
+//! Parses TOML, with line numbers.
 
 use serde_json::Number;
 use toml::Spanned;
@@ -21,7 +21,7 @@ pub(super) fn parse(text: &str, file: &Location) -> Result<Node, Vec<Problem>> {
 
 struct Reader<'a> {
     text: &'a str,
-    /// Where each newline stands.
+    /// The offset of each newline.
     newlines: Vec<usize>,
     file: &'a Location,
 }
@@ -37,7 +37,7 @@ impl Reader<'_> {
         let said = error.message();
         let message = match self.text.get(span.clone()) {
             Some(key) if said.contains("duplicate key") => {
-                format!("the key `{}` stands twice", key.trim())
+                format!("duplicate key `{}`", key.trim())
             }
             _ => format!("not valid TOML: {said}"),
         };

@@ -1,4 +1,4 @@
-//! YAML, with lines.
+//! Parses YAML, with line numbers.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,7 +21,7 @@ pub(super) fn parse(text: &str, file: &Location) -> Result<Node, Vec<Problem>> {
             let message = match what.split_once("duplicate mapping key: ") {
                 Some((_, key)) => {
                     let key = key.rsplit_once(", set Duplicate").map_or(key, |(key, _)| key);
-                    format!("the key `{key}` stands twice")
+                    format!("duplicate key `{key}`")
                 }
                 None => format!("not valid YAML: {what}"),
             };
@@ -31,7 +31,7 @@ pub(super) fn parse(text: &str, file: &Location) -> Result<Node, Vec<Problem>> {
     }
 }
 
-/// A value whose parts know their places, as the reader gives them.
+/// A value with the place of each part, as the YAML reader returns it.
 enum Raw {
     Scalar(Value),
     List(Vec<Spanned<Raw>>),

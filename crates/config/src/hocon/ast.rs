@@ -1,24 +1,24 @@
-//! What a file says, before anything is resolved.
+//! The syntax tree of a file, before anything is resolved.
 
 use std::collections::BTreeMap;
 
 use super::scalar::Scalar;
 use crate::{Location, Problem};
 
-/// The fields of one pair of braces; for each key all its values, in their order.
+/// The fields of one pair of braces, with all values of each key in order.
 #[derive(Debug, Default)]
 pub(super) struct Object {
     pub(super) fields: BTreeMap<String, Vec<Entry>>,
-    /// An include that cannot be followed. It matters only to who looks into this object.
+    /// An include that cannot be followed. It is an error only if this object is evaluated.
     pub(super) refused: Option<Problem>,
 }
 
 /// One value of a field, or an element of an array.
 #[derive(Debug)]
 pub(super) struct Entry {
-    /// Where the field's key or the element stands.
+    /// The place of the field's key or of the element.
     pub(super) at: Location,
-    /// Different for each entry of all files read together.
+    /// The entry's id, unique among all files read together.
     pub(super) id: usize,
     pub(super) pieces: Vec<Piece>,
 }
@@ -26,11 +26,11 @@ pub(super) struct Entry {
 /// A part of a value concatenation.
 #[derive(Debug)]
 pub(super) enum Piece {
-    /// White space between two other pieces; it matters only between simple values.
+    /// White space between two other pieces. It matters only between simple values.
     Space(String),
     Scalar(Scalar),
     Substitution(Substitution),
-    /// The value that the field had before: what `+=` appends to.
+    /// The previous value of the field, to which `+=` appends.
     Before,
     Array(Vec<Entry>),
     Object(Object),
@@ -41,21 +41,23 @@ pub(super) enum Piece {
 pub(super) struct Substitution {
     pub(super) at: Location,
     pub(super) path: Vec<String>,
-    /// Where the file that holds it is included; the path is first looked up below this.
+    /// The path at which the containing file is included. `path` is looked up below it first.
     pub(super) prefix: Vec<String>,
     pub(super) optional: bool,
 }
 
 impl Entry {
-    /// Whether the value may refer to the field itself. An object or array that holds a
-    /// substitution deeper down does not count (HOCON.md, "Self-Referential Substitutions").
+    /// Returns whether the value may refer to the field itself.
+    ///
+    /// An object or array with a substitution deeper down does not count (HOCON.md,
+    /// "Self-Referential Substitutions").
     pub(super) fn refers(&self) -> bool {
         self.pieces.iter().any(|p| matches!(p, Piece::Substitution(_) | Piece::Before))
     }
 }
 
 impl Object {
-    /// Adds `entry` under `path`, with an object for each element but the last.
+    /// Adds `entry` under `path`, with an object for each element except the last.
     pub(super) fn insert(&mut self, path: &[String], entry: Entry, ids: &mut dyn FnMut() -> usize) {
         let Some((first, rest)) = path.split_first() else { return };
         let entry = if rest.is_empty() {
@@ -69,7 +71,7 @@ impl Object {
         self.fields.entry(first.clone()).or_default().push(entry);
     }
 
-    /// Adds all that an included file says.
+    /// Adds all fields of an included file.
     pub(super) fn include(&mut self, other: Self) {
         for (key, mut entries) in other.fields {
             self.fields.entry(key).or_default().append(&mut entries);

@@ -1,8 +1,8 @@
-//! Walks over the characters of a file.
+//! A cursor over the characters of a file.
 
 use crate::{Location, Problem};
 
-/// What may not stand in unquoted text.
+/// The characters that are not allowed in unquoted text.
 const FORBIDDEN: &str = "$\"{}[]:=,+#`^?!@*&\\";
 
 pub(super) struct Cursor<'a> {
@@ -32,7 +32,7 @@ impl<'a> Cursor<'a> {
         self.rest.starts_with(text)
     }
 
-    /// Whether what follows the next `skip` bytes, all ASCII, satisfies `test`.
+    /// Returns whether the character after the next `skip` bytes, all ASCII, satisfies `test`.
     pub(super) fn after(&self, skip: usize, test: impl Fn(char) -> bool) -> bool {
         self.rest.get(skip..).and_then(|r| r.chars().next()).is_some_and(test)
     }
@@ -46,7 +46,7 @@ impl<'a> Cursor<'a> {
         Some(c)
     }
 
-    /// Takes `text` if it comes next. `text` holds no newline.
+    /// Takes `text` if it is next. `text` must not contain a newline.
     pub(super) fn take(&mut self, text: &str) -> bool {
         match self.rest.strip_prefix(text) {
             Some(rest) => {
@@ -65,12 +65,12 @@ impl<'a> Cursor<'a> {
         &whole[..whole.len() - self.rest.len()]
     }
 
-    /// White space but newlines.
+    /// Takes white space except newlines.
     pub(super) fn spaces(&mut self) -> &'a str {
         self.take_while(|c| c != '\n' && is_space(c))
     }
 
-    /// White space and comments but newlines.
+    /// Takes white space and a comment, except newlines.
     pub(super) fn spaces_and_comment(&mut self) {
         self.spaces();
         if self.looking_at("#") || self.looking_at("//") {
@@ -78,7 +78,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// White space, comments and newlines; says whether there was a newline.
+    /// Takes white space, comments and newlines, and returns whether there was a newline.
     pub(super) fn blank(&mut self) -> bool {
         let before = self.line;
         loop {
@@ -93,10 +93,10 @@ impl<'a> Cursor<'a> {
         self.peek() == Some('\n') && self.next().is_some()
     }
 
-    /// A run of unquoted text; empty if none starts here.
+    /// Takes a run of unquoted text. Returns empty text if none starts here.
     pub(super) fn unquoted(&mut self) -> Result<&'a str, Problem> {
         let whole = self.rest;
-        // A number may hold a `+`, as in 1e+5, which other unquoted text may not.
+        // Only a number may contain a `+`, as in 1e+5. Other unquoted text may not.
         if self.peek().is_some_and(|c| c.is_ascii_digit() || c == '-') {
             let run = self.take_while(|c| c.is_ascii_digit() || "+-.eE".contains(c));
             if run.contains('+') && super::scalar::parse_number(run).is_none() {
@@ -113,10 +113,10 @@ impl<'a> Cursor<'a> {
     }
 
     pub(super) fn reserved(&self, c: char) -> Problem {
-        self.problem(format!("`{c}` may not stand here outside quotes"))
+        self.problem(format!("`{c}` is not allowed here outside quotes"))
     }
 
-    /// A quoted string, if one starts here.
+    /// Takes a quoted string, if one starts here.
     pub(super) fn quoted(&mut self) -> Result<Option<String>, Problem> {
         if self.take("\"\"\"") {
             return self.triple_quoted().map(Some);
@@ -127,10 +127,12 @@ impl<'a> Cursor<'a> {
         let mut text = String::new();
         loop {
             match self.next() {
-                None => return Err(self.problem("a quoted string has no end")),
+                None => return Err(self.problem("a quoted string is not closed")),
                 Some('\n') => {
                     let place = self.file.line(self.line - 1);
-                    return Err(self.problem("a quoted string has no end on its line").at(place));
+                    return Err(self
+                        .problem("a quoted string is not closed on its line")
+                        .at(place));
                 }
                 Some('"') => return Ok(Some(text)),
                 Some('\\') => text.push(self.escape()?),
@@ -139,7 +141,9 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Ends at the last of three or more quotes; those before the last three belong to the text.
+    /// Takes the rest of a triple-quoted string.
+    ///
+    /// It ends at the last of three or more quotes. Those before the last three belong to the text.
     fn triple_quoted(&mut self) -> Result<String, Problem> {
         let start = self.here();
         let mut text = String::new();
@@ -150,7 +154,7 @@ impl<'a> Cursor<'a> {
             }
             match self.next() {
                 Some(c) => text.push(c),
-                None => return Err(self.problem("a triple-quoted string has no end").at(start)),
+                None => return Err(self.problem("a triple-quoted string is not closed").at(start)),
             }
         }
     }
@@ -181,7 +185,7 @@ impl<'a> Cursor<'a> {
             char::decode_utf16(units.into_iter().flatten()).map(Result::ok).collect();
         match decoded.as_deref() {
             Some([c]) => Ok(*c),
-            _ => Err(self.problem("a \\u escape that is no character")),
+            _ => Err(self.problem("a \\u escape that is not a character")),
         }
     }
 
@@ -197,8 +201,8 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// White space by HOCON.md, "Whitespace": Unicode's separators, among them the no-break ones, and
-/// ASCII's.
+/// Returns whether `c` is white space by HOCON.md, "Whitespace": Unicode's separators, including the
+/// no-break ones, and ASCII's.
 pub(super) const fn is_space(c: char) -> bool {
     c.is_whitespace() || matches!(c, '\u{1c}'..='\u{1f}' | '\u{feff}')
 }

@@ -8,17 +8,17 @@ use super::parser::Parser;
 use crate::source::{self, Unreadable};
 use crate::{Location, Problem};
 
-/// How many files may be included, each as often as it is.
+/// The maximum number of included files, counting each inclusion.
 const MAX_FILES: usize = 256;
 
-/// How deeply.
+/// The maximum depth of includes.
 const MAX_DEPTH: usize = 16;
 
 /// The files that are read together.
 #[derive(Default)]
 pub(super) struct Files {
     pub(super) warnings: Vec<String>,
-    /// The files under way, each included by the one before, by their real paths.
+    /// The real paths of the files being parsed, each included by the one before.
     chain: Vec<PathBuf>,
     count: usize,
     ids: usize,
@@ -33,7 +33,7 @@ pub(super) struct Include {
 
 #[derive(Clone, Copy, PartialEq)]
 enum How {
-    /// A bare name: a file beside the one that includes it.
+    /// A bare name: a file next to the including one.
     Beside,
     File,
     Url,
@@ -41,16 +41,15 @@ enum How {
 }
 
 impl Include {
-    /// Reads what follows the word `include`.
+    /// Parses what follows the word `include`.
     pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Self, Problem> {
         cursor.blank();
         let required = open(cursor, "required");
         let hows = [("file", How::File), ("url", How::Url), ("classpath", How::Classpath)];
         let how = hows.into_iter().find(|(word, _)| open(cursor, word)).map(|(_, how)| how);
         let Some(name) = cursor.quoted()? else {
-            return Err(cursor.problem(
-                "after `include` there must be a quoted name, or one in file(...) or required(...)",
-            ));
+            return Err(cursor
+                .problem("`include` needs a quoted name, alone or in file(...) or required(...)"));
         };
         for _ in 0..usize::from(required) + usize::from(how.is_some()) {
             cursor.blank();
@@ -61,7 +60,7 @@ impl Include {
         Ok(Self { name, how: how.unwrap_or(How::Beside), required })
     }
 
-    /// Why it cannot be followed at all.
+    /// Returns why the include cannot be followed, or `None` if it can.
     fn refusal(&self) -> Option<String> {
         let name = &self.name;
         let scheme = name.split_once("://").or_else(|| name.split_once(":/")).map(|(s, _)| s);
@@ -75,29 +74,29 @@ impl Include {
                  be included"
             ))
         } else if extension(Path::new(name)) == "properties" {
-            Some(format!("include of \"{name}\": files of Java properties are not read"))
+            Some(format!("include of \"{name}\": Java properties files are not supported"))
         } else {
             None
         }
     }
 
-    /// The files to read, in this order.
+    /// Returns the files to read, in this order.
     fn candidates(&self, from: &Path) -> Vec<PathBuf> {
         let name = PathBuf::from(&self.name);
         if self.how == How::File {
-            // The specification: relative to the working folder, unlike a bare name.
+            // By the specification, relative to the working folder, unlike a bare name.
             return vec![name];
         }
         let beside = from.parent().unwrap_or(Path::new("")).join(name);
         if matches!(extension(&beside).as_str(), "conf" | "json") {
             return vec![beside];
         }
-        // A name without a known extension: all that there are, .conf last so that it wins.
+        // A name without a known extension means all existing files, .conf last so that it wins.
         ["properties", "json", "conf"].map(|extension| with_suffix(&beside, extension)).to_vec()
     }
 }
 
-/// Takes `word(`, or nothing.
+/// Takes `word(` if it is next, and returns whether it was.
 fn open(cursor: &mut Cursor<'_>, word: &str) -> bool {
     let is_word = cursor.looking_at(word) && cursor.after(word.len(), |c| c == '(');
     if is_word {
@@ -125,16 +124,16 @@ impl Files {
         self.ids
     }
 
-    /// The file at `path`, whose text is `text`, and all that it includes.
+    /// Parses the file at `path`, whose text is `text`, and everything that it includes.
     pub(super) fn parse_root(&mut self, text: &str, path: &Path) -> Result<Object, Problem> {
-        // Text that is no file has no real path, and is in no circle.
+        // Text that is not a file has no real path and cannot be in a cycle.
         self.chain.extend(path.canonicalize().ok());
         let object = Parser::new(text, path, Vec::new(), self).root();
         self.chain.clear();
         object
     }
 
-    /// What `include`, at `at` in the file `from` below the keys `scope`, brings.
+    /// Parses the files of `include`, at `at` in the file `from` below the keys `scope`.
     pub(super) fn include(
         &mut self,
         include: &Include,
@@ -162,7 +161,7 @@ impl Files {
             }
         }
         if !found {
-            let message = format!("the included file \"{}\" is not there", include.name);
+            let message = format!("the included file \"{}\" does not exist", include.name);
             if include.required {
                 return Err(Problem::new(message).at(at.clone()));
             }
@@ -181,16 +180,18 @@ impl Files {
         let refuse = |message: String| Err(Problem::new(message).at(at.clone()));
         if extension(path) == "properties" {
             let name = path.display();
-            return refuse(format!("include of \"{name}\": files of Java properties are not read"));
+            return refuse(format!(
+                "include of \"{name}\": Java properties files are not supported"
+            ));
         }
         self.count += 1;
         if self.count > MAX_FILES || self.chain.len() > MAX_DEPTH {
-            return refuse("too many files include one another".to_owned());
+            return refuse("too many includes, or includes nested too deeply".to_owned());
         }
         let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         if self.chain.contains(&real) {
             return refuse(format!(
-                "\"{}\" includes itself, directly or by others",
+                "\"{}\" includes itself, directly or through other files",
                 path.display()
             ));
         }

@@ -1,4 +1,4 @@
-//! From text to fields.
+//! Parses text to fields.
 
 use std::path::Path;
 
@@ -9,22 +9,22 @@ use super::scalar::Scalar;
 use crate::node::dotted;
 use crate::{Location, Problem};
 
-/// How deeply braces and brackets may be nested.
+/// The maximum nesting of braces and brackets.
 const MAX_DEPTH: usize = 64;
 
 pub(super) struct Parser<'a, 'f> {
     cursor: Cursor<'a>,
     path: &'a Path,
     files: &'f mut Files,
-    /// The keys below which this text stands, from the root of all.
+    /// The keys above the current place, from the root of all files.
     scope: Vec<String>,
-    /// How much of the scope belongs to the including files.
+    /// The length of the part of the scope that belongs to the including files.
     prefix: usize,
     depth: usize,
 }
 
 impl<'a, 'f> Parser<'a, 'f> {
-    /// A parser of the file at `path`, which stands below `scope` in the including files.
+    /// Creates a parser of the file at `path`, which is included below `scope`.
     pub(super) fn new(
         text: &'a str,
         path: &'a Path,
@@ -38,7 +38,7 @@ impl<'a, 'f> Parser<'a, 'f> {
     pub(super) fn root(mut self) -> Result<Object, Problem> {
         self.cursor.blank();
         if self.cursor.looking_at("[") {
-            return Err(self.cursor.problem("the file holds a list, not keys and values"));
+            return Err(self.cursor.problem("the file contains a list, not keys and values"));
         }
         let object = if self.cursor.take("{") {
             let object = self.fields(true)?;
@@ -49,11 +49,11 @@ impl<'a, 'f> Parser<'a, 'f> {
         };
         match self.cursor.peek() {
             None => Ok(object),
-            Some(c) => Err(self.cursor.problem(format!("there is a `{c}` too many"))),
+            Some(c) => Err(self.cursor.problem(format!("there is an extra `{c}`"))),
         }
     }
 
-    /// Fields up to the closing brace, which is taken, or to the end of the file.
+    /// Parses fields up to the closing brace, which is taken, or to the end of the file.
     fn fields(&mut self, braced: bool) -> Result<Object, Problem> {
         self.descend()?;
         let mut object = Object::default();
@@ -84,7 +84,7 @@ impl<'a, 'f> Parser<'a, 'f> {
         Ok(())
     }
 
-    /// What separates two fields or elements: a comma, a newline, or both.
+    /// Takes what separates two fields or elements: a comma, a newline, or both.
     fn separator(&mut self, end: char) -> Result<(), Problem> {
         let newline = self.cursor.blank();
         if self.cursor.take(",") {
@@ -126,7 +126,7 @@ impl<'a, 'f> Parser<'a, 'f> {
         let append = self.cursor.take("+=");
         if !append && !self.cursor.take(":") && !self.cursor.take("=") {
             if !self.cursor.looking_at("{") {
-                let message = format!("after the key `{}` a `=` is missing", dotted(key));
+                let message = format!("a `=` is missing after the key `{}`", dotted(key));
                 return Err(self.cursor.problem(message).at(at.clone()));
             }
         } else {
@@ -152,7 +152,7 @@ impl<'a, 'f> Parser<'a, 'f> {
         Ok(())
     }
 
-    /// A key: a path expression, up to its separator.
+    /// Parses a key: a path expression, up to its separator.
     fn key(&mut self) -> Result<Vec<String>, Problem> {
         let key = self.path_expression()?;
         match key {
@@ -164,9 +164,9 @@ impl<'a, 'f> Parser<'a, 'f> {
         }
     }
 
-    /// A path expression; none if nothing is there that could be one.
+    /// Parses a path expression. Returns `None` if none starts here.
     fn path_expression(&mut self) -> Result<Option<Vec<String>>, Problem> {
-        // Each element, and whether some of it was quoted: only then it may be empty.
+        // Each element, and whether a part of it was quoted: only then may it be empty.
         let mut elements = vec![(String::new(), false)];
         let mut space = "";
         let mut any = false;
@@ -198,12 +198,12 @@ impl<'a, 'f> Parser<'a, 'f> {
         if any && elements.iter().any(|(text, quoted)| text.is_empty() && !quoted) {
             return Err(self
                 .cursor
-                .problem("a key with a dot at its start, at its end, or two in a row"));
+                .problem("a key starts or ends with a dot, or has two dots in a row"));
         }
         Ok(any.then(|| elements.into_iter().map(|(text, _)| text).collect()))
     }
 
-    /// A value concatenation; it ends at the end of the line, a comma, or a closing bracket.
+    /// Parses a value concatenation. It ends at the end of the line, a comma, or a closing bracket.
     fn value(&mut self) -> Result<Vec<Piece>, Problem> {
         let mut pieces = Vec::new();
         loop {
@@ -251,12 +251,12 @@ impl<'a, 'f> Parser<'a, 'f> {
                 Ok(Substitution { at, path, prefix, optional })
             }
             (_, Some(c)) if c != '\n' && c != '}' => Err(self.cursor.reserved(c)),
-            (None, Some('}')) => Err(self.cursor.problem("a substitution names nothing")),
+            (None, Some('}')) => Err(self.cursor.problem("a substitution has no path")),
             _ => Err(self.cursor.problem("a substitution has no `}`").at(at)),
         }
     }
 
-    /// Elements up to the closing bracket, which is taken.
+    /// Parses elements up to the closing bracket, which is taken.
     fn elements(&mut self) -> Result<Vec<Entry>, Problem> {
         self.descend()?;
         let mut elements = Vec::new();
@@ -282,12 +282,12 @@ impl<'a, 'f> Parser<'a, 'f> {
     }
 }
 
-/// Whether `c` after `include` means that the word stands alone.
+/// Returns whether `c` after `include` ends the word.
 fn ends_include(c: char) -> bool {
     super::cursor::is_space(c) || c == '"'
 }
 
-/// Joins unquoted text with no white space between: it was one word, cut where a number ended.
+/// Joins adjacent unquoted text without white space: it is one word, split where a number ended.
 fn join_unquoted(pieces: Vec<Piece>) -> Vec<Piece> {
     let mut joined: Vec<Piece> = Vec::with_capacity(pieces.len());
     for piece in pieces {

@@ -1,9 +1,9 @@
-//! From fields to values: merges and substitutions.
+//! Resolves fields to values: merges and substitutions.
 //!
-//! A field's values are a stack, the latest on top. Nothing is evaluated before it is asked for: a
-//! substitution looks up its path in the stacks of the whole file, hence sees what is set later.
-//! Where this comes back to a value that is being evaluated, only what lies below that value in
-//! its stack counts (HOCON.md, "Self-Referential Substitutions").
+//! A field's values are a stack, the latest on top. Evaluation is lazy: a substitution looks up its
+//! path in the stacks of the whole file, and so sees values that are set later. If the look-up
+//! reaches a value that is being evaluated, only the values below it in its stack count (HOCON.md,
+//! "Self-Referential Substitutions").
 
 use std::collections::BTreeMap;
 
@@ -14,26 +14,26 @@ use crate::node::{Node, Value, dotted};
 use crate::source::MAX_BYTES;
 use crate::{Location, Problem};
 
-/// How many values may be looked at: a small file can ask for a very long walk.
+/// The maximum number of evaluated values: a small file can require very many.
 const MAX_STEPS: usize = 1_000_000;
 
-/// How deeply substitutions may lead from one to the next.
+/// The maximum depth of evaluation, through substitutions that refer to one another.
 const MAX_DEPTH: usize = 200;
 
-/// The id of the whole file; those of entries count from 1.
+/// The id of the whole file. The ids of entries start at 1.
 const ROOT: usize = 0;
 
 /// The values of one field, the latest last.
 type Stack<'a> = Vec<&'a Entry>;
 
-/// What a stack comes to, the insides of objects and arrays not yet looked at.
+/// The value of a stack. The content of objects and arrays is not evaluated yet.
 enum Shape<'a> {
     /// Optional substitutions that found nothing.
     Undefined,
     Scalar(Scalar),
-    /// Each element is a stack.
+    /// The elements, each a stack.
     Array(Vec<Stack<'a>>),
-    /// To be merged, the latest last.
+    /// The objects to merge, the latest last.
     Objects(Vec<&'a Object>),
 }
 
@@ -80,20 +80,20 @@ fn field<'a>(objects: &[&'a Object], key: &str) -> Stack<'a> {
 struct Resolver<'a> {
     root: Stack<'a>,
     environment: &'a BTreeMap<String, String>,
-    /// The values under way that may refer to themselves.
+    /// The values being evaluated that may refer to themselves.
     active: Vec<usize>,
-    /// The values whose insides are under way, each inside the one before.
+    /// The values whose content is being evaluated, each inside the one before.
     inside: Vec<usize>,
-    /// Whether something was left out because it is under way.
+    /// Whether a value was left out because it is being evaluated.
     looked_back: bool,
-    /// What each substitution came to, by its place in memory.
+    /// The text of each substitution, by its address in memory.
     seen: BTreeMap<*const Substitution, String>,
     steps: usize,
     depth: usize,
 }
 
 impl<'a> Resolver<'a> {
-    /// The value of a field, none if it is undefined.
+    /// Returns the value of a field, or `None` if it is undefined.
     fn node(&mut self, stack: &[&'a Entry]) -> Result<Option<Node>, Problem> {
         let Some(top) = stack.last() else { return Ok(None) };
         if top.refers() && self.inside.contains(&top.id) {
@@ -131,10 +131,10 @@ impl<'a> Resolver<'a> {
         self.steps += 1;
         self.depth += 1;
         if self.depth > MAX_DEPTH {
-            return Err(Problem::new("substitutions lead too deep").at(at.clone()));
+            return Err(Problem::new("substitutions are nested too deeply").at(at.clone()));
         }
         if self.steps > MAX_STEPS {
-            return Err(Problem::new("the substitutions are too many").at(at.clone()));
+            return Err(Problem::new("there are too many substitutions").at(at.clone()));
         }
         Ok(())
     }
@@ -143,8 +143,9 @@ impl<'a> Resolver<'a> {
         self.decide(stack).map(|(shape, _)| shape)
     }
 
-    /// Merges a stack, from the top down to the first value that is not an object. Says also where
-    /// the uppermost value stands that has a part in it.
+    /// Merges a stack, from the top down to the first value that is not an object.
+    ///
+    /// Also returns the place of the uppermost value that is part of the result.
     fn decide(
         &mut self,
         stack: &[&'a Entry],
@@ -246,7 +247,7 @@ impl<'a> Resolver<'a> {
             shape => return Ok(shape),
         }
         Ok(match self.environment.get(&path.join(".")) {
-            // Text that conversions may turn into another type, as an unquoted one.
+            // Text that conversions may turn into another type, like unquoted text.
             Some(text) => Shape::Scalar(Scalar::Quoted(text.clone())),
             None => Shape::Undefined,
         })
@@ -277,7 +278,7 @@ fn reason(path: &[String], circle: bool) -> &'static str {
     } else if path.len() > 1 && path.first().is_some_and(|p| PROPERTIES.contains(&p.as_str())) {
         "is a Java system property, which only a JVM has: write the value itself"
     } else {
-        "is not set in the file, nor is there such an environment variable"
+        "is set neither in the file nor in the environment"
     }
 }
 
@@ -286,7 +287,7 @@ enum Part<'a> {
     Shape(Shape<'a>),
 }
 
-/// Joins the parts of a value: all simple, all arrays or all objects.
+/// Joins the parts of a value: all simple values, all arrays or all objects.
 fn join(mut parts: Vec<Part<'_>>) -> Result<Shape<'_>, String> {
     if let [Part::Shape(_)] = parts.as_slice()
         && let Some(Part::Shape(shape)) = parts.pop()
@@ -307,7 +308,7 @@ fn join(mut parts: Vec<Part<'_>>) -> Result<Shape<'_>, String> {
         (_, 0, 0) => join_text(&parts),
         (0, 0, _) => Ok(Shape::Objects(parts.into_iter().flat_map(objects_of).collect())),
         (0, ..) => join_arrays(parts),
-        _ => Err("text and a list or table are joined into one value".to_owned()),
+        _ => Err("text and a list or table cannot be joined into one value".to_owned()),
     }
 }
 
@@ -345,7 +346,7 @@ fn join_arrays(parts: Vec<Part<'_>>) -> Result<Shape<'_>, String> {
     Ok(Shape::Array(elements))
 }
 
-/// The elements of an object whose keys are numbers (HOCON.md, "Conversion of
+/// Returns the elements of an object whose keys are numbers (HOCON.md, "Conversion of
 /// numerically-indexed objects to arrays").
 fn numbered<'a>(objects: &[&'a Object]) -> Result<Vec<Stack<'a>>, String> {
     let by_number: BTreeMap<u32, Stack<'a>> = all_fields(objects)
@@ -353,7 +354,7 @@ fn numbered<'a>(objects: &[&'a Object]) -> Result<Vec<Stack<'a>>, String> {
         .filter_map(|(key, stack)| Some((key.parse().ok()?, stack)))
         .collect();
     if by_number.is_empty() {
-        return Err("a table and a list are joined into one value".to_owned());
+        return Err("a table and a list cannot be joined into one value".to_owned());
     }
     Ok(by_number.into_values().collect())
 }

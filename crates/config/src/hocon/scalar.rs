@@ -4,16 +4,16 @@ use serde_json::Number;
 
 use crate::node::Value;
 
-/// A value that is neither object nor array.
+/// A value that is neither an object nor an array.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Scalar {
     Quoted(String),
-    /// Unquoted text; alone it may be a number, a boolean or null.
+    /// Unquoted text. On its own it may be a number, a boolean or null.
     Unquoted(String),
 }
 
 impl Scalar {
-    /// As it enters a string concatenation: numbers as they were written.
+    /// Returns the text for a string concatenation, with numbers as they were written.
     pub(super) fn text(&self) -> &str {
         match self {
             Self::Quoted(text) | Self::Unquoted(text) => text,
@@ -37,7 +37,7 @@ impl Scalar {
     }
 }
 
-/// `text` as a number by JSON's rules.
+/// Parses `text` as a number by JSON's rules.
 pub(crate) fn parse_number(text: &str) -> Option<Number> {
     let starts = text.starts_with(|c: char| c.is_ascii_digit() || c == '-');
     if starts { serde_json::from_str(text).ok() } else { None }

@@ -1,4 +1,4 @@
-//! A configuration like the real one, composed as the facade composes it.
+//! A configuration like the real one, composed in the same way as in the facade.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ pub struct Config {
 pub struct Job {
     /// The runners in the order in which they are tried.
     pub runners: Vec<RunnerName>,
-    /// Where job directories are made.
+    /// Where job directories are created.
     pub directory: String,
     /// How long a job may run.
     pub timeout: HumanDuration,
@@ -68,10 +68,10 @@ pub struct Kubernetes {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Dns {
-    /// The cluster's.
+    /// The cluster's DNS.
     #[default]
     Cluster,
-    /// The node's.
+    /// The node's DNS.
     Node,
 }
 
@@ -102,7 +102,7 @@ pub fn load(format: Format, text: &str) -> Result<Loaded<Config>, ConfigError> {
     Loader::new().text(name, format, text).load()
 }
 
-/// The error's lines, or what was loaded.
+/// Returns the error's lines, or what was loaded.
 pub fn said(result: Result<Loaded<Config>, ConfigError>) -> String {
     match result {
         Ok(loaded) => format!("accepted: {:?}", loaded.value),

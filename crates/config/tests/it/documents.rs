@@ -1,4 +1,4 @@
-//! Job files.
+//! Tests of job files.
 
 use insta::assert_snapshot;
 use longshore_config::{Format, parse_document};

@@ -1,4 +1,4 @@
-//! What is said of each thing that can be wrong.
+//! Tests of the message for each possible problem.
 
 use crate::common::{Config, env, load, said};
 use insta::assert_snapshot;
@@ -98,10 +98,10 @@ memory = "lots"
     )), @r#"
     x.toml:3: job.imagePullPolicy: `IfAbsent` is not a pull policy: use Always, IfNotPresent or Never
     x.toml:4: job.timeout: `soon` is not a duration: write a number and a unit, such as 30s, 10m or 1h 30m
-    x.toml:5: job.runners[1]: `Docker` is not a runner name: 1 to 63 lower-case letters, digits and '-', neither first nor last
+    x.toml:5: job.runners[1]: `Docker` is not a runner name: 1 to 63 lower-case letters, digits and '-' (not first or last)
     x.toml:6: job.maxJobs: found the number 70000, expected a whole number from 0 to 65535
     x.toml:7: job.rules[0].imagePullPolicy: the list of pull policies is empty: name at least one of Always, IfNotPresent, Never
-    x.toml:9: job.kubernetes.imagePullPolicy[1]: the pull policy Never stands in the list twice
+    x.toml:9: job.kubernetes.imagePullPolicy[1]: the pull policy Never is listed twice
     x.toml:10: job.kubernetes.dns: found the text `none`, expected one of cluster, node
     x.toml:12: job.docker.memory: `lots` is not an amount of memory above zero: write it as Kubernetes does, such as 64Mi or 1G
     "#);
@@ -146,10 +146,10 @@ fn a_key_that_stands_twice_is_refused_by_name() {
         said(load(Format::Json, "{\"job\": {\n\"maxJobs\": 1,\n\"maxJobs\": 2}}")),
     ];
     assert_snapshot!(said.join("\n"), @r#"
-    x.toml:3: the key `maxJobs` stands twice
-    x.toml:3: the key `job` stands twice
-    x.yaml:3: the key `maxJobs` stands twice
-    x.json:3: the key `maxJobs` stands twice
+    x.toml:3: duplicate key `maxJobs`
+    x.toml:3: duplicate key `job`
+    x.yaml:3: duplicate key `maxJobs`
+    x.json:3: duplicate key `maxJobs`
     "#);
 }
 
@@ -213,7 +213,7 @@ fn a_problem_tells_place_and_key_apart() {
     assert_eq!(problem.origin.as_ref().map(ToString::to_string).as_deref(), Some("x.toml:2"));
 }
 
-/// A configuration with a part flattened into it, whose keys serde loses.
+/// A configuration with a flattened part, whose keys serde loses.
 #[derive(Debug, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct Outer {

@@ -1,4 +1,4 @@
-//! Files that are not what they should be.
+//! Tests of files that are missing, too large, not regular or not UTF-8.
 
 use std::fs::File;
 use std::path::Path;
@@ -10,7 +10,8 @@ use longshore_config::{Format, Loader, read_document};
 use longshore_core::JobSpec;
 use tempfile::TempDir;
 
-/// What is said of `name` in `dir`, as a configuration and as a document, the folder left out.
+/// Returns the message for `name` in `dir`, read as a configuration and as a document, without the
+/// folder.
 fn said(dir: &TempDir, name: &str) -> String {
     let path = dir.path().join(name);
     let short = |text: String| text.replace(&format!("{}/", dir.path().display()), "");
@@ -39,7 +40,7 @@ fn a_file_that_cannot_be_a_configuration_is_refused_without_reading_it() {
     assert_eq!(said(&dir, "latin.toml"), "latin.toml:2: the file is not valid UTF-8");
     assert_eq!(said(&dir, "fifo.json"), "fifo.json: this is not a regular file");
     for name in ["x.ini", "x"] {
-        let expected = "the format cannot be told from the name: use .toml, .yaml, .yml or .json";
+        let expected = "unknown or missing file extension: use .toml, .yaml, .yml or .json";
         assert_eq!(said(&dir, name), format!("{name}: {expected}"));
     }
     assert!(start.elapsed() < Duration::from_secs(5));

@@ -1,4 +1,4 @@
-//! One tree, written in each format.
+//! Tests of one tree in each format.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// Whatever a file holds.
+/// Any content of a file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 struct Anything(BTreeMap<String, Value>);
@@ -45,7 +45,7 @@ fn tree() -> impl Strategy<Value = Map<String, Value>> {
     prop::collection::btree_map(key, value, 0..5).prop_map(|f| f.into_iter().collect())
 }
 
-/// HOCON with its own liberties: dotted paths, `=`, newlines for commas, fields in any order.
+/// Writes HOCON with its own syntax: dotted paths, `=`, newlines for commas, fields in any order.
 fn hocon(fields: &Map<String, Value>, path: &str, reverse: bool, out: &mut String) {
     let mut fields: Vec<_> = fields.iter().collect();
     if reverse {

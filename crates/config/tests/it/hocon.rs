@@ -1,4 +1,4 @@
-//! HOCON, by its specification: each test holds the specification's rule and, where it has one,
+//! Tests of HOCON by its specification: each test has the specification's rule and, if it has one,
 //! its example.
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::common::{Config, env};
 use longshore_core::{HumanDuration, RunnerName};
 
-/// Whatever a file holds.
+/// Any content of a file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 struct Anything(BTreeMap<String, Value>);
@@ -54,15 +54,15 @@ fn braces_separators_commas_and_comments_may_be_left_out_or_doubled_as_specified
     same(&[("", json!({})), ("{}", json!({})), ("# nothing", json!({}))]);
     refused(&[
         ("a = [1,,2]", "two commas"),
-        ("a = [,1]", "`,` may not stand here"),
+        ("a = [,1]", "`,` is not allowed here"),
         ("a = 1,,b = 2", "two commas"),
-        (",a = 1", "`,` may not stand here"),
-        ("a = 1 }", "`}` too many"),
+        (",a = 1", "`,` is not allowed here"),
+        ("a = 1 }", "an extra `}`"),
         ("{a = 1", "x.conf:1: not valid HOCON: a `{` is not closed"),
         ("a = [1", "a `[` is not closed"),
         ("[1]", "a list"),
-        ("a {} b {}", "are joined into one value"),
-        ("a", "after the key `a` a `=` is missing"),
+        ("a {} b {}", "cannot be joined into one value"),
+        ("a", "a `=` is missing after the key `a`"),
         ("a = ", "the key `a` has no value"),
     ]);
 }
@@ -94,19 +94,19 @@ fn strings_are_quoted_unquoted_or_triple_quoted() {
         ("a = foo(bar);~|<>%'", json!({"a": "foo(bar);~|<>%'"})),
     ]);
     refused(&[
-        ("a = http://x", "`:` may not stand here outside quotes"),
-        ("a = x+y", "`+` may not stand here"),
-        ("a = 1+1", "`+` may not stand here"),
-        ("a = `x`", "may not stand here"),
-        ("a = x\\y", "may not stand here"),
-        ("a = \"x", "has no end"),
+        ("a = http://x", "`:` is not allowed here outside quotes"),
+        ("a = x+y", "`+` is not allowed here"),
+        ("a = 1+1", "`+` is not allowed here"),
+        ("a = `x`", "is not allowed here"),
+        ("a = x\\y", "is not allowed here"),
+        ("a = \"x", "is not closed"),
         (
             "a = 1\nb = \"x\ny\"",
-            "x.conf:2: not valid HOCON: a quoted string has no end on its line",
+            "x.conf:2: not valid HOCON: a quoted string is not closed on its line",
         ),
-        ("a = \"\"\"x\n\n", "x.conf:1: not valid HOCON: a triple-quoted string has no end"),
+        ("a = \"\"\"x\n\n", "x.conf:1: not valid HOCON: a triple-quoted string is not closed"),
         ("a = \"\\x\"", "unknown escape"),
-        ("a = \"\\ud83d\"", "no character"),
+        ("a = \"\\ud83d\"", "not a character"),
         ("a = \"\\u12\"", "four hexadecimal"),
     ]);
 }
@@ -127,13 +127,13 @@ fn keys_are_paths() {
         ("a = include, b = [include]", json!({"a": "include", "b": ["include"]})),
     ]);
     refused(&[
-        ("a..b = 1", "dot at its start"),
-        (".a = 1", "dot at its start"),
-        ("a. = 1", "dot at its start"),
+        ("a..b = 1", "starts or ends with a dot"),
+        (".a = 1", "starts or ends with a dot"),
+        ("a. = 1", "starts or ends with a dot"),
         ("a${b} = 1", "a `=` is missing"),
-        ("include = 1", "after `include` there must be a quoted name"),
+        ("include = 1", "`include` needs a quoted name"),
         ("[a] = 1", "a list"),
-        ("b = 1\n$a = 1", "x.conf:2: not valid HOCON: `$` may not stand here"),
+        ("b = 1\n$a = 1", "x.conf:2: not valid HOCON: `$` is not allowed here"),
     ]);
 }
 
@@ -156,10 +156,10 @@ fn objects_merge_unless_something_else_stands_between() {
         ("a = [1] {\"0\": x, \"2\": y, z: 1}", json!({"a": [1, "x", "y"]})),
     ]);
     refused(&[
-        ("a = 1\nb = x [1]", "x.conf:2: text and a list or table are joined"),
-        ("a = [1] {x = 1}", "a table and a list are joined"),
-        ("a = {} x", "are joined"),
-        ("a = [1] \" \" [2]", "are joined"),
+        ("a = 1\nb = x [1]", "x.conf:2: text and a list or table cannot be joined"),
+        ("a = [1] {x = 1}", "a table and a list cannot be joined"),
+        ("a = {} x", "cannot be joined"),
+        ("a = [1] \" \" [2]", "cannot be joined"),
     ]);
 }
 
@@ -223,16 +223,16 @@ fn what_a_substitution_does_not_find_is_refused_by_name() {
     refused(&[
         (
             "a = 1\nb = ${no.such}",
-            "x.conf:2: ${no.such} is not set in the file, nor is there such an environment variable",
+            "x.conf:2: ${no.such} is set neither in the file nor in the environment",
         ),
         ("a = ${java.io.tmpdir}", "${java.io.tmpdir} is a Java system property"),
         ("a = ${user.dir}/x", "${user.dir} is a Java system property"),
-        ("a = ${}", "names nothing"),
+        ("a = ${}", "has no path"),
         ("a = ${b", "has no `}`"),
         ("a = ${b\n}", "has no `}`"),
-        ("a = ${b${c}}", "may not stand here"),
-        ("a = ${ ?b}", "may not stand here"),
-        ("a = ${NUMBER[]}", "`[` may not stand here"),
+        ("a = ${b${c}}", "is not allowed here"),
+        ("a = ${ ?b}", "is not allowed here"),
+        ("a = ${NUMBER[]}", "`[` is not allowed here"),
     ]);
 }
 
@@ -274,7 +274,7 @@ fn plus_equals_appends() {
         ("a = [1], a += ${b}, b = 2", json!({"a": [1, 2], "b": 2})),
         ("x.a = [1]\nx { a += 2 }", json!({"x": {"a": [1, 2]}})),
     ]);
-    refused(&[("a = 1\na += 2", "x.conf:2: text and a list or table are joined")]);
+    refused(&[("a = 1\na += 2", "x.conf:2: text and a list or table cannot be joined")]);
 }
 
 #[test]
@@ -325,12 +325,12 @@ fn includes_are_merged_where_they_stand_and_their_paths_mean_both_roots() {
 #[test]
 fn an_include_that_cannot_be_followed_is_refused_by_name() {
     for (name, expected) in [
-        ("required.conf", "required.conf:2: the included file \"not-there.conf\" is not there"),
-        ("required-file.conf", "the included file \"/not/there.conf\" is not there"),
+        ("required.conf", "required.conf:2: the included file \"not-there.conf\" does not exist"),
+        ("required-file.conf", "the included file \"/not/there.conf\" does not exist"),
         ("circle.conf", "circle-b.conf:1: \""),
         ("classpath.conf", "classpath.conf:1: include of \"reference.conf\" from the classpath"),
         ("url.conf", "url.conf:2: include of the URL \"https://example.org/x.conf\""),
-        ("properties.conf", "files of Java properties are not read"),
+        ("properties.conf", "Java properties files are not supported"),
     ] {
         let error = read_file(name).unwrap_err();
         assert!(error.contains(expected), "{name}: {error}");
@@ -341,7 +341,7 @@ fn an_include_that_cannot_be_followed_is_refused_by_name() {
 fn an_optional_include_that_is_not_there_gets_a_warning() {
     let loaded = Loader::<Anything>::new().file(fixture("optional.conf")).load().unwrap();
     let [warning] = loaded.warnings.as_slice() else { panic!("{:?}", loaded.warnings) };
-    let expected = "optional.conf:2: the included file \"not-there\" is not there";
+    let expected = "optional.conf:2: the included file \"not-there\" does not exist";
     assert!(warning.message.ends_with(expected), "{warning}");
     assert_eq!(serde_json::to_value(loaded.value).unwrap(), json!({"a": 1}));
 }

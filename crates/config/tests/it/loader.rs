@@ -1,4 +1,4 @@
-//! Layers, environment, flags and origins.
+//! Tests of layers, environment, flags and origins.
 
 use std::collections::BTreeMap;
 
@@ -146,8 +146,8 @@ fn a_variable_that_names_no_key_gets_a_warning_with_the_nearest() {
         .unwrap();
     let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
     assert_snapshot!(warnings.join("\n"), @r#"
-    the environment variable JOB_KUBERNETES_IMAGE_PULL_POLICY sets nothing; did you mean JOB_KUBERNETES_IMAGEPULLPOLICY (job.kubernetes.imagePullPolicy)?
-    the environment variable JOB_NAME sets nothing
+    the environment variable JOB_KUBERNETES_IMAGE_PULL_POLICY has no effect; did you mean JOB_KUBERNETES_IMAGEPULLPOLICY (job.kubernetes.imagePullPolicy)?
+    the environment variable JOB_NAME has no effect
     "#);
 }
 
@@ -223,7 +223,7 @@ fn the_reference_is_the_defaults_and_names_every_key() {
 
     # How jobs are run.
     [job]
-    # Where job directories are made.
+    # Where job directories are created.
     directory = "/tmp"
 
     # When images are pulled.

@@ -1,4 +1,4 @@
-//! The configuration as its callers see it.
+//! Tests of the configuration through its public interface.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod common;

@@ -1,10 +1,10 @@
-//! Pull policies as users spell them, from every source.
+//! Tests of pull policies as users spell them, from every source.
 
 use longshore_config::{ConfigError, Format, Loaded, Loader};
 
 use crate::common::{Config, env};
 
-/// How a policy is spelt, and what is meant.
+/// Spellings of policies, and the policy that each means.
 const SPELLINGS: [(&str, &str); 9] = [
     ("Always", "Always"),
     ("always", "Always"),
@@ -17,7 +17,7 @@ const SPELLINGS: [(&str, &str); 9] = [
     ("Never", "Never"),
 ];
 
-/// Every source, given a list as it writes one, with what it is called in an error.
+/// Loads `items` from every source, and returns each source's name in an error with the result.
 fn sources(items: &[&str]) -> Vec<(&'static str, Result<Loaded<Config>, ConfigError>)> {
     let texts: Vec<String> = items.iter().map(|item| format!("\"{item}\"")).collect();
     let array = format!("[{}]", texts.join(", "));
@@ -74,7 +74,7 @@ fn every_source_refuses_another_value_with_its_place_the_key_and_the_values_allo
     for value in ["IfAbsent", "if_not_present", "missing", "true"] {
         for (place, loaded) in sources(&[value]) {
             let error = loaded.unwrap_err().to_string();
-            // An unquoted `true` of HOCON is text where text is expected.
+            // An unquoted `true` in HOCON is text if text is expected.
             let expected = format!(
                 "{place}: job.kubernetes.imagePullPolicy: `{value}` is not a pull policy: use \
                  Always, IfNotPresent or Never"
@@ -87,8 +87,8 @@ fn every_source_refuses_another_value_with_its_place_the_key_and_the_values_allo
 #[test]
 fn every_source_refuses_a_list_that_makes_no_sense() {
     for (items, reason) in [
-        (["never", "always"], "the pull policy Always stands after Never"),
-        (["Always", "always"], "the pull policy Always stands in the list twice"),
+        (["never", "always"], "the pull policy Always follows Never"),
+        (["Always", "always"], "the pull policy Always is listed twice"),
         (["Always", "Sometimes"], "`Sometimes` is not a pull policy: use Always, IfNotPresent or"),
     ] {
         for (place, loaded) in sources(&items) {

@@ -1,6 +1,6 @@
--- Times are microseconds since 1970, UTC. Bodies are JSON in the words of the crate longshore-core.
+-- Times are microseconds since 1970, UTC. Bodies are JSON of the types of the crate longshore-core.
 
--- What belongs to this state directory as a whole.
+-- Values that belong to this state directory as a whole.
 CREATE TABLE facts (
     name  TEXT PRIMARY KEY,
     value TEXT NOT NULL
@@ -30,7 +30,7 @@ CREATE INDEX jobs_by_time ON jobs (submitted_at, id);
 CREATE INDEX jobs_unfinished ON jobs (submitted_at, id) WHERE removed_at IS NULL;
 CREATE INDEX jobs_finished ON jobs (ended_at) WHERE removed_at IS NOT NULL;
 
--- The first outcome stays, whatever the code does.
+-- The first outcome stays, regardless of the code.
 CREATE TRIGGER one_outcome BEFORE UPDATE OF result ON jobs
 WHEN OLD.result IS NOT NULL AND NEW.result IS NOT OLD.result
 BEGIN
@@ -67,7 +67,7 @@ CREATE TABLE passed_over (
     PRIMARY KEY (job, position)
 ) STRICT, WITHOUT ROWID;
 
--- The numbers never repeat, so that who knows the last one it saw finds all later ones.
+-- The numbers never repeat, so that a reader that knows the last number it saw finds all later ones.
 CREATE TABLE cancels (
     number   INTEGER PRIMARY KEY AUTOINCREMENT,
     job      TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,

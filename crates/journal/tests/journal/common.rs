@@ -1,4 +1,4 @@
-//! What the tests share.
+//! Helpers that the tests share.
 #![expect(clippy::unwrap_used, reason = "only tests call this")]
 
 use std::path::Path;
@@ -39,7 +39,7 @@ pub fn exited(job: &JobId, code: i32) -> JobResult {
     JobResult::new(job.clone(), Outcome::Exited { code, signal: None })
 }
 
-/// Submits a job and takes it all its way; nothing of it is left.
+/// Submits a job and records all its steps; nothing of it is left.
 pub async fn finished(journal: &Journal) -> JobId {
     let claim = submit(journal, job()).await;
     claim.intent(attempt(claim.job(), 1)).await.unwrap();

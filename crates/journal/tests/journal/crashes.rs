@@ -1,4 +1,4 @@
-//! Kill -9 in the middle of writes.
+//! Tests of kill -9 in the middle of writes.
 #![expect(clippy::unwrap_used, reason = "parts of tests are not marked as tests")]
 
 use std::collections::HashMap;
@@ -10,11 +10,11 @@ use longshore_journal::Record;
 use crate::common::{attempt, exited, job, open, submit};
 use crate::parts::{Part, say};
 
-/// How many jobs are on their way at once.
+/// How many jobs are in progress at once.
 const AT_ONCE: usize = 8;
 const KILLS: usize = 50;
 
-/// Part: takes jobs their way, and says each step once it is on record, until it is killed.
+/// Part: runs jobs through all steps, and reports each step once it is on record, until killed.
 pub async fn write(folder: &Path) {
     let journal = open(folder).await;
     let lanes = (0..AT_ONCE).map(async |_| {
@@ -35,7 +35,7 @@ pub async fn write(folder: &Path) {
     futures::future::join_all(lanes).await;
 }
 
-/// How far a job is, as a number that only grows.
+/// Returns how far a job is, as a number that only grows.
 fn reached(record: &Record) -> usize {
     use longshore_journal::AttemptState::{Ended, Intent, Started};
     let attempt = record.attempts.last().map(|attempt| &attempt.state);
@@ -45,7 +45,7 @@ fn reached(record: &Record) -> usize {
         (None, None, Some(Started { .. })) => 2,
         (None, None, Some(Intent)) => 1,
         (None, None, None) => 0,
-        _ => panic!("it fits together in no way: {record:?}"),
+        _ => panic!("the record is inconsistent: {record:?}"),
     }
 }
 
@@ -55,8 +55,8 @@ async fn what_a_killed_process_was_told_is_on_record_is_and_the_file_is_whole() 
     let folder = tempfile::tempdir().unwrap();
     for kill in 0..KILLS {
         let mut part = Part::play("write", folder.path());
-        // Killed after another number of steps each time, and somewhere within the next ones.
-        let mut said: Vec<_> = (0..=kill * 7).map(|_| part.line().expect("it goes on")).collect();
+        // The part is killed after a different number of steps each time, within the next steps.
+        let mut said: Vec<_> = (0..=kill * 7).map(|_| part.line().expect("it runs")).collect();
         part.kill();
         said.extend(part.lines());
         drop(part);

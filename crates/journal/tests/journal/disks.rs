@@ -1,4 +1,4 @@
-//! Disks that are full or read-only, by mounts of a process's own.
+//! Tests of full and read-only disks, in a process with its own mounts.
 #![expect(clippy::unwrap_used, reason = "parts of tests are not marked as tests")]
 
 use std::fs::{self, File};
@@ -11,8 +11,8 @@ use longshore_journal::{Journal, JournalError, Options};
 use crate::common::{attempt, exited, finished, job, open, submit};
 use crate::parts::{Part, say};
 
-/// Whether a process may have mounts of its own here; says why if not.
-#[expect(clippy::print_stderr, reason = "a test that is not run says so")]
+/// Returns whether a process may have its own mounts here, and prints the reason if not.
+#[expect(clippy::print_stderr, reason = "a test that is not run reports that")]
 fn mounts_work() -> bool {
     let folder = tempfile::tempdir().unwrap();
     let mut probe = Command::new("unshare");
@@ -23,7 +23,7 @@ fn mounts_work() -> bool {
         Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
         Err(error) => error.to_string(),
     };
-    eprintln!("unsupported: no mounts of one's own here: {}", said.trim());
+    eprintln!("unsupported: a process cannot have its own mounts here: {}", said.trim());
     false
 }
 
@@ -38,7 +38,7 @@ fn passes(part: &str) {
     assert!(part.ends_well());
 }
 
-/// Leaves no byte of the disk.
+/// Fills the disk to its last byte.
 fn fill(folder: &Path) {
     let mut file = File::create(folder.join("filler")).unwrap();
     for size in [4096, 1] {
@@ -60,7 +60,7 @@ pub async fn full(folder: &Path) {
     let held = submit(&journal, job()).await;
     fill(folder);
     let mut recorded = Vec::new();
-    // The file has some room left within it.
+    // The file has some free space within it.
     let error = loop {
         match journal.submit(job()).await {
             Ok(submitted) => recorded.push(submitted),
@@ -70,20 +70,20 @@ pub async fn full(folder: &Path) {
     };
     is_full(&error, &state);
     let other = held.intent(attempt(held.job(), 1)).await;
-    // It is smaller than a job, and may still fit.
+    // An intent is smaller than a job, and may still fit.
     if let Err(error) = &other {
         is_full(error, &state);
     }
-    assert!(journal.record(&before).await.unwrap().is_finished(), "what was there is there");
+    assert!(journal.record(&before).await.unwrap().is_finished(), "the old record still exists");
     assert_eq!(journal.unfinished().await.unwrap().len(), recorded.len() + 1);
     fs::remove_file(folder.join("filler")).unwrap();
     finished(&journal).await;
-    held.outcome(&exited(held.job(), 0)).await.expect("there is room again");
+    held.outcome(&exited(held.job(), 0)).await.expect("there is space again");
     journal.check().await.unwrap();
     say("all is well");
 }
 
-/// Part: the disk is full before the journal is there.
+/// Part: the disk is full before the journal exists.
 pub async fn full_before(folder: &Path) {
     let state = folder.join("state");
     fill(folder);

@@ -1,4 +1,4 @@
-//! Files that are not what they should be.
+//! Tests of damaged, foreign and locked files.
 #![expect(clippy::unwrap_used, reason = "parts of tests are not marked as tests")]
 
 use std::fs::{self, OpenOptions};
@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use crate::common::{finished, job, open};
 
-/// Returns once no process has the journal in `state` open any more: SQLite then has put all into
+/// Waits until no process has the journal in `state` open. SQLite has then merged everything into
 /// one file.
 pub async fn closed(state: &Path) {
     let limit = Instant::now() + Duration::from_secs(30);
@@ -23,7 +23,7 @@ pub async fn closed(state: &Path) {
     }
 }
 
-/// A closed journal with some jobs.
+/// Creates a closed journal with some jobs.
 async fn journal() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let journal = open(folder.path()).await;
@@ -91,7 +91,7 @@ async fn rubbish_within_a_file_is_found_when_it_is_read_or_checked() {
 
 #[tokio::test]
 async fn an_empty_file_is_a_new_journal() {
-    // What is left of a process that was killed when it had just made it.
+    // A process that is killed just after it has created the file leaves this behind.
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("journal.db"), "").unwrap();
     finished(&open(folder.path()).await).await;
@@ -132,7 +132,7 @@ async fn a_file_that_another_process_keeps_locked_is_an_error_after_the_time_giv
     let error = journal.submit(job()).await.unwrap_err();
     assert!(matches!(error, JournalError::Busy { .. }), "{error:?}");
     assert!(error.to_string().contains("keeps it locked"), "{error}");
-    assert_eq!(journal.unfinished().await.unwrap(), [], "reading goes on");
+    assert_eq!(journal.unfinished().await.unwrap(), [], "reading still works");
     other.execute_batch("COMMIT").unwrap();
     finished(&journal).await;
 }

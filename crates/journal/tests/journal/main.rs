@@ -1,4 +1,4 @@
-//! The journal, by its public interface.
+//! Tests of the journal through its public interface.
 
 mod common;
 mod crashes;

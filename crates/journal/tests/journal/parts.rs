@@ -1,4 +1,4 @@
-//! Parts that a process of its own plays, because it is to be killed, or to have its own mounts.
+//! Parts of tests that run in a separate process, because it is killed or has its own mounts.
 #![expect(clippy::unwrap_used, reason = "parts of tests are not marked as tests")]
 
 use std::io::{BufRead, BufReader};
@@ -9,22 +9,22 @@ use crate::{crashes, disks, processes};
 
 const PART: &str = "LONGSHORE_JOURNAL_TEST_PART";
 const FOLDER: &str = "LONGSHORE_JOURNAL_TEST_FOLDER";
-/// Stands before each line of a part's, to tell it from the test harness's.
+/// Precedes each line of a part, to distinguish it from the test harness's lines.
 const MARK: &str = "@@ ";
 
-/// Says `line` to the test that has started this part.
+/// Prints `line` for the test that started this part.
 #[expect(clippy::print_stdout, reason = "the test reads it")]
 pub fn say(line: &str) {
     println!("{MARK}{line}");
 }
 
-/// Waits for the test's next line; false once it has closed the pipe.
+/// Waits for the test's next line. Returns false once the test has closed the pipe.
 pub fn told() -> bool {
     std::io::stdin().read_line(&mut String::new()).unwrap() > 0
 }
 
 #[test]
-#[ignore = "a part of other tests, which start it by themselves"]
+#[ignore = "a part of other tests, which start it themselves"]
 fn part() {
     let (Ok(part), Ok(folder)) = (std::env::var(PART), std::env::var(FOLDER)) else { return };
     let folder = Path::new(&folder);
@@ -44,7 +44,7 @@ fn part() {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(play);
 }
 
-/// A part being played. Killed when dropped.
+/// A running part. It is killed when dropped.
 pub struct Part {
     child: Child,
     input: Option<ChildStdin>,
@@ -56,7 +56,8 @@ impl Part {
         Self::start(Command::new(std::env::current_exe().unwrap()), part, folder)
     }
 
-    /// Plays it in mounts of its own, after the shell's `setup`, as root or what looks like it.
+    /// Runs the part with its own mounts after the shell commands `setup`, as root or as a user
+    /// mapped to root.
     pub fn play_with_mounts(part: &str, folder: &Path, setup: &str) -> Self {
         let mut command = Command::new("unshare");
         command.args(if rustix::process::geteuid().is_root() { &["-m"] } else { &["-rm"][..] });
@@ -79,7 +80,7 @@ impl Part {
         Self { child, input, output }
     }
 
-    /// The part's next line; none once it has ended.
+    /// Returns the part's next line, or `None` once the part has ended.
     pub fn line(&mut self) -> Option<String> {
         let mut line = String::new();
         while self.output.read_line(&mut line).unwrap() > 0 {
@@ -91,7 +92,7 @@ impl Part {
         None
     }
 
-    /// All lines from here on, to its end.
+    /// Returns all remaining lines of the part.
     pub fn lines(&mut self) -> Vec<String> {
         std::iter::from_fn(|| self.line()).collect()
     }
@@ -101,12 +102,12 @@ impl Part {
         self.input.as_mut().unwrap().write_all(b"\n").unwrap();
     }
 
-    /// Kill -9.
+    /// Kills the part with kill -9.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
     }
 
-    /// Closes its input and waits for its end; whether it went well.
+    /// Closes the part's input, waits for its end, and returns whether it succeeded.
     pub fn ends_well(mut self) -> bool {
         drop(self.input.take());
         self.lines();

@@ -1,4 +1,4 @@
-//! Several processes at once.
+//! Tests of several processes at once.
 #![expect(clippy::unwrap_used, reason = "parts of tests are not marked as tests")]
 
 use std::path::Path;
@@ -12,14 +12,14 @@ use crate::parts::{Part, say, told};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// The one job there is.
+/// Returns the only job.
 async fn only(journal: &Journal) -> longshore_core::JobId {
     let records = journal.list(Filter::default()).await.unwrap();
     let [record] = records.as_slice() else { panic!("{records:?}") };
     record.id.clone()
 }
 
-/// Part: claims the only job once told, and holds it until its input is closed.
+/// Part: claims the only job on the test's signal, and holds it until its input is closed.
 pub async fn claim(folder: &Path) {
     let journal = open(folder).await;
     let id = only(&journal).await;
@@ -42,7 +42,7 @@ pub async fn attend(folder: &Path) {
     }
 }
 
-/// Part: opens a journal that may not be there yet, at the same time as others.
+/// Part: opens a journal that may not exist yet, at the same time as others.
 pub async fn open_at_once(folder: &Path) {
     say("ready");
     assert!(told());
@@ -65,7 +65,7 @@ pub async fn submit_at_once(folder: &Path) {
     }
 }
 
-/// Starts `count` processes with one part and lets them go at the same time.
+/// Starts `count` processes with one part and signals them at the same time.
 fn all_at_once(part: &str, folder: &Path, count: usize) -> Vec<Part> {
     let mut parts: Vec<_> = (0..count).map(|_| Part::play(part, folder)).collect();
     for part in &mut parts {
@@ -87,7 +87,8 @@ async fn of_processes_that_claim_a_job_at_once_one_gets_it_and_its_kill_frees_it
     assert!(journal.is_claimed(&id).unwrap());
     assert!(journal.claim(&id).await.unwrap().is_none());
     parts[holder].kill();
-    // Its output ends when it is dead; the kernel has freed its locks by then, or is about to.
+    // The holder's output ends when it is dead. The kernel has freed its locks by then, or is about
+    // to.
     parts[holder].lines();
     let attended = timeout(LIMIT, journal.attend(&id)).await.unwrap().unwrap();
     assert!(matches!(attended, Attended::Claimed(_)), "{attended:?}");
@@ -115,7 +116,7 @@ async fn who_attends_a_job_gets_it_when_its_holder_is_killed() {
         let (journal, id) = (journal.clone(), id.clone());
         async move { timeout(LIMIT, journal.attend(&id)).await.unwrap().unwrap() }
     });
-    // Whether it waits already or not, it must get the job.
+    // The task must get the job whether it already waits or not.
     tokio::task::yield_now().await;
     holder.kill();
     let Attended::Claimed(claim) = waiting.await.unwrap() else { panic!("it has not ended") };

@@ -1,4 +1,4 @@
-//! What is kept of a job, in one process.
+//! Tests of the records of jobs, in one process.
 
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use longshore_journal::{
 };
 use tokio::time::timeout;
 
-/// Longer than anything here takes.
+/// A limit longer than anything here takes.
 const LIMIT: Duration = Duration::from_secs(30);
 
 #[tokio::test]
@@ -230,7 +230,7 @@ async fn a_sweep_forgets_old_finished_jobs_that_nobody_has_in_hand() {
         old.push(finished(&journal).await);
     }
     let running = submit(&journal, job()).await;
-    let held = journal.claim(&old.pop().unwrap()).await.unwrap().expect("nobody has it");
+    let held = journal.claim(&old.pop().unwrap()).await.unwrap().expect("it is free");
     let left = submit(&journal, job()).await;
     left.outcome(&exited(left.job(), 0)).await.unwrap();
     let retention = Duration::from_secs(3600);
@@ -295,7 +295,7 @@ async fn who_attends_a_job_is_told_of_its_end_or_gets_it_when_it_is_let_go() {
             tokio::spawn(async move { timeout(LIMIT, there.attend(&id)).await.unwrap().unwrap() })
         };
         let (end, free) = (attend(ends.job()), attend(freed.job()));
-        // So that they wait already; they would find it as well if they did not.
+        // Lets the tasks start to wait. They would find the change even if they did not.
         tokio::task::yield_now().await;
         ends.outcome(&exited(ends.job(), 4)).await.unwrap();
         let Attended::Ended(record) = end.await.unwrap() else { panic!("it has ended") };
@@ -325,7 +325,7 @@ async fn who_waits_for_a_jobs_start_is_told_of_it_of_its_end_and_that_nobody_has
             tokio::spawn(async move { begun.await.unwrap().unwrap().state() })
         };
         let (start, end, free) = (begun(&starts), begun(&ends), begun(&freed));
-        // So that they wait already; they would find it as well if they did not.
+        // Lets the tasks start to wait. They would find the change even if they did not.
         tokio::task::yield_now().await;
         starts.intent(attempt(starts.job(), 1)).await.unwrap();
         starts.started(1, None, None).await.unwrap();

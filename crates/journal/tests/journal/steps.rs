@@ -1,4 +1,4 @@
-//! Any sequence of steps keeps what the journal promises.
+//! Tests that any sequence of steps keeps the journal's invariants.
 #![expect(clippy::unwrap_used, reason = "parts of tests are not marked as tests")]
 
 use longshore_core::{Error, ErrorKind, JobId, PassedOver, RunnerName};
@@ -16,7 +16,7 @@ enum Step {
     Outcome(i32),
     Removed,
     Forget,
-    /// Its holder lets it go, and another takes it.
+    /// The holder releases the job, and another claims it.
     Claim,
 }
 
@@ -33,7 +33,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Whether `step` may follow `record`.
+/// Returns whether `step` may follow `record`.
 fn fits(step: &Step, record: &Record) -> bool {
     let ended = record.result.is_some();
     let last = record.attempts.last();
@@ -76,7 +76,7 @@ async fn take(step: &Step, journal: &Journal, claim: Claim) -> (Option<Claim>, b
             return (done.is_err().then_some(claim), done.is_ok());
         }
         Step::Claim => {
-            assert!(journal.claim(&id).await.unwrap().is_none(), "it is in hand");
+            assert!(journal.claim(&id).await.unwrap().is_none(), "it is claimed");
             drop(claim);
             return (journal.claim(&id).await.unwrap(), true);
         }
@@ -84,7 +84,7 @@ async fn take(step: &Step, journal: &Journal, claim: Claim) -> (Option<Claim>, b
     (Some(claim), done.is_ok())
 }
 
-/// What holds of every record.
+/// Checks what holds for every record.
 fn holds(record: &Record) {
     let numbers: Vec<_> = record.attempts.iter().map(|attempt| attempt.number).collect();
     assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
@@ -96,7 +96,7 @@ fn holds(record: &Record) {
     assert!(record.removed_at.is_none() || record.result.is_some());
 }
 
-/// What never changes once it is there.
+/// Checks what never changes once recorded.
 fn stays(before: &Record, after: &Record) {
     assert!(before.result.is_none() || before.result == after.result, "the first outcome stays");
     assert!(before.removed_at.is_none() || before.removed_at == after.removed_at);

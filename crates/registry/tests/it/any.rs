@@ -1,4 +1,4 @@
-//! Whatever the files hold.
+//! Tests with arbitrary file content.
 
 use longshore_core::ErrorKind;
 use proptest::prelude::*;
@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::support::{Folder, image};
 
-/// JSON of any shape, with the words that count among its keys.
+/// JSON of any shape, with the relevant words among its keys.
 fn json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),

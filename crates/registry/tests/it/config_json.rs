@@ -1,4 +1,4 @@
-//! Docker's `config.json`, as Docker and people write it.
+//! Tests of Docker's `config.json`, as Docker and people write it.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -89,7 +89,7 @@ async fn a_registrys_helper_counts_before_the_store_and_that_before_auths() {
         ("", "store", "store", "credsStore"),
         ("", "", "me", "auths"),
         ("", "none", "me", "auths"),
-        // Who gives a registry no helper keeps it out of the store.
+        // An empty helper name keeps the registry out of the store.
         (r#""harbor.example.org": """#, "store", "me", "auths"),
         (r#""harbor.example.org": "none""#, "store", "me", "auths"),
     ] {
@@ -116,12 +116,15 @@ async fn what_the_configuration_lacks_is_a_warning_and_the_registry_is_asked_wit
     };
     let own = |name: &str| format!(r#"{{"credHelpers": {{"{HARBOR}": {name}}}}}"#);
     for (content, expected) in [
-        ("{".to_owned(), "is not what Docker writes (line 1"),
-        ("[]".to_owned(), "is not what Docker writes"),
-        (r#"{"auths": "hunter2"}"#.to_owned(), "is not what Docker writes"),
-        (r#"{"credsStore": {"hunter2": 1}}"#.to_owned(), "is not what Docker writes"),
-        (auths(r#""hunter2""#), "(auths): the server's entry is no object"),
-        (auths(r#"{"auth": ["hunter2"]}"#), "(auths): a value in the server's entry is no text"),
+        ("{".to_owned(), "is not a Docker configuration (line 1"),
+        ("[]".to_owned(), "is not a Docker configuration"),
+        (r#"{"auths": "hunter2"}"#.to_owned(), "is not a Docker configuration"),
+        (r#"{"credsStore": {"hunter2": 1}}"#.to_owned(), "is not a Docker configuration"),
+        (auths(r#""hunter2""#), "(auths): the server's entry is not an object"),
+        (
+            auths(r#"{"auth": ["hunter2"]}"#),
+            "(auths): a value in the server's entry is not a string",
+        ),
         (auths(r#"{"auth": "hunter2!"}"#), "(auths): the server's `auth` is not"),
         (auths(r#"{"auth": "bm9jb2xvbg=="}"#), "(auths): the server's `auth` is not"),
         (auths(r#"{"auth": "Omh1bnRlcjI="}"#), "(auths): the server's user name"),
@@ -131,9 +134,9 @@ async fn what_the_configuration_lacks_is_a_warning_and_the_registry_is_asked_wit
             "password is empty or has a newline",
         ),
         (auths(r#"{"username": "me"}"#), "(auths): the server's password is empty"),
-        (auths(r#"{"identitytoken": "a\nhunter2"}"#), "`identitytoken` is of no use"),
-        (auths(r#"{"registrytoken": "hunter2"}"#), "`registrytoken` is not understood"),
-        (own("7"), "(credHelpers): the helper's name is no text"),
+        (auths(r#"{"identitytoken": "a\nhunter2"}"#), "`identitytoken` is invalid"),
+        (auths(r#"{"registrytoken": "hunter2"}"#), "`registrytoken` is not supported"),
+        (own("7"), "(credHelpers): the helper's name is not a string"),
         (own(r#""../evil""#), "(credHelpers): the helper's name is not a helper's plain name"),
         (store("a b"), "(credsStore): the helper's name is not a helper's plain name"),
         (store("absent"), "it is not in a folder of PATH"),
@@ -143,12 +146,12 @@ async fn what_the_configuration_lacks_is_a_warning_and_the_registry_is_asked_wit
     ] {
         let path = folder.config(&content);
         let keyring = folder.docker().with_helper_timeout(Duration::from_millis(300));
-        // A helper that is there must not be given up before it could answer.
+        // Only the helper that hangs gets the short timeout, so that others have time to answer.
         let keyring = if content.contains("hangs") { keyring } else { folder.docker() };
         let said = warned(&keyring, APP).await;
         assert!(said.starts_with(&*path.to_string_lossy()), "{content}: {said}");
         assert!(said.contains(expected), "{content}: {said}");
-        assert!(said.ends_with("; asking harbor.example.org without a name"), "{said}");
+        assert!(said.ends_with("; accessing harbor.example.org anonymously"), "{said}");
     }
 }
 
@@ -166,7 +169,7 @@ async fn a_configuration_that_cannot_be_read_is_a_warning() {
     assert!(said.contains("it is larger than 1024 KiB"), "{said}");
 }
 
-/// Even root cannot read this file.
+/// Uses a file that even root cannot read.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_configuration_whose_reading_fails_is_a_warning() {

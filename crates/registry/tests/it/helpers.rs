@@ -1,4 +1,4 @@
-//! Credential helpers that behave, and those that do not.
+//! Tests of credential helpers, correct and faulty.
 
 use std::time::{Duration, Instant};
 
@@ -9,9 +9,9 @@ use crate::support::{Folder, PASSWORD, auth, by_helper, eventually, find, refuse
 
 const HARBOR: &str = "harbor.example.org";
 const APP: &str = "harbor.example.org/team/app:1";
-/// Short, where a helper is to be given up.
+/// A short timeout, for a helper that never ends.
 const SOON: Duration = Duration::from_millis(300);
-/// Far below how long the scripts below would sleep.
+/// A timeout far below how long the scripts below would sleep.
 const LATE: Duration = Duration::from_secs(20);
 
 fn asking(folder: &Folder, server: &str) -> Keyring {
@@ -21,9 +21,9 @@ fn asking(folder: &Folder, server: &str) -> Keyring {
 #[tokio::test]
 async fn a_helper_is_asked_with_the_registry_on_its_standard_input() {
     let folder = Folder::new();
-    // The name that it answers is what it was told.
+    // The helper answers with its argument and input as the name.
     folder.helper("x", r#"printf '{"Username":"%s %s","Secret":"hunter2"}' "$1" "$(cat)""#);
-    // The image's whole registry, whatever part of it the login is for.
+    // The helper receives the image's whole registry, even if the login is for a part of it.
     for server in [HARBOR, "harbor.example.org/team"] {
         let found = find(&asking(&folder, server), APP).await;
         assert_eq!(found.auth, auth(HARBOR, "get harbor.example.org", PASSWORD));
@@ -56,17 +56,17 @@ async fn a_helper_that_is_of_no_use_is_refused_by_key_and_program() {
     for (script, expected) in [
         ("echo boom >&2; echo more >&2; exit 3", "it failed (exit status: 3): boom more"),
         ("echo no key; exit 1", "it failed (exit status: 1): no key"),
-        (r#"echo '{"Username":"me","Secret":"hunter2"}'; exit 1"#, "it says nothing"),
+        (r#"echo '{"Username":"me","Secret":"hunter2"}'; exit 1"#, "it gave no reason"),
         ("kill -9 $$", "signal: 9"),
         ("", "its answer is not a JSON object"),
         ("echo hunter2", "its answer is not a JSON object"),
         (r#"echo '{"Username":"me","Secret":["hunter2"]}'"#, "its answer is not a JSON object"),
         (r#"echo '{"Username":"me","Secret":""}'"#, "its answer's `Secret`: it is empty"),
         ("printf '\\377\\376'", "its answer is not a JSON object"),
-        ("yes hunter2", "it answers more than 64 KiB"),
+        ("yes hunter2", "its answer is larger than 64 KiB"),
         (
             "echo credentials not found in native keychain; exit 1",
-            "a credential helper knows no login",
+            "a credential helper has no login",
         ),
     ] {
         folder.helper("x", script);
@@ -91,7 +91,7 @@ async fn a_helper_is_looked_for_in_the_folders_of_path_alone() {
     let said = refused(&asking(&folder, HARBOR), APP).await;
     assert!(said.contains("it is not in a folder of PATH"), "{said}");
 
-    // Not one that cannot be run, nor a folder, nor one in a relative folder.
+    // A file that is not executable, a folder, and a file in a relative folder are all skipped.
     folder.file("docker-credential-x", "#!/bin/sh\n");
     let below = folder.path().join("below");
     std::fs::create_dir_all(below.join("docker-credential-x")).unwrap();
@@ -161,7 +161,7 @@ async fn assert_ended(pids: &std::path::Path) {
     }
 }
 
-/// Whether `pid` is a process that has not ended; one that nobody has waited for has.
+/// Returns whether `pid` is a process that has not ended. A zombie has ended.
 fn runs(pid: Pid) -> bool {
     let stat = format!("/proc/{}/stat", pid.as_raw_nonzero());
     let ended = std::fs::read_to_string(stat).is_ok_and(|stat| stat.contains(") Z "));

@@ -1,4 +1,4 @@
-//! The logins of the job and of the configuration.
+//! Tests of the logins of the job and of the configuration.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -52,7 +52,8 @@ async fn the_jobs_own_login_counts_before_the_configured_and_that_before_dockers
     folder.config(
         r#"{"auths": {"harbor.example.org/team/app": {"username": "d", "password": "3"}}}"#,
     );
-    // A longer server further down does not count before a shorter one further up.
+    // A longer server in a later source does not take precedence over a shorter one in an earlier
+    // source.
     let own = [by_file(HARBOR, "own", own)];
     let configured = vec![by_file("harbor.example.org/team", "configured", configured)];
     let keyring = folder.keyring(configured).with_docker_config(Some(folder.path().to_owned()));

@@ -1,4 +1,4 @@
-//! The keyring against real files and real helper programs.
+//! Tests of the keyring with real files and real helper programs.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! A folder of files, helpers and Docker's configuration for one test.
+//! A folder with files, helpers and Docker's configuration for one test.
 
 use std::fs::Permissions;
 use std::io::Write;
@@ -11,7 +11,7 @@ use longshore_core::{ErrorKind, ImageRef, RegistryAuth, RegistryLogin, Secret};
 use longshore_registry::{Found, Keyring};
 use tempfile::TempDir;
 
-/// What no error, warning or `Debug` may hold.
+/// The password that no error, warning or `Debug` text may contain.
 pub const PASSWORD: &str = "hunter2";
 
 pub struct Folder(TempDir);
@@ -25,7 +25,7 @@ impl Folder {
         self.0.path()
     }
 
-    /// A file that only we may read.
+    /// Writes a file that only this user may read.
     pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path().join(name);
         std::fs::write(&path, content).unwrap();
@@ -33,8 +33,10 @@ impl Folder {
         path
     }
 
-    /// A program. Another process writes it: what this one had open for writing while another test
-    /// forks could not be run.
+    /// Writes a program, in a separate process.
+    ///
+    /// If this process had the file open for writing while another test forks, the program could not
+    /// be run.
     pub fn program(&self, name: &str, script: &str) -> PathBuf {
         let path = self.path().join(name);
         let write = r#"cat > "$0" && chmod 0755 "$0""#;
@@ -46,22 +48,22 @@ impl Folder {
         path
     }
 
-    /// A helper `name` that answers `script`'s output.
+    /// Writes a helper `name` that answers with the output of `script`.
     pub fn helper(&self, name: &str, script: &str) {
         self.program(&format!("docker-credential-{name}"), script);
     }
 
-    /// Docker's configuration.
+    /// Writes Docker's configuration.
     pub fn config(&self, json: &str) -> PathBuf {
         self.file("config.json", json)
     }
 
-    /// One that knows `logins` and finds its helpers here only.
+    /// Creates a keyring with `logins` that searches for helpers only in this folder.
     pub fn keyring(&self, logins: Vec<RegistryLogin>) -> Keyring {
         Keyring::new(logins).with_path(self.path())
     }
 
-    /// One that knows what Docker's configuration here says.
+    /// Creates a keyring that reads Docker's configuration in this folder.
     pub fn docker(&self) -> Keyring {
         self.keyring(vec![]).with_docker_config(Some(self.path().to_owned()))
     }
@@ -94,7 +96,7 @@ pub async fn find(keyring: &Keyring, name: &str) -> Found {
     keyring.find(&image(name), &[]).await.unwrap()
 }
 
-/// The text of the error, which is the job's own fault and holds no secret.
+/// Returns the text of the error, which is `InvalidSpec` and contains no secret.
 pub async fn refused(keyring: &Keyring, name: &str) -> String {
     let error = keyring.find(&image(name), &[]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidSpec);
@@ -104,7 +106,7 @@ pub async fn refused(keyring: &Keyring, name: &str) -> String {
     line
 }
 
-/// The one warning of a registry that is asked without a name; it holds no secret.
+/// Returns the only warning of a search that found no credentials. It contains no secret.
 pub async fn warned(keyring: &Keyring, name: &str) -> String {
     let found = find(keyring, name).await;
     assert_eq!((&found.auth, &found.origin), (&None, &None), "{found:?}");
@@ -121,7 +123,7 @@ pub fn token(server: &str, token: &str) -> Option<RegistryAuth> {
     Some(RegistryAuth::token(server, Secret::new(token)))
 }
 
-/// Waits, at most five seconds, until `done`.
+/// Waits at most five seconds until `done` returns true.
 pub async fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
