@@ -19,12 +19,12 @@ impl Backend {
         }
     }
 
-    /// Whether it runs jobs in containers.
+    /// Returns whether it runs jobs in containers.
     pub(crate) const fn has_images(self) -> bool {
         !matches!(self, Self::Process)
     }
 
-    /// Whether it keeps stdout and stderr apart.
+    /// Returns whether it separates stdout and stderr.
     pub(crate) const fn separates_streams(self) -> bool {
         !matches!(self, Self::Kubernetes)
     }

@@ -1,4 +1,4 @@
-//! What a case works with: folders of its own, a backend, and the command.
+//! The test bench of a case: its own folders, a backend, and the command.
 
 use std::sync::Arc;
 
@@ -13,12 +13,12 @@ use crate::leftovers::{self, Trace};
 use crate::programs;
 use crate::running::Ran;
 
-/// What a case works with.
+/// The test bench of one case.
 pub(crate) struct Bench {
     pub(crate) lab: Arc<Lab>,
     pub(crate) backend: Backend,
     pub(crate) folders: Folders,
-    /// The case's name, which also names what it makes.
+    /// The case's name, which also names what it creates.
     pub(crate) name: String,
 }
 
@@ -29,12 +29,12 @@ impl Bench {
         Ok(Self { lab, backend, folders, name: name.to_owned() })
     }
 
-    /// The command, with a state directory and a home of its own, and no backend to be found.
+    /// Returns the command with its own state directory and home, and no reachable backend.
     pub(crate) fn bare(&self) -> Result<Longshore> {
         self.program(&programs::longshore()?)
     }
 
-    /// Any program, in the same surroundings.
+    /// Returns any program, in the same environment.
     pub(crate) fn program(&self, path: &std::path::Path) -> Result<Longshore> {
         let nowhere = self.folders.root().join("nowhere");
         Ok(Longshore::new(path)
@@ -44,14 +44,14 @@ impl Bench {
             .env("DOCKER_HOST", format!("unix://{}", nowhere.display())))
     }
 
-    /// The command, which finds the backends named.
+    /// Returns the command with the named backends reachable.
     pub(crate) fn with(&self, backends: &[Backend]) -> Result<Longshore> {
         let names: Vec<_> = backends.iter().map(|backend| backend.name()).collect();
         let command = self.bare()?.env("JOB_RUNNERS", names.join(","));
         Ok(backends.iter().fold(command, |command, backend| self.reaching(command, *backend)))
     }
 
-    /// Tells `command` how to reach `backend`.
+    /// Sets the variables with which `command` reaches `backend`.
     pub(crate) fn reaching(&self, command: Longshore, backend: Backend) -> Longshore {
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
         match backend {
@@ -65,18 +65,18 @@ impl Bench {
         }
     }
 
-    /// The command, which finds this backend alone.
+    /// Returns the command with only this backend reachable.
     pub(crate) fn longshore(&self) -> Result<Longshore> {
         self.with(&[self.backend])
     }
 
-    /// `longshore run FLAGS -- ARGV` in this backend's way, with a result file.
+    /// Returns `longshore run FLAGS -- ARGV` for this backend, with a result file.
     pub(crate) fn job(&self, flags: &[&str], argv: &[&str]) -> Result<Longshore> {
         let command = self.longshore()?.arg("run").result(self.folders.result()).args(flags);
         Ok(command.args(self.way()?).arg("--").args(argv))
     }
 
-    /// `longshore run FLAGS -- sh -c SCRIPT`.
+    /// Returns `longshore run FLAGS -- sh -c SCRIPT`.
     pub(crate) fn script(&self, flags: &[&str], script: &str) -> Result<Longshore> {
         self.job(flags, &["sh", "-c", script])
     }
@@ -86,7 +86,7 @@ impl Bench {
         self.script(flags, script)?.run()
     }
 
-    /// The flags that make a job one for this backend.
+    /// Returns the flags that make a job suitable for this backend.
     pub(crate) fn way(&self) -> Result<Vec<String>> {
         Ok(match self.backend {
             Backend::Process => Vec::new(),
@@ -96,23 +96,23 @@ impl Bench {
         })
     }
 
-    /// An image with a busybox.
+    /// Returns an image with a busybox.
     pub(crate) fn image(&self) -> Result<&str> {
         self.lab.image.as_deref().context("LONGSHORE_LAB_IMAGE is not set")
     }
 
-    /// The installation that this case's commands belong to, once there is one.
+    /// Returns the installation that this case's commands belong to, once one exists.
     fn installation(&self) -> Option<String> {
         let text = std::fs::read_to_string(self.folders.state().join("installation")).ok()?;
         Some(text.trim().to_owned())
     }
 
-    /// What this case's commands have on this backend now, one line each.
+    /// Returns what this case's commands currently have on this backend, one line each.
     pub(crate) fn on_backend(&self) -> Result<Vec<String>> {
         leftovers::look(&self.lab, &[self.backend], &[self.trace()])
     }
 
-    /// By what all that belongs to this case is found.
+    /// Returns the trace by which everything that belongs to this case is found.
     pub(crate) fn trace(&self) -> Trace {
         Trace {
             case: self.name.clone(),
@@ -121,7 +121,7 @@ impl Bench {
         }
     }
 
-    /// Pushes an image whose `/version` holds `version`, as `tag` of a repository of this case's.
+    /// Pushes an image whose `/version` contains `version`, as `tag` of this case's repository.
     pub(crate) fn push(&self, tag: &str, version: &str) -> Result<Pushed> {
         let registry = TestRegistry::from_env().map_err(|e| anyhow::anyhow!("{e}"))?;
         let repository = self.repository();
@@ -130,7 +130,7 @@ impl Bench {
             .map_err(|e| anyhow::anyhow!("{e}"))
     }
 
-    /// A repository of this case's, on this backend, in this run.
+    /// Returns a repository name for this case, on this backend, in this run.
     pub(crate) fn repository(&self) -> String {
         let own = self.folders.root().file_name().unwrap_or_default().to_string_lossy();
         let own: String = own.chars().filter(char::is_ascii_alphanumeric).collect();
@@ -138,7 +138,7 @@ impl Bench {
     }
 }
 
-/// A runtime for what is asked of a backend past the command.
+/// Returns a runtime for direct requests to a backend, without the command.
 pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

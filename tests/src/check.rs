@@ -1,4 +1,4 @@
-//! What a case comes to, and how expectations are said.
+//! The result of a case, and functions for expectations.
 
 use std::fmt::Debug;
 use std::thread;
@@ -6,24 +6,24 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
 
-/// What a case comes to.
+/// The result of a case.
 pub(crate) type Checked<T = ()> = Result<T>;
 
-/// Fails unless `seen` is what was `expected`.
+/// Fails unless `seen` equals `expected`.
 pub(crate) fn same<T: PartialEq<U> + Debug, U: Debug>(what: &str, seen: T, expected: U) -> Checked {
     ensure!(seen == expected, "{what}: expected {expected:?}, seen {seen:?}");
     Ok(())
 }
 
-/// Fails unless `text` holds each of `parts`.
+/// Fails unless `text` contains each of `parts`.
 pub(crate) fn says(text: &str, parts: &[&str]) -> Checked {
     for part in parts {
-        ensure!(text.contains(part), "it does not say {part:?}: {text:?}");
+        ensure!(text.contains(part), "it does not contain {part:?}: {text:?}");
     }
     Ok(())
 }
 
-/// Looks until `look` finds something, and fails with `what` after `limit`.
+/// Calls `look` until it finds something, and fails with `what` after `limit`.
 pub(crate) fn until<T>(
     limit: Duration,
     what: &str,

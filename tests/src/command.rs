@@ -1,4 +1,4 @@
-//! Starts the command in an environment of the case's own.
+//! Starts the command in the case's own environment.
 
 use std::ffi::OsStr;
 use std::os::unix::process::CommandExt;
@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 use crate::running::{Ran, Running};
 
-/// A command to be started. Nothing of this program's environment comes with it but `PATH` and `TMPDIR`.
+/// A command to be started. Of this program's environment it inherits only `PATH` and `TMPDIR`.
 pub(crate) struct Longshore {
     command: Command,
     result: Option<PathBuf>,
@@ -50,7 +50,7 @@ impl Longshore {
         self
     }
 
-    /// Asks for a result file at `path`.
+    /// Requests a result file at `path`.
     pub(crate) fn result(mut self, path: PathBuf) -> Self {
         self.command.arg("--result").arg(&path);
         self.result = Some(path);
@@ -63,13 +63,13 @@ impl Longshore {
         self
     }
 
-    /// Leaves the standard input open, to be written to.
+    /// Keeps the standard input open for writing.
     pub(crate) fn with_stdin(mut self) -> Self {
         self.command.stdin(Stdio::piped());
         self
     }
 
-    /// The standard output goes to `to` instead of being read.
+    /// Sends the standard output to `to` instead of reading it.
     pub(crate) fn stdout(mut self, to: impl Into<Stdio>) -> Self {
         self.command.stdout(to);
         self

@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 
-/// The folders of one case; gone with it.
+/// The folders of one case. They are removed when this value is dropped.
 pub(crate) struct Folders {
     root: TempDir,
-    /// Where job directories are, if the backend wants them elsewhere.
+    /// The folder of the job directories, if the backend needs them elsewhere.
     jobs: Option<TempDir>,
 }
 
 impl Folders {
-    /// New ones; job directories lie in `volume`, if one is named.
+    /// Creates the folders. Job directories are in `volume`, if one is given.
     pub(crate) fn new(volume: Option<&Path>) -> Result<Self> {
         let root = tempfile::Builder::new().prefix("longshore-e2e-").tempdir()?;
         for name in ["home", "jobs"] {
@@ -41,14 +41,14 @@ impl Folders {
         self.root().join("result.json")
     }
 
-    /// A file of that name with `text`.
+    /// Creates the file `name` with `text`.
     pub(crate) fn file(&self, name: &str, text: impl AsRef<[u8]>) -> Result<PathBuf> {
         let path = self.root().join(name);
         fs::write(&path, text)?;
         Ok(path)
     }
 
-    /// A new job directory with input/ and output/.
+    /// Creates a job directory with input/ and output/.
     pub(crate) fn job_directory(&self, name: &str) -> Result<JobDirectory> {
         let parent =
             self.jobs.as_ref().map_or_else(|| self.root().join("jobs"), |jobs| jobs.path().into());
@@ -74,7 +74,7 @@ impl JobDirectory {
         Ok(fs::write(self.0.join("input").join(name), text)?)
     }
 
-    /// A file of output/, if it is there.
+    /// Returns the content of a file in output/, if it exists.
     pub(crate) fn output(&self, name: &str) -> Option<String> {
         fs::read_to_string(self.0.join("output").join(name)).ok()
     }

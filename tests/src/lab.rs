@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::backend::Backend;
 
-/// The backends, as the environment names them.
+/// The backends that the environment names.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Lab {
     pub(crate) docker_host: Option<String>,
@@ -18,9 +18,9 @@ pub(crate) struct Lab {
     pub(crate) claim: Option<String>,
     /// The folder behind the claim.
     pub(crate) volume: Option<PathBuf>,
-    /// An image with a busybox, in a registry that takes pushes.
+    /// An image with a busybox, in a registry that accepts pushes.
     pub(crate) image: Option<String>,
-    /// The lab's folder; none if the backends are someone else's.
+    /// The lab's folder; `None` if the backends do not belong to the lab.
     pub(crate) folder: Option<PathBuf>,
 }
 
@@ -42,7 +42,7 @@ impl Lab {
         }
     }
 
-    /// What keeps `backend` from being tested here; none if nothing does.
+    /// Returns why `backend` cannot be tested here, or `None` if it can.
     pub(crate) fn missing(&self, backend: Backend) -> Option<String> {
         let needed: &[(&str, bool)] = match backend {
             Backend::Process => &[],

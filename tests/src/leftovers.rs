@@ -1,4 +1,4 @@
-//! What is still there when all cases are done.
+//! Checks what is left when all cases are done.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -13,20 +13,21 @@ use crate::backend::Backend;
 use crate::bench::runtime;
 use crate::lab::Lab;
 
-/// How long what was told to end may take: a Pod its grace period, a supervisor its idle time, and
-/// the Pods of a removed Job a garbage collector that has just found its API server again.
+/// How long to wait for things that are ending: a Pod has its grace period, a supervisor its idle
+/// time, and the Pods of a removed Job may wait for a garbage collector that has just reconnected
+/// to its API server.
 const PATIENCE: Duration = Duration::from_secs(150);
 
-/// What a case has left to be looked for.
+/// How to find what a case has left.
 #[derive(Clone, Debug)]
 pub(crate) struct Trace {
     pub(crate) case: String,
-    /// A folder that stands in the environment of all its processes.
+    /// A folder that appears in the environment of all its processes.
     pub(crate) root: PathBuf,
     pub(crate) installation: Option<String>,
 }
 
-/// Fails if anything of `traces` is still there after a while.
+/// Fails if anything of `traces` still exists after the time limit.
 pub(crate) fn check(lab: &Lab, backends: &[Backend], traces: &[Trace]) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -39,7 +40,7 @@ pub(crate) fn check(lab: &Lab, backends: &[Backend], traces: &[Trace]) -> Result
     }
 }
 
-/// What of `traces` is there now, one line each.
+/// Returns what currently exists of `traces`, one line each.
 pub(crate) fn look(lab: &Lab, backends: &[Backend], traces: &[Trace]) -> Result<Vec<String>> {
     let mut left = processes(traces)?;
     for backend in backends.iter().filter(|backend| lab.missing(**backend).is_none()) {
@@ -52,7 +53,7 @@ pub(crate) fn look(lab: &Lab, backends: &[Backend], traces: &[Trace]) -> Result<
     Ok(left)
 }
 
-/// Processes that were started by a case, or by what it started.
+/// Returns the processes that a case started, directly or indirectly.
 fn processes(traces: &[Trace]) -> Result<Vec<String>> {
     let mut left = Vec::new();
     for entry in fs::read_dir("/proc")?.flatten() {
@@ -73,7 +74,7 @@ fn processes(traces: &[Trace]) -> Result<Vec<String>> {
     Ok(left)
 }
 
-/// Containers of a case's installation, the backend's marks among them.
+/// Returns the containers of a case's installation, including the backend's marks.
 fn containers(lab: &Lab, traces: &[Trace]) -> Result<Vec<String>> {
     let host = lab.docker_host.as_deref().unwrap_or_default();
     let listed = runtime()?.block_on(async {
@@ -95,11 +96,11 @@ fn containers(lab: &Lab, traces: &[Trace]) -> Result<Vec<String>> {
         .collect())
 }
 
-/// Objects of a case's installation.
+/// Returns the objects of a case's installation.
 fn objects(lab: &Lab, traces: &[Trace]) -> Result<Vec<String>> {
     let mut kubectl = Command::new(lab.kubectl.as_deref().context("no kubectl")?);
-    // The mark of an attempt that was fenced before its Job was made has no Pod, and is removed by
-    // the cluster after ten minutes.
+    // The mark of an attempt that was fenced before its Job was created has no Pod, and the cluster
+    // removes it after ten minutes.
     let selector = format!("{INSTALLATION},!longshore.dev/tombstone");
     kubectl.args(["get", "jobs,pods,secrets", "--selector", &selector, "--output", "json"]);
     kubectl.args(["--request-timeout=20s", "--namespace"]).args(&lab.namespace);

@@ -1,16 +1,16 @@
 //! End-to-end tests of the `longshore` command against real backends.
 //!
 //! There is a test target for each backend, and the same cases run in each: one table, one
-//! expectation. A case that needs a backend that is not there, or something a backend cannot do,
-//! is listed as ignored with the reason, never as passed.
+//! expectation. A case that needs a missing backend, or something that a backend cannot do, is
+//! listed as ignored with the reason, never as passed.
 //!
-//! - `lab` finds the backends, `bench` is what a case gets: folders of its own and the command,
-//!   `command` starts it in a clean environment and never waits without a deadline.
-//! - `cases` holds the cases, a file for each thing that people rely on.
-//! - `pull` is the pull-policy matrix, a target of its own for all backends.
-//! - `faults` kills the command at every step, on all backends side by side.
-//! - `helm` is what the chart's cases work with.
-//! - `suite` runs them, `leftovers` looks at the end for what is still there.
+//! - `lab` finds the backends. `bench` gives a case its own folders and the command. `command`
+//!   starts the command in a clean environment and never waits without a deadline.
+//! - `cases` has the cases, with a file for each thing that people rely on.
+//! - `pull` is the pull-policy matrix, with its own target for all backends.
+//! - `faults` kills the command at every step, on all backends in parallel.
+//! - `helm` has the tools for the chart's cases.
+//! - `suite` runs the cases, `leftovers` checks at the end what is left behind.
 //!
 //! The cases read `DOCKER_HOST`, `KUBECONFIG` and `LONGSHORE_LAB_*`, as `cargo xtask lab env`
 //! prints them, and `LONGSHORE_REQUIRE` and `LONGSHORE_TEST_REPORT` as the conformance suite does.

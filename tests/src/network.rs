@@ -1,4 +1,4 @@
-//! Servers that answer nothing, on the loopback interface.
+//! Servers that never answer, on the loopback interface.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{self, Receiver};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-/// Accepts connections and never says a word. Its thread ends with the program.
+/// A server that accepts connections and never sends anything. Its thread ends with the program.
 pub(crate) struct Silent {
     address: SocketAddr,
     accepted: Receiver<()>,
@@ -19,7 +19,7 @@ impl Silent {
         let address = listener.local_addr()?;
         let (sender, accepted) = mpsc::channel();
         thread::spawn(move || {
-            // Held open for as long as the program runs.
+            // Keeps the connections open while the program runs.
             let mut held = Vec::new();
             for connection in listener.incoming().flatten() {
                 held.push(connection);
@@ -35,22 +35,24 @@ impl Silent {
         self.address
     }
 
-    /// Closes all connections, and takes no more.
+    /// Closes all connections, and accepts no more.
     pub(crate) fn hang_up(self) -> Result<()> {
         let Self { address, accepted } = self;
         drop(accepted);
-        // One more, at which the thread sees that nobody counts them any longer.
+        // With this last connection, the thread notices that the receiver is gone.
         TcpStream::connect(address).context("failed to end the silence").map(drop)
     }
 
-    /// Waits until somebody has connected.
+    /// Waits until a client has connected.
     pub(crate) fn until_connected(&self) -> Result<()> {
-        self.accepted.recv_timeout(Duration::from_secs(60)).context("nobody connected in a minute")
+        self.accepted
+            .recv_timeout(Duration::from_secs(60))
+            .context("no client connected in a minute")
     }
 }
 
-/// An address at which nobody listens.
+/// Returns an address on which no process listens.
 pub(crate) fn refusing() -> Result<SocketAddr> {
-    // Freed at once; a listener of a test never gets the same port again so soon.
+    // The port is freed at once; no listener of a test gets the same port again so soon.
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }

@@ -1,4 +1,4 @@
-//! A command that runs, and what came of it.
+//! A running command, and its result.
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use crate::check::until;
 /// How long one command may take, with several others on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
-/// A command that runs. Dropped, it is ended as a person would: Ctrl-C, then kill.
+/// A running command. When dropped, it is ended as a user would do it: Ctrl-C, then kill.
 pub(crate) struct Running {
     child: Child,
     stdout: Tap,
@@ -30,7 +30,7 @@ pub(crate) struct Ran {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: Vec<u8>,
     pub(crate) stderr: String,
-    /// The result file, if one was asked for and written.
+    /// The content of the result file, if one was requested and written.
     pub(crate) result: Option<Value>,
 }
 
@@ -41,17 +41,17 @@ impl Running {
         Self { child, stdout, stderr, result }
     }
 
-    /// Waits until the standard output holds `text`.
+    /// Waits until the standard output contains `text`.
     pub(crate) fn until_stdout(&self, text: &str) -> Result<()> {
         self.stdout.until(text).with_context(|| format!("stderr: {}", self.stderr.text()))
     }
 
-    /// Waits until the standard error holds `text`.
+    /// Waits until the standard error contains `text`.
     pub(crate) fn until_stderr(&self, text: &str) -> Result<()> {
         self.stderr.until(text)
     }
 
-    /// The whole lines of the standard output so far.
+    /// Returns the complete lines of the standard output so far.
     pub(crate) fn lines(&self) -> Vec<String> {
         let text = self.stdout.text();
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
@@ -76,7 +76,8 @@ impl Running {
         self.finish_within(PATIENCE)
     }
 
-    /// Waits for its end and for that of its output, which a process left behind would hold open.
+    /// Waits for its end and for the end of its output. A process left behind would keep the output
+    /// open.
     pub(crate) fn finish_within(mut self, limit: Duration) -> Result<Ran> {
         drop(self.child.stdin.take());
         let deadline = Instant::now() + limit;
@@ -115,7 +116,7 @@ impl Drop for Running {
 }
 
 impl Ran {
-    /// The exit code; none after a signal.
+    /// Returns the exit code, or `None` after a signal.
     pub(crate) fn code(&self) -> Option<i32> {
         self.status.code()
     }
@@ -124,12 +125,12 @@ impl Ran {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }
 
-    /// The result file.
+    /// Returns the content of the result file.
     pub(crate) fn result(&self) -> Result<&Value> {
         self.result.as_ref().with_context(|| format!("no result was written: {}", self.stderr))
     }
 
-    /// The outcome in the result file.
+    /// Returns the outcome in the result file.
     pub(crate) fn outcome(&self) -> Result<&Value> {
         Ok(&self.result()?["outcome"])
     }
@@ -149,13 +150,13 @@ impl Ran {
     }
 }
 
-/// The end of `text`, as much as a person reads.
+/// Returns the end of `text`, for error messages.
 fn end_of(text: &str) -> String {
     let skipped = text.chars().count().saturating_sub(2000);
     text.chars().skip(skipped).collect()
 }
 
-/// Reads a pipe to its end on a thread of its own.
+/// Reads a pipe to its end on its own thread.
 #[derive(Clone, Default)]
 struct Tap(Arc<(Mutex<Heard>, Condvar)>);
 
@@ -166,7 +167,7 @@ struct Heard {
 }
 
 impl Tap {
-    /// Of nothing.
+    /// Returns a tap without a pipe, which is already at its end.
     fn over() -> Self {
         let tap = Self::default();
         tap.lock().over = true;
@@ -212,7 +213,7 @@ impl Tap {
             Some(read) if has(&read) => Ok(()),
             Some(heard) => {
                 let said = String::from_utf8_lossy(&heard.bytes);
-                bail!("the command ended without saying {text:?}: {said:?}")
+                bail!("the command ended without printing {text:?}: {said:?}")
             }
             None => bail!("waited {PATIENCE:?} in vain for {text:?}: {:?}", self.text()),
         }
@@ -221,7 +222,9 @@ impl Tap {
     fn whole(&self, limit: Duration) -> Result<Vec<u8>> {
         match self.wait(limit, |read| read.over) {
             Some(mut read) => Ok(std::mem::take(&mut read.bytes)),
-            None => bail!("the command ended, and something it left behind holds its output open"),
+            None => {
+                bail!("the command ended, and a process that it left behind keeps its output open")
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Runs the cases and says what came out.
+//! Runs the cases and reports the results.
 
 use std::env;
 use std::io::{self, Write as _};
@@ -16,13 +16,13 @@ use crate::cases::{self, Case};
 use crate::lab::Lab;
 use crate::leftovers::{self, Trace};
 
-/// What the suites' counts are kept under.
+/// The name under which the suites' counts are reported.
 const NAME: &str = "end-to-end";
 
 /// A test target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Suite {
-    /// Local processes, and what the command does without any backend.
+    /// Local processes, and the command without any backend.
     Process,
     /// A Docker engine.
     Docker,
@@ -30,7 +30,7 @@ pub enum Suite {
     Kubernetes,
     /// The chart, on a Kubernetes cluster.
     Helm,
-    /// Backends that go away, and come back.
+    /// Backends that stop and start again.
     Disruptive,
 }
 
@@ -45,14 +45,14 @@ impl Suite {
         }
     }
 
-    /// What the counts are kept under, and what `LONGSHORE_REQUIRE` may list: several engines can
-    /// be tested, each under a name of its own.
+    /// Returns the name for the counts, which `LONGSHORE_REQUIRE` may list. Several engines can be
+    /// tested, each under its own name.
     fn title(self) -> String {
         let given = (self == Self::Docker).then(|| env::var("LONGSHORE_DOCKER_NAME").ok());
         given.flatten().unwrap_or_else(|| self.name().to_owned())
     }
 
-    /// The backends that it needs; what a case runs on is the first.
+    /// Returns the backends that it needs; cases run on the first.
     const fn backends(self) -> &'static [Backend] {
         match self {
             Self::Process => &[Backend::Process],
@@ -64,8 +64,8 @@ impl Suite {
         }
     }
 
-    /// How many cases run at once, where `--test-threads` does not say it. Most of their time they
-    /// wait.
+    /// Returns how many cases run concurrently, unless `--test-threads` is set. They spend most of
+    /// their time waiting.
     const fn concurrency(self) -> usize {
         match self {
             Self::Process | Self::Docker => 4,
@@ -76,10 +76,10 @@ impl Suite {
     }
 }
 
-/// Runs a suite, and gives what `main` returns: 0 if every case that ran has passed.
+/// Runs a suite, and returns the exit code for `main`: 0 if every case that ran has passed.
 ///
-/// `LONGSHORE_REQUIRE` lists runners, with commas between, or `all`: where one of them is not
-/// there, its suite fails, instead of being listed as unsupported.
+/// `LONGSHORE_REQUIRE` is a comma-separated list of runners, or `all`. If one of them is missing,
+/// its suite fails instead of being listed as unsupported.
 #[must_use]
 pub fn main(suite: Suite) -> ExitCode {
     let mut arguments = Arguments::from_args();
@@ -100,7 +100,7 @@ fn run(suite: Suite, arguments: &Arguments) -> Result<bool> {
     if arguments.list {
         return Ok(true);
     }
-    // What is left behind shows only when all others are done.
+    // Leftovers can be checked only when all other cases are done.
     let last = libtest_mimic::run(arguments, vec![floor.last()]);
     let counts = floor.ledger.counts();
     let title = suite.title();
@@ -110,16 +110,16 @@ fn run(suite: Suite, arguments: &Arguments) -> Result<bool> {
     }
     let whole = arguments.filter.is_none() && arguments.skip.is_empty() && !arguments.ignored;
     let asked_for = whole && floor.required();
-    ensure!(counts.executed() > 0 || !asked_for, "LONGSHORE_REQUIRE asks for it; nothing ran");
+    ensure!(counts.executed() > 0 || !asked_for, "LONGSHORE_REQUIRE requires it; nothing ran");
     Ok(!first.has_failed() && !last.has_failed())
 }
 
 fn say(text: &str) {
-    // A closed pipe is the reader's wish; the exit code still tells.
+    // If the reader closed the pipe, the exit code still has the result.
     let _ = io::stdout().lock().write_all(text.as_bytes());
 }
 
-/// What all cases of a suite share.
+/// The context that all cases of a suite share.
 struct Floor {
     suite: Suite,
     lab: Arc<Lab>,
@@ -148,7 +148,7 @@ impl Floor {
 
     fn missing(&self) -> Option<String> {
         if self.suite == Suite::Disruptive && self.lab.folder.is_none() {
-            return Some("backends are taken away only in a lab: set LONGSHORE_LAB_DIR".to_owned());
+            return Some("backends are stopped only in a lab: set LONGSHORE_LAB_DIR".to_owned());
         }
         if self.suite == Suite::Helm && self.lab.helm.is_none() {
             return Some("no helm here: set LONGSHORE_LAB_HELM (cargo xtask lab env)".to_owned());
@@ -184,7 +184,7 @@ impl Floor {
         result.unwrap_or_else(|_| Err(anyhow::anyhow!("the case panicked")))
     }
 
-    /// Whether anything is left of the cases that ran.
+    /// Returns the trial that checks that nothing is left of the cases that ran.
     fn last(self: &Arc<Self>) -> Trial {
         let floor = Arc::clone(self);
         let name = "leftovers::nothing_is_left_behind";

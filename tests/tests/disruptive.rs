@@ -1,4 +1,4 @@
-//! The command and a service while the API server and the Docker engine go away under them.
+//! The command and a service while the API server and the Docker engine are stopped.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! The command killed at every step, on all backends side by side.
+//! The command killed at every step, on all backends in parallel.
 
 use std::process::ExitCode;
 

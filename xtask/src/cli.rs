@@ -21,23 +21,23 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Run every test, on a lab that is brought up for it and taken down again.
+    /// Run every test, on a lab that is brought up for the tests and taken down again.
     Test(TestOptions),
-    /// Measure, on the lab, against what people use today.
+    /// Measure Longshore on the lab, compared with what people use today.
     Bench(BenchOptions),
-    /// Check what no compiler checks: arrows between crates, files, documents.
+    /// Check what no compiler checks: dependencies between crates, files, documents.
     Tidy {
-        /// Leave out what needs a build: whether generated files are fresh.
+        /// Skip the check that needs a build: whether generated files are up to date.
         #[arg(long)]
         no_build: bool,
     },
-    /// Write the generated files again: the reference configuration and the schemas in conf.
+    /// Regenerate the reference configuration and the schemas in conf.
     Codegen {
-        /// Fail if one was stale; a second run passes.
+        /// Fail if a file was stale; a second run passes.
         #[arg(long)]
         check: bool,
     },
-    /// A real Docker, a real registry and a real Kubernetes on this machine.
+    /// Manage the lab: a real Docker, registry and Kubernetes on this machine.
     Lab {
         /// The lab's folder [default: target/lab of this checkout].
         #[arg(long, global = true)]
@@ -49,9 +49,9 @@ enum Task {
 
 #[derive(Subcommand)]
 enum LabTask {
-    /// Bring the lab up; what is up already stays as it is.
+    /// Bring the lab up; components that are up stay as they are.
     Up {
-        /// Only these parts (kubernetes brings the registry along).
+        /// Only these parts (kubernetes also brings up the registry).
         #[arg(long, value_delimiter = ',', value_enum)]
         only: Vec<Group>,
         /// Use the Docker that DOCKER_HOST names and the Kubernetes that
@@ -62,9 +62,9 @@ enum LabTask {
         #[arg(long)]
         replace: bool,
     },
-    /// Stop what the lab started and remove its mounts, bridges and cgroups.
+    /// Stop everything that the lab started and remove its mounts, bridges and cgroups.
     Down {
-        /// Remove the images, certificates, volume and logs too.
+        /// Also remove the images, certificates, volume and logs.
         #[arg(long)]
         purge: bool,
     },
@@ -72,14 +72,14 @@ enum LabTask {
     Status,
     /// Print `export` lines for a shell: eval "$(cargo xtask lab env)".
     Env,
-    /// Start one component again.
+    /// Start one component.
     Start {
-        /// As `status` lists it.
+        /// The component's name, as listed by `status`.
         component: String,
     },
     /// Stop one component.
     Stop {
-        /// As `status` lists it.
+        /// The component's name, as listed by `status`.
         component: String,
         /// Kill it at once instead of asking it to end.
         #[arg(long)]
@@ -87,7 +87,7 @@ enum LabTask {
     },
 }
 
-/// Carries out what the command line asks for.
+/// Runs the task that the command line names.
 #[expect(clippy::print_stderr, reason = "a development command talks to a person")]
 #[must_use]
 pub fn main() -> ExitCode {
@@ -101,7 +101,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Why `words`, which begin with `xtask`, are no command line of ours.
+/// Returns an error if `words`, which begin with `xtask`, are not a valid command line.
 pub(crate) fn check<I: Into<OsString> + Clone>(
     words: impl IntoIterator<Item = I>,
 ) -> Result<(), String> {
@@ -116,7 +116,7 @@ pub(crate) fn check<I: Into<OsString> + Clone>(
     }
 }
 
-/// True if all is well; what is not has been said.
+/// Returns true on success; problems have already been printed.
 fn run(task: Task) -> Result<bool> {
     match task {
         Task::Test(options) => test::test(&options),

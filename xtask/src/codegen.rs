@@ -1,16 +1,16 @@
 //! Files that are generated from the code.
 //!
-//! The test target `generated` of the facade knows them: it compares each with
-//! what the code gives, writes it again if it differs, and then fails, so that
-//! a second run passes. Here it is only called, so that this program stays
-//! quick to build.
+//! The test target `generated` of the facade generates them. It compares each
+//! file with the output of the code. If they differ, it rewrites the file and
+//! then fails, so that a second run passes. This module only runs that test, so
+//! that this program stays quick to build.
 
 use anyhow::{Context, Result};
 
 use crate::lab::shell::{self, say};
 use crate::workspace::cargo;
 
-/// The files that are generated.
+/// The generated files.
 pub(crate) const FILES: [&str; 4] = [
     "conf/longshore.toml",
     "conf/longshore.schema.json",
@@ -18,12 +18,12 @@ pub(crate) const FILES: [&str; 4] = [
     "conf/result.schema.json",
 ];
 
-/// Writes the generated files again where they are stale. True if they are as
-/// they should be; with `check`, if they were so before.
+/// Rewrites stale generated files. Returns true if all files are up to date;
+/// with `check`, true if they were up to date before.
 pub(crate) fn codegen(check: bool) -> Result<bool> {
     let mut found = self::check()?;
     if found.is_err() && !check {
-        // The first run has rewritten what was stale, and failed to say so.
+        // The first run rewrote the stale files and failed to report that.
         found = self::check()?;
     }
     match &found {
@@ -33,8 +33,8 @@ pub(crate) fn codegen(check: bool) -> Result<bool> {
     Ok(found.is_ok())
 }
 
-/// Whether the generated files are fresh; what was said about it if not. Those
-/// that were not are so afterwards.
+/// Checks whether the generated files are up to date; if not, the inner error
+/// has the output of the test. The test rewrites stale files.
 pub(crate) fn check() -> Result<Result<(), String>> {
     let mut command = cargo();
     command.args(["test", "--quiet", "--locked", "--package", "longshore", "--test", "generated"]);

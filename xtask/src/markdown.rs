@@ -1,23 +1,23 @@
-//! Reads as much of Markdown as the checks need.
+//! A Markdown reader that covers what the checks need.
 
 /// A fenced block of code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Block {
-    /// What stands after the fence, such as `sh`.
+    /// The text after the opening fence, such as `sh`.
     pub info: String,
     /// The line of its first line of content, from 1.
     pub line: usize,
     pub text: String,
 }
 
-/// A command of a block, its continued lines joined.
+/// A command of a block, with continued lines joined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Command {
     pub line: usize,
     pub text: String,
 }
 
-/// The fenced blocks, and the lines outside of them with their numbers.
+/// Returns the fenced blocks, and the lines outside of them with their numbers.
 pub(crate) fn split(text: &str) -> (Vec<Block>, Vec<(usize, &str)>) {
     let (mut blocks, mut prose) = (Vec::new(), Vec::new());
     let mut open: Option<(&str, Block)> = None;
@@ -51,7 +51,7 @@ fn fence(line: &str) -> Option<&str> {
     })
 }
 
-/// The commands of the blocks marked `sh`, without comments.
+/// Returns the commands of the blocks marked `sh`, without comment lines.
 pub(crate) fn commands(text: &str) -> Vec<Command> {
     let (blocks, _) = split(text);
     blocks.iter().filter(|block| block.info == "sh").flat_map(commands_of).collect()
@@ -79,9 +79,9 @@ fn commands_of(block: &Block) -> Vec<Command> {
     found
 }
 
-/// The simple commands of a command line as words: parted at `|`, `&&`, `;`,
-/// without assignments before and redirections after. None if it is not
-/// understood.
+/// Splits a command line into its simple commands, each as words: split at `|`,
+/// `&&`, `;`, without leading assignments and without redirections. `None` if
+/// the line cannot be parsed.
 pub(crate) fn simple_commands(text: &str) -> Option<Vec<Vec<String>>> {
     let mut found = vec![Vec::new()];
     let mut words = words(text)?.into_iter();
@@ -101,7 +101,7 @@ pub(crate) fn simple_commands(text: &str) -> Option<Vec<Vec<String>>> {
     Some(found)
 }
 
-/// Words without a comment at the end.
+/// Splits a line into words, without a trailing comment.
 fn words(text: &str) -> Option<Vec<String>> {
     let mut words = shell_words::split(text).ok()?;
     if let Some(comment) = words.iter().position(|word| word.starts_with('#')) {

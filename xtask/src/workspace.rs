@@ -1,4 +1,4 @@
-//! What cargo knows of this workspace.
+//! The workspace, as cargo describes it.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use serde::Deserialize;
 use crate::lab::layout::checkout;
 use crate::lab::shell;
 
-/// The packages of this workspace, as `cargo metadata` tells them.
+/// The packages of this workspace, from `cargo metadata`.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Workspace {
     pub packages: Vec<Package>,
@@ -30,7 +30,7 @@ pub(crate) struct Package {
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Dependency {
     pub name: String,
-    /// None, `dev` or `build`.
+    /// `None`, `dev` or `build`.
     pub kind: Option<String>,
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct Target {
     pub name: String,
     /// `lib`, `bin`, `test`, `example`, …
     pub kind: Vec<String>,
-    /// Whether `cargo test` builds and runs it.
+    /// Whether `cargo test` builds and runs the target.
     pub test: bool,
 }
 
@@ -51,7 +51,7 @@ impl Workspace {
         serde_json::from_str(&text).context("failed to understand cargo metadata")
     }
 
-    /// The backends: every crate below `crates/` that is nothing else.
+    /// Returns the backends: every crate below `crates/` that has no other role.
     pub(crate) fn backends(&self) -> impl Iterator<Item = &Package> {
         self.packages.iter().filter(|package| self.is_backend(package))
     }
@@ -70,7 +70,7 @@ impl Workspace {
         self.folder(package).strip_prefix("crates/").is_some_and(|folder| !OTHERS.contains(&folder))
     }
 
-    /// The package's folder, from the workspace's root.
+    /// Returns the package's folder, relative to the workspace's root.
     pub(crate) fn folder(&self, package: &Package) -> String {
         let folder = package.folder();
         let folder = folder.strip_prefix(&self.workspace_root).unwrap_or(folder);
@@ -84,7 +84,7 @@ impl Package {
     }
 }
 
-/// Cargo, in this checkout.
+/// Returns a cargo command that runs in this checkout.
 pub(crate) fn cargo() -> Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let mut command = Command::new(program);
@@ -96,8 +96,8 @@ pub(crate) fn cargo() -> Command {
 pub(crate) mod tests {
     use super::*;
 
-    /// A workspace of packages in folders, each with what it depends on:
-    /// `name`, or `dev:name`.
+    /// Returns a workspace of packages, each with its folder and its
+    /// dependencies: `name`, or `dev:name`.
     pub(crate) fn workspace(packages: &[(&str, &str, &[&str])]) -> Workspace {
         let packages = packages
             .iter()

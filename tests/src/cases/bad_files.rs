@@ -1,4 +1,4 @@
-//! Job files that cannot be read or are no jobs.
+//! Job files that cannot be read or are not jobs.
 
 use std::fs::File;
 
@@ -18,7 +18,7 @@ cases! { "bad_files":
     a_job_that_names_nothing_to_run_is_refused,
 }
 
-/// Runs the job file `name`, which must be refused and said to be so.
+/// Runs the job file `name`, which must be refused with a message that contains `parts`.
 fn refused(bench: &Bench, name: &str, parts: &[&str]) -> Checked {
     let command = bench.longshore()?.current_dir(bench.folders.root()).args(["run", name]);
     let ran = command.run()?;
@@ -27,7 +27,7 @@ fn refused(bench: &Bench, name: &str, parts: &[&str]) -> Checked {
     ensure!(ran.stderr.lines().all(|line| line.starts_with("longshore: ")), "{}", ran.stderr);
     says(&ran.stderr, &["longshore: error: "])?;
     says(&ran.stderr, parts)?;
-    ensure!(!bench.folders.state().exists(), "a state directory was made");
+    ensure!(!bench.folders.state().exists(), "a state directory was created");
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! Jobs that make no sense, refused before anything starts and for the same reason everywhere.
+//! Invalid jobs, which are refused before anything starts, for the same reason everywhere.
 
 use std::fs;
 
@@ -22,14 +22,14 @@ cases! { "bad_jobs":
     a_runner_that_is_not_configured_is_refused,
 }
 
-/// Fails unless the command was refused with `code`, said all of `parts`, and started nothing.
+/// Fails unless the command was refused with `code`, printed all of `parts`, and started nothing.
 fn refused(ran: &Ran, code: i32, parts: &[&str]) -> Checked {
     ran.exits(code)?;
     same("stdout", ran.text(), "")?;
     says(&ran.stderr, parts)
 }
 
-/// Runs a job that would say `started`, with what `text` adds to it.
+/// Runs a job that would print `started`, with the job file `text` added.
 fn with_file(bench: &Bench, text: &str) -> Result<Ran> {
     let file = bench.folders.file("job.toml", text)?.to_string_lossy().into_owned();
     bench.run(&[&file], "echo started")
@@ -60,7 +60,7 @@ fn a_job_directory_that_is_not_there_is_refused(bench: &Bench) -> Checked {
     let ran = with_directory(bench, &missing)?;
     refused(&ran, 125, &[&missing.display().to_string()])?;
     same("the reason", &ran.outcome()?["reason"], "InvalidSpec")?;
-    ensure!(!missing.exists(), "it was made");
+    ensure!(!missing.exists(), "it was created");
     Ok(())
 }
 
@@ -72,7 +72,8 @@ fn a_job_directory_without_input_is_refused(bench: &Bench) -> Checked {
     same("the reason", &ran.outcome()?["reason"], "InvalidSpec")
 }
 
-/// Not writable: permissions do not bind root, a file in its place does.
+/// This stands for an unwritable folder: permissions do not restrict root, but a file in its place
+/// does.
 fn a_job_directory_whose_output_is_a_file_is_refused(bench: &Bench) -> Checked {
     let job = bench.folders.job_directory("job")?;
     fs::remove_dir(job.path().join("output"))?;

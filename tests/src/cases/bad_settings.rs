@@ -1,4 +1,4 @@
-//! Configurations that make no sense.
+//! Invalid configurations.
 
 use anyhow::Result;
 
@@ -18,7 +18,7 @@ cases! { "bad_settings":
     a_configuration_file_that_is_not_there_is_refused,
 }
 
-/// Runs a job that would say `started`, with the configuration `text` in a file of that name.
+/// Runs a job that would print `started`, with the configuration `text` in the file `name`.
 fn with_config(bench: &Bench, name: &str, text: &str) -> Result<Ran> {
     bench.folders.file(name, text)?;
     let command = bench.bare()?.current_dir(bench.folders.root());

@@ -1,10 +1,10 @@
-//! One behaviour to be checked.
+//! A case: one behaviour to check.
 
 use crate::backend::Backend;
 use crate::bench::Bench;
 use crate::check::Checked;
 
-/// One behaviour to be checked. Its name is the sentence that it checks.
+/// One behaviour to check. Its name is the sentence that it checks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Case {
     pub(crate) group: &'static str,
@@ -13,20 +13,20 @@ pub(crate) struct Case {
     pub(crate) body: fn(&Bench) -> Checked,
 }
 
-/// What a case needs beside the command.
+/// What a case needs besides the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
     /// A backend that runs images.
     Images,
-    /// A backend that tells which signal ended a job.
+    /// A backend that reports which signal ended a job.
     Signals,
     /// A backend on which a grace period that has begun can be shortened.
     ShortenGrace,
-    /// A registry that asks for a login.
+    /// A registry that requires a login.
     PrivateRegistry,
-    /// A current Docker engine beside the first.
+    /// A second, current Docker engine.
     CurrentEngine,
-    /// To run as root, so as to become another user.
+    /// Root, to run the command as another user.
     Root,
 }
 
@@ -36,7 +36,7 @@ impl Need {
             Self::Images => (backend.has_images(), "a local process has no image"),
             Self::Signals => (
                 backend == Backend::Process,
-                "in a container, exit 137 and SIGKILL cannot be told apart",
+                "in a container, exit 137 and SIGKILL cannot be distinguished",
             ),
             Self::ShortenGrace => (
                 backend != Backend::Kubernetes,
@@ -52,7 +52,7 @@ impl Need {
             ),
             Self::Root => (
                 rustix::process::geteuid().is_root(),
-                "only root can run the command as somebody else",
+                "only root can run the command as another user",
             ),
         };
         (!there).then_some(reason)
@@ -64,7 +64,7 @@ impl Case {
         format!("{}::{}", self.group, self.sentence)
     }
 
-    /// Why it cannot run on `backend`; none if it can.
+    /// Returns why it cannot run on `backend`, or `None` if it can.
     pub(crate) fn unsupported(&self, backend: Backend) -> Option<String> {
         self.needs.iter().find_map(|need| need.missing(backend)).map(str::to_owned)
     }
@@ -74,7 +74,7 @@ impl Case {
     }
 }
 
-/// The cases of a file: functions by the name of what they check, and what each needs.
+/// Declares the cases of a file: functions named after what they check, and the needs of each.
 macro_rules! cases {
     ($group:literal: $($name:ident $([$($need:ident),*])?,)*) => {
         pub(crate) const CASES: &[$crate::cases::case::Case] = &[$(

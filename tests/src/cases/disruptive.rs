@@ -1,4 +1,4 @@
-//! Backends that go away and come back, under the command and under a service.
+//! Backends that stop and start again while the command or a service uses them.
 
 use std::fs;
 use std::io::Write;
@@ -26,13 +26,13 @@ cases! { "disruptive":
     a_job_whose_shim_dies_is_never_a_success_and_never_run_again,
 }
 
-/// How long a cluster may take that has just come back: its controllers ask for a server that is
-/// away ever more rarely, and a job waited 98 seconds for its Pod.
+/// How long a cluster may take after a restart: while the API server is down, the controllers retry
+/// less and less often, and one job waited 98 seconds for its Pod.
 const RECOVERY: Duration = Duration::from_secs(240);
 
 const EVERYTHING: [Backend; 3] = [Backend::Kubernetes, Backend::Docker, Backend::Process];
 
-/// A component of the lab that is stopped; it comes back whatever happens.
+/// A stopped component of the lab. It is always started again on drop.
 struct Stopped {
     lab: lab::Lab,
     name: &'static str,
@@ -54,7 +54,7 @@ impl Stopped {
 impl Drop for Stopped {
     fn drop(&mut self) {
         if let Err(error) = self.restore() {
-            // The next case will fail on it; this says why.
+            // The next case will fail because of it; this shows why.
             let _ = writeln!(std::io::stderr(), "{error:#}");
         }
     }
@@ -67,7 +67,7 @@ fn either_way(bench: &Bench) -> Result<Ran> {
     command.args(["--", "echo", "container"]).spawn()?.finish_within(RECOVERY)
 }
 
-/// Fails unless the job ran on `runner`, with those of `passed` passed over as unavailable.
+/// Fails unless the job ran on `runner`, with exactly `passed` passed over as unavailable.
 fn ran_on(ran: &Ran, runner: &str, passed: &[&str]) -> Checked {
     ran.exits(0)?;
     let result = ran.result()?;
@@ -113,7 +113,7 @@ fn a_job_whose_api_server_goes_away_is_followed_to_its_end(bench: &Bench) -> Che
 }
 
 fn a_job_whose_kubelet_dies_is_followed_to_its_end(bench: &Bench) -> Checked {
-    // The cluster has perhaps just got its API server back.
+    // The cluster may have just got its API server back.
     ran_on(&either_way(bench)?, "kubernetes", &[])?;
     let command = bench.with(&EVERYTHING)?.arg("run").result(bench.folders.result());
     let command = command.args(["--image", bench.image()?, "--process", "echo again", "--"]);
@@ -128,8 +128,8 @@ fn a_job_whose_kubelet_dies_is_followed_to_its_end(bench: &Bench) -> Checked {
     same("the runner", &ran.result()?["runner"], "kubernetes")
 }
 
-/// Without live-restore, an engine that dies takes its containers along. The job had started, so
-/// no other runner may have it. What exit code the engine then makes up tells nothing.
+/// Without live-restore, the containers die with their engine. The job had started, so no other
+/// runner may run it. The exit code that the engine then makes up means nothing.
 fn a_job_whose_engine_dies_is_lost_and_never_run_again(bench: &Bench) -> Checked {
     let runners = [Backend::Docker, Backend::Process];
     let command = bench.with(&runners)?.arg("run").result(bench.folders.result());
@@ -162,16 +162,16 @@ fn a_job_whose_shim_dies_is_never_a_success_and_never_run_again(bench: &Bench) -
         ["Lost", "Exited"].contains(&outcome["kind"].as_str().unwrap_or_default()),
         "{outcome}"
     );
-    ensure!(ran.code() != Some(0), "it is told as a success");
+    ensure!(ran.code() != Some(0), "it is reported as a success");
     Ok(())
 }
 
-/// What a process of this machine says of itself in `file`.
+/// Reads `file` of the process `pid` in `/proc`.
 fn said_by(pid: &str, file: &str) -> std::io::Result<String> {
     fs::read_to_string(format!("/proc/{pid}/{file}"))
 }
 
-/// The init of the container whose command line holds `mark`; none if there is none any more.
+/// Returns the init of the container whose command line contains `mark`, or `None` if it has ended.
 pub(super) fn init_of(mark: &str) -> Result<Option<String>> {
     let numbers = fs::read_dir("/proc")?.flatten().map(|entry| entry.file_name());
     let mut all = numbers.filter_map(|name| name.into_string().ok());
@@ -182,7 +182,7 @@ pub(super) fn init_of(mark: &str) -> Result<Option<String>> {
     Ok(all.find(is_init))
 }
 
-/// The shim above the container's process whose command line holds `mark`.
+/// Returns the shim of the container whose command line contains `mark`.
 fn shim_of(mark: &str) -> Result<Pid> {
     let init = init_of(mark)?.context("the container has no process")?;
     let status = said_by(&init, "status")?;
@@ -204,7 +204,7 @@ fn a_service_goes_on_without_the_cluster_and_returns_to_it(bench: &Bench) -> Che
         same("the runner without the cluster", served(&mut service)?, "docker")?;
     }
     api_server.restore()?;
-    // The breaker asks again only after a while, at most some tens of seconds.
+    // The breaker probes again only after a while, at most some tens of seconds.
     let deadline = Instant::now() + Duration::from_secs(120);
     while served(&mut service)? != "kubernetes" {
         ensure!(Instant::now() < deadline, "it never returned to the cluster");
@@ -214,7 +214,7 @@ fn a_service_goes_on_without_the_cluster_and_returns_to_it(bench: &Bench) -> Che
     ran.exits(0)
 }
 
-/// Feeds a job to the service, and gives the runner of its result.
+/// Sends a job to the service, and returns the runner in its result.
 fn served(service: &mut Running) -> Result<String> {
     let before = service.lines().len();
     service.stdin()?.write_all(b"exit 0\n")?;

@@ -22,14 +22,14 @@ cases! { "docker":
 
 const NOBODY: u32 = 65534;
 
-/// The command as a user who may not open `root/run/docker.sock`. It is a copy, as nobody need be
-/// able to reach the folder that it was built in.
+/// Returns the command as a user who may not open `root/run/docker.sock`, and that socket. The
+/// command is a copy, as the user `nobody` may be unable to reach the folder in which it was built.
 fn as_nobody(bench: &Bench) -> Result<(Longshore, PathBuf)> {
     let root = bench.folders.root();
     fs::set_permissions(root, fs::Permissions::from_mode(0o755))?;
     let program = root.join("longshore");
-    // Were the copy open for writing here, a process that another case starts at that moment would
-    // inherit it, and the copy could not be executed ("text file busy").
+    // If this process opened the copy for writing, a process that another case starts at that
+    // moment would inherit the descriptor, and the copy could not be executed ("text file busy").
     let copied = Command::new("cp").arg(programs::longshore()?).arg(&program).status();
     ensure!(copied.context("failed to start cp")?.success(), "failed to copy the command");
     for folder in [bench.folders.home(), bench.folders.state()] {
@@ -39,14 +39,14 @@ fn as_nobody(bench: &Bench) -> Result<(Longshore, PathBuf)> {
     let run = root.join("run");
     fs::create_dir(&run)?;
     let socket = run.join("docker.sock");
-    // Nobody gets as far as to be answered.
+    // No client gets far enough to need an answer.
     drop(UnixListener::bind(&socket)?);
     fs::set_permissions(&socket, fs::Permissions::from_mode(0o600))?;
     let command = bench.program(&program)?.user(NOBODY).env("JOB_RUNNERS", "docker,process");
     Ok((command, socket))
 }
 
-/// A job that may run either way, and says where it did.
+/// Returns a job that may run either way, and that prints where it ran.
 fn either_way(command: Longshore, result: &Path) -> Longshore {
     let job = ["--image", "busybox:1", "--process", "echo process", "--", "echo", "docker"];
     command.arg("run").arg("--result").arg(result).args(job)

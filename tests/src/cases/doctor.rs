@@ -1,4 +1,4 @@
-//! `longshore doctor`: who can take work, and why not.
+//! `longshore doctor`: which runner can take work, and why not.
 
 use super::case::cases;
 use crate::backend::Backend;

@@ -1,4 +1,4 @@
-//! Which runner a job comes to where there is neither a cluster nor an engine.
+//! The runner that a job falls back to without a cluster and without an engine.
 
 use std::time::{Duration, Instant};
 

@@ -27,7 +27,7 @@ cases! { "helm":
     a_schedule_becomes_a_cron_job,
 }
 
-/// Everything that can be set, so that no branch of the templates goes unseen.
+/// Returns values that set everything, so that no branch of the templates is untested.
 fn everything(bench: &Bench) -> Result<Values> {
     let settings = [
         ("/image/pullSecrets", json!([{ "name": "harbor" }])),
@@ -94,7 +94,7 @@ fn a_policy_that_is_none_is_refused_by_the_charts_schema(bench: &Bench) -> Check
     site.close()
 }
 
-/// The variables of a Pod's only container, sorted.
+/// Returns the variables of a Pod's only container, sorted.
 fn variables(pod: &Value) -> Result<Vec<(String, String)>> {
     let env = pod["spec"]["containers"][0]["env"].as_array().context("it has no variables")?;
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -103,7 +103,7 @@ fn variables(pod: &Value) -> Result<Vec<(String, String)>> {
     Ok(all)
 }
 
-/// The templates of all Pods that the chart makes with `values`.
+/// Returns the templates of all Pods that the chart creates with `values`.
 fn templates(site: &Site<'_>, values: &Values) -> Result<Vec<Value>> {
     let files = ["templates/workload.yaml", "templates/uninstall.yaml"];
     let objects = site.rendered(values, &files)?;
@@ -149,7 +149,7 @@ fn the_charts_pods_are_admitted_where_the_restricted_standard_is_enforced(
         pod["apiVersion"] = json!("v1");
         pod["kind"] = json!("Pod");
         pod["metadata"]["name"] = json!(format!("pod-{number}"));
-        // It is admitted, and then waits for a node that is not there.
+        // It is admitted, and then waits for a node that does not exist.
         pod["spec"]["nodeSelector"] = json!({ "nowhere": "true" });
         site.create(&pod)?.exits(0)?;
         pod["metadata"]["name"] = json!(format!("other-{number}"));
@@ -161,14 +161,14 @@ fn the_charts_pods_are_admitted_where_the_restricted_standard_is_enforced(
     site.close()
 }
 
-/// `longshore doctor` with the release's service account.
+/// Runs `longshore doctor` with the release's service account.
 fn doctor(bench: &Bench, site: &Site<'_>, kubeconfig: &str) -> Result<String> {
     let command = bench.longshore()?.env("KUBECONFIG", kubeconfig).arg("doctor");
     Ok(command.env("JOB_KUBERNETES_NAMESPACE", &site.namespace).run()?.text())
 }
 
 /// Replaces the rules of the release's Role and waits until doctor names `missing` and nothing
-/// else: the API server hears of a Role's change a moment later.
+/// else: a Role's change takes effect in the API server a moment later.
 fn missing_are(
     bench: &Bench,
     site: &Site<'_>,
@@ -187,14 +187,15 @@ fn missing_are(
     named.with_context(|| format!("expected {missing:?}, doctor says {said}"))
 }
 
-/// What doctor says is not allowed: `not allowed to WHAT, WHAT`, then the place or the consequence.
+/// Returns what doctor reports as not allowed: `not allowed to WHAT, WHAT`, followed by the place
+/// or the consequence.
 fn named_by(said: &str) -> BTreeSet<&str> {
     let lists = said.split("not allowed to ").skip(1);
     let lists = lists.filter_map(|rest| rest.split([':', '(', '\n']).next());
     lists.flat_map(|list| list.trim().split(", ")).collect()
 }
 
-/// `verb resource` for each verb of `rule`.
+/// Returns `verb resource` for each verb of `rule`.
 fn permissions(rule: &Value) -> Result<Vec<String>> {
     let resource = rule["resources"][0].as_str().context("a rule without a resource")?;
     same("the resources of a rule", rule["resources"].as_array().map(Vec::len), Some(1))?;

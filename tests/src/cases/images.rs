@@ -1,4 +1,4 @@
-//! Images: one policy, one outcome, on every backend that has images.
+//! Images: one policy has one outcome on every backend that has images.
 
 use std::time::{Duration, Instant};
 
@@ -91,6 +91,6 @@ fn a_registry_that_refuses_connections_is_unreachable(bench: &Bench) -> Checked 
 
 fn a_list_of_policies_falls_back_to_the_local_copy(bench: &Bench) -> Checked {
     let image = format!("{}/longshore-e2e/refused:1", network::refusing()?);
-    // That it is not here either is no reason by itself: an answer would have brought it.
+    // The missing local copy is not the reason: an answer would have provided the image.
     refused(&run(bench, "Always,Never", &image)?, "Unreachable")
 }

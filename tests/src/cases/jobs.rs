@@ -38,7 +38,7 @@ cases! { "jobs":
     an_id_that_names_no_job_or_is_too_short_is_refused,
 }
 
-/// Waits for its input `go`; each start and end is a line in output/.
+/// A job that waits for its input `go`. It writes a line to output/ for each start and each end.
 const STEPS: &str = "echo started >> {jobDir}/output/starts; echo first; \
                      until [ -e {jobDir}/input/go ]; do sleep 0.1; done; \
                      echo last; echo ended >> {jobDir}/output/ends; exit 7";
@@ -48,12 +48,12 @@ pub(super) fn longshore(bench: &Bench, args: &[&str]) -> Result<Ran> {
     bench.longshore()?.args(args).run()
 }
 
-/// Removes the job, so that nothing is left of the case.
+/// Removes the job, so that nothing of the case is left.
 pub(super) fn removed(bench: &Bench, id: &str) -> Checked {
     longshore(bench, &["rm", "--force", id])?.exits(0)
 }
 
-/// Launches `script` and gives its id.
+/// Launches `script` and returns its id.
 pub(super) fn detached(bench: &Bench, flags: &[&str], script: &str) -> Result<String> {
     let command = bench.longshore()?.args(["run", "--detach"]).args(flags).args(bench.way()?);
     let ran = command.args(["--", "sh", "-c", script]).run()?;
@@ -74,7 +74,7 @@ fn steps(bench: &Bench, job: &JobDirectory, flags: &[&str]) -> Result<String> {
     detached(bench, &[&["--job-dir", &path], flags].concat(), STEPS)
 }
 
-/// What `ps` lists.
+/// Returns what `ps` lists.
 pub(super) fn listed(bench: &Bench, flags: &[&str]) -> Result<Vec<Value>> {
     let ran = longshore(bench, &[&["ps", "--output", "json"], flags].concat())?;
     ran.exits(0)?;
@@ -87,7 +87,7 @@ fn a_detached_job_is_named_on_stdout_and_waited_for_by_its_name(bench: &Bench) -
     ran.exits(3)?;
     same("stdout", ran.text(), "")?;
     says(&ran.stderr, &[&format!("{}: the job exited with code 3", bench.backend)])?;
-    // Once more, from the record, and by the beginning of its name.
+    // Again, from the record, and by the beginning of its id.
     longshore(bench, &["wait", &id[..6]])?.exits(3)?;
     removed(bench, &id)
 }
@@ -110,7 +110,7 @@ fn a_detached_job_outlives_its_command_and_gives_all_its_output(bench: &Bench) -
     let whole = numbers(1..=3000) + "half\n" + &numbers(3001..=6000);
     ensure!(ran.text() == whole, "the output followed is not what was written");
     longshore(bench, &["wait", &id])?.exits(0)?;
-    // It stays after the end.
+    // The output stays after the end.
     let later = longshore(bench, &["logs", &id])?;
     later.exits(0)?;
     ensure!(later.text() == whole, "the output read later is not what was written");
@@ -124,7 +124,7 @@ fn output_is_followed_from_the_start_of_a_job_that_is_still_being_launched(
     let server = Silent::new()?;
     let running = after_silence(bench, &server)?.args(["run", "--detach"]).args(bench.way()?);
     let running = match bench.backend {
-        // So that it could run in the silent cluster.
+        // With an image, so that it could also run in the silent cluster.
         Backend::Process => running.args(["--image", "busybox:1", "--process", "seq 3"]).spawn()?,
         _ => running.args(["--", "seq", "3"]).spawn()?,
     };
@@ -143,7 +143,7 @@ fn output_is_followed_from_the_start_of_a_job_that_is_still_being_launched(
     removed(bench, &id)
 }
 
-/// The command, which first asks a backend that gives no answer, and then this one.
+/// Returns the command, which first asks a backend that gives no answer, and then this one.
 fn after_silence(bench: &Bench, server: &Silent) -> Result<Longshore> {
     let command = bench
         .longshore()?
@@ -160,7 +160,7 @@ fn after_silence(bench: &Bench, server: &Silent) -> Result<Longshore> {
 }
 
 fn a_detached_job_that_cannot_run_exits_with_125_and_names_none(bench: &Bench) -> Checked {
-    // No backend is to be found, and no limit can be held without one.
+    // No backend is reachable, and no limit can be enforced without one.
     let wrong =
         bench.folders.file("wrong.toml", "network = 'none'\n[resources.limits]\ncpu = '1'\n")?;
     let command = bench.bare()?.env("JOB_RUNNERS", bench.backend.name());
@@ -190,7 +190,7 @@ fn ctrl_c_before_its_start_cancels_a_detached_job(bench: &Bench) -> Checked {
 /// A job for a backend that gives no answer.
 const NEVER: [&str; 5] = ["run", "--image", "busybox:1", "--", "true"];
 
-/// `longshore ARGS` with nothing but a backend that gives no answer.
+/// Returns `longshore ARGS` with only a backend that gives no answer.
 fn unanswered(bench: &Bench, server: &Silent, args: &[&str]) -> Result<Longshore> {
     let silent = if bench.backend == Backend::Docker { "docker" } else { "kubernetes" };
     let command = pointed_at(bench, server)?.env("JOB_RUNNERS", silent);
@@ -236,7 +236,7 @@ fn ps_lists_what_goes_on_and_with_all_what_has_ended(bench: &Bench) -> Checked {
     same("the newest comes first", &seen[1][0], &runs)?;
     same("what has ended", &seen[2][..4], &[over.as_str(), "short", backend, "Ended"][..])?;
     same("how it ended", seen[2][5..].join(" "), "Exited 4")?;
-    // Nobody waits for it: ps itself finds its end.
+    // No command waits for it: ps itself finds its end.
     job.input("go", "")?;
     longshore(bench, &["logs", "--follow", &runs])?.exits(0)?;
     same("what goes on in the end", listed(bench, &[])?, Vec::<Value>::new())?;
@@ -262,7 +262,7 @@ fn the_records_have_the_keys_of_a_result_and_the_state(bench: &Bench) -> Checked
     same("the keys in the end", keys(&waited[0]), expected)?;
     same("the state in the end", &waited[0]["state"], "Ended")?;
     same("the outcome in the end", &waited[0]["outcome"], &json!({"kind": "Exited", "code": 7}))?;
-    same("what ps tells", &listed(bench, &["--all"])?, &waited)?;
+    same("what ps shows", &listed(bench, &["--all"])?, &waited)?;
     removed(bench, &id)
 }
 
@@ -273,7 +273,7 @@ fn inspect_tells_all_but_secrets(bench: &Bench) -> Checked {
     longshore(bench, &["wait", &id])?.exits(0)?;
     let ran = longshore(bench, &["inspect", &id])?;
     ran.exits(0)?;
-    ensure!(!ran.text().contains("hunter2"), "it tells a secret: {}", ran.text());
+    ensure!(!ran.text().contains("hunter2"), "it shows a secret: {}", ran.text());
     let seen: Value = serde_json::from_slice(&ran.stdout)?;
     same("the id", &seen["id"], &json!(id))?;
     same("the state", &seen["state"], "Ended")?;
@@ -331,18 +331,18 @@ fn rm_by_force_kills_a_job_that_goes_on(bench: &Bench) -> Checked {
     same("its ends", job.output("ends"), None)
 }
 
-/// Fails unless nothing is on record, and nothing but what is already ending on the backend.
+/// Fails unless nothing is on record and, after a while, nothing of the job is on the backend.
 fn gone(bench: &Bench) -> Checked {
     same("what is on record", listed(bench, &["--all"])?, Vec::<Value>::new())?;
     until(PATIENCE, "the job's traces to go", || {
         let left = bench.on_backend()?;
-        // A supervisor that waits for the next job is no trace of this one.
+        // A supervisor that waits for the next job is not a trace of this one.
         let left = left.iter().filter(|line| !line.contains(": process ")).count();
         Ok((left == 0).then_some(()))
     })
 }
 
-/// Launches [`STEPS`] by a `run` that is killed once its output has begun.
+/// Launches [`STEPS`] with a `run` that is killed once its output has begun.
 fn killed_run(bench: &Bench, job: &JobDirectory, flags: &[&str]) -> Checked {
     let path = job.path().to_string_lossy().into_owned();
     let flags = [&["--job-dir", &path], flags].concat();

@@ -1,4 +1,4 @@
-//! What only Kubernetes has: credentials, certificates, and a volume to reach a folder by.
+//! What only Kubernetes has: credentials, certificates, and a volume for the job directory.
 
 use std::process::Command;
 
@@ -21,7 +21,7 @@ cases! { "kubernetes":
     a_namespace_that_is_not_there_ends_the_search,
 }
 
-/// Runs a job that may run either way on Kubernetes, else as a process, and says where it did.
+/// Runs a job that may run on Kubernetes or else as a process, and that prints where it ran.
 fn either_way(bench: &Bench, kubeconfig: &str) -> Result<Ran> {
     let command =
         bench.with(&[Backend::Kubernetes, Backend::Process])?.env("KUBECONFIG", kubeconfig);
@@ -29,7 +29,7 @@ fn either_way(bench: &Bench, kubeconfig: &str) -> Result<Ran> {
     command.args(["--process", "echo process", "--", "echo", "kubernetes"]).run()
 }
 
-/// The lab's kubeconfig, changed by `change`, which is given its cluster and its user.
+/// Writes a copy of the lab's kubeconfig, changed by `change`, which receives its cluster and user.
 pub(super) fn changed(
     bench: &Bench,
     change: impl FnOnce(&mut Value, &mut Value),
@@ -76,7 +76,7 @@ fn a_kubeconfig_that_is_none_lets_the_next_runner_have_the_job(bench: &Bench) ->
     passed_over(&either_way(bench, &file)?, &["kubeconfig", &file])
 }
 
-/// The server answers an expired token and a made up one alike: 401.
+/// The server answers an expired token and an invented one in the same way: 401.
 fn a_token_that_is_not_accepted_ends_the_search(bench: &Bench) -> Checked {
     let file = changed(bench, |_, user| *user = json!({"token": "expired-long-ago"}))?;
     let ran = either_way(bench, &file)?;
@@ -125,6 +125,6 @@ fn a_namespace_that_is_not_there_ends_the_search(bench: &Bench) -> Checked {
     let command = command.env("JOB_KUBERNETES_NAMESPACE", "no-such-namespace").arg("run");
     let command = command.result(bench.folders.result()).args(bench.way()?);
     let ran = command.args(["--process", "echo process", "--", "echo", "started"]).run()?;
-    ensure!(ran.text() != "started\n", "it ran in a namespace that is not there");
+    ensure!(ran.text() != "started\n", "it ran in a namespace that does not exist");
     says(&ran.stderr, &["no-such-namespace"])
 }

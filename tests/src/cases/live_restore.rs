@@ -1,4 +1,4 @@
-//! Docker engines with `live-restore`, which die under a job and come back.
+//! Docker engines with `live-restore` that die while a job runs and are restarted.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -24,15 +24,15 @@ cases! { "live_restore":
 }
 
 const LIMIT: Duration = Duration::from_secs(60);
-/// What the command says of a gap.
+/// The command's message about a gap.
 const GAP: &str = "lost a part of the job's output";
-/// Begins, waits to be let go, speaks, and waits to be let go to its end.
+/// A job that begins, waits for `go`, prints a line, and waits for `end`.
 const STEPS: &str = "echo started >> {jobDir}/output/starts; echo begun; \
     until [ -e {jobDir}/input/go ]; do sleep 0.1; done; echo meanwhile; \
     echo yes > {jobDir}/output/said; \
     until [ -e {jobDir}/input/end ]; do sleep 0.1; done; echo over; exit 6";
 
-/// An engine that has live-restore, and loses it whatever happens.
+/// An engine with live-restore, which is always switched off again on drop.
 struct Engine {
     lab: lab::Lab,
     name: &'static str,
@@ -57,13 +57,13 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         if let Err(error) = lab::run_engine(&self.lab, self.name, false) {
-            // The next case will fail on it; this says why.
+            // The next case will fail because of it; this shows why.
             let _ = writeln!(std::io::stderr(), "{error:#}");
         }
     }
 }
 
-/// A job on an engine, and where it is led by.
+/// A job on an engine, with the directory that controls it.
 struct Led {
     bench: Bench,
     directory: JobDirectory,
@@ -71,8 +71,8 @@ struct Led {
 }
 
 impl Led {
-    /// A job that has begun, on an engine at `host`. It may also run as a process, if only after
-    /// that.
+    /// Starts a job on the engine at `host`, and waits until it has begun. The job is also allowed
+    /// to run as a process, which must not happen.
     fn new(bench: &Bench, host: Option<&String>) -> Result<Self> {
         let lab = Lab { docker_host: host.cloned(), ..(*bench.lab).clone() };
         let bench = Bench::new(Arc::new(lab), Backend::Docker, &bench.name)?;
@@ -80,7 +80,7 @@ impl Led {
         let command = bench.with(&[Backend::Docker, Backend::Process])?.arg("run");
         let command = command.result(bench.folders.result()).arg("--job-dir").arg(directory.path());
         let command = command.args(["--image", bench.image()?, "--process", "echo again", "--"]);
-        // What stands in the command line names the job's process.
+        // The repository in the command line identifies the job's process.
         let script = format!("{STEPS}; {}", bench.repository());
         let running = command.args(["sh", "-c", &script]).spawn()?;
         running.until_stdout("begun")?;
@@ -91,7 +91,7 @@ impl Led {
         self.directory.input(to, "")
     }
 
-    /// Its end, after which nothing is left of it, and it has run once.
+    /// Waits for its end, and checks that nothing is left of it and that it ran once.
     fn finish(self) -> Result<Ran> {
         let ran = self.running.finish()?;
         same("the runner", &ran.result()?["runner"], "docker")?;
@@ -101,13 +101,13 @@ impl Led {
     }
 }
 
-/// A job whose engine dies, that speaks while it is away, and ends when it is back.
+/// Runs a job that prints a line while its engine is down, and ends when the engine is back.
 fn goes_on(bench: &Bench, name: &'static str, host: Option<&String>) -> Checked {
     let engine = Engine::new(bench, name)?;
     let led = Led::new(bench, host)?;
     engine.kill()?;
     led.let_go("go")?;
-    until(LIMIT, "the job's word", || Ok(led.directory.output("said")))?;
+    until(LIMIT, "the job's line", || Ok(led.directory.output("said")))?;
     engine.run()?;
     led.let_go("end")?;
     let ran = led.finish()?;
@@ -125,8 +125,8 @@ fn a_job_whose_current_engine_dies_goes_on_and_is_told_in_full(bench: &Bench) ->
     goes_on(bench, "docker29", bench.lab.docker29_host.as_ref())
 }
 
-/// A job whose engine dies, and that ends before it is back. Its last words stood in a pipe that no
-/// engine has read, and went with it.
+/// Runs a job that ends while its engine is down. Its last output was in a pipe that no engine
+/// read, and is lost.
 fn ended_without(bench: &Bench, name: &'static str, host: Option<&String>) -> Result<Ran> {
     let engine = Engine::new(bench, name)?;
     let led = Led::new(bench, host)?;
@@ -146,8 +146,8 @@ fn a_job_that_ended_without_its_engine_is_told_with_its_code_and_a_gap(bench: &B
     ended_without(bench, "docker", bench.lab.docker_host.as_ref())?.exits(6)
 }
 
-/// When the containerd of Docker 29 (2.x) comes up and finds a shim without a process, it removes
-/// it and with it the exit code ("cleaning leaked shim process" in the engine's log), and the
+/// When the containerd of Docker 29 (2.x) starts and finds a shim without a process, it removes the
+/// shim and with it the exit code ("cleaning leaked shim process" in the engine's log), and the
 /// engine writes 255 (four of four runs). That of 20.10 (1.6) asks the shim first (three of three).
 fn a_job_that_ended_without_its_current_engine_is_told_with_a_gap_and_no_other_code(
     bench: &Bench,

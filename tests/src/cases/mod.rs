@@ -1,4 +1,4 @@
-//! The cases, by what people rely on.
+//! The cases, grouped by what people rely on.
 
 mod bad_files;
 mod bad_jobs;

@@ -1,4 +1,4 @@
-//! How jobs end, and what the command exits with.
+//! The outcomes of jobs, and the exit codes of the command.
 
 use std::time::{Duration, Instant};
 
@@ -30,8 +30,8 @@ fn the_exit_code_is_the_jobs_own(bench: &Bench) -> Checked {
     Ok(())
 }
 
-/// The signal hits a child, as the first process of a container heeds none that it does not
-/// handle.
+/// The signal is sent to a child, because the first process of a container ignores signals that it
+/// does not handle.
 fn a_job_killed_by_a_signal_exits_with_128_and_its_number(bench: &Bench) -> Checked {
     for (signal, code) in [("KILL", 137), ("TERM", 143)] {
         let ran = bench.run(&[], &format!("sh -c 'kill -{signal} $$'; exit $?"))?;
@@ -77,7 +77,7 @@ fn a_command_that_cannot_be_executed_exits_with_126(bench: &Bench) -> Checked {
     same("the reason", &ran.outcome()?["reason"], "CommandNotExecutable")
 }
 
-/// A local process has no limit to run into, and says so beforehand.
+/// The process runner has no memory limit, and declares that in advance.
 fn a_job_that_needs_too_much_memory_exits_with_137(bench: &Bench) -> Checked {
     let limits = bench.folders.file("limits.toml", "[resources.limits]\nmemory = '32Mi'\n")?;
     let limits = limits.to_string_lossy().into_owned();
@@ -93,7 +93,7 @@ fn a_job_that_needs_too_much_memory_exits_with_137(bench: &Bench) -> Checked {
 
 fn a_job_that_no_runner_can_take_exits_with_125(bench: &Bench) -> Checked {
     let command = bench.longshore()?.arg("run").result(bench.folders.result());
-    // Each backend is given the other kind of job.
+    // Each backend gets the other kind of job.
     let ran = match bench.backend {
         Backend::Process => command.args(["--image", "busybox:1"]).run()?,
         Backend::Docker | Backend::Kubernetes => command.args(["--", "true"]).run()?,

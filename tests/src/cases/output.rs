@@ -1,4 +1,4 @@
-//! The job's output: its own bytes, as they come.
+//! The job's output: its own bytes, streamed as they are written.
 
 use std::io::Read;
 
@@ -32,13 +32,13 @@ fn output_comes_while_the_job_runs(bench: &Bench) -> Checked {
 }
 
 fn every_byte_comes_as_it_was_written(bench: &Bench) -> Checked {
-    // No final newline, bytes that are no UTF-8, NUL, a lone carriage return, an escape.
+    // No final newline, invalid UTF-8, NUL, a lone carriage return, an escape.
     let ran = bench.run(&["--quiet"], r"printf '\377\376\000\001\r\033[1m\303'")?;
     ran.exits(0)?;
     same("stdout", ran.stdout.escape_ascii().to_string(), r"\xff\xfe\x00\x01\r\x1b[1m\xc3")
 }
 
-/// Numbered lines of some 700 bytes.
+/// The lines are numbered and have about 700 bytes.
 fn twenty_mebibytes_come_whole(bench: &Bench) -> Checked {
     const LINES: u32 = 31_000;
     let script = "pad=$(seq 1 200 | tr '\\n' ' '); seq 1 LINES | sed \"s/\\$/ $pad/\"";
@@ -49,7 +49,7 @@ fn twenty_mebibytes_come_whole(bench: &Bench) -> Checked {
     ensure!(expected.len() > 20 << 20, "only {} bytes are written", expected.len());
     let seen = ran.stdout.as_slice();
     let parts = seen.iter().zip(expected.as_bytes()).position(|(a, b)| a != b);
-    same("where it parts from what was written", parts, None)?;
+    same("where it differs from what was written", parts, None)?;
     same("its length", seen.len(), expected.len())?;
     same("stderr", ran.stderr.as_str(), "")
 }
@@ -70,7 +70,7 @@ fn the_two_streams_come_apart_where_the_runner_can(bench: &Bench) -> Checked {
     same("stderr", lines(&ran.stderr), err)
 }
 
-/// As with `longshore run … | head -1`: the job goes on, for its results.
+/// As with `longshore run … | head -1`: the job continues, for its results.
 fn a_reader_that_leaves_does_not_disturb_the_job(bench: &Bench) -> Checked {
     let job = bench.folders.job_directory("job")?;
     let path = job.path().to_string_lossy().into_owned();
@@ -79,7 +79,7 @@ fn a_reader_that_leaves_does_not_disturb_the_job(bench: &Bench) -> Checked {
     let (mut reader, writer) = std::io::pipe()?;
     let running = bench.script(&["--job-dir", &path], script)?.stdout(writer).spawn()?;
     let mut first = [0; 6];
-    reader.read_exact(&mut first).context("nothing came")?;
+    reader.read_exact(&mut first).context("no output arrived")?;
     same("the first line", &first, b"first\n")?;
     drop(reader);
     job.input("go", "")?;
@@ -91,7 +91,7 @@ fn a_reader_that_leaves_does_not_disturb_the_job(bench: &Bench) -> Checked {
     same("the kind", &ran.outcome()?["kind"], "Exited")
 }
 
-/// The device `/dev/full` answers every write as a full disk does.
+/// The device `/dev/full` fails every write like a full disk.
 fn a_full_disk_is_said_and_does_not_disturb_the_job(bench: &Bench) -> Checked {
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full")?;
     let running = bench.script(&[], "echo out; exit 5")?.stdout(full).spawn()?;

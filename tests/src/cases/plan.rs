@@ -1,4 +1,4 @@
-//! `longshore plan`: what would be submitted, and nothing is.
+//! `longshore plan`: it shows what would be submitted, and submits nothing.
 
 use anyhow::ensure;
 

@@ -1,4 +1,4 @@
-//! The result file and the summary, the same on every runner.
+//! The result file and the summary, which are the same on every runner.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -68,7 +68,7 @@ fn the_result_has_exactly_the_documented_keys(bench: &Bench) -> Checked {
 fn the_result_of_a_job_that_did_not_run_has_them_too(bench: &Bench) -> Checked {
     let wrong =
         bench.folders.file("wrong.toml", "network = 'none'\n[resources.limits]\ncpu = '1'\n")?;
-    // No backend is to be found.
+    // No backend is reachable.
     let command = bench.bare()?.env("JOB_RUNNERS", bench.backend.name()).arg("run");
     let ran = command.result(bench.folders.result()).arg(wrong).args(bench.way()?);
     let ran = ran.args(["--", "true"]).run()?;
@@ -141,7 +141,7 @@ fn a_job_sees_its_directory_and_its_environment(bench: &Bench) -> Checked {
     same("output/said", job.output("said").as_deref(), Some("a  b$(c)\n"))
 }
 
-/// A job reads an empty standard input, whatever the command's own is.
+/// A job has an empty standard input, whatever the command's own is.
 fn a_job_cannot_be_given_input_by_the_caller(bench: &Bench) -> Checked {
     let mut running = bench.script(&[], "cat; echo end")?.with_stdin().spawn()?;
     std::io::Write::write_all(running.stdin()?, b"text")?;

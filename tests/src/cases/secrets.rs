@@ -1,4 +1,4 @@
-//! A secret reaches the job, and nothing and nobody else.
+//! A secret reaches the job, and nothing else.
 
 use std::fs;
 use std::path::Path;
@@ -29,16 +29,16 @@ fn a_secret_reaches_the_job_and_nothing_else(bench: &Bench) -> Checked {
     let running = command.spawn()?;
     running.until_stdout("right")?;
     let shown = command_lines_with(SECRET)?;
-    ensure!(shown.is_empty(), "it stands in a command line: {shown:?}");
+    ensure!(shown.is_empty(), "it is in a command line: {shown:?}");
     let kept = files_with(&bench.folders.state(), SECRET)?;
-    ensure!(kept.is_empty(), "it stands in the state directory while the job runs: {kept:?}");
+    ensure!(kept.is_empty(), "it is in the state directory while the job runs: {kept:?}");
     job.input("go", "")?;
     let ran = running.finish()?;
     ran.exits(0)?;
     ensure!(!ran.stderr.contains(SECRET), "it was logged: {}", ran.stderr);
-    ensure!(!ran.result()?.to_string().contains(SECRET), "it stands in the result");
+    ensure!(!ran.result()?.to_string().contains(SECRET), "it is in the result");
     let kept = files_with(&bench.folders.state(), SECRET)?;
-    ensure!(kept.is_empty(), "it stands in the state directory: {kept:?}");
+    ensure!(kept.is_empty(), "it is in the state directory: {kept:?}");
     Ok(())
 }
 
@@ -53,7 +53,7 @@ fn a_secret_from_a_file_reaches_the_job(bench: &Bench) -> Checked {
 }
 
 fn a_secret_given_in_the_clear_is_refused_unseen(bench: &Bench) -> Checked {
-    // Another one: what a person writes in a command line stands there for all to see.
+    // A different secret: what a user writes in a command line is visible to everyone.
     const SECRET: &str = "given-in-the-clear";
     let flag = format!("TOKEN={SECRET}");
     let ran = bench.run(&["--secret-env", &flag], "echo started")?;
@@ -68,12 +68,13 @@ fn a_plan_does_not_show_secrets(bench: &Bench) -> Checked {
     let command = command.args(["--secret-env", "TOKEN=env:CALLERS_TOKEN", "--", "true"]);
     let ran = command.env("CALLERS_TOKEN", SECRET).run()?;
     ran.exits(0)?;
-    ensure!(ran.text().contains("TOKEN"), "the variable is not there: {}", ran.text());
+    ensure!(ran.text().contains("TOKEN"), "the variable is missing: {}", ran.text());
     ensure!(!ran.text().contains(SECRET) && !ran.stderr.contains(SECRET), "{}", ran.text());
     Ok(())
 }
 
-/// The command lines of this machine's processes that hold `text`, as `ps` would show them.
+/// Returns the command lines of this machine's processes that contain `text`, as `ps` would show
+/// them.
 fn command_lines_with(text: &str) -> Result<Vec<String>> {
     let lines = fs::read_dir("/proc")?
         .flatten()
@@ -83,7 +84,7 @@ fn command_lines_with(text: &str) -> Result<Vec<String>> {
     Ok(lines.filter(|line| line.contains(text)).collect())
 }
 
-/// The files under `folder` that hold `text`.
+/// Returns the files under `folder` that contain `text`.
 fn files_with(folder: &Path, text: &str) -> Result<Vec<String>> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];

@@ -1,4 +1,4 @@
-//! The configuration, as the command loads and shows it, and the command's other small parts.
+//! How the command loads and shows the configuration, and other small parts of the command.
 
 use std::fs;
 
@@ -20,7 +20,7 @@ cases! { "settings":
     a_reader_that_leaves_does_not_disturb_what_is_printed,
 }
 
-/// The line of `config show` for `key`.
+/// Returns the line of `config show` for `key`.
 fn line<'a>(text: &'a str, key: &str) -> Checked<&'a str> {
     let begins = |line: &&str| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(' '));
     text.lines().find(begins).with_context(|| format!("there is no {key} in {text}"))
@@ -72,7 +72,7 @@ fn the_schema_is_the_one_in_the_project(bench: &Bench) -> Checked {
     Ok(())
 }
 
-/// But for what this case's own environment sets.
+/// It changes nothing except what this case's own environment sets.
 fn the_reference_configuration_loads_and_changes_nothing(bench: &Bench) -> Checked {
     let values = |flags: &[&str]| {
         let reference = programs::checkout().join("conf/longshore.toml");

@@ -1,4 +1,4 @@
-//! Ctrl-C: the first cancels the job, the second kills it, wherever it is.
+//! Ctrl-C: the first cancels the job, the second kills it, wherever it runs.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -23,10 +23,10 @@ cases! { "signals":
     ctrl_c_while_the_backend_gives_no_answer_ends_the_search [Images],
 }
 
-/// Long before a grace period of ten seconds is over, on a busy machine.
+/// Clearly shorter than a grace period of ten seconds, on a busy machine.
 const SOON: Duration = Duration::from_secs(8);
-/// A kubelet lets a Pod go only when its runtime has given the pull up; the lab's does so after 15
-/// seconds without progress.
+/// The time limit for a cancel during a pull. A kubelet releases a Pod only when its runtime has
+/// given up the pull; the lab's runtime does so after 15 seconds without progress.
 const PULL_GIVEN_UP: Duration = Duration::from_secs(75);
 
 fn ctrl_c_ends_the_job_by_term(bench: &Bench) -> Checked {
@@ -73,7 +73,7 @@ fn a_second_ctrl_c_kills_a_job_that_ignores_term(bench: &Bench) -> Checked {
 }
 
 fn a_cancelled_job_leaves_no_grandchild(bench: &Bench) -> Checked {
-    // The number is this case's mark, to be looked for among the machine's processes.
+    // The number is this case's mark, to find it among the machine's processes.
     let mark = format!("86{}", std::process::id());
     let script = format!("sh -c 'setsid sleep {mark} & sleep {mark}' & echo ready; wait");
     let running = bench.script(&[], &script)?.spawn()?;
@@ -89,7 +89,7 @@ fn a_cancelled_job_leaves_no_grandchild(bench: &Bench) -> Checked {
     Ok(())
 }
 
-/// How many processes `sleep MARK` there are.
+/// Returns the number of processes `sleep MARK`.
 fn sleepers(mark: &str) -> Checked<usize> {
     let line = format!("sleep\0{mark}\0");
     let lines = std::fs::read_dir("/proc")?
@@ -121,7 +121,7 @@ fn ctrl_c_while_the_backend_gives_no_answer_ends_the_search(bench: &Bench) -> Ch
     same("the outcome", ran.outcome()?, &json!({"kind": "Cancelled"}))
 }
 
-/// The command, which finds nothing but `server`, whatever it looks for.
+/// Returns the command, for which `server` is the only backend that it finds.
 pub(crate) fn pointed_at(bench: &Bench, server: &Silent) -> Checked<Longshore> {
     let address = server.address();
     if bench.backend == Backend::Docker {
@@ -130,7 +130,7 @@ pub(crate) fn pointed_at(bench: &Bench, server: &Silent) -> Checked<Longshore> {
     Ok(bench.bare()?.env("KUBECONFIG", silent_cluster(bench, server)?))
 }
 
-/// A kubeconfig for `server`.
+/// Writes a kubeconfig for `server`.
 pub(crate) fn silent_cluster(bench: &Bench, server: &Silent) -> Checked<PathBuf> {
     let address = server.address();
     let config = json!({
@@ -147,7 +147,7 @@ fn cancelled_soon(bench: &Bench, running: crate::running::Running) -> Checked {
     let ran = interrupted(running, limit)?;
     same("the outcome", ran.outcome()?, &json!({"kind": "Cancelled"}))?;
     let left = bench.on_backend()?;
-    // A Pod that waits for its image is deleted, and takes a moment to go.
+    // A Pod that waits for its image is deleted, which takes a moment.
     let unended: Vec<_> = left.iter().filter(|line| !line.contains("Pod")).collect();
     ensure!(unended.is_empty(), "left behind: {unended:?}");
     Ok(())

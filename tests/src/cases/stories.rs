@@ -1,4 +1,4 @@
-//! What people came for: a private registry, images that are pushed again to the same tag, and a
+//! Typical use cases: a private registry, images that are pushed again to the same tag, and a
 //! network without a registry.
 
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ cases! { "stories":
     an_air_gapped_host_runs_what_was_preloaded_under_never [Images],
 }
 
-/// A registry in front of the lab's, which ends with this.
+/// A registry layer in front of the lab's. It stops when this value is dropped.
 struct Front {
     layer: Layer,
     shelf: Shelf,
@@ -30,7 +30,7 @@ struct Front {
 
 impl Front {
     fn new(shop: &Shop, upstream: Upstream) -> Result<Self> {
-        // It serves while the case waits for the command.
+        // It must serve while the case waits for the command.
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.worker_threads(1).enable_all().build();
         let runtime = runtime.context("failed to start a runtime")?;
@@ -44,7 +44,7 @@ impl Front {
     }
 }
 
-/// Runs a job that prints what its image says it is, with `settings` in the configuration's file.
+/// Runs a job that prints the marker of its image, with `settings` in the configuration file.
 fn run(bench: &Bench, settings: &str, image: &str, flags: &[&str]) -> Result<Ran> {
     let file = bench.folders.file("longshore.toml", settings)?;
     let command = bench.longshore()?.env("JOB_PULLTIMEOUT", "20s").arg("run");
@@ -88,7 +88,7 @@ fn a_private_registry_is_used_with_one_setting_for_both(bench: &Bench) -> Checke
     refused(&run(bench, "", &name, &[])?, "Denied")?;
     refused(&run(bench, &wrong, &name, &[])?, "Denied")?;
     ran(&run(bench, &right, &name, &[])?, &image, true)?;
-    // That it is here by now is no way round a login that is no more.
+    // The local copy must not bypass a login that is no longer valid.
     let denied = run(bench, &wrong, &name, &["--pull-policy", "Always,IfNotPresent"])?;
     refused(&denied, "Denied")?;
     ensure!(!denied.stderr.contains("not-the-password"), "{}", denied.stderr);
@@ -130,6 +130,6 @@ fn an_air_gapped_host_runs_what_was_preloaded_under_never(bench: &Bench) -> Chec
     refused(&absent, "NotPresent")?;
     ensure!(begun.elapsed() < Duration::from_secs(15), "it took {:?}", begun.elapsed());
     says(&absent.stderr, &["Never"])?;
-    // The proof that there is no registry any more.
+    // This proves that the registry is gone.
     refused(&run(bench, "", &format!("{name}:2"), &[])?, "Unreachable")
 }

@@ -1,4 +1,4 @@
-//! Which cases run in which suite.
+//! Assigns the cases to the suites.
 
 use super::{
     Case, bad_files, bad_jobs, bad_settings, disruptive, docker_only, doctor, fallback, helm,
@@ -7,7 +7,7 @@ use super::{
 };
 use crate::suite::Suite;
 
-/// Those that every backend passes.
+/// The cases that every backend passes.
 const EVERYWHERE: &[&[Case]] = &[
     outcomes::CASES,
     results::CASES,
@@ -23,7 +23,7 @@ const EVERYWHERE: &[&[Case]] = &[
     bad_jobs::CASES,
 ];
 
-/// The cases of `suite`.
+/// Returns the cases of `suite`.
 pub(crate) fn of(suite: Suite) -> Vec<Case> {
     let (common, own): (&[&[Case]], &[&[Case]]) = match suite {
         Suite::Process => {

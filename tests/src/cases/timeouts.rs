@@ -24,7 +24,7 @@ cases! { "timeouts":
     a_run_with_the_key_of_a_detached_job_gives_its_output,
 }
 
-/// Notes that it was told to end, and goes; else it goes on until its input `go`.
+/// A job that records a TERM and exits; otherwise it runs until its input `go` exists.
 const NOTES: &str = "trap 'echo told >> {jobDir}/output/told; exit 9' TERM; echo first; \
                      until [ -e {jobDir}/input/go ]; do sleep 0.1; done; echo last; exit 7";
 
@@ -34,13 +34,13 @@ fn notes(bench: &Bench, job: &JobDirectory, flags: &[&str]) -> Result<String> {
     detached(bench, &[&["--job-dir", &path], flags].concat(), NOTES)
 }
 
-/// Waits until the job of `job` was told to end.
+/// Waits until the job in `job` has received TERM.
 fn until_told(job: &JobDirectory) -> Checked {
-    until(PATIENCE, "the job to be told to end", || Ok(job.output("told")))?;
+    until(PATIENCE, "the job to receive TERM", || Ok(job.output("told")))?;
     Ok(())
 }
 
-/// The processes that this case's commands have left behind to follow a job.
+/// Returns the processes that this case's commands left behind to follow a job.
 fn followers(bench: &Bench) -> Result<Vec<Pid>> {
     let root = bench.folders.root().to_string_lossy().into_owned();
     let mut found = Vec::new();
@@ -75,11 +75,11 @@ fn exceeded(bench: &Bench, id: &str) -> Checked {
 
 fn a_detached_job_ends_at_its_timeout_though_nobody_waits_for_it(bench: &Bench) -> Checked {
     let job = bench.folders.job_directory("job")?;
-    // Time enough to look at what is left behind.
+    // Enough time to check what is left behind.
     let id = notes(bench, &job, &["--timeout", "8s"])?;
     let started = Instant::now();
     let left = followers(bench)?;
-    // A supervisor keeps its job's timeout itself.
+    // A supervisor enforces its job's timeout itself.
     let expected = usize::from(bench.backend != Backend::Process);
     same("what is left behind", left.len(), expected)?;
     for pid in left {
@@ -88,7 +88,7 @@ fn a_detached_job_ends_at_its_timeout_though_nobody_waits_for_it(bench: &Bench) 
     }
     until_told(&job)?;
     let after = started.elapsed();
-    ensure!(after < Duration::from_secs(40), "the job was told to end after {after:?}");
+    ensure!(after < Duration::from_secs(40), "the job received TERM after {after:?}");
     until_no_follower(bench)?;
     exceeded(bench, &id)?;
     removed(bench, &id)

@@ -12,25 +12,25 @@ use crate::backend::Backend;
 use crate::bench::Bench;
 use crate::folders::JobDirectory;
 
-/// What a job of the suite exits with.
+/// The exit code of a job of the suite.
 pub(super) const CODE: i64 = 7;
 
 /// When a command is killed.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum When {
-    /// As soon as it has taken this step; a name of the dispatcher's fail points.
+    /// As soon as it has taken this step, the name of one of the dispatcher's fail points.
     At(&'static str),
-    /// After so long.
+    /// After this time.
     After(Duration),
 }
 
-/// The steps of a job's way at which a command can be told to die. That of a refusal is not among
-/// them: with one runner nothing comes after it.
+/// The steps of a job's life at which a command can be made to die. A refusal is not included: with
+/// one runner, nothing follows it.
 const STEPS: [&str; 7] =
     ["Submitted", "Intent", "Launched", "Started", "Ended", "Outcome", "Removed"];
 
-/// When the command of kill number `number` dies: at each step in turn, and every other time at
-/// some moment of the time that a job takes.
+/// Returns when the command of kill number `number` dies: at each step in turn, and every other
+/// time at some point of the time that a job takes.
 pub(super) fn when(backend: Backend, number: usize) -> When {
     if number.is_multiple_of(2) {
         return When::At(STEPS[number / 2 % STEPS.len()]);
@@ -45,11 +45,11 @@ pub(super) fn when(backend: Backend, number: usize) -> When {
     When::After(whole * part / 100)
 }
 
-/// A job whose command was killed, or meant to be.
+/// A job whose command was killed, or should have been.
 pub(super) struct Killed {
     pub(super) name: String,
     directory: JobDirectory,
-    /// Whether the command died by the kill.
+    /// Whether the kill ended the command.
     pub(super) by_kill: bool,
 }
 
@@ -68,7 +68,7 @@ pub(super) fn kill(bench: &Bench, number: usize) -> Result<Killed> {
         When::At(step) => command.env("LONGSHORE_FAIL_AT", step).run()?.status,
         When::After(delay) => {
             let running = command.spawn()?;
-            // Not to wait for something: the delay is the fault.
+            // This does not wait for an event: the delay is the fault.
             thread::sleep(delay);
             running.signal(Signal::KILL)?;
             running.finish()?.status
@@ -83,18 +83,18 @@ fn signal(status: ExitStatus) -> Option<i32> {
     std::os::unix::process::ExitStatusExt::signal(&status)
 }
 
-/// What is known of a killed job in the end.
+/// What is known about a killed job in the end.
 #[derive(Debug)]
 pub(super) struct Fate {
-    /// Where it was started: the host's name, which is the Pod's on Kubernetes.
+    /// Where it was started: the host's name, which on Kubernetes is the Pod's name.
     pub(super) starts: Vec<String>,
     pub(super) ends: usize,
-    /// What is on record; none if the job never was.
+    /// The result on record; `None` if the job is not on record.
     pub(super) result: Option<Value>,
 }
 
 impl Killed {
-    /// What became of the job, whose result on record is `result`.
+    /// Returns the fate of the job, whose result on record is `result`.
     pub(super) fn fate(&self, result: Option<Value>) -> Fate {
         let trace = self.directory.output("trace").unwrap_or_default();
         let starts = trace.lines().filter_map(|line| line.strip_prefix("start "));
@@ -104,7 +104,7 @@ impl Killed {
 }
 
 impl Fate {
-    /// How often the job was started in a second Pod, which Kubernetes made by itself.
+    /// Returns how often the job was started in a second Pod, which Kubernetes created on its own.
     pub(super) fn second_pods(&self) -> usize {
         let result = self.result.as_ref();
         let told = result.and_then(|result| result["startedAgain"].as_array());
@@ -112,12 +112,12 @@ impl Fate {
         self.starts.iter().filter(is_told).count()
     }
 
-    /// Whether the job was started again, and not by Kubernetes.
+    /// Returns whether the job was started again, and not by Kubernetes.
     pub(super) fn is_doubled(&self) -> bool {
         self.starts.len() - self.second_pods() > 1
     }
 
-    /// Whether an outcome of the job is on record.
+    /// Returns whether an outcome of the job is on record.
     pub(super) fn has_outcome(&self) -> bool {
         self.outcome().is_some_and(|outcome| !outcome.is_null())
     }
@@ -126,8 +126,8 @@ impl Fate {
         self.result.as_ref().map(|result| &result["outcome"])
     }
 
-    /// Why the job is lost: that it ran is not on record, or something that is not so; none if it
-    /// is not.
+    /// Returns why the job is lost, or `None` if it is not. A job is lost if its run is not on
+    /// record, or if the record is wrong.
     pub(super) fn loss(&self) -> Option<String> {
         let outcome = self.outcome();
         let kind = outcome.and_then(|outcome| outcome["kind"].as_str());
@@ -146,7 +146,7 @@ impl Fate {
     }
 }
 
-/// The results of the jobs on record, by the jobs' names.
+/// Returns the results of the jobs on record, by the jobs' names.
 pub(super) fn recorded(bench: &Bench) -> Result<Vec<(String, Value)>> {
     let listed = bench.longshore()?.args(["ps", "--all", "--output", "json"]).run()?;
     listed.exits(0)?;
@@ -155,7 +155,7 @@ pub(super) fn recorded(bench: &Bench) -> Result<Vec<(String, Value)>> {
     let mut recorded = Vec::new();
     for record in ids {
         let id = record["job"].as_str().context("a record without an id")?;
-        // A successor sees it to its end.
+        // A successor follows it to its end.
         bench.longshore()?.args(["wait", id]).run()?;
         let inspected = bench.longshore()?.args(["inspect", id]).run()?;
         inspected.exits(0)?;

@@ -1,9 +1,9 @@
-//! The command killed at each step of a job's way, and at any time in between; then what its
-//! successors find. A file to which each job writes a line when it starts and one when it ends is
-//! the judge.
+//! Kills the command at each step of a job's life, and at any time in between, and then checks what
+//! its successors find. The judge is a file to which each job writes a line when it starts and one
+//! when it ends.
 //!
-//! - `kill` is one job and the kill of its command, `tally` what became of all of them.
-//! - `run` does it on every backend side by side, and prints the table.
+//! - `kill` runs one job and kills its command, `tally` counts what became of all jobs.
+//! - `run` does this on every backend in parallel, and prints the table.
 
 mod kill;
 mod run;

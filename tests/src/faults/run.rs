@@ -1,4 +1,4 @@
-//! Kills on every backend, side by side, and the table of what came of them.
+//! Kills commands on every backend, in parallel, and prints the table of the results.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -21,23 +21,23 @@ use crate::bench::Bench;
 use crate::lab::Lab;
 use crate::leftovers;
 
-/// How many commands are killed on each backend at least.
+/// The minimum number of killed commands on each backend.
 const KILLS: usize = 100;
-/// How many commands are started for that at most: some end before they are killed.
+/// The maximum number of commands started for that: some end before they are killed.
 const JOBS: usize = 240;
-/// How many commands run at once on each backend, all with one journal.
+/// How many commands run concurrently on each backend, all with one journal.
 const AT_ONCE: usize = 4;
-/// What the counts are kept under.
+/// The name under which the counts are reported.
 const NAME: &str = "faults";
 const RUNNER: &str = "all";
 
 const BACKENDS: [Backend; 3] = [Backend::Process, Backend::Docker, Backend::Kubernetes];
 
-/// Kills the command at least 100 times on each backend, has its successors find what it left,
-/// prints the table, and gives what `main` returns: 0 if no job is lost and none ran twice.
+/// Kills the command at least 100 times on each backend, checks what its successors find, prints
+/// the table, and returns the exit code for `main`: 0 if no job is lost and none ran twice.
 ///
-/// `LONGSHORE_REQUIRE` lists backends, with commas between, or `all`: where one of them is not
-/// there, the suite fails.
+/// `LONGSHORE_REQUIRE` is a comma-separated list of backends, or `all`. If one of them is missing,
+/// the suite fails.
 #[must_use]
 pub fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
@@ -53,7 +53,7 @@ pub fn main() -> ExitCode {
 }
 
 fn say(text: &str) {
-    // A closed pipe is the reader's wish; the exit code still tells.
+    // If the reader closed the pipe, the exit code still has the result.
     let _ = io::stdout().lock().write_all(text.as_bytes());
 }
 
@@ -85,7 +85,7 @@ fn name(backend: Backend) -> String {
     format!("faults::{backend}::killed_commands_lose_no_job_and_start_none_twice")
 }
 
-/// What all trials share.
+/// The context that all trials share.
 #[derive(Default)]
 struct Floor {
     ledger: Ledger,
@@ -136,7 +136,7 @@ impl Floor {
         let required = env::var("LONGSHORE_REQUIRE").unwrap_or_default();
         for (backend, reason) in &*lock(&self.missing) {
             let named = required.split(',').any(|it| ["all", *backend].contains(&it.trim()));
-            ensure!(!(whole && named), "LONGSHORE_REQUIRE asks for {backend}: {reason}");
+            ensure!(!(whole && named), "LONGSHORE_REQUIRE requires {backend}: {reason}");
         }
         Ok(())
     }
@@ -146,7 +146,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Starts jobs and kills their commands, several at once, until enough were killed.
+/// Starts jobs and kills their commands, several concurrently, until enough were killed.
 fn kill_many(bench: &Bench) -> Result<Vec<Killed>> {
     let (next, kills) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let work = || {

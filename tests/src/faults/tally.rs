@@ -1,8 +1,8 @@
-//! What became of all killed jobs of a backend.
+//! Counts what became of all killed jobs of a backend.
 
 use super::kill::Fate;
 
-/// What became of all killed jobs of a backend.
+/// The counts for all killed jobs of a backend.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tally {
     pub(super) kills: usize,
@@ -11,9 +11,9 @@ pub(super) struct Tally {
     pub(super) outcomes: usize,
     /// The jobs that are lost, and why.
     pub(super) lost: Vec<String>,
-    /// How many Pods Kubernetes has made and started by itself beside those that it was told to.
+    /// How many extra Pods Kubernetes created and started on its own.
     pub(super) second_pods: usize,
-    /// The jobs that were started again otherwise, and how often they were started.
+    /// The jobs that were started more than once for other reasons, and where they were started.
     pub(super) doubled: Vec<String>,
 }
 

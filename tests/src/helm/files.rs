@@ -1,4 +1,4 @@
-//! The chart's files and the rest of the repository, which must agree.
+//! Checks that the chart's files agree with the rest of the repository.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -44,7 +44,7 @@ fn each_value_has_a_default_and_a_schema() {
         key.starts_with(|first: char| first.is_ascii_lowercase()).then(|| key.to_owned())
     };
     let mut defaults: BTreeSet<String> = values.lines().filter_map(key).collect();
-    // Helm's own.
+    // Helm's own value.
     defaults.insert("global".to_owned());
     assert_eq!(defaults, keys(&schema()["properties"]));
 }
@@ -54,7 +54,7 @@ fn the_readme_lists_each_value() {
     let readme = read("README.md");
     let schema = schema();
     for (key, value) in schema["properties"].as_object().unwrap() {
-        // The keys of a job are listed where job files are described.
+        // The keys of a job are listed in the description of job files.
         let parts = value["properties"].as_object().filter(|_| key != "job");
         let names: Vec<String> = match parts {
             Some(parts) => parts.keys().map(|part| format!("| `{key}.{part}` |")).collect(),

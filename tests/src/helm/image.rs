@@ -1,7 +1,7 @@
 //! The command's image, built from the repository's own Dockerfile by a real engine.
 //!
-//! Its base image is another one here: there, `cargo` hands out the program that was built for the
-//! tests, with the libraries that it needs. All else is the Dockerfile's own.
+//! It is built with a different base image: its `cargo` returns the program that was built for the
+//! tests, with the libraries that it needs. Everything else is as in the Dockerfile.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
@@ -27,10 +27,10 @@ use crate::programs;
 /// How long building and pushing may take.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// The image, pushed to the lab's registry; built at the first call.
+/// Returns the image, pushed to the lab's registry. The first call builds it.
 pub(crate) fn image(lab: &Lab) -> Result<String> {
     static IMAGE: OnceLock<std::result::Result<String, String>> = OnceLock::new();
-    let made = || make(lab).map_err(|error| format!("failed to make the image: {error:#}"));
+    let made = || make(lab).map_err(|error| format!("failed to build the image: {error:#}"));
     IMAGE.get_or_init(made).clone().map_err(|error| anyhow!(error))
 }
 
@@ -51,7 +51,7 @@ fn make(lab: &Lab) -> Result<String> {
             push(&docker, &image).await
         };
         let made = timeout(PATIENCE, made).await;
-        // The registry has it. A stage may have gone with the one before.
+        // The registry has the image. Removing one stage may also have removed another.
         for name in [image.clone()].into_iter().chain(stages.into_iter().rev()).chain([builder]) {
             let force = RemoveImageOptionsBuilder::default().force(true).build();
             let _ = docker.remove_image(&name, Some(force), None).await;
@@ -61,7 +61,7 @@ fn make(lab: &Lab) -> Result<String> {
     Ok(image)
 }
 
-/// What stands in for a toolchain: it knows what the Dockerfile may ask for, and nothing else.
+/// The stand-in for a toolchain: it accepts only the commands of the Dockerfile.
 const CARGO: &str = r#"#!/bin/sh
 set -e
 test "$*" = "build --locked --release --package longshore-cli --target lab --target-dir /build"
@@ -72,7 +72,7 @@ cp -a /prebuilt/libraries/. /image/
 "#;
 const RUSTC: &str = "#!/bin/sh\ntest \"$*\" = '--print host-tuple' && echo lab\n";
 
-/// The context of the image that builds.
+/// Returns the context of the builder image.
 fn builder_context(base: &str) -> Result<Bytes> {
     let mut archive = Archive::new();
     archive.add("Dockerfile", format!("FROM {base}\nCOPY . /\n").as_bytes(), 0o644)?;
@@ -87,7 +87,7 @@ fn builder_context(base: &str) -> Result<Bytes> {
     archive.finish()
 }
 
-/// The context of the Dockerfile; what it compiles does not matter here.
+/// Returns the context of the Dockerfile; what it compiles does not matter here.
 fn context() -> Result<Bytes> {
     let mut archive = Archive::new();
     for name in ["Dockerfile", "Cargo.toml"] {
@@ -115,7 +115,7 @@ impl Archive {
     }
 }
 
-/// A debug build is mostly the debugger's.
+/// Returns the program without debug information, which is most of a debug build.
 fn stripped(program: &Path) -> Result<Vec<u8>> {
     let out = tempfile::NamedTempFile::new()?;
     let status = Command::new("strip").arg("-o").arg(out.path()).arg(program).status();
@@ -123,7 +123,7 @@ fn stripped(program: &Path) -> Result<Vec<u8>> {
     Ok(fs::read(out.path())?)
 }
 
-/// The shared libraries of `program`, and what loads them, where it looks for them.
+/// Returns the paths of the shared libraries of `program` and of its loader.
 fn libraries(program: &Path) -> Result<BTreeSet<PathBuf>> {
     let output = Command::new("ldd").arg(program).output().context("failed to run ldd")?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -135,7 +135,7 @@ fn libraries(program: &Path) -> Result<BTreeSet<PathBuf>> {
     Ok(text.lines().filter_map(path).collect())
 }
 
-/// The images that the engine says it has made on the way, one for each step.
+/// Returns the intermediate images that the engine reports, one for each step.
 fn built(log: &str) -> Vec<String> {
     let id = |line: &str| {
         let id = line.strip_prefix(" ---> ")?;
@@ -144,7 +144,7 @@ fn built(log: &str) -> Vec<String> {
     log.lines().filter_map(id).collect()
 }
 
-/// Builds the image `name`, and gives what the engine says meanwhile.
+/// Builds the image `name`, and returns the output of the engine.
 async fn build(
     docker: &Docker,
     name: &str,
@@ -173,7 +173,7 @@ async fn build(
     }
 }
 
-/// That it is as the chart and its README say.
+/// Checks that the image is as the chart and its README describe it.
 async fn check(docker: &Docker, name: &str) -> Result<()> {
     let config = docker.inspect_image(name).await?.config.context("it has no configuration")?;
     same("the user", config.user.as_deref(), Some("65532:65532"))?;

@@ -1,9 +1,9 @@
 //! The chart on a real cluster, with the real helm and the real image.
 //!
 //! - `image` builds the command's image from the repository's Dockerfile, once.
-//! - `site` is a namespace of a case's own, with helm and kubectl in it.
-//! - `values` is what a release is installed with.
-//! - `files` holds the chart's files to the rest of the repository.
+//! - `site` is a case's own namespace, with helm and kubectl for it.
+//! - `values` has the values of a release.
+//! - `files` checks that the chart's files agree with the rest of the repository.
 
 #[cfg(test)]
 mod files;

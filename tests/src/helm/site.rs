@@ -1,4 +1,4 @@
-//! A namespace of a case's own, with helm and kubectl in it.
+//! A case's own namespace, with helm and kubectl for it.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,14 +15,15 @@ use crate::running::Ran;
 
 /// The name of the release, and so of its objects.
 const RELEASE: &str = "longshore";
-/// How long a Pod may take to come, to run a job of seconds and to go, on a busy machine.
+/// How long a Pod may take to appear, to run a job of some seconds and to be removed, on a busy
+/// machine.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// By which what a command has launched is found.
+/// The selector for what a command has launched.
 const LAUNCHED: &str = "longshore.dev/installation";
-/// By which the Pods of the command are found.
+/// The selector for the Pods of the command.
 const COMMAND: &str = "app.kubernetes.io/component=command";
 
-/// A namespace of a case's own. It goes with this.
+/// A case's own namespace. It is removed when this value is dropped.
 pub(crate) struct Site<'a> {
     bench: &'a Bench,
     pub(crate) namespace: String,
@@ -47,7 +48,7 @@ impl<'a> Site<'a> {
         self.bench.reaching(command, Backend::Kubernetes).spawn()?.finish_within(PATIENCE)
     }
 
-    /// Runs `kubectl ARGS` in the namespace, which must succeed, and gives what it says.
+    /// Runs `kubectl ARGS` in the namespace, which must succeed, and returns its output.
     pub(crate) fn kubectl(&self, args: &[&str]) -> Result<String> {
         let ran = self.try_kubectl(args)?;
         ensure!(ran.code() == Some(0), "kubectl {args:?}: {}", ran.stderr);
@@ -62,7 +63,7 @@ impl<'a> Site<'a> {
         self.bench.reaching(command, Backend::Kubernetes).spawn()?.finish_within(PATIENCE)
     }
 
-    /// `helm template` with `values`, as objects.
+    /// Runs `helm template` with `values`, and returns the objects.
     pub(crate) fn rendered(&self, values: &Values, only: &[&str]) -> Result<Vec<Value>> {
         let (chart, values) = (chart(), self.file("values.json", &values.text())?);
         let mut args = vec!["template", RELEASE, &chart, "--values", &values];
@@ -78,7 +79,7 @@ impl<'a> Site<'a> {
         Ok(objects)
     }
 
-    /// `helm VERB` with `values`.
+    /// Runs `helm VERB` with `values`.
     fn release(&self, verb: &str, values: &Values) -> Result<()> {
         let values = self.file("values.json", &values.text())?;
         self.helm(&[verb, RELEASE, &chart(), "--values", &values])?.exits(0)
@@ -103,7 +104,7 @@ impl<'a> Site<'a> {
         gone.with_context(|| format!("left behind: {}", left.join(", ")))
     }
 
-    /// What is in the namespace that Kubernetes has not put there itself.
+    /// Returns what is in the namespace, except what Kubernetes itself created there.
     fn left(&self) -> Result<Vec<String>> {
         const ITS_OWN: [&str; 2] = ["ServiceAccount default", "ConfigMap kube-root-ca.crt"];
         let kinds = "jobs,cronjobs,pods,configmaps,secrets,serviceaccounts,roles,rolebindings";
@@ -116,19 +117,19 @@ impl<'a> Site<'a> {
         Ok(names.filter(|name| !ITS_OWN.contains(&name.as_str())).collect())
     }
 
-    /// `kubectl get ARGS`.
+    /// Runs `kubectl get ARGS`.
     pub(crate) fn get(&self, args: &[&str]) -> Result<Vec<Value>> {
         let args: Vec<&str> = ["get", "--output=json"].iter().chain(args).copied().collect();
         let list: Value = serde_json::from_str(&self.kubectl(&args)?)?;
         Ok(list["items"].as_array().context("kubectl gave no list")?.clone())
     }
 
-    /// The Pods of the jobs that the release's command has launched.
+    /// Returns the Pods of the jobs that the release's command has launched.
     pub(crate) fn launched(&self) -> Result<Vec<Value>> {
         self.get(&["pods", "--selector", LAUNCHED])
     }
 
-    /// The Pod of a job once it runs.
+    /// Waits until a job runs, and returns its Pod.
     pub(crate) fn running_job(&self) -> Result<Value> {
         let found = until(PATIENCE, "a running job", || {
             Ok(self.launched()?.into_iter().find(|pod| pod["status"]["phase"] == "Running"))
@@ -136,19 +137,19 @@ impl<'a> Site<'a> {
         found.with_context(|| self.story())
     }
 
-    /// Waits until nothing is left that a command has launched.
+    /// Waits until nothing is left of what a command has launched.
     pub(crate) fn until_cleaned_up(&self) -> Result<()> {
         let none =
             || Ok(self.get(&["jobs,pods", "--selector", LAUNCHED])?.is_empty().then_some(()));
         until(PATIENCE, "the end of what was launched", none).with_context(|| self.story())
     }
 
-    /// The Pods of the command.
+    /// Returns the Pods of the command.
     pub(crate) fn commands(&self) -> Result<Vec<Value>> {
         self.get(&["pods", "--selector", COMMAND])
     }
 
-    /// The only Job of the release, by the command's Pod.
+    /// Returns the only Job of the release, which runs the command.
     pub(crate) fn job(&self) -> Result<Value> {
         let selector = "app.kubernetes.io/managed-by=Helm";
         let jobs = self.get(&["jobs", "--selector", selector])?;
@@ -156,8 +157,8 @@ impl<'a> Site<'a> {
         Ok(job.clone())
     }
 
-    /// Waits until the release's Job is complete, and gives what its own job has said: a Pod's log
-    /// has the command's stderr too.
+    /// Waits until the release's Job is complete, and returns the output of its own job. The Pod's
+    /// log also has the command's stderr, which is removed.
     pub(crate) fn output(&self, job: &str) -> Result<String> {
         let complete = || {
             let found: Value =
@@ -174,7 +175,7 @@ impl<'a> Site<'a> {
         Ok(said.split_inclusive('\n').filter(|line| !line.starts_with("longshore: ")).collect())
     }
 
-    /// What a person would look at.
+    /// Returns the information that a user would look at.
     fn story(&self) -> String {
         let say = |args: &[&str]| self.kubectl(args).unwrap_or_else(|error| format!("{error:#}"));
         format!(
@@ -184,18 +185,18 @@ impl<'a> Site<'a> {
         )
     }
 
-    /// Writes `text` to a file of the case's.
+    /// Writes `text` to a file of the case.
     pub(crate) fn file(&self, name: &str, text: &str) -> Result<String> {
         Ok(self.bench.folders.file(name, text)?.to_string_lossy().into_owned())
     }
 
-    /// Makes `object`.
+    /// Creates `object`.
     pub(crate) fn create(&self, object: &Value) -> Result<Ran> {
         let file = self.file("object.json", &object.to_string())?;
         self.try_kubectl(&["create", "--filename", &file])
     }
 
-    /// Makes a volume of `folder` and a claim on it, and gives the claim's name.
+    /// Creates a volume of `folder` and a claim on it, and returns the claim's name.
     pub(crate) fn claim(&self, folder: &Path) -> Result<&str> {
         let size = json!({ "storage": "1Mi" });
         let volume = json!({
@@ -231,7 +232,7 @@ impl<'a> Site<'a> {
 impl Drop for Site<'_> {
     fn drop(&mut self) {
         if !self.closed {
-            // Its own failure is told already.
+            // The failure of the case is already reported.
             let name = self.namespace.as_str();
             let _ = self.try_kubectl(&["delete", "namespace", name, "--wait=false"]);
             let volume = ["delete", "persistentvolume", name, "--wait=false", "--ignore-not-found"];
@@ -240,7 +241,7 @@ impl Drop for Site<'_> {
     }
 }
 
-/// The chart's folder.
+/// Returns the chart's folder.
 pub(crate) fn chart() -> String {
     chart_folder().to_string_lossy().into_owned()
 }

@@ -1,4 +1,4 @@
-//! What a release is installed with.
+//! The values that a release is installed with.
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -11,7 +11,8 @@ use crate::bench::Bench;
 pub(crate) struct Values(Value);
 
 impl Values {
-    /// The lab's image of the command, and a job that runs SCRIPT in the lab's busybox.
+    /// Returns values with the lab's image of the command, and a job that runs SCRIPT in the lab's
+    /// busybox.
     pub(crate) fn new(bench: &Bench, script: &str) -> Result<Self> {
         let image = image(&bench.lab)?;
         let (repository, tag) = image.rsplit_once(':').context("the image has no tag")?;
@@ -26,7 +27,7 @@ impl Values {
         })))
     }
 
-    /// These, with `value` at `path`, a JSON pointer whose parents are made.
+    /// Returns these values with `value` at `path`, a JSON pointer whose parents are created.
     pub(crate) fn with(mut self, path: &str, value: impl Into<Value>) -> Self {
         let slot =
             path.split('/').skip(1).fold(&mut self.0, |parent, key| &mut parent[key.to_owned()]);
@@ -34,7 +35,7 @@ impl Values {
         self
     }
 
-    /// As a file's text: JSON is YAML too.
+    /// Returns the text of a values file: JSON is valid YAML.
     pub(crate) fn text(&self) -> String {
         self.0.to_string()
     }

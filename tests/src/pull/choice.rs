@@ -1,5 +1,5 @@
-//! Which cells are played: the documented table whole, and of the rest enough that every two
-//! values that can meet do. Pure, and the same each time.
+//! Selects the cells to play: the whole documented table, and enough of the rest that every two
+//! values that can meet do meet. Pure, and deterministic.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ const ROWS: &[(Registry, Local)] = &[
 const COLUMNS: &[Policy] =
     &[Policy::Always, Policy::IfNotPresent, Policy::Never, Policy::AlwaysIfNotPresent];
 
-/// The cells to be played: every one that can arise, or those chosen for each day.
+/// Returns the cells to play: every cell that can arise, or the everyday selection.
 pub(crate) fn cells(full: bool) -> Vec<Cell> {
     if full { possible() } else { chosen() }
 }
@@ -27,7 +27,7 @@ fn possible() -> Vec<Cell> {
     Cell::every().filter(|cell| cell.excluded().is_none()).collect()
 }
 
-/// The cells of the documented table.
+/// Returns the cells of the documented table.
 fn documented() -> Vec<Cell> {
     let row = |(registry, local): &(Registry, Local)| {
         let (registry, local) = (*registry, *local);
@@ -37,8 +37,8 @@ fn documented() -> Vec<Cell> {
     ROWS.iter().flat_map(row).collect()
 }
 
-/// The documented table, and then each time the cell that brings together the most values that
-/// have not met, the first of several.
+/// Returns the documented table, followed by cells chosen one at a time: each is the first of those
+/// with the most pairs of values that have not met yet.
 fn chosen() -> Vec<Cell> {
     let possible: Vec<(Cell, Vec<Pair>)> =
         possible().into_iter().map(|cell| (cell, pairs(&cell))).collect();
@@ -56,11 +56,11 @@ fn chosen() -> Vec<Cell> {
     chosen
 }
 
-/// Two values of two sides: the side's number, the value's number, twice.
+/// Two values of two sides, each as the side's number and the value's number.
 type Pair = [(u8, u8); 2];
 
-/// The values that meet in `cell`. What a registry does meets nothing but the policy where it is
-/// not asked.
+/// Returns the pairs of values that meet in `cell`. If the registry is not asked, its behaviour
+/// meets only the policy.
 fn pairs(cell: &Cell) -> Vec<Pair> {
     let registry = (0, cell.registry as u8);
     let policy = (1, cell.policy as u8);

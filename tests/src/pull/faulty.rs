@@ -1,5 +1,5 @@
-//! A layer in front of a real registry: it forwards everything, keeps a log, and from a moment on
-//! spoils what a test wants spoilt.
+//! A layer in front of a real registry. It forwards everything, keeps a log, and injects a test's
+//! fault once it is set.
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -29,28 +29,28 @@ pub(crate) type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 pub(crate) struct Upstream {
     /// `HOST:PORT`
     pub(crate) host: String,
-    /// What it asks for: the value of the header, for as long as the layer is healthy. After that
-    /// whoever comes must show it himself.
+    /// The value of the Authorization header that the registry requires. The layer adds it while it
+    /// is healthy; after that, clients must send it themselves.
     pub(crate) authorization: Option<HeaderValue>,
 }
 
-/// What a layer does.
+/// The behaviour of a layer.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Mode {
-    /// It hands on everything, and logs in where the registry asks for it.
+    /// It forwards everything, and logs in if the registry requires it.
     #[default]
     Healthy,
-    /// It hands on everything as it comes.
+    /// It forwards everything unchanged.
     Plain,
-    /// It answers so for every repository.
+    /// It answers with this status for every repository.
     Answer(StatusCode),
-    /// It hands on what is asked of this tag, repository or the like under another name.
+    /// It forwards requests for this tag, repository or the like with another name.
     Rename { from: String, to: String },
-    /// It spoils the blob of this digest.
+    /// It damages the blob with this digest.
     Damage { digest: String, how: Damage },
 }
 
-/// A layer, on a port of its own. Dropped, connections are refused.
+/// A layer, on its own port. Once it is dropped, connections are refused.
 #[derive(Debug)]
 pub(crate) struct Layer {
     pub(crate) address: SocketAddr,
@@ -73,7 +73,7 @@ struct State {
 }
 
 impl Layer {
-    /// A healthy one, served by this runtime.
+    /// Starts a healthy layer, served by this runtime.
     pub(crate) async fn start(upstream: Upstream) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
@@ -83,18 +83,18 @@ impl Layer {
         Ok(Self { address, shared, serving })
     }
 
-    /// From now on it does so, and its log begins anew.
+    /// Switches to `mode`, and clears the log.
     pub(crate) fn turn(&self, mode: Mode) {
         *self.shared.state() = State { mode, log: Vec::new() };
     }
 
-    /// `METHOD PATH` of each request since the last turn.
+    /// Returns `METHOD PATH` of each request since the last turn.
     pub(crate) fn log(&self) -> Vec<String> {
         self.shared.state().log.clone()
     }
 
-    /// Whether anybody has come since the last turn. Who has no login and learns by `/v2/` that
-    /// one is asked for, asks no further.
+    /// Returns whether a request arrived since the last turn. A client without a login that learns
+    /// from `/v2/` that one is required sends no more requests.
     pub(crate) fn was_asked(&self) -> bool {
         !self.log().is_empty()
     }
@@ -102,7 +102,7 @@ impl Layer {
 
 impl Drop for Layer {
     fn drop(&mut self) {
-        // With it go the connections.
+        // This also closes the connections.
         self.serving.abort();
     }
 }
@@ -116,8 +116,7 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
             async move { Ok::<_, Infallible>(shared.answer(request).await) }
         });
         connections.spawn(async move {
-            // An engine that hangs up, or a body that breaks off as it shall, ends it with an
-            // error.
+            // It ends with an error if an engine hangs up, or if a body breaks off as intended.
             let http = hyper::server::conn::http1::Builder::new();
             let _ = http.serve_connection(TokioIo::new(stream), service).await;
         });
@@ -160,13 +159,13 @@ impl Shared {
             Mode::Rename { from, to } => path.replacen(from, to, 1),
             _ => path.to_owned(),
         };
-        // The client's `Host` stays, so that the registry's links lead back here.
+        // The client's `Host` is kept, so that the registry's links lead back here.
         parts.uri = format!("http://{}{path}", self.upstream.host).parse::<Uri>()?;
         if let (Mode::Healthy, Some(value)) = (mode, &self.upstream.authorization) {
             parts.headers.insert(AUTHORIZATION, value.clone());
         }
         let is_get = parts.method == hyper::Method::GET;
-        // These are about one connection, and there are two.
+        // These headers are about one connection, and there are two.
         [CONNECTION, TRANSFER_ENCODING].iter().for_each(|name| drop(parts.headers.remove(name)));
         let body = Full::new(body.collect().await?.to_bytes());
         let mut answer = self.client.ask(Request::from_parts(parts, body)).await?;
@@ -184,13 +183,13 @@ impl Shared {
     }
 }
 
-/// Whether a registry that answers with `status` does so to `path`. One that refuses a login does
-/// so from the start: clients learn by `/v2/` who asks for one.
+/// Returns whether a registry that answers with `status` does so for `path`. A registry that
+/// refuses a login does so from the start: clients learn from `/v2/` whether one is required.
 fn refuses(status: StatusCode, path: &str) -> bool {
     status == StatusCode::UNAUTHORIZED || path.trim_end_matches('/') != "/v2"
 }
 
-/// An error as the distribution specification has it
+/// Returns an error as the distribution specification defines it
 /// (<https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes>).
 fn refusal(status: StatusCode) -> Response<Body> {
     let (code, message) = match status {

@@ -1,4 +1,4 @@
-//! A client for the registries and the proxy of the lab, by plain HTTP.
+//! A plain HTTP client for the registries and the proxy of the lab.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
-/// One request to a server of this machine.
+/// The time limit of one request to a server of this machine.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Cheap to clone.
+/// An HTTP client. It is cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Client(Pool<HttpConnector, Full<Bytes>>);
 
@@ -22,7 +22,7 @@ impl Client {
         Self(Pool::builder(TokioExecutor::new()).build_http())
     }
 
-    /// The whole answer, whatever it says.
+    /// Sends `request` and returns the whole answer, whatever its status.
     pub(crate) async fn ask(&self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>> {
         let what = format!("{} {}", request.method(), request.uri());
         let answer = async {
@@ -33,7 +33,7 @@ impl Client {
         answer.context("no answer in time").flatten().with_context(|| format!("failed to {what}"))
     }
 
-    /// The answer, which must be one of `expected`.
+    /// Sends `request` and returns the answer, whose status must be one of `expected`.
     pub(crate) async fn get_one_of(
         &self,
         request: Request<Full<Bytes>>,

@@ -1,4 +1,4 @@
-//! The images of one cell: each has a layer of its own, so that no cell has another's.
+//! The images of one cell. Each has its own layer, so that no cells share one.
 
 use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
@@ -13,8 +13,8 @@ use super::http::Client;
 const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
-/// What a stalled layer is made of. containerd writes half a MiB at a time, and gives a download up
-/// for want of progress only once it has written some of it.
+/// The size of the padding of a stalled layer. containerd writes half a MiB at a time, and gives up
+/// a download without progress only once it has written some of it.
 pub(crate) const PADDING: usize = 4 << 20;
 
 /// An image in a registry.
@@ -22,13 +22,13 @@ pub(crate) const PADDING: usize = 4 << 20;
 pub(crate) struct Image {
     /// The first line of its `/version`.
     pub(crate) marker: String,
-    /// The digest that its tag names, of the index if it is one.
+    /// The digest that its tag names. For an index, that of the index.
     pub(crate) digest: String,
-    /// The digest of the layer that it alone has.
+    /// The digest of the layer that only this image has.
     pub(crate) layer: String,
 }
 
-/// A registry to push to, healthy and not asking for a login.
+/// A registry to push to. It is healthy and requires no login.
 #[derive(Debug)]
 pub(crate) struct Shelf {
     /// `HOST:PORT`
@@ -38,15 +38,15 @@ pub(crate) struct Shelf {
 }
 
 impl Shelf {
-    /// The registry at `host`, which has `base`, `REPOSITORY:TAG`.
+    /// Creates a shelf for the registry at `host`, which has `base`, `REPOSITORY:TAG`.
     pub(crate) fn new(host: impl Into<String>, base: &str) -> Result<Self> {
         let host = host.into();
         let registry = TestRegistry::new(format!("{host}/{base}").parse()?);
         Ok(Self { host, registry, client: Client::new() })
     }
 
-    /// Pushes an image whose `/version` begins with the line `marker`, `padding` bytes longer than
-    /// that; the tag moves if it is there.
+    /// Pushes an image whose `/version` is the line `marker`, followed by `padding` bytes. The tag
+    /// moves if it exists.
     pub(crate) async fn push(
         &self,
         repository: &str,
@@ -64,7 +64,7 @@ impl Shelf {
         Ok(Image { marker: marker.to_owned(), digest, layer: layer.to_owned() })
     }
 
-    /// The same as an index of several platforms, of which this machine's is one.
+    /// Pushes the same as an index of several platforms, one of which is this machine's.
     pub(crate) async fn push_index(
         &self,
         repository: &str,
@@ -106,11 +106,11 @@ impl Shelf {
             .body(Full::new(body.into()))?;
         let answer = self.client.get_one_of(request, &[StatusCode::CREATED]).await?;
         let digest = answer.headers().get("docker-content-digest");
-        let digest = digest.context("the registry tells no digest")?;
+        let digest = digest.context("the registry reports no digest")?;
         Ok(digest.to_str()?.to_owned())
     }
 
-    /// Deletes the image, where the registry lets one.
+    /// Deletes the image, if the registry allows it.
     pub(crate) async fn delete(&self, repository: &str, image: &Image) -> Result<()> {
         let request = Request::delete(self.address(repository, &image.digest));
         let fine = [StatusCode::ACCEPTED, StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED];

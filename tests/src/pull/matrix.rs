@@ -1,4 +1,4 @@
-//! What came out, side by side.
+//! The results of all backends, side by side.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,7 +11,7 @@ use super::play::{Played, Seen};
 use super::station::Place;
 use super::table::Cell;
 
-/// The cells and what came of each on each backend.
+/// The cells and the result of each on each backend.
 #[derive(Debug)]
 pub(crate) struct Matrix {
     cells: Vec<Cell>,
@@ -22,7 +22,7 @@ pub(crate) struct Matrix {
 #[derive(Clone, Debug)]
 enum Entry {
     Played(Played),
-    /// It could not be set up, or went on too long.
+    /// It could not be set up, or took too long.
     Broken(String),
 }
 
@@ -31,7 +31,7 @@ impl Matrix {
         Self { cells, played: Mutex::default(), notes: Mutex::default() }
     }
 
-    /// Keeps a line to stand below the table.
+    /// Adds a line below the table.
     pub(crate) fn note(&self, line: String) {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner).push(line);
     }
@@ -40,7 +40,8 @@ impl Matrix {
         self.played.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps what came of `cell` on `place`; an error tells what is wrong with it.
+    /// Records the result of `cell` on `place`. Returns an error that describes what is wrong with
+    /// it.
     pub(crate) fn keep(
         &self,
         place: Place,
@@ -61,7 +62,7 @@ impl Matrix {
         verdict
     }
 
-    /// The table: a line for each cell, then the counts.
+    /// Returns the table: a line for each cell, then the counts.
     pub(crate) fn render(&self) -> String {
         let played = self.lock();
         let mut text = String::new();
@@ -92,7 +93,7 @@ impl Matrix {
         text + &excluded() + &notes
     }
 
-    /// Writes the table, and what was seen on each backend, to `folder`.
+    /// Writes the table, and the results of each backend, to `folder`.
     pub(crate) fn write(&self, folder: &Path) -> std::io::Result<()> {
         std::fs::create_dir_all(folder)?;
         for place in Place::ALL {
@@ -141,7 +142,7 @@ fn verdict(cells: usize, played: &BTreeMap<(Place, Cell), Entry>, differ: usize)
     format!("\n{cells} cells, played {}: {said}", counts.join(", "))
 }
 
-/// The cells that cannot arise, by their reasons.
+/// Returns a summary of the cells that cannot arise, by reason.
 fn excluded() -> String {
     let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
     for reason in Cell::every().filter_map(Cell::excluded) {

@@ -1,11 +1,11 @@
 //! The pull-policy matrix: the same table of cases on Kubernetes and on both Docker engines,
-//! against real registries that are well, and against such as are not.
+//! against real registries that are healthy, and against faulty ones.
 //!
-//! - `table` is the cells and what each must come to, `choice` which of them are played.
-//! - `shop` is the lab's registries, `images` what is pushed to them; `faulty` and `spoilt` a layer
-//!   in front of them that changes answers, `toxiproxy` one that changes the network.
+//! - `table` has the cells and their expected results, `choice` selects the cells to play.
+//! - `shop` has the lab's registries, `images` what is pushed to them. `faulty` and `spoilt` are a
+//!   layer in front of them that changes answers, `toxiproxy` one that changes the network.
 //! - `station` is a backend, `play` plays a cell on it, `once` counts the pulls of many jobs.
-//! - `matrix` puts the backends side by side, `run` runs it all.
+//! - `matrix` compares the backends, `run` runs everything.
 
 mod choice;
 pub(crate) mod faulty;

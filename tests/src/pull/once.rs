@@ -1,4 +1,4 @@
-//! Many jobs of one absent image cause one pull.
+//! Checks that many jobs of one absent image cause one pull.
 
 use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
@@ -11,14 +11,15 @@ use super::shop::Shop;
 use super::station::Station;
 use crate::backend::Backend;
 
-/// How many jobs.
+/// The number of jobs.
 const JOBS: usize = 50;
 
-/// Submits fifty jobs of one absent image at once, and tells what the registry was asked for.
+/// Submits fifty jobs of one absent image at once, and returns a summary of the requests to the
+/// registry.
 ///
-/// A Docker engine is asked for one pull. On Kubernetes it is the kubelet who pulls, once for each
-/// Pod that finds the image absent (with `serializeImagePulls` false, so all at once); what the
-/// runtime shares among them is that no blob is fetched twice.
+/// A Docker engine is asked for one pull. On Kubernetes the kubelet pulls once for each Pod that
+/// finds the image absent (all at once, as `serializeImagePulls` is false). The runtime shares the
+/// downloads among these pulls, so that no blob is fetched twice.
 pub(crate) async fn fifty_jobs(station: &Station, shop: &Shop, repository: &str) -> Result<String> {
     let layer = Layer::start(shop.open()).await?;
     let shelf = Shelf::new(layer.address.to_string(), &shop.base)?;
@@ -31,7 +32,7 @@ pub(crate) async fn fifty_jobs(station: &Station, shop: &Shop, repository: &str)
         ensure!(result.outcome.is_success(), "the job {}", result.outcome);
         ensure!(output.trim_end() == marker, "it ran another image: {output:?}");
         let digest = result.image.and_then(|image| image.resolved);
-        ensure!(digest.as_ref() == Some(&image.digest), "it tells the digest {digest:?}");
+        ensure!(digest.as_ref() == Some(&image.digest), "it reports the digest {digest:?}");
         Ok(())
     };
     try_join_all((0..JOBS).map(|_| run())).await?;

@@ -1,4 +1,4 @@
-//! Plays one cell on one backend, and says what was seen.
+//! Plays one cell on one backend, and returns what was seen.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -16,13 +16,13 @@ use super::station::Station;
 use super::table::{Cell, End, Local, Reference, Registry, Version};
 use super::toxiproxy::Proxy;
 
-/// What was seen of a cell.
+/// The observed result of a cell.
 #[derive(Clone, Debug)]
 pub(crate) struct Played {
     pub(crate) seen: Seen,
-    /// Whether the registry was asked, where it can tell.
+    /// Whether the registry was consulted, if that can be known.
     pub(crate) asked: Option<bool>,
-    /// The outcome, in the result's words.
+    /// The outcome, as the result words it.
     pub(crate) outcome: String,
     pub(crate) took: Duration,
 }
@@ -31,7 +31,7 @@ pub(crate) struct Played {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Seen {
     End(End),
-    /// Something that no cell may come to.
+    /// Something that is not a valid result of any cell.
     Other(String),
 }
 
@@ -45,7 +45,7 @@ impl fmt::Display for Seen {
 }
 
 impl Played {
-    /// What differs from what `cell` must come to; none if nothing does.
+    /// Returns how this differs from the expectation of `cell`, or `None` if it does not.
     pub(crate) fn differs(&self, cell: Cell) -> Option<String> {
         let expected = cell.expected();
         if self.seen != Seen::End(expected.end) {
@@ -59,20 +59,20 @@ impl Played {
     }
 }
 
-/// What a cell is played with.
+/// Everything that a cell is played with.
 struct Scene<'a> {
     cell: Cell,
     station: &'a Station,
     repository: String,
     layer: Layer,
-    /// What stands before the layer where the network is at fault.
+    /// The proxy in front of the layer, if the network is faulty.
     proxy: Option<Proxy>,
     newest: Image,
     old: Option<Image>,
     login: Option<RegistryLogin>,
 }
 
-/// Plays `cell`, with images in a repository of its own under `shelf`.
+/// Plays `cell`, with images in `repository`, which no other cell uses.
 pub(crate) async fn play(
     station: &Station,
     shop: &Shop,
@@ -88,7 +88,7 @@ pub(crate) async fn play(
 }
 
 impl<'a> Scene<'a> {
-    /// The registry with its images, the local copy, and everything healthy.
+    /// Sets up the registry with its images and the local copy, with everything healthy.
     async fn set(
         station: &'a Station,
         shop: &Shop,
@@ -131,7 +131,7 @@ impl<'a> Scene<'a> {
         Ok(Self { cell, station, repository, layer, proxy, newest, old, login })
     }
 
-    /// Spoils what is to be spoilt, and runs the job.
+    /// Sets the cell's fault, and runs the job.
     async fn play(&self) -> Result<Played> {
         self.layer.turn(self.mode());
         match (self.cell.registry, &self.proxy) {
@@ -150,7 +150,7 @@ impl<'a> Scene<'a> {
             self.station.run(spec).await?
         };
         let took = begun.elapsed();
-        // What the proxy keeps from the layer is not in its log.
+        // Requests that the proxy does not forward are not in the layer's log.
         let hears = !matches!(self.cell.registry, Registry::Refuses | Registry::Silent);
         Ok(Played {
             seen: self.see(&result, &output),
@@ -207,15 +207,15 @@ impl<'a> Scene<'a> {
             return Seen::Other(format!("requested {}", image.requested));
         }
         if image.resolved.as_ref() != Some(&pushed.digest) {
-            return Seen::Other(format!("ran {}, told {:?}", pushed.digest, image.resolved));
+            return Seen::Other(format!("ran {}, reported {:?}", pushed.digest, image.resolved));
         }
         let Some(pulled) = image.pulled else {
-            return Seen::Other("nothing known of a pull".to_owned());
+            return Seen::Other("unknown whether it was pulled".to_owned());
         };
         Seen::End(End::Ran { version, policy: image.policy, pulled, stale: image.stale })
     }
 
-    /// Removes the images, and what stood in front of them.
+    /// Removes the images and the proxy.
     async fn clear(self, shop: &Shop) -> Result<()> {
         let reference = self.reference();
         let name = reference.split('@').next().unwrap_or(&reference);
@@ -236,7 +236,7 @@ impl<'a> Scene<'a> {
     }
 }
 
-/// Puts the image where jobs find it, as anybody's job would: by running it.
+/// Creates the local copy of the image as any job would: by running it.
 async fn prepare(station: &Station, name: &str, image: &Image) -> Result<()> {
     let spec = job(name, PullPolicy::IfNotPresent.into())?;
     let (result, output) = station.run(spec).await?;
@@ -245,7 +245,7 @@ async fn prepare(station: &Station, name: &str, image: &Image) -> Result<()> {
     Ok(())
 }
 
-/// A job that prints what its image says it is.
+/// Returns a job that prints the marker of its image.
 pub(crate) fn job(image: &str, policies: PullPolicies) -> Result<JobSpec> {
     let mut spec = JobSpec::container(image.parse()?);
     let container = spec.container.as_mut().context("a job without a container")?;
@@ -255,7 +255,7 @@ pub(crate) fn job(image: &str, policies: PullPolicies) -> Result<JobSpec> {
 }
 
 async fn push(shelf: &Shelf, cell: Cell, repository: &str, word: &str) -> Result<Image> {
-    // The repository is in it, so that no two cells have a layer in common.
+    // The marker has the repository in it, so that no two cells share a layer.
     let marker = format!("{word} of {repository}");
     let tag = tag(cell);
     let padding = if cell.registry == Registry::StallsInLayer { PADDING } else { 0 };

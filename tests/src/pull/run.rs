@@ -1,4 +1,4 @@
-//! Runs the matrix and says what came out.
+//! Runs the matrix and reports the results.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -22,17 +22,17 @@ use super::table::{Cell, Registry};
 use crate::lab::Lab;
 use crate::leftovers;
 
-/// Threads that wait for cells; each backend has its own room.
+/// The number of threads that wait for cells. Each backend has its own limit of concurrent cells.
 const THREADS: usize = 64;
-/// What the counts are kept under.
+/// The name under which the counts are reported.
 const NAME: &str = "pull-policy";
 const RUNNER: &str = "all";
 
-/// Plays the pull-policy matrix on both Docker engines and on Kubernetes, prints it, and gives
-/// what `main` returns: 0 if every cell came to what it must on each backend that is there.
+/// Plays the pull-policy matrix on both Docker engines and on Kubernetes, prints it, and returns
+/// the exit code for `main`: 0 if every cell has the expected result on each available backend.
 ///
-/// With `LONGSHORE_PULL_POLICY=full` every cell is played that can arise. `LONGSHORE_REQUIRE`
-/// lists backends, with commas between, or `all`: where one of them is not there, the suite fails.
+/// With `LONGSHORE_PULL_POLICY=full`, every cell that can arise is played. `LONGSHORE_REQUIRE` is a
+/// comma-separated list of backends, or `all`: if one of them is missing, the suite fails.
 #[must_use]
 pub fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
@@ -48,7 +48,7 @@ pub fn main() -> ExitCode {
 }
 
 fn say(text: &str) {
-    // A closed pipe is the reader's wish; the exit code still tells.
+    // If the reader closed the pipe, the exit code still has the result.
     let _ = io::stdout().lock().write_all(text.as_bytes());
 }
 
@@ -60,7 +60,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
     }
     floor.warm()?;
     let cells = libtest_mimic::run(arguments, floor.cells());
-    // These load a backend as nothing else here does.
+    // These load a backend more than anything else here.
     let alone = Arguments { test_threads: Some(1), ..arguments.clone() };
     let rest = libtest_mimic::run(&alone, floor.alone());
     say(&format!("\n{}\n", floor.matrix.render()));
@@ -77,18 +77,18 @@ fn run(arguments: &Arguments) -> Result<bool> {
     Ok(!cells.has_failed() && !rest.has_failed())
 }
 
-/// What all trials share.
+/// The context that all trials share.
 struct Floor {
     runtime: Runtime,
     lab: Lab,
-    /// What keeps all backends from being tested; none if nothing does.
+    /// Why no backend can be tested, or `None`.
     problem: Option<String>,
     shop: Option<Shop>,
     stations: BTreeMap<Place, Arc<Station>>,
     matrix: Matrix,
     list: Vec<Cell>,
     ledger: Ledger,
-    /// Stands in the name of every repository of this run.
+    /// The prefix of the name of every repository of this run.
     run: String,
 }
 
@@ -112,7 +112,7 @@ impl Floor {
         }
         drop(entered);
         let matrix = Matrix::new(list.clone());
-        // What a runtime hangs in takes the longest.
+        // Cells in which a runtime hangs take the longest.
         list.sort_by_key(|cell| !cell.hangs());
         let run = format!("longshore-e2e/pull/{}", longshore::JobId::random());
         let shop = shop.ok();
@@ -129,7 +129,7 @@ impl Floor {
         })
     }
 
-    /// Has every backend pull what all images have in common, which no cell is about.
+    /// Makes every backend pull the base of all images, which no cell tests.
     fn warm(&self) -> Result<()> {
         let Some(shop) = &self.shop else { return Ok(()) };
         self.runtime.block_on(async {
@@ -138,7 +138,7 @@ impl Floor {
         })
     }
 
-    /// A trial for each cell on each backend.
+    /// Returns a trial for each cell on each backend.
     fn cells(self: &Arc<Self>) -> Vec<Trial> {
         let on_all = self.list.iter().flat_map(|cell| Place::ALL.map(|place| (place, *cell)));
         let trial = |(place, cell): (Place, Cell)| {
@@ -157,7 +157,7 @@ impl Floor {
         on_all.map(trial).collect()
     }
 
-    /// What is run when the cells are done, one after another.
+    /// Returns the trials that run after the cells, one after another.
     fn alone(self: &Arc<Self>) -> Vec<Trial> {
         let many = Place::ALL.map(|place| {
             let name = format!("{}::fifty_jobs_of_one_absent_image_cause_one_pull", place.name());
@@ -206,19 +206,19 @@ impl Floor {
         missing.unwrap_or_default()
     }
 
-    /// Fails if a backend was required and is not there.
+    /// Fails if a required backend is missing.
     fn require(&self, whole: bool) -> Result<()> {
         let required = env::var("LONGSHORE_REQUIRE").unwrap_or_default();
         for place in Place::ALL.iter().filter(|place| !self.stations.contains_key(place)) {
             let named = |name: &str| name == "all" || name == place.name();
             let asked_for = whole && required.split(',').map(str::trim).any(named);
-            ensure!(!asked_for, "LONGSHORE_REQUIRE asks for it: {}", self.missing(*place));
+            ensure!(!asked_for, "LONGSHORE_REQUIRE requires it: {}", self.missing(*place));
         }
         Ok(())
     }
 }
 
-/// A trial's name as a repository's.
+/// Returns a repository name for the trial `name`.
 fn repository(name: &str) -> String {
     let words = name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join("-").to_lowercase()

@@ -1,4 +1,4 @@
-//! The registries of the lab, and what stands in front of them.
+//! The registries of the lab, and the proxy for them.
 
 use std::env;
 
@@ -14,15 +14,15 @@ use super::toxiproxy::Toxiproxy;
 /// The registries of the lab.
 #[derive(Clone, Debug)]
 pub(crate) struct Shop {
-    /// `HOST:PORT` of the one that asks for no login.
+    /// `HOST:PORT` of the registry that requires no login.
     open: String,
-    /// An image that both have, `REPOSITORY:TAG`.
+    /// An image that both registries have, `REPOSITORY:TAG`.
     pub(crate) base: String,
     private: Option<Private>,
     toxiproxy: Option<Toxiproxy>,
 }
 
-/// The registry that asks for a login.
+/// The registry that requires a login.
 #[derive(Clone, Debug)]
 struct Private {
     host: String,
@@ -31,7 +31,7 @@ struct Private {
 }
 
 impl Shop {
-    /// As the environment names them.
+    /// Reads the registries from the environment.
     pub(crate) fn from_env() -> Result<Self> {
         let text =
             |name| env::var(name).with_context(|| format!("set {name} (cargo xtask lab env)"));
@@ -44,17 +44,17 @@ impl Shop {
         })
     }
 
-    /// What spoils the network.
+    /// Returns the proxy that breaks the network.
     pub(crate) fn toxiproxy(&self) -> Result<&Toxiproxy> {
         self.toxiproxy.as_ref().context("set LONGSHORE_LAB_TOXIPROXY (cargo xtask lab env)")
     }
 
-    /// The registry that asks for no login.
+    /// Returns the registry that requires no login.
     pub(crate) fn open(&self) -> Upstream {
         Upstream { host: self.open.clone(), authorization: None }
     }
 
-    /// The registry that asks for a login.
+    /// Returns the registry that requires a login.
     pub(crate) fn private(&self) -> Result<Upstream> {
         let Private { host, user, password_file } = self.guarded()?;
         let password = std::fs::read_to_string(password_file)
@@ -65,7 +65,7 @@ impl Shop {
         Ok(Upstream { host: host.clone(), authorization: Some(value) })
     }
 
-    /// The login that the private registry wants, for `server`.
+    /// Returns the login for the private registry, with the server name `server`.
     pub(crate) fn login(&self, server: &str) -> Result<RegistryLogin> {
         let Private { user, password_file, .. } = self.guarded()?;
         let mut login = RegistryLogin::default();

@@ -1,4 +1,4 @@
-//! Bodies that do not arrive as they should.
+//! Bodies that do not arrive as intended.
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
@@ -9,19 +9,19 @@ use hyper::header::CONTENT_RANGE;
 
 use super::faulty::Body;
 
-/// What happens to a blob in its middle.
+/// The damage to the middle of a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Damage {
-    /// Nothing more comes, and the connection stays open.
+    /// Nothing more is sent, and the connection stays open.
     Stall,
     /// The connection is closed.
     Truncate,
-    /// A byte is another one.
+    /// The bytes from the middle on are changed.
     Corrupt,
 }
 
-/// `answer` with its blob spoilt in the middle. Who asks for the rest of it by a range gets none
-/// either.
+/// Returns `answer` with its blob damaged in the middle. A range request for the rest of the blob
+/// is damaged too.
 pub(crate) fn spoil(answer: Response<Bytes>, how: Damage) -> Response<Body> {
     let (parts, bytes) = answer.into_parts();
     let range = parts.headers.get(CONTENT_RANGE).and_then(|range| range.to_str().ok());
@@ -44,7 +44,7 @@ pub(crate) fn spoil(answer: Response<Bytes>, how: Damage) -> Response<Body> {
     Response::from_parts(parts, body)
 }
 
-/// The first byte and the length of the whole in `bytes FIRST-LAST/LENGTH`.
+/// Returns the first byte and the total length from `bytes FIRST-LAST/LENGTH`.
 fn place(range: &str) -> Option<(usize, usize)> {
     let (part, total) = range.strip_prefix("bytes ")?.split_once('/')?;
     let (first, _) = part.split_once('-')?;
@@ -55,7 +55,8 @@ fn place(range: &str) -> Option<(usize, usize)> {
 mod tests {
     use super::*;
 
-    /// What arrives of `0123456789`, or of the part from `first` on, and whether it broke off.
+    /// Returns what arrives of `0123456789`, or of the part from `first` on, and whether it broke
+    /// off.
     async fn arrives(first: usize, how: Damage) -> (String, bool) {
         let bytes = Bytes::from_static(b"0123456789").slice(first..);
         let mut answer = Response::builder();

@@ -1,4 +1,4 @@
-//! One backend on which the cells are played: a dispatcher with it alone.
+//! One backend on which the cells are played, with dispatchers that have only this backend.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,18 +17,18 @@ use crate::backend::Backend;
 use crate::lab::Lab;
 use crate::leftovers::Trace;
 
-/// How long a pull may take whose registry gives no answer: each such cell takes it.
+/// The pull timeout for registries that give no answer: each such cell takes this long.
 const SHORT: &str = "8s";
-/// How long any other may take, on a busy machine.
+/// The pull timeout for all others, on a busy machine.
 const LONG: &str = "90s";
-/// How many layers stall at once on one backend. An engine and containerd each download three at
-/// a time (`max-concurrent-downloads`, `max_concurrent_downloads`), whoever wants them: one that
-/// stalls keeps others waiting.
+/// How many layers stall concurrently on one backend. An engine and containerd each download three
+/// at a time (`max-concurrent-downloads`, `max_concurrent_downloads`), for all jobs together: a
+/// stalled layer keeps others waiting.
 const STALLS: usize = 2;
-/// How long one job may take, on a busy backend that a cell has hanging.
+/// How long one job may take, on a busy backend on which a cell hangs.
 const PATIENCE: Duration = Duration::from_secs(240);
 
-/// What the cells are played on.
+/// The backends on which the cells are played.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Place {
     Docker,
@@ -54,15 +54,15 @@ impl Place {
         }
     }
 
-    /// `lab` with this engine as its engine.
+    /// Returns `lab` with this engine as its engine.
     fn lab(self, lab: &Lab) -> Lab {
         let docker29 = || std::env::var("LONGSHORE_LAB_DOCKER29_HOST").ok();
         let docker_host = if self == Self::Docker29 { docker29() } else { lab.docker_host.clone() };
         Lab { docker_host, ..lab.clone() }
     }
 
-    /// How many cells are played at once. An engine starts a container in a fifth of a second,
-    /// all of it work; a cluster mostly waits for its own clocks.
+    /// Returns how many cells are played concurrently. An engine starts a container in a fifth of a
+    /// second and is busy all that time; a cluster mostly waits for its own timers.
     const fn room(self) -> usize {
         match self {
             Self::Docker | Self::Docker29 => 8,
@@ -76,9 +76,9 @@ impl Place {
 pub(crate) struct Station {
     pub(crate) place: Place,
     pub(crate) lab: Lab,
-    /// For jobs whose registry answers.
+    /// The dispatcher for jobs whose registry answers.
     patient: Dispatcher,
-    /// For the others.
+    /// The dispatcher for the other jobs.
     hasty: Dispatcher,
     room: Semaphore,
     stalls: Semaphore,
@@ -86,7 +86,7 @@ pub(crate) struct Station {
 }
 
 impl Station {
-    /// Why `place` is not there to be played on; none if it is.
+    /// Returns why `place` is not available, or `None` if it is.
     pub(crate) fn missing(place: Place, lab: &Lab) -> Option<String> {
         let missing = place.lab(lab).missing(place.backend())?;
         Some(if place == Place::Docker29 {
@@ -97,7 +97,7 @@ impl Station {
         })
     }
 
-    /// Starts nothing.
+    /// Creates a station. Starts nothing.
     pub(crate) fn new(place: Place, lab: &Lab) -> Result<Self> {
         let lab = place.lab(lab);
         let state = tempfile::Builder::new().prefix("longshore-e2e-").tempdir()?;
@@ -124,12 +124,12 @@ impl Station {
         Ok(self.stalls.acquire().await?)
     }
 
-    /// Runs `spec` to its end; gives its result and its output.
+    /// Runs `spec` to its end, and returns its result and its output.
     pub(crate) async fn run(&self, spec: JobSpec) -> Result<(JobResult, String)> {
         run(&self.patient, spec).await
     }
 
-    /// The same where the registry gives no answer.
+    /// Does the same with the short timeout, for a registry that gives no answer.
     pub(crate) async fn run_in_vain(&self, spec: JobSpec) -> Result<(JobResult, String)> {
         run(&self.hasty, spec).await
     }
@@ -145,7 +145,7 @@ impl Station {
         Ok(())
     }
 
-    /// By what all that was launched here is found.
+    /// Returns the trace by which everything launched here is found.
     pub(crate) fn trace(&self) -> Trace {
         Trace {
             case: format!("pull policy on {}", self.place.name()),
@@ -154,8 +154,7 @@ impl Station {
         }
     }
 
-    /// Removes the images that stand under `references`, or `REPOSITORY` without tag on a
-    /// cluster, from the backend.
+    /// Removes the images `references` from the engine. Does nothing on a cluster.
     pub(crate) async fn forget(&self, references: &[String]) -> Result<()> {
         if self.place.backend() == Backend::Kubernetes {
             return Ok(());
@@ -175,8 +174,8 @@ impl Station {
         Ok(())
     }
 
-    /// Removes from the node every image whose name holds `part`. A node that is not the lab's
-    /// keeps them until its kubelet wants room.
+    /// Removes from the lab's node every image whose name contains `part`. Any other node keeps
+    /// them until its kubelet needs space.
     pub(crate) async fn forget_all_with(&self, part: &str) -> Result<()> {
         let socket = self.lab.folder.as_ref().map(|it| it.join("run/containerd/containerd.sock"));
         let socket = socket.filter(|socket| socket.exists());
@@ -191,7 +190,7 @@ impl Station {
             })
         };
         let ours: Vec<_> = lines().filter(|(name, _)| name.contains(part)).collect();
-        // The runtime has each a second time, by the id of its configuration.
+        // The runtime lists each image a second time, by the id of its configuration.
         let again = lines().filter(|(name, digest)| {
             name.starts_with("sha256:") && ours.iter().any(|(_, own)| own == digest)
         });
@@ -202,7 +201,7 @@ impl Station {
         Ok(())
     }
 
-    /// Takes no more jobs, and returns when all are done.
+    /// Stops accepting jobs, and returns when all are done.
     pub(crate) async fn close(self: Arc<Self>) -> Result<()> {
         let both = async { tokio::join!(self.patient.shutdown(), self.hasty.shutdown()) };
         let closed = tokio::time::timeout(PATIENCE, both).await;
@@ -210,7 +209,7 @@ impl Station {
     }
 }
 
-/// A dispatcher with `place` alone. The installation is that of `state`.
+/// Creates a dispatcher with only `place`. Its installation is that of `state`.
 fn dispatcher(place: Place, lab: &Lab, state: &Path, pull_timeout: &str) -> Result<Dispatcher> {
     let own = match place.backend() {
         Backend::Kubernetes => json!({"kubeconfig": lab.kubeconfig, "namespace": lab.namespace}),
@@ -239,7 +238,7 @@ async fn run(dispatcher: &Dispatcher, spec: JobSpec) -> Result<(JobResult, Strin
     }
 }
 
-/// All the output of `job`.
+/// Returns all the output of `job`.
 async fn finish(job: &mut Job) -> Result<String> {
     let mut logs = job.take_logs().context("the job has no output")?;
     let mut output = Vec::new();

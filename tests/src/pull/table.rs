@@ -1,11 +1,11 @@
-//! The cells of the pull-policy table, and what each must come to: one expectation, whichever
+//! The cells of the pull-policy table, and the expected result of each: one expectation, whichever
 //! backend plays it. Pure.
 
 use std::fmt;
 
 use longshore::{ImageReason, PullPolicy};
 
-/// Declares one side of the table: its values in order, and what each is called.
+/// Declares one side of the table: its values in order, and the name of each.
 macro_rules! side {
     ($(#[$doc:meta])* $name:ident { $($(#[$of:meta])* $value:ident = $word:literal,)* }) => {
         $(#[$doc])*
@@ -29,12 +29,12 @@ macro_rules! side {
 }
 
 side! {
-    /// What the registry does.
+    /// The behaviour of the registry.
     Registry {
         Up = "up",
-        /// It asks for a login, and the job has one.
+        /// It requires a login, and the job has one.
         PrivateWithLogin = "private-with-login",
-        /// It asks for a login, and the job has none.
+        /// It requires a login, and the job has none.
         PrivateWithoutLogin = "private-without-login",
         /// It refuses the login that the job has.
         Answers401 = "401",
@@ -42,13 +42,13 @@ side! {
         /// With `Retry-After`.
         Answers429 = "429",
         Answers500 = "500",
-        /// Late and in small pieces, but all of it.
+        /// It sends everything, but late and in small pieces.
         Slow = "slow",
         StallsInLayer = "stalls-in-layer",
         TruncatesLayer = "truncates-layer",
         CorruptsLayer = "corrupts-layer",
         Refuses = "refuses-connections",
-        /// It accepts connections and says nothing.
+        /// It accepts connections and sends nothing.
         Silent = "says-nothing",
         NoSuchTag = "no-such-tag",
         NoSuchRepository = "no-such-repository",
@@ -61,7 +61,7 @@ side! {
         Always = "Always",
         IfNotPresent = "IfNotPresent",
         Never = "Never",
-        /// The newest, else what is here.
+        /// The newest image, else the local copy.
         AlwaysIfNotPresent = "Always,IfNotPresent",
         /// The same, but a registry that gives no answer is asked only once.
         AlwaysNever = "Always,Never",
@@ -69,12 +69,12 @@ side! {
 }
 
 side! {
-    /// What the backend has of the image.
+    /// The backend's local copy of the image.
     Local {
         None = "none",
-        /// What the registry has.
+        /// The image that the registry has.
         Current = "current",
-        /// What the registry had before the tag was pushed again.
+        /// The image that the registry had before the tag was pushed again.
         Stale = "stale",
     }
 }
@@ -87,7 +87,7 @@ side! {
         /// Neither tag nor digest.
         Untagged = "untagged",
         Digest = "digest",
-        /// The registry by its address, where the others name it `localhost:PORT`.
+        /// The registry by its address; the others name it `localhost:PORT`.
         HostPort = "host:port",
         /// The tag of a multi-architecture index.
         Index = "index",
@@ -95,7 +95,7 @@ side! {
 }
 
 impl Policy {
-    /// The policies that are tried in turn.
+    /// Returns the policies that are tried in order.
     pub(crate) const fn policies(self) -> &'static [PullPolicy] {
         match self {
             Self::Always => &[PullPolicy::Always],
@@ -123,12 +123,12 @@ impl fmt::Display for Cell {
     }
 }
 
-/// Which of the images that the reference has named.
+/// Which of the images that the reference has named over time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Version {
-    /// The last that was pushed.
+    /// The last image that was pushed.
     Newest,
-    /// The one before it.
+    /// The image before it.
     Old,
 }
 
@@ -146,7 +146,7 @@ pub(crate) enum End {
     Unavailable(ImageReason),
 }
 
-/// What a cell must come to.
+/// The expected result of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Expected {
     pub(crate) end: End,
@@ -172,16 +172,16 @@ impl fmt::Display for End {
     }
 }
 
-/// What a registry comes to for a backend that asks it.
+/// The effective answer of a registry to a backend that asks it.
 enum Answer {
     Image,
-    /// No answer, or none that counts: the next policy's turn.
+    /// No answer, or none that counts: the next policy is tried.
     None,
     Definite(ImageReason),
 }
 
 impl Cell {
-    /// Every cell, also those that cannot arise.
+    /// Returns every cell, including those that cannot arise.
     pub(crate) fn every() -> impl Iterator<Item = Self> {
         Registry::ALL.iter().flat_map(|registry| {
             Policy::ALL.iter().flat_map(move |policy| {
@@ -197,7 +197,7 @@ impl Cell {
         })
     }
 
-    /// Why the cell cannot arise; none if it can.
+    /// Returns why the cell cannot arise, or `None` if it can.
     pub(crate) const fn excluded(self) -> Option<&'static str> {
         match (self.registry, self.local, self.reference) {
             (_, Local::Stale, Reference::Digest) => {
@@ -211,11 +211,11 @@ impl Cell {
         }
     }
 
-    /// What it must come to, on every backend.
+    /// Returns the expected result, on every backend.
     pub(crate) fn expected(self) -> Expected {
         let mut asked = false;
-        // Of a registry that gives no answer, under whatever policies: with an answer there would
-        // be an image, and without one there is no more to say than that.
+        // The result if the registry gives no answer under any policy: with an answer there would
+        // be an image, and without one nothing more is known.
         let mut end = End::Unavailable(ImageReason::Unreachable);
         for policy in self.policy.policies() {
             let asks = match policy {
@@ -241,7 +241,7 @@ impl Cell {
         Expected { end, asked }
     }
 
-    /// Without asking a registry; `stale` after one that gave no answer.
+    /// Returns the result without asking a registry; `stale` is true after one that gave no answer.
     const fn without_asking(self, policy: PullPolicy, stale: bool) -> End {
         let version = match self.local {
             Local::None if stale => return End::Unavailable(ImageReason::Unreachable),
@@ -253,7 +253,7 @@ impl Cell {
     }
 
     fn answer(self) -> Answer {
-        // Whoever has the image asks for its manifest alone.
+        // A backend that has the image asks only for its manifest.
         let whole = self.local == Local::Current;
         match self.registry {
             Registry::Up | Registry::Slow | Registry::PrivateWithLogin => Answer::Image,
@@ -278,12 +278,12 @@ impl Cell {
         }
     }
 
-    /// Whether a registry is asked and gives no answer.
+    /// Returns whether a registry is asked and gives no answer.
     pub(crate) fn is_unanswered(self) -> bool {
         self.expected().asked && matches!(self.answer(), Answer::None)
     }
 
-    /// Whether a runtime hangs in it, until it gives the pull up.
+    /// Returns whether a runtime hangs in it until it gives up the pull.
     pub(crate) fn hangs(self) -> bool {
         self.is_unanswered() && matches!(self.registry, Registry::Silent | Registry::StallsInLayer)
     }
@@ -299,7 +299,7 @@ mod tests {
         Cell { registry, policy, local, reference: Reference::Tag }.expected().end.to_string()
     }
 
-    /// The table that the documents show: one row for each state, one column for each policy.
+    /// Checks the table of the documents: one row for each state, one column for each policy.
     #[test]
     fn the_cells_of_the_documented_table_are_what_it_says() {
         use Local::{Current, None, Stale};

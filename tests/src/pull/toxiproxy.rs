@@ -1,4 +1,4 @@
-//! The lab's proxy, by its API (<https://github.com/Shopify/toxiproxy#http-api>).
+//! A client for the API of the lab's proxy (<https://github.com/Shopify/toxiproxy#http-api>).
 
 use std::net::SocketAddr;
 
@@ -18,7 +18,7 @@ pub(crate) struct Toxiproxy {
     api: String,
 }
 
-/// A port that leads to another, until it is spoilt. To be [removed](Self::remove).
+/// A port that forwards to another, until a fault is set. It must be [removed](Self::remove).
 #[derive(Debug)]
 pub(crate) struct Proxy {
     server: Toxiproxy,
@@ -31,14 +31,14 @@ impl Toxiproxy {
         Self { client: Client::new(), api: api.trim_end_matches('/').to_owned() }
     }
 
-    /// A new port in front of `upstream`.
+    /// Creates a port in front of `upstream`.
     pub(crate) async fn proxy(&self, name: &str, upstream: SocketAddr) -> Result<Proxy> {
         let body = json!({
             "name": name, "listen": "127.0.0.1:0", "upstream": upstream.to_string(),
             "enabled": true,
         });
         let made = self.send(Method::POST, "/proxies", Some(&body)).await?;
-        let address = made["listen"].as_str().context("the proxy tells no address")?.parse()?;
+        let address = made["listen"].as_str().context("the proxy reports no address")?.parse()?;
         Ok(Proxy { server: self.clone(), name: name.to_owned(), address })
     }
 
@@ -59,18 +59,18 @@ impl Toxiproxy {
 }
 
 impl Proxy {
-    /// From now on connections are refused, and those that are open are closed.
+    /// Refuses connections from now on, and closes open ones.
     pub(crate) async fn refuse(&self) -> Result<()> {
         let path = format!("/proxies/{}", self.name);
         self.server.send(Method::POST, &path, Some(&json!({"enabled": false}))).await.map(drop)
     }
 
-    /// From now on connections are accepted, and not a byte comes back.
+    /// Accepts connections from now on, but never sends anything back.
     pub(crate) async fn say_nothing(&self) -> Result<()> {
         self.toxic("timeout", json!({"timeout": 0})).await
     }
 
-    /// From now on each answer begins late, and then comes at some KiB a second.
+    /// Delays each answer from now on, and limits it to a few KiB per second.
     pub(crate) async fn be_slow(&self) -> Result<()> {
         self.toxic("latency", json!({"latency": 150, "jitter": 50})).await?;
         self.toxic("bandwidth", json!({"rate": 4})).await

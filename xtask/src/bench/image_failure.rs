@@ -1,4 +1,5 @@
-//! From the kubelet's first definite report of a failed pull to the end of the command.
+//! Measures the time from the kubelet's first definite report of a failed pull to the end of the
+//! command.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -9,7 +10,7 @@ use super::run::{Bench, LIMIT};
 use super::sample::Sample;
 use super::watch::Watch;
 
-/// A way to have no image: the pull policy, and what the outcome is called.
+/// A way in which an image is unavailable: the pull policy, and the reason in the outcome.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Failure {
     pub policy: &'static str,
@@ -19,13 +20,13 @@ pub(crate) struct Failure {
 pub(crate) const NOT_FOUND: Failure = Failure { policy: "IfNotPresent", reason: "NotFound" };
 pub(crate) const NOT_PRESENT: Failure = Failure { policy: "Never", reason: "NotPresent" };
 
-/// A kubelet looks at its runtime once in this time, and ends a Pod only after it has looked
-/// (`pkg/kubelet/kubelet.go`, `genericPlegRelistPeriod`).
+/// The period in which a kubelet lists the containers of its runtime. It ends a Pod only after it
+/// has listed them (`pkg/kubelet/kubelet.go`, `genericPlegRelistPeriod`).
 const RELIST: Duration = Duration::from_secs(1);
 
-/// How long each of several commands went on after the report. They begin at moments that are
-/// spread evenly over the kubelet's period: one after the other, each would begin at the moment at
-/// which the one before ended, which is the same in each period.
+/// Measures how long each of several commands still ran after the report. Their starts are spread
+/// evenly over the kubelet's period. If they simply ran one after the other, each would start when
+/// the previous one ended, which is the same point of every period.
 pub(crate) fn image_failure(bench: &Bench<'_>, failure: Failure) -> Result<Sample> {
     let name = failure.reason.to_lowercase();
     let repository = format!("localhost:5000/bench/{name}-{}", std::process::id());
@@ -40,7 +41,7 @@ pub(crate) fn image_failure(bench: &Bench<'_>, failure: Failure) -> Result<Sampl
         let output = command.output()?;
         let ended = Instant::now();
         let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(said.contains(failure.reason), "the job has not failed as it should: {said}");
+        ensure!(said.contains(failure.reason), "the job did not fail as expected: {said}");
         took.push(ended.saturating_duration_since(watch.definite(&round, LIMIT)?));
     }
     Ok(Sample::new(took))

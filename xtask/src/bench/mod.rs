@@ -1,8 +1,8 @@
-//! `cargo xtask bench`: how long things take on the lab, and against what people use today. Ratios
-//! of one run on one machine; an absolute time says nothing elsewhere.
+//! `cargo xtask bench`: measures how long things take on the lab, compared with what people use
+//! today. Compare only ratios of one run on one machine: absolute times mean nothing elsewhere.
 //!
 //! - `image_failure`: from the kubelet's first definite report to the end of the command.
-//! - `no_op`: a job that does nothing, against kubectl.
+//! - `no_op`: a job that does nothing, compared with kubectl.
 
 mod image_failure;
 mod no_op;

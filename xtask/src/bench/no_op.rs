@@ -1,4 +1,4 @@
-//! A job that does nothing: by the command, and by what people use today.
+//! Measures a job that does nothing, with the command and with what people use today.
 
 use std::process::Command;
 use std::time::Instant;
@@ -9,7 +9,7 @@ use super::run::Bench;
 use super::sample::Sample;
 use crate::lab::layout::NAMESPACE;
 
-/// Jobs on Kubernetes by `longshore run`.
+/// Measures jobs on Kubernetes that `longshore run` runs.
 pub(crate) fn by_longshore(bench: &Bench<'_>) -> Result<Sample> {
     let mut took = Vec::new();
     for _ in 0..bench.rounds {
@@ -23,7 +23,7 @@ pub(crate) fn by_longshore(bench: &Bench<'_>) -> Result<Sample> {
     Ok(Sample::new(took))
 }
 
-/// The same with kubectl: create, wait, logs, delete.
+/// Measures the same with kubectl: create, wait, logs, delete.
 pub(crate) fn by_kubectl(bench: &Bench<'_>) -> Result<Sample> {
     let mut took = Vec::new();
     for round in 0..bench.rounds {

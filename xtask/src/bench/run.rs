@@ -15,14 +15,14 @@ use crate::lab::shell::say;
 use crate::lab::{self, Group, Lab, UpOptions};
 use crate::workspace::{Workspace, cargo};
 
-/// How long to wait for one thing.
+/// The time limit for each wait.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
-/// How long after the report a command that has no image may go on, at the 95th percentile.
+/// How long a command without an image may still run after the report, at the 95th percentile.
 const BOUND: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchOptions {
-    /// How many times each thing is done.
+    /// How many times to measure each operation.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=500))]
     rounds: u32,
     /// The lab's folder [default: target/lab of this checkout].
@@ -30,7 +30,7 @@ pub(crate) struct BenchOptions {
     lab_dir: Option<PathBuf>,
 }
 
-/// What every bench needs.
+/// The context that every bench needs.
 #[derive(Clone)]
 pub(crate) struct Bench<'a> {
     pub lab: &'a Lab,
@@ -41,7 +41,7 @@ pub(crate) struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// `longshore run` on the lab's cluster, optimised.
+    /// Returns an optimised `longshore run` on the lab's cluster.
     pub(crate) fn longshore(&self) -> Command {
         let mut command = Command::new(&self.program);
         command
@@ -53,7 +53,7 @@ impl Bench<'_> {
     }
 }
 
-/// Brings the lab up, runs every bench and prints the table; true if what has a bound keeps it.
+/// Brings the lab up, runs every bench and prints the table. Returns true if all bounds are met.
 pub(crate) fn bench(options: &BenchOptions) -> Result<bool> {
     let workspace = Workspace::load()?;
     let program = build(&workspace)?;
@@ -89,7 +89,7 @@ fn image(lab: &Lab) -> Result<String> {
 
 fn measure(bench: &Bench<'_>) -> Result<bool> {
     say!("{:<58} {:>4} {:>11} {:>11}", "", "jobs", "median", "95th");
-    // The first job of a lab waits for what the others find.
+    // The first job of a lab is slower: it waits for setup that later jobs find done.
     by_longshore(&Bench { rounds: 1, ..bench.clone() })?;
     let ours = by_longshore(bench)?;
     line("a no-op on Kubernetes, longshore run", &ours, "");

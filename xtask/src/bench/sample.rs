@@ -1,9 +1,9 @@
-//! Durations, and what they say.
+//! Durations and their statistics.
 
 use std::fmt;
 use std::time::Duration;
 
-/// Some durations, in order.
+/// Sorted durations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Sample(Vec<Duration>);
 
@@ -13,7 +13,8 @@ impl Sample {
         Self(durations)
     }
 
-    /// The smallest duration that at least `percent` of all do not exceed; zero without any.
+    /// Returns the smallest duration that at least `percent` of all do not exceed, or zero if there
+    /// are none.
     pub(crate) fn percentile(&self, percent: usize) -> Duration {
         let rank = (self.0.len() * percent).div_ceil(100).max(1);
         self.0.get(rank - 1).copied().unwrap_or_default()

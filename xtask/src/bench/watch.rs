@@ -1,4 +1,4 @@
-//! When the API server first showed what the kubelet reports.
+//! Records when the API server first showed a report of the kubelet.
 
 use std::collections::HashMap;
 use std::io::BufReader;
@@ -12,20 +12,20 @@ use serde_json::Value;
 use crate::lab::Lab;
 use crate::lab::layout::NAMESPACE;
 
-/// The Events by which the kubelet reports that it has no image (`pkg/kubelet/events/event.go`). They
-/// come before the Pod's status says it.
+/// The Events with which the kubelet reports that it has no image
+/// (`pkg/kubelet/events/event.go`). They precede the update of the Pod's status.
 const DEFINITE: [&str; 2] = ["Failed", "ErrImageNeverPull"];
 
 type Seen = Arc<(Mutex<HashMap<String, Instant>>, Condvar)>;
 
-/// kubectl, watching what the kubelet reports of a repository's images.
+/// A kubectl that watches the kubelet's reports about a repository's images.
 pub(crate) struct Watch {
     kubectl: Child,
     seen: Seen,
 }
 
 impl Watch {
-    /// Watches what is said of the images of `repository`.
+    /// Starts to watch the reports about the images of `repository`.
     pub(crate) fn start(lab: &Lab, repository: &str) -> Result<Self> {
         let mut command = Command::new(lab.bin("kubectl"));
         command
@@ -46,7 +46,7 @@ impl Watch {
         Ok(Self { kubectl, seen })
     }
 
-    /// When the image with `tag` was first reported missing.
+    /// Returns when the image with `tag` was first reported missing.
     pub(crate) fn definite(&self, tag: &str, within: Duration) -> Result<Instant> {
         let (seen, news) = &*self.seen;
         let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -72,7 +72,7 @@ fn note(seen: &Seen, tag: Option<String>, now: Instant) {
     }
 }
 
-/// The tag of the image of `repository` that `event` reports missing.
+/// Returns the tag of the image of `repository` that `event` reports missing.
 fn failed_tag(event: &Value, repository: &str) -> Option<String> {
     DEFINITE.contains(&event["reason"].as_str()?).then_some(())?;
     let (_, after) = event["message"].as_str()?.split_once(repository)?;

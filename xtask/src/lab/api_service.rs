@@ -1,5 +1,5 @@
-//! Has the address of the API's Service lead to the API server, as a kube-proxy
-//! would: a program in a Pod finds the API there and nowhere else.
+//! Forwards the address of the API's Service to the API server, as a kube-proxy
+//! would. A program in a Pod looks for the API only at this address.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;

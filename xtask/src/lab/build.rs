@@ -13,14 +13,14 @@ use super::shell;
 /// Programs that one call of the Go command builds.
 pub(crate) struct Build {
     name: &'static str,
-    /// The folder of tests/lab that has the go.mod.
+    /// The folder of tests/lab with the go.mod.
     folder: &'static str,
-    /// What the version is taken from.
+    /// The module that the version is taken from.
     module: &'static str,
     packages: &'static [&'static str],
-    /// Told to the linker; `{version}` is that of `module`.
+    /// Flags for the linker; `{version}` is replaced by the version of `module`.
     link: &'static str,
-    /// With C, and with these build tags.
+    /// If set, build with C and with these build tags.
     c_tags: Option<&'static str>,
     /// The folder of the built programs.
     out: &'static str,
@@ -62,8 +62,8 @@ pub(crate) const ENGINE: Build = Build {
         "github.com/containerd/containerd/v2/cmd/containerd",
         "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
     ],
-    // The engine's version is not its module's: the module has it in
-    // releases/versions.yaml.
+    // The engine's version is not the version of its module: the module has it
+    // in releases/versions.yaml.
     link: "-X github.com/moby/moby/v2/dockerversion.Version=29.8.1-dev",
     c_tags: None,
     out: "engine",
@@ -74,7 +74,7 @@ pub(crate) const HELM: Build = Build {
     folder: "helm",
     module: "helm.sh/helm/v3",
     packages: &["helm.sh/helm/v3/cmd/helm"],
-    // The cluster's version, for what is rendered and linted without a cluster.
+    // The cluster's version, for rendering and linting without a cluster.
     link: "-X helm.sh/helm/v3/internal/version.version={version} \
            -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 \
            -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=34 \
@@ -84,7 +84,7 @@ pub(crate) const HELM: Build = Build {
     out: "helm",
 };
 
-/// What enters a container's namespaces is C.
+/// runc needs C for the code that enters a container's namespaces.
 pub(crate) const RUNC: Build = Build {
     name: "runc",
     folder: "engine",
@@ -95,8 +95,9 @@ pub(crate) const RUNC: Build = Build {
     out: "engine",
 };
 
-/// Builds the programs of `builds`, unless they were built from this very
-/// module in this way. Some minutes at first; the rest is in Go's own cache.
+/// Builds the programs of `builds`, unless they were built from the same module
+/// with the same flags. The first time takes some minutes; later builds use Go's
+/// own cache.
 pub(crate) fn ensure(lab: &Lab, builds: &[Build]) -> Result<Done> {
     let mut built = 0;
     for build in builds {
@@ -109,7 +110,7 @@ pub(crate) fn ensure(lab: &Lab, builds: &[Build]) -> Result<Done> {
 }
 
 impl Build {
-    /// How many programs had to be built.
+    /// Builds the programs if needed, and returns how many were built.
     fn ensure(&self, lab: &Lab) -> Result<usize> {
         let (module, sums) = (self.read("go.mod")?, self.read("go.sum")?);
         let flags = self.flags(&module)?;
@@ -124,7 +125,7 @@ impl Build {
             return Ok(0);
         }
         make_dir(&out)?;
-        // Removed first: half a build has no stamp.
+        // Removed first, so that an incomplete build has no stamp.
         let _ = fs::remove_file(&stamp);
         self.run(&out, &flags)?;
         lab.write(&stamp, recipe)?;
@@ -152,7 +153,7 @@ impl Build {
             .arg("build")
             .args(flags)
             .arg("-o")
-            // With a slash: a folder even for one program.
+            // With a slash at the end, Go treats it as a folder even for one program.
             .arg(out.join(""))
             .args(self.packages)
             .current_dir(self.source())
@@ -170,19 +171,19 @@ impl Build {
     }
 }
 
-/// Go names a program by its package.
+/// Returns the name that Go gives a program, which comes from its package.
 fn program(package: &str) -> &str {
     package.rsplit('/').next().unwrap_or(package)
 }
 
-/// Unlike Debian's programs, Go is where the developer has it.
+/// Finds the go command. Unlike Debian's programs, it is where the developer installed it.
 fn find_go() -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let installed = PathBuf::from("/usr/local/go/bin");
     std::env::split_paths(&path).chain([installed]).map(|dir| dir.join("go")).find(|go| go.exists())
 }
 
-/// The version of `module` that a go.mod requires.
+/// Returns the version of `module` that a go.mod requires.
 fn required(text: &str, module: &str) -> Option<String> {
     text.lines().find_map(|line| {
         let line = line.trim();

@@ -1,4 +1,4 @@
-//! Keys, certificates, tokens and the kubeconfigs that hold them.
+//! Keys, certificates, tokens and the kubeconfigs that contain them.
 
 use std::fs;
 use std::io::Read;
@@ -11,10 +11,10 @@ use super::graph::Done;
 use super::layout::{Lab, NODE, hex, make_dir, short_hash};
 use super::{network, shell};
 
-/// Who talks to the API server: kubeconfig, user, groups.
+/// The clients of the API server: kubeconfig, user, groups.
 const USERS: [(&str, &str, &str); 5] = [
     ("admin", "longshore-admin", "system:masters"),
-    // Apart from the administrator, so that the audit log leaves it out.
+    // Separate from the administrator, so that the audit log omits its requests.
     ("lab", "longshore-lab", "system:masters,system:lab"),
     ("controller-manager", "system:kube-controller-manager", "system:lab"),
     ("scheduler", "system:kube-scheduler", "system:lab"),
@@ -27,7 +27,7 @@ struct Certificate {
     extensions: String,
 }
 
-/// A file of the cluster's keys and certificates.
+/// Returns the path of one of the cluster's keys and certificates.
 pub(crate) fn path(lab: &Lab, name: &str) -> PathBuf {
     lab.etc("pki").join(name)
 }
@@ -40,7 +40,7 @@ pub(crate) fn kubeconfig(lab: &Lab, user: &str) -> PathBuf {
     lab.etc(&format!("{user}.kubeconfig"))
 }
 
-/// Makes all of them, unless they were made by this recipe.
+/// Creates all of them, unless they were created with this recipe.
 pub(crate) fn ensure(lab: &Lab) -> Result<Done> {
     let stamp = path(lab, "stamp");
     let recipe = recipe();
@@ -58,7 +58,7 @@ pub(crate) fn ensure(lab: &Lab) -> Result<Done> {
     }
     make_kubeconfigs(lab)?;
     lab.write(&stamp, recipe)?;
-    Ok(Done::Changed("made".into()))
+    Ok(Done::Changed("created".into()))
 }
 
 fn recipe() -> String {
@@ -155,7 +155,7 @@ fn make_kubeconfigs(lab: &Lab) -> Result<()> {
     write_kubeconfig(lab, "admin-certificate", &authority, &credentials)
 }
 
-/// Of JSON, which is YAML too.
+/// Writes a kubeconfig as JSON, which is valid YAML.
 fn write_kubeconfig(
     lab: &Lab,
     name: &str,
@@ -179,13 +179,13 @@ fn write_kubeconfig(
     lab.write(&kubeconfig(lab, name), serde_json::to_vec_pretty(&config)?)
 }
 
-/// The content of `file` in one line.
+/// Returns the base64 of the content of `file`, in one line.
 pub(crate) fn base64(file: &Path) -> Result<String> {
     let file = file.to_string_lossy();
     Ok(shell::run("openssl", ["base64", "-A", "-in", file.as_ref()])?.trim().to_owned())
 }
 
-/// 32 hexadecimal digits that nobody can guess.
+/// Returns 32 random hexadecimal digits.
 pub(crate) fn random_token() -> Result<String> {
     let mut bytes = [0; 16];
     fs::File::open("/dev/urandom")

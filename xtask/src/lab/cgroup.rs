@@ -1,5 +1,5 @@
 //! The control group that holds every container of the lab, so that all of
-//! them can be found and ended, whatever became of the engine that made them.
+//! them can be found and ended even if the engine that created them is gone.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow};
 use super::component::{Verdict, poll};
 use super::layout::{NODE, make_dir};
 
-/// The group of `part`, as an engine is told it.
+/// Returns the group of `part`, as passed to an engine.
 pub(crate) fn of(part: &str) -> PathBuf {
     Path::new("/").join(NODE).join(part)
 }
@@ -26,7 +26,7 @@ impl Hierarchy {
     }
 }
 
-/// Makes the group in every hierarchy.
+/// Creates the group in every hierarchy.
 pub(crate) fn ensure() -> Result<()> {
     for hierarchy in hierarchies()? {
         let lab = hierarchy.lab();
@@ -43,15 +43,15 @@ pub(crate) fn ensure() -> Result<()> {
     Ok(())
 }
 
-/// Version 2: the kubelet asks for these controllers. One that the kernel does
-/// not have is the kubelet's to complain about.
+/// Version 2: enables the controllers that the kubelet needs. If the kernel lacks
+/// one, the kubelet reports that.
 fn delegate(root: &Path) {
     for controller in ["cpu", "cpuset", "memory", "pids", "io", "hugetlb"] {
         let _ = fs::write(root.join("cgroup.subtree_control"), format!("+{controller}"));
     }
 }
 
-/// Version 1: a new cpuset has no CPUs, and takes no process, until it is told.
+/// Version 1: sets the CPUs of the new cpuset. Until then it has none and accepts no process.
 fn inherit_cpus(hierarchy: &Hierarchy) -> Result<()> {
     for file in ["cpuset.cpus", "cpuset.mems"] {
         let Ok(value) = fs::read(hierarchy.root.join(file)) else {
@@ -63,7 +63,7 @@ fn inherit_cpus(hierarchy: &Hierarchy) -> Result<()> {
     Ok(())
 }
 
-/// The processes in the group. Ids of a moment: use them at once.
+/// Returns the processes in the group. Use the ids at once: processes may end at any time.
 pub(crate) fn processes() -> Result<Vec<u32>> {
     let mut found = Vec::new();
     for hierarchy in hierarchies()? {
@@ -77,8 +77,8 @@ pub(crate) fn processes() -> Result<Vec<u32>> {
     Ok(found)
 }
 
-/// Removes the group, which must hold no process any more. A process takes a
-/// moment to leave its group after its end.
+/// Removes the group, which must have no processes. A process leaves its group a
+/// moment after its end.
 pub(crate) fn remove() -> Result<()> {
     let hierarchies = hierarchies()?;
     poll(Duration::from_secs(10), || {
@@ -93,8 +93,8 @@ pub(crate) fn remove() -> Result<()> {
     .context("failed to remove the lab's control group")
 }
 
-/// `top` and the groups below it, each after its parent; empty if there is no
-/// `top`.
+/// Returns `top` and the groups below it, each after its parent. Empty if `top`
+/// does not exist.
 fn tree(top: &Path) -> Vec<PathBuf> {
     if !top.is_dir() {
         return Vec::new();
@@ -120,7 +120,7 @@ fn hierarchies() -> Result<Vec<Hierarchy>> {
     Ok(parse(&text))
 }
 
-/// A mount is `id parent device root point options... - type source options`.
+/// Parses mounts. Each line is `id parent device root point options... - type source options`.
 fn parse(mounts: &str) -> Vec<Hierarchy> {
     let hierarchy = |line: &str| {
         let (left, right) = line.split_once(" - ")?;

@@ -1,4 +1,4 @@
-//! Removes the lab's files and mounts, and what its programs leave elsewhere.
+//! Removes the lab's files and mounts, and the files that its programs leave elsewhere.
 
 use std::ffi::OsString;
 use std::fs;
@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use super::layout::Lab;
 use super::shell;
 
-/// What one life of the lab has stored. A next one starts without it.
+/// Data that each start of the lab begins without.
 const STORED: [&str; 10] = [
     "docker",
     "docker29",
@@ -25,7 +25,7 @@ const STORED: [&str; 10] = [
     "volume-plugins",
 ];
 
-/// The mounts in the lab's folders, the deepest first.
+/// Returns the mounts in the lab's folders, the deepest first.
 pub(crate) fn mounts(lab: &Lab) -> Result<Vec<PathBuf>> {
     let path = "/proc/self/mountinfo";
     let text = fs::read_to_string(path).with_context(|| format!("failed to read {path}"))?;
@@ -39,7 +39,7 @@ pub(crate) fn mounts(lab: &Lab) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// The kernel writes blanks and backslashes as three octal digits.
+/// Decodes a path: the kernel writes spaces and backslashes as three octal digits.
 fn unescape(text: &str) -> PathBuf {
     let mut bytes = text.as_bytes();
     let mut plain = Vec::new();
@@ -60,13 +60,13 @@ fn unescape(text: &str) -> PathBuf {
 
 pub(crate) fn unmount(lab: &Lab) -> Result<()> {
     for mount in mounts(lab)? {
-        // Lazily: what still holds it, if anything, is not the lab's.
+        // Lazily: a process that still uses it does not belong to the lab.
         shell::run("umount", ["--lazy".as_ref(), mount.as_os_str()])?;
     }
     Ok(())
 }
 
-/// Removes what the lab has stored.
+/// Removes the lab's data.
 pub(crate) fn remove_data(lab: &Lab, purge: bool) -> Result<()> {
     for name in STORED {
         remove(&lab.data(name))?;
@@ -90,28 +90,28 @@ fn remove(path: &Path) -> Result<()> {
     }
 }
 
-/// Removes what the lab's programs write to places that cannot be configured.
+/// Removes the files that the lab's programs write to paths that cannot be configured.
 pub(crate) fn remove_traces(lab: &Lab) -> Result<()> {
     // The kubelet: a link to each container's log, and a socket for plugins.
     let logs = Path::new("/var/log/containers");
     remove_files(logs, |path| fs::read_link(path).is_ok_and(|to| to.starts_with(lab.root())));
     let plugins = Path::new("/var/lib/kubelet/device-plugins");
     remove_files(plugins, |path| !is_served(path));
-    // The network plugins: a note of each pod.
+    // The network plugins: a note for each Pod.
     let notes = Path::new("/var/lib/cni/results");
     let run = lab.run_root().to_string_lossy();
     remove_files(notes, |path| fs::read_to_string(path).is_ok_and(|note| note.contains(&*run)));
-    // containerd's shims that were killed: a socket each.
+    // Killed containerd shims: a socket each.
     let shims = Path::new("/run/containerd/s");
     remove_files(shims, |path| !is_served(path));
     for dir in EMPTY {
-        // Only an empty one goes.
+        // Only an empty one is removed.
         let _ = fs::remove_dir(dir);
     }
     Ok(())
 }
 
-/// Folders that an engine or a kubelet makes wherever it is told to work, each
+/// Folders that an engine or a kubelet creates whatever its configuration, each
 /// before its parent.
 const EMPTY: [&str; 14] = [
     "/var/log/containers",
@@ -134,8 +134,8 @@ fn is_served(path: &Path) -> bool {
     UnixStream::connect(path).is_ok()
 }
 
-/// Best effort: a file that is already gone, or that cannot be removed, harms
-/// nobody.
+/// Removes files on a best-effort basis: a file that is already gone, or that
+/// cannot be removed, does no harm.
 fn remove_files(dir: &Path, is_ours: impl Fn(&Path) -> bool) {
     let files =
         fs::read_dir(dir).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));

@@ -1,4 +1,4 @@
-//! What the tests find in the cluster: a ready node, a namespace with a service
+//! What the tests need in the cluster: a ready node, a namespace with a service
 //! account, and a claim on a volume.
 
 use std::fs;
@@ -28,7 +28,7 @@ pub(crate) fn kubectl<const N: usize>(lab: &Lab, args: [&str; N]) -> Result<Stri
     shell::capture(&mut command)
 }
 
-/// Waits for the node to be ready for pods.
+/// Waits until the node is ready for Pods.
 pub(crate) fn await_node(lab: &Lab) -> Result<Done> {
     let status = "jsonpath={.status.conditions[?(@.type=='Ready')].status} {.spec.taints}";
     wait("the node is not ready", || {
@@ -38,11 +38,11 @@ pub(crate) fn await_node(lab: &Lab) -> Result<Done> {
     Ok(Done::Already)
 }
 
-/// Makes the namespace, the volume and the claim.
+/// Creates the namespace, the volume and the claim.
 pub(crate) fn ensure_volume(lab: &Lab) -> Result<Done> {
     let folder = lab.volume();
     make_dir(&folder)?;
-    // Containers write to it whoever they run as.
+    // Containers write to it, whichever user they run as.
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o777))
         .with_context(|| format!("failed to open up {}", folder.display()))?;
     if is_settled(lab).is_ok() {
@@ -52,7 +52,7 @@ pub(crate) fn ensure_volume(lab: &Lab) -> Result<Done> {
     lab.write(&manifest, serde_json::to_vec_pretty(&objects(lab))?)?;
     kubectl(lab, ["apply", "--filename", &manifest.to_string_lossy()])?;
     wait("the claim is not bound", || is_settled(lab))?;
-    Ok(Done::Changed(format!("made {NAMESPACE}/{CLAIM}")))
+    Ok(Done::Changed(format!("created {NAMESPACE}/{CLAIM}")))
 }
 
 fn is_settled(lab: &Lab) -> Result<()> {

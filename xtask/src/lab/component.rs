@@ -1,4 +1,4 @@
-//! What the lab runs: the shape of a component, and the list of them.
+//! The components that the lab runs: their trait and their list.
 
 use std::fmt;
 use std::fs;
@@ -16,20 +16,20 @@ use super::{
     api_service, containerd, control_plane, docker, etcd, kubelet, port, registry, shell, toxiproxy,
 };
 
-/// A part of the lab that can be brought up by itself.
+/// A part of the lab that can be brought up on its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Group {
-    /// Debian's Docker engine on a socket of its own.
+    /// Debian's Docker engine on its own socket.
     Docker,
-    /// A current Docker engine on a socket of its own.
+    /// A current Docker engine on its own socket.
     Docker29,
-    /// Registries of images: 127.0.0.1:5000 and, with a login, 127.0.0.1:5001.
+    /// Image registries: 127.0.0.1:5000 and, with a login, 127.0.0.1:5001.
     Registry,
     /// A cluster of one node, its API on 127.0.0.1:6443.
     Kubernetes,
     /// A proxy that breaks connections, its API on 127.0.0.1:8474.
     Toxiproxy,
-    /// The command that installs charts, and the cluster's API as Pods reach it.
+    /// The command that installs charts, and the API's Service address for Pods.
     Helm,
 }
 
@@ -43,10 +43,10 @@ impl Group {
         Self::Helm,
     ];
 
-    /// What it is nothing without.
+    /// Returns the groups that this group requires.
     pub(crate) const fn brings(self) -> &'static [Self] {
         match self {
-            // The images of its Pods.
+            // For the images of its Pods.
             Self::Kubernetes => &[Self::Registry],
             Self::Helm => &[Self::Registry, Self::Kubernetes],
             _ => &[],
@@ -69,43 +69,43 @@ impl fmt::Display for Group {
 
 /// A long-running program of the lab.
 pub(crate) trait Component: Sync {
-    /// As the person knows it; also names its record, its log and its step.
+    /// Returns the name that users see. It also names the record, the log and the step.
     fn name(&self) -> &'static str;
 
     fn group(&self) -> Group;
 
-    /// Steps and components that must be done or ready before it starts.
+    /// Returns the steps and components that must be done or ready before it starts.
     fn needs(&self) -> &'static [&'static str];
 
-    /// Where it listens. Checked before it starts.
+    /// Returns the addresses that it listens on. They are checked before it starts.
     fn addresses(&self) -> Vec<SocketAddr> {
         Vec::new()
     }
 
-    /// Whether it works only for root.
+    /// Returns whether it works only as root.
     fn needs_root(&self) -> bool {
         false
     }
 
-    /// Writes its configuration and says how to run it.
+    /// Writes its configuration and returns how to run it.
     fn launch(&self, lab: &Lab) -> Result<Launch>;
 
-    /// Fails, saying why, as long as it cannot be used.
+    /// Fails with the reason while it cannot be used.
     fn ready(&self, lab: &Lab) -> Result<()>;
 
-    /// The program that tells its version when called with `--version`.
+    /// Returns the program that prints its version when run with `--version`.
     fn program(&self, lab: &Lab) -> PathBuf;
 
-    /// What others use to reach it.
+    /// Returns the endpoint at which others reach it.
     fn endpoint(&self, lab: &Lab) -> String;
 
-    /// How long it may take to end by itself.
+    /// Returns how long it may take to end after SIGTERM.
     fn grace(&self) -> Duration {
         Duration::from_secs(20)
     }
 }
 
-/// Every component, each after those that it needs.
+/// Returns every component, each after those that it needs.
 pub(crate) fn all() -> [&'static dyn Component; 12] {
     [
         &registry::OPEN,
@@ -131,30 +131,30 @@ fn named(name: &str) -> Result<&'static dyn Component> {
         .with_context(|| format!("there is no component {name:?}; there are {}", names()))
 }
 
-/// Starts the component `name` and waits until it is ready. One that runs
-/// stays as it is.
+/// Starts the component `name` and waits until it is ready. A component that
+/// already runs is not restarted.
 ///
 /// # Errors
-/// When there is no such component, its port is taken, or it does not become
-/// ready; the error then ends with the last lines of its log.
+/// If there is no such component, its port is in use, or it does not become
+/// ready. The error then ends with the last lines of its log.
 pub fn start(lab: &Lab, name: &str) -> Result<()> {
     let component = named(name)?;
     let _lock = lab.lock()?;
     ensure(lab, component).map(drop)
 }
 
-/// Stops the component `name`: SIGTERM and, if that is not heeded, SIGKILL;
-/// with `kill`, SIGKILL at once. One that does not run stays as it is.
+/// Stops the component `name` with SIGTERM and, if it does not end, with SIGKILL.
+/// With `kill`, sends SIGKILL at once. Does nothing if it does not run.
 ///
 /// # Errors
-/// When there is no such component or it does not end.
+/// If there is no such component or it does not end.
 pub fn stop(lab: &Lab, name: &str, kill: bool) -> Result<()> {
     let component = named(name)?;
     let _lock = lab.lock()?;
     end(lab, component, kill).map(drop)
 }
 
-/// Makes `component` run and ready.
+/// Starts `component` unless it runs, and waits until it is ready.
 pub(crate) fn ensure(lab: &Lab, component: &dyn Component) -> Result<Done> {
     if let Some(record) = state::running(lab, component.name())? {
         wait_until_ready(lab, component, &record)?;
@@ -171,7 +171,7 @@ pub(crate) fn ensure(lab: &Lab, component: &dyn Component) -> Result<Done> {
     Ok(Done::Changed(format!("started, process {}", record.identity.pid)))
 }
 
-/// Makes `component` not run; true if it did.
+/// Stops `component`. Returns true if it was running.
 pub(crate) fn end(lab: &Lab, component: &dyn Component, kill: bool) -> Result<bool> {
     let Some(record) = state::running(lab, component.name())? else {
         state::forget(lab, component.name())?;
@@ -202,13 +202,13 @@ fn log_tail(lab: &Lab, name: &str) -> String {
     shell::tail(&String::from_utf8_lossy(&text), 20)
 }
 
-/// Why a condition does not hold.
+/// The reason why a condition does not hold.
 pub(crate) enum Verdict {
     NotYet(anyhow::Error),
     Never(anyhow::Error),
 }
 
-/// Asks `condition` again and again until it holds.
+/// Polls `condition` until it holds.
 pub(crate) fn poll(within: Duration, condition: impl Fn() -> Result<(), Verdict>) -> Result<()> {
     let deadline = Instant::now() + within;
     loop {

@@ -1,6 +1,6 @@
-//! The container runtime under the kubelet: the current containerd, apart
-//! from those that the Docker engines start for themselves. Debian's 1.6 cuts
-//! off what a container wrote just before its end, under any client.
+//! The container runtime of the kubelet: the current containerd, separate from
+//! those that the Docker engines start for themselves. Debian's containerd 1.6
+//! cuts off what a container wrote just before its end, with any client.
 
 use std::path::PathBuf;
 
@@ -42,7 +42,7 @@ impl Component for Containerd {
             lab.write(&file, hosts(&registry.endpoint(lab)))?;
         }
         let program = self.program(lab);
-        // Where it finds its shim and its runc.
+        // It finds its shim and its runc there.
         let launch = Launch::new(&program).prefer(program.parent().unwrap_or(lab.root()));
         Ok(launch.flag("config", config).flag("log-level", "info"))
     }
@@ -64,7 +64,7 @@ pub(crate) fn socket(lab: &Lab) -> PathBuf {
     lab.run("containerd/containerd.sock")
 }
 
-/// Runs containerd's own client on what the kubelet sees.
+/// Runs containerd's own client in the kubelet's namespace.
 pub(crate) fn control<const N: usize>(lab: &Lab, args: [&str; N]) -> Result<String> {
     let socket = socket(lab);
     let socket = socket.to_string_lossy();
@@ -72,8 +72,9 @@ pub(crate) fn control<const N: usize>(lab: &Lab, args: [&str; N]) -> Result<Stri
     shell::run("ctr", base.iter().chain(&args))
 }
 
-/// A registry gets a folder here, named by its host and port, with a
-/// `hosts.toml`. Loopback registries without one are spoken to by HTTP.
+/// Returns the folder with a subfolder for each registry, named by its host and
+/// port, with a `hosts.toml`. For loopback registries without one, containerd
+/// uses HTTP.
 fn registries(lab: &Lab) -> PathBuf {
     lab.etc("registries")
 }

@@ -68,7 +68,7 @@ impl Component for ApiServer {
     }
 
     fn ready(&self, lab: &Lab) -> Result<()> {
-        // Cheaper than a client, and there is none before the port is open.
+        // Cheaper than running a client, which cannot work before the port is open.
         expect(port::accepts(network::API), "the API server's port is closed")?;
         cluster::kubectl(lab, ["get", "--raw=/readyz"]).map(drop)
     }
@@ -82,7 +82,7 @@ impl Component for ApiServer {
     }
 
     fn grace(&self) -> Duration {
-        // It would wait a minute for watches to end, and has nothing to save.
+        // It would wait a minute for watches to end, and has no data to save.
         Duration::from_secs(2)
     }
 }
@@ -114,7 +114,7 @@ impl Component for ControllerManager {
             .flag("service-account-private-key-file", pki("service-account.key"))
             .flag("use-service-account-credentials", "true")
             .flag("flex-volume-plugin-dir", lab.data("volume-plugins"))
-            // Else the first node and the first claim take up to 20 seconds.
+            // Otherwise the first node and the first claim take up to 20 seconds.
             .flag("node-monitor-period", "1s")
             .flag("pvclaimbinder-sync-period", "1s")
             .flag("leader-elect", "false"))
@@ -174,8 +174,8 @@ impl Component for Scheduler {
     }
 }
 
-/// A line for each request that is not the cluster's own, so that a test can
-/// count what a job costs.
+/// Logs a line for each request that is not the cluster's own, so that a test can
+/// count the requests of a job.
 const AUDIT_POLICY: &str = "apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]

@@ -1,7 +1,7 @@
-//! The Docker engines, each with a socket, storage and bridge of its own,
-//! beside any other engine of the machine: Debian's, which stores images in
-//! its own way, and a current one, which leaves them to containerd. The
-//! default socket stays absent.
+//! The Docker engines: Debian's, which has its own image store, and a current
+//! one, which uses the image store of containerd. Each has its own socket,
+//! storage and bridge, beside any other engine of the machine. The default socket
+//! is not created.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use super::network::Bridge;
 use super::process::{Identity, Launch, lab_of};
 use super::{cgroup, network, state};
 
-/// How long an engine may take to read its configuration again.
+/// How long an engine may take to reload its configuration.
 const RELOAD: Duration = Duration::from_secs(20);
 
 pub(crate) struct Engine {
@@ -24,9 +24,9 @@ pub(crate) struct Engine {
     group: Group,
     needs: &'static [&'static str],
     bridge: &'static Bridge,
-    /// Built with all that it runs, or Debian's.
+    /// Whether it and the programs that it runs are built from source; otherwise it is Debian's.
     built: bool,
-    /// Whether its containers go on when it goes down.
+    /// Whether its containers continue when it goes down.
     live_restore: bool,
 }
 
@@ -61,14 +61,13 @@ impl Engine {
         lab.etc(&format!("{}.json", self.name))
     }
 
-    /// Writes its configuration: a file even if it says nothing, else the machine's own would be
-    /// read.
+    /// Writes its configuration. Without a file, the engine would read the machine's own.
     fn configure(&self, lab: &Lab) -> Result<()> {
         let config = serde_json::json!({ "live-restore": self.live_restore });
         lab.write(&self.config(lab), format!("{config}\n"))
     }
 
-    /// Has it read its configuration again, and waits until it goes by it.
+    /// Makes the engine reload its configuration, and waits until the configuration is in effect.
     fn reload(&self, lab: &Lab, identity: &Identity) -> Result<()> {
         self.configure(lab)?;
         identity.hang_up()?;
@@ -79,20 +78,23 @@ impl Engine {
     fn does_as_told(&self, lab: &Lab) -> Result<()> {
         let answer = Server::Unix(self.socket(lab)).get("/info")?;
         let info: serde_json::Value = serde_json::from_slice(&answer.body)?;
-        expect(info["LiveRestoreEnabled"] == self.live_restore, "it goes by another live-restore")
+        expect(
+            info["LiveRestoreEnabled"] == self.live_restore,
+            "the engine has another live-restore setting",
+        )
     }
 
-    /// What the engine is addressed by.
+    /// Returns the engine's address, as for `DOCKER_HOST`.
     pub(crate) fn host(&self, lab: &Lab) -> String {
         format!("unix://{}", self.socket(lab).display())
     }
 }
 
-/// Makes the engine `name` run, with `live-restore` or without: one that runs is reloaded, so that
-/// its containers go on. Any other start is one without.
+/// Runs the engine `name` with or without `live-restore`. A running engine is reloaded, so that its
+/// containers continue. Any other start of an engine is without `live-restore`.
 ///
 /// # Errors
-/// When there is no such engine, or it does not become ready.
+/// If there is no such engine, or it does not become ready.
 pub fn run_engine(lab: &Lab, name: &str, live_restore: bool) -> Result<()> {
     let engine = [DEBIAN, CURRENT].into_iter().find(|engine| engine.name == name);
     let engine = engine.with_context(|| format!("there is no engine {name:?}"))?;
@@ -135,7 +137,7 @@ impl Component for Engine {
         let program = self.program(lab);
         let mut launch = Launch::new(&program);
         if self.built {
-            // Where it finds its containerd, its runc and its proxy.
+            // It finds its containerd, its runc and its proxy there.
             launch = launch.prefer(program.parent().unwrap_or(lab.root()));
         }
         Ok(launch
@@ -145,7 +147,7 @@ impl Component for Engine {
             .flag("exec-root", exec_root)
             .flag("pidfile", self.pid_file(lab))
             .flag("bridge", self.bridge.name)
-            // The machine's firewall is not the lab's to change.
+            // The lab must not change the machine's firewall.
             .flag("iptables", "false")
             .flag("ip6tables", "false")
             .flag("cgroup-parent", cgroup::of(self.name))
@@ -166,9 +168,9 @@ impl Component for Engine {
     }
 }
 
-/// Ends what a killed engine has left of its containerd, which may be on its way out: the next
-/// engine takes it for its own, also unreaped, and waits in vain for its answer. The containers go
-/// on under their shims.
+/// Ends the containerd that a killed engine left behind, which may already be ending. The next
+/// engine would take it for its own, even as an unreaped zombie, and wait in vain for its answer.
+/// The containers continue under their shims.
 fn end_orphan(lab: &Lab, pid_file: &Path) -> Result<()> {
     let pid = read_pid(pid_file);
     if let Ok(orphan) = Identity::of(pid)
@@ -183,7 +185,8 @@ fn read_pid(pid_file: &Path) -> u32 {
     fs::read_to_string(pid_file).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
 }
 
-/// A killed process that nobody has reaped yet is not alive; the engine would take it for one.
+/// Returns whether the process is alive. An unreaped zombie is not; the engine would treat it as
+/// alive.
 fn is_alive(pid: u32) -> bool {
     Identity::of(pid).is_ok_and(|identity| identity.is_alive())
 }

@@ -9,13 +9,13 @@ use super::layout::Lab;
 use super::shell::say;
 use super::{cgroup, clean, network, process, up};
 
-/// Stops what the lab started and removes what that made on the machine. The
-/// registry's images, certificates, volume and logs stay for the next time,
-/// unless `purge`.
+/// Stops what the lab started, and removes what these processes created on the
+/// machine. The registry's images, certificates, volume and logs stay for the
+/// next start, unless `purge` is set.
 ///
 /// # Errors
-/// When something cannot be stopped or removed; the rest is taken down all the
-/// same as far as possible.
+/// If something cannot be stopped or removed. The rest is taken down as far as
+/// possible.
 pub fn down(lab: &Lab, purge: bool) -> Result<()> {
     let begun = Instant::now();
     let _lock = lab.lock()?;
@@ -23,7 +23,7 @@ pub fn down(lab: &Lab, purge: bool) -> Result<()> {
         match component::end(lab, component, false) {
             Ok(true) => say!("stopped {}", component.name()),
             Ok(false) => {}
-            // The sweep below is another chance, and the end tells.
+            // The sweep below tries again, and the check at the end reports leftovers.
             Err(error) => say!("{error:#}"),
         }
         if component.name() == "kubelet" && is_alone(lab) {
@@ -34,7 +34,7 @@ pub fn down(lab: &Lab, purge: bool) -> Result<()> {
     clean::remove_data(lab, purge)?;
     let left = leftovers(lab)?;
     if !left.is_empty() {
-        bail!("failed to take the lab down wholly; left are {}", left.join(", "));
+        bail!("failed to take the lab down completely; left are {}", left.join(", "));
     }
     say!(
         "the lab is down ({:.1} s): no process, mount, bridge or control group is left",
@@ -43,8 +43,8 @@ pub fn down(lab: &Lab, purge: bool) -> Result<()> {
     Ok(())
 }
 
-/// Removes what no record tells of: the processes that ours have started, the
-/// containers, and what all of them have made.
+/// Removes what no record covers: processes that the lab's processes started,
+/// containers, and what all of them created.
 pub(crate) fn sweep(lab: &Lab) -> Result<()> {
     let alone = is_alone(lab);
     if alone {
@@ -56,7 +56,7 @@ pub(crate) fn sweep(lab: &Lab) -> Result<()> {
     }
     clean::unmount(lab)?;
     if alone {
-        // Those that came up while their engine was still there.
+        // Containers that started while their engine was still running.
         end_containers()?;
         for bridge in network::BRIDGES {
             network::remove(bridge)?;
@@ -67,7 +67,7 @@ pub(crate) fn sweep(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// What the labs of a machine share is touched only by the last one.
+/// Returns whether no other lab is up: only the last lab removes what labs share.
 fn is_alone(lab: &Lab) -> bool {
     up::others(lab).is_empty()
 }
@@ -83,7 +83,7 @@ fn end_containers() -> Result<()> {
             bail!("failed to end the containers' processes {processes:?}");
         }
         for pid in processes {
-            // One that has ended meanwhile is as wanted.
+            // A process that has ended meanwhile needs no kill.
             if let Ok(identity) = process::Identity::of(pid)
                 && identity.is_alive()
             {

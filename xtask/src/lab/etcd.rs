@@ -1,5 +1,5 @@
-//! The store of the Kubernetes API. What it holds need not survive a crash of
-//! the machine, so it does not wait for the disk.
+//! The store of the Kubernetes API. Its data need not survive a crash of the
+//! machine, so it does not wait for the disk.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! Backends that were given from outside instead of started.
+//! Existing backends that the lab uses instead of starting its own.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,10 +10,10 @@ use super::component::Group;
 use super::docker::{self, Engine};
 use super::layout::Lab;
 
-/// Names the second engine, as `DOCKER_HOST` names the first.
+/// The variable for the second engine, like `DOCKER_HOST` for the first.
 pub(crate) const DOCKER29_HOST: &str = "LONGSHORE_LAB_DOCKER29_HOST";
 
-/// Where the given backends are.
+/// The addresses of the existing backends.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Existing {
     pub docker_host: Option<String>,
@@ -23,8 +23,8 @@ pub(crate) struct Existing {
 }
 
 impl Existing {
-    /// From the environment. What a shell has from this very lab is not from
-    /// outside.
+    /// Reads the environment. Values that a shell has from this same lab are
+    /// ignored.
     pub(crate) fn from_environment(lab: &Lab) -> Self {
         let given = |name: &str, own: String| {
             std::env::var(name).ok().filter(|value| !value.is_empty() && *value != own)
@@ -38,13 +38,13 @@ impl Existing {
         }
     }
 
-    /// Whether `group` need not be started.
+    /// Returns whether `group` need not be started.
     pub(crate) fn has(&self, group: Group) -> bool {
         match group {
             Group::Docker => self.docker_host.is_some(),
-            // The chart's tests want a cluster that takes images from the lab's registry.
+            // The chart's tests need a cluster that pulls images from the lab's registry.
             Group::Kubernetes | Group::Helm => self.kubeconfig.is_some(),
-            // Whoever brings an engine may be unable to start one.
+            // A user with an existing engine may be unable to start one.
             Group::Docker29 => self.docker29_host.is_some() || self.docker_host.is_some(),
             Group::Registry | Group::Toxiproxy => false,
         }

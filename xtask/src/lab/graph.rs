@@ -1,4 +1,4 @@
-//! Runs steps side by side, each after those that it needs.
+//! Runs steps in parallel, each after those that it needs.
 
 use std::collections::HashMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -6,19 +6,19 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-/// What a step found to do.
+/// The result of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Done {
-    /// Nothing.
+    /// There was nothing to do.
     Already,
-    /// This.
+    /// The step made this change.
     Changed(String),
 }
 
 /// A piece of work with a name.
 pub(crate) struct Step<'a> {
     pub name: &'static str,
-    /// Names of steps; one that is not in the graph is not waited for.
+    /// The names of steps to wait for. Names that are not in the graph are ignored.
     pub needs: Vec<&'static str>,
     pub run: Box<dyn FnOnce() -> Result<Done> + Send + 'a>,
 }
@@ -42,8 +42,8 @@ struct Board {
     changed: Condvar,
 }
 
-/// Runs every step whose needs succeed, and reports each one that ran.
-/// Fails with the names of those that failed or were not reached.
+/// Runs every step whose needs succeed, and reports each step that ran.
+/// Fails with the names of the steps that failed or were not reached.
 pub(crate) fn run(steps: Vec<Step<'_>>, report: &(dyn Fn(&Finished<'_>) + Sync)) -> Result<()> {
     let states = steps.iter().map(|step| (step.name, State::Pending)).collect();
     let board = Board { states: Mutex::new(states), changed: Condvar::new() };
@@ -58,7 +58,7 @@ pub(crate) fn run(steps: Vec<Step<'_>>, report: &(dyn Fn(&Finished<'_>) + Sync))
 
 impl Board {
     fn run(&self, step: Step<'_>, report: &(dyn Fn(&Finished<'_>) + Sync)) {
-        // Whatever happens to the step, those that wait for it must hear of it.
+        // Whatever happens to the step, the steps that wait for it must be notified.
         let mut mark = Mark { board: self, name: step.name, state: State::Failed };
         if !self.wait_for(&step.needs) {
             return;
@@ -75,7 +75,7 @@ impl Board {
         self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// True when all of `needs` have succeeded, false when one cannot.
+    /// Waits until all of `needs` have succeeded; returns false if one cannot.
     fn wait_for(&self, needs: &[&'static str]) -> bool {
         let mut states = self.lock();
         loop {

@@ -1,4 +1,4 @@
-//! As much HTTP as the lab needs, over TCP and over a Unix socket.
+//! A minimal HTTP client for the lab, over TCP and over a Unix socket.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -16,7 +16,7 @@ pub(crate) enum Server {
     Unix(PathBuf),
 }
 
-/// A server, and how to log in there.
+/// A server, and the login for it.
 pub(crate) struct Client {
     pub server: Server,
     /// The value of the Authorization header.
@@ -83,8 +83,8 @@ impl Server {
     }
 }
 
-/// Version 1.0 of the protocol: the answer ends with the connection and is not
-/// cut into chunks.
+/// Returns the head of a request in HTTP version 1.0, in which the answer ends
+/// with the connection and is not chunked.
 fn head(method: &str, path: &str, host: &str, headers: &[(&str, &str)], body: &[u8]) -> String {
     let mut head = format!("{method} {path} HTTP/1.0\r\nHost: {host}\r\n");
     for (name, value) in headers {

@@ -1,6 +1,6 @@
-//! The lab's images: a busybox, and the one that holds a pod together. They
-//! are made of Debian's static busybox and written to the registry, so no
-//! engine knows them before it pulls them.
+//! The lab's images: a busybox, and the pause image of Pods. They are built from
+//! Debian's static busybox and written to the registry, so no engine has them
+//! before it pulls them.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -31,7 +31,7 @@ pub(crate) fn busybox() -> String {
     format!("{}/{BUSYBOX}:{TAG}", OPEN.host)
 }
 
-/// The same, of the registry that asks for a login.
+/// Returns the same image in the registry that requires a login.
 pub(crate) fn private_busybox() -> String {
     format!("{}/{BUSYBOX}:{TAG}", PRIVATE.host)
 }
@@ -40,12 +40,12 @@ pub(crate) fn pause() -> String {
     format!("{}/{PAUSE}:{TAG}", OPEN.host)
 }
 
-/// Makes the images that the open registry lacks.
+/// Creates the images that the open registry lacks.
 pub(crate) fn ensure(lab: &Lab) -> Result<Done> {
     ensure_in(lab, &OPEN, &[BUSYBOX, PAUSE])
 }
 
-/// Makes the images that the private registry lacks.
+/// Creates the images that the private registry lacks.
 pub(crate) fn ensure_private(lab: &Lab) -> Result<Done> {
     ensure_in(lab, &PRIVATE, &[BUSYBOX])
 }
@@ -71,8 +71,8 @@ fn ensure_in(lab: &Lab, registry: &Registry, images: &[&'static str]) -> Result<
     Ok(Done::Changed(format!("pushed {}", absent.join(", "))))
 }
 
-/// Pulls the pause image into the kubelet's runtime, so that the first pod of a
-/// test costs as much as the second.
+/// Pulls the pause image into the kubelet's runtime, so that the first Pod of a
+/// test takes no longer than the second.
 pub(crate) fn preload_pause(lab: &Lab) -> Result<Done> {
     let pause = pause();
     if containerd::control(lab, ["images", "list", "--quiet"])?.lines().any(|name| name == pause) {
@@ -83,9 +83,9 @@ pub(crate) fn preload_pause(lab: &Lab) -> Result<Done> {
     Ok(Done::Changed("pulled".into()))
 }
 
-/// What the image runs.
+/// Returns the process that the image runs.
 fn process(image: &str) -> Value {
-    // The first process of a container gets no signal that it does not handle.
+    // The first process of a container receives only signals that it handles.
     let wait = "trap 'exit 0' TERM INT; while :; do sleep 86400 & wait $!; done";
     let mut process = json!({
         "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
@@ -99,7 +99,7 @@ fn process(image: &str) -> Value {
 }
 
 struct Layer {
-    /// Of what `blob` unpacks to.
+    /// The digest of the uncompressed `blob`.
     diff_id: String,
     blob: Vec<u8>,
 }
@@ -112,7 +112,7 @@ fn make_layer(work: &Path) -> Result<Layer> {
     make_tree(&tree)?;
     let archive = work.join("layer.tar");
     let mut tar = Command::new("tar");
-    // The same tree gives the same bytes, and so the same digest.
+    // The same tree results in the same bytes, and so in the same digest.
     tar.args(["--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner"])
         .arg("--create")
         .arg("--file")
@@ -206,7 +206,7 @@ fn send(
     Ok(())
 }
 
-/// As images name it.
+/// Returns the architecture as images name it.
 fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",

@@ -1,4 +1,4 @@
-//! The kubelet: the node that runs the pods.
+//! The kubelet: the node that runs the Pods.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -83,7 +83,7 @@ fn configuration(lab: &Lab) -> Result<Vec<u8>> {
         "containerRuntimeEndpoint": containerd::Containerd.endpoint(lab),
         "podLogsDir": lab.data("pod-logs"),
         "volumePluginDir": lab.data("volume-plugins"),
-        // Nothing answers there, at once; without it each pod gets a warning.
+        // Lookups there are refused at once. Without the setting each Pod gets a warning.
         "clusterDNS": [network::PODS.address],
         "clusterDomain": "cluster.local",
         "cgroupDriver": "cgroupfs",

@@ -1,4 +1,4 @@
-//! Where the lab keeps what.
+//! The paths of the lab's files.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -9,16 +9,17 @@ use sha2::{Digest, Sha256};
 
 /// The name of the node and of the cgroup that holds every container.
 pub(crate) const NODE: &str = "longshore-lab";
-/// The namespace that has the volume claim.
+/// The namespace of the volume claim.
 pub(crate) const NAMESPACE: &str = "longshore-test";
 /// The claim on the lab's volume.
 pub(crate) const CLAIM: &str = "longshore-jobs";
 
-/// The kernel's limit of a Unix socket's path is 108 bytes with the final NUL;
-/// the longest socket below the run folder needs 55.
+/// The maximum length of the run folder's path. The kernel limits the path of a
+/// Unix socket to 108 bytes including the final NUL; the longest socket below the
+/// run folder needs 55.
 const LONGEST_RUN: usize = 107 - 55;
 
-/// The lab of one checkout: its folders, and nothing else.
+/// The folders of the lab of one checkout.
 #[derive(Debug, Clone)]
 pub struct Lab {
     root: PathBuf,
@@ -26,28 +27,28 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// The lab in `dir`, or in `target/lab` of this checkout. Starts nothing.
+    /// Opens the lab in `dir`, or in `target/lab` of this checkout. Starts nothing.
     ///
     /// # Errors
-    /// When the folder cannot be made.
+    /// If the folder cannot be created.
     pub fn open(dir: Option<PathBuf>) -> Result<Self> {
         let root = dir.unwrap_or_else(|| checkout().join("target/lab"));
         fs::create_dir_all(&root)
-            .with_context(|| format!("failed to make the lab's folder {}", root.display()))?;
+            .with_context(|| format!("failed to create the lab's folder {}", root.display()))?;
         let root =
             root.canonicalize().with_context(|| format!("failed to resolve {}", root.display()))?;
         let run = run_dir(&root);
         Ok(Self { root, run })
     }
 
-    /// The lab's folder.
+    /// Returns the lab's folder.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Sockets and runtime state: in the lab's folder if its path is short
-    /// enough for a socket.
+    /// Returns the path of a socket or of runtime state. It is in the lab's folder
+    /// if that path is short enough for a socket.
     pub(crate) fn run(&self, name: &str) -> PathBuf {
         self.run.join(name)
     }
@@ -56,46 +57,46 @@ impl Lab {
         &self.run
     }
 
-    /// Programs built from source.
+    /// Returns the path of a program that is built from source.
     pub(crate) fn bin(&self, name: &str) -> PathBuf {
         self.root.join("bin").join(name)
     }
 
-    /// Generated configuration, keys and kubeconfigs.
+    /// Returns the path of generated configuration, keys and kubeconfigs.
     pub(crate) fn etc(&self, name: &str) -> PathBuf {
         self.root.join("etc").join(name)
     }
 
-    /// What a component stores.
+    /// Returns the path of a component's data.
     pub(crate) fn data(&self, name: &str) -> PathBuf {
         self.root.join("data").join(name)
     }
 
-    /// The log of a component.
+    /// Returns the path of a component's log.
     #[must_use]
     pub fn log(&self, name: &str) -> PathBuf {
         self.root.join("log").join(format!("{name}.log"))
     }
 
-    /// What was started.
+    /// Returns the folder with the records of what was started.
     pub(crate) fn state(&self) -> PathBuf {
         self.root.join("state")
     }
 
-    /// The folder behind the persistent volume.
+    /// Returns the folder behind the persistent volume.
     #[must_use]
     pub fn volume(&self) -> PathBuf {
         self.root.join("volume")
     }
 
-    /// The kubeconfig of the cluster's administrator.
+    /// Returns the kubeconfig of the cluster's administrator.
     #[must_use]
     pub fn kubeconfig(&self) -> PathBuf {
         self.etc("admin.kubeconfig")
     }
 
-    /// Held while the lab is being changed, so that two commands at once take
-    /// turns.
+    /// Locks the lab. A command holds the lock while it changes the lab, so that
+    /// concurrent commands take turns.
     pub(crate) fn lock(&self) -> Result<File> {
         let path = self.root.join("lock");
         let file = File::create(&path)
@@ -105,7 +106,7 @@ impl Lab {
         Ok(file)
     }
 
-    /// Writes a file below the lab's folder, readable by its owner only.
+    /// Writes a file below the lab's folder, readable only by its owner.
     pub(crate) fn write(&self, path: &Path, content: impl AsRef<[u8]>) -> Result<()> {
         use std::os::unix::fs::PermissionsExt;
         if let Some(parent) = path.parent() {
@@ -117,22 +118,22 @@ impl Lab {
     }
 }
 
-/// The checkout that this program was built from.
+/// Returns the checkout that this program was built from.
 pub(crate) fn checkout() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here).to_path_buf()
 }
 
-/// The lab's own files in the repository.
+/// Returns the folder of the lab's own files in the repository.
 pub(crate) fn source() -> PathBuf {
     checkout().join("tests/lab")
 }
 
 pub(crate) fn make_dir(path: &Path) -> Result<()> {
-    fs::create_dir_all(path).with_context(|| format!("failed to make {}", path.display()))
+    fs::create_dir_all(path).with_context(|| format!("failed to create {}", path.display()))
 }
 
-/// The first 16 hex digits of the SHA-256 of `parts`, each with its length.
+/// Returns the first 16 hex digits of the SHA-256 of `parts`, each prefixed by its length.
 pub(crate) fn short_hash(parts: &[&[u8]]) -> String {
     let mut hash = Sha256::new();
     for part in parts {
@@ -142,7 +143,7 @@ pub(crate) fn short_hash(parts: &[&[u8]]) -> String {
     hex(&hash.finalize()[..8])
 }
 
-/// Lower-case hexadecimal.
+/// Returns `bytes` as lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

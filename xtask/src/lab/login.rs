@@ -1,4 +1,4 @@
-//! The login of the private registry: one user, with a password that is made
+//! The login of the private registry: one user, with a password that is generated
 //! for this lab and kept in its folder.
 
 use std::path::PathBuf;
@@ -11,24 +11,24 @@ use super::shell;
 
 pub(crate) const USER: &str = "longshore";
 
-/// The password, without a newline.
+/// Returns the file with the password, without a newline.
 pub(crate) fn password_file(lab: &Lab) -> PathBuf {
     lab.etc("registry-private/password")
 }
 
-/// What the registry checks by.
+/// Returns the file that the registry checks logins with.
 pub(crate) fn htpasswd(lab: &Lab) -> PathBuf {
     lab.etc("registry-private/htpasswd")
 }
 
-/// `user:password`, as HTTP's basic authentication joins them.
+/// Returns the file with `user:password`, as in HTTP's basic authentication.
 fn pair_file(lab: &Lab) -> PathBuf {
     lab.etc("registry-private/login")
 }
 
-/// Makes the login if there is none.
+/// Creates the login if none exists.
 pub(crate) fn ensure(lab: &Lab) -> Result<()> {
-    // Written last: its presence tells that all are there.
+    // Written last: if it exists, all files exist.
     if htpasswd(lab).exists() {
         return Ok(());
     }
@@ -36,14 +36,14 @@ pub(crate) fn ensure(lab: &Lab) -> Result<()> {
     lab.write(&pair_file(lab), format!("{USER}:{password}"))?;
     let file = password_file(lab);
     lab.write(&file, password)?;
-    // By bcrypt, which is all that the registry knows. The shell hands the
-    // password over, which an argument would show to everybody.
+    // With bcrypt, the only hash that the registry supports. The shell passes the
+    // password through stdin: an argument would be visible to every user.
     let script = "exec htpasswd -niB \"$0\" <\"$1\"";
     let line = shell::run("sh", ["-c", script, USER, &file.to_string_lossy()])?;
     lab.write(&htpasswd(lab), line.trim())
 }
 
-/// The value of HTTP's Authorization header.
+/// Returns the value of HTTP's Authorization header.
 pub(crate) fn authorization(lab: &Lab) -> Result<String> {
     Ok(format!("Basic {}", base64(&pair_file(lab))?))
 }

@@ -1,15 +1,15 @@
-//! The lab: a real Docker engine, a real registry and a real Kubernetes, on
+//! The lab: a real Docker engine, a real registry and a real Kubernetes on
 //! this machine, under `target/lab` of the checkout.
 //!
 //! Where to look:
-//! - `layout` says where everything is, `network` and `component` what runs.
+//! - `layout` defines where everything is, `network` and `component` what runs.
 //! - `docker`, `registry`, `toxiproxy`, `etcd`, `containerd`, `control_plane`,
 //!   `kubelet`, `api_service`: the components. A new one implements `component::Component` and is
 //!   listed in `component::all`.
 //! - `packages`, `build`, `certificates`, `login`, `images`, `cluster`: the steps
 //!   between; `up` puts steps and components into one graph (`graph`).
-//! - `process` and `state` start, record and stop; `down` and `clean` leave
-//!   nothing behind.
+//! - `process` and `state` start, record and stop processes; `down` and `clean`
+//!   remove everything.
 
 mod api_service;
 mod build;

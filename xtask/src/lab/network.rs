@@ -1,9 +1,9 @@
 //! The lab's addresses and its bridges.
 //!
-//! Everything listens on loopback, but for the kubelet: a node's address may
-//! not be a loopback one, and taking it from the host's name or default route
-//! would make the lab depend on both. So the node has the address of the pods'
-//! bridge, which this machine alone reaches.
+//! Everything listens on loopback except the kubelet. A node's address must not
+//! be a loopback one, and taking it from the host's name or default route would
+//! make the lab depend on both. So the node has the address of the Pods' bridge,
+//! which only this machine can reach.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 
 use super::shell;
 
-/// A network device that joins containers.
+/// A network device that connects containers.
 pub(crate) struct Bridge {
     pub name: &'static str,
     pub address: Ipv4Addr,
@@ -20,19 +20,20 @@ pub(crate) struct Bridge {
 }
 
 impl Bridge {
-    /// Its own address, in CIDR notation.
+    /// Returns its own address in CIDR notation.
     fn cidr(&self) -> String {
         format!("{}/{}", self.address, self.prefix)
     }
 
-    /// A hardware address of its own, told by the other. A bridge without one has that of one of
-    /// its ports, and another when that port goes: whoever spoke to it is not heard for a minute.
+    /// Returns a hardware address derived from the IP address. A bridge without its own hardware
+    /// address takes the address of one of its ports, and another when that port is removed. Peers
+    /// of the bridge then cannot reach it for a minute.
     fn hardware(&self) -> String {
         let [a, b, c, d] = self.address.octets();
         format!("02:42:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
     }
 
-    /// The network that it is in, in CIDR notation.
+    /// Returns its network in CIDR notation.
     pub(crate) fn subnet(&self) -> String {
         let mask = u32::MAX << (32 - u32::from(self.prefix));
         format!("{}/{}", Ipv4Addr::from_bits(self.address.to_bits() & mask), self.prefix)
@@ -45,13 +46,13 @@ pub(crate) const DOCKER29: Bridge =
     Bridge { name: "lsl-docker29", address: Ipv4Addr::new(172, 28, 78, 1), prefix: 24 };
 pub(crate) const PODS: Bridge =
     Bridge { name: "lsl-pods0", address: Ipv4Addr::new(10, 244, 0, 1), prefix: 16 };
-/// Joins nothing: it has the address of the API's Service, see `api_service`.
+/// Connects nothing: it has the address of the API's Service, see `api_service`.
 pub(crate) const SERVICE: Bridge =
     Bridge { name: "lsl-service0", address: API_SERVICE, prefix: 32 };
-/// Every bridge that the lab makes.
+/// Every bridge that the lab creates.
 pub(crate) const BRIDGES: [&Bridge; 4] = [&DOCKER, &DOCKER29, &PODS, &SERVICE];
 
-/// The range of the cluster's services and the address of its API in there.
+/// The address range of the cluster's Services, and the address of its API in that range.
 pub(crate) const SERVICES: &str = "10.96.0.0/24";
 pub(crate) const API_SERVICE: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
 
@@ -70,7 +71,7 @@ const fn loopback(port: u16) -> SocketAddr {
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), port)
 }
 
-/// Makes `bridge` if it is not there.
+/// Creates `bridge` if it does not exist.
 pub(crate) fn ensure(bridge: &Bridge) -> Result<()> {
     if exists(bridge.name) {
         return Ok(());
@@ -83,10 +84,10 @@ pub(crate) fn ensure(bridge: &Bridge) -> Result<()> {
         ip(&["link", "set", bridge.name, "up"])?;
         Ok(())
     };
-    make().with_context(|| format!("failed to make the bridge {}", bridge.name))
+    make().with_context(|| format!("failed to create the bridge {}", bridge.name))
 }
 
-/// Removes `bridge`; true if it was there.
+/// Removes `bridge`. Returns true if it existed.
 pub(crate) fn remove(bridge: &Bridge) -> Result<bool> {
     if !exists(bridge.name) {
         return Ok(false);

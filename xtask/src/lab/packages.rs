@@ -1,4 +1,4 @@
-//! What the lab needs of Debian.
+//! The Debian packages that the lab needs.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -11,7 +11,7 @@ use super::component::Group;
 use super::graph::Done;
 use super::shell;
 
-/// A file that shows whether a package is there.
+/// A file that shows whether a package is installed.
 struct Need {
     file: &'static str,
     package: &'static str,
@@ -35,11 +35,11 @@ const NEEDS: [Need; 16] = {
             package: "containernetworking-plugins",
             groups: &[Kubernetes],
         },
-        // For the first engine, and for its client.
+        // For the first engine, and for its client `ctr`.
         Need { file: "containerd", package: "containerd", groups: &[Docker, Kubernetes] },
         Need { file: "runc", package: "runc", groups: &[Docker, Kubernetes] },
         Need { file: "ip", package: "iproute2", groups: &[Docker, Docker29, Kubernetes] },
-        // A C compiler is there: without one nothing of Rust is built either.
+        // A C compiler is not listed: Rust cannot build anything without one either.
         Need {
             file: "/usr/include/seccomp.h",
             package: "libseccomp-dev",
@@ -50,7 +50,7 @@ const NEEDS: [Need; 16] = {
     ]
 };
 
-/// Installs what `groups` lack.
+/// Installs the packages that `groups` lack.
 pub(crate) fn ensure(groups: &[Group]) -> Result<Done> {
     let missing = missing(groups);
     if missing.is_empty() {
@@ -59,12 +59,12 @@ pub(crate) fn ensure(groups: &[Group]) -> Result<Done> {
     let names = missing.join(" ");
     if shell::find("apt-get").is_none() {
         bail!(
-            "failed to find what Debian's packages {names} hold, and there is no apt-get to install them"
+            "failed to find the files of Debian's packages {names}, and there is no apt-get to install them"
         );
     }
     if !rustix::process::geteuid().is_root() {
         bail!(
-            "failed to install Debian's packages {names}: only root may; run `apt-get install {names}` as root, or the lab as root"
+            "failed to install Debian's packages {names}: this needs root; run `apt-get install {names}` as root, or the lab as root"
         );
     }
     let _policy = NoServices::begin()?;
@@ -92,7 +92,7 @@ fn is_present(file: &str) -> bool {
     }
 }
 
-/// A program that needs no other file names no loader of shared libraries.
+/// Returns whether a program is static: it then names no loader of shared libraries.
 fn is_static(program: &[u8]) -> bool {
     let loader = b"/ld-linux";
     !program.windows(loader.len()).any(|window| window == loader)
@@ -107,8 +107,8 @@ fn apt(args: &[&str]) -> Result<()> {
     shell::capture(&mut command).map(drop)
 }
 
-/// While it lives, a package that is installed starts no service: an engine on
-/// the default socket is not the lab's to bring.
+/// Prevents installed packages from starting services until it is dropped: the
+/// lab must not start an engine on the default socket.
 struct NoServices {
     ours: bool,
 }
@@ -130,7 +130,7 @@ impl NoServices {
 impl Drop for NoServices {
     fn drop(&mut self) {
         if self.ours {
-            // Nobody is left to tell.
+            // An error cannot be reported here.
             let _ = fs::remove_file(POLICY);
         }
     }

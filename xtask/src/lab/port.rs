@@ -1,4 +1,4 @@
-//! Who has a port.
+//! Finds the process that uses a port.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -9,18 +9,21 @@ use anyhow::{Result, bail};
 
 use super::process;
 
-/// Fails, naming the holder, if `address` cannot be listened on. An address
-/// that the machine does not have (yet) is free.
+/// Fails with the name of the process that uses `address`, if it is in use. An
+/// address that the machine does not have (yet) is free.
 pub(crate) fn check_free(address: SocketAddr, wanted_by: &str) -> Result<()> {
     match TcpListener::bind(address) {
         Err(error) if error.kind() == ErrorKind::AddrInUse => {
-            bail!("failed to start {wanted_by}: {address} is taken by {}", describe(address.port()))
+            bail!(
+                "failed to start {wanted_by}: {address} is in use by {}",
+                describe(address.port())
+            )
         }
         _ => Ok(()),
     }
 }
 
-/// Something accepts connections on `address`.
+/// Returns whether a process accepts connections on `address`.
 pub(crate) fn accepts(address: SocketAddr) -> bool {
     TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
 }
@@ -36,11 +39,11 @@ fn describe(port: u16) -> String {
             lab.display(),
             lab.display()
         ),
-        None => format!("process {pid} ({name}), which is not the lab's"),
+        None => format!("process {pid} ({name}), which does not belong to the lab"),
     }
 }
 
-/// The process that listens on `port`.
+/// Returns the process that listens on `port`.
 pub(crate) fn holder(port: u16) -> Option<u32> {
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
     let sockets: Vec<String> = tables
@@ -52,8 +55,8 @@ pub(crate) fn holder(port: u16) -> Option<u32> {
     process::process_ids().find(|pid| has_any(*pid, &sockets))
 }
 
-/// The inodes of the sockets that listen on `port`, from a table as the kernel
-/// prints it: `sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode`.
+/// Returns the inodes of the sockets that listen on `port`, from a table that the
+/// kernel prints: `sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode`.
 fn listening(table: &str, port: u16) -> Vec<u64> {
     const LISTEN: &str = "0A";
     let inode = |line: &str| {
@@ -91,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_taken_port_names_its_holder() {
-        // An address that nobody else connects from, as that takes a port, too.
+        // No other process connects from this address; a connection would also use a port.
         let listener = TcpListener::bind("127.88.77.66:0").unwrap();
         let address = listener.local_addr().unwrap();
         let error = check_free(address, "registry").unwrap_err().to_string();

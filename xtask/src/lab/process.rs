@@ -1,4 +1,4 @@
-//! Starts and stops processes, and tells them apart.
+//! Starts, stops and identifies processes.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -14,12 +14,12 @@ use serde::{Deserialize, Serialize};
 
 use super::layout::{Lab, make_dir};
 
-/// In the environment of every process of a lab, and of what those start, with
-/// the lab's folder. Never part of what `env` prints.
+/// The variable with the lab's folder, in the environment of every process of a
+/// lab and of their descendants. `env` never prints it.
 const TAG: &str = "LONGSHORE_LAB_PROCESS";
 
-/// Where Debian's packages put their programs. What a developer has put before
-/// them, such as a newer client, is not part of the lab.
+/// The folders in which Debian's packages install programs. The lab ignores
+/// programs that a developer put in front of them, such as a newer client.
 pub(crate) const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A program with its arguments.
@@ -40,20 +40,20 @@ impl Launch {
         self
     }
 
-    /// Has it find programs in `dir` first.
+    /// Makes the program look for other programs in `dir` first.
     pub(crate) fn prefer(mut self, dir: &Path) -> Self {
         self.path = format!("{}:{}", dir.display(), self.path);
         self
     }
 
-    /// `--name=value`
+    /// Adds `--name=value`.
     pub(crate) fn flag(self, name: &str, value: impl AsRef<OsStr>) -> Self {
         let value = value.as_ref().to_string_lossy();
         self.arg(format!("--{name}={value}"))
     }
 }
 
-/// Which process: its id alone may be used again.
+/// Identifies a process. An id alone is not enough, because ids are reused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Identity {
     pub pid: u32,
@@ -68,21 +68,21 @@ impl Identity {
         Ok(Self { pid, start_time: stat.start_time, boot_id: boot_id()? })
     }
 
-    /// A zombie is not alive.
+    /// Returns whether the process is alive. A zombie is not.
     pub(crate) fn is_alive(&self) -> bool {
         let same =
             |stat: Stat| stat.start_time == self.start_time && !matches!(stat.state, 'Z' | 'X');
         read_stat(self.pid).is_ok_and(same) && boot_id().is_ok_and(|id| id == self.boot_id)
     }
 
-    /// Sends `signal`; gives what the process is known by, none if it has ended.
+    /// Sends `signal` and returns the process's descriptor, or `None` if it has ended.
     fn send(&self, signal: Signal) -> Result<Option<OwnedFd>> {
         let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
         let pid = pid.with_context(|| format!("{} is no process id", self.pid))?;
         let Ok(fd) = pidfd_open(pid, PidfdFlags::empty()) else {
             return Ok(None);
         };
-        // Only now does the descriptor hold the process that is looked at.
+        // Checked only now: the descriptor pins the process that has the id.
         if !self.is_alive() {
             return Ok(None);
         }
@@ -92,7 +92,7 @@ impl Identity {
         }
     }
 
-    /// Sends `signal` and waits for the end; true once the process has ended.
+    /// Sends `signal` and waits for the end. Returns true if the process has ended in time.
     fn signal(&self, signal: Signal, within: Duration) -> Result<bool> {
         let Some(fd) = self.send(signal)? else {
             return Ok(true);
@@ -110,7 +110,7 @@ impl Identity {
         }
     }
 
-    /// Asks the process to end, and kills it if it has not within `grace`.
+    /// Asks the process to end, and kills it if it does not end within `grace`.
     pub(crate) fn stop(&self, grace: Duration) -> Result<()> {
         if self.signal(Signal::TERM, grace)? {
             return Ok(());
@@ -118,7 +118,7 @@ impl Identity {
         self.kill()
     }
 
-    /// Tells the process to read its configuration again.
+    /// Asks the process to reload its configuration.
     pub(crate) fn hang_up(&self) -> Result<()> {
         self.send(Signal::HUP).map(drop)
     }
@@ -131,8 +131,8 @@ impl Identity {
     }
 }
 
-/// Starts `launch` in a session of its own, with a clean environment and its
-/// output in `log`.
+/// Starts `launch` in its own session, with a clean environment and its output
+/// in `log`.
 pub(crate) fn spawn(lab: &Lab, launch: &Launch, log: &Path) -> Result<Identity> {
     make_dir(log.parent().unwrap_or(lab.root()))?;
     let out = File::options()
@@ -141,7 +141,7 @@ pub(crate) fn spawn(lab: &Lab, launch: &Launch, log: &Path) -> Result<Identity> 
         .open(log)
         .with_context(|| format!("failed to open {}", log.display()))?;
     let err = out.try_clone().context("failed to share the log")?;
-    // setsid(1) makes the session and then becomes the program: the id stays.
+    // setsid(1) creates the session and then executes the program: the id stays the same.
     let child = Command::new("setsid")
         .arg(&launch.program)
         .args(&launch.args)
@@ -158,8 +158,8 @@ pub(crate) fn spawn(lab: &Lab, launch: &Launch, log: &Path) -> Result<Identity> 
     Identity::of(child.id())
 }
 
-/// The processes that `lab` started, directly or through another, and that are
-/// alive. Containers have an environment of their own and are not among them.
+/// Returns the live processes that the lab started, directly or indirectly.
+/// Containers have their own environment and are not included.
 pub(crate) fn of_lab(root: &Path) -> Vec<Identity> {
     let mut tag = format!("{TAG}=").into_bytes();
     tag.extend_from_slice(root.as_os_str().as_encoded_bytes());
@@ -174,7 +174,7 @@ pub(crate) fn of_lab(root: &Path) -> Vec<Identity> {
         .collect()
 }
 
-/// The lab that the process `pid` belongs to.
+/// Returns the lab that the process `pid` belongs to.
 pub(crate) fn lab_of(pid: u32) -> Option<PathBuf> {
     let environ = fs::read(format!("/proc/{pid}/environ")).ok()?;
     let tag = format!("{TAG}=");
@@ -183,13 +183,13 @@ pub(crate) fn lab_of(pid: u32) -> Option<PathBuf> {
     Some(PathBuf::from(String::from_utf8(entry.to_vec()).ok()?))
 }
 
-/// What the process is called, for people.
+/// Returns the name of the process, for messages.
 pub(crate) fn command_name(pid: u32) -> String {
     fs::read_to_string(format!("/proc/{pid}/comm"))
         .map_or_else(|_| "?".to_owned(), |name| name.trim().to_owned())
 }
 
-/// Every process of the machine.
+/// Returns the ids of all processes of the machine.
 pub(crate) fn process_ids() -> impl Iterator<Item = u32> {
     fs::read_dir("/proc")
         .into_iter()
@@ -208,7 +208,8 @@ fn read_stat(pid: u32) -> Result<Stat> {
     parse_stat(&text).with_context(|| format!("failed to understand {path}"))
 }
 
-/// The name, second, may hold spaces and parentheses; what follows does not.
+/// Parses a stat line. Its second field, the name, may contain spaces and parentheses; the rest
+/// does not.
 fn parse_stat(text: &str) -> Option<Stat> {
     let mut rest = text.get(text.rfind(')')? + 1..)?.split_ascii_whitespace();
     let state = rest.next()?.chars().next()?;

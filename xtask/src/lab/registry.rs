@@ -1,6 +1,6 @@
-//! The registries: Debian's docker-registry twice, deletion enabled, each with
-//! storage of its own. One asks nobody to log in, the other everybody. Their
-//! logs hold a line for each request.
+//! The registries: Debian's docker-registry twice, with deletion enabled, each
+//! with its own storage. One requires no login, the other always does. Their logs
+//! have a line for each request.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use super::{http, login, network};
 pub(crate) struct Registry {
     name: &'static str,
     address: SocketAddr,
-    /// As images name it. `127.0.0.1` is the same registry.
+    /// The host as images name it. `127.0.0.1` is the same registry.
     pub host: &'static str,
     private: bool,
 }
@@ -37,7 +37,7 @@ pub(crate) const PRIVATE: Registry = Registry {
 pub(crate) const ALL: [&Registry; 2] = [&OPEN, &PRIVATE];
 
 impl Registry {
-    /// To talk to it, logged in where that is needed.
+    /// Returns a client for the registry, logged in if required.
     pub(crate) fn client(&self, lab: &Lab) -> Result<http::Client> {
         let authorization = if self.private { Some(login::authorization(lab)?) } else { None };
         Ok(http::Client { server: http::Server::Tcp(self.address), authorization })

@@ -1,4 +1,4 @@
-//! Runs a command to its end, with its error in ours.
+//! Runs commands to completion. Errors include what the command printed.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -39,7 +39,7 @@ fn describe(command: &Command) -> String {
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
-/// Prints a line. Nobody listening, as with `| head`, is no reason to stop.
+/// Prints a line. A closed stdout, as with `| head`, is not an error.
 macro_rules! say {
     ($($words:tt)*) => {{
         use std::io::Write;
@@ -48,12 +48,12 @@ macro_rules! say {
 }
 pub(crate) use say;
 
-/// Where `program` is among Debian's programs.
+/// Finds `program` among Debian's programs.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     PATH.split(':').map(|dir| Path::new(dir).join(program)).find(|path| path.exists())
 }
 
-/// The last `lines` lines of `text`.
+/// Returns the last `lines` lines of `text`.
 pub(crate) fn tail(text: &str, lines: usize) -> String {
     let all: Vec<&str> = text.trim_end().lines().collect();
     all[all.len().saturating_sub(lines)..].join("\n")

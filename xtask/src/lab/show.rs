@@ -1,4 +1,4 @@
-//! Tells people and tests what is up.
+//! Reports to people and tests what is up.
 
 use std::process::Command;
 
@@ -11,10 +11,10 @@ use super::process::PATH;
 use super::shell::say;
 use super::{docker, images, login, registry, shell, state, toxiproxy};
 
-/// The variables that tests find the lab by. A part that is not up has none.
+/// Returns the variables with which tests find the lab. A part that is not up has none.
 ///
 /// # Errors
-/// When the lab's state cannot be read.
+/// If the lab's state cannot be read.
 pub fn environment(lab: &Lab) -> Result<Vec<(&'static str, String)>> {
     let existing = Existing::load(lab)?;
     let mut found = vec![("LONGSHORE_LAB_DIR", text(lab.root()))];
@@ -65,11 +65,11 @@ fn private_registry(lab: &Lab) -> [(&'static str, String); 5] {
     ]
 }
 
-/// Whether any part of the lab itself is up; what was given from outside is
-/// none of it.
+/// Returns whether any part of the lab itself is up. Existing backends from
+/// outside do not count.
 ///
 /// # Errors
-/// When the lab's state cannot be read.
+/// If the lab's state cannot be read.
 pub fn is_up(lab: &Lab) -> Result<bool> {
     for group in Group::ALL {
         if has(lab, group)? {
@@ -82,7 +82,7 @@ pub fn is_up(lab: &Lab) -> Result<bool> {
 /// Prints [`environment`] for a shell to evaluate.
 ///
 /// # Errors
-/// When the lab's state cannot be read.
+/// If the lab's state cannot be read.
 pub fn print_env(lab: &Lab) -> Result<()> {
     for (name, value) in environment(lab)? {
         say!("export {name}={}", quote(&value));
@@ -93,7 +93,7 @@ pub fn print_env(lab: &Lab) -> Result<()> {
 /// Prints a line for each component.
 ///
 /// # Errors
-/// When the lab's state cannot be read.
+/// If the lab's state cannot be read.
 pub fn status(lab: &Lab) -> Result<()> {
     say!("{:<20} {:<10} {:>8}  {:<12} ENDPOINT", "COMPONENT", "STATE", "PID", "VERSION");
     for component in component::all() {
@@ -108,8 +108,8 @@ pub fn status(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// A part is up if each of its components has been brought up; one that a test
-/// has stopped for a while is still a part of it.
+/// Returns whether any component of `group` runs. A part is still up while a test
+/// has stopped one of its components.
 fn has(lab: &Lab, group: Group) -> Result<bool> {
     for component in component::all().iter().filter(|it| it.group() == group) {
         if state::running(lab, component.name())?.is_some() {
@@ -126,7 +126,7 @@ fn version(lab: &Lab, component: &dyn Component) -> String {
     parse_version(&said).unwrap_or("-").to_owned()
 }
 
-/// The first word that looks like a version, without build marks.
+/// Returns the first word that looks like a version, without build metadata.
 fn parse_version(said: &str) -> Option<&str> {
     let word = said.split([' ', '\n', ',']).find(|word| {
         let digits = word.trim_start_matches('v');

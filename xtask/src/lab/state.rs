@@ -1,7 +1,7 @@
-//! What the lab started, on disk.
+//! The on-disk records of what the lab started.
 //!
-//! A process is known by its id, its start time and the boot it lives in, so
-//! that an id used again is never taken for ours.
+//! A process is identified by its id, its start time and its boot, so that a
+//! reused id is never taken for ours.
 
 use std::fs;
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ fn path(lab: &Lab, name: &str) -> PathBuf {
     lab.state().join(format!("{name}.json"))
 }
 
-/// The record of `name`, whether or not its process is alive.
+/// Returns the record of `name`, whether or not its process is alive.
 pub(crate) fn load(lab: &Lab, name: &str) -> Result<Option<Record>> {
     let path = path(lab, name);
     let text = match fs::read(&path) {
@@ -39,7 +39,7 @@ pub(crate) fn load(lab: &Lab, name: &str) -> Result<Option<Record>> {
         .with_context(|| format!("failed to understand {}", path.display()))
 }
 
-/// The record of `name` if its process is alive.
+/// Returns the record of `name` if its process is alive.
 pub(crate) fn running(lab: &Lab, name: &str) -> Result<Option<Record>> {
     Ok(load(lab, name)?.filter(|record| record.identity.is_alive()))
 }

@@ -1,5 +1,5 @@
 //! The proxy that delays, cuts and resets the connections that a test sends
-//! through it. It starts without proxies; a test makes its own by the API,
+//! through it. It starts without proxies; a test creates its own with the API,
 //! <https://github.com/Shopify/toxiproxy#http-api>.
 
 use std::net::SocketAddr;
@@ -52,7 +52,7 @@ impl Component for Toxiproxy {
     }
 }
 
-/// Where its API is.
+/// Returns the address of its API.
 pub(crate) fn endpoint() -> String {
     format!("http://{}", network::TOXIPROXY)
 }

@@ -13,22 +13,22 @@ use super::layout::Lab;
 use super::shell::say;
 use super::{build, certificates, cluster, images, packages, port, process, state};
 
-/// What `up` is asked for.
+/// The options of `up`.
 #[derive(Debug, Clone, Default)]
 pub struct UpOptions {
-    /// These parts; all if empty.
+    /// The parts to bring up; all if empty.
     pub only: Vec<Group>,
-    /// Take Docker and Kubernetes from `DOCKER_HOST` and `KUBECONFIG`.
+    /// Use the Docker and Kubernetes that `DOCKER_HOST` and `KUBECONFIG` name.
     pub use_existing: bool,
     /// Take down the lab of another checkout first.
     pub replace: bool,
 }
 
-/// Brings the lab up, and prints a line for each step. What is up stays as it
-/// is.
+/// Brings the lab up, and prints a line for each step. Components that are up
+/// stay as they are.
 ///
 /// # Errors
-/// When a step fails; those that do not need it are carried out all the same.
+/// If a step fails. The steps that do not need it still run.
 pub fn up(lab: &Lab, options: &UpOptions) -> Result<()> {
     let begun = Instant::now();
     let _lock = lab.lock()?;
@@ -48,7 +48,7 @@ pub fn up(lab: &Lab, options: &UpOptions) -> Result<()> {
     Ok(())
 }
 
-/// Those of `only`, or all, and what they need; without what there is already.
+/// Returns the groups of `only`, or all, and those that they require, without existing backends.
 fn groups(only: &[Group], existing: &Existing) -> Vec<Group> {
     let wanted = |group: &Group| {
         let named = only.is_empty() || only.contains(group);
@@ -65,12 +65,13 @@ fn check_root(components: &[&dyn Component]) -> Result<()> {
         return Ok(());
     }
     bail!(
-        "failed to start {}: they need root. Run as root, or give your own backends in DOCKER_HOST and KUBECONFIG with --use-existing, or bring up the rest with --only registry",
+        "failed to start {}: they need root. Run as root, or set DOCKER_HOST and KUBECONFIG to your own backends and use --use-existing, or bring up the rest with --only registry",
         names.join(", ")
     )
 }
 
-/// Two labs at once would fight for ports, bridges and the control group.
+/// Handles other labs on this machine: two labs would conflict over ports, bridges and the control
+/// group.
 fn give_way(replace: bool, lab: &Lab) -> Result<()> {
     for other in others(lab) {
         if !replace {
@@ -84,7 +85,7 @@ fn give_way(replace: bool, lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// The folders of the other labs that run on this machine.
+/// Returns the folders of the other labs that run on this machine.
 pub(crate) fn others(lab: &Lab) -> Vec<PathBuf> {
     let mut found: Vec<_> = process::process_ids().filter_map(process::lab_of).collect();
     found.sort_unstable();
@@ -93,8 +94,8 @@ pub(crate) fn others(lab: &Lab) -> Vec<PathBuf> {
     found
 }
 
-/// Says what stands in the way before the long steps, and makes way for what
-/// starts anew.
+/// Reports obstacles before the long steps, and cleans up for the components that
+/// will be started.
 fn prepare(lab: &Lab, components: &[&dyn Component]) -> Result<()> {
     let mut stopped = Vec::new();
     for component in component::all() {
@@ -103,14 +104,14 @@ fn prepare(lab: &Lab, components: &[&dyn Component]) -> Result<()> {
         }
     }
     if stopped.len() == component::all().len() && !process::of_lab(lab.root()).is_empty() {
-        say!("removing what an unrecorded lab of this checkout has left");
+        say!("removing the leftovers of an unrecorded lab of this checkout");
         down::sweep(lab)?;
     }
     for component in components.iter().filter(|it| stopped.contains(&it.name())) {
         for address in component.addresses() {
             port::check_free(address, component.name())?;
         }
-        // A log tells of one life of the lab.
+        // A log covers one run of the component.
         let _ = std::fs::remove_file(lab.log(component.name()));
     }
     Ok(())
@@ -143,7 +144,8 @@ fn steps<'a>(
     steps
 }
 
-/// One after the other, and after Kubernetes': a build takes every core.
+/// Returns the other builds. They run one after the other, and after that of Kubernetes, because a
+/// build uses every core.
 fn further_builds<'a>(lab: &'a Lab, groups: &[Group]) -> Vec<Step<'a>> {
     let mut steps = Vec::new();
     if groups.contains(&Group::Toxiproxy) {
@@ -173,7 +175,7 @@ fn step<'a>(
 
 fn print(finished: &Finished<'_>) {
     let what = match finished.result {
-        Ok(Done::Already) => "as it should be".to_owned(),
+        Ok(Done::Already) => "up to date".to_owned(),
         Ok(Done::Changed(what)) => what.clone(),
         Err(error) => format!("FAILED: {error:#}"),
     };

@@ -1,5 +1,6 @@
-//! A case that failed on a real backend gets a second chance, alone: a machine of two cores that
-//! runs three backends at once is at times late. What passes then is counted, and told as flaky.
+//! Retries a case that failed on a real backend once, alone: a machine with two cores that runs
+//! three backends at once is sometimes slow. A case that then passes is counted as passed and
+//! reported as flaky.
 
 use std::fs;
 use std::path::Path;
@@ -13,11 +14,11 @@ use super::interrupt::Interrupt;
 use super::libtest;
 use super::plan::{Case, Suite};
 
-/// With more failures than this in one program, something is broken.
+/// The maximum number of failures to retry: with more in one program, something is broken.
 const AT_MOST: usize = 3;
 
-/// Whether a failure of `case` may be chance. A promise that faults must not break is not among
-/// them, nor what needs no backend.
+/// Returns whether a failure of `case` may be chance. This excludes suites that check promises
+/// under faults, and cases that need no backend.
 pub(crate) fn is_entitled(case: &Case, counts: &Counts) -> bool {
     let suite = matches!(
         case.suite,
@@ -26,8 +27,8 @@ pub(crate) fn is_entitled(case: &Case, counts: &Counts) -> bool {
     suite && !case.needs.is_empty() && (1..=AT_MOST).contains(&counts.failures.len())
 }
 
-/// Runs each failed test again, by `command` with its name; those that pass are no failures any
-/// more.
+/// Runs each failed test again, with `command` and its name. Tests that pass are no longer
+/// failures.
 pub(crate) fn again(
     case: &Case,
     counts: &mut Counts,
@@ -50,7 +51,7 @@ pub(crate) fn again(
     Ok(())
 }
 
-/// Whether the one test was found, ran, and passed.
+/// Returns whether the one test was found, ran, and passed.
 fn has_passed(ended: Ended, output: &str) -> bool {
     let success = matches!(ended, Ended::Exited(status) if status.success());
     success && libtest::parse(output).passed == 1

@@ -1,19 +1,19 @@
-//! Keeps what came out.
+//! Keeps the results.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::plan::{Case, Suite};
 
-/// What came out of one case.
+/// The result of one case.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub passed: usize,
-    /// What failed, one line each.
+    /// The failures, one line each.
     pub failures: Vec<String>,
-    /// What could not run, each with the reason.
+    /// The tests that could not run, each with the reason.
     pub unsupported: Vec<(String, String)>,
-    /// Those of the passed that had failed at first.
+    /// The passed tests that had failed at first.
     pub flaky: Vec<String>,
 }
 
@@ -29,7 +29,7 @@ impl Counts {
         self.flaky.extend(other.flaky);
     }
 
-    /// `12 passed, 1 failed, 2 unsupported`
+    /// Returns a summary such as `12 passed, 1 failed, 2 unsupported`.
     pub(crate) fn describe(&self) -> String {
         let mut text = format!("{} passed", self.passed);
         for (number, word) in [
@@ -48,15 +48,15 @@ impl Counts {
 /// A suite on a backend.
 pub(crate) type Key = (Suite, Option<String>);
 
-/// What came out of all.
+/// The results of all cases.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Book {
     pub rows: BTreeMap<Key, (Counts, Duration)>,
-    /// What was not run at all: by suite, backend and reason, the labels.
+    /// The labels of the cases that did not run at all, by suite, backend and reason.
     pub not_run: BTreeMap<(Key, String), Vec<String>>,
-    /// Required, and yet not exercised.
+    /// The required backends that were not exercised.
     pub missing: Vec<String>,
-    /// What went wrong outside of any test: the build, or taking the lab down.
+    /// Errors outside of any test: in the build, or when taking the lab down.
     pub broken: Vec<String>,
 }
 
@@ -71,7 +71,7 @@ impl Book {
         self.not_run.entry((key(case), reason.into())).or_default().push(case.label());
     }
 
-    /// Notes which of the `required` backends have had no test executed.
+    /// Records which of the `required` backends had no test executed.
     pub(crate) fn require(&mut self, required: &[String]) {
         let exercised = |backend: &String| {
             self.rows.iter().any(|((suite, of), (counts, _))| {
@@ -97,9 +97,9 @@ impl Book {
         unsupported + self.not_run.values().map(Vec::len).sum::<usize>()
     }
 
-    /// Whether something ran, and all that ran and had to run has passed.
+    /// Returns whether something ran, everything that ran passed, and everything required ran.
     pub(crate) fn is_good(&self) -> bool {
-        // That nothing is left proves nothing where nothing ran.
+        // If nothing ran, the absence of leftovers proves nothing.
         let mut rows = self.rows.iter().filter(|((suite, _), _)| *suite != Suite::Leftovers);
         rows.any(|(_, (counts, _))| counts.passed > 0) && self.failed() == 0
     }

@@ -1,4 +1,4 @@
-//! Builds every test program, and learns where each one is.
+//! Builds every test program, and records where each one is.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -14,18 +14,18 @@ use super::plan::Case;
 use crate::lab::layout::make_dir;
 use crate::workspace::{Workspace, cargo};
 
-/// From nothing, on two cores that also build Kubernetes.
+/// The time limit of a build from scratch, on two cores that also build Kubernetes.
 const LIMIT: Duration = Duration::from_secs(45 * 60);
 
-/// What was built.
+/// The built programs.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Built {
     tests: HashMap<(String, String, String), PathBuf>,
-    /// The programs that are no tests, such as `longshore`.
+    /// The programs that are not tests, such as `longshore`.
     pub programs: HashMap<String, PathBuf>,
 }
 
-/// What cargo tells of a part that it has built.
+/// A message of cargo about a part that it has built.
 #[derive(Deserialize)]
 struct Message {
     manifest_path: Option<PathBuf>,
@@ -46,7 +46,7 @@ struct Profile {
 }
 
 impl Built {
-    /// The test program of `case`.
+    /// Returns the test program of `case`.
     pub(crate) fn test(&self, case: &Case) -> Option<&Path> {
         let key = (case.package.clone(), case.kind.clone(), case.target.clone());
         self.tests.get(&key).map(PathBuf::as_path)
@@ -61,7 +61,7 @@ impl Built {
         Ok(())
     }
 
-    /// Notes a part if it is a program of ours.
+    /// Records a part if it is a program of this workspace.
     fn note(&mut self, workspace: &Workspace, message: Message) {
         let Message {
             manifest_path: Some(manifest),
@@ -88,7 +88,7 @@ const PROGRAMS: [&str; 5] =
     ["build", "--package=longshore-cli", "--package=longshore", "--bins", "--examples"];
 
 /// Builds the tests of `packages`, or of all, and the programs that they
-/// start. Errors of the compiler go to stderr as ever.
+/// start. Compiler errors go to stderr as usual.
 pub(crate) fn build(
     workspace: &Workspace,
     packages: Option<&[String]>,
@@ -112,9 +112,9 @@ pub(crate) fn build(
     Ok(built)
 }
 
-/// Runs cargo, and gives what it tells of the parts that it has built.
+/// Runs cargo, and returns its messages about the parts that it has built.
 fn compile(words: &[String], out: &Path, interrupt: &Interrupt) -> Result<String> {
-    let file = File::create(out).with_context(|| format!("failed to make {}", out.display()))?;
+    let file = File::create(out).with_context(|| format!("failed to create {}", out.display()))?;
     let mut command = cargo();
     command.args(words).args(["--locked", "--quiet"]);
     command.arg("--message-format=json-render-diagnostics").stdout(file);

@@ -1,4 +1,4 @@
-//! README's commands, as a reader would try them.
+//! Tries the commands of the README as a reader would.
 
 use std::fs;
 use std::path::Path;
@@ -16,11 +16,11 @@ use super::suites::Floor;
 use crate::lab::shell;
 use crate::markdown;
 
-/// Where the example's report stands as it must come out.
+/// The expected report of the example.
 const EXPECTED: &str = "conf/examples/observables/expected-report.json";
 
-/// Runs README's first command exactly as it is written, and has the command
-/// understand each `longshore` line of the documents.
+/// Runs the first command of the README exactly as it is written, and checks that
+/// the command accepts the arguments of each `longshore` line.
 pub(crate) fn readme(floor: &Floor<'_>, case: &Case, built: &Built) -> Result<Verdict> {
     let mut counts = Counts::default();
     let mut add = |name: &str, result: Result<(), String>| match result {
@@ -42,7 +42,7 @@ pub(crate) fn readme(floor: &Floor<'_>, case: &Case, built: &Built) -> Result<Ve
     })
 }
 
-/// The first command that is not about getting the sources.
+/// Returns the first command that is not about getting the sources.
 fn first(readme: &str) -> Option<String> {
     let elsewhere = |text: &str| text.starts_with("git ") || text.starts_with("cd ");
     markdown::commands(readme).into_iter().map(|command| command.text).find(|text| !elsewhere(text))
@@ -61,7 +61,7 @@ fn run_first(floor: &Floor<'_>, case: &Case, text: &str) -> Result<Result<(), St
     Ok(judge(ended, &String::from_utf8_lossy(&output), &expected, &present()))
 }
 
-/// The backends that a shell of this machine reaches with nothing set.
+/// Returns the backends that a shell of this machine reaches without any settings.
 fn present() -> Vec<&'static str> {
     let home = std::env::home_dir().unwrap_or_default();
     let engine = Path::new("/var/run/docker.sock").exists().then_some("docker");
@@ -69,8 +69,9 @@ fn present() -> Vec<&'static str> {
     engine.into_iter().chain(cluster).collect()
 }
 
-/// The output must hold the report, the runner's name, and why each runner
-/// before it was passed over, unless it is `present`.
+/// Judges the output. It must have the report. Unless backends are `present`, it
+/// must also have the runner's name and the reason why each earlier runner was
+/// passed over.
 fn judge(ended: Ended, output: &str, report: &str, present: &[&str]) -> Result<(), String> {
     match ended {
         Ended::Exited(status) if status.success() => {}
@@ -79,21 +80,21 @@ fn judge(ended: Ended, output: &str, report: &str, present: &[&str]) -> Result<(
         Ended::Interrupted => return Err("interrupted".to_owned()),
     }
     if !output.contains(report.trim()) {
-        return Err(format!("its output does not hold {EXPECTED}"));
+        return Err(format!("its output does not contain {EXPECTED}"));
     }
     if !present.is_empty() {
         return Ok(());
     }
     for expected in ["passed over kubernetes", "passed over docker", "process"] {
         if !output.contains(expected) {
-            return Err(format!("its output does not say {expected:?}"));
+            return Err(format!("its output does not contain {expected:?}"));
         }
     }
     Ok(())
 }
 
-/// The lines that run `longshore`, each with its words from the first argument
-/// on.
+/// Returns the lines that run `longshore`, each with its words from the first
+/// argument on.
 fn longshore_commands(readme: &str) -> Vec<(String, Vec<String>)> {
     let mut found = Vec::new();
     for command in markdown::commands(readme) {
@@ -116,8 +117,8 @@ fn arguments(words: &[String]) -> Option<&[String]> {
     }
 }
 
-/// The command reads its arguments from left to right, and shows its help only
-/// once it has understood all that stands before `--help`.
+/// Checks that the command accepts `words`. It parses its arguments from left to
+/// right, and shows its help only if everything before `--help` is valid.
 fn understood(floor: &Floor<'_>, built: &Built, words: &[String]) -> Result<Result<(), String>> {
     let program = built.programs.get("longshore").context("cargo has not built longshore")?;
     let mut words = words.to_vec();

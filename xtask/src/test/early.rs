@@ -1,4 +1,4 @@
-//! The steps that are no test programs and need no lab: tidy, and doc tests.
+//! The steps that are not test programs and need no lab: tidy, and doc tests.
 
 use anyhow::Result;
 
@@ -11,8 +11,8 @@ use crate::lab::shell::say;
 use crate::tidy;
 use crate::workspace::cargo;
 
-/// Each rule counts as one test. Whether generated files are fresh is a test
-/// of the facade's.
+/// Runs the rules; each counts as one test. A test of the facade checks whether
+/// generated files are up to date.
 pub(crate) fn tidy(floor: &Floor<'_>) -> Result<Verdict> {
     let mut counts = Counts::default();
     for (rule, found) in tidy::check(floor.workspace)? {
@@ -25,7 +25,7 @@ pub(crate) fn tidy(floor: &Floor<'_>) -> Result<Verdict> {
     Ok(Verdict::Counted(counts))
 }
 
-/// Every crate's doc tests, by cargo itself.
+/// Runs every crate's doc tests, with cargo itself.
 pub(crate) fn doc(floor: &Floor<'_>, case: &Case) -> Result<Verdict> {
     let mut command = cargo();
     command.args(["test", "--doc", "--workspace", "--locked", "--no-fail-fast"]);

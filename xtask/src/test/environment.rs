@@ -1,4 +1,4 @@
-//! What a test program finds in its environment.
+//! The environment of test programs.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,17 +8,17 @@ use super::leftovers::Scratch;
 use super::plan::DOCKER29;
 use crate::workspace::Package;
 
-/// What would make a result depend on the shell that it was started from: the
-/// backends that happen to be set up there, Longshore's own settings, and what
-/// cargo has set for this very program.
+/// Prefixes of variables that would make a result depend on the calling shell:
+/// the backends that are set up there, Longshore's own settings, and the
+/// variables that cargo set for this program.
 const FOREIGN: [&str; 6] =
     ["DOCKER_", "KUBECONFIG", "JOB_", "LONGSHORE_", "CARGO_PKG_", "CARGO_BIN_EXE_"];
 
-/// How Docker is reached, beside DOCKER_HOST.
+/// The variables for reaching Docker, besides DOCKER_HOST.
 const DOCKER_TLS: [&str; 3] = ["DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_CONFIG"];
 
-/// Takes the settings of the shell away, and has `command`, with all that it
-/// starts, keep its files in `scratch`.
+/// Removes the settings of the shell, and makes `command` and its descendants
+/// keep their files in `scratch`.
 pub(crate) fn clean(command: &mut Command, scratch: &Scratch) {
     command.env("TMPDIR", scratch.folder()).env("XDG_STATE_HOME", scratch.state());
     for (name, _) in std::env::vars_os() {
@@ -29,8 +29,8 @@ pub(crate) fn clean(command: &mut Command, scratch: &Scratch) {
     }
 }
 
-/// Gives `command` the lab, and with it how to speak to an engine that was
-/// given.
+/// Gives `command` the variables of the lab and, if the backends are existing
+/// ones (`given`), the TLS settings for the engine.
 pub(crate) fn with_lab(command: &mut Command, lab: &[(&'static str, String)], given: bool) {
     command.envs(lab.iter().map(|(name, value)| (name, value)));
     if given {
@@ -39,7 +39,7 @@ pub(crate) fn with_lab(command: &mut Command, lab: &[(&'static str, String)], gi
     }
 }
 
-/// Makes the lab's current engine the one that is tested, and its counts those
+/// Makes `command` test the lab's current engine, and report its counts as those
 /// of `docker29`.
 pub(crate) fn on_docker29(command: &mut Command, lab: &[(&'static str, String)]) {
     let host = lab.iter().find(|(name, _)| *name == "LONGSHORE_LAB_DOCKER29_HOST");
@@ -47,7 +47,7 @@ pub(crate) fn on_docker29(command: &mut Command, lab: &[(&'static str, String)])
     command.env("LONGSHORE_DOCKER_NAME", DOCKER29);
 }
 
-/// The folder and the variables that cargo gives a package's tests.
+/// Sets the folder and the variables that cargo sets for a package's tests.
 pub(crate) fn as_cargo(command: &mut Command, package: &Package, built: &Built) {
     command
         .current_dir(package.folder())

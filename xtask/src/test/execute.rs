@@ -1,4 +1,4 @@
-//! Runs one program within its time.
+//! Runs one program with a time limit.
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -19,9 +19,9 @@ use crate::lab::layout::make_dir;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
     Exited(ExitStatus),
-    /// It was killed after this time.
+    /// The program was killed after this time.
     TimedOut(Duration),
-    /// The person wanted an end.
+    /// The user asked to stop.
     Interrupted,
 }
 
@@ -35,28 +35,28 @@ pub(crate) fn run(
     if let Some(folder) = log.parent() {
         make_dir(folder)?;
     }
-    let out = File::create(log).with_context(|| format!("failed to make {}", log.display()))?;
+    let out = File::create(log).with_context(|| format!("failed to create {}", log.display()))?;
     let err = out.try_clone().context("failed to share the log")?;
     wait(command.stdout(out).stderr(err), limit, interrupt)
 }
 
-/// Runs `command`, and whatever it starts in its process group, to the end.
+/// Runs `command` and its process group to the end.
 pub(crate) fn wait(command: &mut Command, limit: Duration, interrupt: &Interrupt) -> Result<Ended> {
-    // A group of its own, so that all of it can be ended, and Ctrl-C is ours
-    // to hand on.
+    // In its own group, so that all of it can be ended, and so that Ctrl-C reaches
+    // only this program, which passes it on.
     let child = command.stdin(Stdio::null()).process_group(0).spawn();
     let mut child = child.with_context(|| {
         format!("failed to start {}", Path::new(command.get_program()).display())
     })?;
     let group = Pid::from_child(&child);
     let ended = watch(&child, group, limit, interrupt);
-    // Not waited for yet, so that the id is still this group's.
+    // Killed before the wait, so that the id still belongs to this group.
     let _ = kill_process_group(group, Signal::KILL);
     let status = child.wait().context("failed to wait for a process")?;
     Ok(ended?.unwrap_or(Ended::Exited(status)))
 }
 
-/// Why the program must be killed; none if it has ended by itself.
+/// Returns why the program must be killed, or `None` if it has ended on its own.
 fn watch(
     child: &Child,
     group: Pid,
@@ -69,7 +69,7 @@ fn watch(
         First::Ended => Ok(None),
         First::TimedOut => Ok(Some(Ended::TimedOut(limit))),
         First::Interrupted => {
-            // Time to remove what it made.
+            // Give it time to remove what it created.
             let _ = kill_process_group(group, Signal::TERM);
             first(&fd, None, Duration::from_secs(5))?;
             Ok(Some(Ended::Interrupted))
@@ -83,7 +83,7 @@ enum First {
     TimedOut,
 }
 
-/// What comes first.
+/// Waits for the first of these events.
 fn first(process: &OwnedFd, interrupt: Option<&Interrupt>, limit: Duration) -> Result<First> {
     let deadline = Instant::now() + limit;
     loop {
@@ -137,7 +137,7 @@ mod tests {
         let child = fs::read_to_string(&log).unwrap();
         let stat = format!("/proc/{}/stat", child.trim());
         let deadline = Instant::now() + Duration::from_secs(10);
-        // The kernel ends it at its own pace; a zombie has ended.
+        // The kernel takes a moment to end it; a zombie has ended.
         while fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
             assert!(Instant::now() < deadline, "{stat} is still there");
             std::thread::yield_now();

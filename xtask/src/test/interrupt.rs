@@ -1,4 +1,4 @@
-//! Ctrl-C: the tests are ended and the lab is taken down.
+//! Handles Ctrl-C: ends the tests and takes the lab down.
 
 use std::io::PipeReader;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -9,15 +9,15 @@ use anyhow::{Context, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-/// Becomes readable, for good, when the person wants an end.
+/// A descriptor that becomes readable, permanently, when the user asks to stop.
 #[derive(Debug)]
 pub(crate) struct Interrupt(PipeReader);
 
 impl Interrupt {
-    /// From now on SIGINT, SIGTERM and SIGHUP no longer end this program. A
-    /// second SIGINT does, at once.
+    /// Starts to listen. From now on SIGINT, SIGTERM and SIGHUP no longer end this
+    /// program, but a second SIGINT ends it at once.
     pub(crate) fn listen() -> Result<Self> {
-        let (reader, writer) = std::io::pipe().context("failed to make a pipe")?;
+        let (reader, writer) = std::io::pipe().context("failed to create a pipe")?;
         let asked = Arc::new(AtomicBool::new(false));
         // In this order: the first signal finds `asked` still false.
         signal_hook::flag::register_conditional_shutdown(SIGINT, 130, Arc::clone(&asked))
@@ -37,7 +37,7 @@ impl Interrupt {
         poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0)
     }
 
-    /// One that never happens.
+    /// Returns an interrupt that never happens.
     #[cfg(test)]
     pub(crate) fn never() -> (Self, std::io::PipeWriter) {
         let (reader, writer) = std::io::pipe().unwrap();

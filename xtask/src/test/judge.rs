@@ -1,4 +1,4 @@
-//! Says what came out of a program.
+//! Determines the result of a program.
 
 use std::fs;
 use std::path::Path;
@@ -10,15 +10,15 @@ use super::execute::Ended;
 use super::libtest;
 use super::plan::{Case, Suite};
 
-/// What a test program has come to.
+/// The result of a test program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Counted(Counts),
-    /// It had nothing to test against, for this reason.
+    /// It had nothing to test against, with the reason.
     NotRun(String),
 }
 
-/// The report of a suite that knows its backend, as the suite writes it.
+/// The report that a suite that knows its backend writes.
 #[derive(Debug, Clone, Deserialize)]
 struct Report {
     passed: usize,
@@ -32,7 +32,7 @@ struct Unsupported {
     reason: String,
 }
 
-/// Judges a program by how it ended, what it said, and the file `report` if
+/// Judges a program by how it ended, what it printed, and the file `report` if
 /// its suite writes one.
 pub(crate) fn judge(case: &Case, ended: Ended, output: &str, report: Option<&Path>) -> Verdict {
     let failed_by_itself = match ended {
@@ -54,7 +54,7 @@ pub(crate) fn judge(case: &Case, ended: Ended, output: &str, report: Option<&Pat
             Err(problem) => Counts { failures: vec![problem], ..counted(case, output) },
         },
     };
-    // It died, or failed outside of any test.
+    // The program died, or failed outside of any test.
     if counts.failures.is_empty() || !matches!(ended, Ended::Exited(_)) {
         counts.failures.extend(failed_by_itself);
     }
@@ -66,7 +66,7 @@ fn counted(case: &Case, output: &str) -> Counts {
     let mut failures = said.failures;
     // Doc tests of an empty crate have no summary of their own.
     if said.summaries == 0 && case.suite != Suite::Doc {
-        failures.push(format!("{}: it did not say what it has tested", case.label()));
+        failures.push(format!("{}: it printed no test results", case.label()));
     }
     Counts { passed: said.passed, failures, unsupported: said.ignored, ..Counts::default() }
 }

@@ -1,4 +1,4 @@
-//! What is still on the machine when all suites are done.
+//! Checks what is left on the machine when all suites are done.
 
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
@@ -21,23 +21,23 @@ use crate::lab::http::Server;
 use crate::lab::process::{command_name, process_ids};
 use crate::lab::shell;
 
-/// How long what was told to end may take: a Pod its grace period, a supervisor
-/// its idle time.
+/// How long to wait for things that are ending: a Pod has its grace period, a
+/// supervisor its idle time.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The label of all that Longshore makes on a backend.
+/// The label of everything that Longshore creates on a backend.
 const INSTALLATION: &str = "longshore.dev/installation";
 
-/// The folder in which whatever is run keeps its temporary files. Gone with
-/// this value.
+/// The folder in which all programs keep their temporary files. It is removed when
+/// this value is dropped.
 #[derive(Debug)]
 pub(crate) struct Scratch(TempDir);
 
 impl Scratch {
     pub(crate) fn new() -> Result<Self> {
-        // Sockets lie in it, whose paths must be short.
+        // It contains sockets, whose paths must be short.
         let folder = tempfile::Builder::new().prefix("longshore-").tempdir();
-        let folder = folder.context("failed to make a folder for temporary files")?;
+        let folder = folder.context("failed to create a folder for temporary files")?;
         // Some tests run as another user.
         fs::set_permissions(folder.path(), Permissions::from_mode(0o1777))?;
         Ok(Self(folder))
@@ -47,8 +47,8 @@ impl Scratch {
         self.0.path()
     }
 
-    /// For what Longshore keeps of its jobs where nobody names a place: not
-    /// temporary.
+    /// Returns the folder for Longshore's state where no other is configured. It is
+    /// not temporary.
     pub(crate) fn state(&self) -> PathBuf {
         self.folder().join("state")
     }
@@ -68,14 +68,14 @@ impl Scratch {
         Path::new(OsStr::from_bytes(path)).starts_with(self.folder())
     }
 
-    /// The mounts in it, from the lines of `/proc/self/mountinfo`, whose fifth
-    /// field is the place (proc_pid_mountinfo(5)).
+    /// Returns the mounts in it, from the lines of `/proc/self/mountinfo`, whose
+    /// fifth field is the mount point (proc_pid_mountinfo(5)).
     fn mounts(&self, lines: &str) -> Vec<String> {
         let places = lines.lines().filter_map(|line| line.split(' ').nth(4));
         places.filter(|place| self.holds(place.as_bytes())).map(str::to_owned).collect()
     }
 
-    /// The processes that were told of it, or that are in it.
+    /// Returns the processes that have it in their environment or arguments, or that work in it.
     fn processes(&self) -> Vec<String> {
         let of = |pid: &u32| {
             let file = |name: &str| fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
@@ -91,8 +91,8 @@ impl Scratch {
     }
 }
 
-/// Counts each kind of thing of which nothing is left as passed. What is on a
-/// backend that others use as well may be theirs, and is not looked for.
+/// Counts each kind of thing as passed if nothing of it is left. Objects on a
+/// backend that others also use may be theirs, and are not checked.
 pub(crate) fn check(floor: &Floor<'_>, backends: &Backends, fresh: bool) -> Result<Verdict> {
     if floor.interrupt.happened() {
         return Ok(Verdict::NotRun("interrupted".to_owned()));
@@ -118,7 +118,7 @@ pub(crate) fn check(floor: &Floor<'_>, backends: &Backends, fresh: bool) -> Resu
     Ok(Verdict::Counted(counts))
 }
 
-/// What Longshore leaves on a backend, and the variable that says where that is.
+/// The objects of Longshore on each backend, and the variable with the backend's address.
 const ON_BACKENDS: [(&str, &str); 3] = [
     ("containers on docker", "DOCKER_HOST"),
     ("containers on docker29", "LONGSHORE_LAB_DOCKER29_HOST"),
@@ -134,7 +134,7 @@ fn on_backend(variable: &str, backends: &Backends) -> Result<Vec<String>> {
     containers(value)
 }
 
-/// Looks until there is nothing left, or for long enough.
+/// Checks until nothing is left, or until the time limit.
 fn judge(counts: &mut Counts, what: &str, look: impl Fn() -> Result<Vec<String>>) {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -145,7 +145,7 @@ fn judge(counts: &mut Counts, what: &str, look: impl Fn() -> Result<Vec<String>>
             }
             Ok(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(500)),
             Ok(left) => {
-                counts.failures.push(format!("{what}: left are {}", left.join(", ")));
+                counts.failures.push(format!("{what}: left behind: {}", left.join(", ")));
                 return;
             }
             Err(error) => {
@@ -163,7 +163,7 @@ struct Container {
     status: String,
 }
 
-/// The containers of any installation on the engine at `host`, which run or not.
+/// Returns the containers of any installation on the engine at `host`, running or not.
 fn containers(host: &str) -> Result<Vec<String>> {
     let socket = host.strip_prefix("unix://").context("not a Unix socket")?;
     let label = INSTALLATION.replace('/', "%2F");
@@ -174,9 +174,9 @@ fn containers(host: &str) -> Result<Vec<String>> {
     Ok(listed.iter().map(|it| format!("{} ({})", it.names.join(" "), it.status)).collect())
 }
 
-/// The objects of any installation in any namespace, but for the marks of
-/// attempts that were fenced: they must stay, and the cluster removes them
-/// within ten minutes.
+/// Returns the objects of any installation in any namespace, except the marks of
+/// fenced attempts: these must stay, and the cluster removes them within ten
+/// minutes.
 fn objects(kubectl: &str, kubeconfig: &str) -> Result<Vec<String>> {
     let mut command = Command::new(kubectl);
     let selector = format!("{INSTALLATION},!longshore.dev/tombstone");

@@ -1,9 +1,9 @@
-//! Reads what Rust's test harness prints, and libtest-mimic alike.
+//! Parses the output of Rust's test harness and of libtest-mimic.
 
-/// What a test program says of its tests.
+/// The results that a test program printed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Said {
-    /// How many summaries there were; none if it died before.
+    /// The number of summaries; zero if the program died before.
     pub summaries: usize,
     pub passed: usize,
     pub failed: usize,
@@ -36,7 +36,7 @@ pub(crate) fn parse(text: &str) -> Said {
         }
     }
     said.failures.extend(list.seen);
-    // A test's own output may hide its line.
+    // A test's own output may have hidden its result line.
     let hidden = said.failed.saturating_sub(said.failures.len());
     said.failures.extend((0..hidden).map(|_| "a test".to_owned()));
     let hidden = usize::saturating_sub(ignored, said.ignored.len());
@@ -44,8 +44,8 @@ pub(crate) fn parse(text: &str) -> Said {
     said
 }
 
-/// The names of those that failed in one run: from their own lines, in which other output may
-/// stand, and from the list at the end.
+/// The names of the failed tests of one run: from their own lines, which may contain other output,
+/// and from the list at the end.
 #[derive(Default)]
 struct List {
     seen: Vec<String>,
@@ -53,8 +53,8 @@ struct List {
 }
 
 impl List {
-    /// Whether `line` belongs to the list. What the failed tests have said has the same head, and
-    /// comes before it.
+    /// Returns whether `line` belongs to the list. The output of the failed tests has the same
+    /// heading, and precedes the list.
     fn takes(&mut self, line: &str) -> bool {
         if line == "failures:" {
             self.listed = Some(Vec::new());
@@ -66,14 +66,14 @@ impl List {
         true
     }
 
-    /// The names of the run that ends here, in which `failed` tests have failed.
+    /// Ends the run and returns the names of its `failed` tests.
     fn end(&mut self, failed: usize) -> Vec<String> {
         let Self { seen, listed } = std::mem::take(self);
         listed.filter(|listed| listed.len() == failed).unwrap_or(seen)
     }
 }
 
-/// The number before `word` in `ok. 3 passed; 0 failed; …`.
+/// Returns the number before `word` in `ok. 3 passed; 0 failed; …`.
 fn count(summary: &str, word: &str) -> usize {
     let words: Vec<&str> = summary.split([' ', ';', '.']).filter(|it| !it.is_empty()).collect();
     words
@@ -114,7 +114,7 @@ test result: ok. 40 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fin
         assert_eq!((said.failures.len(), said.ignored.len()), (1, 1));
     }
 
-    /// A failure whose own words had hidden its line had no name, and got no second chance.
+    /// Regression: a failure whose own output had hidden its line had no name, and was not retried.
     #[test]
     fn the_list_at_the_end_names_what_a_tests_own_output_has_hidden() {
         let text = "\

@@ -1,11 +1,10 @@
 //! `cargo xtask test`: everything that can be tested on this machine.
 //!
-//! - `options` is what was asked for, `plan` which test programs there are and
-//!   what each needs, `session` the lab around them.
-//! - `run` goes through the steps; `build`, `early`, `suites`, `documented`
-//!   are steps.
-//! - `execute` runs one program within its time, `judge` says what came out,
-//!   `book` keeps it, `table` prints it; `leftovers` looks for what is left.
+//! - `options` has the options, `plan` lists the test programs and what each
+//!   needs, `session` manages the lab for them.
+//! - `run` runs the steps; `build`, `early`, `suites`, `documented` are steps.
+//! - `execute` runs one program with a time limit, `judge` determines its result,
+//!   `book` keeps it, `table` prints it; `leftovers` checks what is left behind.
 
 mod again;
 mod book;

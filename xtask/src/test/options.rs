@@ -1,4 +1,4 @@
-//! What was asked for.
+//! The options of `cargo xtask test`.
 
 use std::path::PathBuf;
 
@@ -11,16 +11,16 @@ use crate::workspace::Workspace;
 /// Options of `cargo xtask test`.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct TestOptions {
-    /// Only what needs neither Docker nor Kubernetes: no lab.
+    /// Run only what needs neither Docker nor Kubernetes, without a lab.
     #[arg(long)]
     pub quick: bool,
-    /// Fail unless these backends, or all, were exercised [default: all under CI, else none].
+    /// Fail unless these backends, or `all`, were exercised [default: all under CI, else none].
     #[arg(long, value_name = "BACKEND,...", value_delimiter = ',', env = "LONGSHORE_REQUIRE")]
     pub require: Vec<String>,
-    /// Only this suite, backend, package or test target; may be given again.
+    /// Run only this suite, backend, package or test target. Can be repeated.
     #[arg(long, value_name = "NAME")]
     pub only: Vec<String>,
-    /// Every cell of the pull-policy matrix, in place of a choice of them: an hour more.
+    /// Run every cell of the pull-policy matrix instead of a selection: takes an hour more.
     #[arg(long)]
     pub full: bool,
     /// How many seeds the dispatcher's simulations play [default: 100000 under CI, else 2000].
@@ -30,7 +30,7 @@ pub(crate) struct TestOptions {
     #[arg(long)]
     pub keep_lab: bool,
     /// Use the Docker that DOCKER_HOST names and the Kubernetes that KUBECONFIG names instead of
-    /// starting them. Without root this is so anyway.
+    /// starting them. Without root, this is always the case.
     #[arg(long)]
     pub use_existing: bool,
     /// The lab's folder [default: target/lab of this checkout].
@@ -38,16 +38,16 @@ pub(crate) struct TestOptions {
     pub lab_dir: Option<PathBuf>,
 }
 
-/// How many seeds the simulations play where nobody waits for them.
+/// How many seeds the simulations play in CI, where no user waits for them.
 const SEEDS_UNDER_CI: u64 = 100_000;
 
 impl TestOptions {
-    /// How many seeds the simulations play; none: as many as they play by themselves.
+    /// Returns how many seeds the simulations play; `None` for their own default.
     pub(crate) fn seeds(&self, ci: bool) -> Option<u64> {
         self.seeds.or((ci && !self.quick).then_some(SEEDS_UNDER_CI))
     }
 
-    /// The backends that must be exercised.
+    /// Returns the backends that must be exercised.
     pub(crate) fn required(&self, workspace: &Workspace, ci: bool) -> Result<Vec<String>> {
         let known: Vec<String> = backend_names(workspace).collect();
         let named: Vec<&str> =
@@ -61,7 +61,7 @@ impl TestOptions {
         if !named.is_empty() {
             return Ok(named.into_iter().map(str::to_owned).collect());
         }
-        // What a person leaves out on purpose is not missed.
+        // What a user leaves out on purpose is not required.
         Ok(match (ci, self.only.is_empty(), self.quick) {
             (true, true, false) => known,
             (true, true, true) => known.into_iter().filter(|name| name == "process").collect(),
@@ -74,8 +74,8 @@ fn knows(known: &[String], name: &str) -> bool {
     known.iter().any(|it| it == name)
 }
 
-/// The names of the backends: `docker` for `crates/docker`, and with it
-/// `docker29`; and the chart, which like them is either exercised or not.
+/// Returns the names of the backends: `docker` for `crates/docker`, which also
+/// adds `docker29`; and the chart, which like them is either exercised or not.
 pub(crate) fn backend_names(workspace: &Workspace) -> impl Iterator<Item = String> {
     let crates = workspace.backends().flat_map(|package| {
         let folder = workspace.folder(package);
@@ -86,7 +86,7 @@ pub(crate) fn backend_names(workspace: &Workspace) -> impl Iterator<Item = Strin
     crates.chain(std::iter::once(HELM.to_owned()))
 }
 
-/// Whether this runs where nobody looks on.
+/// Returns whether this runs in CI.
 pub(crate) fn is_ci() -> bool {
     std::env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"))
 }

@@ -1,5 +1,5 @@
-//! Which test programs there are, to which suite each belongs, and what it
-//! needs. Told by their names alone.
+//! Determines which test programs exist, the suite of each, and what it needs,
+//! from their names alone.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,11 +10,11 @@ use super::options::{TestOptions, backend_names};
 use crate::lab::Group;
 use crate::workspace::{Package, Target, Workspace};
 
-/// The current Docker engine, as a backend of its own beside `docker`, which is
-/// Debian's: the same crate, tested by the same programs.
+/// The current Docker engine, as a separate backend beside `docker`, which is
+/// Debian's engine: the same programs test the same crate on it.
 pub(crate) const DOCKER29: &str = "docker29";
 
-/// The chart, which is tested on the lab's cluster and counted by itself.
+/// The chart, which is tested on the lab's cluster and counted separately.
 pub(crate) const HELM: &str = "helm";
 
 /// A kind of test, in the order of the table.
@@ -31,9 +31,9 @@ pub(crate) enum Suite {
     PullPolicy,
     /// Kills of the command, on all backends.
     Faults,
-    /// Stops an engine or the API server: alone, and last.
+    /// Tests that stop an engine or the API server: they run alone, and last.
     Disruptive,
-    /// What all of them have left on the machine.
+    /// The check for what all of them left on the machine.
     Leftovers,
 }
 
@@ -68,7 +68,7 @@ impl Suite {
         }
     }
 
-    /// How long one program of it may take: several times what it does take.
+    /// Returns the time limit of one program: several times what it usually takes.
     pub(crate) const fn limit(self) -> Duration {
         Duration::from_secs(match self {
             Self::Tidy | Self::Unit | Self::Leftovers => 180,
@@ -89,18 +89,18 @@ impl fmt::Display for Suite {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Case {
     pub suite: Suite,
-    /// The backend that it tests; none if it tests none, or all.
+    /// The backend that it tests; `None` if it tests no backend, or all.
     pub backend: Option<String>,
     pub package: String,
     pub target: String,
-    /// As cargo names it: `lib`, `bin`, `test`.
+    /// The kind as cargo names it: `lib`, `bin`, `test`.
     pub kind: String,
-    /// What must be up.
+    /// The parts of the lab that must be up.
     pub needs: Vec<Group>,
 }
 
 impl Case {
-    /// A step that is no test program.
+    /// Creates a step that is not a test program.
     pub(crate) fn step(suite: Suite, backend: Option<&str>) -> Self {
         Self {
             suite,
@@ -121,7 +121,7 @@ impl Case {
         if self.is_on_docker29() { format!("{label} on {DOCKER29}") } else { label }
     }
 
-    /// Whether it runs on the current engine in place of Debian's.
+    /// Returns whether it runs on the current engine instead of Debian's.
     pub(crate) fn is_on_docker29(&self) -> bool {
         self.backend.as_deref() == Some(DOCKER29)
     }
@@ -129,7 +129,7 @@ impl Case {
     fn answers_to(&self, name: &str) -> bool {
         let alike = |other: &str| other.replace('_', "-") == name.replace('_', "-");
         // The end-to-end target `docker` runs on both engines: the name means
-        // the first.
+        // Debian's.
         let other_engine = self.is_on_docker29() && self.target == "docker";
         let test = self.kind == "test" && alike(&self.target) && !other_engine;
         let backend = self.backend.as_deref().is_some_and(alike);
@@ -137,7 +137,7 @@ impl Case {
     }
 }
 
-/// Everything that there is to run.
+/// Returns all cases.
 pub(crate) fn plan(workspace: &Workspace) -> Vec<Case> {
     let mut cases = vec![
         Case::step(Suite::Tidy, None),
@@ -156,7 +156,7 @@ pub(crate) fn plan(workspace: &Workspace) -> Vec<Case> {
     cases
 }
 
-/// What tests one engine tests the other too.
+/// Returns the case on the other engine: what tests one engine tests the other too.
 fn on_docker29(case: &Case) -> Option<Case> {
     let engine = case.backend.as_deref() == Some("docker");
     let backend = Some(DOCKER29.to_owned());
@@ -191,7 +191,8 @@ fn kind(target: &Target) -> &str {
     target.kind.first().map_or("lib", String::as_str)
 }
 
-/// An end-to-end test whose name begins with a backend's needs only that one.
+/// Returns the suite and the backend of an end-to-end test. A test whose name begins with a
+/// backend's name needs only that backend.
 fn end_to_end(target: &str, backends: &[String]) -> (Suite, Option<String>) {
     let suite = match target {
         "pull_policy" => Suite::PullPolicy,
@@ -207,7 +208,7 @@ fn needs(suite: Suite, backend: Option<&str>) -> Vec<Group> {
     match (suite, backend) {
         (_, Some("docker")) => vec![Group::Docker, Group::Registry],
         (_, Some(DOCKER29)) => vec![Group::Docker29, Group::Registry],
-        // Its own tests spoil the way to the API server.
+        // Its own tests break the connection to the API server.
         (Suite::Integration, Some("kubernetes")) => {
             vec![Group::Registry, Group::Kubernetes, Group::Toxiproxy]
         }
@@ -233,7 +234,7 @@ fn needs(suite: Suite, backend: Option<&str>) -> Vec<Group> {
     }
 }
 
-/// Those of `cases` that were asked for.
+/// Returns the cases that the options select.
 pub(crate) fn select(cases: Vec<Case>, options: &TestOptions) -> Result<Vec<Case>> {
     if options.only.is_empty() {
         return Ok(cases);
@@ -246,7 +247,7 @@ pub(crate) fn select(cases: Vec<Case>, options: &TestOptions) -> Result<Vec<Case
             );
         }
     }
-    // Whatever runs, it must leave nothing.
+    // Whatever runs must leave nothing behind.
     let wanted = |case: &Case| {
         case.suite == Suite::Leftovers || options.only.iter().any(|name| case.answers_to(name))
     };

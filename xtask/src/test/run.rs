@@ -22,7 +22,7 @@ use crate::lab::layout::make_dir;
 use crate::lab::shell::say;
 use crate::workspace::Workspace;
 
-/// Runs everything that was asked for; true if all is well.
+/// Runs everything that the options select. Returns true on success.
 pub(crate) fn test(options: &TestOptions) -> Result<bool> {
     let workspace = Workspace::load()?;
     let required = options.required(&workspace, is_ci())?;
@@ -44,7 +44,7 @@ pub(crate) fn test(options: &TestOptions) -> Result<bool> {
         book: Mutex::new(Book::default()),
     };
     let result = steps(&floor, &cases, &session, options);
-    // Whatever happened, nothing is left behind, and what came out is told.
+    // Whatever happened, take the lab down and report the results.
     let down = session.down();
     let mut book = floor.book();
     let broken = [result, down].into_iter().filter_map(Result::err);
@@ -54,13 +54,14 @@ pub(crate) fn test(options: &TestOptions) -> Result<bool> {
     Ok(book.is_good() && !interrupt.happened())
 }
 
-/// Two runs in one checkout would take the lab from under each other.
+/// Locks the folder: two runs in one checkout would take down each other's lab.
 fn lock(folder: &Path) -> Result<File> {
     make_dir(folder)?;
     let path = folder.join("lock");
-    let file = File::create(&path).with_context(|| format!("failed to make {}", path.display()))?;
+    let file =
+        File::create(&path).with_context(|| format!("failed to create {}", path.display()))?;
     if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-        bail!("another cargo xtask test runs in this checkout: wait for its end");
+        bail!("another cargo xtask test is running in this checkout: wait until it ends");
     }
     for old in ["log", "report"] {
         let _ = fs::remove_dir_all(folder.join(old));
@@ -75,7 +76,7 @@ fn steps(
     options: &TestOptions,
 ) -> Result<()> {
     std::thread::scope(|scope| {
-        // Apt and the Go build leave room for a compiler.
+        // Apt and the Go build leave capacity for a compiler.
         let lab = bring_up(scope, session);
         let built = before_the_lab(floor, cases, options);
         let backends = lab.join().map_err(|_| anyhow!("bringing the lab up has panicked"))??;
@@ -94,13 +95,13 @@ fn bring_up<'scope>(
     scope.spawn(|| session.up())
 }
 
-/// What needs no backend, so that it need not wait for the lab.
+/// Runs what needs no backend and so need not wait for the lab, and builds the tests.
 fn before_the_lab(floor: &Floor<'_>, cases: &[Case], options: &TestOptions) -> Result<Built> {
     if let Some(case) = step(cases, Suite::Tidy) {
         floor.step(case, || early::tidy(floor));
     }
     let begun = Instant::now();
-    // Less is asked for while the rest may be half changed.
+    // With `--only`, build only what is needed: the rest may be half changed.
     let packages = (!options.only.is_empty()).then(|| packages(cases));
     let built = build::build(floor.workspace, packages.as_deref(), &floor.folder, floor.interrupt)?;
     say!("{:<52} {:>7.1} s", "build", begun.elapsed().as_secs_f64());
@@ -117,7 +118,7 @@ fn before_the_lab(floor: &Floor<'_>, cases: &[Case], options: &TestOptions) -> R
     Ok(built)
 }
 
-/// The packages whose test programs are needed.
+/// Returns the packages whose test programs are needed.
 fn packages(cases: &[Case]) -> Vec<String> {
     let mut found: Vec<String> = cases
         .iter()
@@ -133,8 +134,8 @@ fn step(cases: &[Case], suite: Suite) -> Option<&Case> {
     cases.iter().find(|case| case.suite == suite && case.kind.is_empty())
 }
 
-/// What tests a backend. Their clocks mind a busy machine, so that this waits
-/// for the builds to be done.
+/// Runs what tests a backend. These tests are sensitive to a busy machine, so they
+/// run after the builds.
 fn with_the_lab(
     floor: &Floor<'_>,
     cases: &[Case],
@@ -149,14 +150,14 @@ fn with_the_lab(
     let backend = |case: &Case| case.backend.is_some();
     let kubernetes = |case: &Case| case.backend.as_deref() == Some("kubernetes");
     let suites = [Suite::Integration, Suite::Conformance];
-    // Kubernetes mostly waits for its own clocks; the rest keeps a core busy.
+    // Kubernetes mostly waits for its own timers; the rest keeps a core busy.
     let phases = [
         vec![
             Lane { workers: 1, cases: of(&suites, &|case| backend(case) && !kubernetes(case)) },
             Lane { workers: 1, cases: of(&suites, &kubernetes) },
         ],
         vec![Lane { workers: 2, cases: of(&[Suite::EndToEnd], &|_| true) }],
-        // It plays on all backends at once.
+        // It uses all backends at once.
         vec![Lane { workers: 1, cases: of(&[Suite::PullPolicy], &|_| true) }],
         vec![Lane { workers: 1, cases: of(&[Suite::Faults], &|_| true) }],
         vec![Lane { workers: 1, cases: of(&[Suite::Disruptive], &|_| true) }],

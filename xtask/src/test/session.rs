@@ -1,4 +1,4 @@
-//! The lab around the tests.
+//! The lab for the tests.
 
 use std::time::Instant;
 
@@ -15,22 +15,22 @@ use crate::lab::{self, Group, Lab, UpOptions};
 pub(crate) struct Session {
     lab: Lab,
     wanted: Vec<Group>,
-    /// Whether backends from outside are taken.
+    /// Whether existing backends are used.
     pub given: bool,
     was_up: bool,
     leave: bool,
 }
 
-/// What is there to test against.
+/// The backends to test against.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Backends {
     pub environment: Vec<(&'static str, String)>,
-    /// Why something may be missing.
+    /// Why a backend may be missing.
     pub problem: Option<String>,
 }
 
 impl Session {
-    /// For what `cases` need. Starts nothing.
+    /// Creates a session for what `cases` need. Starts nothing.
     pub(crate) fn new(cases: &[Case], options: &TestOptions) -> Result<Self> {
         let lab = Lab::open(options.lab_dir.clone())?;
         let was_up = lab::is_up(&lab)?;
@@ -44,8 +44,8 @@ impl Session {
         Ok(Self { lab, wanted, given, was_up, leave: was_up || options.keep_lab })
     }
 
-    /// Brings the lab up. What of it could not come up is told by
-    /// [`Backends::problem`].
+    /// Brings the lab up. If a part fails, [`Backends::problem`] has the
+    /// reason.
     pub(crate) fn up(&self) -> Result<Backends> {
         if self.wanted.is_empty() {
             return Ok(Backends::default());
@@ -53,7 +53,7 @@ impl Session {
         let options = UpOptions {
             only: self.wanted.clone(),
             use_existing: self.given,
-            // An unfinished run on the same machine must not be in the way.
+            // An unfinished run on the same machine must not block this one.
             replace: is_ci(),
         };
         let result = lab::up(&self.lab, &options);
@@ -64,13 +64,13 @@ impl Session {
         Ok(Backends { environment: lab::environment(&self.lab)?, problem })
     }
 
-    /// Whether whatever is in the lab comes from this run: it was not up before,
-    /// and its backends are its own.
+    /// Returns whether everything in the lab comes from this run: the lab was not up
+    /// before, and its backends are its own.
     pub(crate) const fn is_fresh(&self) -> bool {
         !self.was_up && !self.given
     }
 
-    /// Takes the lab down, unless it is to be left.
+    /// Takes the lab down, unless it must be left up.
     pub(crate) fn down(&self) -> Result<()> {
         if self.wanted.is_empty() {
             return Ok(());
@@ -87,21 +87,21 @@ impl Session {
 }
 
 impl Backends {
-    /// Why `case` cannot be run; none if it can.
+    /// Returns why `case` cannot run, or `None` if it can.
     pub(crate) fn missing(&self, case: &Case) -> Option<String> {
         let missing = case.needs.iter().find(|group| !self.has(**group))?;
         let reason = match &self.problem {
             Some(problem) => problem.clone(),
-            // Whoever gives an engine is not asked for a second one.
+            // A user with an existing engine need not set a second one.
             None if *missing == Group::Docker29 => {
-                "DOCKER_HOST is given, and LONGSHORE_LAB_DOCKER29_HOST is not".to_owned()
+                "DOCKER_HOST is set, and LONGSHORE_LAB_DOCKER29_HOST is not".to_owned()
             }
             None => "the lab has not brought it up".to_owned(),
         };
         Some(format!("no {missing}: {reason}"))
     }
 
-    /// The value of a variable of the lab's.
+    /// Returns the value of a variable of the lab.
     pub(crate) fn get(&self, variable: &str) -> Option<&str> {
         let found = self.environment.iter().find(|(name, _)| *name == variable);
         found.map(|(_, value)| value.as_str())
@@ -143,6 +143,6 @@ mod tests {
         assert_eq!(Backends::default().missing(&case(&[])), None);
         let given = Backends { problem: None, ..backends };
         let reason = given.missing(&case(&[Group::Docker29])).unwrap();
-        assert!(reason.starts_with("no docker29: DOCKER_HOST is given"), "{reason}");
+        assert!(reason.starts_with("no docker29: DOCKER_HOST is set"), "{reason}");
     }
 }

@@ -1,4 +1,4 @@
-//! Runs test programs, side by side where that is harmless.
+//! Runs test programs, in parallel where that is harmless.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -22,29 +22,29 @@ use super::session::Backends;
 use crate::lab::shell::say;
 use crate::workspace::Workspace;
 
-/// The most of a failed program's output that is shown.
+/// The maximum number of bytes shown of a failed program's output.
 const SHOWN: usize = 256 * 1024;
 
-/// What all test programs share.
+/// The context that all test programs share.
 #[derive(Debug)]
 pub(crate) struct Floor<'a> {
     pub workspace: &'a Workspace,
     /// Logs and reports.
     pub folder: PathBuf,
     pub required: &'a [String],
-    /// Whether the backends are from outside.
+    /// Whether existing backends are used.
     pub given: bool,
-    /// Whether the pull-policy matrix is played whole.
+    /// Whether the whole pull-policy matrix is played.
     pub full: bool,
-    /// How many seeds the simulations play, if not their own number.
+    /// How many seeds the simulations play; `None` for their own default.
     pub seeds: Option<u64>,
     pub interrupt: &'a Interrupt,
-    /// Where whatever is run keeps its files.
+    /// Where all programs keep their temporary files.
     pub scratch: &'a Scratch,
     pub book: Mutex<Book>,
 }
 
-/// Some cases, and how many of them may run at once.
+/// A list of cases, and how many of them may run concurrently.
 #[derive(Debug)]
 pub(crate) struct Lane<'a> {
     pub workers: usize,
@@ -56,7 +56,7 @@ impl Floor<'_> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs all lanes at once, and returns when all are done.
+    /// Runs all lanes in parallel, and returns when all are done.
     pub(crate) fn run(&self, lanes: Vec<Lane<'_>>, built: &Built, backends: &Backends) {
         std::thread::scope(|scope| {
             for lane in lanes {
@@ -81,7 +81,7 @@ impl Floor<'_> {
         self.step(case, || self.execute(case, built, backends));
     }
 
-    /// Takes the time of `run`, and says and keeps what comes out.
+    /// Measures the time of `run`, then prints and records its result.
     pub(crate) fn step(&self, case: &Case, run: impl FnOnce() -> Result<Verdict>) {
         let begun = Instant::now();
         let verdict = run().unwrap_or_else(|error| {
@@ -132,7 +132,7 @@ impl Floor<'_> {
         Ok(command)
     }
 
-    /// Where a suite that knows its backend writes its counts.
+    /// Returns the file to which a suite that knows its backend writes its counts.
     fn report(&self, case: &Case) -> Option<PathBuf> {
         let name = match (case.suite, &case.backend) {
             (Suite::Conformance, Some(backend)) => format!("conformance-{backend}"),
@@ -144,7 +144,7 @@ impl Floor<'_> {
         Some(self.folder.join("report").join(format!("{name}.json")))
     }
 
-    /// Runs `command` for `case`, with its log, and judges it.
+    /// Runs `command` for `case`, with its output in the log, and judges the result.
     pub(crate) fn judge(
         &self,
         case: &Case,

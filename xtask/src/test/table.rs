@@ -1,12 +1,12 @@
-//! Prints what came out.
+//! Renders the results.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::book::{Book, Key};
 
-/// The table, what failed, what could not be exercised and why, and as the
-/// last line the counts.
+/// Returns the table, the failures, what could not be exercised and why, and the
+/// counts as the last line.
 pub(crate) fn render(book: &Book) -> String {
     let mut text = String::from("\n");
     // Writing to a String does not fail.

@@ -1,12 +1,13 @@
-//! Which crate may know which.
+//! The dependencies that are allowed between crates.
 
 use super::finding::Finding;
 use crate::workspace::{Package, Workspace};
 
-/// Arrows run one way: core <- backends, conformance, dispatch. A backend
-/// knows no other, nor dispatch, config, journal, registry; config, journal and
-/// registry know only core, and dispatch may know journal and registry; the
-/// facade alone names them all, and the command knows only the facade.
+/// Finds forbidden dependencies between crates. Dependencies run one way:
+/// core <- backends, conformance, dispatch. A backend knows no other backend,
+/// nor dispatch, config, journal or registry. Config, journal and registry know
+/// only core. Dispatch may know journal and registry. Only the facade names them
+/// all, and the command knows only the facade.
 pub(crate) fn arrows(workspace: &Workspace) -> Vec<Finding> {
     let mut found = Vec::new();
     for package in &workspace.packages {
@@ -43,7 +44,7 @@ fn may_know(workspace: &Workspace, package: &Package, other: &Package, dev: bool
             to_backend || PARTS.contains(&to)
         }
         "longshore-cli" => to == "longshore" || dev && to == "xtask",
-        // It tests the others from outside, and takes backends away.
+        // It tests the others from outside, and stops and starts backends.
         "longshore-tests" => {
             ["longshore", "longshore-core", "longshore-conformance", "xtask"].contains(&to)
         }

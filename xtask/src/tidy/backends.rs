@@ -1,4 +1,4 @@
-//! Every backend has the same files, so that who knows one knows all.
+//! Every backend has the same files, so that if you know one you know them all.
 
 use super::finding::Finding;
 use super::tree::Tree;
@@ -8,8 +8,8 @@ const FILES: [(&str, &str); 6] = [
     ("src/lib.rs", "its docs and what it exports"),
     ("src/config.rs", "its own Config type"),
     ("src/runner.rs", "the Runner trait, thin"),
-    ("src/translate.rs", "how a JobSpec becomes what is submitted, without I/O"),
-    ("src/outcome.rs", "how the backend's state becomes an Outcome, without I/O"),
+    ("src/translate.rs", "the translation of a JobSpec to what is submitted, without I/O"),
+    ("src/outcome.rs", "the translation of the backend's state to an Outcome, without I/O"),
     ("tests/conformance.rs", "the call of the conformance suite"),
 ];
 

@@ -1,4 +1,4 @@
-//! The documents that must be there, and what the architecture must name.
+//! The documents that must exist, and the crates that the architecture must name.
 
 use super::finding::Finding;
 use super::tree::Tree;
@@ -29,7 +29,7 @@ pub(crate) fn documents(workspace: &Workspace, tree: &Tree) -> Vec<Finding> {
     found
 }
 
-/// The crates that the architecture does not name, by package or by folder.
+/// Finds the crates that the architecture does not name, by package or by folder.
 fn unlisted(workspace: &Workspace, text: &str) -> Vec<Finding> {
     let named = |word: &str| {
         text.split(|it: char| !it.is_alphanumeric() && !"-_/".contains(it))

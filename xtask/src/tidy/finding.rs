@@ -1,13 +1,13 @@
-//! What a rule has found.
+//! The findings of the rules.
 
 use std::fmt;
 
-/// Something that is not as it should be, and what to do.
+/// A violation of a rule, and how to fix it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Finding {
-    /// From the repository's root.
+    /// Relative to the repository's root.
     pub path: String,
-    /// From 1; 1 where the whole file is meant.
+    /// From 1. It is 1 if the finding is about the whole file.
     pub line: usize,
     pub what: String,
     pub instead: String,

@@ -1,13 +1,14 @@
-//! How long files are, and what `lib.rs` and `mod.rs` may hold.
+//! The limits on the length of files, and on the content of `lib.rs` and `mod.rs`.
 
 use super::finding::Finding;
 use super::tree::{Tree, code_lines};
 
-/// The most lines of a file.
+/// The maximum number of lines of a file.
 const FILE: usize = 500;
-/// The most lines of code in a `lib.rs` or `mod.rs`.
+/// The maximum number of lines of code in a `lib.rs` or `mod.rs`.
 const INDEX: usize = 100;
-/// The most lines between the braces of a function there: enough to hand on.
+/// The maximum number of lines between the braces of a function in such a file: enough to call
+/// another one.
 const BODY: usize = 5;
 
 pub(crate) fn length(tree: &Tree) -> Vec<Finding> {
@@ -16,7 +17,7 @@ pub(crate) fn length(tree: &Tree) -> Vec<Finding> {
         let lines = text.lines().count();
         if lines > FILE {
             let what = format!("{lines} lines, more than {FILE}");
-            found.push(Finding::new(path, FILE + 1, what, "part it by what its halves do"));
+            found.push(Finding::new(path, FILE + 1, what, "split it by what its parts do"));
         }
         if path.ends_with("src/lib.rs") || path.contains("/src/") && path.ends_with("/mod.rs") {
             found.extend(index(path, text));
@@ -56,13 +57,14 @@ fn is_function(line: &str) -> bool {
     })
 }
 
-/// The lines between the braces of the function that `lines` begin with.
-/// Formatted code closes it with a brace as far in as its first line.
+/// Returns the number of lines between the braces of the function that `lines`
+/// begin with. In formatted code, its closing brace has the indentation of its
+/// first line.
 fn body(lines: &[(usize, &str)]) -> usize {
     let indent = |line: &str| line.len() - line.trim_start().len();
     let Some((_, first)) = lines.first() else { return 0 };
     let is = |line: &str, ends: bool| indent(line) == indent(first) && ends;
-    // A signature over several lines has its brace at the start of a line.
+    // A signature that spans several lines has its opening brace at the start of a line.
     let opens = lines.iter().position(|(_, line)| {
         is(line, line.ends_with('{')) || line.ends_with(';') || line.ends_with('}')
     });
@@ -92,7 +94,7 @@ mod tests {
         assert_eq!(found("a/src/mod.rs", long), ["2: a function of 6 lines, more than 5"]);
         assert_eq!(found("a/src/lib.rs", "mod a;\nimpl A {}\n"), ["2: an impl block"]);
         assert_eq!(found("a/src/other.rs", long), [""; 0]);
-        // There Rust knows no other place for what test programs share.
+        // For test programs, Rust has no other place for shared code.
         assert_eq!(found("a/tests/support/mod.rs", long), [""; 0]);
     }
 

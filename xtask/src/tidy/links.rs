@@ -1,4 +1,4 @@
-//! Links between documents lead somewhere.
+//! Checks that the links between documents are not broken.
 
 use std::path::{Component, Path};
 
@@ -12,7 +12,7 @@ pub(crate) fn links(tree: &Tree) -> Vec<Finding> {
         for (line, content) in markdown::split(text).1 {
             for target in targets(content) {
                 if let Some(what) = broken(tree, path, &target) {
-                    let instead = "correct it, or write what it should lead to";
+                    let instead = "correct the link, or create its target";
                     found.push(Finding::new(path, line, what, instead));
                 }
             }
@@ -21,7 +21,7 @@ pub(crate) fn links(tree: &Tree) -> Vec<Finding> {
     found
 }
 
-/// Where the links of a line lead: `[text](target)` and `[text]: target`.
+/// Returns the targets of the links of a line: `[text](target)` and `[text]: target`.
 fn targets(line: &str) -> Vec<String> {
     let line = without_code(line);
     let mut found: Vec<String> = line
@@ -37,7 +37,7 @@ fn targets(line: &str) -> Vec<String> {
     found
 }
 
-/// The line without what stands between backticks.
+/// Returns the line without the text between backticks.
 fn without_code(line: &str) -> String {
     line.split('`').step_by(2).collect::<Vec<_>>().join("`")
 }
@@ -51,7 +51,7 @@ fn broken(tree: &Tree, from: &str, target: &str) -> Option<String> {
         "" => from.to_owned(),
         _ => match resolve(from, file) {
             Some(path) if tree.has(&path) => path,
-            _ => return Some(format!("a link to {file}, which is not there")),
+            _ => return Some(format!("a link to {file}, which does not exist")),
         },
     };
     let text = tree.text(&path).filter(|_| !anchor.is_empty() && path.ends_with(".md"))?;
@@ -59,8 +59,8 @@ fn broken(tree: &Tree, from: &str, target: &str) -> Option<String> {
     (!known).then(|| format!("a link to #{anchor}, a heading that {path} does not have"))
 }
 
-/// The path that `file` means in the document `from`; none if it leads out of
-/// the repository.
+/// Resolves `file` relative to the document `from`; `None` if the path leads out
+/// of the repository.
 fn resolve(from: &str, file: &str) -> Option<String> {
     let folder = Path::new(from).parent().unwrap_or(Path::new(""));
     let mut parts = Vec::new();
@@ -75,7 +75,7 @@ fn resolve(from: &str, file: &str) -> Option<String> {
     Some(parts.join("/"))
 }
 
-/// The anchors of the headings, as GitHub makes them.
+/// Returns the anchors of the headings, as GitHub generates them.
 fn headings(text: &str) -> impl Iterator<Item = String> {
     markdown::split(text).1.into_iter().filter_map(|(_, line)| {
         let heading = line.trim_start_matches('#').strip_prefix(' ')?;
@@ -100,9 +100,9 @@ mod tests {
         assert_eq!(
             found,
             [
-                (1, "a link to b.md, which is not there".to_owned()),
+                (1, "a link to b.md, which does not exist".to_owned()),
                 (2, "a link to #no-such, a heading that docs/a.md does not have".to_owned()),
-                (3, "a link to ../conf/x.toml, which is not there".to_owned()),
+                (3, "a link to ../conf/x.toml, which does not exist".to_owned()),
             ]
         );
     }

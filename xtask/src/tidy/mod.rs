@@ -1,4 +1,4 @@
-//! Checks what no compiler checks. One rule a file; `rules` lists them.
+//! Checks what no compiler checks. Each rule has its own file; `rules` lists them.
 
 mod arrows;
 mod backends;

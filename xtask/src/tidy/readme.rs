@@ -1,5 +1,5 @@
-//! The commands that the documents show are understood by `cargo xtask`.
-//! Those of `longshore` are tried where it has been built, by the tests.
+//! Checks that `cargo xtask` accepts its commands as the documents show them.
+//! `cargo xtask test` tries those of `longshore`, once it has been built.
 
 use super::finding::Finding;
 use super::tree::Tree;
@@ -27,7 +27,8 @@ pub(crate) fn readme(tree: &Tree) -> Vec<Finding> {
     found
 }
 
-/// Why `cargo xtask` would not take `words`; none for any other program.
+/// Returns why `cargo xtask` would reject `words`; `None` if it accepts them, or
+/// for any other program.
 fn wrong(words: &[String]) -> Option<String> {
     match words {
         [cargo, xtask, ..] if cargo == "cargo" && xtask == "xtask" => cli::check(&words[1..]).err(),

@@ -1,4 +1,4 @@
-//! The rules, and how they are run.
+//! The list of rules, and the code that runs them.
 
 use anyhow::Result;
 
@@ -9,7 +9,7 @@ use crate::codegen;
 use crate::lab::shell::say;
 use crate::workspace::Workspace;
 
-/// Prints what every rule finds; true if that is nothing.
+/// Prints the findings of every rule. Returns true if there are none.
 pub(crate) fn tidy(with_build: bool) -> Result<bool> {
     let mut tidy = true;
     let mut rules = check(&Workspace::load()?)?;
@@ -28,7 +28,7 @@ pub(crate) fn tidy(with_build: bool) -> Result<bool> {
     Ok(tidy)
 }
 
-/// What every rule that needs no build finds.
+/// Returns the findings of every rule that needs no build.
 pub(crate) fn check(workspace: &Workspace) -> Result<Vec<(&'static str, Vec<Finding>)>> {
     let tree = Tree::load(&workspace.workspace_root)?;
     let mut rules = vec![

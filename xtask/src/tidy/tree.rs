@@ -1,4 +1,4 @@
-//! The files that the repository holds.
+//! The files of the repository.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 
 use crate::lab::shell;
 
-/// The text files of the repository by their path from its root, the new ones
-/// that are not committed yet among them; and the names of all files.
+/// The text files of the repository by their path from its root, and the names
+/// of all files. New files that are not committed yet are included.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tree {
     texts: BTreeMap<String, String>,
@@ -28,7 +28,7 @@ impl Tree {
         for name in listed.split('\0').filter(|name| root.join(name).is_file()) {
             let bytes =
                 fs::read(root.join(name)).with_context(|| format!("failed to read {name}"))?;
-            // What is no text has no lines to look at.
+            // Only text has lines to check.
             if let Ok(text) = String::from_utf8(bytes) {
                 tree.texts.insert(name.to_owned(), text);
             }
@@ -53,7 +53,7 @@ impl Tree {
         self.texts.get(name).map(String::as_str)
     }
 
-    /// Whether there is a file or a folder of this path.
+    /// Returns whether a file or a folder with this path exists.
     pub(crate) fn has(&self, path: &str) -> bool {
         let path = path.trim_end_matches('/');
         let below = |name: &String| {
@@ -73,8 +73,8 @@ impl Tree {
     }
 }
 
-/// The lines of Rust code with their numbers, up to the tests at the file's
-/// end, without those that are only a comment.
+/// Returns the lines of Rust code with their numbers, up to the tests at the
+/// end of the file, without lines that are only a comment.
 pub(crate) fn code_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     (1..)
         .zip(text.lines())

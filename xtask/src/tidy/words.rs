@@ -1,10 +1,10 @@
-//! Words that have no place in the repository.
+//! Words that must not appear in the repository.
 
 use super::finding::Finding;
 use super::tree::{Tree, code_lines};
 
-/// Folders that only one person's machine has. Parted, so that this file does
-/// not hold them itself.
+/// Folders that exist only on one person's machine. Split, so that this file
+/// does not contain them itself.
 const FOLDERS: [&str; 3] = [concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!("/Us", "ers/")];
 
 pub(crate) fn words(tree: &Tree) -> Vec<Finding> {
@@ -22,7 +22,7 @@ fn is_lock(path: &str) -> bool {
     path.ends_with(".lock") || path.ends_with("go.sum")
 }
 
-/// Tests may name any folder on purpose.
+/// Finds paths of one person's machine. Tests may name any folder on purpose.
 fn machine_paths(path: &str, text: &str) -> Vec<Finding> {
     if is_test(path) {
         return Vec::new();
@@ -38,8 +38,8 @@ fn machine_paths(path: &str, text: &str) -> Vec<Finding> {
         .collect()
 }
 
-/// Whether `line` holds an absolute path below `folder`: one that does not go
-/// on from something before it.
+/// Returns whether `line` has an absolute path below `folder`: one that does not
+/// continue a longer path.
 fn names(line: &str, folder: &str) -> bool {
     line.match_indices(folder).any(|(at, _)| {
         let before = line[..at].chars().next_back();
@@ -72,7 +72,8 @@ fn rust(path: &str, text: &str) -> Vec<Finding> {
         }
         let reasoned = number > 1 && lines[number - 2].trim_start().starts_with("//");
         if library && line.contains(concat!("thread::", "sleep")) && !reasoned {
-            let instead = "wait for the event itself, or say in the line before why there is none";
+            let instead =
+                "wait for the event itself, or explain in the line before why there is none";
             find(number, "a sleep of a thread without a reason", instead);
         }
     }

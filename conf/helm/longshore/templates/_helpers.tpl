@@ -3,8 +3,8 @@
 {{- end }}
 
 {{/*
-The name of the release's objects. A CronJob's name may have 52 characters, and
-a Job's gets a suffix here.
+The name of the release's objects. A CronJob's name may have at most 52
+characters, and a Job's name gets a suffix here.
 */}}
 {{- define "longshore.fullname" -}}
 {{- if .Values.fullnameOverride }}
@@ -60,7 +60,7 @@ app.kubernetes.io/component: command
 {{- toYaml (set $rest "container" $container) }}
 {{- end }}
 
-{{/* What Longshore reads. */}}
+{{/* The files that Longshore reads. */}}
 {{- define "longshore.files" -}}
 job.yaml: |
   {{- include "longshore.job" . | nindent 2 }}

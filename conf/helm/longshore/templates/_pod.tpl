@@ -1,4 +1,4 @@
-{{/* What Job and CronJob share: the spec of a Job. */}}
+{{/* The spec of a Job, shared by Job and CronJob. */}}
 {{- define "longshore.jobSpec" -}}
 # A second Pod would start the job a second time.
 backoffLimit: 0
@@ -102,7 +102,7 @@ volumes:
   {{- end }}
 {{- end }}
 
-{{/* Longshore's environment. What is not set sets no variable. */}}
+{{/* Longshore's environment. An unset value sets no variable. */}}
 {{- define "longshore.env" -}}
 - name: JOB_STATEDIRECTORY
   value: {{ .Values.state.directory | quote }}
@@ -123,8 +123,8 @@ volumes:
 
 {{/*
 The name of the Job or CronJob. Kubernetes refuses to change the Pod of a Job,
-so a Job is named by what it is made of: an upgrade that changes something makes
-a new Job and removes the former one, and one that changes nothing runs nothing.
+so a Job's name depends on its content: an upgrade that changes something creates
+a new Job and removes the previous one; one that changes nothing runs nothing.
 */}}
 {{- define "longshore.workload" -}}
 {{- if .Values.schedule -}}

@@ -1,4 +1,4 @@
-{{/* A Job whose Pod starts when no Pod of the command is left. */}}
+{{/* A Job whose Pod starts once no Pod of the command is left. */}}
 {{- define "longshore.waiterSpec" -}}
 backoffLimit: 0
 template:
@@ -33,14 +33,14 @@ template:
           - labelSelector:
               matchLabels:
                 {{- include "longshore.commandLabels" . | nindent 16 }}
-            # All nodes that can run the command have it in common, so this
-            # means the whole cluster.
+            # All nodes that can run the command share this label, so the rule
+            # applies to the whole cluster.
             topologyKey: kubernetes.io/os
     containers:
       - name: longshore
         image: {{ include "longshore.image" . | quote }}
         imagePullPolicy: {{ .Values.image.pullPolicy }}
-        # There is nothing to do but to have started.
+        # The container only needs to start; it has nothing to do.
         args: [--version]
         {{- with .Values.securityContext }}
         securityContext:
