@@ -1,8 +1,9 @@
 //! Whether a container's command exists and can be executed.
 //!
-//! The container's first process is an init, which finds out only after the start, too late for a
-//! refusal. So a created container is asked for its command's file. What an image holds never
-//! changes, so that the answer is remembered: a job whose command is known costs no request.
+//! The container's first process is an init, which discovers a missing command only after the
+//! start, too late for a refusal. So the runner looks for the command's file in the created
+//! container. The content of an image never changes, so the answer is cached: a job whose command
+//! is known costs no request.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -13,18 +14,18 @@ use longshore_core::{Attempt, Error, ErrorKind, JobDirectoryView, RejectReason};
 use crate::client::{Answer, Engine};
 use crate::image::Image;
 
-/// How many commands are remembered.
+/// How many commands are cached.
 const REMEMBERED: usize = 4096;
 /// Go's `fs.ModeDir`, `fs.ModeSymlink`, and any of the three permissions to execute.
 const DIRECTORY: u32 = 1 << 31;
 const SYMLINK: u32 = 1 << 27;
 const EXECUTE: u32 = 0o111;
 
-/// The commands that are known to be there: image, command, search path, working directory.
+/// The commands that are known to exist: image, command, search path, working directory.
 #[derive(Debug, Default)]
 pub(crate) struct Commands(Mutex<HashSet<[String; 4]>>);
 
-/// What is under a path.
+/// What a path names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum File {
     Missing,
@@ -33,8 +34,8 @@ enum File {
 }
 
 impl Commands {
-    /// Why the command of `attempt` can never run in the created container `id`, if that is sure.
-    /// A question that the engine does not answer is no reason.
+    /// Why the command of `attempt` can never run in the created container `id`, if that is
+    /// certain. A request that the engine does not answer is not a reason.
     pub(crate) async fn refusal(
         &self,
         engine: &Engine,
@@ -88,7 +89,7 @@ struct Lookup {
 }
 
 impl Lookup {
-    /// None where the command stands in the job directory, whose content may change.
+    /// `None` where the command is in the job directory, whose content may change.
     fn new(attempt: &Attempt, image: &Image) -> Option<Self> {
         let job = &*attempt.spec;
         let way = job.container.as_ref()?;
@@ -145,7 +146,8 @@ impl Lookup {
     }
 }
 
-/// Looks at a file of the container, and at what it links to: the engine resolves a link wholly.
+/// Looks at a file of the container, and at its target if it is a symbolic link: the engine
+/// resolves a chain of links completely.
 async fn stat(engine: &Engine, id: &str, path: &str) -> Answer<File> {
     let mut path = path.to_owned();
     for _ in 0..2 {

@@ -1,4 +1,4 @@
-//! Launching: the image, the container, the start. Its protocol stands at [`Backend::launch`].
+//! Launching: the image, the container, the start. [`Backend::launch`] describes the protocol.
 
 use std::path::Path;
 use std::time::Duration;
@@ -20,15 +20,15 @@ use crate::translate::{Base, Secrets, container, create_body};
 
 type Launched = std::result::Result<Started, LaunchError>;
 
-/// How long a container that another launch created may stay unstarted before this one takes its
-/// place: its creator may have died.
+/// How long a container that another launch created may stay unstarted before this launch replaces
+/// it: its creator may have died.
 const TAKE_OVER: Duration = Duration::from_secs(3);
-/// How long to wait for another who is just creating or removing the container.
+/// How long to wait for another process that is creating or removing the container.
 const PAUSE: Duration = Duration::from_millis(50);
-/// How long to wait for the engine's event of the start, which tells its time.
+/// How long to wait for the engine's start event, which has the time of the start.
 const START_SHOWS: Duration = Duration::from_millis(500);
 
-/// What has to be submitted.
+/// What a launch submits.
 struct Order<'a> {
     attempt: &'a Attempt,
     context: &'a LaunchContext,
@@ -38,10 +38,10 @@ struct Order<'a> {
 
 impl Backend {
     /// Launches an attempt, once:
-    /// - It creates the container by the attempt's name. The engine gives a name once: whoever
-    ///   gets 409 looks at what is there.
-    /// - Only who created the container starts it, once, by its id. A start whose answer is lost
-    ///   is never repeated. (The engine would start an exited container again.)
+    /// - The launch creates the container under the attempt's name. The engine gives a name once: a
+    ///   launch that gets 409 inspects the existing container.
+    /// - Only the launch that created the container starts it, once, by its id. A start whose
+    ///   answer is lost is never repeated. (The engine would start an exited container again.)
     /// - So nothing has started before the start is sent, and nothing can if it never is.
     pub(crate) async fn launch(&self, attempt: &Attempt, context: &LaunchContext) -> Launched {
         let launched = self.try_launch(attempt, context).await;
@@ -60,7 +60,8 @@ impl Backend {
         let order = Order { attempt, context, place, image };
         loop {
             interrupted(context).map_err(LaunchError::Refused)?;
-            // Dropping a request to create starts nothing; dropping a look tells nothing.
+            // A dropped request to create starts nothing; a dropped request to inspect proves
+            // nothing.
             let created = timeout_at(context.deadline, self.create(&order)).await;
             match created.unwrap_or_else(|_| Err(late())).map_err(LaunchError::Refused)? {
                 Some(id) => return self.start(&order, &id).await,
@@ -70,14 +71,15 @@ impl Backend {
                     if let Some(launched) = existing.unwrap_or_else(late) {
                         return launched;
                     }
-                    // The engine keeps a name before it shows its container, and after.
+                    // The engine reserves a name before it shows the container, and for a while
+                    // after.
                     sleep(PAUSE).await;
                 }
             }
         }
     }
 
-    /// Does what is harmless: checks, and makes the image available.
+    /// Does the steps that start nothing: checks, and makes the image available.
     async fn prepare(&self, attempt: &Attempt, context: &LaunchContext) -> Result<Image> {
         let wanted = &container(&attempt.spec)?.image;
         interrupted(context)?;
@@ -88,7 +90,7 @@ impl Backend {
             image: wanted,
             auth: attempt.registry_auth.as_ref(),
         };
-        // What it waits for ends by the context's deadlines; dropping it leaves nothing behind.
+        // Each wait in it ends by the context's deadlines; dropping it leaves nothing behind.
         tokio::select! {
             biased;
             () = context.cancel.cancelled() => Err(cancelled()),
@@ -96,7 +98,7 @@ impl Backend {
         }
     }
 
-    /// Checks the job directory here, where its absence can still be told as what it is.
+    /// Checks the job directory before the engine does, with a clearer error.
     pub(crate) fn check_directory(&self, attempt: &Attempt) -> Result<()> {
         let Some(directory) = &attempt.spec.job_directory else { return Ok(()) };
         let endpoint = self.engine.endpoint()?;
@@ -121,7 +123,7 @@ impl Backend {
         Ok(())
     }
 
-    /// Creates the container. None if its name is taken.
+    /// Creates the container. `None` if its name is taken.
     async fn create(&self, order: &Order<'_>) -> Result<Option<String>> {
         let Order { attempt, image, place, .. } = order;
         let base = Base { image: image.id.clone(), user: image.user.clone() };
@@ -141,7 +143,7 @@ impl Backend {
             Err(fault) if fault.is_conflict() => return Ok(None),
             Err(fault) => {
                 if matches!(fault, Fault::Unanswered(_)) {
-                    // It may have been created, or may yet be; nobody will start it.
+                    // It may have been created, now or later; nothing starts it.
                     let _ = self.engine.remove(&place.name, Removal::UnlessRunning).await;
                 }
                 return Err(refused_create(fault, order));
@@ -167,15 +169,15 @@ impl Backend {
         Ok(Some(created.id))
     }
 
-    /// Removes what was prepared and was not started. That it may stay behind changes nothing: it
-    /// is never started.
+    /// Removes a container that was created and not started. If the removal fails, the container
+    /// stays behind, but is never started.
     async fn withdraw(&self, id: &str) {
         if let Err(fault) = self.engine.remove(id, Removal::UnlessRunning).await {
             tracing::warn!(container = id, ?fault, "failed to remove an unstarted container");
         }
     }
 
-    /// The commit: from here on it may run.
+    /// The commit: from here on the job may run.
     async fn start(&self, order: &Order<'_>, id: &str) -> Launched {
         if let Err(error) = interrupted(order.context) {
             self.withdraw(id).await;
@@ -193,7 +195,7 @@ impl Backend {
         }
     }
 
-    /// The engine has answered that it did not start the container, and nobody else starts it.
+    /// Handles the engine's answer that it did not start the container. No other process starts it.
     async fn start_refused(
         &self,
         order: &Order<'_>,
@@ -202,7 +204,7 @@ impl Backend {
         message: String,
     ) -> Launched {
         if status == 404 || status == 409 {
-            // It is gone, or going.
+            // The container is removed, or being removed.
             return self.existing(order).await.unwrap_or_else(|| {
                 Err(LaunchError::Refused(Error::new(
                     ErrorKind::Unavailable,
@@ -215,7 +217,7 @@ impl Backend {
         let error = Error::new(ErrorKind::Rejected(reason), "failed to start the container")
             .with("status", status)
             .caused_by(message);
-        // That it can be removed proves that it does not run in spite of the answer.
+        // A successful removal proves that the container does not run in spite of the answer.
         match self.engine.remove(id, Removal::UnlessRunning).await {
             Ok(Removed::ByUs | Removed::WasGone) => Err(LaunchError::Refused(error)),
             Ok(Removed::Not) => Ok(self.started(order, id).await),
@@ -233,7 +235,7 @@ impl Backend {
         Started::new(order.place.handle(&self.name), at, Some(order.image.report.clone()))
     }
 
-    /// What the attempt's name stands for already. None: it is free again.
+    /// What already has the attempt's name. `None`: the name is free again.
     async fn existing(&self, order: &Order<'_>) -> Option<Launched> {
         let place = &order.place;
         let refuse = |kind, what: &'static str| {
@@ -252,7 +254,7 @@ impl Backend {
             ),
             Ok(Found::Container(seen)) => match self.under_way(place, &seen) {
                 Some(started) => Some(Ok(started)),
-                // Being removed: soon it is not there.
+                // Being removed: the name is free soon.
                 None if matches!(seen.phase, Phase::Lost(_)) => None,
                 None => self.take_over(order, &seen).await,
             },
@@ -261,8 +263,8 @@ impl Backend {
         }
     }
 
-    /// A container that another launch created: waits for its start, and then removes it, which
-    /// keeps its creator from starting it any more.
+    /// Takes over a container that another launch created: waits for its start, and then removes
+    /// it, which prevents its creator from starting it.
     async fn take_over(&self, order: &Order<'_>, seen: &Seen) -> Option<Launched> {
         let place = &order.place;
         let mut sight = self.watcher.watch(&place.attempt);
@@ -280,7 +282,7 @@ impl Backend {
             Ok(false) => Some(self.started_meanwhile(place).await.unwrap_or_else(|| {
                 let error = Error::new(
                     ErrorKind::Unavailable,
-                    "somebody removed the container that another launch had created",
+                    "another client removed the container that another launch had created",
                 );
                 Err(LaunchError::Indeterminate(error.with("container", &place.name)))
             })),
@@ -288,7 +290,7 @@ impl Backend {
         }
     }
 
-    /// The attempt, if another launch has started it. None: its container is not there, or still
+    /// The attempt, if another launch has started it. `None`: its container does not exist, or is
     /// only created.
     async fn started_meanwhile(&self, place: &Place) -> Option<Launched> {
         match look(&self.engine, place).await {
@@ -313,7 +315,7 @@ fn indeterminate(fault: Fault, place: &Place) -> LaunchError {
     LaunchError::Indeterminate(error.with("container", &place.name))
 }
 
-/// Why the engine would not create the container.
+/// Why the engine did not create the container.
 fn refused_create(fault: Fault, order: &Order<'_>) -> Error {
     let what = "failed to create the container";
     let kind = match &fault {
@@ -344,7 +346,7 @@ fn is_no_such_image(fault: &Fault) -> bool {
     matches!(fault, Fault::Answered { status: 404, message } if message.contains("No such image"))
 }
 
-/// Whether a 400 speaks of what this engine cannot do, not of what the job has wrong: "Minimum
+/// Whether a 400 is about a limitation of this engine, not a mistake in the job: "Minimum
 /// memory limit allowed is 6MB", "Range of CPUs is from 0.01 to 2.00, as there are only 2 CPUs
 /// available".
 fn is_of_this_engine(message: &str) -> bool {

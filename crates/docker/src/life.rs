@@ -1,4 +1,4 @@
-//! What the engine remembers of a container that is gone.
+//! Questions to the engine's memory of past events.
 
 use std::collections::HashMap;
 
@@ -11,11 +11,11 @@ use tokio::time::timeout;
 use crate::client::{Answer, Engine};
 
 /// Whether the container `id`, created at `created` and just removed, provably never started: the
-/// engine tells of its end, and of no start before that.
+/// engine reports its removal, and no start before that.
 ///
-/// The engine keeps its latest 256 events and tells them again
-/// (<https://docs.docker.com/reference/cli/docker/system/events/>); the end has just come, so it is
-/// among them. An engine that does not tell of it proves nothing.
+/// The engine keeps its latest 256 events and repeats them on request
+/// (<https://docs.docker.com/reference/cli/docker/system/events/>). The removal has just happened,
+/// so it is among them. An engine that does not report the removal proves nothing.
 pub(crate) async fn never_started(engine: &Engine, id: &str, created: Option<Timestamp>) -> bool {
     let since = created.map_or(0, Timestamp::as_second).to_string();
     let one = |value: &str| vec![value.to_owned()];
@@ -27,8 +27,8 @@ pub(crate) async fn never_started(engine: &Engine, id: &str, created: Option<Tim
     timeout(engine.config().request_timeout.get(), told).await.unwrap_or(false)
 }
 
-/// Whether the engine tells that it sent the container `id` a signal before it had come up, at
-/// `came_up`. That is how an engine that was killed, and finds a container alive, ends it.
+/// Whether the engine reports that it sent the container `id` a signal before it had come up, at
+/// `came_up`. An engine that was killed, and finds a running container, ends it this way.
 pub(crate) async fn signalled_while_coming_up(
     engine: &Engine,
     id: &str,
@@ -40,7 +40,7 @@ pub(crate) async fn signalled_while_coming_up(
         ("container".to_owned(), one(id)),
         ("event".to_owned(), one("kill")),
     ]);
-    // It remembers nothing from before it went down.
+    // The engine remembers nothing from before it went down.
     let until = (came_up.as_second() + 1).to_string();
     let options =
         EventsOptionsBuilder::default().since("1").until(&until).filters(&filters).build();
@@ -82,7 +82,7 @@ mod tests {
     async fn only_an_end_without_a_start_before_it_is_a_proof() {
         assert!(proven(&["create", "destroy"]).await);
         assert!(!proven(&["create", "start", "die", "destroy"]).await);
-        assert!(!proven(&["create"]).await, "the engine did not tell of the end");
+        assert!(!proven(&["create"]).await, "the engine did not report the end");
         assert!(!proven(&[]).await);
     }
 }

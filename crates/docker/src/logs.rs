@@ -1,8 +1,8 @@
 //! A job's output, each byte once.
 //!
-//! The engine is asked for each record's time beside its bytes: after a broken connection the
-//! reader goes on behind the last record it had, and sees by that record whether it is still there
-//! or was rotated away meanwhile.
+//! The reader requests the time of each record with its bytes. After a broken connection it
+//! continues behind the last record it had, and detects by that record whether the log was rotated
+//! in between.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,23 +25,23 @@ use crate::outcome::is_before;
 use crate::place::Place;
 use crate::sight::Sight;
 
-/// The bounds of the time between two tries to read on.
+/// The shortest and the longest time between two tries to continue reading.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-/// How long after the end of its output a job's own end may show.
+/// How long after the end of its output a job's own end may become visible.
 const END_SHOWS: Duration = Duration::from_secs(2);
-/// How long a followed log may be silent once the job has ended: then the connection has died
-/// without a word, and the log is read again.
+/// How long a followed log may be silent once the job has ended. After that the connection counts
+/// as dead, and the log is read again.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// A record of the log, its time in front.
+/// A record of the log, which begins with its time.
 type Record = (LogStream, Bytes);
 
-/// A reader's memory of what it has had.
+/// What a reader has already received.
 #[derive(Debug)]
 struct Reader {
-    /// What was asked for and has been skipped or given, by bytes of each stream.
+    /// How many bytes of each stream the engine has sent, whether skipped or passed on.
     had: LogPosition,
-    /// What the caller has already.
+    /// What the caller already has.
     since: LogPosition,
     /// The time of the last record, and how many records had that time.
     last: Option<(String, u32)>,
@@ -62,13 +62,13 @@ impl Reader {
         self.resume = self.last.as_ref().map(|(_, records)| *records);
     }
 
-    /// From which second on the engine is asked.
+    /// The second from which on the engine is asked for records.
     fn first_second(&self) -> i32 {
         let last = self.last.as_ref().and_then(|(at, _)| at.parse::<Timestamp>().ok());
         last.and_then(|at| i32::try_from(at.as_second()).ok()).unwrap_or(0)
     }
 
-    /// Takes a record: gives what is new of it, after a gap if records before it are missing.
+    /// Takes a record: returns its new part, after a gap if records before it are missing.
     fn take(&mut self, stream: LogStream, at: &str, bytes: Bytes) -> Vec<LogChunk> {
         let mut chunks = Vec::new();
         if let (Some(left), Some((last, _))) = (self.resume, &self.last) {
@@ -96,8 +96,8 @@ impl Reader {
         chunks
     }
 
-    /// Whether the line before the record `bytes` of the time `at` has ended and was told without
-    /// its newline, as the driver of Docker 20.10 tells each that it has cut into records.
+    /// Whether the line before the record `bytes` of the time `at` has ended but was sent without
+    /// its newline, as the driver of Docker 20.10 sends each line that it has cut into records.
     fn lacks_newline(&mut self, stream: LogStream, at: &str, bytes: &Bytes) -> bool {
         let begun = &mut self.begun[usize::from(stream == LogStream::Stderr)];
         let lacks = begun.as_ref().is_some_and(|begun| begun != at);
@@ -108,9 +108,9 @@ impl Reader {
 
     fn new_bytes(&mut self, stream: LogStream, mut bytes: Bytes) -> Option<LogChunk> {
         if bytes.is_empty() {
-            // The `local` driver cuts lines into records of 16 KiB. Where a line ends on that
-            // bound, its end comes alone, and the driver of Docker 20.10 tells it without the
-            // newline. No other record is empty.
+            // The `local` driver cuts lines into records of 16 KiB. If a line ends on that bound,
+            // its newline is a record of its own, which the driver of Docker 20.10 sends empty. No
+            // other record is empty.
             bytes = Bytes::from_static(b"\n");
         }
         let offset = self.had.of(stream);
@@ -126,7 +126,7 @@ impl Reader {
         }
     }
 
-    /// Takes records up to the first failure.
+    /// Takes records, up to the first failure.
     fn take_all(&mut self, records: Vec<Answer<Record>>) -> (Vec<LogChunk>, Option<Fault>) {
         let mut chunks = Chunks::default();
         for record in records {
@@ -144,15 +144,14 @@ impl Reader {
         (chunks.finish(), None)
     }
 
-    /// Marks that output is missing here, how much and of which stream nobody knows.
+    /// Marks that output is missing here; the amount and the stream are unknown.
     fn gap(&self) -> [LogChunk; 2] {
         [LogStream::Stdout, LogStream::Stderr]
             .map(|stream| LogChunk::gap(stream, self.had.of(stream), None))
     }
 }
 
-/// Chunks, with those of one stream that follow each other made into one: a record is a line, and
-/// lines are short.
+/// Chunks, with consecutive ones of one stream merged: a record is a line, and lines are short.
 #[derive(Debug, Default)]
 struct Chunks {
     whole: Vec<LogChunk>,
@@ -209,10 +208,10 @@ pub(crate) fn read(
         let sight = backend.watcher.watch(&place.attempt);
         let mut reader = Reader::new(since);
         let mut backoff = BACKOFF.0;
-        // Whether a connection has broken while the job ran.
+        // Whether a connection broke while the job ran.
         let mut broke = false;
         loop {
-            // What is read after the end is read to its end.
+            // A read that begins after the job's end reads the whole log.
             let final_read = !follow || is_over(&sight);
             let options = options(&reader, !final_read);
             let records = records(&backend.engine, &place.name, options).fuse();
@@ -274,7 +273,7 @@ pub(crate) fn read(
     .boxed()
 }
 
-/// The bytes of a record; a failure has none.
+/// The size of a record; a failure has none.
 fn size(record: &Answer<Record>) -> usize {
     record.as_ref().map_or(0, |(_, bytes)| bytes.len())
 }
@@ -289,7 +288,7 @@ fn options(reader: &Reader, follow: bool) -> LogsOptions {
         .build()
 }
 
-/// Ends when the engine has been silent too long. A job that runs may say nothing for any time.
+/// Ends when the engine has been silent for too long. A running job may be silent for any time.
 async fn silence(
     backend: &Backend,
     place: &Place,
@@ -306,10 +305,10 @@ async fn silence(
         match over {
             Ok(true) => return sleep(LAST_WORDS).await,
             Ok(false) => {}
-            // The attempt is forgotten: no more is known of it.
+            // The watcher has forgotten the attempt: no more news arrive.
             Err(_) => return std::future::pending().await,
         }
-        // Whoever follows the job's events looks; but perhaps nobody does.
+        // A follower of the job's events inspects it, but there may be none.
         sleep(END_SHOWS).await;
         if !told.borrow().trusted && backend.look(place).await.is_err() {
             sleep(BACKOFF.1).await;
@@ -325,21 +324,21 @@ fn is_over(sight: &watch::Receiver<Sight>) -> bool {
     sight.borrow().is_over()
 }
 
-/// Whether the job has ended: a stream that follows it ends a little before that shows.
+/// Whether the job has ended: its followed log ends a little before its end becomes visible.
 async fn ends_now(backend: &Backend, place: &Place, sight: &watch::Receiver<Sight>) -> bool {
     let mut told = sight.clone();
     let over = timeout(END_SHOWS, told.wait_for(Sight::is_over)).await.is_ok();
-    // What the look finds is noted in the sight.
+    // `look` records what it finds in the sight.
     over || (backend.look(place).await.is_ok() && is_over(sight))
 }
 
-/// Whether the job was over before its engine, which went down while it ran, was back. What it wrote
-/// meanwhile stood in its pipes, which ended with it.
+/// Whether the job ended before its engine, which went down while it ran, was back. Output that it
+/// wrote in between was in its pipes, and is lost with them.
 async fn ended_unread(engine: &Engine, sight: &watch::Receiver<Sight>) -> bool {
     let Some(death) = sight.borrow().death.clone() else { return false };
     match engine.came_up().await {
         Ok(came_up) => came_up.is_some_and(|came_up| is_before(&death, came_up)),
-        // Rather a mark too many.
+        // An unnecessary gap is better than a missing one.
         Err(_) => true,
     }
 }
@@ -349,8 +348,8 @@ async fn gone(backend: &Backend, place: &Place) -> Answer<bool> {
     Ok(backend.look(place).await?.is_none())
 }
 
-/// The records of a container's log. A frame that is none of the two streams is the engine's own
-/// word on a failure, or the rest of a broken one: the connection is as good as lost.
+/// The records of a container's log. A frame of neither stream is the engine's own report of a
+/// failure, or the rest of a broken frame: the connection is unusable.
 fn records(
     engine: &Engine,
     name: &str,

@@ -15,22 +15,22 @@ pub(crate) struct Death {
     pub(crate) finished_at: Option<Timestamp>,
 }
 
-/// Where a container is in its life.
+/// The phase of a container's life.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// Not started yet; perhaps a start was refused, with these words.
+    /// Not started; a refused start leaves its message.
     Created { refused: Option<String> },
     /// Started and not over.
     Running { started_at: Option<Timestamp> },
-    /// Over.
+    /// Ended.
     Ended(Death),
-    /// What became of it cannot be known, and why.
+    /// Its end cannot be known, and why.
     Lost(String),
 }
 
-/// The exit code that the engine makes up for a run whose end it has not seen.
+/// The exit code that the engine makes up for a run whose end it did not see.
 const MADE_UP: i32 = 255;
-/// How long an engine may take from finding such a run to having set up its networks.
+/// How long an engine may take between finding such a run and setting up its networks.
 const COMING_UP: SignedDuration = SignedDuration::from_secs(30);
 
 /// Reads `State` of an inspection
@@ -46,7 +46,7 @@ pub(crate) fn phase(state: &ContainerState) -> Phase {
         }
         Some(Status::EXITED) => match (started_at, state.exit_code) {
             (None, _) => Phase::Created { refused: said },
-            (_, None) => Phase::Lost("the engine tells no exit code".to_owned()),
+            (_, None) => Phase::Lost("the engine reports no exit code".to_owned()),
             (started_at, Some(code)) => Phase::Ended(Death {
                 code: i32::try_from(code).unwrap_or(i32::MAX),
                 oom_killed: state.oom_killed.unwrap_or(false),
@@ -55,24 +55,24 @@ pub(crate) fn phase(state: &ContainerState) -> Phase {
             }),
         },
         Some(Status::REMOVING | Status::DEAD) => {
-            Phase::Lost("somebody removes the container".to_owned())
+            Phase::Lost("the container is being removed".to_owned())
         }
         Some(Status::EMPTY) | None => {
-            Phase::Lost("the engine tells no state of the container".to_owned())
+            Phase::Lost("the engine reports no state of the container".to_owned())
         }
     }
 }
 
-/// Whether the engine has made up a death: when it comes up and finds that a container has gone
-/// with all that watched it (the machine went down, for one), it writes 255 and its own time. A run
-/// that truly ended with 255 shortly before is taken for one, too: rather lost than wrong.
+/// Whether the engine made up a death: when it comes up and finds that a container ended together
+/// with its shim (for example because the machine went down), it records 255 and its own time. A
+/// run that truly ended with 255 shortly before counts as made up, too: lost is better than wrong.
 pub(crate) fn is_made_up(death: &Death, came_up: Timestamp) -> bool {
     death.code == MADE_UP && is_shortly_before(death, came_up)
 }
 
-/// Whether a death was shortly before the engine came up, at `came_up`: about when it went down or
-/// began to come up. An engine tells when it came up by the age of its default network, which it
-/// makes anew.
+/// Whether a death was shortly before the engine came up, at `came_up`: at about the time when it
+/// went down or began to come up. The creation time of the engine's default network is the time
+/// when it came up, because the engine creates that network at each start.
 pub(crate) fn is_shortly_before(death: &Death, came_up: Timestamp) -> bool {
     death.finished_at.is_some_and(|finished| {
         let after = came_up.duration_since(finished);
@@ -80,12 +80,12 @@ pub(crate) fn is_shortly_before(death: &Death, came_up: Timestamp) -> bool {
     })
 }
 
-/// Whether a run was over when the engine came up, at `came_up`.
+/// Whether a run had ended when the engine came up, at `came_up`.
 pub(crate) fn is_before(death: &Death, came_up: Timestamp) -> bool {
     death.finished_at.is_some_and(|finished| finished <= came_up)
 }
 
-/// A time as the engine writes it; `0001-01-01T00:00:00Z` is Go's "never".
+/// Parses a time of the engine; `0001-01-01T00:00:00Z` is Go's "never".
 pub(crate) fn moment(text: Option<&str>) -> Option<Timestamp> {
     text?.parse().ok().filter(|at: &Timestamp| *at > Timestamp::UNIX_EPOCH)
 }
@@ -104,7 +104,7 @@ pub(crate) fn outcome(death: &Death, mark: Option<Mark>) -> Outcome {
     }
 }
 
-/// Why a container could not be started, by what the runtime says of it.
+/// Why a container could not be started, by the runtime's message.
 ///
 /// Wordings: runc's `unable to start container process: exec: "x": executable file not found in
 /// $PATH`, `stat /x: no such file or directory`, `permission denied`; tini's `[FATAL tini (7)]
@@ -124,7 +124,7 @@ pub(crate) fn refusal(words: &str) -> RejectReason {
     }
 }
 
-/// The init's words on a command that it could not execute, if that is all a job wrote.
+/// Why the init could not execute the command, if its message is all the job's output.
 pub(crate) fn init_refusal(code: i32, stderr: &str) -> Option<RejectReason> {
     let line = stderr.trim();
     let by_init =

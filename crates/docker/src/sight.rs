@@ -1,4 +1,4 @@
-//! What the engine's events have told of one attempt. Pure.
+//! What is known about one attempt, from the engine's events and from inspections. Pure.
 
 use bollard::models::EventMessage;
 use jiff::Timestamp;
@@ -7,10 +7,11 @@ use crate::labels::{ATTEMPT, Facts, Labels, MARKED, Mark};
 use crate::outcome::{Death, Phase};
 use crate::place::Seen;
 
-/// What is known of one attempt.
+/// What is known about one attempt.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sight {
-    /// Whether all that has happened to the container is in here. If not, somebody must look.
+    /// Whether this includes everything that has happened to the container. If not, the container
+    /// must be inspected.
     pub(crate) trusted: bool,
     pub(crate) heard: Heard,
     pub(crate) id: Option<String>,
@@ -19,26 +20,26 @@ pub(crate) struct Sight {
     pub(crate) started: bool,
     pub(crate) death: Option<Death>,
     pub(crate) mark: Option<Mark>,
-    /// How many signals the engine has sent it.
+    /// How many signals the engine has sent to it.
     pub(crate) signals: u32,
     pub(crate) removed: bool,
-    /// Why it is lost, if somebody looked and found it so.
+    /// Why it is lost, if an inspection found it so.
     pub(crate) lost: Option<String>,
 }
 
-/// How much of an attempt's life the events have told.
+/// How much of an attempt's life the events covered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Heard {
-    /// Nothing: it was over when somebody came to look.
+    /// Nothing: it had ended when it was first inspected.
     #[default]
     Nothing,
-    /// What came while they were heard; there was a time when they were not.
+    /// A part; there was a time when no events were received.
     Some,
-    /// All, without a break: the engine has not gone down since it was created.
+    /// Everything, without a break: the engine has not gone down since it was created.
     All,
 }
 
-/// One of the engine's events that speaks of an attempt.
+/// One of the engine's events, about an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Happening {
     pub(crate) attempt: String,
@@ -88,19 +89,19 @@ impl Happening {
 }
 
 impl Sight {
-    /// Takes in an event.
+    /// Applies an event.
     pub(crate) fn take(&mut self, happening: Happening) {
         let Happening { container, what, at, .. } = happening;
         match what {
             What::Marked(mark) => self.mark = self.mark.or(Some(mark)),
             What::Created(facts) => {
-                // From its beginning on: nothing can have been missed.
+                // The beginning: no earlier event can have been missed.
                 let mark = self.mark;
                 *self = Self { trusted: true, heard: Heard::All, mark, ..Self::default() };
                 self.id = Some(container);
                 self.facts = Some(facts);
             }
-            // Of another container of the same attempt, which was removed before it started.
+            // Another container of the same attempt, which was removed before it started.
             _ if self.id.as_ref().is_some_and(|id| *id != container) => {}
             What::Started => {
                 self.started = true;
@@ -116,7 +117,7 @@ impl Sight {
         }
     }
 
-    /// Takes in what somebody saw; `None` if the container is gone.
+    /// Applies an inspection; `None` if the container no longer exists.
     pub(crate) fn look(&mut self, seen: Option<&Seen>, mark: Option<Mark>) {
         self.mark = self.mark.or(mark);
         self.trusted = true;
@@ -145,7 +146,7 @@ impl Sight {
         }
     }
 
-    /// Something may have been missed.
+    /// Records that events may have been missed.
     pub(crate) const fn doubt(&mut self) {
         self.trusted = false;
         if matches!(self.heard, Heard::All) {
@@ -153,7 +154,7 @@ impl Sight {
         }
     }
 
-    /// Whether it is over, one way or another.
+    /// Whether the attempt is over: it ended, was removed or is lost.
     pub(crate) const fn is_over(&self) -> bool {
         self.death.is_some() || self.removed || self.lost.is_some()
     }

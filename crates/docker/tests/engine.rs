@@ -1,5 +1,5 @@
-//! What only Docker has, against a real engine: how many requests a job takes, containers that
-//! others rename, remove, or leave behind, and pulls.
+//! Docker's own behaviour, against a real engine: how many requests a job takes, containers that
+//! others rename, remove or leave behind, and pulls.
 //!
 //! Reads `DOCKER_HOST` and `LONGSHORE_LAB_IMAGE`; without them each case is listed as ignored.
 
@@ -81,7 +81,7 @@ async fn output(
     Ok(chunks.iter().map(|c| String::from_utf8_lossy(&bytes(c)).into_owned()).collect())
 }
 
-/// Passes connections on to the engine, and counts them: the client makes one for each request.
+/// Forwards connections to the engine and counts them: the client opens one for each request.
 async fn counting_proxy(folder: &tempfile::TempDir) -> std::io::Result<(String, Arc<AtomicU32>)> {
     let engine = std::env::var("DOCKER_HOST").unwrap_or_default();
     let engine = PathBuf::from(engine.trim_start_matches("unix://"));
@@ -112,7 +112,7 @@ async fn a_job_takes_five_requests_and_one_more_on_an_engine_that_follows_lossil
     config.host = Some(host);
     let runner = DockerRunner::new(RunnerName::docker(), config);
     let mut taken = 0;
-    // The first job pays for the version, the event stream, and looking for the command.
+    // The first job also negotiates the version, opens the event stream and looks for the command.
     for _ in 0..2 {
         let before = count.load(Ordering::SeqCst);
         let attempt = attempt(&lab, "echo hello");
@@ -200,9 +200,9 @@ async fn a_secret_reaches_the_job_and_no_label_or_error(lab: Lab) -> Checked {
     Ok(())
 }
 
-/// A container that was created, by somebody, and not started.
+/// Creates a container by hand, and does not start it.
 async fn create(lab: &Lab, name: &str, labels: HashMap<String, String>) -> Checked {
-    // Has the image pulled, if the engine does not have it.
+    // Pulls the image if the engine does not have it.
     let first = attempt(lab, "true");
     let (runner, handle) = (lab.runner(), launch(&lab.runner(), &first).await?);
     end(&runner, &handle).await?;
@@ -218,7 +218,7 @@ async fn create(lab: &Lab, name: &str, labels: HashMap<String, String>) -> Check
     Ok(())
 }
 
-/// A case on a runtime of its own.
+/// A case on its own runtime.
 fn case<F>(name: &str, ready: Option<&str>, run: impl FnOnce(Lab) -> F + Send + 'static) -> Trial
 where
     F: Future<Output = Checked>,
