@@ -29,6 +29,7 @@ pub(crate) struct Commands(Mutex<HashSet<[String; 4]>>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum File {
     Missing,
+    Folder,
     NotExecutable,
     Executable,
 }
@@ -63,9 +64,14 @@ impl Commands {
                 "the image has no such command",
                 &lookup.program,
             )),
+            File::Folder => Some(rejected(
+                RejectReason::CommandNotExecutable,
+                "the command is a folder",
+                &lookup.program,
+            )),
             File::NotExecutable => Some(rejected(
                 RejectReason::CommandNotExecutable,
-                "the command cannot be executed",
+                "the command's file lacks the permission to execute it",
                 &lookup.program,
             )),
         }
@@ -138,8 +144,8 @@ impl Lookup {
         for candidate in self.candidates() {
             match stat(engine, id, &candidate).await? {
                 File::Executable => return Ok(File::Executable),
-                File::NotExecutable => best = File::NotExecutable,
                 File::Missing => {}
+                found => best = found,
             }
         }
         Ok(best)
@@ -163,8 +169,11 @@ async fn stat(engine: &Engine, id: &str, path: &str) -> Answer<File> {
             path = found.link_target;
             continue;
         }
-        let executable = found.file_mode & DIRECTORY == 0 && found.file_mode & EXECUTE != 0;
-        return Ok(if executable { File::Executable } else { File::NotExecutable });
+        return Ok(match found.file_mode {
+            mode if mode & DIRECTORY != 0 => File::Folder,
+            mode if mode & EXECUTE != 0 => File::Executable,
+            _ => File::NotExecutable,
+        });
     }
     Ok(File::Missing)
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use longshore_core::{
-    Attempt, Error, ErrorKind, Event, ImageReason, LaunchContext, LaunchError, Result, Started,
+    Attempt, Error, ErrorKind, Event, LaunchContext, LaunchError, Result, Started,
 };
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -13,9 +13,10 @@ use crate::client::{Removal, Removed};
 use crate::fault::{Fault, late};
 use crate::image::{self, Image};
 use crate::labels::Facts;
-use crate::outcome::{Phase, refusal};
+use crate::outcome::Phase;
 use crate::place::{Found, Place, Seen, look, look_by_name};
 use crate::pull;
+use crate::refusal::{self, Step};
 use crate::translate::{Base, Secrets, container, create_body};
 
 type Launched = std::result::Result<Started, LaunchError>;
@@ -203,8 +204,7 @@ impl Backend {
         status: u16,
         message: String,
     ) -> Launched {
-        if status == 404 || status == 409 {
-            // The container is removed, or being removed.
+        if refusal::is_gone(status, &message, id) {
             return self.existing(order).await.unwrap_or_else(|| {
                 Err(LaunchError::Refused(Error::new(
                     ErrorKind::Unavailable,
@@ -213,9 +213,10 @@ impl Backend {
                 )))
             });
         }
-        let reason = refusal(&message);
-        let error = Error::new(ErrorKind::Rejected(reason), "failed to start the container")
+        let kind = refusal::kind(Step::Start, status, &message);
+        let error = Error::new(kind, "failed to start the container")
             .with("status", status)
+            .with("container", &order.place.name)
             .caused_by(message);
         // A successful removal proves that the container does not run in spite of the answer.
         match self.engine.remove(id, Removal::UnlessRunning).await {
@@ -318,42 +319,18 @@ fn indeterminate(fault: Fault, place: &Place) -> LaunchError {
 /// Why the engine did not create the container.
 fn refused_create(fault: Fault, order: &Order<'_>) -> Error {
     let what = "failed to create the container";
-    let kind = match &fault {
-        Fault::Answered { status: 400, message } if is_of_this_engine(message) => {
-            Some(ErrorKind::Unsupported)
-        }
-        fault if is_no_such_image(fault) => {
-            Some(ErrorKind::ImageUnavailable(ImageReason::NotPresent))
-        }
-        Fault::Answered { status: 404, .. } => Some(ErrorKind::InvalidSpec),
-        Fault::Answered { message, .. }
-            if message.to_lowercase().contains("no command specified") =>
-        {
-            Some(ErrorKind::Rejected(longshore_core::RejectReason::ContainerConfig))
-        }
-        _ => None,
-    };
-    let error = match (kind, fault) {
-        (Some(kind), Fault::Answered { status, message }) => {
+    let error = match fault {
+        Fault::Answered { status, message } => {
+            let kind = refusal::kind(Step::Create, status, &message);
             Error::new(kind, what).with("status", status).caused_by(message)
         }
-        (_, fault) => fault.into_error(what),
+        fault => fault.into_error(what),
     };
     error.with("container", &order.place.name)
 }
 
 fn is_no_such_image(fault: &Fault) -> bool {
     matches!(fault, Fault::Answered { status: 404, message } if message.contains("No such image"))
-}
-
-/// Whether a 400 is about a limitation of this engine, not a mistake in the job: "Minimum
-/// memory limit allowed is 6MB", "Range of CPUs is from 0.01 to 2.00, as there are only 2 CPUs
-/// available".
-fn is_of_this_engine(message: &str) -> bool {
-    let message = message.to_ascii_lowercase();
-    ["minimum memory limit", "range of cpus", "not supported", "does not support"]
-        .iter()
-        .any(|words| message.contains(words))
 }
 
 fn cancelled() -> Error {

@@ -69,6 +69,7 @@ mod place;
 mod probe;
 mod progress;
 mod pull;
+mod refusal;
 mod runner;
 mod settle;
 mod sight;

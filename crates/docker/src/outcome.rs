@@ -2,7 +2,7 @@
 
 use bollard::models::{ContainerState, ContainerStateStatusEnum as Status};
 use jiff::{SignedDuration, Timestamp};
-use longshore_core::{Outcome, RejectReason};
+use longshore_core::{Outcome, RejectReason, StartError, start_error};
 
 use crate::labels::{Decision, Mark};
 
@@ -104,32 +104,15 @@ pub(crate) fn outcome(death: &Death, mark: Option<Mark>) -> Outcome {
     }
 }
 
-/// Why a container could not be started, by the runtime's message.
-///
-/// Wordings: runc's `unable to start container process: exec: "x": executable file not found in
-/// $PATH`, `stat /x: no such file or directory`, `permission denied`; tini's `[FATAL tini (7)]
-/// exec x failed: No such file or directory`; Docker itself exits with 127 and 126 for these
-/// (`docker run`, "Exit status").
-pub(crate) fn refusal(words: &str) -> RejectReason {
-    let words = words.to_ascii_lowercase();
-    let has = |text: &str| words.contains(text);
-    if !has("exec") || has("error mounting") || has("chdir to cwd") {
-        RejectReason::ContainerConfig
-    } else if has("executable file not found") || has("no such file or directory") {
-        RejectReason::CommandNotFound
-    } else if has("permission denied") || has("exec format error") || has("is a directory") {
-        RejectReason::CommandNotExecutable
-    } else {
-        RejectReason::ContainerConfig
-    }
-}
-
 /// Why the init could not execute the command, if its message is all the job's output.
 pub(crate) fn init_refusal(code: i32, stderr: &str) -> Option<RejectReason> {
     let line = stderr.trim();
     let by_init =
         line.starts_with("[FATAL tini (") && line.contains("] exec ") && !line.contains('\n');
-    (by_init && (code == 126 || code == 127)).then(|| refusal(line))
+    match start_error(line) {
+        StartError::Job(reason) if by_init && (code == 126 || code == 127) => Some(reason),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -203,35 +186,6 @@ mod tests {
         ] {
             let death = Death { code, oom_killed, ..Death::default() };
             assert_eq!(outcome(&death, mark), expected);
-        }
-    }
-
-    #[test]
-    fn a_refused_start_is_told_by_the_runtimes_words() {
-        let runc = "failed to create shim task: OCI runtime create failed: runc create failed: \
-                    unable to start container process: ";
-        for (words, reason) in [
-            (
-                r#"exec: "nope": executable file not found in $PATH: unknown"#,
-                RejectReason::CommandNotFound,
-            ),
-            (
-                r#"exec: "/nope": stat /nope: no such file or directory: unknown"#,
-                RejectReason::CommandNotFound,
-            ),
-            (r#"exec: "/etc": permission denied: unknown"#, RejectReason::CommandNotExecutable),
-            (r#"exec /x: exec format error"#, RejectReason::CommandNotExecutable),
-            (r#"exec: "/tmp": is a directory: unknown"#, RejectReason::CommandNotExecutable),
-            (
-                r#"error mounting "/a" to rootfs: no such file or directory"#,
-                RejectReason::ContainerConfig,
-            ),
-            (
-                "exec failed: chdir to cwd (\"/x\") failed: permission denied",
-                RejectReason::ContainerConfig,
-            ),
-        ] {
-            assert_eq!(refusal(&format!("{runc}{words}")), reason, "{words}");
         }
     }
 

@@ -20,6 +20,7 @@ use bollard::query_parameters::{
 };
 use faults::events::*;
 use faults::output::*;
+use faults::refusals::*;
 use futures::{StreamExt, TryStreamExt};
 use libtest_mimic::{Arguments, Trial};
 use longshore_core::{
@@ -275,6 +276,12 @@ fn main() -> ExitCode {
         a_log_that_ends_tells_of_an_end_that_silent_events_hide,
         an_end_and_output_behind_silent_connections_are_noticed,
         output_that_is_cut_anywhere_goes_on_without_gap_or_repeat,
+        a_working_directory_that_is_a_file_is_the_jobs_mistake,
+        an_impossible_memory_limit_is_the_jobs_mistake,
+        a_cpu_limit_beyond_the_engines_cpus_passes_it_over,
+        a_network_that_does_not_exist_passes_the_runner_over_with_its_name,
+        a_user_that_the_image_does_not_have_is_the_jobs_mistake,
+        a_folder_as_a_command_is_named_once_with_what_is_wrong,
         a_run_that_its_engine_ends_while_it_comes_up_is_lost,
         a_run_that_somebody_signals_has_its_own_code_if_the_engine_was_up,
     ];

@@ -2,4 +2,5 @@
 
 pub(crate) mod events;
 pub(crate) mod output;
+pub(crate) mod refusals;
 pub(crate) mod wire;
