@@ -200,6 +200,12 @@ impl Engine {
         Ok(crate::outcome::moment(created.as_deref()))
     }
 
+    /// The engine's time.
+    pub(crate) async fn now(&self) -> Answer<Timestamp> {
+        let info = self.call(Docker::info).await?;
+        Ok(crate::outcome::moment(info.system_time.as_deref()).unwrap_or_else(Timestamp::now))
+    }
+
     /// Whether containers keep running while the engine is down (`live-restore`).
     pub(crate) async fn leaves_containers_alone(&self) -> Answer<bool> {
         let info = self.call(Docker::info).await?;

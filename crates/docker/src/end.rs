@@ -78,12 +78,12 @@ async fn stop(
     grace: Duration,
     mut sight: watch::Receiver<Sight>,
 ) -> Answer<()> {
-    let before = sight.borrow_and_update().signals;
+    let before = sight.borrow_and_update().signals.count();
     let stopping = {
         let (engine, id) = (Arc::clone(engine), id.to_owned());
         tokio::spawn(async move { engine.stop(&id, grace).await })
     };
-    let begun = sight.wait_for(|s| s.signals > before || s.is_over());
+    let begun = sight.wait_for(|s| s.signals.count() > before || s.is_over());
     let limit = engine.config().request_timeout.get();
     tokio::select! {
         // A container that ended at once needs no event.

@@ -13,8 +13,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use crate::backend::Backend;
 use crate::client::{Answer, Engine};
 use crate::labels::{Decision, Facts, Mark};
-use crate::life::signalled_while_coming_up;
-use crate::outcome::{Death, init_refusal, is_made_up, is_shortly_before, outcome};
+use crate::life::{remembered, signalled_while_coming_up};
+use crate::outcome::{Death, init_refusal, is_made_up, is_shortly_before, outcome, stopped};
 use crate::place::Place;
 use crate::sight::{Heard, Sight};
 
@@ -57,6 +57,8 @@ struct Follower<'a> {
     /// When the job must be ended (again).
     alarm: Option<Instant>,
     marked: bool,
+    /// Whether this has asked for the events that the engine remembers.
+    recalled: bool,
 }
 
 impl<'a> Follower<'a> {
@@ -70,6 +72,7 @@ impl<'a> Follower<'a> {
             backoff: BACKOFF.0,
             alarm: None,
             marked: false,
+            recalled: false,
         }
     }
 
@@ -162,7 +165,7 @@ impl<'a> Follower<'a> {
     }
 
     /// How it ended; `None` if it must be inspected again.
-    async fn report(&self, sight: &Sight) -> Result<Option<Report>> {
+    async fn report(&mut self, sight: &Sight) -> Result<Option<Report>> {
         let facts = sight.facts.as_ref();
         let lost = |message: &str| Outcome::Lost { message: message.to_owned() };
         let outcome = match (&sight.lost, &sight.death) {
@@ -190,12 +193,17 @@ impl<'a> Follower<'a> {
     /// the event is not enough, this inspects the container: 137 may be due to the OOM killer or to
     /// a removal; 126 and 127 may be the init's own. Where the engine may have gone down, this asks
     /// it.
-    async fn certain(&self, death: &Death, mark: Option<Mark>) -> Result<Option<Outcome>> {
+    async fn certain(&mut self, death: &Death, mark: Option<Mark>) -> Result<Option<Outcome>> {
         if mark.is_some() {
             return Ok(Some(outcome(death, mark)));
         }
         if let Some(message) = self.engine_went_down(death).await? {
             return Ok(Some(Outcome::Lost { message: message.to_owned() }));
+        }
+        self.recall().await?;
+        let signals = self.sight.borrow().signals;
+        if let Some(signal) = signals.cause(death.code) {
+            return Ok(Some(stopped(signal, death.code)));
         }
         match death.code {
             137 if !death.oom_killed => {
@@ -214,11 +222,25 @@ impl<'a> Follower<'a> {
         }
     }
 
+    /// Asks the engine for the events that this process did not hear, once.
+    async fn recall(&mut self) -> Result<()> {
+        let sight = self.sight.borrow().clone();
+        let Some(id) = sight.id.filter(|_| !self.recalled && sight.heard != Heard::All) else {
+            return Ok(());
+        };
+        let past = remembered(&self.backend.engine, &id).await.map_err(|fault| {
+            self.backend.error(fault, "failed to ask for the container's past", self.place)
+        })?;
+        self.backend.watcher.recall(&self.place.attempt, &past);
+        self.recalled = true;
+        Ok(())
+    }
+
     /// Why `death` says nothing about the job, if the engine went down while the job ran. A
     /// follower that heard every event, with no signal among them, knows that the engine did not.
     async fn engine_went_down(&self, death: &Death) -> Result<Option<&'static str>> {
         let sight = self.sight.borrow().clone();
-        if sight.heard == Heard::All && sight.signals == 0 {
+        if sight.heard == Heard::All && sight.signals.count() == 0 {
             return Ok(None);
         }
         let down = went_down(&self.backend.engine, &sight, death).await;
@@ -263,7 +285,7 @@ async fn went_down(engine: &Engine, sight: &Sight, death: &Death) -> Answer<Opti
         ));
     }
     let ended = match &sight.id {
-        _ if sight.signals > 0 => true,
+        _ if sight.signals.count() > 0 => true,
         Some(id) => signalled_while_coming_up(engine, id, came_up).await?,
         None => false,
     };

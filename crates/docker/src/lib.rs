@@ -73,6 +73,7 @@ mod refusal;
 mod runner;
 mod settle;
 mod sight;
+mod signals;
 mod translate;
 mod watcher;
 

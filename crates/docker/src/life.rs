@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use tokio::time::timeout;
 
 use crate::client::{Answer, Engine};
+use crate::sight::Happening;
 
 /// Whether the container `id`, created at `created` and just removed, provably never started: the
 /// engine reports its removal, and no start before that.
@@ -25,6 +26,27 @@ pub(crate) async fn never_started(engine: &Engine, id: &str, created: Option<Tim
     let Ok(docker) = engine.docker().await else { return false };
     let told = ended_unstarted(docker.events(Some(options)));
     timeout(engine.config().request_timeout.get(), told).await.unwrap_or(false)
+}
+
+/// The most events that an engine remembers; it keeps 256.
+const MOST_EVENTS: usize = 1024;
+
+/// The events of the container `id` that the engine remembers. They may be all, some or none.
+pub(crate) async fn remembered(engine: &Engine, id: &str) -> Answer<Vec<Happening>> {
+    let now = engine.now().await?;
+    let one = |value: &str| vec![value.to_owned()];
+    let filters =
+        HashMap::from([("type".to_owned(), one("container")), ("container".to_owned(), one(id))]);
+    // Without an end that has passed, the engine would continue with events to come.
+    let until = format!("{}.{:09}", now.as_second(), now.subsec_nanosecond());
+    let options =
+        EventsOptionsBuilder::default().since("1").until(&until).filters(&filters).build();
+    engine
+        .call(|docker| async move {
+            let past: Vec<_> = docker.events(Some(options)).take(MOST_EVENTS).try_collect().await?;
+            Ok(past.into_iter().filter_map(Happening::read).collect())
+        })
+        .await
 }
 
 /// Whether the engine reports that it sent the container `id` a signal before it had come up, at

@@ -104,6 +104,18 @@ pub(crate) fn outcome(death: &Death, mark: Option<Mark>) -> Outcome {
     }
 }
 
+/// The outcome of a run that another client of the engine sent `signal` before its end with `code`.
+/// It is `Lost`: whether the job ended because of the signal cannot be known, and a handler of the
+/// signal may exit with any code.
+pub(crate) fn stopped(signal: u32, code: i32) -> Outcome {
+    Outcome::Lost {
+        message: format!(
+            "another client of the engine sent the container signal {signal} (docker stop, kill or \
+             restart): its exit code {code} is not the job's own"
+        ),
+    }
+}
+
 /// Why the init could not execute the command, if its message is all the job's output.
 pub(crate) fn init_refusal(code: i32, stderr: &str) -> Option<RejectReason> {
     let line = stderr.trim();

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use crate::labels::{ATTEMPT, Facts, Labels, MARKED, Mark};
 use crate::outcome::{Death, Phase};
 use crate::place::Seen;
+use crate::signals::Signals;
 
 /// What is known about one attempt.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,8 +21,8 @@ pub(crate) struct Sight {
     pub(crate) started: bool,
     pub(crate) death: Option<Death>,
     pub(crate) mark: Option<Mark>,
-    /// How many signals the engine has sent to it.
-    pub(crate) signals: u32,
+    /// The signals that the engine sent to it before its end.
+    pub(crate) signals: Signals,
     pub(crate) removed: bool,
     /// Why it is lost, if an inspection found it so.
     pub(crate) lost: Option<String>,
@@ -53,7 +54,7 @@ enum What {
     Created(Facts),
     Started,
     OutOfMemory,
-    Signalled,
+    Signalled(Option<u32>),
     Died(i32),
     Destroyed,
     Marked(Mark),
@@ -79,7 +80,7 @@ impl Happening {
             "create" => What::Created(Facts::read(&attributes)),
             "start" => What::Started,
             "oom" => What::OutOfMemory,
-            "kill" => What::Signalled,
+            "kill" => What::Signalled(attributes.get("signal").and_then(|n| n.parse().ok())),
             "die" => What::Died(attributes.get("exitCode")?.parse().ok()?),
             "destroy" => What::Destroyed,
             _ => return None,
@@ -108,7 +109,8 @@ impl Sight {
                 self.started_at = at;
             }
             What::OutOfMemory => {}
-            What::Signalled => self.signals += 1,
+            What::Signalled(signal) if self.death.is_none() => self.signals.add(signal),
+            What::Signalled(_) => {}
             What::Died(code) => {
                 let started_at = self.started_at;
                 self.death = Some(Death { code, oom_killed: false, started_at, finished_at: at });
@@ -144,6 +146,15 @@ impl Sight {
             }
             Phase::Lost(why) => self.lost = Some(why.clone()),
         }
+    }
+
+    /// Adds what the engine remembered of the container `id`; see
+    /// [`remembered`](crate::life::remembered).
+    pub(crate) fn recall(&mut self, past: &[Happening]) {
+        let Some(id) = &self.id else { return };
+        let mut known = Self { id: Some(id.clone()), ..Self::default() };
+        past.iter().cloned().for_each(|happening| known.take(happening));
+        self.signals = self.signals.and(known.signals);
     }
 
     /// Records that events may have been missed.

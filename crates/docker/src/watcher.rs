@@ -75,6 +75,13 @@ impl Watcher {
         }
     }
 
+    /// Records what the engine remembered of `attempt`'s container.
+    pub(crate) fn recall(&self, attempt: &AttemptId, past: &[Happening]) {
+        if let Some(sight) = self.sights.lock().get(attempt.as_str()) {
+            sight.send_modify(|sight| sight.recall(past));
+        }
+    }
+
     /// What is known about `attempt` now, without following it.
     pub(crate) fn known(&self, attempt: &AttemptId) -> Option<Sight> {
         self.sights.lock().get(attempt.as_str()).map(|sight| sight.borrow().clone())

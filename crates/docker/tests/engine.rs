@@ -20,6 +20,7 @@ use bollard::query_parameters::{
 };
 use faults::events::*;
 use faults::output::*;
+use faults::outside::*;
 use faults::refusals::*;
 use futures::{StreamExt, TryStreamExt};
 use libtest_mimic::{Arguments, Trial};
@@ -283,7 +284,11 @@ fn main() -> ExitCode {
         a_user_that_the_image_does_not_have_is_the_jobs_mistake,
         a_folder_as_a_command_is_named_once_with_what_is_wrong,
         a_run_that_its_engine_ends_while_it_comes_up_is_lost,
-        a_run_that_somebody_signals_has_its_own_code_if_the_engine_was_up,
+        a_run_that_another_client_signals_unheard_is_lost,
+        a_job_that_docker_stop_ends_is_lost_though_it_exits_with_0,
+        a_job_that_a_notifying_signal_reaches_keeps_its_own_code,
+        a_job_that_others_pause_rename_and_update_keeps_its_own_code,
+        a_job_that_another_client_paused_is_cancelled,
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

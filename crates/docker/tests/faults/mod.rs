@@ -2,5 +2,6 @@
 
 pub(crate) mod events;
 pub(crate) mod output;
+pub(crate) mod outside;
 pub(crate) mod refusals;
 pub(crate) mod wire;
