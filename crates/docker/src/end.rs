@@ -24,7 +24,7 @@ impl Backend {
         let Some(seen) = found else { return Ok(()) };
         let mark = Mark { decision: Decision::Cancelled, grace };
         match seen.phase {
-            Phase::Ended(_) | Phase::Lost(_) => Ok(()),
+            Phase::Ended(_) | Phase::Lost(_) | Phase::Restarted { .. } => Ok(()),
             Phase::Running { .. } => self.end(place, &seen.id, mark, sight).await,
             Phase::Created { .. } => {
                 let unstarted = self.cancel_unstarted(place, &seen, mark).await;

@@ -14,7 +14,9 @@ use crate::backend::Backend;
 use crate::client::{Answer, Engine};
 use crate::labels::{Decision, Facts, Mark};
 use crate::life::{remembered, signalled_while_coming_up};
-use crate::outcome::{Death, init_refusal, is_made_up, is_shortly_before, outcome, stopped};
+use crate::outcome::{
+    Death, init_refusal, is_made_up, is_shortly_before, outcome, restarted, stopped,
+};
 use crate::place::Place;
 use crate::sight::{Heard, Sight};
 
@@ -23,6 +25,10 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::fro
 /// How much longer than its grace period an ended job may take before the follower ends it again:
 /// the process that marked it may have died before its request reached the engine.
 const SLACK: Duration = Duration::from_secs(5);
+
+/// How long after an end the restart may take that a restart policy or `docker restart` causes. The
+/// first one of a policy is due after 100 ms.
+const RESTART_SHOWS: Duration = Duration::from_secs(2);
 
 /// The events of an attempt, up to its end.
 pub(crate) fn follow(backend: Arc<Backend>, place: Place) -> BoxStream<'static, Result<Event>> {
@@ -166,27 +172,60 @@ impl<'a> Follower<'a> {
 
     /// How it ended; `None` if it must be inspected again.
     async fn report(&mut self, sight: &Sight) -> Result<Option<Report>> {
-        let facts = sight.facts.as_ref();
         let lost = |message: &str| Outcome::Lost { message: message.to_owned() };
-        let outcome = match (&sight.lost, &sight.death) {
-            (None, Some(death)) => match self.certain(death, sight.mark).await? {
+        if sight.mark.is_none() && !self.recalled && sight.heard != Heard::All && sight.started {
+            self.recall().await?;
+            // What it remembers may change what is known.
+            return Ok(None);
+        }
+        let outcome = match (&sight.lost, &sight.death, sight.restarted) {
+            (None, Some(death), _) => match self.certain(death, sight.mark).await? {
                 Some(outcome) => outcome,
                 None => lost("the container was killed and removed by another client"),
             },
-            (Some(why), _) => lost(why),
-            (None, None) if !sight.started && was_cancelled(sight.mark) => {
+            (Some(why), ..) => lost(why),
+            (None, None, _)
+                if was_cancelled(sight.mark) && (!sight.started || sight.restarted.is_some()) =>
+            {
                 Outcome::Cancelled { code: None }
             }
-            (None, None) if sight.id.is_none() && !sight.started => {
+            (None, None, _) if sight.id.is_none() && !sight.started => {
                 lost("there is no container of this attempt: it was never started, or was removed")
             }
-            (None, None) => lost("another client removed the container"),
+            (None, None, Some(again)) => restarted(again.starts),
+            (None, None, None) => lost("another client removed the container"),
         };
+        let sight = self.with_further_starts(matches!(outcome, Outcome::Lost { .. })).await?;
         let mut report = Report::new(outcome);
         report.started_at = sight.started_at;
         report.finished_at = sight.death.as_ref().and_then(|death| death.finished_at);
-        report.image = facts.map(image);
+        report.image = sight.facts.as_ref().map(image);
+        report.started_again = sight.further_starts(&self.place.name);
+        if !report.started_again.is_empty() {
+            tracing::error!(starts = ?report.started_again, "the container was started again");
+        }
         Ok(Some(report))
+    }
+
+    /// What is known once a restart that follows the end at once has shown: that of a restart policy
+    /// that another client has set, or that of `docker restart`, which ends the job as `lost`.
+    async fn with_further_starts(&self, lost: bool) -> Result<Sight> {
+        let sight = self.sight.borrow().clone();
+        if sight.removed || sight.mark.is_some() || sight.started_again() {
+            return Ok(sight);
+        }
+        if sight.updated {
+            let looked = self.backend.look(self.place).await;
+            looked
+                .map_err(|f| self.backend.error(f, "failed to look for the attempt", self.place))?;
+        }
+        let restarts = self.sight.borrow().restarts;
+        if restarts || (lost && sight.signals.count() > 0) {
+            let mut shows = self.sight.clone();
+            let _ =
+                timeout(RESTART_SHOWS, shows.wait_for(|s| s.started_again() || s.removed)).await;
+        }
+        Ok(self.sight.borrow().clone())
     }
 
     /// The outcome of a death that an event reported; `None` if the container was removed. Where
@@ -200,7 +239,6 @@ impl<'a> Follower<'a> {
         if let Some(message) = self.engine_went_down(death).await? {
             return Ok(Some(Outcome::Lost { message: message.to_owned() }));
         }
-        self.recall().await?;
         let signals = self.sight.borrow().signals;
         if let Some(signal) = signals.cause(death.code) {
             return Ok(Some(stopped(signal, death.code)));

@@ -304,7 +304,7 @@ impl Backend {
     fn under_way(&self, place: &Place, seen: &Seen) -> Option<Started> {
         let at = match &seen.phase {
             Phase::Created { .. } | Phase::Lost(_) => return None,
-            Phase::Running { started_at } => *started_at,
+            Phase::Running { started_at } | Phase::Restarted { started_at, .. } => *started_at,
             Phase::Ended(death) => death.started_at,
         };
         Some(Started::new(place.handle(&self.name), at, Some(seen.facts.image.clone())))

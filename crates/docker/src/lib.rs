@@ -69,6 +69,7 @@ mod place;
 mod probe;
 mod progress;
 mod pull;
+mod records;
 mod refusal;
 mod runner;
 mod settle;

@@ -22,6 +22,8 @@ pub(crate) enum Phase {
     Created { refused: Option<String> },
     /// Started and not over.
     Running { started_at: Option<Timestamp> },
+    /// Started more than once; the engine keeps the times and the exit code of the last run only.
+    Restarted { started_at: Option<Timestamp>, starts: u32 },
     /// Ended.
     Ended(Death),
     /// Its end cannot be known, and why.
@@ -33,18 +35,32 @@ const MADE_UP: i32 = 255;
 /// How long an engine may take between finding such a run and setting up its networks.
 const COMING_UP: SignedDuration = SignedDuration::from_secs(30);
 
-/// Reads `State` of an inspection
+/// Reads `State` of an inspection, and `RestartCount`, by which the engine counts the restarts that its
+/// own restart policy caused since somebody last started the container
 /// (<https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerInspect>).
-pub(crate) fn phase(state: &ContainerState) -> Phase {
+///
+/// A container that runs and has an end has run before. One that ended twice by hand looks as if it
+/// had ended once: only the engine's events show that.
+pub(crate) fn phase(state: &ContainerState, restarts: u32) -> Phase {
     let started_at = moment(state.started_at.as_deref());
     let finished_at = moment(state.finished_at.as_deref());
     let said = state.error.clone().filter(|error| !error.is_empty());
     match state.status {
         Some(Status::CREATED) => Phase::Created { refused: said },
-        Some(Status::RUNNING | Status::PAUSED | Status::RESTARTING | Status::STOPPING) => {
-            Phase::Running { started_at }
+        Some(Status::RUNNING | Status::PAUSED | Status::STOPPING) => {
+            match restarts > 0 || finished_at.is_some() {
+                true => Phase::Restarted { started_at, starts: (restarts + 1).max(2) },
+                false => Phase::Running { started_at },
+            }
         }
-        Some(Status::EXITED) => match (started_at, state.exit_code) {
+        // The engine counts a restart when it decides on it, after the end.
+        Some(Status::RESTARTING) if restarts > 1 => {
+            Phase::Restarted { started_at, starts: restarts }
+        }
+        Some(Status::EXITED) if restarts > 0 => {
+            Phase::Restarted { started_at, starts: restarts + 1 }
+        }
+        Some(Status::EXITED | Status::RESTARTING) => match (started_at, state.exit_code) {
             (None, _) => Phase::Created { refused: said },
             (_, None) => Phase::Lost("the engine reports no exit code".to_owned()),
             (started_at, Some(code)) => Phase::Ended(Death {
@@ -116,6 +132,16 @@ pub(crate) fn stopped(signal: u32, code: i32) -> Outcome {
     }
 }
 
+/// The outcome of a job whose first end is not known, because its container started `starts` times.
+pub(crate) fn restarted(starts: u32) -> Outcome {
+    Outcome::Lost {
+        message: format!(
+            "the container was restarted: it started {starts} times, and the engine keeps only the \
+             last exit code"
+        ),
+    }
+}
+
 /// Why the init could not execute the command, if its message is all the job's output.
 pub(crate) fn init_refusal(code: i32, stderr: &str) -> Option<RejectReason> {
     let line = stderr.trim();
@@ -156,14 +182,38 @@ mod tests {
             (state(Status::PAUSED, 0, AT, NEVER), Phase::Running { started_at: at }),
             (state(Status::EXITED, 3, AT, AT), Phase::Ended(death)),
         ] {
-            assert_eq!(phase(&given), expected);
+            assert_eq!(phase(&given, 0), expected);
         }
         for gone in [
             state(Status::REMOVING, 0, AT, AT),
             state(Status::DEAD, 0, AT, AT),
             ContainerState::default(),
         ] {
-            assert!(matches!(phase(&gone), Phase::Lost(_)), "{gone:?}");
+            assert!(matches!(phase(&gone, 0), Phase::Lost(_)), "{gone:?}");
+        }
+    }
+
+    #[test]
+    fn a_container_that_was_restarted_is_not_taken_for_one_that_runs_or_ended_once() {
+        let started_at = Some(AT.parse().unwrap());
+        let again = |starts| Phase::Restarted { started_at, starts };
+        let first = Phase::Ended(Death {
+            code: 3,
+            started_at,
+            finished_at: started_at,
+            ..Death::default()
+        });
+        for (given, restarts, expected) in [
+            // By hand; by the restart policy, as seen on 20.10 and 29.
+            (state(Status::RUNNING, 0, AT, AT), 0, again(2)),
+            (state(Status::RUNNING, 0, AT, AT), 1, again(2)),
+            (state(Status::PAUSED, 0, AT, AT), 3, again(4)),
+            (state(Status::EXITED, 3, AT, AT), 2, again(3)),
+            (state(Status::RESTARTING, 3, AT, AT), 2, again(2)),
+            // Waits for its first restart: the exit code is that of the first run.
+            (state(Status::RESTARTING, 3, AT, AT), 1, first),
+        ] {
+            assert_eq!(phase(&given, restarts), expected, "{given:?} {restarts}");
         }
     }
 

@@ -1,6 +1,8 @@
 //! The names of an attempt on the engine, and its marks.
 
-use bollard::models::{ContainerCreateBody, ContainerInspectResponse, HostConfig};
+use bollard::models::{
+    ContainerCreateBody, ContainerInspectResponse, HostConfig, RestartPolicyNameEnum,
+};
 use jiff::Timestamp;
 use longshore_core::{
     Attempt, AttemptId, Error, ErrorKind, Handle, InstallationId, Result, RunnerName,
@@ -83,6 +85,8 @@ pub(crate) struct Seen {
     /// By the engine's clock.
     pub(crate) created: Option<Timestamp>,
     pub(crate) phase: Phase,
+    /// Whether the engine restarts it when it ends. Longshore never asks for that.
+    pub(crate) restarts: bool,
     pub(crate) facts: Facts,
 }
 
@@ -141,9 +145,20 @@ fn seen(found: &ContainerInspectResponse, place: &Place) -> Option<Seen> {
     Some(Seen {
         id: found.id.clone()?,
         created: moment(found.created.as_deref()),
-        phase: phase(found.state.as_ref()?),
+        phase: phase(found.state.as_ref()?, restart_count(found)),
+        restarts: has_restart_policy(found),
         facts: Facts::read(&labels),
     })
+}
+
+fn restart_count(found: &ContainerInspectResponse) -> u32 {
+    found.restart_count.and_then(|count| u32::try_from(count).ok()).unwrap_or(0)
+}
+
+fn has_restart_policy(found: &ContainerInspectResponse) -> bool {
+    let policy = found.host_config.as_ref().and_then(|config| config.restart_policy.as_ref());
+    let name = policy.and_then(|policy| policy.name);
+    !matches!(name, None | Some(RestartPolicyNameEnum::NO | RestartPolicyNameEnum::EMPTY))
 }
 
 /// The result of writing a mark.

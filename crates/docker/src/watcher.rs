@@ -125,16 +125,18 @@ impl Sights {
     fn compare(&self, listed: &[ContainerSummary]) -> bool {
         let mut differs = false;
         let label = |c: &ContainerSummary| c.labels.as_ref()?.get(ATTEMPT).cloned();
-        let running: HashMap<String, bool> = listed
-            .iter()
-            .filter_map(|c| Some((label(c)?, c.state == Some(State::RUNNING))))
-            .collect();
+        let runs = |c: &ContainerSummary| {
+            matches!(c.state, Some(State::RUNNING | State::PAUSED | State::RESTARTING))
+        };
+        let running: HashMap<String, bool> =
+            listed.iter().filter_map(|c| Some((label(c)?, runs(c)))).collect();
         for (attempt, sight) in &*self.lock() {
             let known = sight.borrow().clone();
             let agrees = match running.get(attempt) {
-                Some(true) => known.started && !known.is_over(),
-                Some(false) => known.is_over() || !known.started,
-                None => known.is_over() || known.id.is_none(),
+                // An attempt that is over stays so, whatever becomes of its container.
+                _ if known.is_over() => true,
+                Some(running) => *running == known.started,
+                None => known.id.is_none(),
             };
             if !agrees {
                 differs = true;

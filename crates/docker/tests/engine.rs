@@ -22,6 +22,7 @@ use faults::events::*;
 use faults::output::*;
 use faults::outside::*;
 use faults::refusals::*;
+use faults::restarts::*;
 use futures::{StreamExt, TryStreamExt};
 use libtest_mimic::{Arguments, Trial};
 use longshore_core::{
@@ -289,6 +290,9 @@ fn main() -> ExitCode {
         a_job_that_a_notifying_signal_reaches_keeps_its_own_code,
         a_job_that_others_pause_rename_and_update_keeps_its_own_code,
         a_job_that_another_client_paused_is_cancelled,
+        a_job_whose_container_docker_restart_ends_is_lost_and_started_again,
+        a_restart_policy_that_others_set_changes_neither_outcome_nor_output,
+        a_failed_job_that_others_start_again_is_no_success,
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

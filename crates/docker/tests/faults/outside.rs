@@ -30,7 +30,7 @@ pub(crate) async fn ready(
 }
 
 /// Waits until the container of `attempt` has ended.
-pub(crate) async fn ended(lab: &Lab, attempt: &Attempt) -> Checked {
+async fn ended(lab: &Lab, attempt: &Attempt) -> Checked {
     let mut ended = lab.docker.wait_container(&attempt.object_name(), None);
     // The client reports an exit code other than 0 as an error.
     let _ = timeout(PATIENCE, ended.next()).await?.ok_or("no end")?;
