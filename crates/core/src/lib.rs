@@ -24,6 +24,7 @@ mod registry;
 mod result;
 mod runner;
 mod secret;
+mod start_error;
 mod template;
 mod validate;
 
@@ -46,5 +47,6 @@ pub use registry::{RegistryAuth, RegistryIdentity, RegistryLogin};
 pub use result::{JobResult, PassedOver};
 pub use runner::{Health, LaunchContext, LocalImage, Runner, Settled};
 pub use secret::Secret;
+pub use start_error::{StartError, start_error};
 pub use template::JobDirectoryView;
 pub use validate::RESERVED_LABEL_PREFIX;

@@ -1,4 +1,4 @@
-//! What the parts of the runner share.
+//! The state that the parts of the runner share.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::place::{self, Found, Place, Seen};
 use crate::pull::Pulls;
 use crate::watcher::Watcher;
 
-/// One engine, and what this process knows of it.
+/// One engine, and what this process knows about it.
 #[derive(Debug)]
 pub(crate) struct Backend {
     pub(crate) name: RunnerName,
@@ -37,12 +37,13 @@ impl Backend {
         Place::read(handle, &self.name)
     }
 
-    /// The error for a person, with the runner and the attempt noted.
+    /// Converts `fault` to an error that names the runner and the container.
     pub(crate) fn error(&self, fault: Fault, what: &'static str, place: &Place) -> Error {
         fault.into_error(what).on(&self.name).with("container", &place.name)
     }
 
-    /// Looks for an attempt's container and for the mark on its end, and notes both.
+    /// Looks for an attempt's container and for the mark on its end, and records both in the
+    /// watcher.
     pub(crate) async fn look(&self, place: &Place) -> std::result::Result<Option<Seen>, Fault> {
         let found = place::look(&self.engine, place).await?;
         let mark = place::read_mark(&self.engine, &place.end_name()).await?;

@@ -1,4 +1,4 @@
-//! The engine's API, each request bounded in time.
+//! The engine's API, with a time limit on each request.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -23,28 +23,28 @@ use crate::DockerConfig;
 use crate::endpoint::{self, Address, Endpoint, ThisProcess};
 use crate::fault::Fault;
 
-/// What the client itself allows for the head of an answer; our own, shorter bounds stand before
-/// it, and what lasts as long as a job has none.
+/// The client library's own limit for the head of an answer. Our shorter limits apply first;
+/// requests that last as long as a job have none.
 const CLIENT_TIMEOUT_SECONDS: u64 = 366 * 86_400;
 
 /// Which of an attempt's containers a removal may touch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Removal {
-    /// Any; one that runs is killed.
+    /// Any container; a running one is killed.
     Force,
-    /// One that does not run. The engine takes a start and a removal of one container one after
-    /// the other, and refuses to start what it has begun to remove.
+    /// One that does not run. The engine serialises the start and the removal of one container,
+    /// and refuses to start a container that it has begun to remove.
     UnlessRunning,
 }
 
-/// What a removal did.
+/// The result of a removal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Removed {
-    /// The container did not run, or was killed, and is gone by this request.
+    /// This request removed the container, which did not run or was killed.
     ByUs,
-    /// It was not there, or somebody else is removing it.
+    /// The container did not exist, or another request is removing it.
     WasGone,
-    /// It is there: it runs, or somebody else is at it.
+    /// The container still exists: it runs, or another request is working on it.
     Not,
 }
 
@@ -73,13 +73,12 @@ impl Engine {
         &self.config
     }
 
-    /// Where the engine is; finding that out asks nobody.
+    /// Where the engine is. Makes no request.
     pub(crate) fn endpoint(&self) -> Result<Endpoint> {
         endpoint::find(&self.config, &ThisProcess)
     }
 
-    /// The client, for what has no bound in time. The first call asks the engine for its version
-    /// and settles on one that both speak.
+    /// The client, for requests without a time limit. The first call negotiates the API version.
     pub(crate) async fn docker(&self) -> Answer<&Docker> {
         self.connected.get_or_try_init(|| self.connect()).await.map(|c| &c.docker)
     }
@@ -96,7 +95,7 @@ impl Engine {
         Ok(Connected { docker, endpoint })
     }
 
-    /// Makes one request, bounded by the configured timeout.
+    /// Makes one request, limited by the configured timeout.
     pub(crate) async fn call<'a, T, F>(&'a self, request: impl FnOnce(&'a Docker) -> F) -> Answer<T>
     where
         F: Future<Output = std::result::Result<T, bollard::errors::Error>>,
@@ -119,25 +118,25 @@ impl Engine {
         }
     }
 
-    /// Whether a log that is followed may end without its last records when the container ends,
-    /// as it does before Docker 23.0 (API 1.42).
+    /// Whether a followed log may end without its last records when the container ends, as it does
+    /// before Docker 23.0 (API 1.42).
     pub(crate) fn follows_lossily(&self) -> bool {
         self.version().is_some_and(|version| version < (1, 42))
     }
 
-    /// Whether it tells from which repository an image was pulled, as it does from Docker 29.3
-    /// (API 1.53) on.
+    /// Whether the engine reports from which repository an image was pulled, as it does from
+    /// Docker 29.3 (API 1.53) on.
     pub(crate) fn tells_origin(&self) -> bool {
         self.version().is_some_and(|version| version >= (1, 53))
     }
 
-    /// The API's version that both speak, once connected.
+    /// The negotiated API version, once connected.
     fn version(&self) -> Option<(usize, usize)> {
         let version = self.connected.get()?.docker.client_version();
         Some((version.major_version, version.minor_version))
     }
 
-    /// What a failed item of a stream means.
+    /// Classifies a failed item of a stream.
     pub(crate) fn fault(&self, cause: bollard::errors::Error) -> Fault {
         match self.connected.get() {
             Some(connected) => Fault::new(cause, &connected.endpoint),
@@ -148,9 +147,9 @@ impl Engine {
         }
     }
 
-    /// Creates a container. `shown` is what the client may log of `body`, which may hold secrets:
-    /// it logs each request's body at the level debug, so it is handed one that it may show, and
-    /// the true one takes its place as a stream after that.
+    /// Creates a container. `shown` is `body` without its secrets: the client library logs each
+    /// request's body at the level `debug`, so it gets `shown`, and a request modifier replaces
+    /// that with the true body afterwards.
     pub(crate) async fn create(
         &self,
         name: &str,
@@ -178,7 +177,7 @@ impl Engine {
         self.call(|docker| docker.start_container(id, None)).await
     }
 
-    /// The container of this name or id; none if there is none.
+    /// The container with this name or id, or `None` if it does not exist.
     pub(crate) async fn inspect(&self, name: &str) -> Answer<Option<ContainerInspectResponse>> {
         absent_is_none(self.call(|docker| docker.inspect_container(name, None)).await)
     }
@@ -194,20 +193,26 @@ impl Engine {
         self.call(|docker| docker.list_containers(Some(options))).await
     }
 
-    /// When the engine came up, if its default network tells.
+    /// When the engine came up: the time at which it created its default network.
     pub(crate) async fn came_up(&self) -> Answer<Option<Timestamp>> {
         let network = self.call(|docker| docker.inspect_network("bridge", None)).await;
         let created = absent_is_none(network)?.and_then(|network| network.created);
         Ok(crate::outcome::moment(created.as_deref()))
     }
 
-    /// Whether containers go on when it goes down (`live-restore`).
+    /// The engine's time.
+    pub(crate) async fn now(&self) -> Answer<Timestamp> {
+        let info = self.call(Docker::info).await?;
+        Ok(crate::outcome::moment(info.system_time.as_deref()).unwrap_or_else(Timestamp::now))
+    }
+
+    /// Whether containers keep running while the engine is down (`live-restore`).
     pub(crate) async fn leaves_containers_alone(&self) -> Answer<bool> {
         let info = self.call(Docker::info).await?;
         Ok(info.live_restore_enabled.unwrap_or(false))
     }
 
-    /// Sends a signal; a container that does not run, or is gone, needs none.
+    /// Sends a signal. A container that does not run or does not exist needs none.
     pub(crate) async fn kill(&self, id: &str, signal: &str) -> Answer<()> {
         let options = KillContainerOptionsBuilder::default().signal(signal).build();
         match self.call(|docker| docker.kill_container(id, Some(options))).await {
@@ -216,8 +221,8 @@ impl Engine {
         }
     }
 
-    /// TERM, and KILL after `grace`; answers when the container has ended. The engine keeps the
-    /// grace period by itself, also when the client has gone.
+    /// Sends TERM, and KILL after `grace`; returns when the container has ended. The engine keeps
+    /// the grace period also after the client has disconnected.
     pub(crate) async fn stop(&self, id: &str, grace: Duration) -> Answer<()> {
         let seconds = grace.as_secs() + u64::from(grace.subsec_nanos() > 0);
         let seconds = i32::try_from(seconds).unwrap_or(i32::MAX);

@@ -1,8 +1,9 @@
 //! Whether a container's command exists and can be executed.
 //!
-//! The container's first process is an init, which finds out only after the start, too late for a
-//! refusal. So a created container is asked for its command's file. What an image holds never
-//! changes, so that the answer is remembered: a job whose command is known costs no request.
+//! The container's first process is an init, which discovers a missing command only after the
+//! start, too late for a refusal. So the runner looks for the command's file in the created
+//! container. The content of an image never changes, so the answer is cached: a job whose command
+//! is known costs no request.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -13,28 +14,29 @@ use longshore_core::{Attempt, Error, ErrorKind, JobDirectoryView, RejectReason};
 use crate::client::{Answer, Engine};
 use crate::image::Image;
 
-/// How many commands are remembered.
+/// How many commands are cached.
 const REMEMBERED: usize = 4096;
 /// Go's `fs.ModeDir`, `fs.ModeSymlink`, and any of the three permissions to execute.
 const DIRECTORY: u32 = 1 << 31;
 const SYMLINK: u32 = 1 << 27;
 const EXECUTE: u32 = 0o111;
 
-/// The commands that are known to be there: image, command, search path, working directory.
+/// The commands that are known to exist: image, command, search path, working directory.
 #[derive(Debug, Default)]
 pub(crate) struct Commands(Mutex<HashSet<[String; 4]>>);
 
-/// What is under a path.
+/// What a path names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum File {
     Missing,
+    Folder,
     NotExecutable,
     Executable,
 }
 
 impl Commands {
-    /// Why the command of `attempt` can never run in the created container `id`, if that is sure.
-    /// A question that the engine does not answer is no reason.
+    /// Why the command of `attempt` can never run in the created container `id`, if that is
+    /// certain. A request that the engine does not answer is not a reason.
     pub(crate) async fn refusal(
         &self,
         engine: &Engine,
@@ -62,9 +64,14 @@ impl Commands {
                 "the image has no such command",
                 &lookup.program,
             )),
+            File::Folder => Some(rejected(
+                RejectReason::CommandNotExecutable,
+                "the command is a folder",
+                &lookup.program,
+            )),
             File::NotExecutable => Some(rejected(
                 RejectReason::CommandNotExecutable,
-                "the command cannot be executed",
+                "the command's file lacks the permission to execute it",
                 &lookup.program,
             )),
         }
@@ -88,7 +95,7 @@ struct Lookup {
 }
 
 impl Lookup {
-    /// None where the command stands in the job directory, whose content may change.
+    /// `None` where the command is in the job directory, whose content may change.
     fn new(attempt: &Attempt, image: &Image) -> Option<Self> {
         let job = &*attempt.spec;
         let way = job.container.as_ref()?;
@@ -137,15 +144,16 @@ impl Lookup {
         for candidate in self.candidates() {
             match stat(engine, id, &candidate).await? {
                 File::Executable => return Ok(File::Executable),
-                File::NotExecutable => best = File::NotExecutable,
                 File::Missing => {}
+                found => best = found,
             }
         }
         Ok(best)
     }
 }
 
-/// Looks at a file of the container, and at what it links to: the engine resolves a link wholly.
+/// Looks at a file of the container, and at its target if it is a symbolic link: the engine
+/// resolves a chain of links completely.
 async fn stat(engine: &Engine, id: &str, path: &str) -> Answer<File> {
     let mut path = path.to_owned();
     for _ in 0..2 {
@@ -161,8 +169,11 @@ async fn stat(engine: &Engine, id: &str, path: &str) -> Answer<File> {
             path = found.link_target;
             continue;
         }
-        let executable = found.file_mode & DIRECTORY == 0 && found.file_mode & EXECUTE != 0;
-        return Ok(if executable { File::Executable } else { File::NotExecutable });
+        return Ok(match found.file_mode {
+            mode if mode & DIRECTORY != 0 => File::Folder,
+            mode if mode & EXECUTE != 0 => File::Executable,
+            _ => File::NotExecutable,
+        });
     }
     Ok(File::Missing)
 }

@@ -1,4 +1,4 @@
-//! What can be configured.
+//! The settings of a Docker runner.
 
 use std::path::PathBuf;
 
@@ -11,28 +11,29 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct DockerConfig {
-    /// The engine's address: `unix:///path`, `tcp://host:port` or `http://host:port`. None:
+    /// The engine's address: `unix:///path`, `tcp://host:port` or `http://host:port`. Without it:
     /// `DOCKER_HOST`, else the current context of the docker command, else the first socket that
-    /// is there: `/var/run/docker.sock`, or rootless Docker's `$XDG_RUNTIME_DIR/docker.sock`.
+    /// exists: `/var/run/docker.sock`, or rootless Docker's `$XDG_RUNTIME_DIR/docker.sock`.
     pub host: Option<String>,
-    /// Whether a TCP address is spoken to with TLS. None: whether `DOCKER_TLS_VERIFY` is set and
-    /// not empty.
+    /// Whether to use TLS for a TCP address. Without it: whether `DOCKER_TLS_VERIFY` is set and not
+    /// empty.
     pub tls_verify: Option<bool>,
-    /// The folder with `ca.pem`, `cert.pem` and `key.pem` for TLS. None: `DOCKER_CERT_PATH`, else
-    /// `~/.docker`.
+    /// The folder with `ca.pem`, `cert.pem` and `key.pem` for TLS. Without it: `DOCKER_CERT_PATH`,
+    /// else `~/.docker`.
     pub cert_path: Option<PathBuf>,
-    /// How long the first contact with the engine may take.
+    /// The time limit for the first contact with the engine.
     pub connect_timeout: HumanDuration,
-    /// How long one request to the engine may take; pulls and what lasts as long as a job apart.
+    /// The time limit for one request to the engine, except pulls and requests that last as long as
+    /// a job.
     pub request_timeout: HumanDuration,
-    /// A pull that makes no progress for this long is given up as unreachable.
+    /// A pull that makes no progress for this long fails as unreachable.
     pub pull_stall_timeout: HumanDuration,
-    /// The Docker network for jobs that ask for none in particular. None: the engine's default.
+    /// The Docker network for jobs that do not set `network`. Without it: the engine's default.
     pub network: Option<String>,
     /// The size at which the engine starts a new log file for a job's output.
     pub log_max_size: Memory,
-    /// How many log files the engine keeps for a job, at least 2. What a job writes beyond
-    /// `logMaxSize` times this is lost to a reader that comes later.
+    /// How many log files the engine keeps for a job, at least 2. Output beyond `logMaxSize` times
+    /// this number is lost to a reader that starts later.
     pub log_max_files: u32,
 }
 

@@ -1,21 +1,21 @@
-//! What the engine is given to show the registry. Pure.
+//! The registry credentials that the engine receives. Pure.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use bollard::auth::DockerCredentials;
 use longshore_core::{Error, ErrorKind, ImageRef, RegistryAuth, RegistryIdentity, Result};
 
-/// How Docker's own registry is called in credentials
+/// The name of Docker's own registry in credentials
 /// (<https://docs.docker.com/reference/api/engine/version/v1.41/#section/Authentication>).
 const DOCKER_IO: &str = "https://index.docker.io/v1/";
 
 /// The value of the header `X-Registry-Auth`: JSON in the URL-safe alphabet of base 64, padded.
 ///
-/// In the standard alphabet, which the client library writes, an engine does not understand what
-/// has a `+` or a `/`: 20.10 then pulls as if there were no credentials.
+/// The client library writes the standard alphabet, of which an engine does not understand `+` and
+/// `/`: 20.10 then pulls as if there were no credentials.
 ///
 /// # Errors
-/// If the credentials are for another registry than the image's: they are shown to no other.
+/// If the credentials are for another registry than the image's: they are sent to no other.
 pub(crate) fn header(auth: &RegistryAuth, image: &ImageRef) -> Result<String> {
     let server = host(&auth.server);
     if server != host(image.registry()) {
@@ -49,7 +49,7 @@ pub(crate) fn header(auth: &RegistryAuth, image: &ImageRef) -> Result<String> {
     Ok(URL_SAFE.encode(json))
 }
 
-/// The registry as it stands in image names.
+/// The registry as image names write it.
 fn host(server: &str) -> &str {
     match server.split('/').next().unwrap_or_default() {
         "index.docker.io" | "registry-1.docker.io" => "docker.io",

@@ -15,8 +15,8 @@ use crate::place::{Place, Seen, write_mark};
 use crate::sight::Sight;
 
 impl Backend {
-    /// Ends an attempt because somebody asked for it. First the mark, which every process sees
-    /// and which tells a cancelled job from one that was killed; then TERM.
+    /// Ends an attempt on request. Writes the mark first, by which every process distinguishes a
+    /// cancelled job from a killed one, then sends TERM.
     pub(crate) async fn cancel(&self, place: &Place, grace: Duration) -> Result<()> {
         let what = "failed to cancel the attempt";
         let sight = self.watcher.watch(&place.attempt);
@@ -24,7 +24,7 @@ impl Backend {
         let Some(seen) = found else { return Ok(()) };
         let mark = Mark { decision: Decision::Cancelled, grace };
         match seen.phase {
-            Phase::Ended(_) | Phase::Lost(_) => Ok(()),
+            Phase::Ended(_) | Phase::Lost(_) | Phase::Restarted { .. } => Ok(()),
             Phase::Running { .. } => self.end(place, &seen.id, mark, sight).await,
             Phase::Created { .. } => {
                 let unstarted = self.cancel_unstarted(place, &seen, mark).await;
@@ -46,8 +46,8 @@ impl Backend {
         Ok(true)
     }
 
-    /// Marks the attempt, unless it is marked, and ends what runs of it: TERM, the grace period,
-    /// KILL. Returns when the engine has sent TERM; the rest is the engine's.
+    /// Marks the attempt, unless it is marked, and ends its container: TERM, the grace period,
+    /// KILL. Returns when the engine has sent TERM; the engine does the rest.
     pub(crate) async fn end(
         &self,
         place: &Place,
@@ -67,26 +67,26 @@ impl Backend {
     }
 }
 
-/// Has the engine send TERM, and KILL after `grace`; returns once TERM is sent.
+/// Asks the engine to send TERM, and KILL after `grace`; returns once TERM is sent.
 ///
-/// The engine answers only when the container has ended; it keeps the grace period by itself, also
-/// when the client has gone (it does not tie a stop to its request, but in 23.0). That it has
-/// begun shows in its events.
+/// The engine answers only when the container has ended. It keeps the grace period also after the
+/// client has disconnected (except 23.0, which ties a stop to its request). Its events show that
+/// the stop has begun.
 async fn stop(
     engine: &Arc<Engine>,
     id: &str,
     grace: Duration,
     mut sight: watch::Receiver<Sight>,
 ) -> Answer<()> {
-    let before = sight.borrow_and_update().signals;
+    let before = sight.borrow_and_update().signals.count();
     let stopping = {
         let (engine, id) = (Arc::clone(engine), id.to_owned());
         tokio::spawn(async move { engine.stop(&id, grace).await })
     };
-    let begun = sight.wait_for(|s| s.signals > before || s.is_over());
+    let begun = sight.wait_for(|s| s.signals.count() > before || s.is_over());
     let limit = engine.config().request_timeout.get();
     tokio::select! {
-        // Ending in the same instant is as good as having begun.
+        // A container that ended at once needs no event.
         stopped = stopping => match stopped {
             Ok(answer) => answer,
             Err(_) => Ok(()),
@@ -95,7 +95,7 @@ async fn stop(
             Ok(_) => Ok(()),
             Err(_) => Err(crate::fault::Fault::Unanswered(Error::new(
                 ErrorKind::Unavailable,
-                "the engine does not confirm that it has told the job to end",
+                "the engine does not confirm that it has sent the job a signal",
             ))),
         },
     }

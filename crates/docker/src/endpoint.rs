@@ -1,4 +1,4 @@
-//! Where the engine is.
+//! Finding the engine's address.
 
 use std::path::{Path, PathBuf};
 
@@ -9,16 +9,16 @@ use crate::DockerConfig;
 /// Docker's own place for its socket.
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 
-/// Where the engine is, and whether somebody said so.
+/// Where the engine is, and what names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint {
     pub(crate) address: Address,
-    /// Who named it; none for a default that is only looked for. What nobody configured and we
-    /// may not open is unavailable, not a refusal.
+    /// What names the address; `None` for a default. A default socket that we may not open is
+    /// unavailable, not a refusal.
     pub(crate) named_by: Option<&'static str>,
 }
 
-/// An address, by its way of transport.
+/// An address, by its transport.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Address {
     Unix(PathBuf),
@@ -27,7 +27,7 @@ pub(crate) enum Address {
 }
 
 impl Address {
-    /// Whether the engine surely sees this machine's files.
+    /// Whether the engine certainly sees this machine's files.
     pub(crate) const fn is_local(&self) -> bool {
         matches!(self, Self::Unix(_))
     }
@@ -43,13 +43,13 @@ impl std::fmt::Display for Address {
     }
 }
 
-/// What the endpoint depends on beside the configuration.
+/// What the endpoint depends on besides the configuration.
 pub(crate) trait World {
-    /// A variable of the environment.
+    /// An environment variable.
     fn var(&self, name: &str) -> Option<String>;
-    /// The text of a file, if it can be read.
+    /// The text of a file, if it is readable.
     fn text(&self, path: &Path) -> Option<String>;
-    /// Whether a file is there.
+    /// Whether a file exists.
     fn exists(&self, path: &Path) -> bool;
 }
 
@@ -133,14 +133,14 @@ fn certificates(config: &DockerConfig, world: &dyn World) -> PathBuf {
     given.unwrap_or_else(|| docker_folder(world).unwrap_or_default())
 }
 
-/// Where the docker command keeps its own configuration.
+/// The folder of the docker command's own configuration.
 fn docker_folder(world: &dyn World) -> Option<PathBuf> {
     let given = world.var("DOCKER_CONFIG").map(PathBuf::from);
     given.or_else(|| world.var("HOME").map(|home| Path::new(&home).join(".docker")))
 }
 
-/// The host of the docker command's current context, unless that is the default one. A context's
-/// folder is named by the digest of its name; they are few, so each is looked into.
+/// The host of the docker command's current context, unless that is the default one. The name of a
+/// context's folder is a digest of the context's name; there are few, so this reads each.
 fn context_host(world: &dyn World) -> Option<String> {
     let folder = docker_folder(world)?;
     let current = world.var("DOCKER_CONTEXT").or_else(|| {

@@ -1,4 +1,4 @@
-//! What may go wrong with one request, and what that means.
+//! The failures of one request, and what each means.
 
 use std::io;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use longshore_core::{Error, ErrorKind};
 
 use crate::endpoint::Endpoint;
 
-/// Why a request to the engine gave no result.
+/// Why a request to the engine failed.
 #[derive(Debug)]
 pub(crate) enum Fault {
-    /// The engine was not reached: the request has had no effect and never will.
+    /// The request did not reach the engine: it has no effect, now or later.
     Unreached(Error),
     /// The engine answered with a failure.
     Answered { status: u16, message: String },
@@ -35,7 +35,7 @@ impl Fault {
         matches!(self.status(), Some(409))
     }
 
-    /// Reads what the client says of a request to `endpoint`.
+    /// Classifies the client library's error for a request to `endpoint`.
     pub(crate) fn new(cause: Cause, endpoint: &Endpoint) -> Self {
         match cause {
             Cause::DockerResponseServerError { status_code: status, message } => {
@@ -52,7 +52,7 @@ impl Fault {
         Self::Unanswered(unanswered(endpoint).with("waited", format!("{after:?}")))
     }
 
-    /// The error for a person; `what` says what failed (`failed to …`).
+    /// Converts to an error; `what` says what failed (`failed to …`).
     pub(crate) fn into_error(self, what: &'static str) -> Error {
         match self {
             Self::Unreached(error) => error,
@@ -64,13 +64,13 @@ impl Fault {
     }
 }
 
-/// The launch's deadline has passed.
+/// The error of a launch whose deadline has passed.
 pub(crate) fn late() -> Error {
     Error::new(ErrorKind::Unavailable, "the launch did not succeed before its deadline")
 }
 
-/// What class an answer is of. The engine has no 401 of its own; a proxy with an authorization
-/// plugin before it answers 401 or 403.
+/// The kind of an answer. The engine itself never answers 401; a proxy or an authorization plugin
+/// in front of it answers 401 or 403.
 const fn kind(status: u16) -> ErrorKind {
     match status {
         400 => ErrorKind::InvalidSpec,
@@ -87,7 +87,7 @@ fn unanswered(endpoint: &Endpoint) -> Error {
         .with("address", &endpoint.address)
 }
 
-/// Whether the request cannot have reached the engine, and why.
+/// Why the request cannot have reached the engine; `None` if it may have.
 fn unreached(cause: &Cause) -> Option<Option<io::ErrorKind>> {
     match cause {
         Cause::HyperLegacyError { err } if err.is_connect() => Some(io_kind(err)),
@@ -115,20 +115,19 @@ fn io_kind(error: &(dyn std::error::Error + 'static)) -> Option<io::ErrorKind> {
 
 /// Why the engine cannot be reached, and what to do about it.
 ///
-/// A socket that nobody named and that we may not open is like no Docker at all; one that somebody
-/// named refuses us.
+/// A default socket that we may not open counts as no Docker at all; a configured one refuses us.
 pub(crate) fn unreachable(why: Option<io::ErrorKind>, endpoint: &Endpoint) -> Error {
     let named = endpoint.named_by.is_some();
     let (kind, message) = match why {
         Some(io::ErrorKind::PermissionDenied) if named => (
             ErrorKind::Denied,
-            "we may not open the Docker socket: join the group that owns it (usually `docker`), \
-             or point to another engine",
+            "permission to open the Docker socket is missing: join the group that owns it \
+             (usually `docker`), or configure another engine",
         ),
         Some(io::ErrorKind::PermissionDenied) => (
             ErrorKind::Unavailable,
-            "there is a Docker socket that we may not open: join the group that owns it (usually \
-             `docker`), or set DOCKER_HOST",
+            "permission to open the default Docker socket is missing: join the group that owns it \
+             (usually `docker`), or set DOCKER_HOST",
         ),
         Some(io::ErrorKind::NotFound) if !named => {
             (ErrorKind::Unavailable, "there is no Docker socket: start Docker, or set DOCKER_HOST")

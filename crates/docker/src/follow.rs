@@ -13,18 +13,24 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use crate::backend::Backend;
 use crate::client::{Answer, Engine};
 use crate::labels::{Decision, Facts, Mark};
-use crate::life::signalled_while_coming_up;
-use crate::outcome::{Death, init_refusal, is_made_up, is_shortly_before, outcome};
+use crate::life::{remembered, signalled_while_coming_up};
+use crate::outcome::{
+    Death, init_refusal, is_made_up, is_shortly_before, outcome, restarted, stopped,
+};
 use crate::place::Place;
 use crate::sight::{Heard, Sight};
 
-/// The bounds of the time between two looks at an engine that does not answer.
+/// The shortest and the longest time between two requests to an engine that does not answer.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
-/// How much longer than its grace period a job that was told to end may take before it is told
-/// again: whoever told it may have died before the engine heard.
+/// How much longer than its grace period an ended job may take before the follower ends it again:
+/// the process that marked it may have died before its request reached the engine.
 const SLACK: Duration = Duration::from_secs(5);
 
-/// What happens to an attempt, to its end.
+/// How long after an end the restart may take that a restart policy or `docker restart` causes. The
+/// first one of a policy is due after 100 ms.
+const RESTART_SHOWS: Duration = Duration::from_secs(2);
+
+/// The events of an attempt, up to its end.
 pub(crate) fn follow(backend: Arc<Backend>, place: Place) -> BoxStream<'static, Result<Event>> {
     async_stream::stream! {
         let mut follower = Follower::new(&backend, &place);
@@ -42,7 +48,7 @@ pub(crate) fn follow(backend: Arc<Backend>, place: Place) -> BoxStream<'static, 
     .boxed()
 }
 
-/// What a follower has to tell.
+/// What a follower reports next.
 enum Step {
     Started(Option<Timestamp>),
     Ended(Report),
@@ -54,9 +60,11 @@ struct Follower<'a> {
     sight: watch::Receiver<Sight>,
     told_started: bool,
     backoff: Duration,
-    /// When the job must be told to end (again).
+    /// When the job must be ended (again).
     alarm: Option<Instant>,
     marked: bool,
+    /// Whether this has asked for the events that the engine remembers.
+    recalled: bool,
 }
 
 impl<'a> Follower<'a> {
@@ -70,10 +78,11 @@ impl<'a> Follower<'a> {
             backoff: BACKOFF.0,
             alarm: None,
             marked: false,
+            recalled: false,
         }
     }
 
-    /// Goes on to the next thing that is worth telling.
+    /// Waits for the next event.
     async fn step(&mut self) -> Result<Step> {
         loop {
             let sight = self.sight.borrow_and_update().clone();
@@ -107,12 +116,12 @@ impl<'a> Follower<'a> {
     }
 
     async fn changed(&self) {
-        // The sender lives as long as the attempt is known; when it is forgotten, that was told.
+        // The watcher drops the sender when it forgets the attempt, and reports that before.
         let mut sight = self.sight.clone();
         let _ = sight.changed().await;
     }
 
-    /// Looks for itself; a failure is told once per try, and each try waits longer.
+    /// Inspects the attempt. Reports the failure of each try; each retry waits longer.
     async fn look(&mut self) -> Result<()> {
         match self.backend.look(self.place).await {
             Ok(_) => {
@@ -131,8 +140,8 @@ impl<'a> Follower<'a> {
         self.backoff = (self.backoff * 2).min(BACKOFF.1);
     }
 
-    /// Sets when the job must be told to end: at its timeout, or, if it has been told and goes
-    /// on, some time after its grace period.
+    /// Sets when the job must be ended: at its timeout, or, if it is marked and still runs, some
+    /// time after its grace period.
     fn set_alarm(&mut self, sight: &Sight) {
         if !sight.started || sight.is_over() {
             self.alarm = None;
@@ -161,41 +170,78 @@ impl<'a> Follower<'a> {
         ended
     }
 
-    /// How it ended; none if it must be looked at anew.
-    async fn report(&self, sight: &Sight) -> Result<Option<Report>> {
-        let facts = sight.facts.as_ref();
+    /// How it ended; `None` if it must be inspected again.
+    async fn report(&mut self, sight: &Sight) -> Result<Option<Report>> {
         let lost = |message: &str| Outcome::Lost { message: message.to_owned() };
-        let outcome = match (&sight.lost, &sight.death) {
-            (None, Some(death)) => match self.certain(death, sight.mark).await? {
+        if sight.mark.is_none() && !self.recalled && sight.heard != Heard::All && sight.started {
+            self.recall().await?;
+            // What it remembers may change what is known.
+            return Ok(None);
+        }
+        let outcome = match (&sight.lost, &sight.death, sight.restarted) {
+            (None, Some(death), _) => match self.certain(death, sight.mark).await? {
                 Some(outcome) => outcome,
-                None => lost("somebody removed the container when it had been killed"),
+                None => lost("the container was killed and removed by another client"),
             },
-            (Some(why), _) => lost(why),
-            (None, None) if !sight.started && was_cancelled(sight.mark) => {
+            (Some(why), ..) => lost(why),
+            (None, None, _)
+                if was_cancelled(sight.mark) && (!sight.started || sight.restarted.is_some()) =>
+            {
                 Outcome::Cancelled { code: None }
             }
-            (None, None) if sight.id.is_none() && !sight.started => {
+            (None, None, _) if sight.id.is_none() && !sight.started => {
                 lost("there is no container of this attempt: it was never started, or was removed")
             }
-            (None, None) => lost("somebody removed the container"),
+            (None, None, Some(again)) => restarted(again.starts),
+            (None, None, None) => lost("another client removed the container"),
         };
+        let sight = self.with_further_starts(matches!(outcome, Outcome::Lost { .. })).await?;
         let mut report = Report::new(outcome);
         report.started_at = sight.started_at;
         report.finished_at = sight.death.as_ref().and_then(|death| death.finished_at);
-        report.image = facts.map(image);
+        report.image = sight.facts.as_ref().map(image);
+        report.started_again = sight.further_starts(&self.place.name);
+        if !report.started_again.is_empty() {
+            tracing::error!(starts = ?report.started_again, "the container was started again");
+        }
         Ok(Some(report))
     }
 
-    /// The outcome of a death that an event told of. Where the event does not say all, the
-    /// container is looked at: 137 may be the OOM killer's doing, or that of somebody who removes
-    /// the container (then none); with 126 and 127 it may be the init that speaks. Where the engine
-    /// may have gone down, it is asked whether it has.
-    async fn certain(&self, death: &Death, mark: Option<Mark>) -> Result<Option<Outcome>> {
+    /// What is known once a restart that follows the end at once has shown: that of a restart policy
+    /// that another client has set, or that of `docker restart`, which ends the job as `lost`.
+    async fn with_further_starts(&self, lost: bool) -> Result<Sight> {
+        let sight = self.sight.borrow().clone();
+        if sight.removed || sight.mark.is_some() || sight.started_again() {
+            return Ok(sight);
+        }
+        if sight.updated {
+            let looked = self.backend.look(self.place).await;
+            looked
+                .map_err(|f| self.backend.error(f, "failed to look for the attempt", self.place))?;
+        }
+        let restarts = self.sight.borrow().restarts;
+        if restarts || (lost && sight.signals.count() > 0) {
+            let mut shows = self.sight.clone();
+            let _ =
+                timeout(RESTART_SHOWS, shows.wait_for(|s| s.started_again() || s.removed)).await;
+        }
+        Ok(self.sight.borrow().clone())
+    }
+
+    /// The outcome of a death that an event reported; `None` if the container was removed. Where
+    /// the event is not enough, this inspects the container: 137 may be due to the OOM killer or to
+    /// a removal; 126 and 127 may be the init's own. Where the engine may have gone down, this asks
+    /// it.
+    async fn certain(&mut self, death: &Death, mark: Option<Mark>) -> Result<Option<Outcome>> {
         if mark.is_some() {
             return Ok(Some(outcome(death, mark)));
         }
         if let Some(message) = self.engine_went_down(death).await? {
             return Ok(Some(Outcome::Lost { message: message.to_owned() }));
+        }
+        let signals = self.sight.borrow().signals;
+        if let Some(signal) = signals.cause(death.code) {
+            return Ok(Some(stopped(signal, death.code)));
         }
         match death.code {
             137 if !death.oom_killed => {
@@ -214,11 +260,25 @@ impl<'a> Follower<'a> {
         }
     }
 
-    /// Why `death` tells nothing of the job, if the engine went down while that ran. Whoever has
-    /// heard all of its life, with no signal but ours, knows that it did not.
+    /// Asks the engine for the events that this process did not hear, once.
+    async fn recall(&mut self) -> Result<()> {
+        let sight = self.sight.borrow().clone();
+        let Some(id) = sight.id.filter(|_| !self.recalled && sight.heard != Heard::All) else {
+            return Ok(());
+        };
+        let past = remembered(&self.backend.engine, &id).await.map_err(|fault| {
+            self.backend.error(fault, "failed to ask for the container's past", self.place)
+        })?;
+        self.backend.watcher.recall(&self.place.attempt, &past);
+        self.recalled = true;
+        Ok(())
+    }
+
+    /// Why `death` says nothing about the job, if the engine went down while the job ran. A
+    /// follower that heard every event, with no signal among them, knows that the engine did not.
     async fn engine_went_down(&self, death: &Death) -> Result<Option<&'static str>> {
         let sight = self.sight.borrow().clone();
-        if sight.heard == Heard::All && sight.signals == 0 {
+        if sight.heard == Heard::All && sight.signals.count() == 0 {
             return Ok(None);
         }
         let down = went_down(&self.backend.engine, &sight, death).await;
@@ -227,7 +287,7 @@ impl<'a> Follower<'a> {
         })
     }
 
-    /// Whether the init could not execute the command: then its words are all the output.
+    /// Whether the init could not execute the command: then its message is all the output.
     async fn init_says(&self, code: i32) -> Option<Outcome> {
         let logs = crate::logs::tail(&self.backend.engine, &self.place.name, 2);
         let limit = self.backend.engine.config().request_timeout.get();
@@ -240,10 +300,11 @@ impl<'a> Follower<'a> {
 
 /// As [`Follower::engine_went_down`].
 ///
-/// An engine without live-restore that is told to stop, or that was killed and finds a container
-/// alive when it comes up, sends it TERM. The exit code is then whatever the job makes of that,
-/// also 0. In the first case the signal comes among the last events; in the second it is among the
-/// first that the new engine remembers. Where nobody listened, only the time speaks.
+/// An engine without live-restore that stops, or that was killed and finds a running container when
+/// it comes up, sends the container TERM. The exit code is then the job's reaction to the signal,
+/// possibly 0. In the first case the signal is among the engine's last events; in the second it is
+/// among the first that the new engine remembers. Where no process listened, only the times remain
+/// as evidence.
 async fn went_down(engine: &Engine, sight: &Sight, death: &Death) -> Answer<Option<&'static str>> {
     let Some(came_up) = engine.came_up().await? else { return Ok(None) };
     if sight.started_at.is_some_and(|started| came_up <= started) {
@@ -257,10 +318,12 @@ async fn went_down(engine: &Engine, sight: &Sight, death: &Death) -> Answer<Opti
         return Ok(None);
     }
     if sight.heard == Heard::Nothing && is_shortly_before(death, came_up) {
-        return Ok(Some("the engine went down about when the job ended, and may have ended it"));
+        return Ok(Some(
+            "the engine went down at about the time when the job ended, and may have ended it",
+        ));
     }
     let ended = match &sight.id {
-        _ if sight.signals > 0 => true,
+        _ if sight.signals.count() > 0 => true,
         Some(id) => signalled_while_coming_up(engine, id, came_up).await?,
         None => false,
     };
@@ -275,8 +338,8 @@ fn was_cancelled(mark: Option<Mark>) -> bool {
     mark.is_some_and(|mark| mark.decision == Decision::Cancelled)
 }
 
-/// When a job that started at `started_at`, by the engine's clock, has had `timeout`. A clock
-/// that is ahead of ours gives it its whole timeout from now on, at most.
+/// When `timeout` has passed for a job that started at `started_at`, by the engine's clock. If that
+/// clock is ahead of ours, the job gets at most its whole timeout from now on.
 fn due(started_at: Option<Timestamp>, timeout: Duration) -> Instant {
     let now = Timestamp::now();
     let had = started_at.map_or(Duration::ZERO, |at| {

@@ -1,7 +1,7 @@
-//! Taking together what comes close together.
+//! Batching items that arrive close together.
 //!
-//! The engine sends each record by itself, and a record may be two bytes. Handing each on wakes a
-//! chain of tasks and threads, which costs more than all else that is done with it.
+//! The engine sends each record separately, and a record may be two bytes. Passing on each one
+//! wakes a chain of tasks and threads, which costs more than all other work on it.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -9,14 +9,14 @@ use std::time::Duration;
 use futures::{Stream, StreamExt};
 use tokio::time::{Instant, sleep_until};
 
-/// How long a record may wait for those behind it. What comes after a pause of that time does not
-/// wait.
+/// How long a record may wait for the ones after it. A record that follows a pause of that length
+/// does not wait.
 const WAIT: Duration = Duration::from_millis(5);
 /// How many bytes are enough.
 const ENOUGH: usize = 64 * 1024;
 
-/// The next items of `items`, with the bytes of each told by `size`; none at its end. The engine's
-/// own stream, behind a channel that holds one item, never has more than a few ready.
+/// Returns the next items of `items`, or `None` at its end; `size` gives the bytes of an item. The
+/// engine's stream is behind a channel of one item, so it never has more than a few ready.
 pub(crate) async fn gather<S: Stream>(
     mut items: Pin<&mut S>,
     size: impl Fn(&S::Item) -> usize,
@@ -34,7 +34,7 @@ pub(crate) async fn gather<S: Stream>(
             next = items.next() => next,
             () = &mut late => break,
         };
-        // Asked again, the stream says again that it has ended.
+        // The stream is fused: the next call returns `None` again.
         let Some(next) = next else { break };
         bytes += size(&next);
         some.push(next);

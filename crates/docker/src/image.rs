@@ -14,14 +14,13 @@ use crate::client::Engine;
 use crate::fault::late;
 use crate::pull::{Order, Pulled, Pulls, reference};
 
-/// The search path where neither the job nor the image sets one: the engine's own default for
-/// Linux.
+/// The search path if neither the job nor the image sets one: the engine's default for Linux.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// An image that the engine has.
+/// An image that exists on the engine.
 #[derive(Clone, Debug)]
 pub(crate) struct Image {
-    /// What a container is created from, so that no other pull can move the tag in between. An
+    /// Containers are created from the id, so that no other pull can move the tag in between. An
     /// image that was only loaded or imported has no digest, but always an id.
     pub(crate) id: String,
     pub(crate) user: String,
@@ -86,7 +85,7 @@ async fn by_deadline<T>(
 }
 
 fn gone(image: &ImageRef) -> Error {
-    Error::new(ErrorKind::Unavailable, "the image was pulled, and is gone again")
+    Error::new(ErrorKind::Unavailable, "the image was pulled, but no longer exists")
         .with("image", image)
 }
 
@@ -95,7 +94,8 @@ async fn inspect(engine: &Engine, image: &ImageRef) -> Result<Option<ImageInspec
     found.map_err(|fault| fault.into_error("failed to look for the image").with("image", image))
 }
 
-/// `pulled` is the digest that the pull named, if there was one.
+/// Reads an inspected image. `pulled` is set if this launch pulled it, to the digest that the
+/// engine named, if it did.
 fn read(
     engine: &Engine,
     image: &ImageRef,
@@ -104,7 +104,8 @@ fn read(
     pulled: Option<Option<String>>,
 ) -> Result<Image> {
     let id = found.id.clone().ok_or_else(|| {
-        Error::new(ErrorKind::Internal, "the engine tells no id of the image").with("image", image)
+        Error::new(ErrorKind::Internal, "the engine reports no id of the image")
+            .with("image", image)
     })?;
     let mut report = ImageReport::new(image.as_str(), policy);
     report.pulled = Some(pulled.is_some());
@@ -126,13 +127,13 @@ fn local_digest(engine: &Engine, image: &ImageRef, found: &ImageInspect) -> Opti
     image.digest().map(str::to_owned).or_else(|| known_digest(image, found, engine.tells_origin()))
 }
 
-/// The digest under which the image's repository knows it: none if it was only built, loaded or
+/// The digest under which the image's repository knows it; `None` if it was only built, loaded or
 /// imported.
 ///
-/// - `RepoDigests` may tell of several repositories.
+/// - `RepoDigests` may list several repositories.
 /// - With the containerd store an image's id is the digest that its tag names, and `RepoDigests`
 ///   has that for each of its tags, wherever the image came from. Where it came from is in
-///   `Identity.Pull`, from API 1.53 (Docker 29.3) on; before that, it cannot be told.
+///   `Identity.Pull`, from API 1.53 (Docker 29.3) on; before that, it is unknown.
 /// - With the engine's own store `RepoDigests` has what was pulled, and only that. Where one
 ///   image was pulled by several digests (an index and one of its manifests), it does not say
 ///   which the tag names: then it is the first.
@@ -157,9 +158,9 @@ fn known_digest(image: &ImageRef, found: &ImageInspect, tells_origin: bool) -> O
     }
 }
 
-/// Whether the engine says that the image came from its registry, by whose host alone it is
-/// named. The repository is not compared: of two pulls at once of one content from two
-/// repositories the store may note only one, and it notes no more than 4096 bytes of them.
+/// Whether the engine reports that the image came from its registry. The check compares the
+/// registry's host only, not the repository: of two simultaneous pulls of one content from two
+/// repositories the store may record only one, and it records at most 4096 bytes of them.
 fn was_pulled(image: &ImageRef, found: &ImageInspect) -> bool {
     let host = image.registry().split(':').next().unwrap_or_default();
     let pulls = found.identity.iter().flat_map(|identity| identity.pull.iter().flatten());
@@ -176,8 +177,8 @@ mod tests {
         format!("sha256:{}", format!("{of:02x}").repeat(32))
     }
 
-    /// As engines with their own store and with the containerd store tell of an image, seen on
-    /// 20.10 and 29.
+    /// An inspected image as engines with their own store and with the containerd store report it,
+    /// seen on 20.10 and 29.
     fn found(id: &str, repo_digests: &[String], pulled_from: &[&str]) -> ImageInspect {
         let pull: Vec<_> =
             pulled_from.iter().map(|from| serde_json::json!({"Repository": from})).collect();
@@ -223,7 +224,7 @@ mod tests {
         assert_eq!(told(&["localhost/b"], true), Some(digest(1)), "two pulls at once");
         assert_eq!(told(&[], true), None, "loaded or imported");
         assert_eq!(told(&["docker.io/library/a"], true), None, "tagged here with another name");
-        assert_eq!(told(&[], false), Some(digest(1)), "the engine does not tell");
+        assert_eq!(told(&[], false), Some(digest(1)), "the engine does not report it");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Why an image could not be had, by the engine's words. Pure.
+//! Why an image is not available, by the engine's message. Pure.
 
 use std::fmt;
 
@@ -8,12 +8,12 @@ use longshore_core::{Error, ErrorKind, ImageReason};
 use crate::client::Engine;
 use crate::fault::Fault;
 
-/// A failed pull. Cloned to everybody who waited for it.
+/// A failed pull. Every launch that waited for it gets a clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PullFault {
     kind: ErrorKind,
     message: String,
-    /// How often the engine was asked.
+    /// How often the engine tried to pull.
     tries: u32,
 }
 
@@ -22,7 +22,7 @@ impl PullFault {
         Self { kind, message: message.into(), tries: 0 }
     }
 
-    /// The registry, or the engine for it, said so in these words.
+    /// Classifies the message of the registry, or of the engine about it.
     pub(crate) fn said(status: Option<u16>, message: &str) -> Self {
         let message = message.trim();
         let kind = ErrorKind::ImageUnavailable(reason(status, message));
@@ -36,7 +36,8 @@ impl PullFault {
         Self::of(ErrorKind::ImageUnavailable(ImageReason::Unreachable), message)
     }
 
-    /// What a failed request means: an answer is about the image, anything else about the engine.
+    /// Classifies a failed request: an answer is about the image, any other failure about the
+    /// engine.
     pub(crate) fn new(fault: Fault) -> Self {
         match fault {
             Fault::Answered { status, message } => Self::said(Some(status), &message),
@@ -44,8 +45,8 @@ impl PullFault {
         }
     }
 
-    /// What the end of a pull's messages means. They begin with 200 before the engine knows
-    /// whether it will succeed.
+    /// Classifies the failure that ends a pull's messages. The messages begin with status 200
+    /// before the engine knows whether the pull succeeds.
     pub(crate) fn of_pull(engine: &Engine, cause: Cause) -> Self {
         match cause {
             Cause::DockerStreamError { error } => Self::said(None, &error),
@@ -53,12 +54,12 @@ impl PullFault {
         }
     }
 
-    /// Whether the registry gave no answer, so that it may be asked again.
+    /// Whether the registry gave no answer, so that a retry makes sense.
     pub(crate) fn is_transient(&self) -> bool {
         self.kind == ErrorKind::ImageUnavailable(ImageReason::Unreachable)
     }
 
-    /// Notes how often the engine was asked.
+    /// Sets how often the engine tried to pull.
     pub(crate) fn after(self, tries: u32) -> Self {
         Self { tries, ..self }
     }
@@ -84,29 +85,29 @@ impl fmt::Display for PullFault {
     }
 }
 
-/// Wordings, in lower case; the first that a message contains counts. What contains none is taken
-/// for no answer: it is told in its own words and may pass.
+/// Wordings, in lower case; the first one that a message contains decides. A message that contains
+/// none counts as no answer: it is reported verbatim and may be temporary.
 ///
 /// The registry's error codes are those of the distribution specification
 /// (<https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes>). An engine
-/// with its own store (20.10) writes them out before the registry's message, in lower case with
+/// with its own store (20.10) writes the code before the registry's message, in lower case with
 /// spaces; one with the containerd store (29) gives the registry's message alone, or the status.
 const WORDINGS: &[(&str, ImageReason)] = &[
-    // The engine's disk, whatever it was doing.
+    // The engine's disk is full, during any step.
     ("no space left on device", ImageReason::Unreachable),
-    // What has come, whole and with the right digest, and is no image: whatever tar says of it.
+    // The content is complete and has the right digest, but is no image, whatever tar reports.
     ("failed to register layer", ImageReason::Invalid),
     ("failed to extract layer", ImageReason::Invalid),
     ("mismatched image rootfs and manifest layers", ImageReason::Invalid),
     ("unmarshal image config", ImageReason::Invalid),
-    // What has come and has another digest than was asked for.
+    // The content has another digest than requested.
     ("filesystem layer verification failed", ImageReason::Invalid),
     ("image config verification failed", ImageReason::Invalid),
     ("manifest verification failed", ImageReason::Invalid),
     ("image verification failed for digest", ImageReason::Invalid),
     ("unexpected commit digest", ImageReason::Invalid),
-    // No answer. These may well mention what was not found, and stand before it: TOOMANYREQUESTS,
-    // Go's words for a connection that failed.
+    // No answer: TOOMANYREQUESTS, and Go's messages for a failed connection. These messages may
+    // also contain "not found", so they precede that.
     ("toomanyrequests", ImageReason::Unreachable),
     ("too many requests", ImageReason::Unreachable),
     ("rate limit", ImageReason::Unreachable),
@@ -119,7 +120,8 @@ const WORDINGS: &[(&str, ImageReason)] = &[
     ("no such host", ImageReason::Unreachable),
     ("temporary failure", ImageReason::Unreachable),
     ("unexpected eof", ImageReason::Unreachable),
-    // NAME_INVALID, MANIFEST_INVALID, and what engines make of content that is no image for us.
+    // NAME_INVALID, MANIFEST_INVALID, and the engines' messages for content that is no usable
+    // image.
     ("no matching manifest for", ImageReason::Invalid),
     ("no match for platform", ImageReason::Invalid),
     ("does not match the specified platform", ImageReason::Invalid),
@@ -130,13 +132,13 @@ const WORDINGS: &[(&str, ImageReason)] = &[
     ("(text/html) from remote", ImageReason::Invalid),
     ("encountered remote", ImageReason::Invalid),
     ("invalid reference format", ImageReason::Invalid),
-    // Schema 1, which 20.10 still takes if it is signed.
+    // Schema 1, which 20.10 still accepts if it is signed.
     ("missing signature key", ImageReason::Invalid),
     ("is no longer supported since containerd", ImageReason::Invalid),
     ("schema 1", ImageReason::Invalid),
-    // UNAUTHORIZED, DENIED. docker.io answers so for a repository that does not exist, too
+    // UNAUTHORIZED, DENIED. docker.io gives this answer also for a repository that does not exist
     // ("pull access denied for x, repository does not exist or may require 'docker login'", with
-    // 404): it does not say which, so that the one thing known is that it refuses us.
+    // 404). It does not distinguish the two, so the only certain fact is that it refuses us.
     ("pull access denied", ImageReason::Denied),
     ("unauthorized", ImageReason::Denied),
     ("requested access to the resource is denied", ImageReason::Denied),
@@ -154,15 +156,15 @@ const WORDINGS: &[(&str, ImageReason)] = &[
     ("repository name not known to registry", ImageReason::NotFound),
     // "manifest for x not found", and the containerd store's plain "not found".
     ("not found", ImageReason::NotFound),
-    // Go's JSON reader, on a manifest or a configuration that is none.
+    // Go's JSON decoder, on an invalid manifest or configuration.
     ("invalid character", ImageReason::Invalid),
 ];
 
-/// Where a message tells the registry's status: in front of it.
+/// The texts that precede the registry's status in a message.
 const STATUS: &[&str] = &["unexpected http status: ", "error parsing http "];
 
-/// Why the registry's answer gave no image. Engines with the containerd store answer with 401 and
-/// 403 themselves where the registry did, whatever its message.
+/// Why the registry's answer gave no image. Engines with the containerd store pass on the
+/// registry's 401 and 403 as their own status, with any message.
 fn reason(status: Option<u16>, message: &str) -> ImageReason {
     let message = message.to_ascii_lowercase();
     let worded = || WORDINGS.iter().find(|(words, _)| message.contains(words));
@@ -180,13 +182,13 @@ fn reason(status: Option<u16>, message: &str) -> ImageReason {
     }
 }
 
-/// Whether a line ends with the code DENIED alone, as engines write it where the registry's message
-/// is the one that the distribution library has for that code. "permission denied" is the host's.
+/// Whether a line ends with the code DENIED alone. Engines write that if the registry's message is
+/// the distribution library's default for the code. "permission denied" is a message of the host.
 fn is_denied_alone(message: &str) -> bool {
     message.lines().any(|line| line.rsplit(": ").next() == Some("denied"))
 }
 
-/// The registry's status, whatever phrase stands after it: "unexpected status from HEAD request to
+/// The registry's status, with any phrase after it: "unexpected status from HEAD request to
 /// URL: 403 Forbidden", "received unexpected HTTP status: 503 Service Unavailable".
 fn registrys_status(message: &str) -> Option<u16> {
     let told = match STATUS.iter().find_map(|before| message.split_once(before)) {
@@ -196,7 +198,7 @@ fn registrys_status(message: &str) -> Option<u16> {
     told.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
-/// What to do about a registry that the engine is not set up for. The words are those of Go's
+/// Advice for a registry that the engine is not configured for. The messages are those of Go's
 /// `net/http`, `crypto/tls` and `crypto/x509`.
 fn hint(message: &str) -> Option<&'static str> {
     let says = |words: &str| message.contains(words);

@@ -1,4 +1,4 @@
-//! What engines say of a failed pull: heard from Docker 20.10.24 (its own store) and 29.8 (the
+//! Messages of engines about failed pulls: recorded from Docker 20.10.24 (its own store) and 29.8 (the
 //! containerd store), with a registry on 127.0.0.1 that failed so, unless a line says otherwise.
 
 use longshore_core::ImageReason::{self, Denied, Invalid, NotFound, Unreachable};
@@ -366,7 +366,7 @@ fn what_matches_nothing_is_no_answer_but_for_the_engines_404() {
 #[test]
 fn a_registry_that_the_engine_is_not_set_up_for_is_unreachable_with_what_to_do() {
     for (message, hint) in [
-        // Docker 29, heard.
+        // Docker 29, recorded.
         (
             r#"failed to resolve reference "localhost:21000/x:1": failed to do request: Head "https://localhost:21000/v2/x/manifests/1": tls: first record does not look like a TLS handshake"#,
             "insecure-registries",

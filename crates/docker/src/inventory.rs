@@ -1,4 +1,4 @@
-//! What of ours is on the engine, and taking it away.
+//! Listing and removing Longshore's containers on the engine.
 
 use longshore_core::{AttemptId, Handle, InstallationId, Result};
 
@@ -31,7 +31,7 @@ pub(crate) async fn remove(backend: &Backend, place: &Place) -> Result<()> {
 
 async fn try_remove(backend: &Backend, place: &Place) -> Answer<()> {
     let engine = &backend.engine;
-    // What has been followed from its creation on, and has no mark, has one container.
+    // An attempt that was followed from its creation on and has no mark has one container.
     let known = backend.watcher.known(&place.attempt).filter(|sight| sight.trusted);
     let alone = known.as_ref().is_some_and(|sight| sight.mark.is_none() && !sight.removed);
     let removed = engine.remove(&place.name, Removal::Force).await?;
@@ -39,7 +39,7 @@ async fn try_remove(backend: &Backend, place: &Place) -> Answer<()> {
         return Ok(());
     }
     engine.remove(&place.end_name(), Removal::Force).await?;
-    // Under a name that somebody gave it since.
+    // The container may have been renamed.
     if let Some(seen) = look_by_label(engine, place).await? {
         engine.remove(&seen.id, Removal::Force).await?;
     }

@@ -1,5 +1,5 @@
-//! What is written on a container: who it belongs to, and all that another process needs to follow
-//! it and to report the same.
+//! The labels of a container: its owner, and all facts that another process needs to follow it and
+//! to report the same result.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -10,9 +10,9 @@ use longshore_core::{Attempt, AttemptId, HumanDuration, ImageReport, Installatio
 pub(crate) const INSTALLATION: &str = "longshore.dev/installation";
 /// The job.
 pub(crate) const JOB: &str = "longshore.dev/job";
-/// The attempt; only on containers that run, or ran, or shall run one.
+/// The attempt; only on a container that runs, ran or is to run it.
 pub(crate) const ATTEMPT: &str = "longshore.dev/attempt";
-/// The attempt that a mark speaks of; see [`Mark`].
+/// The attempt that a mark is about; see [`Mark`].
 pub(crate) const MARKED: &str = "longshore.dev/marked-attempt";
 const MARK: &str = "longshore.dev/mark";
 const TIMEOUT: &str = "longshore.dev/timeout";
@@ -22,10 +22,10 @@ const IMAGE_DIGEST: &str = "longshore.dev/image-digest";
 const PULL_POLICY: &str = "longshore.dev/image-pull-policy";
 const PULLED: &str = "longshore.dev/image-pulled";
 
-/// Labels as the engine gives them.
+/// Labels as the engine returns them.
 pub(crate) type Labels = HashMap<String, String>;
 
-/// What a follower needs to know of an attempt.
+/// The facts about an attempt that a follower needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Facts {
     pub(crate) timeout: Option<Duration>,
@@ -42,7 +42,7 @@ impl Facts {
         }
     }
 
-    /// Reads what [`attempt_labels`] wrote.
+    /// Reads the labels that [`attempt_labels`] wrote.
     pub(crate) fn read(labels: &Labels) -> Self {
         let duration = |key: &str| -> Option<Duration> {
             labels.get(key)?.parse::<HumanDuration>().ok().map(HumanDuration::get)
@@ -79,10 +79,10 @@ pub(crate) fn attempt_labels(attempt: &Attempt, facts: &Facts) -> Labels {
     labels
 }
 
-/// Something decided about an attempt, once and for all processes.
+/// A decision about an attempt that is final for all processes.
 ///
-/// It is a container that never runs: creating one by its name succeeds for one caller only,
-/// which makes the name a register that is written once.
+/// It is a container that never runs. The engine lets only one caller create a container with a
+/// given name, so the name is a write-once register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
     pub(crate) decision: Decision,
@@ -93,11 +93,11 @@ pub(crate) struct Mark {
 /// What a [`Mark`] says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
-    /// It has never started and never may.
+    /// The attempt has never started and never may.
     Fenced,
-    /// Somebody asked for its end.
+    /// A caller cancelled the attempt.
     Cancelled,
-    /// Its timeout has passed.
+    /// The attempt's timeout has passed.
     Deadline,
 }
 
@@ -122,7 +122,7 @@ impl Mark {
         labels
     }
 
-    /// The mark on `attempt` that `labels` tell of, if they are a mark's.
+    /// The mark that `labels` describe, if they are those of a mark.
     pub(crate) fn read(labels: &Labels) -> Option<Self> {
         let decision = match labels.get(MARK)?.as_str() {
             "fenced" => Decision::Fenced,

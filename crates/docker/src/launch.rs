@@ -1,10 +1,10 @@
-//! Launching: the image, the container, the start. Its protocol stands at [`Backend::launch`].
+//! Launching: the image, the container, the start. [`Backend::launch`] describes the protocol.
 
 use std::path::Path;
 use std::time::Duration;
 
 use longshore_core::{
-    Attempt, Error, ErrorKind, Event, ImageReason, LaunchContext, LaunchError, Result, Started,
+    Attempt, Error, ErrorKind, Event, LaunchContext, LaunchError, Result, Started,
 };
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -13,22 +13,23 @@ use crate::client::{Removal, Removed};
 use crate::fault::{Fault, late};
 use crate::image::{self, Image};
 use crate::labels::Facts;
-use crate::outcome::{Phase, refusal};
+use crate::outcome::Phase;
 use crate::place::{Found, Place, Seen, look, look_by_name};
 use crate::pull;
+use crate::refusal::{self, Step};
 use crate::translate::{Base, Secrets, container, create_body};
 
 type Launched = std::result::Result<Started, LaunchError>;
 
-/// How long a container that another launch created may stay unstarted before this one takes its
-/// place: its creator may have died.
+/// How long a container that another launch created may stay unstarted before this launch replaces
+/// it: its creator may have died.
 const TAKE_OVER: Duration = Duration::from_secs(3);
-/// How long to wait for another who is just creating or removing the container.
+/// How long to wait for another process that is creating or removing the container.
 const PAUSE: Duration = Duration::from_millis(50);
-/// How long to wait for the engine's event of the start, which tells its time.
+/// How long to wait for the engine's start event, which has the time of the start.
 const START_SHOWS: Duration = Duration::from_millis(500);
 
-/// What has to be submitted.
+/// What a launch submits.
 struct Order<'a> {
     attempt: &'a Attempt,
     context: &'a LaunchContext,
@@ -38,10 +39,10 @@ struct Order<'a> {
 
 impl Backend {
     /// Launches an attempt, once:
-    /// - It creates the container by the attempt's name. The engine gives a name once: whoever
-    ///   gets 409 looks at what is there.
-    /// - Only who created the container starts it, once, by its id. A start whose answer is lost
-    ///   is never repeated. (The engine would start an exited container again.)
+    /// - The launch creates the container under the attempt's name. The engine gives a name once: a
+    ///   launch that gets 409 inspects the existing container.
+    /// - Only the launch that created the container starts it, once, by its id. A start whose
+    ///   answer is lost is never repeated. (The engine would start an exited container again.)
     /// - So nothing has started before the start is sent, and nothing can if it never is.
     pub(crate) async fn launch(&self, attempt: &Attempt, context: &LaunchContext) -> Launched {
         let launched = self.try_launch(attempt, context).await;
@@ -60,7 +61,8 @@ impl Backend {
         let order = Order { attempt, context, place, image };
         loop {
             interrupted(context).map_err(LaunchError::Refused)?;
-            // Dropping a request to create starts nothing; dropping a look tells nothing.
+            // A dropped request to create starts nothing; a dropped request to inspect proves
+            // nothing.
             let created = timeout_at(context.deadline, self.create(&order)).await;
             match created.unwrap_or_else(|_| Err(late())).map_err(LaunchError::Refused)? {
                 Some(id) => return self.start(&order, &id).await,
@@ -70,14 +72,15 @@ impl Backend {
                     if let Some(launched) = existing.unwrap_or_else(late) {
                         return launched;
                     }
-                    // The engine keeps a name before it shows its container, and after.
+                    // The engine reserves a name before it shows the container, and for a while
+                    // after.
                     sleep(PAUSE).await;
                 }
             }
         }
     }
 
-    /// Does what is harmless: checks, and makes the image available.
+    /// Does the steps that start nothing: checks, and makes the image available.
     async fn prepare(&self, attempt: &Attempt, context: &LaunchContext) -> Result<Image> {
         let wanted = &container(&attempt.spec)?.image;
         interrupted(context)?;
@@ -88,7 +91,7 @@ impl Backend {
             image: wanted,
             auth: attempt.registry_auth.as_ref(),
         };
-        // What it waits for ends by the context's deadlines; dropping it leaves nothing behind.
+        // Each wait in it ends by the context's deadlines; dropping it leaves nothing behind.
         tokio::select! {
             biased;
             () = context.cancel.cancelled() => Err(cancelled()),
@@ -96,7 +99,7 @@ impl Backend {
         }
     }
 
-    /// Checks the job directory here, where its absence can still be told as what it is.
+    /// Checks the job directory before the engine does, with a clearer error.
     pub(crate) fn check_directory(&self, attempt: &Attempt) -> Result<()> {
         let Some(directory) = &attempt.spec.job_directory else { return Ok(()) };
         let endpoint = self.engine.endpoint()?;
@@ -121,7 +124,7 @@ impl Backend {
         Ok(())
     }
 
-    /// Creates the container. None if its name is taken.
+    /// Creates the container. `None` if its name is taken.
     async fn create(&self, order: &Order<'_>) -> Result<Option<String>> {
         let Order { attempt, image, place, .. } = order;
         let base = Base { image: image.id.clone(), user: image.user.clone() };
@@ -141,7 +144,7 @@ impl Backend {
             Err(fault) if fault.is_conflict() => return Ok(None),
             Err(fault) => {
                 if matches!(fault, Fault::Unanswered(_)) {
-                    // It may have been created, or may yet be; nobody will start it.
+                    // It may have been created, now or later; nothing starts it.
                     let _ = self.engine.remove(&place.name, Removal::UnlessRunning).await;
                 }
                 return Err(refused_create(fault, order));
@@ -167,15 +170,15 @@ impl Backend {
         Ok(Some(created.id))
     }
 
-    /// Removes what was prepared and was not started. That it may stay behind changes nothing: it
-    /// is never started.
+    /// Removes a container that was created and not started. If the removal fails, the container
+    /// stays behind, but is never started.
     async fn withdraw(&self, id: &str) {
         if let Err(fault) = self.engine.remove(id, Removal::UnlessRunning).await {
             tracing::warn!(container = id, ?fault, "failed to remove an unstarted container");
         }
     }
 
-    /// The commit: from here on it may run.
+    /// The commit: from here on the job may run.
     async fn start(&self, order: &Order<'_>, id: &str) -> Launched {
         if let Err(error) = interrupted(order.context) {
             self.withdraw(id).await;
@@ -193,7 +196,7 @@ impl Backend {
         }
     }
 
-    /// The engine has answered that it did not start the container, and nobody else starts it.
+    /// Handles the engine's answer that it did not start the container. No other process starts it.
     async fn start_refused(
         &self,
         order: &Order<'_>,
@@ -201,8 +204,7 @@ impl Backend {
         status: u16,
         message: String,
     ) -> Launched {
-        if status == 404 || status == 409 {
-            // It is gone, or going.
+        if refusal::is_gone(status, &message, id) {
             return self.existing(order).await.unwrap_or_else(|| {
                 Err(LaunchError::Refused(Error::new(
                     ErrorKind::Unavailable,
@@ -211,11 +213,12 @@ impl Backend {
                 )))
             });
         }
-        let reason = refusal(&message);
-        let error = Error::new(ErrorKind::Rejected(reason), "failed to start the container")
+        let kind = refusal::kind(Step::Start, status, &message);
+        let error = Error::new(kind, "failed to start the container")
             .with("status", status)
+            .with("container", &order.place.name)
             .caused_by(message);
-        // That it can be removed proves that it does not run in spite of the answer.
+        // A successful removal proves that the container does not run in spite of the answer.
         match self.engine.remove(id, Removal::UnlessRunning).await {
             Ok(Removed::ByUs | Removed::WasGone) => Err(LaunchError::Refused(error)),
             Ok(Removed::Not) => Ok(self.started(order, id).await),
@@ -233,7 +236,7 @@ impl Backend {
         Started::new(order.place.handle(&self.name), at, Some(order.image.report.clone()))
     }
 
-    /// What the attempt's name stands for already. None: it is free again.
+    /// What already has the attempt's name. `None`: the name is free again.
     async fn existing(&self, order: &Order<'_>) -> Option<Launched> {
         let place = &order.place;
         let refuse = |kind, what: &'static str| {
@@ -252,7 +255,7 @@ impl Backend {
             ),
             Ok(Found::Container(seen)) => match self.under_way(place, &seen) {
                 Some(started) => Some(Ok(started)),
-                // Being removed: soon it is not there.
+                // Being removed: the name is free soon.
                 None if matches!(seen.phase, Phase::Lost(_)) => None,
                 None => self.take_over(order, &seen).await,
             },
@@ -261,8 +264,8 @@ impl Backend {
         }
     }
 
-    /// A container that another launch created: waits for its start, and then removes it, which
-    /// keeps its creator from starting it any more.
+    /// Takes over a container that another launch created: waits for its start, and then removes
+    /// it, which prevents its creator from starting it.
     async fn take_over(&self, order: &Order<'_>, seen: &Seen) -> Option<Launched> {
         let place = &order.place;
         let mut sight = self.watcher.watch(&place.attempt);
@@ -280,7 +283,7 @@ impl Backend {
             Ok(false) => Some(self.started_meanwhile(place).await.unwrap_or_else(|| {
                 let error = Error::new(
                     ErrorKind::Unavailable,
-                    "somebody removed the container that another launch had created",
+                    "another client removed the container that another launch had created",
                 );
                 Err(LaunchError::Indeterminate(error.with("container", &place.name)))
             })),
@@ -288,7 +291,7 @@ impl Backend {
         }
     }
 
-    /// The attempt, if another launch has started it. None: its container is not there, or still
+    /// The attempt, if another launch has started it. `None`: its container does not exist, or is
     /// only created.
     async fn started_meanwhile(&self, place: &Place) -> Option<Launched> {
         match look(&self.engine, place).await {
@@ -301,7 +304,7 @@ impl Backend {
     fn under_way(&self, place: &Place, seen: &Seen) -> Option<Started> {
         let at = match &seen.phase {
             Phase::Created { .. } | Phase::Lost(_) => return None,
-            Phase::Running { started_at } => *started_at,
+            Phase::Running { started_at } | Phase::Restarted { started_at, .. } => *started_at,
             Phase::Ended(death) => death.started_at,
         };
         Some(Started::new(place.handle(&self.name), at, Some(seen.facts.image.clone())))
@@ -313,45 +316,21 @@ fn indeterminate(fault: Fault, place: &Place) -> LaunchError {
     LaunchError::Indeterminate(error.with("container", &place.name))
 }
 
-/// Why the engine would not create the container.
+/// Why the engine did not create the container.
 fn refused_create(fault: Fault, order: &Order<'_>) -> Error {
     let what = "failed to create the container";
-    let kind = match &fault {
-        Fault::Answered { status: 400, message } if is_of_this_engine(message) => {
-            Some(ErrorKind::Unsupported)
-        }
-        fault if is_no_such_image(fault) => {
-            Some(ErrorKind::ImageUnavailable(ImageReason::NotPresent))
-        }
-        Fault::Answered { status: 404, .. } => Some(ErrorKind::InvalidSpec),
-        Fault::Answered { message, .. }
-            if message.to_lowercase().contains("no command specified") =>
-        {
-            Some(ErrorKind::Rejected(longshore_core::RejectReason::ContainerConfig))
-        }
-        _ => None,
-    };
-    let error = match (kind, fault) {
-        (Some(kind), Fault::Answered { status, message }) => {
+    let error = match fault {
+        Fault::Answered { status, message } => {
+            let kind = refusal::kind(Step::Create, status, &message);
             Error::new(kind, what).with("status", status).caused_by(message)
         }
-        (_, fault) => fault.into_error(what),
+        fault => fault.into_error(what),
     };
     error.with("container", &order.place.name)
 }
 
 fn is_no_such_image(fault: &Fault) -> bool {
     matches!(fault, Fault::Answered { status: 404, message } if message.contains("No such image"))
-}
-
-/// Whether a 400 speaks of what this engine cannot do, not of what the job has wrong: "Minimum
-/// memory limit allowed is 6MB", "Range of CPUs is from 0.01 to 2.00, as there are only 2 CPUs
-/// available".
-fn is_of_this_engine(message: &str) -> bool {
-    let message = message.to_ascii_lowercase();
-    ["minimum memory limit", "range of cpus", "not supported", "does not support"]
-        .iter()
-        .any(|words| message.contains(words))
 }
 
 fn cancelled() -> Error {

@@ -1,4 +1,4 @@
-//! What the engine remembers of a container that is gone.
+//! Questions to the engine's memory of past events.
 
 use std::collections::HashMap;
 
@@ -9,13 +9,14 @@ use jiff::Timestamp;
 use tokio::time::timeout;
 
 use crate::client::{Answer, Engine};
+use crate::sight::Happening;
 
 /// Whether the container `id`, created at `created` and just removed, provably never started: the
-/// engine tells of its end, and of no start before that.
+/// engine reports its removal, and no start before that.
 ///
-/// The engine keeps its latest 256 events and tells them again
-/// (<https://docs.docker.com/reference/cli/docker/system/events/>); the end has just come, so it is
-/// among them. An engine that does not tell of it proves nothing.
+/// The engine keeps its latest 256 events and repeats them on request
+/// (<https://docs.docker.com/reference/cli/docker/system/events/>). The removal has just happened,
+/// so it is among them. An engine that does not report the removal proves nothing.
 pub(crate) async fn never_started(engine: &Engine, id: &str, created: Option<Timestamp>) -> bool {
     let since = created.map_or(0, Timestamp::as_second).to_string();
     let one = |value: &str| vec![value.to_owned()];
@@ -27,8 +28,29 @@ pub(crate) async fn never_started(engine: &Engine, id: &str, created: Option<Tim
     timeout(engine.config().request_timeout.get(), told).await.unwrap_or(false)
 }
 
-/// Whether the engine tells that it sent the container `id` a signal before it had come up, at
-/// `came_up`. That is how an engine that was killed, and finds a container alive, ends it.
+/// The most events that an engine remembers; it keeps 256.
+const MOST_EVENTS: usize = 1024;
+
+/// The events of the container `id` that the engine remembers. They may be all, some or none.
+pub(crate) async fn remembered(engine: &Engine, id: &str) -> Answer<Vec<Happening>> {
+    let now = engine.now().await?;
+    let one = |value: &str| vec![value.to_owned()];
+    let filters =
+        HashMap::from([("type".to_owned(), one("container")), ("container".to_owned(), one(id))]);
+    // Without an end that has passed, the engine would continue with events to come.
+    let until = format!("{}.{:09}", now.as_second(), now.subsec_nanosecond());
+    let options =
+        EventsOptionsBuilder::default().since("1").until(&until).filters(&filters).build();
+    engine
+        .call(|docker| async move {
+            let past: Vec<_> = docker.events(Some(options)).take(MOST_EVENTS).try_collect().await?;
+            Ok(past.into_iter().filter_map(Happening::read).collect())
+        })
+        .await
+}
+
+/// Whether the engine reports that it sent the container `id` a signal before it had come up, at
+/// `came_up`. An engine that was killed, and finds a running container, ends it this way.
 pub(crate) async fn signalled_while_coming_up(
     engine: &Engine,
     id: &str,
@@ -40,7 +62,7 @@ pub(crate) async fn signalled_while_coming_up(
         ("container".to_owned(), one(id)),
         ("event".to_owned(), one("kill")),
     ]);
-    // It remembers nothing from before it went down.
+    // The engine remembers nothing from before it went down.
     let until = (came_up.as_second() + 1).to_string();
     let options =
         EventsOptionsBuilder::default().since("1").until(&until).filters(&filters).build();
@@ -82,7 +104,7 @@ mod tests {
     async fn only_an_end_without_a_start_before_it_is_a_proof() {
         assert!(proven(&["create", "destroy"]).await);
         assert!(!proven(&["create", "start", "die", "destroy"]).await);
-        assert!(!proven(&["create"]).await, "the engine did not tell of the end");
+        assert!(!proven(&["create"]).await, "the engine did not report the end");
         assert!(!proven(&[]).await);
     }
 }

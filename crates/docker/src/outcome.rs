@@ -2,7 +2,7 @@
 
 use bollard::models::{ContainerState, ContainerStateStatusEnum as Status};
 use jiff::{SignedDuration, Timestamp};
-use longshore_core::{Outcome, RejectReason};
+use longshore_core::{Outcome, RejectReason, StartError, start_error};
 
 use crate::labels::{Decision, Mark};
 
@@ -15,38 +15,54 @@ pub(crate) struct Death {
     pub(crate) finished_at: Option<Timestamp>,
 }
 
-/// Where a container is in its life.
+/// The phase of a container's life.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// Not started yet; perhaps a start was refused, with these words.
+    /// Not started; a refused start leaves its message.
     Created { refused: Option<String> },
     /// Started and not over.
     Running { started_at: Option<Timestamp> },
-    /// Over.
+    /// Started more than once; the engine keeps the times and the exit code of the last run only.
+    Restarted { started_at: Option<Timestamp>, starts: u32 },
+    /// Ended.
     Ended(Death),
-    /// What became of it cannot be known, and why.
+    /// Its end cannot be known, and why.
     Lost(String),
 }
 
-/// The exit code that the engine makes up for a run whose end it has not seen.
+/// The exit code that the engine makes up for a run whose end it did not see.
 const MADE_UP: i32 = 255;
-/// How long an engine may take from finding such a run to having set up its networks.
+/// How long an engine may take between finding such a run and setting up its networks.
 const COMING_UP: SignedDuration = SignedDuration::from_secs(30);
 
-/// Reads `State` of an inspection
+/// Reads `State` of an inspection, and `RestartCount`, by which the engine counts the restarts that its
+/// own restart policy caused since somebody last started the container
 /// (<https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerInspect>).
-pub(crate) fn phase(state: &ContainerState) -> Phase {
+///
+/// A container that runs and has an end has run before. One that ended twice by hand looks as if it
+/// had ended once: only the engine's events show that.
+pub(crate) fn phase(state: &ContainerState, restarts: u32) -> Phase {
     let started_at = moment(state.started_at.as_deref());
     let finished_at = moment(state.finished_at.as_deref());
     let said = state.error.clone().filter(|error| !error.is_empty());
     match state.status {
         Some(Status::CREATED) => Phase::Created { refused: said },
-        Some(Status::RUNNING | Status::PAUSED | Status::RESTARTING | Status::STOPPING) => {
-            Phase::Running { started_at }
+        Some(Status::RUNNING | Status::PAUSED | Status::STOPPING) => {
+            match restarts > 0 || finished_at.is_some() {
+                true => Phase::Restarted { started_at, starts: (restarts + 1).max(2) },
+                false => Phase::Running { started_at },
+            }
         }
-        Some(Status::EXITED) => match (started_at, state.exit_code) {
+        // The engine counts a restart when it decides on it, after the end.
+        Some(Status::RESTARTING) if restarts > 1 => {
+            Phase::Restarted { started_at, starts: restarts }
+        }
+        Some(Status::EXITED) if restarts > 0 => {
+            Phase::Restarted { started_at, starts: restarts + 1 }
+        }
+        Some(Status::EXITED | Status::RESTARTING) => match (started_at, state.exit_code) {
             (None, _) => Phase::Created { refused: said },
-            (_, None) => Phase::Lost("the engine tells no exit code".to_owned()),
+            (_, None) => Phase::Lost("the engine reports no exit code".to_owned()),
             (started_at, Some(code)) => Phase::Ended(Death {
                 code: i32::try_from(code).unwrap_or(i32::MAX),
                 oom_killed: state.oom_killed.unwrap_or(false),
@@ -55,24 +71,24 @@ pub(crate) fn phase(state: &ContainerState) -> Phase {
             }),
         },
         Some(Status::REMOVING | Status::DEAD) => {
-            Phase::Lost("somebody removes the container".to_owned())
+            Phase::Lost("the container is being removed".to_owned())
         }
         Some(Status::EMPTY) | None => {
-            Phase::Lost("the engine tells no state of the container".to_owned())
+            Phase::Lost("the engine reports no state of the container".to_owned())
         }
     }
 }
 
-/// Whether the engine has made up a death: when it comes up and finds that a container has gone
-/// with all that watched it (the machine went down, for one), it writes 255 and its own time. A run
-/// that truly ended with 255 shortly before is taken for one, too: rather lost than wrong.
+/// Whether the engine made up a death: when it comes up and finds that a container ended together
+/// with its shim (for example because the machine went down), it records 255 and its own time. A
+/// run that truly ended with 255 shortly before counts as made up, too: lost is better than wrong.
 pub(crate) fn is_made_up(death: &Death, came_up: Timestamp) -> bool {
     death.code == MADE_UP && is_shortly_before(death, came_up)
 }
 
-/// Whether a death was shortly before the engine came up, at `came_up`: about when it went down or
-/// began to come up. An engine tells when it came up by the age of its default network, which it
-/// makes anew.
+/// Whether a death was shortly before the engine came up, at `came_up`: at about the time when it
+/// went down or began to come up. The creation time of the engine's default network is the time
+/// when it came up, because the engine creates that network at each start.
 pub(crate) fn is_shortly_before(death: &Death, came_up: Timestamp) -> bool {
     death.finished_at.is_some_and(|finished| {
         let after = came_up.duration_since(finished);
@@ -80,12 +96,12 @@ pub(crate) fn is_shortly_before(death: &Death, came_up: Timestamp) -> bool {
     })
 }
 
-/// Whether a run was over when the engine came up, at `came_up`.
+/// Whether a run had ended when the engine came up, at `came_up`.
 pub(crate) fn is_before(death: &Death, came_up: Timestamp) -> bool {
     death.finished_at.is_some_and(|finished| finished <= came_up)
 }
 
-/// A time as the engine writes it; `0001-01-01T00:00:00Z` is Go's "never".
+/// Parses a time of the engine; `0001-01-01T00:00:00Z` is Go's "never".
 pub(crate) fn moment(text: Option<&str>) -> Option<Timestamp> {
     text?.parse().ok().filter(|at: &Timestamp| *at > Timestamp::UNIX_EPOCH)
 }
@@ -104,32 +120,37 @@ pub(crate) fn outcome(death: &Death, mark: Option<Mark>) -> Outcome {
     }
 }
 
-/// Why a container could not be started, by what the runtime says of it.
-///
-/// Wordings: runc's `unable to start container process: exec: "x": executable file not found in
-/// $PATH`, `stat /x: no such file or directory`, `permission denied`; tini's `[FATAL tini (7)]
-/// exec x failed: No such file or directory`; Docker itself exits with 127 and 126 for these
-/// (`docker run`, "Exit status").
-pub(crate) fn refusal(words: &str) -> RejectReason {
-    let words = words.to_ascii_lowercase();
-    let has = |text: &str| words.contains(text);
-    if !has("exec") || has("error mounting") || has("chdir to cwd") {
-        RejectReason::ContainerConfig
-    } else if has("executable file not found") || has("no such file or directory") {
-        RejectReason::CommandNotFound
-    } else if has("permission denied") || has("exec format error") || has("is a directory") {
-        RejectReason::CommandNotExecutable
-    } else {
-        RejectReason::ContainerConfig
+/// The outcome of a run that another client of the engine sent `signal` before its end with `code`.
+/// It is `Lost`: whether the job ended because of the signal cannot be known, and a handler of the
+/// signal may exit with any code.
+pub(crate) fn stopped(signal: u32, code: i32) -> Outcome {
+    Outcome::Lost {
+        message: format!(
+            "another client of the engine sent the container signal {signal} (docker stop, kill or \
+             restart): its exit code {code} is not the job's own"
+        ),
     }
 }
 
-/// The init's words on a command that it could not execute, if that is all a job wrote.
+/// The outcome of a job whose first end is not known, because its container started `starts` times.
+pub(crate) fn restarted(starts: u32) -> Outcome {
+    Outcome::Lost {
+        message: format!(
+            "the container was restarted: it started {starts} times, and the engine keeps only the \
+             last exit code"
+        ),
+    }
+}
+
+/// Why the init could not execute the command, if its message is all the job's output.
 pub(crate) fn init_refusal(code: i32, stderr: &str) -> Option<RejectReason> {
     let line = stderr.trim();
     let by_init =
         line.starts_with("[FATAL tini (") && line.contains("] exec ") && !line.contains('\n');
-    (by_init && (code == 126 || code == 127)).then(|| refusal(line))
+    match start_error(line) {
+        StartError::Job(reason) if by_init && (code == 126 || code == 127) => Some(reason),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -161,14 +182,38 @@ mod tests {
             (state(Status::PAUSED, 0, AT, NEVER), Phase::Running { started_at: at }),
             (state(Status::EXITED, 3, AT, AT), Phase::Ended(death)),
         ] {
-            assert_eq!(phase(&given), expected);
+            assert_eq!(phase(&given, 0), expected);
         }
         for gone in [
             state(Status::REMOVING, 0, AT, AT),
             state(Status::DEAD, 0, AT, AT),
             ContainerState::default(),
         ] {
-            assert!(matches!(phase(&gone), Phase::Lost(_)), "{gone:?}");
+            assert!(matches!(phase(&gone, 0), Phase::Lost(_)), "{gone:?}");
+        }
+    }
+
+    #[test]
+    fn a_container_that_was_restarted_is_not_taken_for_one_that_runs_or_ended_once() {
+        let started_at = Some(AT.parse().unwrap());
+        let again = |starts| Phase::Restarted { started_at, starts };
+        let first = Phase::Ended(Death {
+            code: 3,
+            started_at,
+            finished_at: started_at,
+            ..Death::default()
+        });
+        for (given, restarts, expected) in [
+            // By hand; by the restart policy, as seen on 20.10 and 29.
+            (state(Status::RUNNING, 0, AT, AT), 0, again(2)),
+            (state(Status::RUNNING, 0, AT, AT), 1, again(2)),
+            (state(Status::PAUSED, 0, AT, AT), 3, again(4)),
+            (state(Status::EXITED, 3, AT, AT), 2, again(3)),
+            (state(Status::RESTARTING, 3, AT, AT), 2, again(2)),
+            // Waits for its first restart: the exit code is that of the first run.
+            (state(Status::RESTARTING, 3, AT, AT), 1, first),
+        ] {
+            assert_eq!(phase(&given, restarts), expected, "{given:?} {restarts}");
         }
     }
 
@@ -203,35 +248,6 @@ mod tests {
         ] {
             let death = Death { code, oom_killed, ..Death::default() };
             assert_eq!(outcome(&death, mark), expected);
-        }
-    }
-
-    #[test]
-    fn a_refused_start_is_told_by_the_runtimes_words() {
-        let runc = "failed to create shim task: OCI runtime create failed: runc create failed: \
-                    unable to start container process: ";
-        for (words, reason) in [
-            (
-                r#"exec: "nope": executable file not found in $PATH: unknown"#,
-                RejectReason::CommandNotFound,
-            ),
-            (
-                r#"exec: "/nope": stat /nope: no such file or directory: unknown"#,
-                RejectReason::CommandNotFound,
-            ),
-            (r#"exec: "/etc": permission denied: unknown"#, RejectReason::CommandNotExecutable),
-            (r#"exec /x: exec format error"#, RejectReason::CommandNotExecutable),
-            (r#"exec: "/tmp": is a directory: unknown"#, RejectReason::CommandNotExecutable),
-            (
-                r#"error mounting "/a" to rootfs: no such file or directory"#,
-                RejectReason::ContainerConfig,
-            ),
-            (
-                "exec failed: chdir to cwd (\"/x\") failed: permission denied",
-                RejectReason::ContainerConfig,
-            ),
-        ] {
-            assert_eq!(refusal(&format!("{runc}{words}")), reason, "{words}");
         }
     }
 

@@ -1,6 +1,8 @@
-//! Where an attempt is on the engine, and the marks beside it.
+//! The names of an attempt on the engine, and its marks.
 
-use bollard::models::{ContainerCreateBody, ContainerInspectResponse, HostConfig};
+use bollard::models::{
+    ContainerCreateBody, ContainerInspectResponse, HostConfig, RestartPolicyNameEnum,
+};
 use jiff::Timestamp;
 use longshore_core::{
     Attempt, AttemptId, Error, ErrorKind, Handle, InstallationId, Result, RunnerName,
@@ -11,10 +13,10 @@ use crate::client::{Answer, Engine};
 use crate::labels::{self, Facts, Labels, Mark};
 use crate::outcome::{Phase, moment, phase};
 
-/// The version of a handle's own part.
+/// The version of the handle's opaque part.
 const VERSION: u32 = 1;
 
-/// A handle's own part.
+/// The handle's opaque part.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Opaque {
@@ -22,12 +24,12 @@ struct Opaque {
     installation: InstallationId,
 }
 
-/// The names of what belongs to an attempt.
+/// Identifies an attempt's container and marks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) attempt: AttemptId,
     pub(crate) installation: InstallationId,
-    /// The name of its container; or of a mark, when it is fenced.
+    /// The name of its container, or of its mark if it is fenced.
     pub(crate) name: String,
 }
 
@@ -65,12 +67,12 @@ impl Place {
         Handle::new(runner.clone(), VERSION, self.attempt.clone(), opaque)
     }
 
-    /// The name of the mark on its end.
+    /// The name of the mark about its end.
     pub(crate) fn end_name(&self) -> String {
         format!("{}-end", self.name)
     }
 
-    /// The label by which its container is found under any name.
+    /// The label that finds its container under any name.
     fn label(&self) -> String {
         format!("{}={}", labels::ATTEMPT, self.attempt)
     }
@@ -83,21 +85,23 @@ pub(crate) struct Seen {
     /// By the engine's clock.
     pub(crate) created: Option<Timestamp>,
     pub(crate) phase: Phase,
+    /// Whether the engine restarts it when it ends. Longshore never asks for that.
+    pub(crate) restarts: bool,
     pub(crate) facts: Facts,
 }
 
-/// What there is of an attempt.
+/// What exists of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     Nothing,
-    /// It has never started and never may.
+    /// The attempt has never started and never may.
     Fenced,
-    /// Its name is taken by something that is not Longshore's.
+    /// A container that is not Longshore's has its name.
     Taken,
     Container(Seen),
 }
 
-/// Looks for what stands under the attempt's name.
+/// Looks for the container with the attempt's name.
 pub(crate) async fn look_by_name(engine: &Engine, place: &Place) -> Answer<Found> {
     let Some(found) = engine.inspect(&place.name).await? else { return Ok(Found::Nothing) };
     let labels = labels_of(&found);
@@ -108,7 +112,7 @@ pub(crate) async fn look_by_name(engine: &Engine, place: &Place) -> Answer<Found
     Ok(if ours { Found::Fenced } else { Found::Taken })
 }
 
-/// Looks for the attempt's container also under a name that somebody gave it since.
+/// Looks for the attempt's container, also if it was renamed.
 pub(crate) async fn look(engine: &Engine, place: &Place) -> Answer<Found> {
     let by_name = look_by_name(engine, place).await?;
     if matches!(by_name, Found::Container(_)) {
@@ -141,26 +145,37 @@ fn seen(found: &ContainerInspectResponse, place: &Place) -> Option<Seen> {
     Some(Seen {
         id: found.id.clone()?,
         created: moment(found.created.as_deref()),
-        phase: phase(found.state.as_ref()?),
+        phase: phase(found.state.as_ref()?, restart_count(found)),
+        restarts: has_restart_policy(found),
         facts: Facts::read(&labels),
     })
 }
 
-/// What came of writing a mark.
+fn restart_count(found: &ContainerInspectResponse) -> u32 {
+    found.restart_count.and_then(|count| u32::try_from(count).ok()).unwrap_or(0)
+}
+
+fn has_restart_policy(found: &ContainerInspectResponse) -> bool {
+    let policy = found.host_config.as_ref().and_then(|config| config.restart_policy.as_ref());
+    let name = policy.and_then(|policy| policy.name);
+    !matches!(name, None | Some(RestartPolicyNameEnum::NO | RestartPolicyNameEnum::EMPTY))
+}
+
+/// The result of writing a mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Written {
-    /// It is written, and was not before.
+    /// The mark did not exist and is written.
     Now,
-    /// This mark was there before, and stays.
+    /// This mark existed before, and stays.
     Before(Mark),
-    /// The name is taken by something that is no mark.
+    /// A container that is no mark has the name.
     Taken,
 }
 
-/// Writes `mark` under `name`, unless something has that name.
+/// Writes `mark` under `name`, unless the name is taken.
 ///
-/// A mark's container has no image, so that one can be written on an engine that has none, and no
-/// command that exists: it cannot run, even if somebody starts it.
+/// A mark's container has no image, so a mark can be written on an engine that has none, and its
+/// command does not exist: it cannot run, even if a user starts it.
 pub(crate) async fn write_mark(
     engine: &Engine,
     place: &Place,
@@ -185,7 +200,7 @@ pub(crate) async fn write_mark(
     }
 }
 
-/// The mark under `name`, if there is one.
+/// The mark with the name `name`, if it exists.
 pub(crate) async fn read_mark(engine: &Engine, name: &str) -> Answer<Option<Mark>> {
     Ok(engine.inspect(name).await?.and_then(|found| Mark::read(&labels_of(&found))))
 }

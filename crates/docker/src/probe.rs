@@ -4,7 +4,7 @@ use longshore_core::{Error, ErrorKind, Health, Result};
 
 use crate::backend::Backend;
 
-/// Asks the engine for its version and what it is made of. Starts nothing.
+/// Asks the engine for its version and its properties. Starts nothing.
 pub(crate) async fn probe(backend: &Backend) -> Result<Health> {
     let engine = &backend.engine;
     let limit = engine.config().connect_timeout.get();
@@ -36,7 +36,7 @@ pub(crate) async fn probe(backend: &Backend) -> Result<Health> {
         ("cgroup version", info.cgroup_version.map(|version| version.to_string())),
     ];
     health.facts.extend(facts.into_iter().filter_map(|(name, value)| Some((name, value?))));
-    // "WARNING: No swap limit support", and a daemon that anybody on the network may command.
+    // "WARNING: No swap limit support", and a daemon that is open to everybody on the network.
     health.warnings = info.warnings.unwrap_or_default();
     Ok(health)
 }

@@ -1,22 +1,21 @@
-//! What the messages of a pull tell of its progress. Pure.
+//! A pull's progress, from its messages. Pure.
 
 use std::collections::HashMap;
 
 use bollard::models::CreateImageInfo;
 
-/// What one message tells.
+/// The news in one message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum News {
-    /// What was known already: an engine with the containerd store repeats itself ten times a
-    /// second.
+    /// Nothing new: an engine with the containerd store repeats its messages ten times a second.
     Nothing,
-    /// Something moved.
+    /// Progress.
     Moved,
-    /// The registry gave no answer for a layer; the engine will ask again by itself.
+    /// The registry gave no answer for a layer; the engine retries on its own.
     Failed(String),
 }
 
-/// How far the parts of an image are.
+/// The progress of an image's parts.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     parts: HashMap<String, Part>,
@@ -26,14 +25,14 @@ pub(crate) struct Progress {
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Part {
     status: String,
-    /// What the status counts: bytes, or seconds.
+    /// The counter of the status: bytes, or seconds.
     at: u64,
-    /// Bytes that are here, and bytes in all.
+    /// Bytes received, and bytes in total.
     bytes: (u64, u64),
 }
 
 impl Part {
-    /// Whether the engine is at it. (A layer beyond `max-concurrent-downloads`, counted over all
+    /// Whether the engine works on it. (A layer beyond `max-concurrent-downloads`, counted over all
     /// pulls of the engine, is `Waiting`.)
     fn is_busy(&self) -> bool {
         ["Pulling fs layer", "Downloading", "Verifying Checksum", "Extracting", "Retrying"]
@@ -55,7 +54,7 @@ impl Progress {
         let part = self.parts.entry(id.clone()).or_default();
         let moved = (part.status.as_str(), part.at) != (status, at);
         let was_failed = part.status.starts_with("Retrying");
-        // What is unpacked was counted when it was downloaded.
+        // Extraction does not count: its bytes were counted when they were downloaded.
         match status {
             "Downloading" => {
                 part.bytes = (at, counted.map_or(0, |counted| positive(counted.total)))
@@ -66,7 +65,7 @@ impl Progress {
         (part.status, part.at) = (status.to_owned(), at);
         if status.starts_with("Retrying") && !was_failed {
             return News::Failed(format!(
-                "the download of layer {id} failed; the engine says: {status}"
+                "the download of layer {id} failed; the engine reports: {status}"
             ));
         }
         if moved { News::Moved } else { News::Nothing }
@@ -78,7 +77,7 @@ impl Progress {
             && !self.parts.values().any(Part::is_busy)
     }
 
-    /// Bytes that are here, and bytes in all, once known.
+    /// Bytes received, and bytes in total, once known.
     pub(crate) fn sum(&self) -> (u64, Option<u64>) {
         let total = self.parts.values().map(|part| part.bytes.1).sum();
         (self.parts.values().map(|part| part.bytes.0).sum(), (total > 0).then_some(total))

@@ -1,4 +1,4 @@
-//! Pulls: one at a time for each image and login, however many jobs wait for it.
+//! Pulls: one at a time for each image and login, shared by all jobs that wait for it.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -17,7 +17,7 @@ use crate::credentials;
 use crate::image_fault::PullFault;
 use crate::progress::{News, Progress};
 
-/// The first pause before a registry that gave no answer is asked again; each next one is twice as
+/// The first pause before a retry after a registry gave no answer; each further pause is twice as
 /// long.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest pause.
@@ -34,15 +34,15 @@ struct Register {
     succeeded: u64,
 }
 
-/// What a pull is of, and in whose name: nobody rides on a pull that somebody else may make.
+/// The image of a pull and its login: a launch never shares a pull that uses another login.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     image: String,
     auth: Option<RegistryAuth>,
 }
 
-/// One pull for all who wait for it; it asks again until it has an answer. It ends when nobody
-/// waits any more: the engine gives up a pull whose client has gone.
+/// One pull for all launches that wait for it; it retries until it has an answer. It ends when no
+/// launch waits any more: the engine abandons a pull whose client has disconnected.
 #[derive(Debug)]
 struct Flight {
     state: watch::Receiver<State>,
@@ -57,18 +57,18 @@ impl Drop for Flight {
     }
 }
 
-/// How far a flight is.
+/// The progress of a flight.
 #[derive(Clone, Debug, Default)]
 struct State {
     current: u64,
     total: Option<u64>,
-    /// How often the engine was asked to pull.
+    /// How often the engine tried to pull.
     tries: u32,
-    /// How often the registry gave no answer: tries that failed, and parts of one.
+    /// How often the registry gave no answer: failed tries, and failed layers within a try.
     failures: u32,
     /// The last such failure.
     last: Option<PullFault>,
-    /// Whether it waits to try again.
+    /// Whether it waits for its next try.
     paused: bool,
     /// The digest that the engine named, if it did, or a definite failure.
     result: Option<Result<Option<String>, PullFault>>,
@@ -82,13 +82,13 @@ pub(crate) struct Order<'a> {
     pub(crate) auth: Option<&'a RegistryAuth>,
 }
 
-/// What became of a pull.
+/// The result of a pull.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Pulled {
-    /// It is done; the digest that the registry named, if the engine told.
+    /// It succeeded, with the digest that the registry named, if the engine reported it.
     Done(Option<String>),
-    /// None was begun: another one has ended since the image was looked for, so that it may be
-    /// there now.
+    /// It did not begin: another pull has ended since the caller looked for the image, so the image
+    /// may exist now.
     LookAgain,
 }
 
@@ -98,12 +98,12 @@ impl Pulls {
         self.register().succeeded
     }
 
-    /// Pulls an image, or waits for a pull of it that is under way. A registry that gives no answer
-    /// is asked again until the context's `pull_timeout`, if it says so. Dropping this stops
-    /// waiting.
+    /// Pulls an image, or waits for a pull of it that is under way. If the context allows retries,
+    /// a pull without an answer is retried for the context's `pull_timeout`. Dropping this
+    /// future stops waiting.
     ///
-    /// `since` is what [`succeeded`](Self::succeeded) said before the image was looked for; none
-    /// for one who wants a pull in any case.
+    /// `since` is the value of [`succeeded`](Self::succeeded) before the caller looked for the
+    /// image, or `None` to pull in any case.
     pub(crate) async fn pull(
         self: &Arc<Self>,
         order: &Order<'_>,
@@ -124,7 +124,7 @@ impl Pulls {
         }
     }
 
-    /// The flight, and how many failures it had when it was joined.
+    /// The flight, and how many failures it had when this launch joined.
     fn join(
         self: &Arc<Self>,
         order: &Order<'_>,
@@ -166,7 +166,7 @@ impl Pulls {
 }
 
 impl Flight {
-    /// The result for one who joined after `told` failures.
+    /// The result for a launch that joined after `told` failures.
     async fn result(
         &self,
         context: &LaunchContext,
@@ -191,12 +191,12 @@ impl Flight {
             }
             told = seen.failures;
             if state.changed().await.is_err() {
-                return Err(PullFault::unreachable("the pull was broken off"));
+                return Err(PullFault::unreachable("the pull was interrupted"));
             }
         }
     }
 
-    /// What is to be said of it to one who cannot wait any longer.
+    /// The failure of a launch whose deadline has passed.
     fn out_of_time(&self) -> PullFault {
         let seen = self.state.borrow().clone();
         let fault = match (seen.last, seen.current) {
@@ -204,16 +204,16 @@ impl Flight {
             (None, 0) => PullFault::unreachable("the registry gave no answer"),
             (None, current) => PullFault::unreachable(match seen.total {
                 Some(total) => {
-                    format!("the pull had not ended: {current} of {total} bytes were here")
+                    format!("the pull did not finish in time: {current} of {total} bytes received")
                 }
-                None => format!("the pull had not ended: {current} bytes were here"),
+                None => format!("the pull did not finish in time: {current} bytes received"),
             }),
         };
         fault.after(seen.tries)
     }
 }
 
-/// What the task of a flight holds.
+/// The state of a flight's task.
 struct Pilot {
     pulls: Weak<Pulls>,
     engine: Arc<Engine>,
@@ -225,7 +225,7 @@ struct Pilot {
 }
 
 impl Pilot {
-    /// Pulls until there is an answer, and tells how far it is.
+    /// Pulls until there is an answer, and publishes its progress.
     async fn fly(self) {
         let mut pause = FIRST_PAUSE;
         let result = loop {
@@ -255,7 +255,7 @@ impl Pilot {
         });
     }
 
-    /// Has the engine pull once.
+    /// Asks the engine to pull once.
     async fn ask(&self) -> Result<Option<String>, PullFault> {
         let docker = self.engine.docker().await.map_err(PullFault::new)?.clone();
         let docker = match self.shown.clone() {
@@ -302,7 +302,7 @@ impl Pilot {
     }
 }
 
-/// What `image` is called on the engine: where it has a digest, its tag counts for nothing.
+/// The reference of `image` on the engine: with a digest, the tag is ignored.
 pub(crate) fn reference(image: &ImageRef) -> String {
     match image.digest() {
         Some(digest) => format!("{}/{}@{digest}", image.registry(), image.repository()),
@@ -310,7 +310,7 @@ pub(crate) fn reference(image: &ImageRef) -> String {
     }
 }
 
-/// Between half and all of `pause`, so that many clients do not come back at once.
+/// A random time between half of `pause` and `pause`, so that many clients do not retry at once.
 fn jittered(pause: Duration) -> Duration {
     // Each hasher is seeded at random.
     let share = RandomState::new().hash_one(pause) % 512 + 512;
@@ -330,7 +330,7 @@ mod tests {
         Arc::new(Engine::new(DockerConfig { host, ..DockerConfig::default() }))
     }
 
-    // Nothing is awaited here, so that no flight gets to its end.
+    // The test awaits nothing, so no flight ends.
     #[tokio::test]
     async fn a_pull_is_shared_by_those_who_want_the_same_image_with_the_same_login() {
         let (pulls, engine) = (Arc::new(Pulls::default()), nowhere());

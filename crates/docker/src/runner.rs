@@ -21,8 +21,8 @@ use crate::{DockerConfig, follow, image, inventory, logs, probe};
 
 /// Runs jobs on a Docker engine.
 ///
-/// Making one does no I/O: it connects at the first request, and what is wrong with the engine or
-/// the configuration shows then.
+/// The constructor does no I/O. The runner connects at the first request; a problem with the engine
+/// or the configuration is reported then.
 #[derive(Debug)]
 pub struct DockerRunner {
     backend: Arc<Backend>,
@@ -30,7 +30,7 @@ pub struct DockerRunner {
 }
 
 impl DockerRunner {
-    /// A runner called `name` on the engine that `config` tells of.
+    /// A runner called `name` on the engine that `config` names.
     #[must_use]
     pub fn new(name: RunnerName, config: DockerConfig) -> Self {
         use Capability::{
@@ -130,7 +130,7 @@ impl Runner for DockerRunner {
     }
 }
 
-/// A handle that names nothing on this runner: its attempt cannot be followed.
+/// The events of a handle that is not one of this runner: the attempt cannot be followed.
 fn lost(error: longshore_core::Error) -> BoxStream<'static, Result<Event>> {
     let outcome = longshore_core::Outcome::Lost { message: error.to_string() };
     stream::iter([Ok(Event::Ended(longshore_core::Report::new(outcome)))]).boxed()
@@ -142,7 +142,7 @@ fn plan(backend: &Backend, attempt: &Attempt) -> Result<Plan> {
     let base = Base { image: wanted.canonical(), user: String::new() };
     let facts = Facts::new(attempt, ImageReport::new(wanted.as_str(), attempt.pull_policy));
     let body = create_body(attempt, &base, &facts, backend.engine.config(), Secrets::Masked)?;
-    // By way of a value, whose keys are sorted.
+    // The keys of a `Value` are sorted.
     let text = serde_json::to_value(&body).and_then(|body| serde_json::to_string_pretty(&body));
     let text = text.map_err(|error| {
         longshore_core::Error::new(longshore_core::ErrorKind::Internal, "failed to write the plan")
@@ -155,18 +155,19 @@ fn plan(backend: &Backend, attempt: &Attempt) -> Result<Plan> {
 
 fn notes(attempt: &Attempt) -> Vec<String> {
     let mut notes = vec![
-        "Image: the id of the image is learnt at launch, and stands in place of the reference; \
-         the labels longshore.dev/image-digest and image-pulled are added."
+        "Image: at launch the image's id replaces the reference, and the labels \
+         longshore.dev/image-digest and image-pulled are added."
             .to_owned(),
     ];
     if !attempt.spec.secret_env.is_empty() {
         notes.push(
-            "Env: secret values show to whoever may inspect containers on this engine.".to_owned(),
+            "Env: every user who may inspect containers on this engine can read secret values."
+                .to_owned(),
         );
     }
     let security = &attempt.spec.security_context;
     if security.run_as_group.is_some() && security.run_as_user.is_none() {
-        notes.push("User: the image's own user is learnt at launch.".to_owned());
+        notes.push("User: the image's own user is known only at launch.".to_owned());
     }
     notes
 }

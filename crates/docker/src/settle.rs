@@ -12,21 +12,21 @@ use crate::life::never_started;
 use crate::outcome::Phase;
 use crate::place::{Found, Place, Seen, Written, look_by_label, look_by_name, write_mark};
 
-/// How long to wait for another who is just creating or removing the container.
+/// How long to wait for another process that is creating or removing the container.
 const PAUSE: Duration = Duration::from_millis(50);
 
 impl Backend {
     /// Takes the attempt's name on the engine, so that no container can be created for it.
     ///
-    /// Only who created an attempt's container starts it, once, by its id, so:
-    /// - With the name free, a mark takes it: a create that is late gets 409 and starts nothing.
-    /// - With a container there that is only created, that container is removed, unless it runs.
-    ///   The engine takes a start and a removal of one container one after the other: a start that
-    ///   is late finds nothing. Then the name is free.
-    /// - Anything else may have started.
+    /// Only the launch that created an attempt's container starts it, once, by its id, so:
+    /// - If the name is free, a mark takes it: a late create gets 409 and starts nothing.
+    /// - If the container exists and is only created, this removes it, unless it runs. The engine
+    ///   serialises the start and the removal of one container: a late start finds nothing. Then
+    ///   the name is free.
+    /// - In any other case the attempt may have started.
     ///
-    /// A job that starts and ends in the instant between the look and the removal shows as a start
-    /// in what the engine remembers.
+    /// If the job starts and ends between the inspection and the removal, the engine's memory of
+    /// events contains the start.
     pub(crate) async fn settle(&self, place: &Place, deadline: Instant) -> Result<Settled> {
         let answer = timeout_at(deadline, self.try_settle(place)).await;
         let late = |_| {
@@ -51,13 +51,13 @@ impl Backend {
                     }
                 }
                 Found::Container(_) | Found::Taken => return Ok(Settled::MayHaveStarted),
-                // The engine keeps a name before it shows its container, and after.
+                // The engine reserves a name before it shows the container, and for a while after.
                 Found::Nothing | Found::Fenced => sleep(PAUSE).await,
             }
         }
     }
 
-    /// The name is fenced; a container that somebody renamed meanwhile still counts.
+    /// The name is fenced; a container that was renamed in the meantime still counts.
     async fn settle_renamed(&self, place: &Place) -> Answer<Settled> {
         let Some(seen) = look_by_label(&self.engine, place).await? else {
             return Ok(Settled::NeverStarted);
@@ -67,7 +67,7 @@ impl Backend {
         Ok(if fenced { Settled::NeverStarted } else { Settled::MayHaveStarted })
     }
 
-    /// Removes a container that has been seen created. Tells whether it has provably never run.
+    /// Removes a container that was seen as created. Returns whether it has provably never run.
     pub(crate) async fn remove_unstarted(&self, place: &Place, seen: &Seen) -> Answer<bool> {
         self.watcher.saw(&place.attempt, Some(seen), None);
         if self.engine.remove(&seen.id, Removal::UnlessRunning).await? != Removed::ByUs {

@@ -1,16 +1,18 @@
-//! What the engine's events have told of one attempt. Pure.
+//! What is known about one attempt, from the engine's events and from inspections. Pure.
 
 use bollard::models::EventMessage;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::labels::{ATTEMPT, Facts, Labels, MARKED, Mark};
 use crate::outcome::{Death, Phase};
 use crate::place::Seen;
+use crate::signals::Signals;
 
-/// What is known of one attempt.
+/// What is known about one attempt.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sight {
-    /// Whether all that has happened to the container is in here. If not, somebody must look.
+    /// Whether this includes everything that has happened to the container. If not, the container
+    /// must be inspected.
     pub(crate) trusted: bool,
     pub(crate) heard: Heard,
     pub(crate) id: Option<String>,
@@ -19,26 +21,51 @@ pub(crate) struct Sight {
     pub(crate) started: bool,
     pub(crate) death: Option<Death>,
     pub(crate) mark: Option<Mark>,
-    /// How many signals the engine has sent it.
-    pub(crate) signals: u32,
+    /// The signals that the engine sent to it before its end.
+    pub(crate) signals: Signals,
+    /// The starts after the first end, as the engine's events showed them.
+    pub(crate) again: Vec<Option<Timestamp>>,
+    /// That it was started again, as an inspection or the engine's memory showed it.
+    pub(crate) restarted: Option<Restarted>,
+    /// Whether another client changed the container's configuration, such as its restart policy.
+    pub(crate) updated: bool,
+    /// Whether the engine restarts it when it ends, when it was last inspected.
+    pub(crate) restarts: bool,
+    /// Whether the engine reported that it ran out of memory before its end.
+    oom: bool,
     pub(crate) removed: bool,
-    /// Why it is lost, if somebody looked and found it so.
+    /// Why it is lost, if an inspection found it so.
     pub(crate) lost: Option<String>,
 }
 
-/// How much of an attempt's life the events have told.
+/// The most further starts that are kept of a container.
+const MOST_STARTS: usize = 32;
+/// How much later than the engine's time of an end its log may have the last output of that run. A
+/// restart takes longer.
+const LAST_OUTPUT: SignedDuration = SignedDuration::from_millis(50);
+
+/// Evidence of a further start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Restarted {
+    /// When a later run started.
+    pub(crate) started_at: Option<Timestamp>,
+    /// How often the container started at least.
+    pub(crate) starts: u32,
+}
+
+/// How much of an attempt's life the events covered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Heard {
-    /// Nothing: it was over when somebody came to look.
+    /// Nothing: it had ended when it was first inspected.
     #[default]
     Nothing,
-    /// What came while they were heard; there was a time when they were not.
+    /// A part; there was a time when no events were received.
     Some,
-    /// All, without a break: the engine has not gone down since it was created.
+    /// Everything, without a break: the engine has not gone down since it was created.
     All,
 }
 
-/// One of the engine's events that speaks of an attempt.
+/// One of the engine's events, about an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Happening {
     pub(crate) attempt: String,
@@ -52,8 +79,9 @@ enum What {
     Created(Facts),
     Started,
     OutOfMemory,
-    Signalled,
+    Signalled(Option<u32>),
     Died(i32),
+    Updated,
     Destroyed,
     Marked(Mark),
 }
@@ -78,8 +106,9 @@ impl Happening {
             "create" => What::Created(Facts::read(&attributes)),
             "start" => What::Started,
             "oom" => What::OutOfMemory,
-            "kill" => What::Signalled,
+            "kill" => What::Signalled(attributes.get("signal").and_then(|n| n.parse().ok())),
             "die" => What::Died(attributes.get("exitCode")?.parse().ok()?),
+            "update" => What::Updated,
             "destroy" => What::Destroyed,
             _ => return None,
         };
@@ -88,35 +117,36 @@ impl Happening {
 }
 
 impl Sight {
-    /// Takes in an event.
+    /// Applies an event.
     pub(crate) fn take(&mut self, happening: Happening) {
         let Happening { container, what, at, .. } = happening;
         match what {
             What::Marked(mark) => self.mark = self.mark.or(Some(mark)),
             What::Created(facts) => {
-                // From its beginning on: nothing can have been missed.
+                // The beginning: no earlier event can have been missed.
                 let mark = self.mark;
                 *self = Self { trusted: true, heard: Heard::All, mark, ..Self::default() };
                 self.id = Some(container);
                 self.facts = Some(facts);
             }
-            // Of another container of the same attempt, which was removed before it started.
+            // Another container of the same attempt, which was removed before it started.
             _ if self.id.as_ref().is_some_and(|id| *id != container) => {}
-            What::Started => {
-                self.started = true;
-                self.started_at = at;
+            What::Started => self.take_start(at),
+            What::OutOfMemory => self.oom |= self.death.is_none(),
+            What::Signalled(signal) if self.death.is_none() => self.signals.add(signal),
+            What::Signalled(_) => {}
+            // The first end counts. After a restart that was not heard, this end is not the first.
+            What::Died(code) if self.death.is_none() && self.restarted.is_none() => {
+                let (oom_killed, started_at) = (self.oom, self.started_at);
+                self.death = Some(Death { code, oom_killed, started_at, finished_at: at });
             }
-            What::OutOfMemory => {}
-            What::Signalled => self.signals += 1,
-            What::Died(code) => {
-                let started_at = self.started_at;
-                self.death = Some(Death { code, oom_killed: false, started_at, finished_at: at });
-            }
+            What::Died(_) => {}
+            What::Updated => self.updated = true,
             What::Destroyed => self.removed = true,
         }
     }
 
-    /// Takes in what somebody saw; `None` if the container is gone.
+    /// Applies an inspection; `None` if the container no longer exists.
     pub(crate) fn look(&mut self, seen: Option<&Seen>, mark: Option<Mark>) {
         self.mark = self.mark.or(mark);
         self.trusted = true;
@@ -127,6 +157,7 @@ impl Sight {
         self.removed = false;
         self.id = Some(seen.id.clone());
         self.facts = Some(seen.facts.clone());
+        self.restarts = seen.restarts;
         match &seen.phase {
             Phase::Created { .. } => {}
             Phase::Running { started_at } => {
@@ -136,16 +167,73 @@ impl Sight {
                     self.heard = Heard::Some;
                 }
             }
-            Phase::Ended(death) => {
-                self.started = true;
-                self.started_at = self.started_at.or(death.started_at);
-                self.death = Some(death.clone());
-            }
+            Phase::Ended(death) => self.look_at_end(death),
+            Phase::Restarted { started_at, starts } => self.look_at_restart(*started_at, *starts),
             Phase::Lost(why) => self.lost = Some(why.clone()),
         }
     }
 
-    /// Something may have been missed.
+    fn look_at_end(&mut self, seen: &Death) {
+        self.started = true;
+        self.started_at = self.started_at.or(seen.started_at);
+        match &self.death {
+            // A later run than the one whose end is known.
+            Some(first) if is_after(seen.started_at, first.finished_at) => {
+                self.look_at_restart(seen.started_at, 2);
+            }
+            _ => self.death = Some(seen.clone()),
+        }
+    }
+
+    fn look_at_restart(&mut self, started_at: Option<Timestamp>, starts: u32) {
+        self.started = true;
+        let starts = starts.max(self.restarted.map_or(0, |again| again.starts));
+        self.restarted = Some(Restarted { started_at, starts });
+    }
+
+    /// A start counts as a further one if it is after the first end. (After a broken connection the
+    /// engine repeats events.)
+    fn take_start(&mut self, at: Option<Timestamp>) {
+        match &self.death {
+            Some(death) if is_after(at, death.finished_at) => {
+                if !self.again.contains(&at) && self.again.len() < MOST_STARTS {
+                    self.again.push(at);
+                }
+            }
+            Some(_) => {}
+            None => {
+                self.started = true;
+                self.started_at = self.started_at.or(at);
+            }
+        }
+    }
+
+    /// Adds what the engine remembered of the container; see
+    /// [`remembered`](crate::life::remembered). If that begins with its creation, it shows the first
+    /// run. If not, it may still show that there was more than one run: an end that is known only
+    /// from an inspection may then be that of a later run.
+    pub(crate) fn recall(&mut self, past: &[Happening]) {
+        let Some(id) = &self.id else { return };
+        let mut known = Self { id: Some(id.clone()), ..Self::default() };
+        past.iter().cloned().for_each(|happening| known.take(happening));
+        self.signals = self.signals.and(known.signals);
+        let first_again = known.again.first().copied().flatten();
+        if known.heard == Heard::All && (first_again.is_some() || self.restarted.is_some()) {
+            self.started_at = known.started_at;
+            self.death = known.death;
+        } else if let Some(again) = first_again
+            && self.death.as_ref().is_some_and(|death| is_after(death.finished_at, Some(again)))
+        {
+            self.death = None;
+        }
+        if let Some(again) = first_again {
+            let starts = u32::try_from(known.again.len() + 1).unwrap_or(u32::MAX);
+            self.look_at_restart(Some(again), starts);
+            self.again = known.again;
+        }
+    }
+
+    /// Records that events may have been missed.
     pub(crate) const fn doubt(&mut self) {
         self.trusted = false;
         if matches!(self.heard, Heard::All) {
@@ -153,97 +241,47 @@ impl Sight {
         }
     }
 
-    /// Whether it is over, one way or another.
+    /// Whether the attempt is over: it ended, was removed or is lost. A container that runs again has
+    /// ended before.
     pub(crate) const fn is_over(&self) -> bool {
-        self.death.is_some() || self.removed || self.lost.is_some()
+        self.death.is_some() || self.removed || self.lost.is_some() || self.restarted.is_some()
     }
+
+    /// Whether the container is known to have started again after its first end.
+    pub(crate) const fn started_again(&self) -> bool {
+        self.restarted.is_some() || !self.again.is_empty()
+    }
+
+    /// The further starts, for a report: `NAME (start 2 at TIME)`.
+    pub(crate) fn further_starts(&self, name: &str) -> Vec<String> {
+        let one = |number: usize, at: Option<Timestamp>| match at {
+            Some(at) => format!("{name} (start {number} at {at})"),
+            None => format!("{name} (start {number})"),
+        };
+        match self.restarted {
+            Some(Restarted { started_at, starts }) if self.again.is_empty() => {
+                vec![one(usize::try_from(starts).unwrap_or(2), started_at)]
+            }
+            _ => self.again.iter().enumerate().map(|(i, at)| one(i + 2, *at)).collect(),
+        }
+    }
+
+    /// Where the output of the first run ends in the log, if that of a later run follows.
+    pub(crate) fn end_of_output(&self) -> Option<Timestamp> {
+        if !self.started_again() {
+            return None;
+        }
+        let finished = self.death.as_ref().and_then(|death| death.finished_at);
+        let finished = finished.and_then(|at| at.checked_add(LAST_OUTPUT).ok());
+        finished.or_else(|| self.restarted.and_then(|again| again.started_at))
+    }
+}
+
+/// Whether both times are known, and `one` is after `other`.
+fn is_after(one: Option<Timestamp>, other: Option<Timestamp>) -> bool {
+    one.zip(other).is_some_and(|(one, other)| one > other)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::labels::Decision;
-
-    fn event(action: &str, id: &str, more: &[(&str, &str)]) -> EventMessage {
-        let mut attributes = serde_json::json!({"image": "x", "name": "longshore-a-1"});
-        for (key, value) in more {
-            attributes[*key] = (*value).into();
-        }
-        serde_json::from_value(serde_json::json!({
-            "Type": "container", "Action": action,
-            "Actor": {"ID": id, "Attributes": attributes},
-            "time": 1_795_458_420, "timeNano": 1_795_458_420_246_193_787_i64,
-        }))
-        .unwrap()
-    }
-
-    /// Action, container, further attributes.
-    type Told<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
-
-    fn told(events: &[Told<'_>]) -> Sight {
-        let mut sight = Sight::default();
-        for (action, id, more) in events {
-            let mut more = more.to_vec();
-            if !more.iter().any(|(key, _)| *key == MARKED) {
-                more.push((ATTEMPT, "a-1"));
-            }
-            if let Some(happening) = Happening::read(event(action, id, &more)) {
-                assert_eq!(happening.attempt, "a-1");
-                sight.take(happening);
-            }
-        }
-        sight
-    }
-
-    #[test]
-    fn a_life_from_creation_to_death_is_known_without_looking() {
-        let sight = told(&[
-            ("create", "c", &[("longshore.dev/timeout", "5s")]),
-            ("attach", "c", &[]),
-            ("start", "c", &[]),
-            ("die", "c", &[("exitCode", "3")]),
-        ]);
-        assert!(sight.trusted && sight.started && sight.is_over());
-        assert_eq!(sight.heard, Heard::All);
-        assert_eq!(sight.death.unwrap().code, 3);
-        assert_eq!(sight.facts.unwrap().timeout, Some(std::time::Duration::from_secs(5)));
-    }
-
-    #[test]
-    fn a_life_whose_beginning_was_missed_is_not_trusted() {
-        let sight = told(&[("start", "c", &[]), ("die", "c", &[("exitCode", "0")])]);
-        assert!(!sight.trusted);
-        assert_eq!(sight.heard, Heard::Nothing);
-    }
-
-    #[test]
-    fn what_was_missed_is_not_made_up_for_by_looking() {
-        let mut sight = told(&[("create", "c", &[]), ("start", "c", &[])]);
-        sight.doubt();
-        sight.look(None, None);
-        assert!(sight.trusted);
-        assert_eq!(sight.heard, Heard::Some);
-    }
-
-    #[test]
-    fn the_first_mark_stays() {
-        let mark = |decision| [(MARKED, "a-1"), ("longshore.dev/mark", decision)];
-        let sight = told(&[
-            ("create", "c", &[]),
-            ("create", "m", &mark("deadline")),
-            ("create", "n", &mark("cancelled")),
-        ]);
-        assert_eq!(sight.mark.unwrap().decision, Decision::Deadline);
-    }
-
-    #[test]
-    fn the_removal_of_a_container_that_was_replaced_is_not_the_end() {
-        let sight = told(&[
-            ("create", "old", &[]),
-            ("create", "new", &[]),
-            ("destroy", "old", &[]),
-            ("start", "new", &[]),
-        ]);
-        assert!(sight.started && !sight.is_over());
-    }
-}
+#[path = "sight_tests.rs"]
+mod tests;

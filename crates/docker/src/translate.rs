@@ -1,4 +1,4 @@
-//! From a job to the body of `POST /containers/create`. Pure.
+//! Translates a job to the body of `POST /containers/create`. Pure.
 
 use std::collections::HashMap;
 
@@ -13,12 +13,12 @@ use longshore_core::{
 use crate::DockerConfig;
 use crate::labels::{Facts, attempt_labels};
 
-/// The image a container is made from.
+/// The image of a container.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Base {
-    /// What the container is created from: the image's id, or the reference while it is not known.
+    /// The image's id, or the reference while the id is not known.
     pub(crate) image: String,
-    /// The image's own user, needed where a job sets only the group.
+    /// The image's own user, needed if a job sets only the group.
     pub(crate) user: String,
 }
 
@@ -27,16 +27,16 @@ pub(crate) struct Base {
 pub(crate) enum Secrets {
     /// As `***`.
     Masked,
-    /// In clear: for the engine alone.
+    /// In clear text: for the engine alone.
     Exposed,
 }
 
-/// How the job runs in a container; a job that names no such way is unsupported.
+/// The job's container; a job without one is unsupported.
 pub(crate) fn container(job: &JobSpec) -> Result<&Container> {
     job.container.as_ref().ok_or_else(|| {
         Error::new(
             ErrorKind::Unsupported,
-            "the job names no container, and Docker runs nothing else",
+            "the job has no `container`, and Docker runs only containers",
         )
     })
 }
@@ -115,8 +115,8 @@ fn host_config(job: &JobSpec, config: &DockerConfig) -> Result<HostConfig> {
     let security = &job.security_context;
     let no_escalation = security.allow_privilege_escalation == Some(false);
     Ok(HostConfig {
-        // Without an init a job is PID 1, for which the kernel ignores every signal that it does
-        // not handle, TERM among them.
+        // Without an init a job is PID 1, for which the kernel ignores every signal without a
+        // handler, including TERM.
         init: Some(true),
         memory,
         // Memory and swap together: equal means no swap, as on Kubernetes.
@@ -140,7 +140,7 @@ fn host_config(job: &JobSpec, config: &DockerConfig) -> Result<HostConfig> {
     })
 }
 
-/// The `local` driver keeps bytes as they are; `json-file` replaces what is no UTF-8
+/// The `local` driver keeps bytes unchanged; `json-file` replaces invalid UTF-8
 /// (<https://docs.docker.com/engine/logging/drivers/local/>).
 fn log_config(config: &DockerConfig) -> HostConfigLogConfig {
     HostConfigLogConfig {
@@ -152,7 +152,7 @@ fn log_config(config: &DockerConfig) -> HostConfigLogConfig {
     }
 }
 
-/// `Mounts`, not `Binds`: a source that is not there is then an error, not a new folder of root's.
+/// `Mounts`, not `Binds`: a missing source is then an error, not a new folder that root owns.
 fn mounts(job: &JobSpec) -> Result<Option<Vec<Mount>>> {
     let Some(directory) = &job.job_directory else { return Ok(None) };
     let Some(directory) = directory.to_str() else {

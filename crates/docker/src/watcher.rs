@@ -1,8 +1,7 @@
-//! One stream of the engine's events for all attempts of a runner, handed out to those who follow
-//! them.
+//! One stream of the engine's events for all attempts of a runner, shared by their followers.
 //!
-//! The engine drops events to a client that lags behind, and a connection may die without a word;
-//! so now and then, as Kubernetes' informers do, one listing is compared with what is known.
+//! The engine drops events to a client that lags behind, and a connection may die silently. So the
+//! watcher periodically compares a listing with what is known, as Kubernetes' informers do.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -22,17 +21,17 @@ use crate::labels::{ATTEMPT, INSTALLATION, Mark};
 use crate::place::Seen;
 use crate::sight::{Happening, Sight};
 
-/// How often what is known is compared with a listing: the events have no sign of life of their
-/// own, so an end behind a connection that died without a word shows only there.
+/// How often a listing is compared with what is known: the event stream has no heartbeat, so an end
+/// behind a connection that died silently is visible only there.
 const RESYNC: Duration = Duration::from_secs(20);
-/// When the first listing is due: what was launched just before the events came is in it.
+/// When the first listing is due: it includes attempts launched just before the stream connected.
 const FIRST_RESYNC: Duration = Duration::from_secs(5);
-/// How long after a listing that tells another story the event that explains it may come. If none
-/// does, the stream counts as dead.
+/// How long after a listing that differs the event that explains it may arrive. Without one the
+/// stream counts as dead.
 const EXPLAINED: Duration = Duration::from_secs(2);
-/// The bounds of the time between two tries to connect.
+/// The shortest and the longest time between two tries to connect.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-/// The attempts that somebody follows.
+/// What is known about each attempt, updated from the engine's events.
 #[derive(Debug)]
 pub(crate) struct Watcher {
     engine: Arc<Engine>,
@@ -48,7 +47,7 @@ impl Watcher {
         Self { engine, sights: Arc::default(), running: OnceLock::new() }
     }
 
-    /// What is known of `attempt`, from now on. The first call connects.
+    /// Subscribes to what is known about `attempt`. The first call connects.
     pub(crate) fn watch(&self, attempt: &AttemptId) -> watch::Receiver<Sight> {
         self.running.get_or_init(|| {
             let ended = CancellationToken::new();
@@ -69,19 +68,26 @@ impl Watcher {
             .subscribe()
     }
 
-    /// Notes what somebody saw of `attempt` when he looked.
+    /// Records the result of an inspection of `attempt`.
     pub(crate) fn saw(&self, attempt: &AttemptId, seen: Option<&Seen>, mark: Option<Mark>) {
         if let Some(sight) = self.sights.lock().get(attempt.as_str()) {
             sight.send_modify(|sight| sight.look(seen, mark));
         }
     }
 
-    /// What is known of `attempt` now, without following it.
+    /// Records what the engine remembered of `attempt`'s container.
+    pub(crate) fn recall(&self, attempt: &AttemptId, past: &[Happening]) {
+        if let Some(sight) = self.sights.lock().get(attempt.as_str()) {
+            sight.send_modify(|sight| sight.recall(past));
+        }
+    }
+
+    /// What is known about `attempt` now, without following it.
     pub(crate) fn known(&self, attempt: &AttemptId) -> Option<Sight> {
         self.sights.lock().get(attempt.as_str()).map(|sight| sight.borrow().clone())
     }
 
-    /// Forgets `attempt`, which was not launched, unless somebody follows it.
+    /// Forgets `attempt`, which was not launched, unless it is followed.
     pub(crate) fn discard(&self, attempt: &AttemptId) {
         let mut sights = self.sights.lock();
         if sights.get(attempt.as_str()).is_some_and(|sight| sight.receiver_count() == 0) {
@@ -89,7 +95,7 @@ impl Watcher {
         }
     }
 
-    /// Forgets `attempt`, which was removed. Those who still follow it are told so.
+    /// Forgets `attempt`, which was removed. Its followers learn of the removal first.
     pub(crate) fn forget(&self, attempt: &AttemptId) {
         if let Some(sight) = self.sights.lock().remove(attempt.as_str()) {
             sight.send_modify(|sight| sight.removed = true);
@@ -108,27 +114,29 @@ impl Sights {
         }
     }
 
-    /// Notes that something may have been missed: whoever follows looks for himself.
+    /// Records that events may have been missed: each follower inspects its attempt.
     fn doubt_all(&self) {
         for sight in self.lock().values() {
             sight.send_modify(Sight::doubt);
         }
     }
 
-    /// Doubts those of which the listing tells another story, and tells whether there are any.
+    /// Doubts every attempt that differs from the listing; returns whether there is any.
     fn compare(&self, listed: &[ContainerSummary]) -> bool {
         let mut differs = false;
         let label = |c: &ContainerSummary| c.labels.as_ref()?.get(ATTEMPT).cloned();
-        let running: HashMap<String, bool> = listed
-            .iter()
-            .filter_map(|c| Some((label(c)?, c.state == Some(State::RUNNING))))
-            .collect();
+        let runs = |c: &ContainerSummary| {
+            matches!(c.state, Some(State::RUNNING | State::PAUSED | State::RESTARTING))
+        };
+        let running: HashMap<String, bool> =
+            listed.iter().filter_map(|c| Some((label(c)?, runs(c)))).collect();
         for (attempt, sight) in &*self.lock() {
             let known = sight.borrow().clone();
             let agrees = match running.get(attempt) {
-                Some(true) => known.started && !known.is_over(),
-                Some(false) => known.is_over() || !known.started,
-                None => known.is_over() || known.id.is_none(),
+                // An attempt that is over stays so, whatever becomes of its container.
+                _ if known.is_over() => true,
+                Some(running) => *running == known.started,
+                None => known.id.is_none(),
             };
             if !agrees {
                 differs = true;
@@ -143,8 +151,8 @@ impl Sights {
     }
 }
 
-/// Connects again and again. What happened in between the engine tells again, as far as it
-/// remembers; for the rest the attempts are doubted.
+/// Connects again and again. The engine repeats the events in between that it remembers; because it
+/// may have forgotten some, all attempts are doubted.
 async fn run(engine: &Engine, sights: &Sights) {
     let mut since = None;
     let mut backoff = BACKOFF.0;
@@ -156,7 +164,7 @@ async fn run(engine: &Engine, sights: &Sights) {
             backoff = BACKOFF.0;
         }
         sights.doubt_all();
-        // Not to go on at the same instant as everybody else after the engine came back.
+        // Jitter: not every client reconnects at the same instant after the engine came back.
         let jitter = f64::from(Timestamp::now().subsec_nanosecond().unsigned_abs() % 1000) / 2000.0;
         sleep(backoff.mul_f64(0.75 + jitter)).await;
         backoff = (backoff * 2).min(BACKOFF.1);
@@ -188,7 +196,7 @@ async fn events(
     }))
 }
 
-/// Takes in events until the connection breaks; gives the engine's time of the last one.
+/// Applies events until the connection breaks; returns the engine's time of the last one.
 async fn listen(
     engine: &Engine,
     sights: &Sights,
@@ -211,7 +219,7 @@ async fn listen(
                 Some(Err(_)) | None => return last,
             },
             _ = resync.tick() => {
-                // Asked only now: whoever comes while nothing is heard shall be counted.
+                // Checked only now, so that a follower that arrived since the last event counts.
                 if sights.is_followed()
                     && let Ok(listed) = engine.list(vec![ATTEMPT.to_owned()]).await
                     && sights.compare(&listed)

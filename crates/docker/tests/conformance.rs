@@ -42,7 +42,7 @@ impl Fixture for Docker {
     }
 
     fn patience(&self) -> Duration {
-        // The engine hands out a log record by record, and a record is a line: a hundred mebibytes
+        // The engine sends a log record by record, and a record is a line: a hundred mebibytes
         // of short lines take minutes.
         Duration::from_secs(60)
     }

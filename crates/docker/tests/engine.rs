@@ -1,5 +1,5 @@
-//! What only Docker has, against a real engine: how many requests a job takes, containers that
-//! others rename, remove, or leave behind, and pulls.
+//! Docker's own behaviour, against a real engine: how many requests a job takes, containers that
+//! others rename, remove or leave behind, and pulls.
 //!
 //! Reads `DOCKER_HOST` and `LONGSHORE_LAB_IMAGE`; without them each case is listed as ignored.
 
@@ -20,6 +20,9 @@ use bollard::query_parameters::{
 };
 use faults::events::*;
 use faults::output::*;
+use faults::outside::*;
+use faults::refusals::*;
+use faults::restarts::*;
 use futures::{StreamExt, TryStreamExt};
 use libtest_mimic::{Arguments, Trial};
 use longshore_core::{
@@ -81,7 +84,7 @@ async fn output(
     Ok(chunks.iter().map(|c| String::from_utf8_lossy(&bytes(c)).into_owned()).collect())
 }
 
-/// Passes connections on to the engine, and counts them: the client makes one for each request.
+/// Forwards connections to the engine and counts them: the client opens one for each request.
 async fn counting_proxy(folder: &tempfile::TempDir) -> std::io::Result<(String, Arc<AtomicU32>)> {
     let engine = std::env::var("DOCKER_HOST").unwrap_or_default();
     let engine = PathBuf::from(engine.trim_start_matches("unix://"));
@@ -112,7 +115,7 @@ async fn a_job_takes_five_requests_and_one_more_on_an_engine_that_follows_lossil
     config.host = Some(host);
     let runner = DockerRunner::new(RunnerName::docker(), config);
     let mut taken = 0;
-    // The first job pays for the version, the event stream, and looking for the command.
+    // The first job also negotiates the version, opens the event stream and looks for the command.
     for _ in 0..2 {
         let before = count.load(Ordering::SeqCst);
         let attempt = attempt(&lab, "echo hello");
@@ -200,9 +203,9 @@ async fn a_secret_reaches_the_job_and_no_label_or_error(lab: Lab) -> Checked {
     Ok(())
 }
 
-/// A container that was created, by somebody, and not started.
+/// Creates a container by hand, and does not start it.
 async fn create(lab: &Lab, name: &str, labels: HashMap<String, String>) -> Checked {
-    // Has the image pulled, if the engine does not have it.
+    // Pulls the image if the engine does not have it.
     let first = attempt(lab, "true");
     let (runner, handle) = (lab.runner(), launch(&lab.runner(), &first).await?);
     end(&runner, &handle).await?;
@@ -218,7 +221,7 @@ async fn create(lab: &Lab, name: &str, labels: HashMap<String, String>) -> Check
     Ok(())
 }
 
-/// A case on a runtime of its own.
+/// A case on its own runtime.
 fn case<F>(name: &str, ready: Option<&str>, run: impl FnOnce(Lab) -> F + Send + 'static) -> Trial
 where
     F: Future<Output = Checked>,
@@ -275,8 +278,21 @@ fn main() -> ExitCode {
         a_log_that_ends_tells_of_an_end_that_silent_events_hide,
         an_end_and_output_behind_silent_connections_are_noticed,
         output_that_is_cut_anywhere_goes_on_without_gap_or_repeat,
+        a_working_directory_that_is_a_file_is_the_jobs_mistake,
+        an_impossible_memory_limit_is_the_jobs_mistake,
+        a_cpu_limit_beyond_the_engines_cpus_passes_it_over,
+        a_network_that_does_not_exist_passes_the_runner_over_with_its_name,
+        a_user_that_the_image_does_not_have_is_the_jobs_mistake,
+        a_folder_as_a_command_is_named_once_with_what_is_wrong,
         a_run_that_its_engine_ends_while_it_comes_up_is_lost,
-        a_run_that_somebody_signals_has_its_own_code_if_the_engine_was_up,
+        a_run_that_another_client_signals_unheard_is_lost,
+        a_job_that_docker_stop_ends_is_lost_though_it_exits_with_0,
+        a_job_that_a_notifying_signal_reaches_keeps_its_own_code,
+        a_job_that_others_pause_rename_and_update_keeps_its_own_code,
+        a_job_that_another_client_paused_is_cancelled,
+        a_job_whose_container_docker_restart_ends_is_lost_and_started_again,
+        a_restart_policy_that_others_set_changes_neither_outcome_nor_output,
+        a_failed_job_that_others_start_again_is_no_success,
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

@@ -2,4 +2,7 @@
 
 pub(crate) mod events;
 pub(crate) mod output;
+pub(crate) mod outside;
+pub(crate) mod refusals;
+pub(crate) mod restarts;
 pub(crate) mod wire;

@@ -12,7 +12,7 @@ use super::wire::Wire;
 use crate::support::Lab;
 use crate::{Checked, PATIENCE, attempt, end, launch};
 
-/// All of a job's standard output. Errors are hints, and the stream goes on.
+/// All of a job's standard output. Errors are hints, and the stream continues.
 pub(crate) async fn all(
     runner: &DockerRunner,
     handle: &Handle,
@@ -35,7 +35,7 @@ pub(crate) async fn all(
     Ok(all)
 }
 
-/// What the job of this test writes: lines of several bytes a character, and a long one.
+/// The output of the job of this test: lines of multi-byte characters, and a long one.
 fn wide() -> String {
     let short: String = (1..=1000).map(|n| format!("{n} grüße €😀\n")).collect();
     format!("{short}{}\n", "ab€😀".repeat(20_000))
@@ -54,7 +54,7 @@ pub(crate) async fn output_that_is_cut_anywhere_goes_on_without_gap_or_repeat(la
     let runner = wire.runner();
     let write = "awk 'BEGIN{for(i=1;i<=1000;i++)print i \" grüße €😀\"; \
                  for(i=0;i<20000;i++)printf \"ab€😀\"; print \"\"}'";
-    // Docker 20.10 does not tell whether a long line at the very end has its newline.
+    // Docker 20.10 does not report whether a long line at the very end has its newline.
     let script = format!("{write}; sleep 6; {write}; echo over");
     let handle = launch(&runner, &attempt(&lab, &script)).await?;
     let (report, output) = tokio::join!(end(&runner, &handle), all(&runner, &handle));

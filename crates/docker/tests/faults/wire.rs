@@ -1,4 +1,4 @@
-//! A socket before the engine's whose connections can be cut, or die without a word.
+//! A socket in front of the engine's whose connections can be cut, or die silently.
 
 use std::io;
 use std::path::PathBuf;
@@ -12,21 +12,21 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// After how many bytes of its answer a request, by its first line, is cut; none: it is not.
+/// After how many bytes of its answer a request, by its first line, is cut; `None`: it is not.
 type Cut = dyn Fn(&str) -> Option<usize> + Send + Sync;
 
-/// What is done to connections.
+/// What happens to connections.
 #[derive(Clone, Copy, Debug, Default)]
 struct State {
-    /// When the engine shall seem to have come up, if not when it did.
+    /// When the engine is to seem to have come up, if not at the true time.
     came_up: Option<Timestamp>,
-    /// How often those that there were have been cut.
+    /// How often all connections have been cut.
     cut: u32,
-    /// How often they have been frozen, and those of requests that contain what.
+    /// How often connections have been frozen, and the text in the requests of those that were.
     frozen: (u32, &'static str),
 }
 
-/// One; dropped, the engine is away.
+/// A wire; once dropped, the engine is unreachable.
 pub(crate) struct Wire {
     folder: tempfile::TempDir,
     state: Arc<watch::Sender<State>>,
@@ -34,12 +34,12 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    /// Hands on all requests to the engine of `DOCKER_HOST`.
+    /// Forwards all requests to the engine of `DOCKER_HOST`.
     pub(crate) fn plain() -> io::Result<Self> {
         Self::cutting(|_| None)
     }
 
-    /// Hands on all requests, and cuts some of the answers.
+    /// Forwards all requests, and cuts some of the answers.
     pub(crate) fn cutting(
         cut: impl Fn(&str) -> Option<usize> + Send + Sync + 'static,
     ) -> io::Result<Self> {
@@ -65,7 +65,7 @@ impl Wire {
         DockerRunner::new(RunnerName::docker(), config)
     }
 
-    /// Leaves the connections whose request contains `what` open, and carries no more on them.
+    /// Keeps the connections whose request contains `what` open, and forwards nothing more on them.
     pub(crate) fn freeze(&self, what: &'static str) {
         self.state.send_modify(|state| state.frozen = (state.frozen.0 + 1, what));
     }
@@ -75,14 +75,14 @@ impl Wire {
         self.state.send_modify(|state| state.came_up = Some(Timestamp::now()));
     }
 
-    /// Cuts every connection, and takes the socket away.
+    /// Cuts every connection and moves the socket away.
     pub(crate) fn take_away(&self) -> io::Result<()> {
         std::fs::rename(self.folder.path().join("wire.sock"), self.folder.path().join("away"))?;
         self.state.send_modify(|state| state.cut += 1);
         Ok(())
     }
 
-    /// Puts it back.
+    /// Moves the socket back.
     pub(crate) fn put_back(&self) -> io::Result<()> {
         std::fs::rename(self.folder.path().join("away"), self.folder.path().join("wire.sock"))
     }
@@ -90,12 +90,12 @@ impl Wire {
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        // With it go the connections.
+        // This also ends the connections.
         self.serving.abort();
     }
 }
 
-/// The client makes a connection for each request.
+/// Serves one connection; the client opens one for each request.
 async fn hand_on(
     mut client: UnixStream,
     engine: PathBuf,
@@ -125,11 +125,11 @@ async fn hand_on(
         _ = copy_bidirectional(&mut client, &mut server) => return,
         _ = change => {}
     }
-    // A frozen one stays open until it is cut.
+    // A frozen connection stays open until it is cut.
     let _ = state.wait_for(|now| now.cut != first.cut).await;
 }
 
-/// Hands on the beginning of an answer, with another time of creation in it.
+/// Forwards the beginning of an answer, with another time of creation in it.
 async fn with_age(
     server: &mut UnixStream,
     client: &mut UnixStream,
@@ -146,7 +146,7 @@ async fn with_age(
         answer.push_str(&String::from_utf8_lossy(&some[..read]));
         let Some((before, rest)) = answer.split_once(KEY) else { continue };
         let Some((old, after)) = rest.split_once('"') else { continue };
-        // As long as the old one, for the answer's length has been told.
+        // As long as the old time, because the answer's length is already sent.
         let digits = old.len() - "2026-11-24T01:10:59.Z".len();
         let made = format!("{before}{KEY}{came_up:.digits$}\"{after}");
         return client.write_all(made.as_bytes()).await;

@@ -1,4 +1,4 @@
-//! What the registry answers, and whether it is asked again.
+//! The registry's answers, and which of them are retried.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ pub(crate) async fn no_answer_ends_a_pull_at_once_where_another_policy_follows(
         let begun = Instant::now();
         let attempt = shop.attempt(&shop.image, PullPolicy::Always);
         unavailable(runner.launch(&attempt, &at_once()).await, Unreachable);
-        // The engine itself goes on asking for a truncated layer for more than a minute.
+        // The engine itself retries a truncated layer for more than a minute.
         assert!(begun.elapsed() < Duration::from_secs(20), "{mode:?}: {:?}", begun.elapsed());
     }
     shop.close().await
@@ -59,7 +59,7 @@ pub(crate) async fn no_answer_is_asked_for_again_until_the_pulls_deadline(lab: L
         assert!(took >= Duration::from_secs(4) && took < Duration::from_secs(10), "{took:?}");
         let waits = waits(&mut events);
         assert!(waits.len() >= 2, "{waits:?}");
-        // The deadline comes in a pause or in one more try.
+        // The deadline passes in a pause or in one more try.
         let tries = |n: usize| error.contains(&format!("tries: {n})"));
         assert!(tries(waits.len()) || tries(waits.len() + 1), "{error} {waits:?}");
         let says = |text: &str| text.contains(words) || text.contains("toomanyrequests");
@@ -85,7 +85,7 @@ pub(crate) async fn a_registry_that_comes_back_in_time_is_pulled_from(lab: Lab) 
     };
     let (launched, healed) = tokio::join!(runner.launch(&attempt, &context), healed);
     assert!(healed);
-    let image = launched?.image.ok_or("it tells no image")?;
+    let image = launched?.image.ok_or("the launch reports no image")?;
     assert_eq!(image.resolved.as_deref(), Some(shop.pushed.digest.as_str()));
     runner.remove(&runner.handle(&attempt)).await?;
     shop.close().await

@@ -1,4 +1,4 @@
-//! Pulls that come to nothing: silence, a stall, a cancel, an engine that goes away.
+//! Pulls that fail: silence, a stall, a cancel, an engine that goes away.
 
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ use super::shop::{
 use crate::support::Lab;
 use crate::{Checked, PATIENCE};
 
-/// Checks that the engine has given its pull up. With the containerd store it ends its `n`th
-/// connection to the registry. With its own store it does not, as long as the registry says nothing;
-/// but what then comes is of no effect.
+/// Checks that the engine has abandoned its pull. With the containerd store it closes its `n`th
+/// connection to the registry. With its own store it does not, as long as the registry is silent,
+/// but later data has no effect.
 async fn given_up(shop: &Shop, hung_up: &mut watch::Receiver<u32>, n: u32) -> Checked {
     let info = shop.lab.docker.info().await?;
     if format!("{:?}", info.driver_status).contains("containerd") {
@@ -95,7 +95,7 @@ pub(crate) async fn a_cancel_in_mid_pull_leaves_nothing_running_in_the_engine(la
         assert!(begun.elapsed() < Duration::from_secs(20), "{mode:?}: {:?}", begun.elapsed());
         assert!(shop.lab.docker.inspect_container(&attempt.object_name(), None).await.is_err());
     }
-    // It is gone for good: in the time of several pauses nobody asks again.
+    // The engine stays away: no request is retried within the time of several pauses.
     let mut kept = shop.faulty.kept();
     kept.mark_unchanged();
     let asked_again = timeout(Duration::from_secs(3), kept.changed()).await.is_ok();

@@ -1,4 +1,4 @@
-//! A registry that hands on what the real one says, and fails from a moment on as a case wants.
+//! A proxy of the real registry that fails on demand, from a given moment on.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,13 +17,13 @@ pub(crate) enum Mode {
     /// Not at all.
     #[default]
     Healthy,
-    /// It answers each question for an image with this status.
+    /// It answers each request for an image with this status.
     Status(u16),
-    /// It takes each question for an image and says nothing, until it is turned.
+    /// It accepts each request for an image and sends nothing, until it is turned.
     Silent,
     /// It sends half of each layer, and the rest when it is turned.
     HalfLayers,
-    /// It sends half of the next layer, nothing more of it for good, and is healthy from then on.
+    /// It sends half of the next layer and never the rest, and is healthy from then on.
     StallOnce,
     /// It sends each layer with one bit changed.
     Corrupt,
@@ -31,7 +31,7 @@ pub(crate) enum Mode {
     Truncate,
 }
 
-/// One, on a port of its own, as long as the runtime runs.
+/// A registry on its own port, for as long as the runtime runs.
 #[derive(Clone, Debug)]
 pub(crate) struct Faulty {
     pub(crate) address: SocketAddr,
@@ -41,17 +41,17 @@ pub(crate) struct Faulty {
 #[derive(Debug)]
 struct Shared {
     upstream: String,
-    /// The value of `Authorization` that it wants.
+    /// The value of `Authorization` that it requires.
     wants: Option<String>,
     mode: watch::Sender<Mode>,
     seen: Mutex<Vec<String>>,
-    /// Connections that the engine ended while it was kept waiting.
+    /// Connections that the engine closed while they waited.
     hung_up: watch::Sender<u32>,
     kept: watch::Sender<u32>,
 }
 
 impl Faulty {
-    /// A healthy one in front of `upstream` (`HOST:PORT`); it asks for `login` (a name and a
+    /// A healthy one in front of `upstream` (`HOST:PORT`); it requires `login` (a name and a
     /// password), if given.
     pub(crate) async fn start(
         upstream: &str,
@@ -82,7 +82,7 @@ impl Faulty {
         self.shared.mode.send_replace(mode);
     }
 
-    /// How many requests there were whose line begins with `method` and contains `part`.
+    /// The number of requests whose line begins with `method` and contains `part`.
     pub(crate) fn count(&self, method: &str, part: &str) -> usize {
         let asked = |line: &&String| line.starts_with(method) && line.contains(part);
         self.shared.seen().iter().filter(asked).count()
@@ -93,12 +93,12 @@ impl Faulty {
         self.shared.seen().clone()
     }
 
-    /// How many connections it keeps waiting by now, or kept.
+    /// How many connections wait, or have waited.
     pub(crate) fn kept(&self) -> watch::Receiver<u32> {
         self.shared.kept.subscribe()
     }
 
-    /// How many connections the engine has ended that were kept waiting.
+    /// How many waiting connections the engine has closed.
     pub(crate) fn hung_up(&self) -> watch::Receiver<u32> {
         self.shared.hung_up.subscribe()
     }
@@ -111,7 +111,7 @@ impl Shared {
 
     async fn serve(&self, mut stream: TcpStream) {
         let Some(head) = Head::read(&mut stream).await else {
-            // What is no HTTP is told in HTTP, as every server does.
+            // The answer to something that is no HTTP is HTTP, as of every server.
             let _ =
                 stream.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n").await;
             return;
@@ -132,7 +132,7 @@ impl Shared {
         };
     }
 
-    /// Hands on what the real registry says.
+    /// Forwards the real registry's answer.
     async fn hand_on(&self, head: &Head, stream: &mut TcpStream) -> std::io::Result<()> {
         let accept: Vec<&str> = head
             .lines
@@ -145,7 +145,7 @@ impl Shared {
         let mut answer =
             ask(&self.upstream, &head.method, &head.path, &[("Accept", &accept)], b"").await?;
         let body = body_of(&answer);
-        // What is no layer is JSON.
+        // Everything but a layer is JSON.
         let is_layer = head.path.contains("/blobs/") && !body.is_empty() && body[0] != b'{';
         let half = answer.len() - body.len() / 2;
         let mode = self.mode.borrow().clone();
@@ -159,7 +159,7 @@ impl Shared {
             Mode::StallOnce if is_layer => {
                 self.mode.send_replace(Mode::Healthy);
                 stream.write_all(&answer[..half]).await?;
-                // The engine, or the end of the case, ends it.
+                // The engine, or the end of the case, closes it.
                 let _ = stream.read_u8().await;
             }
             Mode::Corrupt if is_layer => {
@@ -172,7 +172,7 @@ impl Shared {
         stream.shutdown().await
     }
 
-    /// Waits until it is turned (true), or the engine ends the connection.
+    /// Waits until it is turned (true), or the engine closes the connection.
     async fn keep(&self, stream: &mut TcpStream) -> bool {
         let mut mode = self.mode.subscribe();
         self.kept.send_modify(|kept| *kept += 1);
@@ -194,7 +194,7 @@ async fn refuse(stream: &mut TcpStream, status: u16) -> std::io::Result<()> {
         429 => "TOOMANYREQUESTS",
         _ => "UNKNOWN",
     };
-    let body = format!(r#"{{"errors":[{{"code":"{code}","message":"it failed as it shall"}}]}}"#);
+    let body = format!(r#"{{"errors":[{{"code":"{code}","message":"it failed on demand"}}]}}"#);
     let more = match status {
         401 => "WWW-Authenticate: Basic realm=\"x\"\r\n",
         429 => "Retry-After: 1\r\n",

@@ -1,9 +1,9 @@
-//! As much of HTTP as a registry on this machine takes: one exchange for each connection.
+//! The part of HTTP that a local registry needs: one exchange for each connection.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// The most of a request's head.
+/// The largest head of a request.
 const HEAD: usize = 64 * 1024;
 
 /// A request's head: its method and path, and all of its lines.
@@ -15,7 +15,7 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// Reads one; none if it is no request or the connection ends.
+    /// Reads one; `None` if it is no request or the connection ends.
     pub(crate) async fn read(stream: &mut TcpStream) -> Option<Self> {
         let mut bytes = Vec::new();
         while !bytes.ends_with(b"\r\n\r\n") && bytes.len() < HEAD {
@@ -42,7 +42,7 @@ impl Head {
     }
 }
 
-/// Sends a request to `host` and gives the whole answer, head and body.
+/// Sends a request to `host` and returns the whole answer, head and body.
 pub(crate) async fn ask(
     host: &str,
     method: &str,

@@ -1,4 +1,4 @@
-//! What an engine has, by which name and digest.
+//! The images on an engine, by name and digest.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -58,7 +58,7 @@ pub(crate) async fn a_tag_that_moves_between_resolve_and_create_changes_nothing(
     for image in [image, &image.pinned(digest)?, &image.pinned(&now.digest)?] {
         shop.forget(image).await?;
     }
-    // With the containerd store the one that lost its tag is known by its id alone.
+    // With the containerd store an image that lost its tag is found by its id alone.
     let id = shop.lab.docker.remove_image(digest, None::<RemoveImageOptions>, None);
     let _gone_already = id.await;
     shop.registry.delete(&now).await.map_err(words)?;

@@ -1,4 +1,4 @@
-//! Pulls against a real engine, from a registry that fails as a case wants.
+//! Pulls by a real engine, from a registry that fails on demand.
 
 pub(crate) mod answers;
 pub(crate) mod breaks;

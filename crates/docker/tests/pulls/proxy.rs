@@ -1,4 +1,4 @@
-//! A socket before the engine's, which looks at requests.
+//! A socket in front of the engine's, which inspects requests.
 
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -10,17 +10,17 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::{JoinHandle, JoinSet};
 
-/// What is done before a request goes on to the engine.
+/// Runs before a request is forwarded to the engine.
 type Before = dyn Fn(&str) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync;
 
-/// One; dropped, the engine is away.
+/// A proxy; once dropped, the engine is unreachable.
 pub(crate) struct Proxy {
     folder: tempfile::TempDir,
     serving: JoinHandle<()>,
 }
 
 impl Proxy {
-    /// Hands on all requests to the engine of `DOCKER_HOST`, each after `before` has seen its first
+    /// Forwards all requests to the engine of `DOCKER_HOST`, each after `before` has seen its first
     /// line.
     pub(crate) fn start<F>(
         before: impl Fn(&str) -> F + Send + Sync + 'static,
@@ -51,12 +51,12 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        // With it go the connections.
+        // This also ends the connections.
         self.serving.abort();
     }
 }
 
-/// The client makes a connection for each request.
+/// Serves one connection; the client opens one for each request.
 async fn hand_on(mut client: UnixStream, engine: PathBuf, before: Arc<Before>) {
     let mut begin = vec![0; 4096];
     let Ok(read) = client.read(&mut begin).await else { return };

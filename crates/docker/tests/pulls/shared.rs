@@ -16,7 +16,7 @@ use crate::{Checked, PATIENCE};
 pub(crate) async fn fifty_jobs_of_one_absent_image_at_once_cause_one_pull(lab: Lab) -> Checked {
     let shop = Shop::open(lab).await?;
     let runner = shop.lab.runner();
-    // The layer's second half comes when all of them are there.
+    // The registry sends the layer's second half once all of them wait.
     shop.faulty.turn(Mode::HalfLayers);
     let attempts: Vec<_> = (0..50)
         .map(|n| {

@@ -1,4 +1,4 @@
-//! An image of a case's own, in a registry that may fail.
+//! An image for one case, in a registry that may fail.
 
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ impl Shop {
         DockerRunner::new(RunnerName::docker(), config)
     }
 
-    /// A job that says which image it runs in.
+    /// A job that prints the image it runs in.
     pub(crate) fn attempt(&self, image: &ImageRef, policy: PullPolicy) -> Attempt {
         let mut spec = self.lab.job("cat /version");
         if let Some(container) = &mut spec.container {
@@ -64,7 +64,8 @@ impl Shop {
         attempt
     }
 
-    /// A job that never starts, as its command does not exist: it ends once the image is here.
+    /// A job that never starts, because its command does not exist: it ends once the image is
+    /// pulled.
     pub(crate) fn unstarted(&self, auth: Option<RegistryAuth>) -> Attempt {
         let mut spec = self.lab.job("");
         if let Some(container) = &mut spec.container {
@@ -77,7 +78,7 @@ impl Shop {
         attempt
     }
 
-    /// Runs `image`, and checks what the job says and what is reported of the image.
+    /// Runs `image`, and checks the job's output and the report about the image.
     pub(crate) async fn runs(
         &self,
         runner: &DockerRunner,
@@ -101,7 +102,7 @@ impl Shop {
         Ok(())
     }
 
-    /// Takes away what the case left, and checks that no container is left.
+    /// Removes what the case left, and checks that no container remains.
     pub(crate) async fn close(&self) -> Checked {
         self.registry.delete(&self.pushed).await.map_err(words)?;
         self.forget(&self.image).await?;
@@ -109,7 +110,7 @@ impl Shop {
         Ok(())
     }
 
-    /// Takes an image's name away from the engine.
+    /// Removes an image's name from the engine.
     pub(crate) async fn forget(&self, image: &ImageRef) -> Checked {
         match self.lab.docker.remove_image(image.as_str(), None::<RemoveImageOptions>, None).await {
             Ok(_)
@@ -138,21 +139,21 @@ pub(crate) fn pulled_within(time: Duration) -> LaunchContext {
     context
 }
 
-/// A context of a policy after which another one comes.
+/// The context of a policy that another one follows.
 pub(crate) fn at_once() -> LaunchContext {
     let mut context = within(PATIENCE);
     context.retry_pull = false;
     context
 }
 
-/// `context`, and what it is told.
+/// `context`, and the events that it receives.
 pub(crate) fn listened(mut context: LaunchContext) -> (LaunchContext, mpsc::Receiver<Event>) {
     let (sender, events) = mpsc::channel(4096);
     context.events = EventSink::new(sender);
     (context, events)
 }
 
-/// The backend's words for what a launch waited for.
+/// The backend's message for what a launch waited for.
 pub(crate) fn waits(events: &mut mpsc::Receiver<Event>) -> Vec<String> {
     let mut waits = Vec::new();
     while let Ok(event) = events.try_recv() {

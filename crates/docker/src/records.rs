@@ -1,0 +1,310 @@
+//! From the records of a container's log to chunks of output. Pure.
+
+use bytes::{Bytes, BytesMut};
+use jiff::Timestamp;
+use longshore_core::{LogChunk, LogPosition, LogStream};
+
+use crate::client::Answer;
+use crate::fault::Fault;
+
+/// A record of the log, which begins with its time.
+pub(crate) type Record = (LogStream, Bytes);
+
+/// What a reader has already received.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    /// How many bytes of each stream the engine has sent, whether skipped or passed on.
+    had: LogPosition,
+    /// What the caller already has.
+    since: LogPosition,
+    /// The time of the last record, and how many records had that time.
+    last: Option<(String, u32)>,
+    /// After a reconnection: how many records of that time are still to be skipped.
+    resume: Option<u32>,
+    /// Of stdout and of stderr: the time of a record that is the beginning of a line. All records
+    /// of a line have the same.
+    begun: [Option<String>; 2],
+    /// Where the output ends, if that of a later run of the container follows.
+    end: Option<Timestamp>,
+    /// Whether a record behind that was seen.
+    ended: bool,
+}
+
+impl Reader {
+    pub(crate) const fn new(since: LogPosition) -> Self {
+        Self {
+            had: LogPosition::START,
+            since,
+            last: None,
+            resume: None,
+            begun: [None, None],
+            end: None,
+            ended: false,
+        }
+    }
+
+    /// Takes no record that is later than `end`: a later run of the container wrote it.
+    pub(crate) const fn end_at(&mut self, end: Option<Timestamp>) {
+        self.end = end;
+    }
+
+    /// Whether all output of the first run is read, though the log continues.
+    pub(crate) const fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Prepares for a new connection.
+    pub(crate) fn reconnect(&mut self) {
+        self.resume = self.last.as_ref().map(|(_, records)| *records);
+    }
+
+    /// The second from which on the engine is asked for records.
+    pub(crate) fn first_second(&self) -> i32 {
+        let last = self.last.as_ref().and_then(|(at, _)| at.parse::<Timestamp>().ok());
+        last.and_then(|at| i32::try_from(at.as_second()).ok()).unwrap_or(0)
+    }
+
+    /// Takes a record: returns its new part, after a gap if records before it are missing.
+    fn take(&mut self, stream: LogStream, at: &str, bytes: Bytes) -> Vec<LogChunk> {
+        let mut chunks = Vec::new();
+        if let (Some(left), Some((last, _))) = (self.resume, &self.last) {
+            if at == last && left > 0 {
+                self.resume = Some(left - 1);
+                return chunks;
+            }
+            if left > 0 && at < last.as_str() {
+                return chunks;
+            }
+            self.resume = None;
+            if left > 0 {
+                chunks.extend(self.gap());
+                self.begun = [None, None];
+            }
+        }
+        match &mut self.last {
+            Some((last, records)) if last == at => *records += 1,
+            last => *last = Some((at.to_owned(), 1)),
+        }
+        if self.lacks_newline(stream, at, &bytes) {
+            chunks.extend(self.new_bytes(stream, Bytes::from_static(b"\n")));
+        }
+        chunks.extend(self.new_bytes(stream, bytes));
+        chunks
+    }
+
+    /// Whether the line before the record `bytes` of the time `at` has ended but was sent without
+    /// its newline, as the driver of Docker 20.10 sends each line that it has cut into records.
+    fn lacks_newline(&mut self, stream: LogStream, at: &str, bytes: &Bytes) -> bool {
+        let begun = &mut self.begun[usize::from(stream == LogStream::Stderr)];
+        let lacks = begun.as_ref().is_some_and(|begun| begun != at);
+        let goes_on = bytes.last().is_some_and(|last| *last != b'\n');
+        *begun = goes_on.then(|| at.to_owned());
+        lacks
+    }
+
+    fn new_bytes(&mut self, stream: LogStream, mut bytes: Bytes) -> Option<LogChunk> {
+        if bytes.is_empty() {
+            // The `local` driver cuts lines into records of 16 KiB. If a line ends on that bound,
+            // its newline is a record of its own, which the driver of Docker 20.10 sends empty. No
+            // other record is empty.
+            bytes = Bytes::from_static(b"\n");
+        }
+        let offset = self.had.of(stream);
+        let whole = LogChunk::data(stream, offset, bytes.clone());
+        self.had.advance(&whole);
+        let known = self.since.of(stream).saturating_sub(offset);
+        match usize::try_from(known) {
+            Ok(0) if !bytes.is_empty() => Some(whole),
+            Ok(known) if known < bytes.len() => {
+                Some(LogChunk::data(stream, offset + known as u64, bytes.slice(known..)))
+            }
+            _ => None,
+        }
+    }
+
+    /// Takes records, up to the first failure.
+    pub(crate) fn take_all(
+        &mut self,
+        records: Vec<Answer<Record>>,
+    ) -> (Vec<LogChunk>, Option<Fault>) {
+        let mut chunks = Chunks::default();
+        for record in records {
+            let (stream, message) = match record {
+                Ok(record) => record,
+                Err(fault) => return (chunks.finish(), Some(fault)),
+            };
+            let Some((at, bytes)) = split(&message) else {
+                return (chunks.finish(), Some(broken_off()));
+            };
+            let is_later = |end| at.parse::<Timestamp>().is_ok_and(|at| at > end);
+            if self.ended || self.end.is_some_and(is_later) {
+                self.ended = true;
+                return (chunks.finish(), None);
+            }
+            for chunk in self.take(stream, at, bytes) {
+                chunks.push(chunk);
+            }
+        }
+        (chunks.finish(), None)
+    }
+
+    /// Marks that output is missing here; the amount and the stream are unknown.
+    pub(crate) fn gap(&self) -> [LogChunk; 2] {
+        [LogStream::Stdout, LogStream::Stderr]
+            .map(|stream| LogChunk::gap(stream, self.had.of(stream), None))
+    }
+}
+
+/// Chunks, with consecutive ones of one stream merged: a record is a line, and lines are short.
+#[derive(Debug, Default)]
+struct Chunks {
+    whole: Vec<LogChunk>,
+    open: Option<(LogStream, u64, BytesMut)>,
+}
+
+impl Chunks {
+    fn push(&mut self, chunk: LogChunk) {
+        let LogChunk::Data { stream, offset, bytes } = &chunk else {
+            self.close();
+            self.whole.push(chunk);
+            return;
+        };
+        match &mut self.open {
+            Some((same, _, open)) if same == stream => open.extend_from_slice(bytes),
+            _ => {
+                self.close();
+                self.open = Some((*stream, *offset, BytesMut::from(&bytes[..])));
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        let open = self.open.take();
+        self.whole
+            .extend(open.map(|(stream, at, bytes)| LogChunk::data(stream, at, bytes.freeze())));
+    }
+
+    fn finish(mut self) -> Vec<LogChunk> {
+        self.close();
+        self.whole
+    }
+}
+
+pub(crate) fn broken_off() -> Fault {
+    Fault::Answered { status: 500, message: "the engine broke off the output".to_owned() }
+}
+
+/// Splits a record into its time and its bytes.
+fn split(message: &Bytes) -> Option<(&str, Bytes)> {
+    let space = message.iter().take(64).position(|byte| *byte == b' ')?;
+    let at = std::str::from_utf8(&message[..space]).ok()?;
+    Some((at, message.slice(space + 1..)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(chunks: Vec<LogChunk>) -> Vec<(u64, String)> {
+        let data = |chunk| match chunk {
+            LogChunk::Data { offset, bytes, .. } => {
+                (offset, String::from_utf8_lossy(&bytes).into_owned())
+            }
+            LogChunk::Gap { offset, .. } => (offset, "GAP".to_owned()),
+            other => panic!("{other:?}"),
+        };
+        chunks.into_iter().map(data).collect()
+    }
+
+    fn out(reader: &mut Reader, at: &str, bytes: &'static str) -> Vec<(u64, String)> {
+        text(reader.take(LogStream::Stdout, at, Bytes::from_static(bytes.as_bytes())))
+    }
+
+    #[test]
+    fn a_reader_goes_on_behind_what_its_caller_has() {
+        let mut reader = Reader::new(LogPosition { stdout: 4, stderr: 0 });
+        assert_eq!(out(&mut reader, "1", "ab\n"), []);
+        assert_eq!(out(&mut reader, "2", "de\n"), [(4, "e\n".to_owned())]);
+        assert_eq!(out(&mut reader, "3", "gh\n"), [(6, "gh\n".to_owned())]);
+    }
+
+    #[test]
+    fn a_broken_connection_neither_repeats_nor_loses_a_record() {
+        let mut reader = Reader::new(LogPosition::START);
+        for (at, bytes) in [("1", "a\n"), ("2", "b\n"), ("2", "c\n")] {
+            assert_eq!(out(&mut reader, at, bytes).len(), 1);
+        }
+        reader.reconnect();
+        for (at, bytes) in [("1", "a\n"), ("2", "b\n"), ("2", "c\n")] {
+            assert_eq!(out(&mut reader, at, bytes), [], "had before");
+        }
+        assert_eq!(out(&mut reader, "2", "d"), [(6, "d".to_owned())], "the same instant, but new");
+        assert_eq!(out(&mut reader, "3", "e"), [(7, "\n".to_owned()), (8, "e".to_owned())]);
+    }
+
+    #[test]
+    fn what_was_rotated_away_while_the_connection_was_broken_is_a_gap() {
+        let mut reader = Reader::new(LogPosition::START);
+        out(&mut reader, "1", "a");
+        reader.reconnect();
+        let gap = |at| (at, "GAP".to_owned());
+        assert_eq!(out(&mut reader, "3", "c"), [gap(1), gap(0), (1, "c".to_owned())]);
+        assert_eq!(out(&mut reader, "3", "d"), [(2, "d".to_owned())]);
+    }
+
+    #[test]
+    fn a_line_that_was_cut_into_records_keeps_its_newline() {
+        let mut reader = Reader::new(LogPosition::START);
+        out(&mut reader, "1", "xx");
+        assert_eq!(out(&mut reader, "1", "yy"), [(2, "yy".to_owned())], "the same line");
+        reader.reconnect();
+        assert_eq!(out(&mut reader, "1", "xx"), []);
+        assert_eq!(out(&mut reader, "1", "yy"), []);
+        let next = [(4, "\n".to_owned()), (5, "next\n".to_owned())];
+        assert_eq!(out(&mut reader, "2", "next\n"), next);
+        assert_eq!(out(&mut reader, "3", "last\n"), [(10, "last\n".to_owned())]);
+    }
+
+    #[test]
+    fn a_newline_that_the_driver_swallowed_is_told() {
+        let mut reader = Reader::new(LogPosition::START);
+        assert_eq!(out(&mut reader, "1", "xxx"), [(0, "xxx".to_owned())]);
+        assert_eq!(out(&mut reader, "1", ""), [(3, "\n".to_owned())]);
+        assert_eq!(out(&mut reader, "2", "next\n"), [(4, "next\n".to_owned())]);
+    }
+
+    #[test]
+    fn records_that_come_together_are_one_chunk_a_stream() {
+        let mut reader = Reader::new(LogPosition::START);
+        let record = |stream, text: &'static str| Ok((stream, Bytes::from_static(text.as_bytes())));
+        let (chunks, fault) = reader.take_all(vec![
+            record(LogStream::Stdout, "1 a\n"),
+            record(LogStream::Stdout, "2 b\n"),
+            record(LogStream::Stderr, "3 e\n"),
+            record(LogStream::Stdout, "rubbish"),
+        ]);
+        assert_eq!(text(chunks), [(0, "a\nb\n".to_owned()), (0, "e\n".to_owned())]);
+        assert!(fault.is_some());
+    }
+
+    #[test]
+    fn the_output_of_a_restarted_container_is_not_the_jobs() {
+        let mut reader = Reader::new(LogPosition::START);
+        let record =
+            |text: &'static str| Ok((LogStream::Stdout, Bytes::from_static(text.as_bytes())));
+        let (first, second) = ("2026-11-28T17:00:01.5Z a\n", "2026-11-28T17:00:03Z b\n");
+        reader.end_at(Some("2026-11-28T17:00:02Z".parse().unwrap()));
+        let (chunks, fault) = reader.take_all(vec![record(first), record(second), record(first)]);
+        assert_eq!(text(chunks), [(0, "a\n".to_owned())]);
+        assert!(reader.has_ended() && fault.is_none());
+    }
+
+    #[test]
+    fn a_record_is_split_at_its_time() {
+        let record = Bytes::from_static(b"2026-11-23T18:26:40.262648781Z a b\xff\n");
+        let (at, bytes) = split(&record).unwrap();
+        assert_eq!(at, "2026-11-23T18:26:40.262648781Z");
+        assert_eq!(&bytes[..], b"a b\xff\n");
+        assert_eq!(split(&Bytes::from_static(b"rubbish")), None);
+    }
+}
