@@ -1,4 +1,4 @@
-//! What a case works with: jobs to launch, ways to look at them, and a clean end.
+//! What a case works with: it launches jobs, observes them, and cleans up.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -23,7 +23,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What all cases share.
+/// The state that all cases share.
 pub(crate) struct World {
     fixture: Box<dyn Fixture>,
     installations: Mutex<Vec<InstallationId>>,
@@ -39,7 +39,7 @@ impl World {
         self.fixture.as_ref()
     }
 
-    /// Every installation that a case has launched for.
+    /// Returns every installation for which a case launched jobs.
     pub(crate) fn installations(&self) -> Vec<InstallationId> {
         lock(&self.installations).clone()
     }
@@ -63,7 +63,7 @@ impl Bench {
             attempts: Mutex::default(),
             directories: Mutex::default(),
             images: Mutex::default(),
-            step: Mutex::new("nothing was done yet".to_owned()),
+            step: Mutex::new("it did nothing yet".to_owned()),
         }
     }
 
@@ -87,14 +87,14 @@ impl Bench {
         &self.world.installation
     }
 
-    /// A second installation, of this case alone.
+    /// Returns a second installation that only this case uses.
     pub(crate) fn other_installation(&self) -> InstallationId {
         let other = InstallationId::random();
         lock(&self.world.installations).push(other.clone());
         other
     }
 
-    /// What the case did last, for the message of one that was not done in time.
+    /// Returns the last step of the case, for the message of a case that timed out.
     pub(crate) fn last_step(&self) -> String {
         lock(&self.step).clone()
     }
@@ -103,18 +103,18 @@ impl Bench {
         *lock(&self.step) = step;
     }
 
-    /// Awaits one thing that the runner does, with the fixture's patience.
+    /// Awaits one step of the runner for at most the suite's patience.
     pub(crate) async fn wait<T>(&self, what: &str, future: impl Future<Output = T>) -> Checked<T> {
         self.note(format!("it waited for {what}"));
         within(self.patience(), what, future).await
     }
 
-    /// A new instance of the runner.
+    /// Returns a new instance of the runner.
     pub(crate) async fn runner(&self) -> Checked<Arc<dyn Runner>> {
         self.fixture().runner().await.map_err(|e| e.while_doing("failed to make a runner"))
     }
 
-    /// An attempt at a new job, to be removed when the case is done.
+    /// Returns an attempt at a new job. The attempt is removed after the case.
     pub(crate) fn attempt(&self, spec: JobSpec) -> Attempt {
         self.attempt_of(self.installation().clone(), spec)
     }
@@ -125,17 +125,17 @@ impl Bench {
         attempt
     }
 
-    /// Notes an attempt, to be removed when the case is done.
+    /// Registers an attempt, which is removed after the case.
     pub(crate) fn track(&self, attempt: &Attempt) {
         lock(&self.attempts).push(attempt.clone());
     }
 
-    /// Notes an image, to be forgotten by backend and registry when the case is done.
+    /// Registers an image, which is removed from the backend and the registry after the case.
     pub(crate) fn track_image(&self, image: Pushed) {
         lock(&self.images).push(image);
     }
 
-    /// A launch's context with the fixture's patience as its deadline.
+    /// Returns a launch context with the suite's patience as its deadline.
     pub(crate) fn context(&self) -> LaunchContext {
         LaunchContext::new(Instant::now() + self.patience())
     }
@@ -152,12 +152,12 @@ impl Bench {
         within(left + self.patience(), "launch to answer", runner.launch(attempt, context)).await
     }
 
-    /// Launches `attempt` on a new instance of the runner; it must start.
+    /// Launches `attempt` on a new instance of the runner. It must start.
     pub(crate) async fn launch(&self, attempt: &Attempt) -> Checked<Run> {
         self.launch_patiently(attempt, 1).await
     }
 
-    /// As [`launch`](Self::launch), with so many times the patience for each step.
+    /// Launches like [`launch`](Self::launch), with `times` the patience for each step.
     pub(crate) async fn launch_patiently(&self, attempt: &Attempt, times: u32) -> Checked<Run> {
         let runner = self.runner().await?;
         let context = LaunchContext::new(Instant::now() + self.patience() * times);
@@ -194,14 +194,14 @@ impl Bench {
         self.run(self.fixture().job(script)).await
     }
 
-    /// Settles an attempt, with the fixture's patience as the deadline.
+    /// Settles an attempt, with the suite's patience as the deadline.
     pub(crate) async fn settle(&self, runner: &dyn Runner, handle: &Handle) -> Checked<Settled> {
         let deadline = Instant::now() + self.patience();
         let settled = self.wait("settle to answer", runner.settle(handle, deadline)).await?;
         settled.map_err(|e| Failure::from(e).while_doing("failed to settle"))
     }
 
-    /// A new job directory.
+    /// Creates a job directory.
     pub(crate) fn directory(&self) -> Checked<Directory> {
         let root = self
             .fixture()
@@ -210,7 +210,7 @@ impl Bench {
         let folder = tempfile::Builder::new().prefix("conformance-").tempdir_in(root)?;
         let path = folder.path().to_owned();
         let open = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
-        // The job may run as another user than the suite.
+        // The job may run as a different user.
         open(&path, 0o755)?;
         for (name, mode) in [("input", 0o755), ("output", 0o777)] {
             fs::create_dir(path.join(name))?;
@@ -220,7 +220,7 @@ impl Bench {
         Ok(Directory(path))
     }
 
-    /// A job with a new job directory.
+    /// Returns a job with a new job directory.
     pub(crate) fn job_with_directory(&self, script: &str) -> Checked<(JobSpec, Directory)> {
         let directory = self.directory()?;
         let mut spec = self.fixture().job(script);
@@ -228,7 +228,7 @@ impl Bench {
         Ok((spec, directory))
     }
 
-    /// Removes every attempt of this case, then every image.
+    /// Removes every attempt of this case and then every image.
     pub(crate) async fn clean_up(&self) -> Checked {
         let attempts = std::mem::take(&mut *lock(&self.attempts));
         if !attempts.is_empty() {
@@ -264,7 +264,7 @@ impl Bench {
     }
 }
 
-/// A job directory, as this process sees it.
+/// A job directory as this process sees it.
 pub(crate) struct Directory(PathBuf);
 
 impl Directory {
@@ -278,7 +278,7 @@ impl Directory {
         Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o644))?)
     }
 
-    /// What the job has written to `output/NAME`; none if it has not.
+    /// Returns the content of `output/NAME`, or `None` if the file does not exist.
     pub(crate) fn output(&self, name: &str) -> Checked<Option<Vec<u8>>> {
         match fs::read(self.0.join("output").join(name)) {
             Ok(bytes) => Ok(Some(bytes)),
@@ -287,14 +287,14 @@ impl Directory {
         }
     }
 
-    /// How many lines the job has written to `output/NAME`.
+    /// Returns the number of lines in `output/NAME`.
     pub(crate) fn lines(&self, name: &str) -> Checked<usize> {
         let bytes = self.output(name)?.unwrap_or_default();
         Ok(bytes.iter().filter(|byte| **byte == b'\n').count())
     }
 }
 
-/// A job that was launched.
+/// A job that started.
 pub(crate) struct Run {
     pub(crate) runner: Arc<dyn Runner>,
     pub(crate) attempt: Attempt,
@@ -316,7 +316,7 @@ impl Run {
         &self.started.handle
     }
 
-    /// The same job as seen by `runner`.
+    /// Returns the same job as seen by `runner`.
     pub(crate) fn seen_by(&self, runner: Arc<dyn Runner>) -> Self {
         Self {
             runner,
@@ -327,7 +327,7 @@ impl Run {
         }
     }
 
-    /// What `handle`, found in some other way, tells of this job.
+    /// Returns the same job with a `handle` that was found in another way.
     pub(crate) fn found_as(mut self, handle: Handle) -> Self {
         self.started = Started::new(handle, None, None);
         self
@@ -349,12 +349,12 @@ impl Run {
         Reader::new(chunks, since, self.separate, self.patience)
     }
 
-    /// Follows the output from its beginning to its end.
+    /// Reads the output from its beginning to its end.
     pub(crate) async fn output(&self) -> Checked<Output> {
         self.reader(LogPosition::START, true).rest().await
     }
 
-    /// Follows events and output side by side to the end.
+    /// Follows events and output concurrently to the end.
     pub(crate) async fn finish(&self) -> Checked<Finished> {
         let (report, output) = futures::try_join!(self.end(), self.output())?;
         Ok(Finished { report, output, started: self.started.clone() })
@@ -374,7 +374,7 @@ impl Run {
     }
 }
 
-/// Follows `handle`'s events to the end. The end must be told once, and as the last.
+/// Follows `handle`'s events to the end. `Ended` must be the last event.
 pub(crate) async fn end_of(
     runner: &dyn Runner,
     handle: &Handle,
@@ -388,18 +388,17 @@ pub(crate) async fn end_of(
         let what = format!("the job's end; seen so far: {seen:?}");
         match within(left, &what, events.next()).await? {
             Some(Ok(Event::Ended(report))) => {
-                let more =
-                    within(patience, "the events to be over after Ended", events.next()).await?;
-                check(more.is_none(), || format!("after Ended came {more:?}"))?;
+                let more = within(patience, "the events to end after Ended", events.next()).await?;
+                check(more.is_none(), || format!("Ended was followed by {more:?}"))?;
                 return Ok(report);
             }
             Some(Ok(event)) => seen.push(format!("{event:?}")),
             Some(Err(hint)) => seen.push(format!("error: {hint}")),
             None => {
-                return Err(Failure::new(format!("the events were over without Ended: {seen:?}")));
+                return Err(Failure::new(format!("the events ended without Ended: {seen:?}")));
             }
         }
-        // A pull may tell its progress very often.
+        // A pull may report its progress very often.
         if seen.len() > 20 {
             seen.remove(0);
         }

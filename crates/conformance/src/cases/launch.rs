@@ -32,7 +32,7 @@ cases! { "launch":
 }
 
 async fn it_returns_once_the_job_has_started(bench: Arc<Bench>) -> Checked {
-    // It ends only when it is removed: launch must not wait for the end.
+    // The job ends only when it is removed, so a launch that waits for its end never returns.
     let run = bench.start_script("echo here; sleep 600").await?;
     same("the handle", run.handle(), &run.runner.handle(&run.attempt))?;
     check(run.started.started_at.is_some(), || "launch gave no time of the start".to_owned())?;
@@ -100,7 +100,7 @@ async fn rejected(bench: &Bench, command: &[&str], reason: RejectReason) -> Chec
 }
 
 async fn a_working_directory_that_is_not_there_is_rejected(bench: Arc<Bench>) -> Checked {
-    // Of a container it is made by the runtime (runc, as Docker does).
+    // A container's runtime creates a missing directory (runc does, for Docker).
     let mut spec = bench.fixture().job("exit 0");
     if let Some(process) = &mut spec.process {
         process.working_dir = Some("/no/such/folder".to_owned());
@@ -139,7 +139,7 @@ async fn cancelled_before_it_began_it_is_refused_and_nothing_is_left(bench: Arc<
     same("starts", &directory.lines("starts")?, &0)
 }
 
-/// Fails if the backend has something of an attempt that was refused.
+/// Fails if an attempt that was refused is on the backend or can still start.
 async fn never_started(bench: &Bench, attempt: &longshore_core::Attempt) -> Checked {
     nothing_left_of(bench, attempt).await?;
     let runner = bench.runner().await?;

@@ -83,7 +83,7 @@ async fn what_is_written_right_before_the_end_comes(bench: Arc<Bench>) -> Checke
     let jobs = stream::iter(0..20).map(|round| {
         let bench = Arc::clone(&bench);
         async move {
-            // Some bytes, so that the last of them are written just before the exit.
+            // The job writes the last bytes just before it exits.
             let output =
                 output_of(&bench, &format!("seq 1 {}; printf 'end {round}'", round * 50)).await?;
             let expected: String = (1..=round * 50).map(|n| format!("{n}\n")).collect();
@@ -95,7 +95,7 @@ async fn what_is_written_right_before_the_end_comes(bench: Arc<Bench>) -> Checke
 }
 
 async fn output_comes_while_the_job_runs(bench: Arc<Bench>) -> Checked {
-    // The job outlasts the suite's patience: what it says must come before its end.
+    // The job outlasts the suite's patience: its output must arrive before its end.
     bench.start_script("echo early; sleep 600; echo late").await?.says("early\n").await
 }
 
@@ -111,7 +111,7 @@ async fn a_reader_that_comes_back_goes_on_where_it_stopped(bench: Arc<Bench>) ->
     let run = bench.start_script(script).await?;
     let mut output = Output::default();
     let mut position = LogPosition::START;
-    // Leaves after each piece and comes back, five times; then stays.
+    // Reads one piece and reconnects, five times; then reads to the end.
     for _ in 0..5 {
         let mut reader = run.reader(position, true);
         if let Some((stream, bytes)) = reader.next().await? {
@@ -140,7 +140,7 @@ async fn a_position_in_the_middle_of_each_stream_is_kept(bench: Arc<Bench>) -> C
 }
 
 async fn after_the_end_it_is_all_there_in_every_instance(bench: Arc<Bench>) -> Checked {
-    // More than anybody reads at once.
+    // More than any reader takes in one piece.
     let run = bench.start_script("seq 1 50000; exit 1").await?;
     run.end().await?;
     let expected: String = (1..=50_000).map(|n| format!("{n}\n")).collect();

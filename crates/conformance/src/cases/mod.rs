@@ -1,4 +1,4 @@
-//! The cases, in groups after the trait's methods and the job's words.
+//! The cases, grouped by the trait's methods and the parts of a job's specification.
 
 mod adopt;
 mod cancel;

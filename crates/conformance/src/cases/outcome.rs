@@ -24,7 +24,7 @@ async fn each_exit_code_is_the_jobs_own(bench: Arc<Bench>) -> Checked {
             same(&format!("the outcome of `exit {code}`"), &finished.report.outcome, &expected)
         }
     });
-    // A few at once: this is about codes, not about load.
+    // A few at once, as this case is about exit codes and not about load.
     let mut ends = ends.into_iter();
     loop {
         let some: Vec<_> = ends.by_ref().take(3).collect();
@@ -46,7 +46,7 @@ async fn a_job_killed_by_kill_exits_with_137(bench: Arc<Bench>) -> Checked {
 async fn killed_by(bench: &Bench, signal: i32) -> Checked {
     let code = 128 + signal;
     // The kernel drops the signals that process 1 of a container sends itself (pid_namespaces(7));
-    // there the job exits with the code by itself.
+    // there the job itself exits with the code.
     let finished = bench.run_script(&format!("kill -{signal} $$; exit {code}")).await?;
     let evidence = bench.can(Capability::SignalEvidence).then_some(signal);
     let expected = Outcome::Exited { code, signal: evidence };

@@ -1,4 +1,4 @@
-//! `plan`, and that secrets are not shown.
+//! `plan`, and that nothing shows a secret.
 
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ async fn it_is_the_same_in_every_instance(bench: Arc<Bench>) -> Checked {
 
 const SECRET: &str = "hunter2-but-longer";
 
-/// An attempt with a secret in its environment.
+/// Returns an attempt with a secret in its environment.
 pub(super) fn with_secret(bench: &Bench, script: &str) -> Attempt {
     let mut spec = bench.fixture().job(script);
     let source = SecretSource::Env("CONFORMANCE_TOKEN".to_owned());
@@ -48,7 +48,7 @@ pub(super) fn with_secret(bench: &Bench, script: &str) -> Attempt {
     attempt
 }
 
-/// The secret's value.
+/// Returns the secret's value.
 pub(super) const fn secret() -> &'static str {
     SECRET
 }
@@ -86,7 +86,8 @@ async fn a_job_that_the_runner_cannot_run_is_unsupported(bench: Arc<Bench>) -> C
     }
 }
 
-/// A job that names only a way in which the runner cannot run it; none if it can run both ways.
+/// Returns a job that only names a way in which the runner cannot run it, or `None` if the runner
+/// supports both ways.
 pub(super) fn other_way(bench: &Bench) -> Checked<Option<JobSpec>> {
     Ok(if !bench.can(Capability::Container) {
         Some(JobSpec::container("localhost/none:1".parse()?))

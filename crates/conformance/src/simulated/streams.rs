@@ -1,4 +1,4 @@
-//! What one sees of a simulated attempt over time.
+//! The streams of events and output of a simulated attempt.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use super::backend::{Live, Phase};
 use super::runner::SimulatedRunner;
 use super::script::Written;
 
-/// The pause between two tries of a stream to reach its backend.
+/// The pause between two attempts of a stream to reach its backend.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// The events of an attempt.
+/// Returns the events of an attempt.
 pub(super) fn events(
     runner: SimulatedRunner,
     attempt: AttemptId,
@@ -63,7 +63,7 @@ async fn at(instant: Option<Instant>) {
     }
 }
 
-/// The output of an attempt.
+/// Returns the output of an attempt.
 pub(super) fn logs(
     runner: SimulatedRunner,
     attempt: AttemptId,
@@ -99,7 +99,7 @@ pub(super) fn logs(
             yield Ok(chunk);
         }
         if follow {
-            // All is written; the stream is over when the job is.
+            // All output is sent; the stream ends with the job.
             let mut phase = live.phase.subscribe();
             let _ = phase.wait_for(|p| *p != Phase::Running).await;
         }
@@ -110,7 +110,7 @@ fn not_found() -> Error {
     Error::new(ErrorKind::NotFound, "simulated: there is no output any more")
 }
 
-/// What the reader has not seen of `written`.
+/// Returns the part of `written` that the reader does not have.
 fn unseen(written: &Written, seen: &mut LogPosition, since: &LogPosition) -> Option<LogChunk> {
     let offset = seen.of(written.stream);
     let whole = LogChunk::data(written.stream, offset, written.bytes.clone());
@@ -126,7 +126,7 @@ fn unseen(written: &Written, seen: &mut LogPosition, since: &LogPosition) -> Opt
 
 enum Waited {
     Written,
-    /// The job ended before it would have written it, or nobody wants to wait.
+    /// The job ended before it would have written it, or the reader does not follow.
     Never,
     Removed,
 }
