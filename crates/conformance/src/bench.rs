@@ -12,10 +12,12 @@ use longshore_core::{
     LaunchContext, LaunchError, LogPosition, Report, Runner, Settled, Started,
 };
 use tempfile::TempDir;
-use tokio::time::Instant;
+use tokio::sync::OnceCell;
+use tokio::time::{Instant, sleep};
 
 use crate::failure::{Checked, check};
 use crate::output::{Output, Reader};
+use crate::pace::{self, Latency};
 use crate::wait::within;
 use crate::{Failure, Fixture, Pushed};
 
@@ -28,11 +30,19 @@ pub(crate) struct World {
     fixture: Box<dyn Fixture>,
     installations: Mutex<Vec<InstallationId>>,
     installation: InstallationId,
+    latency: OnceCell<Checked<Latency>>,
 }
 
 impl World {
     pub(crate) fn new(fixture: Box<dyn Fixture>, installation: InstallationId) -> Self {
-        Self { fixture, installations: Mutex::new(vec![installation.clone()]), installation }
+        let installations = Mutex::new(vec![installation.clone()]);
+        Self { fixture, installations, installation, latency: OnceCell::new() }
+    }
+
+    /// Returns the backend's start latency. The first call measures it.
+    pub(crate) async fn measure(self: &Arc<Self>, capabilities: Capabilities) -> &Checked<Latency> {
+        let measure = || async { pace::measure(&Bench::new(Arc::clone(self), capabilities)).await };
+        self.latency.get_or_init(measure).await
     }
 
     pub(crate) fn fixture(&self) -> &dyn Fixture {
@@ -67,7 +77,7 @@ impl Bench {
         }
     }
 
-    pub(crate) fn world(&self) -> &World {
+    pub(crate) const fn world(&self) -> &Arc<World> {
         &self.world
     }
 
@@ -75,8 +85,28 @@ impl Bench {
         self.world.fixture()
     }
 
+    /// Returns how long to wait for one step.
     pub(crate) fn patience(&self) -> Duration {
-        self.fixture().patience()
+        pace::patience(self.fixture().patience(), self.latency().ok())
+    }
+
+    /// Returns the backend's start latency.
+    pub(crate) fn latency(&self) -> Checked<Latency> {
+        let unknown = || Err(Failure::new("the start latency was not measured"));
+        self.world.latency.get().cloned().unwrap_or_else(unknown)
+    }
+
+    /// Waits for as long as a start that must not happen could take to show.
+    pub(crate) async fn wait_for_late_starts(&self) -> Checked {
+        let late = self.latency()?.late();
+        self.note(format!("it waited {late:?} for a late start"));
+        // No event announces that nothing happens.
+        sleep(late).await;
+        Ok(())
+    }
+
+    pub(crate) const fn capabilities(&self) -> Capabilities {
+        self.capabilities
     }
 
     pub(crate) const fn can(&self, capability: Capability) -> bool {
@@ -165,13 +195,19 @@ impl Bench {
             .try_launch(runner.as_ref(), attempt, &context)
             .await?
             .map_err(|e| Failure::from(e).while_doing("launch did not start the job"))?;
-        Ok(Run {
-            runner,
-            attempt: attempt.clone(),
-            started,
-            patience: self.patience() * times,
-            separate: self.can(Capability::SeparateStreams),
-        })
+        let patience = self.patience() * times;
+        Ok(Run { patience, ..self.started(runner, attempt, started) })
+    }
+
+    /// Returns the job that `runner` launched.
+    pub(crate) fn started(
+        &self,
+        runner: Arc<dyn Runner>,
+        attempt: &Attempt,
+        started: Started,
+    ) -> Run {
+        let separate = self.can(Capability::SeparateStreams);
+        Run { runner, attempt: attempt.clone(), started, patience: self.patience(), separate }
     }
 
     /// Starts a new job.

@@ -67,6 +67,8 @@ mod cases;
 mod failure;
 mod fixture;
 mod output;
+mod pace;
+mod race;
 mod registry;
 mod registry_http;
 mod report;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use longshore_core::{Capabilities, InstallationId};
 use tokio::runtime::{Handle, Runtime};
+use tokio::time::Instant;
 
 use crate::bench::{Bench, World};
 use crate::case::Case;
@@ -80,6 +81,10 @@ where
     arguments.test_threads.get_or_insert(fixture.concurrency());
     let suite = runtime.block_on(Suite::new(fixture, runtime.handle().clone()))?;
     let suite = Arc::new(suite);
+    match runtime.block_on(suite.world.measure(suite.capabilities)) {
+        Ok(latency) => say(&format!("conformance {runner}: a start takes {latency}\n")),
+        Err(failure) => say(&format!("conformance {runner}: {failure}\n")),
+    }
     let alone = Arguments { test_threads: Some(1), ..arguments.clone() };
     let alone = libtest_mimic::run(&alone, suite.trials(cases::first()));
     let first = libtest_mimic::run(arguments, suite.trials(cases::all()));
@@ -189,19 +194,24 @@ impl Suite {
 
 /// Runs a case within its time limit, and removes what it launched whether or not it passed.
 pub(crate) async fn bounded(case: &Case, bench: Arc<Bench>) -> Checked {
-    let limit = bench.patience() * case.patience;
+    // Once for all cases. One that needs the latency fails if it could not be measured.
+    let _ = bench.world().measure(bench.capabilities()).await;
+    let began = Instant::now();
     // A separate task, so that a panic in a runner fails the case and its jobs are still
     // removed.
     let mut task = tokio::spawn((case.body)(Arc::clone(&bench)));
-    let result = match tokio::time::timeout(limit, &mut task).await {
-        Ok(Ok(result)) => result,
-        Ok(Err(panic)) => Err(Failure::new(format!("the case panicked: {panic}"))),
-        Err(_) => {
-            task.abort();
-            Err(Failure::new(format!(
-                "the case was not done after {limit:?}; {}",
-                bench.last_step()
-            )))
+    let result = loop {
+        let limit = bench.patience() * case.patience;
+        match tokio::time::timeout_at(began + limit, &mut task).await {
+            Ok(Ok(result)) => break result,
+            Ok(Err(panic)) => break Err(Failure::new(format!("the case panicked: {panic}"))),
+            // The machine got busier meanwhile.
+            Err(_) if began.elapsed() < bench.patience() * case.patience => {}
+            Err(_) => {
+                task.abort();
+                let step = bench.last_step();
+                break Err(Failure::new(format!("the case was not done after {limit:?}; {step}")));
+            }
         }
     };
     let cleaned = bench.clean_up().await;

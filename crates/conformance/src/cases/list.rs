@@ -2,7 +2,7 @@
 
 use super::{
     adopt, cancel, directory, environment, events, images, launch, leftovers, limits, load, logs,
-    outcome, plan, probe, remove, settle, timeout, tree, volume,
+    outcome, plan, probe, racing, remove, settle, timeout, tree, volume,
 };
 use crate::case::Case;
 
@@ -18,6 +18,7 @@ pub(crate) fn all() -> Vec<Case> {
         // The longest first, so that they do not run alone at the end.
         load::cases(),
         settle::cases(),
+        racing::all(),
         cancel::cases(),
         tree::cases(),
         launch::cases(),

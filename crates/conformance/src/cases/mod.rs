@@ -15,6 +15,7 @@ mod logs;
 mod outcome;
 mod plan;
 mod probe;
+mod racing;
 mod remove;
 mod settle;
 mod shared;
@@ -23,4 +24,4 @@ mod tree;
 mod volume;
 
 pub(crate) use list::{all, first, last};
-use shared::{COUNT, adopted, nothing_left_of, refused, with_command};
+use shared::{COUNT, adopted, never_started, nothing_left_of, refused, with_command};

@@ -1,10 +1,10 @@
 //! Helpers for cases of several groups.
 
-use longshore_core::{Attempt, Error, Handle, JobSpec, LaunchError, Started};
+use longshore_core::{Attempt, Error, Handle, JobSpec, LaunchError, Settled, Started};
 
 use crate::Failure;
 use crate::bench::Bench;
-use crate::failure::{Checked, check};
+use crate::failure::{Checked, check, same};
 
 /// A script that appends a line to `output/starts` each time the job starts.
 pub(super) const COUNT: &str = "echo started >> \"$LONGSHORE_JOB_DIR/output/starts\"";
@@ -47,4 +47,12 @@ pub(super) async fn nothing_left_of(bench: &Bench, attempt: &Attempt) -> Checked
     check(found.iter().all(|handle| handle.attempt != attempt.id), || {
         format!("adopt still finds {}", attempt.id)
     })
+}
+
+/// Fails if a refused attempt is on the backend or can still start.
+pub(super) async fn never_started(bench: &Bench, attempt: &Attempt) -> Checked {
+    nothing_left_of(bench, attempt).await?;
+    let runner = bench.runner().await?;
+    let settled = bench.settle(runner.as_ref(), &runner.handle(attempt)).await?;
+    same("settle after a refusal", &settled, &Settled::NeverStarted)
 }
