@@ -201,6 +201,9 @@ pub trait Runner: fmt::Debug + Send + Sync + 'static {
     /// - Output that cannot be had any more is a [`LogChunk::Gap`], never silence. Of a runner with
     ///   the capability `keep_all_logs` there is none, but for an attempt that is gone.
     /// - Works after the job's end until [`remove`](Self::remove).
+    /// - The output of an attempt that was removed is a [`LogChunk::Gap`] in each stream, `Stdout`
+    ///   and `Stderr`, or in the one stream of a runner without the capability `separate_streams`.
+    ///   Then the stream ends.
     fn logs(
         &self,
         handle: &Handle,

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use async_stream::stream;
 use futures::Stream;
-use longshore_core::{
-    AttemptId, Error, ErrorKind, Event, LogChunk, LogPosition, Outcome, Report, Result,
-};
+use longshore_core::{AttemptId, Event, LogChunk, LogPosition, LogStream, Outcome, Report, Result};
 use tokio::time::{Instant, sleep_until};
 
 use super::backend::{Live, Phase};
@@ -72,9 +70,12 @@ pub(super) fn logs(
 ) -> impl Stream<Item = Result<LogChunk>> {
     stream! {
         let Some(live) = runner.backend.find(&attempt) else {
-            yield Err(not_found());
+            for gap in gone_after(since) {
+                yield Ok(gap);
+            }
             return;
         };
+        let mut position = since;
         let mut breaks = runner.next(|s| &mut s.log_breaks);
         let mut seen = LogPosition::START;
         for written in &live.run.output {
@@ -83,7 +84,9 @@ pub(super) fn logs(
                 Waited::Written => {}
                 Waited::Never => return,
                 Waited::Removed => {
-                    yield Err(not_found());
+                    for gap in gone_after(position) {
+                        yield Ok(gap);
+                    }
                     return;
                 }
             }
@@ -96,6 +99,7 @@ pub(super) fn logs(
                 return;
             }
             breaks = breaks.map(|left| left - 1);
+            position.advance(&chunk);
             yield Ok(chunk);
         }
         if follow {
@@ -106,8 +110,10 @@ pub(super) fn logs(
     }
 }
 
-fn not_found() -> Error {
-    Error::new(ErrorKind::NotFound, "simulated: there is no output any more")
+/// Returns what is missing of an attempt that was removed.
+fn gone_after(position: LogPosition) -> [LogChunk; 2] {
+    [LogStream::Stdout, LogStream::Stderr]
+        .map(|stream| LogChunk::gap(stream, position.of(stream), None))
 }
 
 /// Returns the part of `written` that the reader does not have.
