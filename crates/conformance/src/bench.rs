@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::{StreamExt, stream};
 use longshore_core::{
     Attempt, Capabilities, Capability, Event, Handle, InstallationId, JobId, JobSpec,
-    LaunchContext, LaunchError, LogPosition, Report, Runner, Settled, Started,
+    LaunchContext, LaunchError, LogPosition, Outcome, Report, Runner, Settled, Started,
 };
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
@@ -410,14 +410,15 @@ impl Run {
     }
 }
 
-/// Follows `handle`'s events to the end. `Ended` must be the last event.
+/// Follows `handle`'s events to the end. `Ended` must be the last event, and a job that exited must
+/// have started once before.
 pub(crate) async fn end_of(
     runner: &dyn Runner,
     handle: &Handle,
     patience: Duration,
 ) -> Checked<Report> {
     let mut events = runner.events(handle);
-    let mut seen = Vec::new();
+    let (mut seen, mut starts) = (Vec::new(), 0);
     let deadline = Instant::now() + patience;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -426,9 +427,16 @@ pub(crate) async fn end_of(
             Some(Ok(Event::Ended(report))) => {
                 let more = within(patience, "the events to end after Ended", events.next()).await?;
                 check(more.is_none(), || format!("Ended was followed by {more:?}"))?;
+                let ran = matches!(report.outcome, Outcome::Exited { .. });
+                check(starts == 1 || !ran && starts == 0, || {
+                    format!("{starts} times Started before {report:?}")
+                })?;
                 return Ok(report);
             }
-            Some(Ok(event)) => seen.push(format!("{event:?}")),
+            Some(Ok(event)) => {
+                starts += usize::from(matches!(event, Event::Started(_)));
+                seen.push(format!("{event:?}"));
+            }
             Some(Err(hint)) => seen.push(format!("error: {hint}")),
             None => {
                 return Err(Failure::new(format!("the events ended without Ended: {seen:?}")));

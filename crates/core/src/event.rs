@@ -5,7 +5,8 @@ use tokio::sync::mpsc;
 
 use crate::{Handle, ImageReport, Report};
 
-/// What happens to an attempt. Only [`Event::Ended`] is sure to come.
+/// What happens to an attempt. Only [`Event::Ended`] is certain, and [`Event::Started`] for an
+/// attempt that has started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
@@ -22,7 +23,8 @@ pub enum Event {
     Pulled,
     /// It waits for something; the backend's words, for a person.
     Waiting(String),
-    /// The job runs.
+    /// The job has started. It may have ended since: a listener that arrives later receives this
+    /// event all the same, before [`Event::Ended`].
     Started(Option<Timestamp>),
     /// The job has ended. The last event, exactly one, never dropped.
     Ended(Report),

@@ -182,6 +182,9 @@ pub trait Runner: fmt::Debug + Send + Sync + 'static {
 
     /// What happens to an attempt from now on, to its end.
     ///
+    /// - For an attempt that has started, [`Event::Started`] comes first and promptly, once, also if
+    ///   the attempt has ended already: as soon as the backend has answered, and after nothing but
+    ///   progress.
     /// - The last item is [`Event::Ended`], exactly one, also for a job that had ended before;
     ///   after it the stream is over.
     /// - An attempt that is gone (removed by somebody, never launched) ends as `Lost`.

@@ -1,9 +1,12 @@
 //! How jobs end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use longshore_core::{Capability, Outcome};
 
+use crate::Failure;
 use crate::bench::Bench;
 use crate::case::cases;
 use crate::failure::{Checked, check, same};
@@ -13,6 +16,7 @@ cases! { "outcome":
     a_job_killed_by_term_exits_with_143,
     a_job_killed_by_kill_exits_with_137,
     the_start_and_the_end_have_times_in_order,
+    the_times_are_those_of_the_clock_and_of_the_launch,
 }
 
 async fn each_exit_code_is_the_jobs_own(bench: Arc<Bench>) -> Checked {
@@ -59,4 +63,30 @@ async fn the_start_and_the_end_have_times_in_order(bench: Arc<Bench>) -> Checked
         return check(false, || format!("a time is missing: {report:?}"));
     };
     check(started <= finished, || format!("it ended before it started: {report:?}"))
+}
+
+/// How much the backend's clock may differ from this machine's.
+const SKEW: Duration = Duration::from_secs(60);
+/// The coarsest resolution of a backend's times. Kubernetes' are in seconds.
+const RESOLUTION: Duration = Duration::from_secs(1);
+
+async fn the_times_are_those_of_the_clock_and_of_the_launch(bench: Arc<Bench>) -> Checked {
+    let before = Timestamp::now();
+    let finished = bench.run_script("sleep 2").await?;
+    let after = Timestamp::now();
+    let (launched, report) = (finished.started.started_at, finished.report);
+    let times = [launched, report.started_at, report.finished_at];
+    let [Some(launched), Some(started), Some(ended)] = times else {
+        return Err(Failure::new(format!("a time is missing of launch, start, end: {times:?}")));
+    };
+    for time in [launched, started, ended] {
+        check(before - SKEW <= time && time <= after + SKEW, || {
+            format!("{time} is not between {before} and {after}, by far")
+        })?;
+    }
+    same("the start in the report", &started, &launched)?;
+    let took = Duration::try_from(ended.duration_since(started))?;
+    check(took + RESOLUTION >= Duration::from_secs(2), || {
+        format!("a job of 2 seconds took {took:?}: {report:?}")
+    })
 }
