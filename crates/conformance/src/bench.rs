@@ -1,4 +1,4 @@
-//! What a case works with: jobs to launch, ways to look at them, and a clean end.
+//! What a case works with: it launches jobs, observes them, and cleans up.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -9,13 +9,15 @@ use std::time::Duration;
 use futures::{StreamExt, stream};
 use longshore_core::{
     Attempt, Capabilities, Capability, Event, Handle, InstallationId, JobId, JobSpec,
-    LaunchContext, LaunchError, LogPosition, Report, Runner, Settled, Started,
+    LaunchContext, LaunchError, LogPosition, Outcome, Report, Runner, Settled, Started,
 };
 use tempfile::TempDir;
-use tokio::time::Instant;
+use tokio::sync::OnceCell;
+use tokio::time::{Instant, sleep};
 
 use crate::failure::{Checked, check};
 use crate::output::{Output, Reader};
+use crate::pace::{self, Latency};
 use crate::wait::within;
 use crate::{Failure, Fixture, Pushed};
 
@@ -23,23 +25,31 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What all cases share.
+/// The state that all cases share.
 pub(crate) struct World {
     fixture: Box<dyn Fixture>,
     installations: Mutex<Vec<InstallationId>>,
     installation: InstallationId,
+    latency: OnceCell<Checked<Latency>>,
 }
 
 impl World {
     pub(crate) fn new(fixture: Box<dyn Fixture>, installation: InstallationId) -> Self {
-        Self { fixture, installations: Mutex::new(vec![installation.clone()]), installation }
+        let installations = Mutex::new(vec![installation.clone()]);
+        Self { fixture, installations, installation, latency: OnceCell::new() }
+    }
+
+    /// Returns the backend's start latency. The first call measures it.
+    pub(crate) async fn measure(self: &Arc<Self>, capabilities: Capabilities) -> &Checked<Latency> {
+        let measure = || async { pace::measure(&Bench::new(Arc::clone(self), capabilities)).await };
+        self.latency.get_or_init(measure).await
     }
 
     pub(crate) fn fixture(&self) -> &dyn Fixture {
         self.fixture.as_ref()
     }
 
-    /// Every installation that a case has launched for.
+    /// Returns every installation for which a case launched jobs.
     pub(crate) fn installations(&self) -> Vec<InstallationId> {
         lock(&self.installations).clone()
     }
@@ -63,11 +73,11 @@ impl Bench {
             attempts: Mutex::default(),
             directories: Mutex::default(),
             images: Mutex::default(),
-            step: Mutex::new("nothing was done yet".to_owned()),
+            step: Mutex::new("it did nothing yet".to_owned()),
         }
     }
 
-    pub(crate) fn world(&self) -> &World {
+    pub(crate) const fn world(&self) -> &Arc<World> {
         &self.world
     }
 
@@ -75,8 +85,28 @@ impl Bench {
         self.world.fixture()
     }
 
+    /// Returns how long to wait for one step.
     pub(crate) fn patience(&self) -> Duration {
-        self.fixture().patience()
+        pace::patience(self.fixture().patience(), self.latency().ok())
+    }
+
+    /// Returns the backend's start latency.
+    pub(crate) fn latency(&self) -> Checked<Latency> {
+        let unknown = || Err(Failure::new("the start latency was not measured"));
+        self.world.latency.get().cloned().unwrap_or_else(unknown)
+    }
+
+    /// Waits for as long as a start that must not happen could take to show.
+    pub(crate) async fn wait_for_late_starts(&self) -> Checked {
+        let late = self.latency()?.late();
+        self.note(format!("it waited {late:?} for a late start"));
+        // No event announces that nothing happens.
+        sleep(late).await;
+        Ok(())
+    }
+
+    pub(crate) const fn capabilities(&self) -> Capabilities {
+        self.capabilities
     }
 
     pub(crate) const fn can(&self, capability: Capability) -> bool {
@@ -87,14 +117,14 @@ impl Bench {
         &self.world.installation
     }
 
-    /// A second installation, of this case alone.
+    /// Returns a second installation that only this case uses.
     pub(crate) fn other_installation(&self) -> InstallationId {
         let other = InstallationId::random();
         lock(&self.world.installations).push(other.clone());
         other
     }
 
-    /// What the case did last, for the message of one that was not done in time.
+    /// Returns the last step of the case, for the message of a case that timed out.
     pub(crate) fn last_step(&self) -> String {
         lock(&self.step).clone()
     }
@@ -103,18 +133,18 @@ impl Bench {
         *lock(&self.step) = step;
     }
 
-    /// Awaits one thing that the runner does, with the fixture's patience.
+    /// Awaits one step of the runner for at most the suite's patience.
     pub(crate) async fn wait<T>(&self, what: &str, future: impl Future<Output = T>) -> Checked<T> {
         self.note(format!("it waited for {what}"));
         within(self.patience(), what, future).await
     }
 
-    /// A new instance of the runner.
+    /// Returns a new instance of the runner.
     pub(crate) async fn runner(&self) -> Checked<Arc<dyn Runner>> {
         self.fixture().runner().await.map_err(|e| e.while_doing("failed to make a runner"))
     }
 
-    /// An attempt at a new job, to be removed when the case is done.
+    /// Returns an attempt at a new job. The attempt is removed after the case.
     pub(crate) fn attempt(&self, spec: JobSpec) -> Attempt {
         self.attempt_of(self.installation().clone(), spec)
     }
@@ -125,17 +155,17 @@ impl Bench {
         attempt
     }
 
-    /// Notes an attempt, to be removed when the case is done.
+    /// Registers an attempt, which is removed after the case.
     pub(crate) fn track(&self, attempt: &Attempt) {
         lock(&self.attempts).push(attempt.clone());
     }
 
-    /// Notes an image, to be forgotten by backend and registry when the case is done.
+    /// Registers an image, which is removed from the backend and the registry after the case.
     pub(crate) fn track_image(&self, image: Pushed) {
         lock(&self.images).push(image);
     }
 
-    /// A launch's context with the fixture's patience as its deadline.
+    /// Returns a launch context with the suite's patience as its deadline.
     pub(crate) fn context(&self) -> LaunchContext {
         LaunchContext::new(Instant::now() + self.patience())
     }
@@ -152,12 +182,12 @@ impl Bench {
         within(left + self.patience(), "launch to answer", runner.launch(attempt, context)).await
     }
 
-    /// Launches `attempt` on a new instance of the runner; it must start.
+    /// Launches `attempt` on a new instance of the runner. It must start.
     pub(crate) async fn launch(&self, attempt: &Attempt) -> Checked<Run> {
         self.launch_patiently(attempt, 1).await
     }
 
-    /// As [`launch`](Self::launch), with so many times the patience for each step.
+    /// Launches like [`launch`](Self::launch), with `times` the patience for each step.
     pub(crate) async fn launch_patiently(&self, attempt: &Attempt, times: u32) -> Checked<Run> {
         let runner = self.runner().await?;
         let context = LaunchContext::new(Instant::now() + self.patience() * times);
@@ -165,13 +195,19 @@ impl Bench {
             .try_launch(runner.as_ref(), attempt, &context)
             .await?
             .map_err(|e| Failure::from(e).while_doing("launch did not start the job"))?;
-        Ok(Run {
-            runner,
-            attempt: attempt.clone(),
-            started,
-            patience: self.patience() * times,
-            separate: self.can(Capability::SeparateStreams),
-        })
+        let patience = self.patience() * times;
+        Ok(Run { patience, ..self.started(runner, attempt, started) })
+    }
+
+    /// Returns the job that `runner` launched.
+    pub(crate) fn started(
+        &self,
+        runner: Arc<dyn Runner>,
+        attempt: &Attempt,
+        started: Started,
+    ) -> Run {
+        let separate = self.can(Capability::SeparateStreams);
+        Run { runner, attempt: attempt.clone(), started, patience: self.patience(), separate }
     }
 
     /// Starts a new job.
@@ -194,14 +230,14 @@ impl Bench {
         self.run(self.fixture().job(script)).await
     }
 
-    /// Settles an attempt, with the fixture's patience as the deadline.
+    /// Settles an attempt, with the suite's patience as the deadline.
     pub(crate) async fn settle(&self, runner: &dyn Runner, handle: &Handle) -> Checked<Settled> {
         let deadline = Instant::now() + self.patience();
         let settled = self.wait("settle to answer", runner.settle(handle, deadline)).await?;
         settled.map_err(|e| Failure::from(e).while_doing("failed to settle"))
     }
 
-    /// A new job directory.
+    /// Creates a job directory.
     pub(crate) fn directory(&self) -> Checked<Directory> {
         let root = self
             .fixture()
@@ -210,7 +246,7 @@ impl Bench {
         let folder = tempfile::Builder::new().prefix("conformance-").tempdir_in(root)?;
         let path = folder.path().to_owned();
         let open = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
-        // The job may run as another user than the suite.
+        // The job may run as a different user.
         open(&path, 0o755)?;
         for (name, mode) in [("input", 0o755), ("output", 0o777)] {
             fs::create_dir(path.join(name))?;
@@ -220,7 +256,7 @@ impl Bench {
         Ok(Directory(path))
     }
 
-    /// A job with a new job directory.
+    /// Returns a job with a new job directory.
     pub(crate) fn job_with_directory(&self, script: &str) -> Checked<(JobSpec, Directory)> {
         let directory = self.directory()?;
         let mut spec = self.fixture().job(script);
@@ -228,7 +264,7 @@ impl Bench {
         Ok((spec, directory))
     }
 
-    /// Removes every attempt of this case, then every image.
+    /// Removes every attempt of this case and then every image.
     pub(crate) async fn clean_up(&self) -> Checked {
         let attempts = std::mem::take(&mut *lock(&self.attempts));
         if !attempts.is_empty() {
@@ -264,7 +300,7 @@ impl Bench {
     }
 }
 
-/// A job directory, as this process sees it.
+/// A job directory as this process sees it.
 pub(crate) struct Directory(PathBuf);
 
 impl Directory {
@@ -278,7 +314,7 @@ impl Directory {
         Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o644))?)
     }
 
-    /// What the job has written to `output/NAME`; none if it has not.
+    /// Returns the content of `output/NAME`, or `None` if the file does not exist.
     pub(crate) fn output(&self, name: &str) -> Checked<Option<Vec<u8>>> {
         match fs::read(self.0.join("output").join(name)) {
             Ok(bytes) => Ok(Some(bytes)),
@@ -287,14 +323,14 @@ impl Directory {
         }
     }
 
-    /// How many lines the job has written to `output/NAME`.
+    /// Returns the number of lines in `output/NAME`.
     pub(crate) fn lines(&self, name: &str) -> Checked<usize> {
         let bytes = self.output(name)?.unwrap_or_default();
         Ok(bytes.iter().filter(|byte| **byte == b'\n').count())
     }
 }
 
-/// A job that was launched.
+/// A job that started.
 pub(crate) struct Run {
     pub(crate) runner: Arc<dyn Runner>,
     pub(crate) attempt: Attempt,
@@ -316,7 +352,7 @@ impl Run {
         &self.started.handle
     }
 
-    /// The same job as seen by `runner`.
+    /// Returns the same job as seen by `runner`.
     pub(crate) fn seen_by(&self, runner: Arc<dyn Runner>) -> Self {
         Self {
             runner,
@@ -327,7 +363,7 @@ impl Run {
         }
     }
 
-    /// What `handle`, found in some other way, tells of this job.
+    /// Returns the same job with a `handle` that was found in another way.
     pub(crate) fn found_as(mut self, handle: Handle) -> Self {
         self.started = Started::new(handle, None, None);
         self
@@ -349,12 +385,12 @@ impl Run {
         Reader::new(chunks, since, self.separate, self.patience)
     }
 
-    /// Follows the output from its beginning to its end.
+    /// Reads the output from its beginning to its end.
     pub(crate) async fn output(&self) -> Checked<Output> {
         self.reader(LogPosition::START, true).rest().await
     }
 
-    /// Follows events and output side by side to the end.
+    /// Follows events and output concurrently to the end.
     pub(crate) async fn finish(&self) -> Checked<Finished> {
         let (report, output) = futures::try_join!(self.end(), self.output())?;
         Ok(Finished { report, output, started: self.started.clone() })
@@ -374,32 +410,39 @@ impl Run {
     }
 }
 
-/// Follows `handle`'s events to the end. The end must be told once, and as the last.
+/// Follows `handle`'s events to the end. `Ended` must be the last event, and a job that exited must
+/// have started once before.
 pub(crate) async fn end_of(
     runner: &dyn Runner,
     handle: &Handle,
     patience: Duration,
 ) -> Checked<Report> {
     let mut events = runner.events(handle);
-    let mut seen = Vec::new();
+    let (mut seen, mut starts) = (Vec::new(), 0);
     let deadline = Instant::now() + patience;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let what = format!("the job's end; seen so far: {seen:?}");
         match within(left, &what, events.next()).await? {
             Some(Ok(Event::Ended(report))) => {
-                let more =
-                    within(patience, "the events to be over after Ended", events.next()).await?;
-                check(more.is_none(), || format!("after Ended came {more:?}"))?;
+                let more = within(patience, "the events to end after Ended", events.next()).await?;
+                check(more.is_none(), || format!("Ended was followed by {more:?}"))?;
+                let ran = matches!(report.outcome, Outcome::Exited { .. });
+                check(starts == 1 || !ran && starts == 0, || {
+                    format!("{starts} times Started before {report:?}")
+                })?;
                 return Ok(report);
             }
-            Some(Ok(event)) => seen.push(format!("{event:?}")),
+            Some(Ok(event)) => {
+                starts += usize::from(matches!(event, Event::Started(_)));
+                seen.push(format!("{event:?}"));
+            }
             Some(Err(hint)) => seen.push(format!("error: {hint}")),
             None => {
-                return Err(Failure::new(format!("the events were over without Ended: {seen:?}")));
+                return Err(Failure::new(format!("the events ended without Ended: {seen:?}")));
             }
         }
-        // A pull may tell its progress very often.
+        // A pull may report its progress very often.
         if seen.len() > 20 {
             seen.remove(0);
         }

@@ -1,4 +1,4 @@
-//! One behaviour to be checked.
+//! One behaviour to check.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,16 +12,16 @@ use crate::failure::Checked;
 
 type Body = Box<dyn Fn(Arc<Bench>) -> Pin<Box<dyn Future<Output = Checked> + Send>> + Send + Sync>;
 
-/// One behaviour to be checked. Its name is the sentence that it checks.
+/// One behaviour to check. Its name is the sentence that it checks.
 pub(crate) struct Case {
     pub(crate) name: String,
     needs: Vec<Need>,
-    /// How long it may take, in units of the fixture's patience.
+    /// How long it may take, in units of the suite's patience.
     pub(crate) patience: u32,
     pub(crate) body: Body,
 }
 
-/// What a case needs beside a runner.
+/// What a case needs in addition to a runner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
     Can(Capability),
@@ -31,7 +31,7 @@ pub(crate) enum Need {
 }
 
 impl Need {
-    /// What is missing, in words; none if nothing is.
+    /// Returns what is missing, in words, or `None` if nothing is.
     fn missing(self, offered: &Capabilities, fixture: &dyn Fixture) -> Option<String> {
         let lacks =
             |c: Capability| (!offered.has(c)).then(|| format!("the runner does not support {c}"));
@@ -74,7 +74,7 @@ impl Case {
         self
     }
 
-    /// Why this case cannot run against `fixture`; none if it can.
+    /// Returns why this case cannot run against `fixture`, or `None` if it can.
     pub(crate) fn unsupported(
         &self,
         offered: &Capabilities,
@@ -84,8 +84,8 @@ impl Case {
     }
 }
 
-/// The cases of a group: functions by the name of what they check, what each needs, and how many
-/// times the fixture's patience it may take.
+/// Lists the cases of a group: the function, named after what it checks; what it needs; and how
+/// many times the suite's patience it may take.
 macro_rules! cases {
     ($group:literal: $($name:ident $([$($need:expr),*])? $(x $patience:literal)?,)*) => {
         pub(crate) fn cases() -> Vec<$crate::case::Case> {

@@ -2,21 +2,20 @@
 
 use std::fmt::{self, Debug, Display};
 
-/// Why a case failed, or why a fixture could not do its part: what was expected and what was
-/// seen.
+/// Why a case or a fixture failed: what was expected and what was seen.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Failure(String);
 
-/// What a case or a step of it comes to.
+/// The result of a case or of one of its steps.
 pub(crate) type Checked<T = ()> = Result<T, Failure>;
 
 impl Failure {
-    /// A failure that says `message`.
+    /// Returns a failure with `message`.
     pub fn new(message: impl Into<String>) -> Self {
         Self(message.into())
     }
 
-    /// This failure, with what was being done before it.
+    /// Puts the name of the failed step before the message.
     #[must_use]
     pub fn while_doing(self, what: impl Display) -> Self {
         Self(format!("{what}: {}", self.0))
@@ -35,7 +34,7 @@ impl Debug for Failure {
     }
 }
 
-// `Failure` is no `std::error::Error` itself, so that `?` takes every error.
+// `Failure` does not implement `std::error::Error`, so that `?` converts every error.
 impl<E: std::error::Error> From<E> for Failure {
     fn from(error: E) -> Self {
         Self(error.to_string())
@@ -52,7 +51,7 @@ pub(crate) fn same<T: PartialEq + Debug>(what: &str, seen: &T, expected: &T) -> 
     check(seen == expected, || format!("{what}: expected {expected:?}, seen {seen:?}"))
 }
 
-/// Fails unless the two texts are the same bytes; shows where they part.
+/// Fails unless both are the same bytes; the message shows where they differ.
 pub(crate) fn same_bytes(what: &str, seen: &[u8], expected: &[u8]) -> Checked {
     if seen == expected {
         return Ok(());
@@ -63,7 +62,7 @@ pub(crate) fn same_bytes(what: &str, seen: &[u8], expected: &[u8]) -> Checked {
         bytes[from..bytes.len().min(at + 48)].escape_ascii().to_string()
     };
     Err(Failure(format!(
-        "{what}: {} bytes seen, {} expected; they part at byte {at}: seen `{}`, expected `{}`",
+        "{what}: {} bytes seen, {} expected; they differ at byte {at}: seen `{}`, expected `{}`",
         seen.len(),
         expected.len(),
         near(seen),
@@ -79,7 +78,7 @@ mod tests {
     fn bytes_that_differ_are_shown_where_they_part() {
         same_bytes("stdout", b"abc", b"abc").unwrap();
         let failure = same_bytes("stdout", b"abc\n", b"abc").unwrap_err().to_string();
-        assert!(failure.contains("part at byte 3"), "{failure}");
+        assert!(failure.contains("differ at byte 3"), "{failure}");
         assert!(failure.contains("seen `abc\\n`, expected `abc`"), "{failure}");
     }
 }

@@ -1,4 +1,4 @@
-//! What a backend gives the suite.
+//! What a backend's author provides to the suite.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,12 +10,12 @@ use longshore_core::{ImageRef, InstallationId, JobSpec, Runner};
 
 use crate::{Failure, TestRegistry};
 
-/// Why a suite cannot run here, in words that tell a person what to do.
+/// Why a suite cannot run here. The text says what the user can do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unsupported(String);
 
 impl Unsupported {
-    /// Unsupported for `reason`, such as `set DOCKER_HOST to the address of an engine`.
+    /// Returns the reason, such as `set DOCKER_HOST to the address of an engine`.
     pub fn new(reason: impl Into<String>) -> Self {
         Self(reason.into())
     }
@@ -27,77 +27,79 @@ impl fmt::Display for Unsupported {
     }
 }
 
-/// A backend to be tested: the real thing, and what only its author knows of it.
+/// A real backend to test, and what only its author knows about it.
 ///
-/// Everything is called on a tokio runtime with several threads, from several cases at once.
+/// The suite calls all methods on a multi-threaded tokio runtime, from several cases at once.
 #[async_trait]
 pub trait Fixture: Send + Sync + 'static {
-    /// A new instance of the runner, configured as all the others and sharing nothing with them
-    /// in memory, as another process would have it. Two instances must find each other's jobs.
+    /// Creates an instance of the runner. All instances have the same configuration and share no
+    /// memory, like the instances of different processes. Each instance must find the jobs of all
+    /// others.
     ///
     /// # Errors
-    /// Whatever kept it from being made; the case fails.
+    /// The runner cannot be created; the case fails.
     async fn runner(&self) -> Result<Arc<dyn Runner>, Failure>;
 
-    /// A job that runs `sh -c SCRIPT` in this runner's way: `process.command`, or
-    /// `container.command` with an image that has a busybox or the like. Nothing else is set.
+    /// Returns a job that runs `sh -c SCRIPT` in this runner's way: `process.command`, or
+    /// `container.command` with an image that has busybox or similar tools. Sets nothing else.
     ///
     /// The scripts use POSIX `sh` and these tools: `cat`, `env`, `grep`, `head`, `id`, `sed`,
     /// `seq`, `setsid`, `sleep` (with fractions of a second), `tr`.
     fn job(&self, script: &str) -> JobSpec;
 
-    /// What is still on the backend of these installations, one line each: objects, processes,
-    /// files. Asked at the end, when the suite has removed every attempt; anything is a failure.
+    /// Returns what the backend still has of these installations, one line each: objects,
+    /// processes, files. The suite calls this after it has removed every attempt. Any line is a
+    /// failure.
     ///
     /// # Errors
-    /// Whatever kept the fixture from looking; the case fails.
+    /// The backend cannot be queried; the case fails.
     async fn leftovers(&self, installations: &[InstallationId]) -> Result<Vec<String>, Failure>;
 
-    /// A folder under which the suite makes job directories: the runner can give what is in it to
-    /// a job, and this process can read and write there. None: the cases with a job directory are
-    /// unsupported.
+    /// Returns a folder in which the suite creates job directories. The runner can make its
+    /// content available to a job, and this process can read and write it. With `None` the cases
+    /// with a job directory are unsupported.
     fn job_directory_root(&self) -> Option<PathBuf> {
         None
     }
 
-    /// Whether the backend keeps a job from writing to `input/`. A local process of the same
-    /// user cannot be kept from it.
+    /// Returns whether the backend prevents a job from writing to `input/`. It cannot for a local
+    /// process of the same user.
     fn input_is_read_only(&self) -> bool {
         true
     }
 
-    /// What the cases about images need. None: they are unsupported.
+    /// Returns what the cases about images need. With `None` they are unsupported.
     fn images(&self) -> Option<&dyn Images> {
         None
     }
 
-    /// How long the suite waits for one thing: a launch without a pull, an end that is due, an
-    /// answer. Several times what it takes on a busy machine. Default 30 seconds.
+    /// Returns how long the suite waits for one step: a launch without a pull, an end that is due,
+    /// an answer. Choose several times what a step takes on a busy machine. Default 30 seconds.
     fn patience(&self) -> Duration {
         Duration::from_secs(30)
     }
 
-    /// How many cases run at once, where `--test-threads` does not say it. Default 6.
+    /// Returns how many cases run at once unless `--test-threads` is given. Default 6.
     fn concurrency(&self) -> usize {
         6
     }
 }
 
-/// What the cases about images need: a registry, and a hand on the backend's own images.
+/// What the cases about images need: a registry, and access to the backend's own images.
 #[async_trait]
 pub trait Images: Send + Sync {
-    /// A registry that the backend can pull from and the suite can push to.
+    /// Returns a registry from which the backend can pull and to which the suite can push.
     fn registry(&self) -> &TestRegistry;
 
-    /// Removes an image from where the runner's backend keeps it, by this reference, so that the
-    /// next `IfNotPresent` must pull. It is `Ok` if it was not there. Called after a case for
-    /// every image that it pushed, by tag and by digest.
+    /// Removes the image with this reference from the backend, so that the next `IfNotPresent`
+    /// must pull. Returns `Ok` if the backend does not have it. The suite calls this after a case
+    /// for every image that the case pushed, by tag and by digest.
     ///
     /// # Errors
-    /// Whatever kept it from being removed; the case fails.
+    /// The image cannot be removed; the case fails.
     async fn forget(&self, image: &ImageRef) -> Result<(), Failure>;
 
-    /// An image in a registry that refuses connections. By default on port 9 of 127.0.0.1
+    /// Returns an image in a registry that refuses connections. The default is port 9 of 127.0.0.1
     /// (discard), where nothing listens.
     fn refused(&self) -> &str {
         "127.0.0.1:9/longshore/refused:1"

@@ -1,8 +1,8 @@
 //! The behaviour suite that every runner passes, and a simulated runner.
 //!
 //! The docs of [`Runner`](longshore_core::Runner) state each method's behaviour as a list. Each
-//! line of those lists is a case here, and the case's name says the line. A backend runs the
-//! whole suite against the real thing with one call, from a test target with `harness = false`:
+//! line of those lists is a case, and the name of the case says the line. A backend's author
+//! runs the whole suite with one call, from a test target with `harness = false`:
 //!
 //! ```no_run
 //! use std::path::PathBuf;
@@ -47,17 +47,17 @@
 //! ```
 //!
 //! # What runs
-//! A case says which [`Capability`](longshore_core::Capability) and which part of the
-//! [`Fixture`] it needs. Where the runner or the fixture lacks it, the case is listed as ignored
-//! with the reason, `unsupported: …`; it is never counted as passed. A suite that executed no
-//! case at all has failed.
+//! A case declares which [`Capability`](longshore_core::Capability) and which part of the
+//! [`Fixture`] it needs. If the runner or the fixture lacks it, the suite lists the case as ignored
+//! with the reason, `unsupported: …`, and does not count it as passed. A suite that executes no
+//! case fails.
 //!
 //! Filters and flags are those of `cargo test`: `cargo test --test conformance -- cancel::`.
 //!
 //! # What the suite reads from the environment
-//! - `LONGSHORE_REQUIRE`: runners, with commas between, or `all`. Where one that is named has no
-//!   backend to be tested against, the suite fails; without this it says so and exits with 0.
-//! - `LONGSHORE_TEST_REPORT`: a folder; the counts are written there as
+//! - `LONGSHORE_REQUIRE`: runners separated by commas, or `all`. If a listed runner has no backend
+//!   to test against, the suite fails. An unlisted one reports the reason and exits with 0.
+//! - `LONGSHORE_TEST_REPORT`: a folder in which the suite writes the counts as
 //!   `conformance-RUNNER.json`.
 //! - `LONGSHORE_LAB_REGISTRY`, `LONGSHORE_LAB_IMAGE`: see [`TestRegistry`].
 
@@ -67,6 +67,8 @@ mod cases;
 mod failure;
 mod fixture;
 mod output;
+mod pace;
+mod race;
 mod registry;
 mod registry_http;
 mod report;

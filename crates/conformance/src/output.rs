@@ -1,4 +1,4 @@
-//! Reading a job's output, and checking its form as it comes.
+//! Reads a job's output and checks its form as it arrives.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::Failure;
 use crate::failure::{Checked, check};
 use crate::wait::within;
 
-/// A job's output, as far as it was read.
+/// The part of a job's output that was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Output {
     pub(crate) stdout: Vec<u8>,
@@ -24,14 +24,14 @@ impl Output {
         }
     }
 
-    /// The standard output as text, for a failure's message or where text is expected.
+    /// Returns the standard output as text.
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }
 }
 
-/// Reads a stream of output piece by piece. Each piece must begin where the one before it ended,
-/// and hold something. A gap is a failure but for [`next_or_gap`](Self::next_or_gap).
+/// Reads a stream of output piece by piece. Each piece must begin where the previous one ended and
+/// must not be empty. A gap is a failure, except in [`next_or_gap`](Self::next_or_gap).
 pub(crate) struct Reader<S> {
     chunks: S,
     position: LogPosition,
@@ -52,12 +52,12 @@ where
         Self { chunks, position: since, separate, patience }
     }
 
-    /// Where the next piece must begin.
+    /// Returns where the next piece must begin.
     pub(crate) const fn position(&self) -> LogPosition {
         self.position
     }
 
-    /// The next piece; none when the stream is over. A gap is a failure.
+    /// Returns the next piece, or `None` at the end of the stream. A gap is a failure.
     pub(crate) async fn next(&mut self) -> Checked<Option<(LogStream, bytes::Bytes)>> {
         match self.next_or_gap().await? {
             Some(LogChunk::Data { stream, bytes, .. }) => Ok(Some((stream, bytes))),
@@ -66,7 +66,7 @@ where
         }
     }
 
-    /// The next piece or gap; none when the stream is over.
+    /// Returns the next piece or gap, or `None` at the end of the stream.
     pub(crate) async fn next_or_gap(&mut self) -> Checked<Option<LogChunk>> {
         let what = format!("more output, or its end, after {:?}", self.position);
         let Some(item) = within(self.patience, &what, self.chunks.next()).await? else {
@@ -91,7 +91,7 @@ where
         Ok(Some(chunk))
     }
 
-    /// All that comes until the stream is over.
+    /// Reads to the end of the stream.
     pub(crate) async fn rest(&mut self) -> Checked<Output> {
         let mut output = Output::default();
         while let Some((stream, bytes)) = self.next().await? {

@@ -11,30 +11,31 @@ use crate::{Failure, Unsupported};
 
 const LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
 
-/// A real registry, spoken to by plain HTTP, to which the suite pushes images of its own.
+/// A real registry to which the suite pushes its own images over plain HTTP.
 ///
-/// Each is a base image with a file `/version` on top, so that a job can say which it ran in.
+/// Each image is a base image with a file `/version` on top, so that a job can print which image
+/// it runs in.
 #[derive(Clone, Debug)]
 pub struct TestRegistry {
     base: ImageRef,
     log: Option<PathBuf>,
 }
 
-/// An image that was pushed.
+/// A pushed image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Pushed {
-    /// Its reference, by tag.
+    /// The reference by tag.
     pub image: ImageRef,
     /// The digest that the registry serves for the tag, `sha256:…`.
     pub digest: String,
 }
 
 impl Pushed {
-    /// Its reference by digest, whatever its tag names by now.
+    /// Returns the reference by digest, which stays valid if the tag moves.
     ///
     /// # Errors
-    /// They make no reference.
+    /// The parts do not form a valid reference.
     pub fn by_digest(&self) -> Result<ImageRef, Failure> {
         let (registry, repository) = (self.image.registry(), self.image.repository());
         Ok(format!("{registry}/{repository}@{}", self.digest).parse()?)
@@ -42,17 +43,17 @@ impl Pushed {
 }
 
 impl TestRegistry {
-    /// The registry that holds `base`, an image with a busybox or the like.
+    /// Returns the registry that holds `base`, an image with busybox or similar tools.
     #[must_use]
     pub const fn new(base: ImageRef) -> Self {
         Self { base, log: None }
     }
 
-    /// The registry of the image that `LONGSHORE_LAB_IMAGE` names, and its access log, if
-    /// `LONGSHORE_LAB_REGISTRY_LOG` names one.
+    /// Returns the registry of the image that `LONGSHORE_LAB_IMAGE` names, with the access log that
+    /// `LONGSHORE_LAB_REGISTRY_LOG` names, if any.
     ///
     /// # Errors
-    /// `LONGSHORE_LAB_IMAGE` is not set, or is no image.
+    /// `LONGSHORE_LAB_IMAGE` is not set or is not an image reference.
     pub fn from_env() -> Result<Self, Unsupported> {
         let image = env::var("LONGSHORE_LAB_IMAGE").map_err(|_| {
             Unsupported::new(
@@ -64,32 +65,32 @@ impl TestRegistry {
         Ok(Self::new(base).with_log(env::var_os("LONGSHORE_LAB_REGISTRY_LOG").map(Into::into)))
     }
 
-    /// This registry, with the file where it logs each request in Apache's common format.
+    /// Sets the file in which the registry logs each request in Apache's common format.
     #[must_use]
     pub fn with_log(mut self, log: Option<PathBuf>) -> Self {
         self.log = log;
         self
     }
 
-    /// The image that the pushed ones are built on.
+    /// Returns the image on which the pushed images are built.
     #[must_use]
     pub const fn base(&self) -> &ImageRef {
         &self.base
     }
 
-    /// The reference of `tag` in `repository` here; nothing is asked or changed.
+    /// Returns the reference of `tag` in `repository`. Sends no request.
     ///
     /// # Errors
-    /// They make no reference.
+    /// The parts do not form a valid reference.
     pub fn image(&self, repository: &str, tag: &str) -> Result<ImageRef, Failure> {
         Ok(format!("{}/{repository}:{tag}", self.base.registry()).parse()?)
     }
 
-    /// Pushes the base image with `/version` holding `version` on top, as `tag` in `repository`.
-    /// A tag that is there moves.
+    /// Pushes the base image plus the file `/version` with the content `version`, as `tag` in
+    /// `repository`. An existing tag moves.
     ///
     /// # Errors
-    /// Whatever the registry said.
+    /// A request failed.
     pub async fn push(
         &self,
         repository: &str,
@@ -128,17 +129,17 @@ impl TestRegistry {
         Ok(digest)
     }
 
-    /// Deletes what was pushed, where the registry lets one.
+    /// Deletes a pushed image if the registry allows it.
     ///
     /// # Errors
-    /// Whatever the registry said.
+    /// A request failed.
     pub async fn delete(&self, pushed: &Pushed) -> Result<(), Failure> {
         let http = Http::new(pushed.image.registry());
         http.delete(pushed.image.repository(), &pushed.digest).await
     }
 
-    /// How often a manifest of `repository` was asked for, by the registry's log; none if there
-    /// is no log.
+    /// Returns how many requests for a manifest of `repository` the registry logged, or `None`
+    /// without a log.
     ///
     /// # Errors
     /// The log cannot be read.
@@ -166,7 +167,7 @@ fn digest_of<'a>(document: &'a Value, pointer: &str) -> Result<&'a str, Failure>
         .ok_or_else(|| Failure::new(format!("the base image's manifest has no {pointer}/digest")))
 }
 
-/// A layer with the one file `/version`.
+/// Returns a layer that only holds the file `/version`.
 fn layer(version: &str) -> Result<Vec<u8>, Failure> {
     let mut header = tar::Header::new_ustar();
     header.set_size(version.len().try_into()?);
@@ -176,7 +177,7 @@ fn layer(version: &str) -> Result<Vec<u8>, Failure> {
     Ok(archive.into_inner()?)
 }
 
-/// An image's configuration with one more layer
+/// Adds a layer to an image's configuration
 /// (<https://github.com/opencontainers/image-spec/blob/main/config.md>).
 fn config_with(config: &[u8], diff_id: &str) -> Result<Vec<u8>, Failure> {
     let mut config: Value = serde_json::from_slice(config)?;

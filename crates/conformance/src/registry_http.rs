@@ -1,4 +1,4 @@
-//! The little of the distribution API that pushing an image takes
+//! The part of the distribution API that pushing an image needs
 //! (<https://github.com/opencontainers/distribution-spec/blob/main/spec.md>).
 
 use std::time::Duration;
@@ -17,10 +17,10 @@ use crate::wait::within;
 
 pub(crate) const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-/// One request to a registry nearby.
+/// The limit for one request to a local registry.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// A client of one registry, by plain HTTP.
+/// A client of one registry over plain HTTP.
 pub(crate) struct Http {
     client: Client<HttpConnector, Full<Bytes>>,
     /// `http://HOST:PORT`
@@ -51,7 +51,7 @@ impl Http {
         Ok(self.send(request, &[StatusCode::OK]).await?.into_body())
     }
 
-    /// Makes a blob of the repository `from` one of `to` as well.
+    /// Mounts a blob of the repository `from` in the repository `to`.
     pub(crate) async fn mount(&self, to: &str, from: &str, digest: &str) -> Result<(), Failure> {
         let url = format!("{}/v2/{to}/blobs/uploads/?mount={digest}&from={from}", self.base);
         let request = Request::post(&url).body(Full::default())?;
@@ -88,7 +88,7 @@ impl Http {
         self.put(&url, media_type, manifest).await
     }
 
-    /// Deletes a manifest; a registry that does not let itself be deleted from keeps it.
+    /// Deletes a manifest. A registry without deletion keeps it.
     pub(crate) async fn delete(&self, repository: &str, digest: &str) -> Result<(), Failure> {
         let url = format!("{}/v2/{repository}/manifests/{digest}", self.base);
         let request = Request::delete(&url).body(Full::default())?;

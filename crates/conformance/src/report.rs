@@ -1,4 +1,4 @@
-//! What came out, for people and for machines.
+//! The suite's results, for people and for programs.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -7,34 +7,34 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::json;
 
-/// Counts what became of each case.
+/// Counts the results of the cases.
 #[derive(Debug, Default)]
 pub struct Ledger(Mutex<Counts>);
 
-/// What became of the cases.
+/// The results of the cases.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// How many passed.
+    /// The number of cases that passed.
     pub passed: usize,
-    /// How many failed.
+    /// The number of cases that failed.
     pub failed: usize,
-    /// The cases that could not run, and why.
+    /// The cases that could not run, with the reasons.
     pub unsupported: BTreeMap<String, String>,
 }
 
 impl Counts {
-    /// How many ran.
+    /// Returns the number of cases that ran.
     #[must_use]
     pub const fn executed(&self) -> usize {
         self.passed + self.failed
     }
 
-    /// The closing lines of `suite` on `runner`.
+    /// Returns the summary of `suite` on `runner`.
     #[must_use]
     pub fn summary(&self, suite: &str, runner: &str) -> String {
         let mut text = String::new();
         for (case, reason) in &self.unsupported {
-            // Writing to a String does not fail.
+            // Writing to a String cannot fail.
             let _ = writeln!(text, "unsupported: {case}: {reason}");
         }
         let _ = writeln!(
@@ -66,7 +66,7 @@ impl Counts {
     /// Writes the counts to `SUITE-RUNNER.json` in `folder`.
     ///
     /// # Errors
-    /// If the folder cannot be made or written to.
+    /// The folder cannot be created or written to.
     pub fn write(&self, suite: &str, runner: &str, folder: &Path) -> std::io::Result<()> {
         std::fs::create_dir_all(folder)?;
         let path = folder.join(format!("{suite}-{runner}.json"));
@@ -79,17 +79,17 @@ impl Ledger {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Notes a case that ran.
+    /// Records a case that ran.
     pub fn executed(&self, passed: bool) {
         self.change(|counts| if passed { counts.passed += 1 } else { counts.failed += 1 });
     }
 
-    /// Notes a case that could not run, and why.
+    /// Records a case that could not run, with the reason.
     pub fn unsupported(&self, case: &str, reason: &str) {
         self.change(|counts| drop(counts.unsupported.insert(case.to_owned(), reason.to_owned())));
     }
 
-    /// What became of the cases so far.
+    /// Returns the results so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()

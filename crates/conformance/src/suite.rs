@@ -1,4 +1,4 @@
-//! Runs the cases and says what came out.
+//! Runs the cases and reports the results.
 
 use std::env;
 use std::ffi::OsString;
@@ -11,6 +11,7 @@ use std::sync::Arc;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use longshore_core::{Capabilities, InstallationId};
 use tokio::runtime::{Handle, Runtime};
+use tokio::time::Instant;
 
 use crate::bench::{Bench, World};
 use crate::case::Case;
@@ -18,16 +19,17 @@ use crate::failure::Checked;
 use crate::report::{Counts, Ledger};
 use crate::{Failure, Fixture, Unsupported, cases};
 
-/// What the suite's counts are kept under.
+/// The suite's name in the report.
 const NAME: &str = "conformance";
 
-/// Runs the suite against the runner that `start` sets up, and gives what `main` returns.
+/// Runs the suite against the runner that `start` sets up, and returns the exit code for `main`.
 ///
 /// `runner` is the name under which the counts are reported, and which `LONGSHORE_REQUIRE` may
 /// list. `start` is not called for `--list`.
 ///
-/// The exit code is 0 if every case that ran has passed and at least one ran, or if `start` says
-/// that there is nothing to test against and `LONGSHORE_REQUIRE` does not ask for it; else 101.
+/// The exit code is 0 if at least one case ran and every case that ran passed. It is also 0 if
+/// `start` returns `Unsupported` and `LONGSHORE_REQUIRE` does not name the runner. Otherwise it is
+/// 101.
 pub fn main<F, S, Fut>(runner: &str, start: S) -> ExitCode
 where
     F: Fixture,
@@ -49,16 +51,16 @@ where
     }
 }
 
-/// What the person asks for.
+/// What the command line and the environment ask for.
 pub(crate) struct Settings {
     pub(crate) arguments: Arguments,
-    /// The runners that must be tested, with commas between.
+    /// The runners that must be tested, separated by commas.
     pub(crate) required: String,
     /// The folder for the counts.
     pub(crate) report: Option<OsString>,
 }
 
-/// Whether all went well; an error says what did not beside the cases.
+/// Returns whether every case passed. An error reports a problem other than a failed case.
 pub(crate) fn run<F, S, Fut>(runner: &str, mut settings: Settings, start: S) -> Checked<bool>
 where
     F: Fixture,
@@ -79,10 +81,14 @@ where
     arguments.test_threads.get_or_insert(fixture.concurrency());
     let suite = runtime.block_on(Suite::new(fixture, runtime.handle().clone()))?;
     let suite = Arc::new(suite);
+    match runtime.block_on(suite.world.measure(suite.capabilities)) {
+        Ok(latency) => say(&format!("conformance {runner}: a start takes {latency}\n")),
+        Err(failure) => say(&format!("conformance {runner}: {failure}\n")),
+    }
     let alone = Arguments { test_threads: Some(1), ..arguments.clone() };
     let alone = libtest_mimic::run(&alone, suite.trials(cases::first()));
     let first = libtest_mimic::run(arguments, suite.trials(cases::all()));
-    // What is left behind shows only when all others are done.
+    // These look for leftovers, so they run after all others.
     let last = libtest_mimic::run(arguments, suite.trials(cases::last()));
     let counts = suite.ledger.counts();
     close(runner, &settings, &counts)?;
@@ -90,8 +96,8 @@ where
     Ok(!alone.has_failed() && !first.has_failed() && !last.has_failed())
 }
 
-/// Fails if nothing was executed, unless the arguments select only some cases: `cargo test NAME`
-/// asks every suite for NAME.
+/// Fails if no case was executed, unless the arguments select only some cases: `cargo test NAME`
+/// passes NAME to every suite.
 fn proves_something(arguments: &Arguments, counts: &Counts) -> Checked {
     if is_whole(arguments) && counts.executed() == 0 {
         return Err(Failure::new("no case was executed: that proves nothing"));
@@ -142,7 +148,7 @@ fn write(runner: &str, settings: &Settings, counts: &Counts) -> Checked {
 }
 
 fn say(text: &str) {
-    // A closed pipe is the reader's wish; the exit code still tells.
+    // If the reader closed the pipe, the exit code still reports the result.
     let _ = io::stdout().lock().write_all(text.as_bytes());
 }
 
@@ -179,28 +185,33 @@ impl Suite {
         let result = self.runtime.block_on(bounded(case, bench));
         self.ledger.executed(result.is_ok());
         if let Err(failure) = &result {
-            // At once: the list of failures at the end is lost if somebody ends the suite before.
+            // Printed at once: the list of failures at the end is lost if the suite is killed.
             let _ = writeln!(io::stderr().lock(), "failed: {}: {failure}", case.name);
         }
         result.map(|()| Completion::Completed).map_err(Failed::from)
     }
 }
 
-/// Runs a case within its time, and removes what it launched, however it went.
+/// Runs a case within its time limit, and removes what it launched whether or not it passed.
 pub(crate) async fn bounded(case: &Case, bench: Arc<Bench>) -> Checked {
-    let limit = bench.patience() * case.patience;
-    // A task of its own, so that a panic in a runner is a failure of the case, and its jobs are
-    // still removed.
+    // Once for all cases. One that needs the latency fails if it could not be measured.
+    let _ = bench.world().measure(bench.capabilities()).await;
+    let began = Instant::now();
+    // A separate task, so that a panic in a runner fails the case and its jobs are still
+    // removed.
     let mut task = tokio::spawn((case.body)(Arc::clone(&bench)));
-    let result = match tokio::time::timeout(limit, &mut task).await {
-        Ok(Ok(result)) => result,
-        Ok(Err(panic)) => Err(Failure::new(format!("the case panicked: {panic}"))),
-        Err(_) => {
-            task.abort();
-            Err(Failure::new(format!(
-                "the case was not done after {limit:?}; {}",
-                bench.last_step()
-            )))
+    let result = loop {
+        let limit = bench.patience() * case.patience;
+        match tokio::time::timeout_at(began + limit, &mut task).await {
+            Ok(Ok(result)) => break result,
+            Ok(Err(panic)) => break Err(Failure::new(format!("the case panicked: {panic}"))),
+            // The machine got busier meanwhile.
+            Err(_) if began.elapsed() < bench.patience() * case.patience => {}
+            Err(_) => {
+                task.abort();
+                let step = bench.last_step();
+                break Err(Failure::new(format!("the case was not done after {limit:?}; {step}")));
+            }
         }
     };
     let cleaned = bench.clean_up().await;

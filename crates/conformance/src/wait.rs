@@ -1,4 +1,4 @@
-//! Waiting, always with a deadline.
+//! Waits that always have a deadline.
 
 use std::future::Future;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::Failure;
 use crate::failure::Checked;
 
-/// How often a condition is looked at that nothing announces.
+/// The interval at which a condition is checked if no event announces it.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Awaits `future`, and fails with `what` after `limit`.
@@ -17,12 +17,10 @@ pub(crate) async fn within<T>(
     what: &str,
     future: impl Future<Output = T>,
 ) -> Checked<T> {
-    timeout(limit, future)
-        .await
-        .map_err(|_| Failure::new(format!("waited {limit:?} in vain for {what}")))
+    timeout(limit, future).await.map_err(|_| Failure::new(format!("waited {limit:?} for {what}")))
 }
 
-/// Looks until `look` finds something, and fails with `what` after `limit`.
+/// Calls `look` until it finds something, and fails with `what` after `limit`.
 pub(crate) async fn until<T, F>(
     limit: Duration,
     what: &str,
@@ -37,13 +35,13 @@ where
             return Ok(found);
         }
         if Instant::now() >= deadline {
-            return Err(Failure::new(format!("waited {limit:?} in vain for {what}")));
+            return Err(Failure::new(format!("waited {limit:?} for {what}")));
         }
         sleep(LOOK).await;
     }
 }
 
-/// Looks until what `look` sees has not changed for `still`, and fails with `what` after `limit`.
+/// Calls `look` until its result has not changed for `still`, and fails with `what` after `limit`.
 pub(crate) async fn until_still<T, F>(
     still: Duration,
     limit: Duration,
@@ -62,7 +60,7 @@ where
             return Ok(last);
         }
         if Instant::now() >= deadline {
-            return Err(Failure::new(format!("waited {limit:?} in vain for {what}")));
+            return Err(Failure::new(format!("waited {limit:?} for {what}")));
         }
         sleep(LOOK).await;
         let seen = look().await?;

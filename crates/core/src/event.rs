@@ -5,7 +5,8 @@ use tokio::sync::mpsc;
 
 use crate::{Handle, ImageReport, Report};
 
-/// What happens to an attempt. Only [`Event::Ended`] is guaranteed.
+/// What happens to an attempt. Only [`Event::Ended`] is guaranteed, and [`Event::Started`] for an
+/// attempt that has started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
@@ -22,7 +23,8 @@ pub enum Event {
     Pulled,
     /// The attempt waits for something. The text is the backend's message, for a person.
     Waiting(String),
-    /// The job is running.
+    /// The job has started. It may have ended since: a listener that arrives later still receives
+    /// this event, before [`Event::Ended`].
     Started(Option<Timestamp>),
     /// The job has ended. This is the last event: it occurs exactly once and is never dropped.
     Ended(Report),

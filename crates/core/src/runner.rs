@@ -194,6 +194,9 @@ pub trait Runner: fmt::Debug + Send + Sync + 'static {
 
     /// Returns what happens to an attempt from now to its end.
     ///
+    /// - For an attempt that has started, [`Event::Started`] comes promptly, once, and before
+    ///   everything but progress: as soon as the backend has answered, even if the attempt has
+    ///   already ended.
     /// - The last item is [`Event::Ended`]. It occurs exactly once, even for a job that had already
     ///   ended, and then the stream ends.
     /// - An attempt that is gone (removed by another process or user, or never launched) ends as
@@ -214,6 +217,9 @@ pub trait Runner: fmt::Debug + Send + Sync + 'static {
     /// - Output that is no longer available is a [`LogChunk::Gap`], never silence. A runner with
     ///   the capability `keep_all_logs` has no gaps, except for an attempt that is gone.
     /// - Works after the job's end until [`remove`](Self::remove).
+    /// - The output of an attempt that was removed is a [`LogChunk::Gap`] in each stream, `Stdout`
+    ///   and `Stderr`, or in the one stream of a runner without the capability `separate_streams`.
+    ///   Then the stream ends.
     fn logs(
         &self,
         handle: &Handle,

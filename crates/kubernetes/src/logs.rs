@@ -182,9 +182,9 @@ enum Mode {
 enum Source {
     /// From a Pod.
     Pod(Target),
-    /// There is none: nothing has started, or never did.
+    /// There is no output: the job never started.
     Nothing,
-    /// It was somewhere and is not any more.
+    /// The attempt is not on the cluster: its output, if there was any, is gone.
     Gone,
 }
 
@@ -261,7 +261,8 @@ impl Reader {
         if let Some(pod) = pods.into_iter().find(|pod| pod.container.created) {
             return Ok(Source::Pod(Target::of(&pod)));
         }
-        Ok(Source::Nothing)
+        let job = cluster.get_job(&self.place).await?;
+        Ok(if job.is_some() { Source::Nothing } else { Source::Gone })
     }
 
     /// Waits until the container has started, or never will.
@@ -277,9 +278,12 @@ impl Reader {
                     Source::Pod(Target::of(&seen.pod))
                 });
             }
-            let over = news.health().complete() && conclude(&snapshot, Instant::now()).is_some();
-            if over || is_absent(inner, place, &snapshot, news).await? {
-                return Ok(Source::Nothing);
+            if is_absent(inner, place, &snapshot, news).await? {
+                return Ok(Source::Gone);
+            }
+            if news.health().complete() && conclude(&snapshot, Instant::now()).is_some() {
+                let is_gone = snapshot.job_presence.is_gone() && snapshot.pods.is_empty();
+                return Ok(if is_gone { Source::Gone } else { Source::Nothing });
             }
             news.changed().await;
         }

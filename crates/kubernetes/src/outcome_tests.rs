@@ -1,4 +1,3 @@
-use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use serde_json::{Value, json};

@@ -287,7 +287,7 @@ fn that_a_pod_never_started_is_believed_only_with_a_proof() {
 
 /// A Pod that was deleted at generation 2, as the API server shows it.
 fn deleted_pod(observed: Option<i64>, statuses: serde_json::Value) -> PodView {
-    let pod: k8s_openapi::api::core::v1::Pod = serde_json::from_value(serde_json::json!({
+    let pod: Pod = serde_json::from_value(serde_json::json!({
         "metadata": {
             "uid": "p", "name": "longshore-a-1-x", "generation": 2,
             "deletionTimestamp": "2026-01-01T00:00:10Z", "deletionGracePeriodSeconds": 10,
@@ -330,7 +330,7 @@ fn a_generation_without_a_deletion_proves_nothing() {
         "name": "job", "image": "x", "imageID": "", "ready": false, "restartCount": 0,
         "state": {"waiting": {"reason": "ErrImagePull"}},
     }]);
-    let pod: k8s_openapi::api::core::v1::Pod = serde_json::from_value(serde_json::json!({
+    let pod: Pod = serde_json::from_value(serde_json::json!({
         "metadata": {"uid": "p", "name": "longshore-a-1-x", "generation": 2},
         "spec": {"nodeName": "n", "containers": [{"name": "job"}]},
         "status": {"phase": "Pending", "observedGeneration": 2, "containerStatuses": waiting},

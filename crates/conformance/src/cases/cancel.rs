@@ -52,9 +52,9 @@ async fn a_job_that_ignores_term_is_killed_after_the_grace_period(bench: Arc<Ben
     let asked = tokio::time::Instant::now();
     cancel(&bench, &run, Duration::from_secs(2)).await?;
     ends_with(&run, 137).await?;
-    // A little less is no early KILL: clocks differ.
+    // Clocks differ, so a slightly shorter time is not an early KILL.
     check(asked.elapsed() >= Duration::from_millis(1900), || {
-        format!("it was killed after {:?}, before its grace of 2s was over", asked.elapsed())
+        format!("it was killed after {:?}, before its grace period of 2s ended", asked.elapsed())
     })
 }
 
@@ -62,7 +62,7 @@ async fn a_job_that_does_nothing_about_term_ends_as_cancelled(bench: Arc<Bench>)
     let run = ready(&bench, "echo ready; sleep 600").await?;
     cancel(&bench, &run, Duration::from_secs(1)).await?;
     let outcome = run.end().await?.outcome;
-    // By TERM, or by KILL where the job is process 1 of its container.
+    // TERM ends it, or KILL where the job is process 1 of its container.
     check(matches!(outcome, Outcome::Cancelled { code: Some(143 | 137) }), || {
         format!("expected Cancelled with code 143 or 137, seen {outcome:?}")
     })
@@ -76,7 +76,7 @@ async fn with_no_grace_a_job_is_killed_at_once(bench: Arc<Bench>) -> Checked {
 
 async fn a_second_call_with_a_shorter_grace_shortens_it(bench: Arc<Bench>) -> Checked {
     let run = ready(&bench, IGNORES_TERM).await?;
-    // It returns long before the grace is over, or the suite's patience ends first.
+    // A cancel that waits for the end of the grace period exceeds the suite's patience.
     cancel(&bench, &run, bench.patience() * 20).await?;
     cancel(&bench, &run, Duration::from_secs(1)).await?;
     ends_with(&run, 137).await
@@ -95,7 +95,7 @@ async fn a_job_cancelled_by_another_instance_ends_as_cancelled(bench: Arc<Bench>
     let run = ready(&bench, HONOURS_TERM).await?;
     let elsewhere = run.seen_by(bench.runner().await?);
     cancel(&bench, &elsewhere, bench.patience()).await?;
-    // Also in an instance that neither launched nor cancelled it.
+    // An instance that neither launched nor cancelled it sees the same.
     let third = run.seen_by(bench.runner().await?);
     futures::try_join!(ends_with(&run, 7), ends_with(&elsewhere, 7), ends_with(&third, 7))?;
     Ok(())

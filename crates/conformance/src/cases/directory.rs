@@ -23,12 +23,13 @@ async fn the_job_reads_its_input_and_we_its_output_byte_for_byte(bench: Arc<Benc
         "cd \"$LONGSHORE_JOB_DIR\" && cat \"input/{name}\" \"input/{name}\" > \"output/{name}\""
     );
     let (spec, directory) = bench.job_with_directory(&script)?;
-    // Every byte, more of them than a pipe or a page holds.
+    // Every byte value, and more bytes than a pipe or a page holds.
     let input: Vec<u8> = (0..300_000_u32).map(|n| (n ^ (n >> 8)).to_le_bytes()[0]).collect();
     directory.give(name, &input)?;
     let outcome = bench.run(spec).await?.report.outcome;
     check(outcome.is_success(), || format!("the job {outcome}"))?;
-    let output = directory.output(name)?.ok_or_else(|| Failure::new("the output is not there"))?;
+    let output =
+        directory.output(name)?.ok_or_else(|| Failure::new("the output does not exist"))?;
     same_bytes("the output", &output, &[input.clone(), input].concat())
 }
 

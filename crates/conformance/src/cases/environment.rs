@@ -1,4 +1,4 @@
-//! What a job is given: environment, arguments, working directory.
+//! A job's environment, arguments, working directory and standard input.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -60,7 +60,7 @@ async fn a_long_value_arrives_whole(bench: Arc<Bench>) -> Checked {
     same_bytes("the value", &bench.run(spec).await?.output.stdout, value.as_bytes())
 }
 
-/// What a runner or a shell may set of its own, or let through.
+/// Variables that a runner or a shell may set or pass on.
 const OFTEN_SET: [&str; 13] = [
     "PATH", "HOME", "LANG", "TZ", "TMPDIR", "USER", "LOGNAME", "SHELL", "PWD", "OLDPWD", "SHLVL",
     "_", "HOSTNAME",

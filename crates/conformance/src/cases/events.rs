@@ -1,14 +1,24 @@
 //! `events`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures::StreamExt;
 use longshore_core::{Event, Outcome};
 
-use crate::bench::{Bench, end_of};
+use crate::Failure;
+use crate::bench::{Bench, Run, end_of};
 use crate::case::cases;
 use crate::failure::{Checked, check, same};
+use crate::pace::load;
+use crate::wait::within;
+
+/// How soon `Started` must arrive where a start takes less.
+const PROMPT: Duration = Duration::from_secs(1);
 
 cases! { "events":
+    a_running_job_has_started_first_and_promptly,
+    an_ended_job_has_started_first_and_promptly,
     the_end_is_told_once_and_as_the_last,
     every_listener_is_told_the_end,
     the_end_of_an_ended_job_is_told_again_in_every_instance,
@@ -16,6 +26,41 @@ cases! { "events":
     a_job_that_was_removed_is_lost,
     a_job_removed_under_a_listener_never_ends_as_a_success,
     a_stream_that_is_dropped_does_not_end_the_job,
+}
+
+async fn a_running_job_has_started_first_and_promptly(bench: Arc<Bench>) -> Checked {
+    let run = bench.start_script("sleep 600").await?;
+    started_promptly(&bench, &run).await?;
+    started_promptly(&bench, &run.seen_by(bench.runner().await?)).await
+}
+
+async fn an_ended_job_has_started_first_and_promptly(bench: Arc<Bench>) -> Checked {
+    let run = bench.start_script("exit 0").await?;
+    run.end().await?;
+    started_promptly(&bench, &run).await?;
+    started_promptly(&bench, &run.seen_by(bench.runner().await?)).await
+}
+
+/// Fails unless `Started` arrives soon, and before anything but progress.
+async fn started_promptly(bench: &Bench, run: &Run) -> Checked {
+    let limit = bench.latency()?.longest.max(PROMPT) * load();
+    let mut events = run.runner.events(run.handle());
+    let wait = async {
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(Event::Started(at)) => {
+                    return same("the time of the start", &at, &run.started.started_at);
+                }
+                Ok(Event::Ended(report)) => {
+                    return Err(Failure::new(format!("without Started it ended: {report:?}")));
+                }
+                // Progress up to the start, or a hint that the backend did not answer.
+                _ => {}
+            }
+        }
+        Err(Failure::new("the events ended without Started"))
+    };
+    within(limit, "Started of a job that has started", wait).await?
 }
 
 async fn the_end_is_told_once_and_as_the_last(bench: Arc<Bench>) -> Checked {
@@ -78,7 +123,7 @@ async fn a_stream_that_is_dropped_does_not_end_the_job(bench: Arc<Bench>) -> Che
     run.says("here").await?;
     {
         let mut events = run.runner.events(run.handle());
-        let first = futures::future::poll_immediate(futures::StreamExt::next(&mut events)).await;
+        let first = futures::future::poll_immediate(events.next()).await;
         check(!matches!(first, Some(Some(Ok(Event::Ended(_))))), || {
             format!("the end was told of a running job: {first:?}")
         })?;

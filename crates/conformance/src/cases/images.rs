@@ -26,7 +26,7 @@ cases! { "images":
     each_launch_with_always_asks_the_registry [Images] x 8,
 }
 
-/// A repository of one case alone.
+/// A repository that only one case uses.
 struct Shelf<'a> {
     bench: &'a Bench,
     hand: &'a dyn Hand,
@@ -57,7 +57,7 @@ impl<'a> Shelf<'a> {
         attempt
     }
 
-    /// Runs `image`; it must be `pushed`, and the report must say so.
+    /// Runs `image`, which must be `pushed`; the report must say the same.
     async fn runs(
         &self,
         image: &ImageRef,
@@ -76,7 +76,7 @@ impl<'a> Shelf<'a> {
         let mut expected = ImageReport::new(image.as_str(), policy);
         expected.resolved = Some(pushed.digest.clone());
         expected.pulled = Some(pulled);
-        same("the image that launch told", &finished.started.image, &Some(expected.clone()))?;
+        same("the image that launch reported", &finished.started.image, &Some(expected.clone()))?;
         same("the image in the report", &finished.report.image, &Some(expected))
     }
 
@@ -146,7 +146,7 @@ async fn never_without_a_local_copy_ends_at_once_as_not_present(bench: Arc<Bench
     let before = shelf.hand.registry().requests(&shelf.repository)?;
     let reason = ImageReason::NotPresent;
     let took = shelf.unavailable(&pushed.image, PullPolicy::Never, reason).await?;
-    check(took < bench.patience() / 2, || format!("it took {took:?}: that is not at once"))?;
+    check(took < bench.patience() / 2, || format!("it took {took:?}, which is not at once"))?;
     same("requests", &shelf.hand.registry().requests(&shelf.repository)?, &before)
 }
 

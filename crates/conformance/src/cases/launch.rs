@@ -1,16 +1,15 @@
 //! `launch` and `handle`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use longshore_core::{
-    Capability, ErrorKind, EventSink, LaunchContext, LaunchError, RejectReason, Settled,
+    Attempt, Capability, ErrorKind, EventSink, LaunchContext, RejectReason, Settled,
 };
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::{COUNT, nothing_left_of, refused, with_command};
-use crate::bench::Bench;
+use super::{COUNT, never_started, nothing_left_of, refused, with_command};
+use crate::bench::{Bench, Directory as JobDirectory};
 use crate::case::Need::{Can, Directory};
 use crate::case::cases;
 use crate::failure::{Checked, check, same};
@@ -20,19 +19,18 @@ cases! { "launch":
     the_handle_is_the_same_in_every_instance,
     launched_again_while_it_runs_it_starts_once [Directory],
     launched_again_after_its_end_it_starts_once [Directory],
-    launched_by_two_instances_at_once_it_starts_once [Directory],
     a_command_that_is_not_there_is_rejected_as_not_found,
     a_command_that_is_not_executable_is_rejected_as_such,
     a_working_directory_that_is_not_there_is_rejected [Can(Capability::Process)],
     past_its_deadline_it_is_refused_and_nothing_is_left [Directory],
     cancelled_before_it_began_it_is_refused_and_nothing_is_left [Directory],
-    cancelled_under_way_a_refused_job_has_not_started [Directory] x 8,
+    what_it_reports_as_started_is_never_fenced,
     progress_that_nobody_takes_does_not_hold_it_up,
     a_job_that_the_runner_cannot_run_is_unsupported,
 }
 
 async fn it_returns_once_the_job_has_started(bench: Arc<Bench>) -> Checked {
-    // It ends only when it is removed: launch must not wait for the end.
+    // The job ends only when it is removed, so a launch that waits for its end never returns.
     let run = bench.start_script("echo here; sleep 600").await?;
     same("the handle", run.handle(), &run.runner.handle(&run.attempt))?;
     check(run.started.started_at.is_some(), || "launch gave no time of the start".to_owned())?;
@@ -73,16 +71,6 @@ async fn launched_again_after_its_end_it_starts_once(bench: Arc<Bench>) -> Check
     same("starts", &directory.lines("starts")?, &1)
 }
 
-async fn launched_by_two_instances_at_once_it_starts_once(bench: Arc<Bench>) -> Checked {
-    let (spec, directory) = bench.job_with_directory(&format!("{COUNT}; exit 4"))?;
-    let attempt = bench.attempt(spec);
-    let (one, two) = futures::try_join!(bench.launch(&attempt), bench.launch(&attempt))?;
-    let (one, two) = futures::try_join!(one.finish(), two.finish())?;
-    same("the second launch's outcome", &two.report.outcome, &one.report.outcome)?;
-    same("the first launch's exit code", &one.report.outcome.exit_code(), &4)?;
-    same("starts", &directory.lines("starts")?, &1)
-}
-
 async fn a_command_that_is_not_there_is_rejected_as_not_found(bench: Arc<Bench>) -> Checked {
     rejected(&bench, &["/no/such/command"], RejectReason::CommandNotFound).await
 }
@@ -100,7 +88,7 @@ async fn rejected(bench: &Bench, command: &[&str], reason: RejectReason) -> Chec
 }
 
 async fn a_working_directory_that_is_not_there_is_rejected(bench: Arc<Bench>) -> Checked {
-    // Of a container it is made by the runtime (runc, as Docker does).
+    // A container's runtime creates a missing directory (runc does, for Docker).
     let mut spec = bench.fixture().job("exit 0");
     if let Some(process) = &mut spec.process {
         process.working_dir = Some("/no/such/folder".to_owned());
@@ -120,8 +108,7 @@ async fn past_its_deadline_it_is_refused_and_nothing_is_left(bench: Arc<Bench>) 
     let context = LaunchContext::new(Instant::now());
     let error = refused(bench.try_launch(runner.as_ref(), &attempt, &context).await?)?;
     same(&format!("the kind of `{error}`"), &error.kind(), &ErrorKind::Unavailable)?;
-    never_started(&bench, &attempt).await?;
-    same("starts", &directory.lines("starts")?, &0)
+    never_starts(&bench, &attempt, &directory).await
 }
 
 async fn cancelled_before_it_began_it_is_refused_and_nothing_is_left(bench: Arc<Bench>) -> Checked {
@@ -135,40 +122,23 @@ async fn cancelled_before_it_began_it_is_refused_and_nothing_is_left(bench: Arc<
     check(error.to_string().contains("cancelled"), || {
         format!("the reason does not say `cancelled`: {error}")
     })?;
-    never_started(&bench, &attempt).await?;
-    same("starts", &directory.lines("starts")?, &0)
+    never_starts(&bench, &attempt, &directory).await
 }
 
-/// Fails if the backend has something of an attempt that was refused.
-async fn never_started(bench: &Bench, attempt: &longshore_core::Attempt) -> Checked {
+/// Fails if a refused attempt is on the backend, or starts late. Settling comes last, as the fence
+/// would hide a late start.
+async fn never_starts(bench: &Bench, attempt: &Attempt, directory: &JobDirectory) -> Checked {
     nothing_left_of(bench, attempt).await?;
-    let runner = bench.runner().await?;
-    let settled = bench.settle(runner.as_ref(), &runner.handle(attempt)).await?;
-    same("settle after a refusal", &settled, &Settled::NeverStarted)
+    bench.wait_for_late_starts().await?;
+    same("starts of a job that was refused", &directory.lines("starts")?, &0)?;
+    never_started(bench, attempt).await
 }
 
-async fn cancelled_under_way_a_refused_job_has_not_started(bench: Arc<Bench>) -> Checked {
-    let runner = bench.runner().await?;
-    // Fired at different moments of the launch.
-    for wait in [0, 5, 20, 50, 100, 200, 500] {
-        let (spec, directory) = bench.job_with_directory(COUNT)?;
-        let attempt = bench.attempt(spec);
-        let context = bench.context();
-        let fire = async {
-            tokio::time::sleep(Duration::from_millis(wait)).await;
-            context.cancel.cancel();
-        };
-        let launch = bench.try_launch(runner.as_ref(), &attempt, &context);
-        let (answer, ()) = futures::join!(launch, fire);
-        match answer? {
-            Err(LaunchError::Refused(_)) => {
-                never_started(&bench, &attempt).await?;
-                same("starts of a job that was refused", &directory.lines("starts")?, &0)?;
-            }
-            Ok(_) | Err(LaunchError::Indeterminate(_)) => {}
-        }
-    }
-    Ok(())
+async fn what_it_reports_as_started_is_never_fenced(bench: Arc<Bench>) -> Checked {
+    let run = bench.start_script("sleep 600").await?;
+    let other = bench.runner().await?;
+    let settled = bench.settle(other.as_ref(), run.handle()).await?;
+    same("settle right after launch returned", &settled, &Settled::MayHaveStarted)
 }
 
 async fn progress_that_nobody_takes_does_not_hold_it_up(bench: Arc<Bench>) -> Checked {

@@ -21,7 +21,7 @@ cases! { "limits":
     without_privilege_escalation_no_new_privileges_is_set [Can(Capability::NoPrivilegeEscalation)],
 }
 
-/// Takes some 400 MB.
+/// Uses about 400 MB of memory.
 const GREEDY: &str = "x=$(head -c 200000000 /dev/zero | tr \"\\000\" x); echo ${#x}";
 
 fn limited(bench: &Bench, script: &str) -> JobSpec {
@@ -42,7 +42,7 @@ async fn a_job_that_survives_its_childs_lack_of_memory_keeps_its_code(
 ) -> Checked {
     let script = format!("sh -c '{GREEDY}'; echo survived; exit 3");
     let finished = bench.run(limited(&bench, &script)).await?;
-    // On cgroup v2 Kubernetes has the kernel end the whole container (memory.oom.group).
+    // On cgroup v2 Kubernetes makes the kernel kill the whole container (memory.oom.group).
     let expected = if finished.output.text().contains("survived") {
         Outcome::Exited { code: 3, signal: None }
     } else {
@@ -74,7 +74,7 @@ async fn a_cpu_limit_is_accepted(bench: Arc<Bench>) -> Checked {
 }
 
 async fn without_a_network_there_is_only_loopback(bench: Arc<Bench>) -> Checked {
-    // Every route but the header; an interface may exist and be down.
+    // Prints the header and every route. An interface may exist and be down.
     let script = "while read -r line; do echo \"$line\"; done < /proc/net/route";
     let mut spec = bench.fixture().job(script);
     spec.network = Network::None;

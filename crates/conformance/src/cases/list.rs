@@ -1,22 +1,24 @@
-//! Every case.
+//! The lists of all cases.
 
 use super::{
     adopt, cancel, directory, environment, events, images, launch, leftovers, limits, load, logs,
-    outcome, plan, probe, remove, settle, timeout, tree, volume,
+    outcome, plan, probe, racing, remove, settle, timeout, tree, volume,
 };
 use crate::case::Case;
 
-/// The cases that run before all others, one by one: they measure the memory of this process.
+/// Returns the cases that run before all others, one at a time, as they measure this process's
+/// memory.
 pub(crate) fn first() -> Vec<Case> {
     volume::cases()
 }
 
-/// Every case that may run beside the others.
+/// Returns the cases that may run concurrently.
 pub(crate) fn all() -> Vec<Case> {
     [
-        // The longest ones first, so that they do not run alone at the end.
+        // The longest first, so that they do not run alone at the end.
         load::cases(),
         settle::cases(),
+        racing::all(),
         cancel::cases(),
         tree::cases(),
         launch::cases(),
@@ -38,7 +40,7 @@ pub(crate) fn all() -> Vec<Case> {
     .collect()
 }
 
-/// The cases that run when all others are done.
+/// Returns the cases that run after all others.
 pub(crate) fn last() -> Vec<Case> {
     leftovers::cases()
 }

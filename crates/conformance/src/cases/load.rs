@@ -9,7 +9,7 @@ use crate::bench::Bench;
 use crate::case::cases;
 use crate::failure::{Checked, same};
 
-/// The slowest known backend starts some two jobs a second on a small machine.
+/// The slowest known backend starts about two jobs a second on a small machine.
 const PATIENCE: u32 = 10;
 
 cases! { "load":

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use longshore_core::{Capability, LogPosition};
+use longshore_core::{Capability, LogChunk, LogPosition, LogStream};
 
+use crate::Failure;
 use crate::bench::Bench;
 use crate::case::Need::Can;
 use crate::case::cases;
@@ -25,6 +26,8 @@ cases! { "logs":
     a_reader_that_comes_back_goes_on_where_it_stopped,
     a_position_in_the_middle_of_each_stream_is_kept [Can(Capability::SeparateStreams)],
     after_the_end_it_is_all_there_in_every_instance,
+    a_removed_jobs_output_is_a_gap_in_each_stream,
+    the_output_of_a_job_that_was_never_launched_ends,
 }
 
 async fn output_of(bench: &Bench, script: &str) -> Checked<Output> {
@@ -83,7 +86,7 @@ async fn what_is_written_right_before_the_end_comes(bench: Arc<Bench>) -> Checke
     let jobs = stream::iter(0..20).map(|round| {
         let bench = Arc::clone(&bench);
         async move {
-            // Some bytes, so that the last of them are written just before the exit.
+            // The job writes the last bytes just before it exits.
             let output =
                 output_of(&bench, &format!("seq 1 {}; printf 'end {round}'", round * 50)).await?;
             let expected: String = (1..=round * 50).map(|n| format!("{n}\n")).collect();
@@ -95,7 +98,7 @@ async fn what_is_written_right_before_the_end_comes(bench: Arc<Bench>) -> Checke
 }
 
 async fn output_comes_while_the_job_runs(bench: Arc<Bench>) -> Checked {
-    // The job outlasts the suite's patience: what it says must come before its end.
+    // The job outlasts the suite's patience: its output must arrive before its end.
     bench.start_script("echo early; sleep 600; echo late").await?.says("early\n").await
 }
 
@@ -111,7 +114,7 @@ async fn a_reader_that_comes_back_goes_on_where_it_stopped(bench: Arc<Bench>) ->
     let run = bench.start_script(script).await?;
     let mut output = Output::default();
     let mut position = LogPosition::START;
-    // Leaves after each piece and comes back, five times; then stays.
+    // Reads one piece and reconnects, five times; then reads to the end.
     for _ in 0..5 {
         let mut reader = run.reader(position, true);
         if let Some((stream, bytes)) = reader.next().await? {
@@ -140,7 +143,7 @@ async fn a_position_in_the_middle_of_each_stream_is_kept(bench: Arc<Bench>) -> C
 }
 
 async fn after_the_end_it_is_all_there_in_every_instance(bench: Arc<Bench>) -> Checked {
-    // More than anybody reads at once.
+    // More than any reader takes in one piece.
     let run = bench.start_script("seq 1 50000; exit 1").await?;
     run.end().await?;
     let expected: String = (1..=50_000).map(|n| format!("{n}\n")).collect();
@@ -149,6 +152,43 @@ async fn after_the_end_it_is_all_there_in_every_instance(bench: Arc<Bench>) -> C
             let output = run.reader(LogPosition::START, follow).rest().await?;
             same_bytes("stdout", &output.stdout, expected.as_bytes())?;
         }
+    }
+    Ok(())
+}
+
+async fn a_removed_jobs_output_is_a_gap_in_each_stream(bench: Arc<Bench>) -> Checked {
+    let run = bench.start_script("echo out; echo err >&2").await?;
+    run.finish().await?;
+    bench.wait("remove to answer", run.runner.remove(run.handle())).await??;
+    let mut expected = vec![LogStream::Stdout];
+    if bench.can(Capability::SeparateStreams) {
+        expected.push(LogStream::Stderr);
+    }
+    for run in [run.seen_by(Arc::clone(&run.runner)), run.seen_by(bench.runner().await?)] {
+        for follow in [true, false] {
+            let mut reader = run.reader(LogPosition::START, follow);
+            let mut gaps = Vec::new();
+            while let Some(chunk) = reader.next_or_gap().await? {
+                match chunk {
+                    LogChunk::Gap { stream, .. } => gaps.push(stream),
+                    other => return Err(Failure::new(format!("a removed job has {other:?}"))),
+                }
+            }
+            gaps.sort_by_key(|stream| *stream == LogStream::Stderr);
+            same("the streams with a gap", &gaps, &expected)?;
+        }
+    }
+    Ok(())
+}
+
+async fn the_output_of_a_job_that_was_never_launched_ends(bench: Arc<Bench>) -> Checked {
+    let attempt = bench.attempt(bench.fixture().job("exit 0"));
+    let runner = bench.runner().await?;
+    for follow in [true, false] {
+        let chunks = runner.logs(&runner.handle(&attempt), LogPosition::START, follow);
+        let chunks: Vec<_> = bench.wait("the output to end", chunks.collect()).await?;
+        let is_data = |chunk: &_| matches!(chunk, Ok(LogChunk::Data { .. }));
+        check(!chunks.iter().any(is_data), || format!("it has output: {chunks:?}"))?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The cases, in groups after the trait's methods and the job's words.
+//! The cases, grouped by the trait's methods and the parts of a job's specification.
 
 mod adopt;
 mod cancel;
@@ -15,6 +15,7 @@ mod logs;
 mod outcome;
 mod plan;
 mod probe;
+mod racing;
 mod remove;
 mod settle;
 mod shared;
@@ -23,4 +24,4 @@ mod tree;
 mod volume;
 
 pub(crate) use list::{all, first, last};
-use shared::{COUNT, adopted, nothing_left_of, refused, with_command};
+use shared::{COUNT, adopted, never_started, nothing_left_of, refused, with_command};

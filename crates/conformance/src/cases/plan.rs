@@ -1,8 +1,9 @@
-//! `plan`, and that secrets are not shown.
+//! `plan`, and that nothing shows a secret.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use longshore_core::{Attempt, Capability, ErrorKind, JobSpec, Secret, SecretSource};
+use longshore_core::{Attempt, Capability, ErrorKind, JobId, JobSpec, Secret, SecretSource};
 
 use super::{COUNT, nothing_left_of};
 use crate::bench::Bench;
@@ -14,6 +15,7 @@ cases! { "plan":
     it_shows_what_would_run_and_starts_nothing [Directory],
     it_is_the_same_in_every_instance,
     secrets_stand_as_stars_and_show_nowhere_else,
+    a_secret_is_in_no_argument_of_a_process,
     a_job_that_the_runner_cannot_run_is_unsupported,
 }
 
@@ -37,7 +39,7 @@ async fn it_is_the_same_in_every_instance(bench: Arc<Bench>) -> Checked {
 
 const SECRET: &str = "hunter2-but-longer";
 
-/// An attempt with a secret in its environment.
+/// Returns an attempt with a secret in its environment.
 pub(super) fn with_secret(bench: &Bench, script: &str) -> Attempt {
     let mut spec = bench.fixture().job(script);
     let source = SecretSource::Env("CONFORMANCE_TOKEN".to_owned());
@@ -48,7 +50,7 @@ pub(super) fn with_secret(bench: &Bench, script: &str) -> Attempt {
     attempt
 }
 
-/// The secret's value.
+/// Returns the secret's value.
 pub(super) const fn secret() -> &'static str {
     SECRET
 }
@@ -75,6 +77,47 @@ async fn secrets_stand_as_stars_and_show_nowhere_else(bench: Arc<Bench>) -> Chec
     Ok(())
 }
 
+/// Every user of a machine sees the arguments of its processes, so they must not hold a secret.
+/// The case sees the processes of this machine only.
+async fn a_secret_is_in_no_argument_of_a_process(bench: Arc<Bench>) -> Checked {
+    let value = format!("secret-{}", JobId::random());
+    let mut attempt = with_secret(&bench, "echo here; sleep 600");
+    attempt.secret_env.insert("TOKEN".to_owned(), Secret::new(value.clone()));
+    let run = async {
+        let run = bench.launch(&attempt).await?;
+        run.says("here").await
+    };
+    // A client of the backend may run for a moment only, so it looks until the job runs.
+    let watch = async {
+        loop {
+            if let Some(shown) = shown_in_arguments(&value) {
+                return shown;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let shown = tokio::select! {
+        shown = watch => Some(shown),
+        ran = run => {
+            ran?;
+            shown_in_arguments(&value)
+        }
+    };
+    check(shown.is_none(), || {
+        format!("the secret is in the arguments of `{}`", shown.unwrap_or_default())
+    })
+}
+
+/// Returns the program of a process that has `value` in its arguments.
+fn shown_in_arguments(value: &str) -> Option<String> {
+    let processes = std::fs::read_dir("/proc").ok()?;
+    let arguments = |entry: std::fs::DirEntry| std::fs::read(entry.path().join("cmdline")).ok();
+    let mut all = processes.flatten().filter_map(arguments);
+    let found = all.find(|bytes| String::from_utf8_lossy(bytes).contains(value))?;
+    let program = found.split(|byte| *byte == 0).next().unwrap_or_default();
+    Some(String::from_utf8_lossy(program).into_owned())
+}
+
 async fn a_job_that_the_runner_cannot_run_is_unsupported(bench: Arc<Bench>) -> Checked {
     let Some(spec) = other_way(&bench)? else { return Ok(()) };
     let attempt = bench.attempt(spec);
@@ -86,7 +129,8 @@ async fn a_job_that_the_runner_cannot_run_is_unsupported(bench: Arc<Bench>) -> C
     }
 }
 
-/// A job that names only a way in which the runner cannot run it; none if it can run both ways.
+/// Returns a job that only names a way in which the runner cannot run it, or `None` if the runner
+/// supports both ways.
 pub(super) fn other_way(bench: &Bench) -> Checked<Option<JobSpec>> {
     Ok(if !bench.can(Capability::Container) {
         Some(JobSpec::container("localhost/none:1".parse()?))

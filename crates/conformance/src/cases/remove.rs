@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
-use super::nothing_left_of;
+use longshore_core::Settled;
+
+use super::{COUNT, nothing_left_of, refused};
 use crate::bench::Bench;
+use crate::case::Need::Directory;
 use crate::case::cases;
-use crate::failure::Checked;
+use crate::failure::{Checked, same};
 
 cases! { "remove":
     an_ended_job_is_gone_afterwards_and_removing_it_again_is_ok,
     a_job_that_was_never_launched_is_ok,
     a_running_job_is_killed_and_gone,
+    what_was_fenced_stays_fenced [Directory],
 }
 
 async fn an_ended_job_is_gone_afterwards_and_removing_it_again_is_ok(bench: Arc<Bench>) -> Checked {
@@ -35,4 +39,17 @@ async fn a_running_job_is_killed_and_gone(bench: Arc<Bench>) -> Checked {
     let other = bench.runner().await?;
     bench.wait("remove to answer", other.remove(run.handle())).await??;
     nothing_left_of(&bench, &run.attempt).await
+}
+
+async fn what_was_fenced_stays_fenced(bench: Arc<Bench>) -> Checked {
+    let (spec, directory) = bench.job_with_directory(COUNT)?;
+    let attempt = bench.attempt(spec);
+    let (runner, other) = (bench.runner().await?, bench.runner().await?);
+    let handle = runner.handle(&attempt);
+    let settled = bench.settle(runner.as_ref(), &handle).await?;
+    same("settle", &settled, &Settled::NeverStarted)?;
+    bench.wait("remove to answer", other.remove(&handle)).await??;
+    refused(bench.try_launch(runner.as_ref(), &attempt, &bench.context()).await?)?;
+    bench.wait_for_late_starts().await?;
+    same("starts of a job that was fenced", &directory.lines("starts")?, &0)
 }

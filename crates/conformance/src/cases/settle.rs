@@ -1,16 +1,16 @@
 //! `settle`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt, stream};
-use longshore_core::Settled;
+use longshore_core::{LaunchError, Settled, Started};
 
 use super::{COUNT, refused};
+use crate::Failure;
 use crate::bench::{Bench, Directory as JobDirectory};
 use crate::case::Need::Directory;
 use crate::case::cases;
-use crate::failure::{Checked, check, same};
+use crate::failure::{Checked, same};
+use crate::race::{Played, Race, Round, Winner};
 
 cases! { "settle":
     what_was_never_launched_is_never_started_and_is_refused_from_then_on [Directory],
@@ -28,10 +28,11 @@ async fn what_was_never_launched_is_never_started_and_is_refused_from_then_on(
     let runner = bench.runner().await?;
     let settled = bench.settle(runner.as_ref(), &runner.handle(&attempt)).await?;
     same("settle", &settled, &Settled::NeverStarted)?;
-    // From this instance, and from another that was not asked.
+    // Also by an instance that did not settle it.
     for runner in [runner, bench.runner().await?] {
         refused(bench.try_launch(runner.as_ref(), &attempt, &bench.context()).await?)?;
     }
+    bench.wait_for_late_starts().await?;
     same("starts", &directory.lines("starts")?, &0)
 }
 
@@ -61,37 +62,41 @@ async fn settled_twice_it_says_the_same(bench: Arc<Bench>) -> Checked {
     Ok(())
 }
 
+const FENCE: Race = Race {
+    what: "settle against launch",
+    sides: ["fenced before it started", "started before it was fenced"],
+    rounds: 16,
+};
+
 async fn racing_a_launch_it_never_says_never_started_of_a_job_that_ran(
     bench: Arc<Bench>,
 ) -> Checked {
-    let races = stream::iter(0..20).map(|round| race(Arc::clone(&bench), round));
-    let fenced: Vec<_> = races.buffer_unordered(4).try_collect().await?;
-    // Looked at once more at the end: what was fenced must not start late either.
-    for directory in fenced.iter().flatten() {
-        same("starts of a job that was NeverStarted", &directory.lines("starts")?, &0)?;
-    }
-    Ok(())
+    FENCE.run(&bench, |round| race(Arc::clone(&bench), round)).await
 }
 
-/// Launches and settles at once; gives the job directory if the job was fenced.
-async fn race(bench: Arc<Bench>, round: u64) -> Checked<Option<JobDirectory>> {
+async fn race(bench: Arc<Bench>, round: Round) -> Checked<Played> {
     let (spec, directory) = bench.job_with_directory(COUNT)?;
     let attempt = bench.attempt(spec);
     let (launcher, settler) = (bench.runner().await?, bench.runner().await?);
-    let handle = settler.handle(&attempt);
-    let settle = async {
-        // At a different moment of the launch each time.
-        tokio::time::sleep(Duration::from_millis(round * round)).await;
-        bench.settle(settler.as_ref(), &handle).await
-    };
-    let context = bench.context();
+    let (handle, context) = (settler.handle(&attempt), bench.context());
     let launch = bench.try_launch(launcher.as_ref(), &attempt, &context);
-    let (answer, settled) = futures::join!(launch, settle);
-    let answer = answer?;
-    if settled? != Settled::NeverStarted {
-        return Ok(None);
-    }
-    check(answer.is_err(), || format!("NeverStarted, and launch says {answer:?}"))?;
-    same("starts of a job that was NeverStarted", &directory.lines("starts")?, &0)?;
-    Ok(Some(directory))
+    let (answer, settled) = round.both(launch, bench.settle(settler.as_ref(), &handle)).await?;
+    fenced(&answer, settled?, directory)
+}
+
+/// Judges the answers to a launch and to a fence that raced it.
+pub(super) fn fenced(
+    answer: &Result<Started, LaunchError>,
+    settled: Settled,
+    directory: JobDirectory,
+) -> Checked<Played> {
+    let why = format!("settle says {settled:?}, and launch says {answer:?}");
+    let (winner, starts) = match (answer, settled) {
+        (Ok(_), Settled::NeverStarted) => return Err(Failure::new(why)),
+        (Err(_), Settled::NeverStarted) => (Winner::Rival, 0..=0),
+        (Ok(_), _) => (Winner::Launch, 1..=1),
+        (Err(LaunchError::Refused(_)), _) => (Winner::Nobody, 0..=0),
+        (Err(LaunchError::Indeterminate(_)), _) => (Winner::Nobody, 0..=1),
+    };
+    Ok(Played { winner, directory, starts, why })
 }

@@ -1,15 +1,15 @@
-//! What cases of several groups do.
+//! Helpers for cases of several groups.
 
-use longshore_core::{Attempt, Error, Handle, JobSpec, LaunchError, Started};
+use longshore_core::{Attempt, Error, Handle, JobSpec, LaunchError, Settled, Started};
 
 use crate::Failure;
 use crate::bench::Bench;
-use crate::failure::{Checked, check};
+use crate::failure::{Checked, check, same};
 
-/// Leaves a line in the job directory each time the job starts.
+/// A script that appends a line to `output/starts` each time the job starts.
 pub(super) const COUNT: &str = "echo started >> \"$LONGSHORE_JOB_DIR/output/starts\"";
 
-/// A job that runs `command` with `args`, in whichever way the fixture's jobs run.
+/// Returns a job that runs `command` with `args`, in the way that the fixture's jobs run.
 pub(super) fn with_command(bench: &Bench, command: &[&str], args: &[&str]) -> JobSpec {
     let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
     let mut spec = bench.fixture().job("exit 0");
@@ -24,7 +24,7 @@ pub(super) fn with_command(bench: &Bench, command: &[&str], args: &[&str]) -> Jo
     spec
 }
 
-/// Fails unless the launch was refused: proven that nothing started. Gives the reason.
+/// Returns the reason of a launch that was `Refused`; any other answer is a failure.
 pub(super) fn refused(answer: Result<Started, LaunchError>) -> Checked<Error> {
     match answer {
         Err(LaunchError::Refused(error)) => Ok(error),
@@ -35,16 +35,24 @@ pub(super) fn refused(answer: Result<Started, LaunchError>) -> Checked<Error> {
     }
 }
 
-/// What the backend has of the suite's installation.
+/// Returns the attempts of the suite's installation that the backend has.
 pub(super) async fn adopted(bench: &Bench) -> Checked<Vec<Handle>> {
     let runner = bench.runner().await?;
     Ok(bench.wait("adopt to answer", runner.adopt(bench.installation())).await??)
 }
 
-/// Fails if the backend still has something of `attempt`.
+/// Fails if `adopt` still finds `attempt`.
 pub(super) async fn nothing_left_of(bench: &Bench, attempt: &Attempt) -> Checked {
     let found = adopted(bench).await?;
     check(found.iter().all(|handle| handle.attempt != attempt.id), || {
         format!("adopt still finds {}", attempt.id)
     })
+}
+
+/// Fails if a refused attempt is on the backend or can still start.
+pub(super) async fn never_started(bench: &Bench, attempt: &Attempt) -> Checked {
+    nothing_left_of(bench, attempt).await?;
+    let runner = bench.runner().await?;
+    let settled = bench.settle(runner.as_ref(), &runner.handle(attempt)).await?;
+    same("settle after a refusal", &settled, &Settled::NeverStarted)
 }

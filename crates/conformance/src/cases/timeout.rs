@@ -73,7 +73,7 @@ async fn the_timeout_is_kept_while_nobody_follows(bench: Arc<Bench>) -> Checked 
     let (mut spec, directory) = bench.job_with_directory(script)?;
     spec.timeout = Some(HumanDuration::from_secs(2));
     let run = bench.start(spec).await?;
-    until(bench.patience(), "the job to be told, with nobody following it", || async {
+    until(bench.patience(), "the job to receive TERM while no stream follows it", || async {
         Ok((directory.lines("told")? > 0).then_some(()))
     })
     .await?;

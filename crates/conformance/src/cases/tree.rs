@@ -1,4 +1,4 @@
-//! What ends with a job: every process that it has started.
+//! Every process that a job started ends with the job.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ cases! { "tree":
     a_job_that_has_ended_leaves_no_grandchild [Directory],
 }
 
-/// Appends to output/beat for ever, whatever TERM says.
+/// Appends to output/beat for ever, and ignores TERM.
 const BEAT: &str =
     "trap \"\" TERM; while :; do echo x >> \"$LONGSHORE_JOB_DIR/output/beat\"; sleep 0.1; done";
 
@@ -40,10 +40,10 @@ async fn beats(bench: &Bench, directory: &JobDirectory) -> Checked {
     .await
 }
 
-/// Fails if the grandchild is alive: fifteen of its beats do not come.
+/// Fails if the grandchild is alive. A dead one misses fifteen beats.
 async fn is_still(bench: &Bench, directory: &JobDirectory) -> Checked {
     let still = Duration::from_millis(1500);
-    let what = "the grandchild's beat to stop: it has outlived the job";
+    let what = "the grandchild's beat to stop: it outlived the job";
     until_still(still, bench.patience(), what, || async { directory.lines("beat") }).await?;
     Ok(())
 }
@@ -93,7 +93,7 @@ async fn a_removed_job_leaves_no_grandchild(bench: Arc<Bench>) -> Checked {
 }
 
 async fn a_job_that_has_ended_leaves_no_grandchild(bench: Arc<Bench>) -> Checked {
-    // As in a container, whose processes all end with the first.
+    // The same as in a container, whose processes all end with the first one.
     let wait = "until [ -s \"$LONGSHORE_JOB_DIR/output/beat\" ]; do sleep 0.1; done; exit 0";
     let (run, directory) = with_grandchild(&bench, "setsid", wait).await?;
     let outcome = run.end().await?.outcome;

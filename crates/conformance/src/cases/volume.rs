@@ -1,4 +1,4 @@
-//! `logs`, a great deal of them.
+//! `logs` with much output.
 
 use std::sync::Arc;
 
@@ -19,9 +19,9 @@ cases! { "volume":
 }
 
 const MIB: u64 = 1 << 20;
-/// What a runner and a pipeline may hold; far below the output.
+/// How much memory a runner and a pipeline may hold; far less than the output.
 const HELD: u64 = 64 * MIB;
-/// How many lines make a hundred mebibytes.
+/// The number of lines in a hundred mebibytes.
 const LINES: u64 = 1_100_000;
 
 async fn a_hundred_mebibytes_come_whole_and_are_not_held_in_memory(bench: Arc<Bench>) -> Checked {
@@ -35,12 +35,12 @@ async fn what_is_lost_of_much_output_is_marked(bench: Arc<Bench>) -> Checked {
     Ok(())
 }
 
-/// How long the job waits for its reader: output that is gone before anybody reads it, not every
-/// backend can tell from output that never was.
+/// How long the job waits for its reader, in seconds. Not every backend can distinguish output
+/// that was lost before the first read from output that was never written.
 const UNTIL_READ: u64 = 5;
 
-/// Follows a job that writes numbered lines as fast as it can. All of them must come, but for
-/// those at a gap, and the last one in any case.
+/// Follows a job that writes numbered lines as fast as it can. Every line must arrive, except at a
+/// gap; the last line must always arrive.
 async fn read_much(bench: &Bench) -> Checked<(Numbers, u64)> {
     let before = resident();
     let script = format!("sleep {UNTIL_READ}; seq 1 {LINES} | sed 's/$/{REST}/'");
@@ -110,7 +110,7 @@ async fn a_line_of_a_hundred_mebibytes_comes_whole_and_is_not_held_in_memory(
     check(held < HELD, || format!("{} MiB were held in memory", held / MIB))
 }
 
-/// How many bytes of memory this process holds; 0 where that cannot be asked.
+/// Returns how many bytes of memory this process holds, or 0 if `/proc` does not report it.
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -118,28 +118,28 @@ fn resident() -> u64 {
     kib.unwrap_or(0) * 1024
 }
 
-/// What follows the number in each line: lines as long as a program's usually are. Backends keep
-/// a record for each line.
+/// What follows the number in each line, which makes the lines as long as a program's usually are.
+/// Backends keep a record for each line.
 const REST: &str =
     " and then some text so that each of the lines is about as long as those of a real program";
 
-/// What `seq` writes with [`REST`] after each number, to be compared as it comes.
+/// Compares what `seq` writes, with [`REST`] after each number, as it arrives.
 #[derive(Default)]
 struct Numbers {
-    /// The number of the last line that came whole.
+    /// The number of the last complete line.
     last: u64,
-    /// The line that is coming, as far as it has come.
+    /// The incomplete line at the end.
     line: Vec<u8>,
-    /// No line whole has come since the last gap.
+    /// No complete line has arrived since the last gap.
     after_gap: bool,
-    /// Nothing but a gap may follow: what came last is a line whose end is another's. A backend
-    /// may see only at a line's end that it went on with another file within that line.
+    /// Set if only a gap may follow: the last line has the end of another line. A backend may
+    /// notice only at the end of a line that it continued with another file within that line.
     torn: Option<String>,
     bytes: u64,
 }
 
 impl Numbers {
-    /// Takes what comes next. Without a gap before it, it must go on where the last piece ended.
+    /// Takes the next piece. Without a gap before it, it must continue where the last piece ended.
     fn take(&mut self, bytes: &[u8]) -> Checked {
         self.bytes += bytes.len() as u64;
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
@@ -167,21 +167,21 @@ impl Numbers {
         let ends = found.ends_with("program\n");
         let message = format!("{found:?} after line {}", self.last);
         check(!whole && ends, || message.clone())?;
-        // After a gap it may go on within a line.
+        // After a gap, output may continue within a line.
         if !self.after_gap {
             self.torn = Some(message);
         }
         Ok(())
     }
 
-    /// Output is missing here.
+    /// Records that output is missing here.
     fn gap(&mut self) {
         self.torn = None;
         self.line.clear();
         self.after_gap = true;
     }
 
-    /// Whether all that came were whole lines, but for those at a gap.
+    /// Fails unless every line was complete, except at a gap.
     fn whole(&self) -> Checked {
         self.torn.as_ref().map_or(Ok(()), |torn| Err(Failure::new(torn.clone())))
     }

@@ -1,4 +1,4 @@
-//! The simulated backend itself: what is there, whoever can see it.
+//! The simulated backend itself: its true state, which its runner may not see.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,11 +12,11 @@ use tokio::time::{Instant, sleep_until};
 use super::ledger::{Ledger, What};
 use super::script::Run;
 
-/// What a signal's default action exits with: 128 + 15 and 128 + 9.
+/// The exit codes for the default actions of TERM and KILL: 128 + 15 and 128 + 9.
 const TERMINATED: i32 = 143;
 const KILLED: i32 = 137;
 
-/// What is on a backend.
+/// An entry on a backend.
 #[derive(Debug)]
 pub(super) struct Backend {
     pub(super) name: RunnerName,
@@ -26,12 +26,12 @@ pub(super) struct Backend {
 
 #[derive(Clone, Debug)]
 enum Place {
-    /// Never started, and never will. Stays, also when it is removed: a fence is for ever.
+    /// Never started and never will. Stays after a removal, as a fence is permanent.
     Fenced,
     There(Arc<Live>),
 }
 
-/// An attempt that has started.
+/// An attempt that started.
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) run: Run,
@@ -48,7 +48,7 @@ pub(super) enum Phase {
     Removed,
 }
 
-/// A cancel under way.
+/// A cancel in progress.
 #[derive(Clone, Copy, Debug)]
 struct Ending {
     term: Instant,
@@ -64,7 +64,7 @@ impl Backend {
         self.ledger.note(&self.name, attempt, what);
     }
 
-    /// Starts the attempt, unless it is there already; `None` if it was fenced.
+    /// Starts the attempt unless it already exists. Returns `None` if it is fenced.
     pub(super) fn commit(
         self: &Arc<Self>,
         attempt: &Attempt,
@@ -113,7 +113,7 @@ impl Backend {
         }
     }
 
-    /// The attempts that have started and are not removed.
+    /// Returns the attempts that started and are not removed.
     pub(super) fn present(&self) -> Vec<AttemptId> {
         let there = |place: &Place| match place {
             Place::There(live) => *live.phase.borrow() != Phase::Removed,
@@ -167,7 +167,7 @@ impl Backend {
         live.phase.send_replace(Phase::Ended { report, at });
     }
 
-    /// `instant` by this backend's clock, which began with 1970.
+    /// Converts `instant` to this backend's clock, which began in 1970.
     pub(super) fn timestamp(&self, instant: Instant) -> jiff::Timestamp {
         let millis = (instant - self.ledger.epoch()).as_millis();
         let millis = i64::try_from(millis).unwrap_or(i64::MAX);
@@ -180,14 +180,14 @@ impl Backend {
 }
 
 impl Live {
-    /// What it had written to standard output by `at`.
+    /// Returns what it wrote to standard output until `at`.
     fn written_by(&self, at: Instant) -> Bytes {
         let until = at - self.started;
         let stdout = self.run.output.iter().filter(|w| w.stream == LogStream::Stdout);
         stdout.filter(|w| w.at <= until).flat_map(|w| w.bytes.iter().copied()).collect()
     }
 
-    /// When it ends, and how, by what is known now; `None` for never.
+    /// Returns when and how it ends according to the current state, or `None` for never.
     fn end(&self, ending: Option<Ending>) -> (Option<Instant>, Outcome) {
         let by_itself = self.run.lasts.map(|d| (self.started + d, self.run.outcome.clone()));
         let late = Outcome::DeadlineExceeded { code: Some(TERMINATED) };

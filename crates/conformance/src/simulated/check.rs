@@ -1,4 +1,4 @@
-//! What must hold whatever goes wrong: what truly happened against what was reported.
+//! Compares what truly happened with what was reported: the promises that every fault must keep.
 
 use std::time::Duration;
 
@@ -6,40 +6,39 @@ use longshore_core::{JobResult, NotRunReason, Outcome, RunnerName};
 
 use super::ledger::{Entry, What};
 
-/// What the submitter of one job saw of it.
+/// What the submitter of one job observed.
 #[derive(Clone, Debug)]
 pub struct Observed {
     /// Its one result.
     pub result: JobResult,
-    /// All of its output, if somebody read it to its end and found no gap.
+    /// All of its output, if it was read to its end without a gap.
     pub output: Option<Vec<u8>>,
-    /// When it was first cancelled, from the world's beginning, and with which grace period.
+    /// When it was first cancelled, since the world's beginning, and with which grace period.
     pub cancelled: Option<(Duration, Duration)>,
-    /// The runners it may run on, in order.
+    /// The runners on which it may run, in order.
     pub order: Vec<RunnerName>,
-    /// Whether the backends were out of reach for so long that it may be reported as lost.
+    /// Whether the backends were unreachable for so long that it may be reported as lost.
     pub may_be_lost: bool,
-    /// Whether the backends were out of reach for so long that a finished attempt may be left
-    /// there.
+    /// Whether the backends were unreachable for so long that a finished attempt may remain.
     pub may_be_left: bool,
-    /// Whether the dispatcher was killed at some point, and with it the launches under way.
+    /// Whether the dispatcher was killed at some point, together with its unfinished launches.
     pub killed: bool,
 }
 
 /// Checks what was `observed` of one job against the ledger.
 ///
 /// - At most one attempt ever starts.
-/// - Another attempt is made only once those before it have not started and cannot start.
+/// - Another attempt is made only once the previous ones have not started and cannot start.
 /// - A job that started is reported with its own outcome and output, and as the attempt that ran.
 /// - A job that did not start is not reported as one that did.
-/// - `Lost` is reported only if somebody deleted it, or it may be.
+/// - `Lost` is reported only if the job was deleted, or if the observation allows it.
 /// - A cancelled job ends soon after its grace period.
 /// - Nothing is left running, nothing that could still start, nothing that is finished.
-/// - Only an ended attempt is removed, and no launch is dropped under way, but by a kill.
-/// - A job that no runner took says why of each.
+/// - Only an ended attempt is removed, and only a kill drops an unfinished launch.
+/// - A job that no runner took reports a reason for each runner.
 ///
 /// # Errors
-/// The first promise that was broken, in words.
+/// The first broken promise, in words.
 pub fn check(ledger: &[Entry], observed: &Observed) -> Result<(), String> {
     let job = observed.result.job.as_str();
     let entries: Vec<&Entry> = ledger.iter().filter(|e| e.job() == job).collect();
@@ -52,8 +51,8 @@ pub fn check(ledger: &[Entry], observed: &Observed) -> Result<(), String> {
     story.nothing_is_left()
 }
 
-/// How long after its grace period a cancelled job may still run: the runner may fail a few times
-/// to tell whether it started, and to hear of the cancel.
+/// How long after its grace period a cancelled job may still run. Settling and cancelling may each
+/// fail a few times.
 const CANCEL: Duration = Duration::from_secs(300);
 
 struct Story<'a> {
@@ -95,7 +94,10 @@ impl Story<'_> {
     fn only_the_ended_is_removed(&self) -> Result<(), String> {
         let dropped = self.entries.iter().find(|e| e.what == What::LaunchDropped);
         if let Some(dropped) = dropped.filter(|_| !self.observed.killed) {
-            return Err(format!("the launch of {} was dropped under way", dropped.attempt));
+            return Err(format!(
+                "the launch of {} was dropped before it answered",
+                dropped.attempt
+            ));
         }
         match self.entries.iter().find(|e| e.what == What::Removed { running: true }) {
             Some(removed) => Err(format!("{} was removed while it ran", removed.attempt)),
@@ -112,22 +114,27 @@ impl Story<'_> {
         let vanished = self.entries.iter().any(|e| e.what == What::Vanished);
         match &told.outcome {
             Outcome::Lost { .. } if vanished || self.observed.may_be_lost => return Ok(()),
-            other if vanished => return Err(format!("somebody deleted it; {other:?} was told")),
+            other if vanished => {
+                return Err(format!("another party deleted it; {other:?} was reported"));
+            }
             _ => {}
         }
         match (self.started().next(), ended) {
             (None, _) => self.no_start_is_told(),
             (Some(started), None) => {
-                Err(format!("{} still runs, and {:?} was told", started.attempt, told.outcome))
+                Err(format!("{} still runs, and {:?} was reported", started.attempt, told.outcome))
             }
             (Some(_), Some((entry, outcome, output))) => {
                 if told.outcome != *outcome {
-                    return Err(format!("it ended as {outcome:?}; {:?} was told", told.outcome));
+                    return Err(format!(
+                        "it ended as {outcome:?}; {:?} was reported",
+                        told.outcome
+                    ));
                 }
                 if told.attempt.as_ref() != Some(&entry.attempt)
                     || told.runner.as_ref() != Some(&entry.runner)
                 {
-                    return Err(format!("{} ran; {:?} was told", entry.attempt, told.attempt));
+                    return Err(format!("{} ran; {:?} was reported", entry.attempt, told.attempt));
                 }
                 match &self.observed.output {
                     Some(read) if read != output => {
@@ -150,11 +157,11 @@ impl Story<'_> {
                 if named.iter().copied().eq(&self.observed.order) {
                     Ok(())
                 } else {
-                    Err(format!("no runner took it, but only {named:?} were passed over"))
+                    Err(format!("no runner accepted it, but only {named:?} were passed over"))
                 }
             }
             Outcome::NotRun { .. } => Ok(()),
-            other => Err(format!("it never started; {other:?} was told")),
+            other => Err(format!("it never started; {other:?} was reported")),
         }
     }
 
@@ -165,7 +172,7 @@ impl Story<'_> {
         }
         match self.entries.iter().find(|e| matches!(e.what, What::Ended { .. })) {
             Some(ended) if ended.at > asked + grace + CANCEL => {
-                Err(format!("cancelled at {asked:?}, it went on until {:?}", ended.at))
+                Err(format!("cancelled at {asked:?}, it ran until {:?}", ended.at))
             }
             _ => Ok(()),
         }

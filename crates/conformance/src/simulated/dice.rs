@@ -1,4 +1,4 @@
-//! Repeatable chance.
+//! Repeatable random choices.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -8,13 +8,13 @@ use std::time::Duration;
 pub struct Dice(u64);
 
 impl Dice {
-    /// The choices of `seed`.
+    /// Returns the choices of `seed`.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// The next 64 bits.
+    /// Returns the next 64 bits.
     pub const fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -23,24 +23,24 @@ impl Dice {
         z ^ (z >> 31)
     }
 
-    /// A number below `bound`, which is at least 1.
+    /// Returns a number below `bound`, which is at least 1.
     pub const fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
 
-    /// True `percent` times in a hundred.
+    /// Returns true with a probability of `percent`.
     pub const fn percent(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
 
-    /// One of `items`, which are not empty.
+    /// Returns one of `items`, which must not be empty.
     pub fn one_of<'a, T>(&mut self, items: &'a [T]) -> &'a T {
         let bound = items.len() as u64;
         &items[usize::try_from(self.below(bound)).unwrap_or_default()]
     }
 
-    /// A duration in whole milliseconds, small ones as likely as large ones (by order of
-    /// magnitude), so that races and long waits both come up.
+    /// Returns a duration in whole milliseconds. Every order of magnitude is equally likely, so
+    /// that both races and long waits occur.
     pub fn duration(&mut self, range: Range<Duration>) -> Duration {
         let low = u64::try_from(range.start.as_millis()).unwrap_or(u64::MAX);
         let high = u64::try_from(range.end.as_millis()).unwrap_or(u64::MAX).max(low + 1);

@@ -11,18 +11,18 @@ use tokio::time::Instant;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Entry {
-    /// When, counted from the world's beginning.
+    /// When it happened, since the world's beginning.
     pub at: Duration,
-    /// Where.
+    /// The runner on whose backend it happened.
     pub runner: RunnerName,
-    /// To which attempt.
+    /// The attempt.
     pub attempt: AttemptId,
-    /// What.
+    /// What happened.
     pub what: What,
 }
 
 impl Entry {
-    /// The job's identity, as text.
+    /// Returns the job's id as text.
     #[must_use]
     pub fn job(&self) -> &str {
         self.attempt.as_str().rsplit_once('-').map_or("", |(job, _)| job)
@@ -35,30 +35,30 @@ impl Entry {
 pub enum What {
     /// Its runner was asked to launch it.
     LaunchAsked,
-    /// Its runner refused it: nothing started, nothing is under way.
+    /// Its runner refused it: nothing started and nothing will.
     Refused(ErrorKind),
-    /// Its launch was dropped before it had answered.
+    /// Its launch was dropped before it answered.
     LaunchDropped,
     /// It started.
     Started,
     /// It was fenced: it can never start.
     Fenced,
-    /// A start came after the fence, and was prevented.
+    /// The fence prevented a later start.
     StartPrevented,
     /// Its runner was asked to end it.
     CancelAsked,
     /// It ended.
     Ended {
-        /// How.
+        /// The outcome.
         outcome: Outcome,
-        /// What it had written to standard output.
+        /// What it wrote to standard output.
         output: Bytes,
     },
-    /// Somebody else deleted it while it ran.
+    /// Another party deleted it while it ran.
     Vanished,
     /// It was removed.
     Removed {
-        /// Whether it still ran.
+        /// Whether it was still running.
         running: bool,
     },
 }

@@ -1,9 +1,9 @@
-//! A runner in memory whose backend, and every fault of it, is scripted.
+//! A runner in memory whose backend follows a script, faults included.
 //!
-//! For tests of what stands above the [`Runner`](longshore_core::Runner) trait. A [`World`] holds
-//! the ledger ([`Entry`]): what truly happened on every simulated backend, whatever its runner answered.
-//! All times are tokio's, so that a test under paused time takes none. Nothing in here is random
-//! by itself: the same [`Script`]s give the same run; [`Scenario`] makes scripts from a seed.
+//! Tests of code that uses the [`Runner`](longshore_core::Runner) trait need it. A [`World`] holds
+//! the ledger ([`Entry`]): what truly happened on every simulated backend, whatever its runner
+//! answered. All times are tokio's, so a test under paused time does not wait. The same [`Script`]s
+//! always give the same run; [`Scenario`] creates scripts from a seed.
 //!
 //! ```
 //! use longshore_conformance::simulated::{LaunchStep, Refusal, Script, World};

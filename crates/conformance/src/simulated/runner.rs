@@ -1,4 +1,4 @@
-//! The simulated runner: what one sees of the backend, through its faults.
+//! The simulated runner: the view of the backend through its faults.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,7 +19,7 @@ use super::ledger::{Entry, Ledger, What};
 use super::script::{CallStep, LaunchStep, ProbeStep, Script, SettleStep};
 use super::streams;
 
-/// Simulated backends with one clock and one ledger. Made within a tokio runtime.
+/// Simulated backends with one clock and one ledger. Must be created within a tokio runtime.
 #[derive(Clone, Debug)]
 pub struct World {
     ledger: Ledger,
@@ -32,13 +32,13 @@ impl Default for World {
 }
 
 impl World {
-    /// A world that begins now.
+    /// Returns a world that begins now.
     #[must_use]
     pub fn new() -> Self {
         Self { ledger: Ledger::new() }
     }
 
-    /// A new backend that does what `script` says, and its runner, which can do everything.
+    /// Adds a backend that follows `script`, and returns its runner, which has every capability.
     #[must_use]
     pub fn runner(&self, name: RunnerName, script: Script) -> SimulatedRunner {
         let everything =
@@ -50,14 +50,14 @@ impl World {
         }
     }
 
-    /// What truly happened, in order.
+    /// Returns what truly happened, in order.
     #[must_use]
     pub fn ledger(&self) -> Vec<Entry> {
         self.ledger.entries()
     }
 }
 
-/// A runner whose backend is in memory. A clone is another runner on the same backend.
+/// A runner whose backend is in memory. A clone is another instance on the same backend.
 #[derive(Clone, Debug)]
 pub struct SimulatedRunner {
     capabilities: Capabilities,
@@ -66,19 +66,19 @@ pub struct SimulatedRunner {
 }
 
 impl SimulatedRunner {
-    /// The same with other capabilities.
+    /// Sets the capabilities.
     #[must_use]
     pub const fn with_capabilities(mut self, capabilities: Capabilities) -> Self {
         self.capabilities = capabilities;
         self
     }
 
-    /// Changes the script from now on.
+    /// Changes the rest of the script.
     pub fn rewrite(&self, change: impl FnOnce(&mut Script)) {
         change(&mut self.script());
     }
 
-    /// How many attempts are on the backend: started and not removed.
+    /// Returns how many attempts are on the backend: started and not removed.
     #[must_use]
     pub fn present(&self) -> usize {
         self.backend.present().len()
@@ -92,7 +92,7 @@ impl SimulatedRunner {
         queue(&mut self.script()).pop_front()
     }
 
-    /// Until when the backend is out of reach, if it is now.
+    /// Returns when the current outage ends, if the backend is unreachable now.
     pub(super) fn away(&self) -> Option<Instant> {
         let now = self.backend.ledger.epoch().elapsed();
         let script = self.script();
@@ -100,7 +100,7 @@ impl SimulatedRunner {
         outage.map(|o| self.backend.ledger.epoch() + o.end)
     }
 
-    /// When the backend next goes out of reach.
+    /// Returns when the next outage begins.
     pub(super) fn next_outage(&self) -> Option<Instant> {
         let now = self.backend.ledger.epoch().elapsed();
         let script = self.script();
@@ -116,14 +116,14 @@ impl SimulatedRunner {
         Error::new(ErrorKind::Unavailable, "simulated: the answer was lost").on(&self.backend.name)
     }
 
-    /// Takes the time of a call; fails if the backend is out of reach.
+    /// Waits for the latency of a call, and fails if the backend is unreachable.
     async fn call(&self) -> Result<()> {
         let latency = self.script().latency;
         sleep(latency).await;
         if self.away().is_some() { Err(self.out_of_reach()) } else { Ok(()) }
     }
 
-    /// A call that does `effect`.
+    /// Performs a call whose effect is `effect`.
     async fn call_to(&self, step: Option<CallStep>, effect: impl FnOnce()) -> Result<()> {
         self.call().await?;
         match step.unwrap_or(CallStep::Answer) {
@@ -153,7 +153,7 @@ impl SimulatedRunner {
         self.refused(attempt, error)
     }
 
-    /// Starts the job later, whatever becomes of the launch.
+    /// Starts the job later, whatever the launch answers.
     fn start_later(&self, attempt: &Attempt, effect: Option<Duration>) {
         let Some(effect) = effect else { return };
         let (runner, attempt) = (self.clone(), attempt.clone());
@@ -221,7 +221,8 @@ impl SimulatedRunner {
     }
 }
 
-/// Notes a launch that is dropped before it has answered; forgotten once it has.
+/// Records in the ledger that a launch was dropped before it answered. A launch that answers
+/// forgets this guard.
 struct Unanswered<'a> {
     backend: &'a Backend,
     attempt: &'a AttemptId,

@@ -1,4 +1,4 @@
-//! Scripts and jobs made from a seed.
+//! Scripts and jobs generated from a seed.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use longshore_core::{ErrorKind, ImageReason, Outcome, RejectReason, RunnerName};
 use super::dice::Dice;
 use super::script::{CallStep, LaunchStep, ProbeStep, Refusal, Run, Script, SettleStep, Written};
 
-/// Backends with their faults, and jobs for them, all from one seed.
+/// Backends with faults, and jobs for them, generated from one seed.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Scenario {
@@ -17,9 +17,9 @@ pub struct Scenario {
     pub runners: Vec<(RunnerName, Script)>,
     /// The jobs.
     pub jobs: Vec<PlannedJob>,
-    /// Whether some backend is out of reach at times.
+    /// Whether a backend is unreachable at times.
     pub outages: bool,
-    /// Whether some backend is out of reach for longer than ten minutes at once.
+    /// Whether a backend is unreachable for longer than ten minutes at once.
     pub long_outages: bool,
 }
 
@@ -27,11 +27,11 @@ pub struct Scenario {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct PlannedJob {
-    /// When it is submitted, from the world's beginning.
+    /// When it is submitted, since the world's beginning.
     pub submitted: Duration,
-    /// When it is cancelled, from its submission.
+    /// When it is cancelled, since its submission.
     pub cancelled: Option<Duration>,
-    /// When it is killed, from its submission.
+    /// When it is killed, since its submission.
     pub killed: Option<Duration>,
     /// Its timeout.
     pub timeout: Option<Duration>,
@@ -41,17 +41,17 @@ pub struct PlannedJob {
     pub reader: ReaderHabit,
 }
 
-/// How somebody reads a job's output.
+/// How a reader reads a job's output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReaderHabit {
-    /// As it comes.
+    /// As it arrives.
     Eager,
     /// With a pause after each piece.
     Slow(Duration),
-    /// Leaves after so many pieces.
+    /// Stops after this many pieces.
     Leaves(usize),
-    /// Does not read at all, and says so at submission.
+    /// Does not read at all, as declared at submission.
     None,
 }
 
@@ -59,7 +59,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
 impl Scenario {
-    /// The scenario of `seed`.
+    /// Generates the scenario of `seed`.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let mut dice = Dice::new(seed);
@@ -92,7 +92,7 @@ fn planned_job(dice: &mut Dice) -> PlannedJob {
     }
 }
 
-/// Up to `most` steps.
+/// Generates up to `most` steps.
 fn steps<T>(dice: &mut Dice, most: u64, step: fn(&mut Dice) -> T) -> VecDeque<T> {
     (0..dice.below(most + 1)).map(|_| step(dice)).collect()
 }
@@ -193,8 +193,8 @@ fn call(dice: &mut Dice) -> CallStep {
     *dice.one_of(&[CallStep::Answer, CallStep::Fail, CallStep::AnswerLost])
 }
 
-/// Outages with at least two minutes between them, each below five minutes, or up to half an
-/// hour if they may be `long`.
+/// Generates outages at least two minutes apart. Each is shorter than five minutes, or up to half
+/// an hour if `long`.
 fn outage_times(dice: &mut Dice, long: bool) -> Vec<std::ops::Range<Duration>> {
     let longest = if long { 30 * MINUTE } else { 4 * MINUTE };
     let mut from = Duration::ZERO;

@@ -1,4 +1,4 @@
-//! What a simulated backend does when it is asked.
+//! How a simulated backend answers.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -7,17 +7,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use longshore_core::{Error, ErrorKind, LogStream, Outcome, RunnerName};
 
-/// What a simulated backend does when it is asked. Each queue is used up in the order of the
-/// calls; once it is empty everything goes well.
+/// How a simulated backend answers. Each call takes the next entry of its queue; with an empty
+/// queue every call succeeds.
 #[derive(Clone, Debug, Default)]
 pub struct Script {
-    /// How long every call takes at least.
+    /// The minimum duration of every call.
     pub latency: Duration,
     /// What probes find.
     pub probes: VecDeque<ProbeStep>,
     /// What launches do.
     pub launches: VecDeque<LaunchStep>,
-    /// How the jobs go that start; once empty, [`Run::default`].
+    /// How the started jobs run; once empty, [`Run::default`].
     pub runs: VecDeque<Run>,
     /// What settling does.
     pub settles: VecDeque<SettleStep>,
@@ -25,31 +25,30 @@ pub struct Script {
     pub cancels: VecDeque<CallStep>,
     /// What removing does.
     pub removals: VecDeque<CallStep>,
-    /// After how many pieces a stream of output breaks off with an error.
+    /// After how many pieces a stream of output fails with an error.
     pub log_breaks: VecDeque<usize>,
-    /// When the backend is out of reach, counted from the world's beginning. What runs there goes
-    /// on.
+    /// When the backend is unreachable, since the world's beginning. Its jobs continue to run.
     pub outages: Vec<Range<Duration>>,
 }
 
-/// A refusal to come.
+/// A scripted refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Refusal {
     /// Its kind.
     pub kind: ErrorKind,
-    /// What the backend asks to wait.
+    /// How long the backend asks to wait.
     pub retry_after: Option<Duration>,
 }
 
 impl Refusal {
-    /// A refusal of `kind`.
+    /// Returns a refusal of `kind`.
     #[must_use]
     pub const fn new(kind: ErrorKind) -> Self {
         Self { kind, retry_after: None }
     }
 
-    /// The same, with a wait asked for.
+    /// Sets how long the backend asks to wait.
     #[must_use]
     pub const fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
@@ -69,11 +68,11 @@ impl Refusal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProbeStep {
-    /// All is well.
+    /// The backend is healthy.
     Well,
     /// It fails.
     Fail(Refusal),
-    /// No answer, ever.
+    /// It never answers.
     Hang,
 }
 
@@ -81,19 +80,19 @@ pub enum ProbeStep {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LaunchStep {
-    /// It starts the job after a while, unless it is cancelled or its deadline comes before.
+    /// It starts the job after a delay, unless it is cancelled or its deadline passes first.
     Start {
         /// How long it takes.
         after: Duration,
     },
     /// It refuses the job.
     Refuse(Refusal),
-    /// Its answer is lost: it says `Indeterminate`.
+    /// Its answer is lost: it returns `Indeterminate`.
     AnswerLost {
-        /// When the job starts all the same, counted from the call, if nobody fences it before;
-        /// that may be before the answer or after it.
+        /// When the job nevertheless starts, since the call, unless it is fenced first. That may be
+        /// before or after the answer.
         effect: Option<Duration>,
-        /// When the launch gives up waiting, counted from the call.
+        /// When the launch stops waiting, since the call.
         answer: Duration,
     },
     /// It never answers, neither at its deadline nor when it is cancelled. Breaks the contract.
@@ -109,11 +108,11 @@ pub enum LaunchStep {
 pub enum SettleStep {
     /// It answers truthfully, and fences what has not started.
     Answer,
-    /// It fails, and has changed nothing.
+    /// It fails and changes nothing.
     Fail,
-    /// It fences what has not started, and its answer is lost.
+    /// It fences what has not started, but its answer is lost.
     AnswerLost,
-    /// No answer before its deadline, then an error.
+    /// It does not answer before its deadline, and then fails.
     Hang,
 }
 
@@ -123,42 +122,42 @@ pub enum SettleStep {
 pub enum CallStep {
     /// It does what it should.
     Answer,
-    /// It fails, and has changed nothing.
+    /// It fails and changes nothing.
     Fail,
-    /// It does what it should, and its answer is lost.
+    /// It does what it should, but its answer is lost.
     AnswerLost,
 }
 
-/// How a job goes.
+/// How a job runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Run {
-    /// How long it runs if nobody ends it; none: for ever.
+    /// How long it runs unless it is ended early; `None` means for ever.
     pub lasts: Option<Duration>,
-    /// How it then ends.
+    /// How it ends after that time.
     pub outcome: Outcome,
-    /// How long it takes to end after TERM; none: it ignores it.
+    /// How long it takes to end after TERM; `None` means that it ignores TERM.
     pub term: Option<Duration>,
-    /// When somebody deletes it while it runs, counted from the start.
+    /// When another party deletes it while it runs, since its start.
     pub vanishes: Option<Duration>,
     /// What it writes.
     pub output: Vec<Written>,
 }
 
-/// A piece of output, and when it is written, counted from the start.
+/// A piece of output, and when it is written, since the job's start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Written {
     /// When.
     pub at: Duration,
-    /// Where to.
+    /// The stream.
     pub stream: LogStream,
     /// What.
     pub bytes: Bytes,
 }
 
 impl Written {
-    /// `bytes` written to standard output `at` after the start.
+    /// Returns `bytes` written to standard output `at` after the start.
     #[must_use]
     pub const fn stdout(at: Duration, bytes: Bytes) -> Self {
         Self { at, stream: LogStream::Stdout, bytes }
@@ -166,7 +165,7 @@ impl Written {
 }
 
 impl Default for Run {
-    /// A job that runs a second, writes nothing, and exits with 0.
+    /// Returns a job that runs for a second, writes nothing, and exits with 0.
     fn default() -> Self {
         Self {
             lasts: Some(Duration::from_secs(1)),
@@ -179,41 +178,41 @@ impl Default for Run {
 }
 
 impl Run {
-    /// A job that runs until it is ended.
+    /// Returns a job that runs until it is ended.
     #[must_use]
     pub fn endless() -> Self {
         Self { lasts: None, ..Self::default() }
     }
 
-    /// A job that exits with `code` after `lasts`.
+    /// Returns a job that exits with `code` after `lasts`.
     #[must_use]
     pub fn exits(code: i32, lasts: Duration) -> Self {
         let outcome = Outcome::Exited { code, signal: None };
         Self { lasts: Some(lasts), outcome, ..Self::default() }
     }
 
-    /// The same, ignoring TERM.
+    /// Makes the job ignore TERM.
     #[must_use]
     pub const fn ignoring_term(mut self) -> Self {
         self.term = None;
         self
     }
 
-    /// The same, deleted by somebody after `wait`, if it still runs then.
+    /// Lets another party delete the job after `wait`, if it still runs.
     #[must_use]
     pub const fn vanishing(mut self, wait: Duration) -> Self {
         self.vanishes = Some(wait);
         self
     }
 
-    /// The same, ending as `outcome`.
+    /// Sets the outcome.
     #[must_use]
     pub fn ending_as(mut self, outcome: Outcome) -> Self {
         self.outcome = outcome;
         self
     }
 
-    /// The same, writing `output`.
+    /// Sets the output.
     #[must_use]
     pub fn writing(mut self, output: impl IntoIterator<Item = Written>) -> Self {
         self.output = output.into_iter().collect();

@@ -1,22 +1,20 @@
-//! What one sees of a simulated attempt over time.
+//! The streams of events and output of a simulated attempt.
 
 use std::time::Duration;
 
 use async_stream::stream;
 use futures::Stream;
-use longshore_core::{
-    AttemptId, Error, ErrorKind, Event, LogChunk, LogPosition, Outcome, Report, Result,
-};
+use longshore_core::{AttemptId, Event, LogChunk, LogPosition, LogStream, Outcome, Report, Result};
 use tokio::time::{Instant, sleep_until};
 
 use super::backend::{Live, Phase};
 use super::runner::SimulatedRunner;
 use super::script::Written;
 
-/// The pause between two tries of a stream to reach its backend.
+/// The pause between two attempts of a stream to reach its backend.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// The events of an attempt.
+/// Returns the events of an attempt.
 pub(super) fn events(
     runner: SimulatedRunner,
     attempt: AttemptId,
@@ -63,7 +61,7 @@ async fn at(instant: Option<Instant>) {
     }
 }
 
-/// The output of an attempt.
+/// Returns the output of an attempt.
 pub(super) fn logs(
     runner: SimulatedRunner,
     attempt: AttemptId,
@@ -72,9 +70,12 @@ pub(super) fn logs(
 ) -> impl Stream<Item = Result<LogChunk>> {
     stream! {
         let Some(live) = runner.backend.find(&attempt) else {
-            yield Err(not_found());
+            for gap in gone_after(since) {
+                yield Ok(gap);
+            }
             return;
         };
+        let mut position = since;
         let mut breaks = runner.next(|s| &mut s.log_breaks);
         let mut seen = LogPosition::START;
         for written in &live.run.output {
@@ -83,7 +84,9 @@ pub(super) fn logs(
                 Waited::Written => {}
                 Waited::Never => return,
                 Waited::Removed => {
-                    yield Err(not_found());
+                    for gap in gone_after(position) {
+                        yield Ok(gap);
+                    }
                     return;
                 }
             }
@@ -96,21 +99,24 @@ pub(super) fn logs(
                 return;
             }
             breaks = breaks.map(|left| left - 1);
+            position.advance(&chunk);
             yield Ok(chunk);
         }
         if follow {
-            // All is written; the stream is over when the job is.
+            // All output is sent; the stream ends with the job.
             let mut phase = live.phase.subscribe();
             let _ = phase.wait_for(|p| *p != Phase::Running).await;
         }
     }
 }
 
-fn not_found() -> Error {
-    Error::new(ErrorKind::NotFound, "simulated: there is no output any more")
+/// Returns what is missing of an attempt that was removed.
+fn gone_after(position: LogPosition) -> [LogChunk; 2] {
+    [LogStream::Stdout, LogStream::Stderr]
+        .map(|stream| LogChunk::gap(stream, position.of(stream), None))
 }
 
-/// What the reader has not seen of `written`.
+/// Returns the part of `written` that the reader does not have.
 fn unseen(written: &Written, seen: &mut LogPosition, since: &LogPosition) -> Option<LogChunk> {
     let offset = seen.of(written.stream);
     let whole = LogChunk::data(written.stream, offset, written.bytes.clone());
@@ -126,7 +132,7 @@ fn unseen(written: &Written, seen: &mut LogPosition, since: &LogPosition) -> Opt
 
 enum Waited {
     Written,
-    /// The job ended before it would have written it, or nobody wants to wait.
+    /// The job ended before it would have written it, or the reader does not follow.
     Never,
     Removed,
 }

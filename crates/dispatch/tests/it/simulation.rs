@@ -273,12 +273,12 @@ fn a_dispatcher_that_leaves_jobs_behind_is_caught() {
 
 #[test]
 fn a_dispatcher_that_tells_another_outcome_is_caught() {
-    is_caught(careless::<TAKES_ANY_END_FOR_SUCCESS>, "was told");
+    is_caught(careless::<TAKES_ANY_END_FOR_SUCCESS>, "was reported");
 }
 
 #[test]
 fn a_dispatcher_that_forgets_a_cancel_is_caught() {
-    is_caught(careless::<FORGETS_A_CANCEL>, "it went on until");
+    is_caught(careless::<FORGETS_A_CANCEL>, "it ran until");
 }
 
 #[test]
