@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use longshore_core::{ImageReport, Outcome, PullPolicy, RejectReason, Report};
+use longshore_core::{
+    ImageReport, Outcome, PullPolicy, RejectReason, Report, StartError, start_error,
+};
 use tokio::time::Instant;
 
 use crate::names::{Commit, Ending};
@@ -129,7 +131,7 @@ fn of_container(
 ) -> Option<Outcome> {
     if end.never_ran() {
         let message = end.message.clone();
-        return Some(Outcome::Rejected { reason: start_error(&message), message });
+        return Some(Outcome::Rejected { reason: reject_reason(&message), message });
     }
     if end.reason == "ContainerStatusUnknown" {
         let message = format!("the node does not know how the container ended: {}", end.message);
@@ -356,22 +358,11 @@ fn note_second_start(again: &[String], outcome: Outcome) -> Outcome {
     }
 }
 
-/// Why the runtime could not start the container. Its words are those of runc and crun, which the
-/// runtimes hand on (`exec: "x": executable file not found in $PATH`, `… no such file or
-/// directory`, `… permission denied`).
-pub(crate) fn start_error(message: &str) -> RejectReason {
-    let said = message.to_lowercase();
-    let has = |words: &str| said.contains(words);
-    if has("chdir") || has("working directory") || has("mounting") || has("cwd") {
-        RejectReason::ContainerConfig
-    } else if has("executable file not found") || has("executable file `") {
-        RejectReason::CommandNotFound
-    } else if has("permission denied") || has("exec format error") || has("is a directory") {
-        RejectReason::CommandNotExecutable
-    } else if has("no such file or directory") {
-        RejectReason::CommandNotFound
-    } else {
-        RejectReason::ContainerConfig
+/// Why the runtime, in these words, did not start the container of a job that is over.
+fn reject_reason(message: &str) -> RejectReason {
+    match start_error(message) {
+        StartError::Job(reason) => reason,
+        _ => RejectReason::ContainerConfig,
     }
 }
 

@@ -1,4 +1,3 @@
-
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use serde_json::{Value, json};
 
@@ -225,30 +224,6 @@ fn a_pod_without_any_container_never_ran() {
     );
     let refused = json!({"phase": "Failed", "reason": "OutOfcpu"});
     assert_eq!(kind(job(), pod_with(json!({}), refused, json!({}), "")), "Rejected");
-}
-
-#[test]
-fn a_start_that_the_runtime_refuses_is_told_by_its_words() {
-    for (message, reason) in [
-        (
-            "exec: \"nope\": executable file not found in $PATH: unknown",
-            RejectReason::CommandNotFound,
-        ),
-        (
-            "exec: \"/nope\": stat /nope: no such file or directory: unknown",
-            RejectReason::CommandNotFound,
-        ),
-        ("exec: \"/etc/passwd\": permission denied: unknown", RejectReason::CommandNotExecutable),
-        ("exec /x: exec format error", RejectReason::CommandNotExecutable),
-        (
-            "mkdir /x: chdir to cwd (\"/x\") failed: permission denied",
-            RejectReason::ContainerConfig,
-        ),
-        ("error mounting \"/a\": no such file or directory", RejectReason::ContainerConfig),
-        ("something else", RejectReason::ContainerConfig),
-    ] {
-        assert_eq!(start_error(message), reason, "{message}");
-    }
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! Whether a launched attempt has started, waits, or never will. Pure.
 
-use longshore_core::{ErrorKind, Event, ImageReason, PullPolicy, RejectReason};
+use longshore_core::{
+    ErrorKind, Event, ImageReason, PullPolicy, RejectReason, StartError, start_error,
+};
 
-use crate::outcome::start_error;
 use crate::pull::{self, PullTrouble};
 use crate::refusal;
 use crate::view::{PodView, Presence, Snapshot, object_name, said};
@@ -35,8 +36,9 @@ pub(crate) fn progress(snapshot: &Snapshot) -> Progress {
         && pod.shape.job().is_some()
     {
         // The runtime refused it, and with restartPolicy Never the kubelet does not try again.
-        let reason = start_error(&end.message);
-        return Progress::NeverRan(ErrorKind::Rejected(reason), end.message.clone());
+        let kind = refused_start(&end.message);
+        let kind = kind.unwrap_or(ErrorKind::Rejected(RejectReason::ContainerConfig));
+        return Progress::NeverRan(kind, end.message.clone());
     }
     if seen.presence.is_gone() || pod.deleting {
         return Progress::Over(with_difference(
@@ -181,9 +183,11 @@ fn waiting(snapshot: &Snapshot, reason: &str, message: &str) -> Progress {
         {
             rejected(RejectReason::ContainerConfig, message)
         }
-        "CreateContainerError" | "RunContainerError" if is_definite(message) => {
-            rejected(start_error(message), message)
-        }
+        "CreateContainerError" | "RunContainerError" => match refused_start(message) {
+            // The runtime itself failed, or nothing is known: the kubelet tries again.
+            None | Some(ErrorKind::Unavailable) => Progress::Waiting,
+            Some(kind) => Progress::Hopeless(kind, message.to_owned()),
+        },
         _ => Progress::Waiting,
     }
 }
@@ -202,22 +206,15 @@ fn rejected(reason: RejectReason, message: &str) -> Progress {
     Progress::Hopeless(ErrorKind::Rejected(reason), message.to_owned())
 }
 
-/// Whether the runtime would say the same again. It also fails for want of time or of a free name.
-fn is_definite(message: &str) -> bool {
-    let said = message.to_lowercase();
-    let words = [
-        "executable file not found",
-        "no command specified",
-        "no such file or directory",
-        "permission denied",
-        "exec format error",
-        "not a directory",
-        "is a directory",
-        "failed to generate container",
-        "unable to find user",
-        "invalid",
-    ];
-    words.iter().any(|words| said.contains(words))
+/// What it means that the runtime, in these words, did not start the container; `None` if the words
+/// do not show that.
+fn refused_start(message: &str) -> Option<ErrorKind> {
+    match start_error(message) {
+        StartError::Job(reason) => Some(ErrorKind::Rejected(reason)),
+        StartError::Host => Some(ErrorKind::Unsupported),
+        StartError::Runtime => Some(ErrorKind::Unavailable),
+        _ => None,
+    }
 }
 
 /// Why it has not started in time, if it does not wait for its image. `job_warning` is the last
