@@ -44,7 +44,11 @@ pub(crate) struct JobView {
     pub(crate) suspension_seen: bool,
     /// Reason and message of its `Failed` or `Complete` condition.
     pub(crate) over: Option<String>,
-    /// The exit code in this condition; it outlives the Pod.
+    /// Reason and message of its `FailureTarget` condition: the Job is about to fail, and Kubernetes
+    /// deletes its Pods
+    /// (<https://kubernetes.io/docs/concepts/workloads/controllers/job/#job-termination-and-cleanup>).
+    pub(crate) failing: Option<String>,
+    /// The exit code in the `Failed` or `Complete` condition; it outlives the Pod.
     pub(crate) exit_code: Option<i32>,
     /// The controller that owns `spec.suspend`, if it is not Kubernetes' own.
     pub(crate) foreign_owner: Option<String>,
@@ -87,6 +91,8 @@ impl From<&Job> for JobView {
             suspension_seen: condition("Suspended").is_some(),
             over: condition("Failed")
                 .or_else(|| condition("Complete"))
+                .map(|c| said(c.reason.as_deref(), c.message.as_deref())),
+            failing: condition("FailureTarget")
                 .map(|c| said(c.reason.as_deref(), c.message.as_deref())),
             exit_code: condition("Failed")
                 .and_then(|c| exit_code(c.message.as_deref().unwrap_or_default()))

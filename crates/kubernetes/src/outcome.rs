@@ -275,8 +275,9 @@ fn why_deleted(snapshot: &Snapshot) -> String {
     }
     // Kubernetes deletes the Pods of a Job that has run into its own deadline, which Longshore does
     // not set.
-    match job.over.as_ref().filter(|over| over.starts_with("DeadlineExceeded")) {
-        Some(over) => format!("somebody set the Job's activeDeadlineSeconds: {over}"),
+    let why = job.over.as_ref().or(job.failing.as_ref());
+    match why.filter(|why| why.starts_with("DeadlineExceeded")) {
+        Some(why) => format!("somebody set the Job's activeDeadlineSeconds: {why}"),
         None => "somebody deleted the Pod".to_owned(),
     }
 }

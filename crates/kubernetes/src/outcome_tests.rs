@@ -23,6 +23,7 @@ pub(crate) fn job() -> JobView {
         deleting: false,
         suspension_seen: false,
         over: None,
+        failing: None,
         exit_code: None,
         foreign_owner: None,
     }
@@ -350,7 +351,7 @@ fn who_ended_the_job_is_named() {
     let withdrawn = JobView { commit: Some(Commit::Withdrawn), suspended: true, ..job() };
     assert!(message(withdrawn, deleted()).starts_with("Longshore deleted the Pod"));
     let over = Some("DeadlineExceeded: Job was active longer than specified deadline".to_owned());
-    let limited = JobView { over, ..job() };
+    let limited = JobView { failing: over, ..job() };
     assert!(message(limited, deleted()).contains("activeDeadlineSeconds"));
     let status = json!({"phase": "Failed", "reason": "DeadlineExceeded"});
     let mut edited = pod_with(json!({}), status, ended("Error", 143), ID);

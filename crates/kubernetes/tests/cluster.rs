@@ -3,6 +3,10 @@
 //! Reads the same variables as the suite, and for the number of requests
 //! `LONGSHORE_LAB_AUDIT_LOG`, the API server's audit log.
 
+#[path = "cluster/admission.rs"]
+mod admission;
+#[path = "cluster/changed.rs"]
+mod changed;
 #[path = "cluster/faults.rs"]
 mod faults;
 #[path = "cluster/images.rs"]
@@ -11,6 +15,8 @@ mod images;
 mod layer;
 #[path = "cluster/permissions.rs"]
 mod permissions;
+#[path = "support/policy.rs"]
+mod policy;
 #[path = "support/proxy.rs"]
 mod proxy;
 #[path = "cluster/second_pod.rs"]
@@ -22,6 +28,8 @@ mod support;
 mod token;
 #[path = "support/toxiproxy.rs"]
 mod toxiproxy;
+#[path = "cluster/unplaced.rs"]
+mod unplaced;
 #[path = "cluster/withdrawal.rs"]
 mod withdrawal;
 
@@ -67,6 +75,18 @@ impl Case {
 
     fn script(&self, script: &str) -> Attempt {
         self.attempt(self.lab.job(script))
+    }
+
+    /// An attempt that runs `script` with a job directory of its own.
+    fn with_directory(&self, script: &str) -> Checked<(Attempt, tempfile::TempDir)> {
+        let (_, root) = self.lab.claim.clone().ok_or("set LONGSHORE_LAB_CLAIM and _VOLUME")?;
+        let folder = tempfile::Builder::new().prefix("cluster-").tempdir_in(root)?;
+        for name in ["input", "output"] {
+            std::fs::create_dir(folder.path().join(name))?;
+        }
+        let mut spec = self.lab.job(script);
+        spec.job_directory = Some(folder.path().to_owned());
+        Ok((self.attempt(spec), folder))
     }
 
     fn pods(&self) -> ListParams {
@@ -422,12 +442,15 @@ fn main() -> ExitCode {
     let required = required.split(',').any(|name| matches!(name.trim(), "kubernetes" | "all"));
     let trials = cases()
         .into_iter()
+        .chain(admission::cases())
+        .chain(changed::cases())
         .chain(faults::cases())
         .chain(images::cases())
         .chain(permissions::cases())
         .chain(second_pod::cases())
         .chain(speed::cases())
         .chain(token::cases())
+        .chain(unplaced::cases())
         .chain(withdrawal::cases())
         .map(|(name, body)| {
             let runtime = runtime.clone();
