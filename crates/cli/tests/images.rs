@@ -242,15 +242,15 @@ fn a_login_that_cannot_be_had_is_said_by_plan_and_ends_a_run_before_any_runner_i
 #[test]
 fn a_tag_that_may_be_pushed_again_gets_a_hint() {
     let home = Home::new();
-    let hint = "localhost:5000/x:1 may be pushed again; under IfNotPresent a node keeps the copy";
+    let hint = "localhost:5000/x:1 can be pushed again, and with IfNotPresent a node keeps its old";
     home.run(&["plan", "--image", "localhost:5000/x:1"])
         .exits(0)
         .says(&[hint, "not known whether it is present"]);
     home.run(&["plan", "--image", "localhost:5000/x:1", "--pull-policy", "always"])
         .exits(0)
-        .never_says("may be pushed again");
+        .never_says("can be pushed again");
     let digest = format!("localhost:5000/x@sha256:{}", "a".repeat(64));
-    home.run(&["plan", "--image", &digest]).exits(0).never_says("may be pushed again");
+    home.run(&["plan", "--image", &digest]).exits(0).never_says("can be pushed again");
 }
 
 #[test]

@@ -387,7 +387,7 @@ fn a_job_whose_command_was_killed_before_its_start_never_starts(bench: &Bench) -
     running.finish()?;
     let ran = unanswered(bench, &server, &["wait", id])?.run()?;
     ran.exits(125)?;
-    says(&ran.stderr, &["before the job had started", "it never will"])?;
+    says(&ran.stderr, &["before the job started", "the job will never start"])?;
     same("the reason", &listed()?["outcome"]["reason"], "Interrupted")?;
     unanswered(bench, &server, &["rm", id])?.run()?.exits(0)
 }
