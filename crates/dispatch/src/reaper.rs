@@ -53,7 +53,7 @@ pub enum Fate {
 pub struct Reaped {
     /// What is or was left on backends.
     pub leftovers: Vec<Leftover>,
-    /// Runners that did not answer, and why.
+    /// Runners that could not be queried, and why.
     pub unasked: Vec<(RunnerName, String)>,
     /// Jobs whose record was deleted.
     pub forgotten: Vec<JobId>,
@@ -86,7 +86,7 @@ impl Dispatcher {
     /// Attempts of other installations are never found, and so never touched.
     ///
     /// # Errors
-    /// If the journal cannot be read or written. A runner that does not answer is not an error.
+    /// If the journal cannot be read or written. A runner that cannot be queried is not an error.
     pub async fn gc(&self, older_than: Option<Duration>, dry_run: bool) -> Result<Reaped, Error> {
         let journal = self.journal().await?;
         let age = older_than.unwrap_or_else(|| self.retention());

@@ -45,7 +45,7 @@ pub(crate) async fn settle(
             never = &mut cancel => match never {},
             () = sleep_until(give_up) => return Settlement::Unknown,
             event = feed.next() => match event {
-                // Not there, or not there yet: this proves nothing.
+                // The attempt does not exist, or not yet: this proves nothing.
                 Ok(Event::Ended(Report { outcome: Outcome::Lost { .. }, .. })) => {}
                 Ok(Event::Ended(report)) => return Settlement::Ended(report),
                 Ok(started @ Event::Started(_)) => {

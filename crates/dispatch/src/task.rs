@@ -55,7 +55,7 @@ pub(crate) struct JobTask {
 /// How a job is seen to its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Manner {
-    /// It is followed, and removed from its runner once its outcome is on record.
+    /// It is followed, and removed from its runner once its outcome is recorded.
     #[default]
     Attached,
     /// It is left to its runner once it has started.

@@ -96,7 +96,7 @@ async fn a_job_needs_a_follower_only_if_its_timeout_is_not_kept_without_one() {
     let minute = Some(HumanDuration::from(MINUTE));
     let able = Capabilities::default().with(Capability::Container);
     let keeps = able.with(Capability::KeepTimeout);
-    // The runner's capabilities, the job's own timeout, the configured one, and the expected answer.
+    // The runner's capabilities, the job's own timeout, the configured one, the expected answer.
     let table = [
         (able, None, None, false),
         (able, minute, None, true),
