@@ -10,7 +10,7 @@ use longshore::{HumanDuration, ImageRef, PullPolicies, RunnerName};
 #[derive(Debug, Parser)]
 #[command(name = "longshore", version, about, max_term_width = 100)]
 pub struct Cli {
-    /// Say more on stderr (twice: everything); LONGSHORE_LOG sets a filter of its own
+    /// Print more on stderr (twice: everything); LONGSHORE_LOG sets a custom filter
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
     #[command(subcommand)]
@@ -19,43 +19,43 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run a job and wait for its end
+    /// Run a job and wait for it to end
     ///
-    /// The job's output goes to stdout and stderr as it comes, a summary to stderr. The exit code
-    /// is the job's own; 124 if it ran out of time, 125 if it could not be run, 126 or 127 if its
-    /// command cannot be executed or found. Ctrl-C cancels the job, a second one kills it.
+    /// The job's output goes to stdout and stderr as it arrives, a summary goes to stderr. The exit
+    /// code is the job's own; 124 if it timed out, 125 if it could not be run, 126 or 127 if its
+    /// command cannot be executed or found. Ctrl-C cancels the job, a second Ctrl-C kills it.
     ///
-    /// With --detach it returns once the job has started, and prints the job's ID, which the
-    /// commands `ps`, `wait`, `logs`, `inspect`, `cancel` and `rm` take. Where the job's runner does
-    /// not keep the job's timeout by itself, it leaves a process behind that does.
+    /// With --detach, the command returns once the job has started, and prints the job's ID for the
+    /// commands `ps`, `wait`, `logs`, `inspect`, `cancel` and `rm`. If the job's runner does not
+    /// enforce the job's timeout, a background process does.
     Run(Box<RunArgs>),
-    /// List jobs that have not ended, or all on record
+    /// List jobs that have not ended, or all recorded jobs
     Ps(PsArgs),
-    /// Wait for the end of a job; exit with the job's own exit code
+    /// Wait for a job to end; exit with the job's own exit code
     ///
-    /// Ctrl-C ends the waiting, not the job.
+    /// Ctrl-C stops the waiting, not the job.
     Wait(WaitArgs),
     /// Print the output of a job
     ///
-    /// With --follow it waits for the start of a job that is still being launched.
+    /// With --follow, it also waits for a job that is still being launched.
     Logs(LogsArgs),
-    /// Print all that is on record of a job, as JSON
+    /// Print the whole record of a job, as JSON
     Inspect(OneJob),
-    /// End a job early and wait for its end
+    /// Cancel a job and wait for it to end
     Cancel(CancelArgs),
     /// Remove jobs that have ended: their output and their record
     Rm(RmArgs),
-    /// Remove what is left of jobs on the runners and nobody will come back for
+    /// Remove leftovers of old jobs from the runners
     ///
-    /// That is: jobs that ended longer than job.retention ago, what never started, and what no
-    /// record tells of and has ended. What runs is never touched, nor what another installation
-    /// has launched.
+    /// Removes jobs that ended longer than job.retention ago, attempts that never started, and
+    /// ended attempts that are not recorded. Running jobs are never touched, nor those of other
+    /// installations.
     Gc(GcArgs),
     /// Show what each runner would submit for a job, or why it would be passed over; start nothing
     Plan(Box<JobArgs>),
     /// Ask each configured runner whether it can take work; exit with 1 if none can
     Doctor(DoctorArgs),
-    /// Look at the configuration
+    /// Show the configuration or its schema
     #[command(subcommand)]
     Config(ConfigCommand),
     /// Print a completion script for a shell
@@ -67,18 +67,18 @@ pub enum Command {
 
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Print each effective value and where it came from
+    /// Print each effective value and its origin
     Show(ConfigArgs),
     /// Print the JSON schema of the configuration
     Schema,
 }
 
-/// Where the configuration comes from.
+/// The options that select the configuration.
 #[derive(Debug, Default, Args)]
 pub struct ConfigArgs {
     /// Configuration file (.toml, .yaml, .json, or HOCON .conf)
     ///
-    /// Without it: longshore.toml in $XDG_CONFIG_HOME/longshore or /etc/longshore, if there is one.
+    /// Default: longshore.toml in $XDG_CONFIG_HOME/longshore or /etc/longshore, if it exists.
     #[arg(long, value_name = "FILE", env = "LONGSHORE_CONFIG", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
     /// Set a key of the configuration, such as job.docker.host=unix:///run/docker.sock
@@ -88,8 +88,8 @@ pub struct ConfigArgs {
 
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
-    /// Tell also what is known of this image: its pull policy, whether it is present, which login
-    /// its registry would be shown
+    /// Also show what is known about this image: its pull policy, whether it is present, and the
+    /// login for its registry
     #[arg(long, value_name = "IMAGE")]
     pub image: Option<ImageRef>,
     #[command(flatten)]
@@ -100,19 +100,19 @@ pub struct DoctorArgs {
 pub struct RunArgs {
     #[command(flatten)]
     pub job: JobArgs,
-    /// Write what became of the job to FILE, as JSON
+    /// Write the job's result to FILE, as JSON
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "detach")]
     pub result: Option<PathBuf>,
     /// Return once the job has started, and print its ID
     #[arg(short, long)]
     pub detach: bool,
-    /// Run the job once however often it is submitted with KEY
+    /// Run the job once, however often it is submitted with KEY
     ///
-    /// A second submission of the same job with KEY is the first one: its end is waited for. Another
-    /// job with KEY is refused. The key is kept as long as the job's record.
+    /// A second submission of the same job with KEY is the first one: the command waits for that
+    /// job. A different job with KEY is refused. The key is kept as long as the job's record.
     #[arg(long, value_name = "KEY")]
     pub idempotency_key: Option<String>,
-    /// No summary and no progress on stderr
+    /// Print no summary and no progress on stderr
     #[arg(short, long)]
     pub quiet: bool,
 }
@@ -122,30 +122,30 @@ pub struct PsArgs {
     /// Also list jobs that have ended
     #[arg(short, long)]
     pub all: bool,
-    /// A table for people, or an array of JSON records
+    /// Output format: a table for people, or an array of JSON records
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub output: ListFormat,
     #[command(flatten)]
     pub config: ConfigArgs,
 }
 
-/// How jobs are listed.
+/// The format of a list of jobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ListFormat {
     Table,
     Json,
 }
 
-/// How a result is printed.
+/// The format of a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum RecordFormat {
     Json,
 }
 
-/// A job on record.
+/// A recorded job.
 #[derive(Debug, Args)]
 pub struct OneJob {
-    /// The job's ID, or at least four characters of its beginning
+    /// The job's ID, or at least its first four characters
     pub id: String,
     #[command(flatten)]
     pub config: ConfigArgs,
@@ -158,7 +158,8 @@ pub struct WaitArgs {
     /// Print an array with the job's record on stdout
     #[arg(long, value_name = "FORMAT")]
     pub output: Option<RecordFormat>,
-    /// Is what `run --detach` leaves behind: settings come on stdin, nothing goes to stderr
+    /// Internal: the background process of `run --detach`; reads settings from stdin, prints
+    /// nothing on stderr
     #[arg(long, hide = true)]
     pub left_behind: bool,
 }
@@ -167,7 +168,7 @@ pub struct WaitArgs {
 pub struct LogsArgs {
     #[command(flatten)]
     pub job: OneJob,
-    /// Go on until the job has ended
+    /// Continue until the job has ended
     #[arg(short, long)]
     pub follow: bool,
 }
@@ -183,10 +184,10 @@ pub struct CancelArgs {
 
 #[derive(Debug, Args)]
 pub struct RmArgs {
-    /// The jobs' IDs, or at least four characters of the beginning of each
+    /// The jobs' IDs, or at least the first four characters of each
     #[arg(value_name = "ID", required = true)]
     pub ids: Vec<String>,
-    /// Kill those that have not ended
+    /// Kill jobs that have not ended
     #[arg(short, long)]
     pub force: bool,
     #[command(flatten)]
@@ -195,7 +196,7 @@ pub struct RmArgs {
 
 #[derive(Debug, Args)]
 pub struct GcArgs {
-    /// Only tell what would be removed, and why
+    /// Only show what would be removed, and why
     #[arg(long)]
     pub dry_run: bool,
     /// Remove jobs that ended longer than this ago, instead of job.retention
@@ -205,26 +206,28 @@ pub struct GcArgs {
     pub config: ConfigArgs,
 }
 
-/// A job, from a file, from flags, or from a file changed by flags.
+/// A job, from a file, from flags, or from a file with overrides by flags.
 #[derive(Debug, Default, Args)]
 pub struct JobArgs {
-    /// Job file (.toml, .yaml or .json); flags change what it says
+    /// Job file (.toml, .yaml or .json); flags override its values
     #[arg(value_name = "JOBFILE", value_hint = ValueHint::FilePath)]
     pub job_file: Option<PathBuf>,
     /// Run in a container of this image
     #[arg(long, value_name = "IMAGE")]
     pub image: Option<ImageRef>,
-    /// Allow the job as a local process with this command line (split as a shell splits words)
+    /// Allow the job to run as a local process with this command line (split as a shell splits
+    /// words)
     #[arg(long, value_name = "COMMAND LINE", value_parser = words)]
     pub process: Option<Words>,
     /// Try only these runners, in this order
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     pub runners: Option<Vec<RunnerName>>,
     /// When to pull the image: Always, IfNotPresent, Never, or several, tried in turn while the
-    /// registry gives no answer
+    /// registry does not answer
     #[arg(long, value_name = "POLICY,...")]
     pub pull_policy: Option<PullPolicies>,
-    /// Folder with input/ (read-only to the job) and output/; {jobDir} in arguments names it
+    /// Folder with input/ (read-only to the job) and output/; {jobDir} in arguments stands for its
+    /// path
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub job_dir: Option<PathBuf>,
     /// Set an environment variable; NAME alone takes the value from this environment
@@ -236,15 +239,16 @@ pub struct JobArgs {
     /// End the job after this time, such as 90s, 10m or 1h 30m
     #[arg(long, value_name = "DURATION")]
     pub timeout: Option<HumanDuration>,
-    /// A name for people
+    /// A descriptive name of the job
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
-    /// A label on what is made for the job
+    /// A label on the objects that are created for the job
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub label: Vec<(String, String)>,
     #[command(flatten)]
     pub config: ConfigArgs,
-    /// With an image: the container's arguments; else the local process's command and arguments
+    /// With an image: the container's arguments; otherwise the local process's command and
+    /// arguments
     #[arg(last = true, value_name = "ARGS")]
     pub args: Vec<String>,
 }
@@ -255,7 +259,7 @@ pub struct Words(pub Vec<String>);
 
 fn words(text: &str) -> Result<Words, String> {
     match shell_words::split(text) {
-        Ok(words) if words.is_empty() => Err("it names no command".to_owned()),
+        Ok(words) if words.is_empty() => Err("it contains no command".to_owned()),
         Ok(words) => Ok(Words(words)),
         Err(error) => Err(error.to_string()),
     }

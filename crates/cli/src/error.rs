@@ -1,13 +1,13 @@
-//! What the command says when it cannot go on.
+//! Errors that end the command.
 
 use std::fmt;
 
-/// Longshore could not run the job (as `docker run`, `timeout` and `env` say it).
+/// Longshore could not run the job (the code that `docker run`, `timeout` and `env` use).
 pub const COULD_NOT_RUN: u8 = 125;
 /// The command line is wrong.
 pub const USAGE: u8 = 2;
 
-/// Why the command cannot go on, and what it exits with.
+/// Why the command cannot continue, and its exit code.
 #[derive(Debug)]
 pub struct CliError {
     message: String,
@@ -25,7 +25,7 @@ impl CliError {
         Self { message: message.into(), exit_code: COULD_NOT_RUN }
     }
 
-    /// What the command exits with.
+    /// Returns the exit code of the command.
     pub const fn exit_code(&self) -> u8 {
         self.exit_code
     }

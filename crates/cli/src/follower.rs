@@ -1,8 +1,8 @@
-//! The one process that `run --detach` leaves behind where a job's runner does not keep its
-//! timeout: this program again, which follows the job to its end, and so to its timeout.
+//! The background process of `run --detach`, for a job whose runner does not enforce its timeout.
+//! It is this program again; it follows the job to its end, and so enforces the timeout.
 //!
-//! Nothing depends on it. Killed, it leaves the job as any killed command does: whoever follows it
-//! next keeps the timeout.
+//! Nothing depends on it. If it is killed, the job is left as after the kill of any other command:
+//! the next process that follows the job enforces the timeout.
 
 use std::io::Read;
 use std::process::Stdio;
@@ -18,13 +18,13 @@ use crate::commands::run;
 use crate::error::CliError;
 use crate::{output, settings};
 
-/// What it says once it follows the job; anything else is why it cannot.
+/// The line that it prints once it follows the job. Any other line is the reason why it cannot.
 const FOLLOWS: &str = "follows";
-/// How long it may take until then.
+/// How long the process may take to print that line.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Leaves a process behind that follows `job`, with the configuration of this one; returns once it
-/// does so.
+/// Starts a background process that follows `job` with the configuration of this one. Returns once
+/// that process follows the job.
 pub async fn leave(job: &JobId, config: &ConfigArgs) -> Result<(), CliError> {
     let failed = |e: std::io::Error| CliError::failed(e.to_string());
     let child = command(job, config).spawn().map_err(failed)?;
@@ -47,10 +47,10 @@ fn command(job: &JobId, config: &ConfigArgs) -> Command {
     command.into()
 }
 
-/// Tells `child` its settings, and gives what it says.
+/// Sends the settings to `child`, and returns the line that it prints.
 async fn introduce(mut child: Child, set: &[(String, String)]) -> std::io::Result<String> {
     if let Some(mut stdin) = child.stdin.take() {
-        // Not as arguments: everybody may read those, for as long as the process is there.
+        // Not as arguments: every user can read those while the process exists.
         stdin.write_all(&serde_json::to_vec(set)?).await?;
     }
     let mut line = String::new();
@@ -60,7 +60,7 @@ async fn introduce(mut child: Child, set: &[(String, String)]) -> std::io::Resul
     Ok(line.trim_end().to_owned())
 }
 
-/// Is the process that was left behind.
+/// Runs the background process.
 pub async fn follow(args: &WaitArgs) -> Result<u8, CliError> {
     let result = begin(args).await;
     output::print(&match &result {
@@ -75,7 +75,7 @@ async fn begin(args: &WaitArgs) -> Result<longshore::Job, CliError> {
     let read = std::io::stdin().lock().read_to_end(&mut told);
     read.map_err(|e| CliError::failed(format!("failed to read the settings: {e}")))?;
     let set = serde_json::from_slice(&told)
-        .map_err(|e| CliError::failed(format!("failed to understand the settings: {e}")))?;
+        .map_err(|e| CliError::failed(format!("failed to parse the settings: {e}")))?;
     let config = ConfigArgs { config: args.job.config.config.clone(), set };
     let dispatcher = settings::dispatcher(&config)?;
     let record = dispatcher.record(&args.job.id).await?;

@@ -1,8 +1,8 @@
-//! What can be told of a job's image before anything starts, for a person.
+//! What is known about a job's image before anything starts, for a person.
 
 use longshore::{ImageOutlook, LocalImage, RunnerImage, RunnerName};
 
-/// What holds for the image on every runner.
+/// Returns what applies to the image on every runner.
 pub fn about_registry(outlook: &ImageOutlook) -> Vec<String> {
     let mut lines = vec![format!("image: {}", outlook.image)];
     lines.push(match &outlook.login {
@@ -16,7 +16,7 @@ pub fn about_registry(outlook: &ImageOutlook) -> Vec<String> {
     lines
 }
 
-/// What holds for it on the runner `name`.
+/// Returns what applies to the image on the runner `name`.
 pub fn about_runner(outlook: Option<&ImageOutlook>, name: &RunnerName) -> Vec<String> {
     let Some(found) = outlook.and_then(|o| o.runners.iter().find(|r| r.runner == *name)) else {
         return Vec::new();

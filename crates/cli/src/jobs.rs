@@ -1,4 +1,4 @@
-//! Jobs on record, as the commands about them see them.
+//! Recorded jobs, as used by the commands.
 
 use longshore::{Dispatcher, ErrorKind, JobId, JobResult, Record};
 
@@ -6,19 +6,19 @@ use crate::commands::run::show;
 use crate::error::CliError;
 use crate::progress::Progress;
 
-/// The job that `text` names, as it is now.
+/// Returns the current record of the job that `text` names.
 ///
 /// # Errors
-/// No job or several are named so, the candidates among the words.
+/// If `text` names no job or several jobs; the message lists the candidates.
 pub async fn find(dispatcher: &Dispatcher, text: &str) -> Result<Record, CliError> {
     let record = dispatcher.record(text).await?;
     Ok(dispatcher.look(&record.id).await?)
 }
 
-/// Waits for the end of the job of `record`.
+/// Waits for the job of `record` to end.
 ///
 /// # Errors
-/// It cannot be followed from here, and may still run.
+/// If the job cannot be followed from here; it may still run.
 pub async fn end_of(dispatcher: &Dispatcher, record: &Record) -> Result<JobResult, CliError> {
     if let Some(result) = &record.result {
         return Ok(result.clone());
@@ -34,11 +34,11 @@ pub async fn end_of(dispatcher: &Dispatcher, record: &Record) -> Result<JobResul
     Ok(result)
 }
 
-/// Whether no end of the job is on record.
+/// Whether no end of the job is recorded.
 async fn is_open(dispatcher: &Dispatcher, id: &JobId) -> Result<bool, CliError> {
     match dispatcher.record(id.as_str()).await {
         Ok(record) => Ok(record.result.is_none()),
-        // Only what is over is forgotten.
+        // Only records of ended jobs are deleted.
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error.into()),
     }

@@ -1,4 +1,4 @@
-//! Jobs as `ps` and `wait` tell them.
+//! Jobs as `ps` and `wait` list them.
 
 use std::fmt::Write;
 
@@ -9,8 +9,8 @@ use longshore::{
 };
 use serde::Serialize;
 
-/// A job: the keys of its result, as `run --result` writes them, and its state. What is not known
-/// is null.
+/// A job: the keys of its result, as `run --result` writes them, and its state. Unknown values are
+/// null.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Listed {
@@ -28,7 +28,7 @@ pub struct Listed {
 }
 
 impl Listed {
-    /// A job that has ended.
+    /// Creates the entry of a job that has ended.
     pub fn ended(result: JobResult) -> Self {
         Self {
             job: result.job,
@@ -75,12 +75,12 @@ impl From<&Record> for Listed {
     }
 }
 
-/// An array of `jobs`, for programs.
+/// Formats `jobs` as an array, for programs.
 pub fn json(jobs: &[Listed]) -> serde_json::Result<String> {
     serde_json::to_string_pretty(jobs).map(|text| text + "\n")
 }
 
-/// A table of `records` as they were at `now`, for people.
+/// Formats `records` as a table at the time `now`, for people.
 pub fn table(records: &[Record], now: Timestamp) -> String {
     let head = ["ID", "NAME", "RUNNER", "STATE", "AGE", "OUTCOME"].map(str::to_owned);
     let rows: Vec<_> = std::iter::once(head).chain(records.iter().map(|it| row(it, now))).collect();
@@ -114,7 +114,7 @@ fn row(record: &Record, now: Timestamp) -> [String; 6] {
     ]
 }
 
-/// A name that a job gave itself, in one line and without a terminal's commands.
+/// Returns a job's name in one line and without terminal control sequences.
 fn printable(name: &str) -> String {
     name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

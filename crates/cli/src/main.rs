@@ -55,15 +55,15 @@ fn execute(command: Command) -> Result<u8, CliError> {
     }
 }
 
-/// One job at a time needs one thread; what blocks (stdout into a full pipe) has threads of its
-/// own.
+/// Runs `future` on one thread, which is enough for one job at a time. Blocking operations (stdout
+/// into a full pipe) have threads of their own.
 fn block_on<T>(future: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| CliError::failed(format!("failed to start the runtime: {e}")))?;
     let result = runtime.block_on(future);
-    // A write to a pipe that nobody reads may hang for ever on its thread.
+    // A write to a pipe without a reader may block its thread forever.
     runtime.shutdown_background();
     result
 }

@@ -1,11 +1,11 @@
-//! A pull policy and where it comes from, for a person.
+//! A pull policy and its origin, for a person.
 
 use longshore::config::{Loaded, Origin};
 use longshore::{Config, EffectivePullPolicy, PullPolicyOrigin};
 
 use crate::args::JobArgs;
 
-/// The policy, the key that set it, and what set that key: `Always
+/// Returns the policy, the key that set it, and what set that key: `Always
 /// (job.kubernetes.imagePullPolicy, from JOB_KUBERNETES_IMAGEPULLPOLICY)`.
 pub fn in_words(
     policy: &EffectivePullPolicy,

@@ -1,4 +1,4 @@
-//! A progress line on a terminal, while the job waits for its start.
+//! A progress line on a terminal while the job waits to start.
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -6,18 +6,18 @@ use std::time::Duration;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use longshore::{Event, JobEvent};
 
-/// A progress line: shown on a terminal only, gone once the job starts.
+/// A progress line. It is shown only on a terminal, and disappears once the job starts.
 #[derive(Debug)]
 pub struct Progress(ProgressBar);
 
 impl Progress {
-    /// A line on stderr, or none if that is no terminal or `quiet` is asked for.
+    /// Creates a line on stderr, or a hidden one if stderr is not a terminal or `quiet` is set.
     pub fn new(quiet: bool) -> Self {
         if quiet || !std::io::stderr().is_terminal() {
             return Self(ProgressBar::hidden());
         }
         let bar = ProgressBar::new_spinner();
-        // The template is a constant, tested below; a plain spinner would do as well.
+        // The template is a constant, tested below; without it, a plain spinner is shown.
         if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
             bar.set_style(style);
         }
@@ -33,12 +33,12 @@ impl Progress {
         }
     }
 
-    /// Takes the line away while `say` writes to stderr.
+    /// Hides the line while `say` writes to stderr.
     pub fn around(&self, say: impl FnOnce()) {
         self.0.suspend(say);
     }
 
-    /// Takes the line away.
+    /// Removes the line.
     pub fn clear(&self) {
         self.0.finish_and_clear();
     }
@@ -46,7 +46,7 @@ impl Progress {
 
 const TEMPLATE: &str = "{spinner} {wide_msg} {elapsed}";
 
-/// What a person is told; none once the job runs and its own output is what counts.
+/// Returns the text for a person, or `None` once the job runs and its own output matters.
 fn words(event: &JobEvent) -> Option<String> {
     Some(match event {
         JobEvent::Probing { runner } => format!("{runner}: asking whether it can take the job"),
@@ -55,7 +55,7 @@ fn words(event: &JobEvent) -> Option<String> {
         }
         JobEvent::Launching { runner, .. } => format!("{runner}: launching"),
         JobEvent::Settling { runner, message, .. } => {
-            format!("{runner}: finding out whether it started: {message}")
+            format!("{runner}: checking whether the job started: {message}")
         }
         JobEvent::Runner { runner, event: Event::Pulling { current, total } } => match total {
             Some(total) => format!(

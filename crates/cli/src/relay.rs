@@ -9,15 +9,15 @@ use tokio::io::{AsyncWrite, AsyncWriteExt, Stderr, Stdout};
 use crate::output;
 use crate::progress::Progress;
 
-/// How many pieces of output, each of some kilobytes at most, go out in one write.
+/// How many pieces of output, each of some kilobytes at most, are combined in one write.
 const CHUNKS_AT_ONCE: usize = 64;
 
-/// What happens once nobody reads stdout any more.
+/// What happens once stdout has no reader any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unread {
-    /// The rest is dropped; the job goes on, for its results.
+    /// The rest of the output is dropped. The job continues, for its results.
     Drop,
-    /// There is nothing more to do.
+    /// Reading stops: nothing is left to do.
     Stop,
 }
 
@@ -28,21 +28,22 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// To this command's stdout and stderr.
+    /// Creates a relay to this command's stdout and stderr.
     pub fn new() -> Self {
         let stdout = Sink::new(tokio::io::stdout(), "stdout");
         let stderr = Sink::new(tokio::io::stderr(), "stderr");
         Self { stdout, stderr }
     }
 
-    /// Passes `chunks` on, to their end or the first error.
+    /// Passes `chunks` on until they end or the first error occurs.
     pub async fn pass_on<E>(
         mut self,
         chunks: impl Stream<Item = Result<LogChunk, E>>,
         progress: &Progress,
         unread: Unread,
     ) -> Result<(), E> {
-        // What has come meanwhile goes out in one write: a backend may give each line by itself.
+        // Output that arrived meanwhile is combined in one write: a backend may deliver each line
+        // separately.
         let mut ready = std::pin::pin!(chunks.ready_chunks(CHUNKS_AT_ONCE));
         while let Some(chunks) = ready.next().await {
             progress.clear();
@@ -65,7 +66,7 @@ impl Relay {
         Ok(())
     }
 
-    /// Takes `chunk` for the next [`flush`](Self::flush); the order of the two streams is kept.
+    /// Buffers `chunk` for the next [`flush`](Self::flush). The order of the two streams is kept.
     async fn take(&mut self, chunk: LogChunk) {
         match chunk {
             LogChunk::Data { stream: LogStream::Stdout, bytes, .. } => {
@@ -85,7 +86,7 @@ impl Relay {
         }
     }
 
-    /// Writes what was taken.
+    /// Writes the buffered output.
     async fn flush(&mut self) {
         self.stdout.flush().await;
         self.stderr.flush().await;
@@ -104,15 +105,15 @@ impl<W: AsyncWrite + Unpin> Sink<W> {
         Self { writer: Some(writer), pending: Vec::new(), name }
     }
 
-    /// Takes `bytes` for the next [`flush`](Self::flush).
+    /// Buffers `bytes` for the next [`flush`](Self::flush).
     fn push(&mut self, bytes: &[u8]) {
         if self.writer.is_some() {
             self.pending.extend_from_slice(bytes);
         }
     }
 
-    /// Writes what was taken. Once the reader has gone, the job goes on, for its results, and its
-    /// output is dropped.
+    /// Writes the buffered output. Once the reader has gone, the job continues, for its results,
+    /// and its output is dropped.
     async fn flush(&mut self) {
         let Some(writer) = self.writer.as_mut().filter(|_| !self.pending.is_empty()) else {
             return;

@@ -8,8 +8,8 @@ use longshore::JobResult;
 
 use crate::error::CliError;
 
-/// The file that will hold what became of the job: opened before anything starts, so that a job
-/// never runs whose result cannot be written, and put in place whole.
+/// The file for the job's result. It is opened before anything starts, so that no job runs whose
+/// result cannot be written. It is put in place as a whole.
 #[derive(Debug)]
 pub struct ResultFile {
     path: PathBuf,
@@ -20,7 +20,7 @@ impl ResultFile {
     /// Prepares to write `path`.
     ///
     /// # Errors
-    /// If its folder cannot be written to, or it is a folder.
+    /// If the folder cannot be written to, or if `path` is a folder.
     pub fn prepare(path: &Path) -> Result<Self, CliError> {
         let failed = |e: std::io::Error| {
             CliError::failed(format!("--result {}: failed to write there: {e}", path.display()))
@@ -37,7 +37,7 @@ impl ResultFile {
         Ok(Self { path: path.to_owned(), temporary })
     }
 
-    /// Writes `result`, replacing what was there.
+    /// Writes `result` and replaces an existing file.
     ///
     /// # Errors
     /// If the disk is full or the folder has gone.
@@ -54,7 +54,7 @@ impl ResultFile {
     }
 }
 
-/// As an ordinary new file, the umask taken off by the system.
+/// The mode of an ordinary new file; the system applies the umask.
 fn mode() -> fs::Permissions {
     std::os::unix::fs::PermissionsExt::from_mode(0o666)
 }

@@ -33,12 +33,12 @@ pub fn load(args: &ConfigArgs) -> Result<Loaded<Config>, CliError> {
     Ok(loaded)
 }
 
-/// Loads the configuration and builds the dispatcher of it.
+/// Loads the configuration and builds its dispatcher.
 pub fn dispatcher(args: &ConfigArgs) -> Result<Dispatcher, CliError> {
     assemble(args).map(|(_, dispatcher)| dispatcher)
 }
 
-/// Loads the configuration and builds the dispatcher of it; both.
+/// Loads the configuration and builds its dispatcher. Returns both.
 pub fn assemble(args: &ConfigArgs) -> Result<(Loaded<Config>, Dispatcher), CliError> {
     let loaded = load(args)?;
     let dispatcher =
@@ -46,7 +46,7 @@ pub fn assemble(args: &ConfigArgs) -> Result<(Loaded<Config>, Dispatcher), CliEr
     Ok((loaded, dispatcher))
 }
 
-/// `longshore.toml` in the user's or the system's folder for configuration, if there is one.
+/// Returns `longshore.toml` in the user's or the system's configuration folder, if it exists.
 fn default_file() -> Option<PathBuf> {
     let absolute = |path: PathBuf| path.is_absolute().then_some(path);
     let xdg = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).and_then(absolute);

@@ -1,5 +1,5 @@
-//! Ctrl-C and TERM: where a job is run, the first cancels the job, the second kills it; where it is
-//! only waited for, they end the waiting.
+//! Ctrl-C and TERM. In a command that runs a job, the first signal cancels the job and the second
+//! kills it. In a command that only waits for a job, a signal stops the waiting.
 
 use longshore::Canceller;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -7,7 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::error::CliError;
 use crate::output;
 
-/// Watches for signals and passes them on to `canceller`, until dropped.
+/// Watches for signals and passes them on to `canceller` until dropped.
 #[derive(Debug)]
 pub struct Signals(tokio::task::JoinHandle<()>);
 
@@ -15,7 +15,7 @@ impl Signals {
     /// Begins to watch.
     ///
     /// # Errors
-    /// If the handlers cannot be installed; then nothing may be started, for it could not be
+    /// If the handlers cannot be installed. Then nothing may be started, since it could not be
     /// cancelled.
     pub fn watch(canceller: Canceller) -> Result<Self, CliError> {
         let mut asked = Interruption::watch()?;
@@ -43,7 +43,7 @@ impl Drop for Signals {
     }
 }
 
-/// Ctrl-C and TERM to this command, from now on.
+/// Receives Ctrl-C and TERM sent to this command from its creation on.
 #[derive(Debug)]
 pub struct Interruption {
     interrupt: Signal,
@@ -62,7 +62,8 @@ impl Interruption {
         Ok(Self { interrupt, terminate })
     }
 
-    /// Waits for the next one; what a shell says of a command that it ended.
+    /// Waits for the next signal. Returns the exit code that a shell reports for a command killed
+    /// by it.
     pub async fn seen(&mut self) -> u8 {
         tokio::select! {
             _ = self.interrupt.recv() => 130,

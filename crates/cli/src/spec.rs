@@ -1,4 +1,4 @@
-//! From the command line and a job file to a job.
+//! Builds a job from the command line and a job file.
 
 use std::path::{Path, PathBuf};
 
@@ -7,10 +7,12 @@ use longshore::{Container, JobSpec, Process, SecretSource};
 use crate::args::JobArgs;
 use crate::error::CliError;
 
-/// The job that `args` asks for: the job file, if one is named, changed by the flags.
+/// Returns the job that `args` describes: the job file, if one is named, with overrides by the
+/// flags.
 ///
 /// # Errors
-/// A file that cannot be read or is no job, and flags that contradict each other, each named.
+/// If a file cannot be read or is not a job, or if flags contradict each other; the error names
+/// them.
 pub fn build(args: &JobArgs) -> Result<JobSpec, CliError> {
     let mut job = match &args.job_file {
         Some(file) => read_file(file)?,
@@ -35,7 +37,7 @@ fn replace<T: Clone>(slot: &mut Option<T>, given: Option<&T>) {
     }
 }
 
-/// Reads a job file; paths in it are relative to the file's own folder.
+/// Reads a job file. Paths in it are relative to the file's own folder.
 fn read_file(file: &Path) -> Result<JobSpec, CliError> {
     let mut job: JobSpec = longshore::config::read_document(file)?;
     let folder = file.parent().unwrap_or(Path::new("."));
@@ -79,7 +81,7 @@ fn apply_ways(args: &JobArgs, job: &mut JobSpec) -> Result<(), CliError> {
         (None, Some(_)) if args.process.is_some() => {
             return Err(CliError::usage(
                 "give the process's command either by --process or after `--`, not both \
-                 (after `--` stand a container's arguments if --image is given)",
+                 (with --image, the words after `--` are the container's arguments)",
             ));
         }
         (None, Some(process)) => process.args.clone_from(&args.args),
@@ -118,9 +120,9 @@ fn secret_source(name: &str, source: &str) -> Result<SecretSource, CliError> {
         Some(("env", variable)) if !variable.is_empty() => {
             Ok(SecretSource::Env(variable.to_owned()))
         }
-        // The text may be the secret itself, given by mistake: it is not repeated.
+        // The text may be the secret itself, given by mistake, and is therefore not repeated.
         _ => Err(CliError::usage(format!(
-            "--secret-env {name}: write where its value comes from, file:PATH or env:VARIABLE"
+            "--secret-env {name}: give the source of its value, file:PATH or env:VARIABLE"
         ))),
     }
 }

@@ -1,22 +1,22 @@
-//! What became of a job, for a person.
+//! The result of a job, for a person.
 
 use longshore::{JobResult, PassedOver};
 
 use crate::output;
 
-/// Says what became of a job, which took so many `seconds`, if that is known.
+/// Prints the result of a job, which took `seconds`, if that is known.
 pub fn say(result: &JobResult, seconds: Option<f64>) {
     for line in summary(result, seconds) {
         output::say(&line);
     }
 }
 
-/// That a runner was passed over, and why.
+/// Returns a line that a runner was passed over, and why.
 pub fn passed_over(passed: &PassedOver) -> String {
     format!("passed over {} ({}): {}", passed.runner, passed.kind, passed.message)
 }
 
-/// How long the job ran, by the backend's clock.
+/// Returns how long the job ran, by the backend's clock.
 pub fn seconds_run(result: &JobResult) -> Option<f64> {
     let (started, finished) = result.started_at.zip(result.finished_at)?;
     Some(finished.duration_since(started).as_secs_f64())
@@ -31,12 +31,12 @@ fn summary(result: &JobResult, seconds: Option<f64>) -> Vec<String> {
     });
     if let (Some(runner), false) = (&result.runner, result.started_again.is_empty()) {
         let again = result.started_again.join(", ");
-        lines.push(format!("{runner} by itself started the job again: {again}"));
+        lines.push(format!("{runner} started the job again on its own: {again}"));
     }
     let stale = result.image.as_ref().filter(|image| image.stale);
     lines.extend(stale.map(|image| {
         format!(
-            "{}: the registry gave no answer: a local copy was used, which may be old",
+            "{}: the registry did not answer: a local copy was used, which may be outdated",
             image.requested
         )
     }));
@@ -68,7 +68,7 @@ mod tests {
         let lines = [
             "passed over kubernetes (Unavailable): refused",
             "docker: the job exited with code 0 after 1.50 s",
-            "x:1: the registry gave no answer: a local copy was used, which may be old",
+            "x:1: the registry did not answer: a local copy was used, which may be outdated",
         ];
         assert_eq!(summary(&result(true), Some(1.5)), lines);
         assert_eq!(summary(&result(false), Some(1.5)), lines[..2]);
@@ -84,7 +84,7 @@ mod tests {
             summary(&result, None),
             [
                 "kubernetes: the job exited with code 0",
-                "kubernetes by itself started the job again: a, b",
+                "kubernetes started the job again on its own: a, b",
             ]
         );
     }

@@ -1,11 +1,11 @@
-//! What the command says of images, pull policies and logins, without any backend.
+//! Tests the command's output about images, pull policies and logins, without any backend.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
 
-/// An engine that is not there: plans and refusals need none.
+/// The engine does not exist: plans and refusals do not need it.
 const CONFIG: &str = r#"
 [job]
 runners = ["docker"]
@@ -14,7 +14,7 @@ runners = ["docker"]
 host = "unix:///nowhere/docker.sock"
 "#;
 
-/// A home of the test's own.
+/// A temporary home directory.
 struct Home(tempfile::TempDir);
 
 struct Ran {
@@ -41,7 +41,7 @@ impl Home {
         path
     }
 
-    /// Runs the command with the environment `variables` and nothing else.
+    /// Runs the command with the environment `variables` only.
     fn run_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Ran {
         let mut command = Command::new(env!("CARGO_BIN_EXE_longshore"));
         command.env_clear().env("HOME", self.0.path()).env("PATH", "/usr/bin:/bin");
@@ -192,7 +192,7 @@ fn a_prefix_is_put_before_names_without_a_registry() {
         .says(&["JOB_IMAGEREGISTRYPREFIX: job.imageRegistryPrefix: `harbor` is not a registry"]);
 }
 
-/// A configuration with a login for localhost:5001 whose password is in `password`.
+/// Writes a configuration with a login for localhost:5001 whose password is in `password`.
 fn with_login(home: &Home) {
     let login = "\n[[job.registries]]\nserver = 'localhost:5001'\nusername = 'me'\npasswordFile = ";
     let password = shown(&home.path("password"));
@@ -242,15 +242,15 @@ fn a_login_that_cannot_be_had_is_said_by_plan_and_ends_a_run_before_any_runner_i
 #[test]
 fn a_tag_that_may_be_pushed_again_gets_a_hint() {
     let home = Home::new();
-    let hint = "localhost:5000/x:1 may be pushed again; under IfNotPresent a node keeps the copy";
+    let hint = "localhost:5000/x:1 can be pushed again, and with IfNotPresent a node keeps its old";
     home.run(&["plan", "--image", "localhost:5000/x:1"])
         .exits(0)
         .says(&[hint, "not known whether it is present"]);
     home.run(&["plan", "--image", "localhost:5000/x:1", "--pull-policy", "always"])
         .exits(0)
-        .never_says("may be pushed again");
+        .never_says("can be pushed again");
     let digest = format!("localhost:5000/x@sha256:{}", "a".repeat(64));
-    home.run(&["plan", "--image", &digest]).exits(0).never_says("may be pushed again");
+    home.run(&["plan", "--image", &digest]).exits(0).never_says("can be pushed again");
 }
 
 #[test]

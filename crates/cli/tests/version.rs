@@ -1,5 +1,6 @@
-//! The command starts. Cargo builds a package's command along with its integration tests, so this
-//! one also makes `cargo test --workspace` leave a fresh `longshore` for the end-to-end tests.
+//! Checks that the command starts. Cargo builds a package's command along with its integration
+//! tests, so this test also makes `cargo test --workspace` leave a fresh `longshore` for the
+//! end-to-end tests.
 
 use assert_cmd::Command;
 

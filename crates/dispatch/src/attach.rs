@@ -1,4 +1,4 @@
-//! Following a job that was submitted elsewhere, whoever has it in hand.
+//! Follows a job that was submitted before, whichever process owns it.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -23,14 +23,14 @@ pub(crate) struct Attached {
     pub(crate) id: JobId,
     pub(crate) canceller: Canceller,
     pub(crate) progress: Progress,
-    /// Who wants the job's output, should the job be taken up here.
+    /// Where the job's output goes if this process takes the job up.
     pub(crate) logs: Option<mpsc::Sender<LogChunk>>,
     pub(crate) state: watch::Sender<State>,
     pub(crate) manner: Manner,
 }
 
 impl Attached {
-    /// Waits for whoever has the job in hand; takes it up if that process goes.
+    /// Waits for the process that owns the job. Takes the job up if that process ends first.
     pub(crate) async fn run(self) {
         let attended = {
             let mut cancel = std::pin::pin!(self.ask_to_cancel(self.canceller.graces()));
@@ -59,7 +59,7 @@ impl Attached {
         }
     }
 
-    /// Asks the process that has the job in hand to cancel it; never ends.
+    /// Asks the process that owns the job to cancel it. Never returns.
     async fn ask_to_cancel(&self, mut graces: watch::Receiver<Option<Duration>>) -> Infallible {
         loop {
             let asked = *graces.borrow_and_update();
@@ -79,7 +79,8 @@ impl Attached {
         }
     }
 
-    /// Who follows a detached job passes its output on to nobody.
+    /// Sends the job's stored output to the reader. The owner of a detached job passes its output
+    /// on to no reader.
     async fn pass_on_what_is_there(&self) {
         let Some(reader) = &self.logs else { return };
         let failed = |error: &Error| {
@@ -105,7 +106,7 @@ impl Attached {
         self.state.send_replace(State::Done(Arc::new(result)));
     }
 
-    /// The job cannot be followed from here. Nothing about it goes on record.
+    /// Reports that the job cannot be followed from this process. Records nothing.
     pub(crate) fn give_up(&self, error: &Error) {
         let message = format!("failed to follow the job, which may still run: {error}");
         self.tell(JobResult::new(self.id.clone(), Outcome::Lost { message }));

@@ -1,4 +1,4 @@
-//! Trying one runner: its pull policies in turn, each an attempt of its own.
+//! Tries one runner. Each of its pull policies is tried in turn, as a separate attempt.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::settle::{Settlement, settle};
 use crate::task::JobTask;
 use crate::watched::Watched;
 
-/// An attempt that has started, or may have.
+/// An attempt that has started or may have started.
 #[derive(Debug)]
 pub(crate) struct Taken {
     pub(crate) lane: Arc<Lane>,
@@ -23,11 +23,11 @@ pub(crate) struct Taken {
     pub(crate) number: u32,
     pub(crate) watched: Watched,
     pub(crate) found: Found,
-    /// Whether a pull policy before this one got no answer from the registry.
+    /// Whether the registry did not answer under an earlier pull policy.
     pub(crate) after_no_answer: bool,
 }
 
-/// What is known of it.
+/// What is known about an attempt.
 #[derive(Debug)]
 pub(crate) enum Found {
     Started(Started),
@@ -36,13 +36,13 @@ pub(crate) enum Found {
     Unknown,
 }
 
-/// What trying one runner came to.
+/// The outcome of trying one runner.
 pub(crate) enum Tried {
     Taken(Box<Taken>),
     Refused(Error),
     /// The job was cancelled, and provably nothing started.
     Cancelled,
-    /// A step is not on record; provably nothing started.
+    /// A step could not be recorded. Provably nothing started.
     Unrecorded(Error),
 }
 
@@ -61,7 +61,7 @@ impl JobTask {
         }
         let cancelled = self.canceller.token().clone();
         let admitted = async {
-            // Before the queue for a launch: who waits for another job must not hold its place.
+            // Pin first: a job that waits for another job's digest must not occupy a launch slot.
             let pin = self.pin(lane).await?;
             Ok::<_, Error>((pin, lane.admit(&self.progress).await?))
         };
@@ -82,7 +82,7 @@ impl JobTask {
         tried
     }
 
-    /// What to do about the digest of the image on this runner.
+    /// Returns how to treat the digest of the image on this runner.
     async fn pin(&self, lane: &Lane) -> Result<Pin, Error> {
         match &self.spec.container {
             Some(container) if self.settings.pin_digest && lane.runs_containers() => {
@@ -93,8 +93,7 @@ impl JobTask {
         }
     }
 
-    /// Tries the pull policies in force one after the other, for as long as the registry gives no
-    /// answer.
+    /// Tries the effective pull policies in turn for as long as the registry does not answer.
     async fn try_policies(&mut self, lane: &Arc<Lane>, pin: &Pin) -> Tried {
         let spec = pinned(&self.spec, pin);
         let effective = lane.pull_policy(Some(&self.spec), &self.settings);
@@ -121,7 +120,7 @@ impl JobTask {
         Tried::Refused(Error::new(ErrorKind::Internal, "no pull policy to try").on(lane.name()))
     }
 
-    /// One attempt, with one pull policy.
+    /// Makes one attempt with one pull policy.
     async fn try_policy(&mut self, lane: &Arc<Lane>, spec: &Arc<JobSpec>, turn: Turn) -> Tried {
         let attempt = Arc::new(self.next_attempt(spec, turn.policy));
         let watched = lane.watched(&lane.runner.handle(&attempt), self.progress.clone());
@@ -143,7 +142,7 @@ impl JobTask {
             Launched::Unclear { error, answered } => {
                 match self.settle(&watched, &id, &error).await {
                     Settlement::NeverStarted => {
-                        // Removing what a launch still works on could undo the fence.
+                        // Removing an attempt while its launch still runs could undo the fence.
                         if answered {
                             self.search.fenced.push(watched);
                         }
@@ -200,7 +199,7 @@ impl JobTask {
     }
 }
 
-/// `spec` with the image that `pin` tells.
+/// Returns `spec` with the image that `pin` specifies.
 fn pinned(spec: &Arc<JobSpec>, pin: &Pin) -> Arc<JobSpec> {
     let Some(image) = pin.image() else { return Arc::clone(spec) };
     let mut spec = JobSpec::clone(spec);
@@ -210,16 +209,17 @@ fn pinned(spec: &Arc<JobSpec>, pin: &Pin) -> Arc<JobSpec> {
     Arc::new(spec)
 }
 
-/// Whether the registry gave no answer, so that the next pull policy of a list may be tried.
+/// Whether the registry did not answer, so that the next pull policy of the list may be tried.
 fn got_no_answer(error: &Error) -> bool {
     error.kind() == ErrorKind::ImageUnavailable(ImageReason::Unreachable)
 }
 
-/// What a list of pull policies failed with, that got no answer from the registry `before`, and
-/// then, under `policy`, `error`.
+/// Combines two failures of a list of pull policies: the registry did not answer `before`, and then
+/// the attempt under `policy` failed with `error`.
 ///
-/// That there is no local copy is no reason by itself: with an answer there would have been one. It
-/// is `Unreachable`, the reason that may pass. Any other end says more than the silence before it.
+/// A missing local copy is not the cause: had the registry answered, there would have been a copy.
+/// The combined error is therefore `Unreachable`, a reason that may pass. Any other `error` is more
+/// specific than the missing answer and is returned unchanged.
 fn both(before: &(PullPolicy, Error), policy: PullPolicy, error: Error, lane: &Lane) -> Error {
     if error.kind() != ErrorKind::ImageUnavailable(ImageReason::NotPresent) {
         return error;

@@ -1,4 +1,4 @@
-//! Whether a runner is worth asking now, from what it answered before.
+//! Decides whether a runner is worth asking now, based on its earlier answers.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -7,50 +7,51 @@ use longshore_core::{Error, ErrorKind};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// How long a good answer spares the next job a probe.
+/// How long after a good answer jobs skip the probe.
 const FRESH: Duration = Duration::from_secs(30);
-/// The first pause after a runner was found unavailable.
+/// The first pause after a runner became unavailable.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause between two probes.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// A backend that asks for a longer wait than this is asked again all the same.
+/// A backend that asks for a longer wait than this is asked again after this time.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
 /// What to do with a job that wants this runner.
 #[derive(Debug)]
 pub(crate) enum Admission {
-    /// Launch it: the runner was well just now.
+    /// Launch it: the runner was healthy just now.
     Well,
     /// Probe first.
     Probe {
-        /// What it answered last, if that still holds until somebody has probed again.
+        /// The last refusal, if it still holds until another job has probed again.
         standing: Option<Error>,
     },
-    /// Pass it over, for this reason, at once.
+    /// Pass the runner over at once, for this reason.
     Refused(Error),
 }
 
-/// Remembers what a runner answered last.
+/// Remembers the last answer of a runner.
 ///
-/// `Unavailable` opens it; while it is open every job gets the stored reason at once. After a
-/// pause (doubled each time, jittered, never shorter than the backend's `Retry-After`) it is probed
-/// again, whether or not there is a job. `Saturated` never opens it, but its `Retry-After` is kept.
+/// `Unavailable` opens the breaker. While it is open, every job gets the stored reason at once.
+/// After a pause, the runner is probed again, whether or not a job waits. The pause doubles each
+/// time, has jitter, and is never shorter than the backend's `Retry-After`. `Saturated` never opens
+/// the breaker, but its `Retry-After` is kept.
 #[derive(Debug)]
 pub(crate) struct Breaker {
     memory: Mutex<Memory>,
-    /// Told when it opens: the task that asks may have to ask sooner.
+    /// Notified when the breaker opens: the task that probes again may have to probe sooner.
     opened: Arc<Notify>,
 }
 
 #[derive(Debug)]
 struct Memory {
     state: State,
-    /// Times it was found unavailable since a job last started on it.
+    /// How often the runner was unavailable since a job last started on it.
     failures: u32,
     jitter: u64,
-    /// Whether a task asks it again, until it is back.
+    /// Whether a task probes the runner until it is back.
     asked: bool,
-    /// A backend without room that said when to come back.
+    /// The last `Saturated` answer that came with a `Retry-After`.
     full: Option<Stored>,
 }
 
@@ -80,7 +81,8 @@ impl Stored {
 }
 
 impl Breaker {
-    /// A breaker that knows nothing yet; `jitter` makes its pauses differ from those of others.
+    /// Creates a breaker that knows nothing yet. `jitter` makes its pauses differ from those of
+    /// others.
     pub(crate) fn new(jitter: u64) -> Self {
         let memory =
             Memory { state: State::Unknown, failures: 0, jitter, asked: false, full: None };
@@ -103,25 +105,27 @@ impl Breaker {
         }
     }
 
-    /// Notes that a probe was answered well.
+    /// Records a successful probe.
     pub(crate) fn probed_well(&self) {
         self.lock().state = State::Well { until: Instant::now() + FRESH };
     }
 
-    /// Notes that a job started.
+    /// Records that a job started.
     pub(crate) fn launched_well(&self) {
         let mut memory = self.lock();
         memory.state = State::Well { until: Instant::now() + FRESH };
         memory.failures = 0;
     }
 
-    /// Until when nobody is to ask; none if it is not open.
+    /// Returns the time until which no job may ask the runner, or `None` if the breaker is not
+    /// open.
     pub(crate) fn open_until(&self) -> Option<Instant> {
         self.lock().open_until()
     }
 
-    /// When the task that [`refused`](Self::refused) wants is to ask again, and what tells it to
-    /// look here before that; none if it is to end, as the runner is back.
+    /// Returns when the task that [`refused`](Self::refused) requested must probe next, and the
+    /// notification on which it must call this again sooner. Returns `None` if the runner is back
+    /// and the task must end.
     pub(crate) fn next_question(&self) -> Option<(Instant, Arc<Notify>)> {
         let mut memory = self.lock();
         let until = memory.open_until();
@@ -129,8 +133,9 @@ impl Breaker {
         until.map(|until| (until, Arc::clone(&self.opened)))
     }
 
-    /// Notes a refusal, by a probe or by a launch; whether a task is now to ask the runner until it
-    /// is back. One does at a time, also if the runner comes back and goes away in between.
+    /// Records a refusal of a probe or of a launch. Returns whether the caller must start a task
+    /// that probes the runner until it is back. Only one such task runs at a time, even if the
+    /// runner comes back and goes away in between.
     pub(crate) fn refused(&self, error: &Error) -> bool {
         let mut memory = self.lock();
         let now = Instant::now();
@@ -151,7 +156,8 @@ impl Breaker {
         false
     }
 
-    /// Notes that it was asked again in vain. What it refuses with now a job is to hear itself.
+    /// Records a failed probe of the background task. If the refusal is not `Unavailable`, the next
+    /// job probes again and gets the answer itself.
     pub(crate) fn still_away(&self, error: &Error) {
         self.refused(error);
         if error.kind() != ErrorKind::Unavailable {
@@ -160,7 +166,7 @@ impl Breaker {
     }
 
     fn lock(&self) -> MutexGuard<'_, Memory> {
-        // Every change is one assignment, so a panic elsewhere leaves nothing half done.
+        // Every change is one assignment, so a panic elsewhere leaves nothing half-changed.
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -174,7 +180,7 @@ impl Memory {
     }
 
     fn open(&mut self, error: &Error, now: Instant, asked: Option<Duration>) {
-        // Of many launches that fail at once only the first lengthens the pause.
+        // Of many launches that fail at once, only the first lengthens the pause.
         if matches!(&self.state, State::Open(open) if now < open.until) {
             return;
         }
@@ -183,15 +189,15 @@ impl Memory {
         self.state = State::Open(stored(error, now, wait));
     }
 
-    /// The pause, doubled with each failure, then cut to between a half and the whole of it.
+    /// Returns the pause: doubled with each failure, then reduced to between half and all of it.
     fn pause(&mut self) -> Duration {
         let doubled = FIRST_PAUSE.saturating_mul(1 << self.failures.saturating_sub(1).min(16));
         let longest = doubled.min(LONGEST_PAUSE);
         longest / 2 + longest.mul_f64(self.next_random()) / 2
     }
 
-    /// A number in [0, 1): splitmix64 (Steele, Lea, Flood, 2014). Good enough to tell back-offs
-    /// apart, and repeatable.
+    /// Returns a number in [0, 1): splitmix64 (Steele, Lea, Flood, 2014). It is random enough to
+    /// spread back-offs, and repeatable.
     fn next_random(&mut self) -> f64 {
         self.jitter = self.jitter.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.jitter;

@@ -1,4 +1,4 @@
-//! Putting a dispatcher together.
+//! Builds a dispatcher.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher};
@@ -26,7 +26,7 @@ pub enum BuildError {
     DuplicateRunner(RunnerName),
 }
 
-/// Puts a [`Dispatcher`] together.
+/// Builds a [`Dispatcher`].
 #[derive(Debug, Default)]
 pub struct DispatcherBuilder {
     runners: Vec<Arc<dyn Runner>>,
@@ -39,7 +39,7 @@ pub struct DispatcherBuilder {
 }
 
 impl DispatcherBuilder {
-    /// Adds a runner after those added before: this is the order in which they are tried.
+    /// Adds a runner after those added before. Runners are tried in this order.
     #[must_use]
     pub fn runner(mut self, runner: Arc<dyn Runner>) -> Self {
         self.runners.push(runner);
@@ -60,37 +60,38 @@ impl DispatcherBuilder {
         self
     }
 
-    /// Sets what is known of logins to images' registries. Default: nothing.
+    /// Sets the known logins to image registries. Default: none.
     #[must_use]
     pub fn keyring(mut self, keyring: Keyring) -> Self {
         self.credentials.keyring = keyring;
         self
     }
 
-    /// Adds a login for a registry, exactly as `auth` names it, of which the keyring knows nothing;
-    /// `origin` tells a person where it comes from.
+    /// Adds a login that is used for the registry `auth` names, if the keyring has no login for it.
+    /// The server name must match exactly. `origin` describes to a person where the login comes
+    /// from.
     #[must_use]
     pub fn registry_auth(mut self, origin: impl Into<String>, auth: RegistryAuth) -> Self {
         self.credentials.others.push((origin.into(), auth));
         self
     }
 
-    /// Sets the installation in whose name jobs are launched. Default: a new one.
+    /// Sets the installation on whose behalf jobs are launched. Default: a new one.
     #[must_use]
     pub fn installation(mut self, installation: InstallationId) -> Self {
         self.installation = Some(installation);
         self
     }
 
-    /// Keeps the record of jobs in the state directory `path`, where other processes find them.
-    /// It is opened at its first use. Default: in memory, and only until each job is done.
+    /// Keeps the record of jobs in the state directory `path`, where other processes find it. The
+    /// directory is opened on first use. Default: in memory, and only until each job is done.
     #[must_use]
     pub fn state_directory(mut self, path: impl Into<PathBuf>) -> Self {
         self.journal = Place::Folder(path.into());
         self
     }
 
-    /// Keeps the record of jobs in a journal that is open already.
+    /// Keeps the record of jobs in a journal that is already open.
     #[must_use]
     pub fn journal(mut self, journal: Journal) -> Self {
         self.journal = Place::Open(journal);
@@ -129,7 +130,7 @@ impl DispatcherBuilder {
     }
 }
 
-/// A number that differs from process to process.
+/// Returns a number that differs from process to process.
 fn random_seed() -> u64 {
     std::hash::RandomState::new().build_hasher().finish()
 }

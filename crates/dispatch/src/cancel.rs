@@ -1,4 +1,4 @@
-//! Asking a job to end early, from anywhere and at any time.
+//! Requests that a job end early, from anywhere and at any time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// Ends a job early, wherever it is. Cheap to clone; outlives its [`Job`](crate::Job).
+/// Ends a job early, wherever it runs. Cheap to clone. Outlives its [`Job`](crate::Job).
 #[derive(Clone, Debug)]
 pub struct Canceller {
     asked: CancellationToken,
@@ -15,18 +15,18 @@ pub struct Canceller {
 }
 
 impl Canceller {
-    /// A canceller for a job whose own grace period is `own_grace`.
+    /// Creates a canceller for a job whose own grace period is `own_grace`.
     pub(crate) fn new(own_grace: Duration) -> Self {
         let (grace, _) = watch::channel(None);
         Self { asked: CancellationToken::new(), grace: Arc::new(grace), own_grace }
     }
 
-    /// Ends the job early: TERM, its own grace period, KILL.
+    /// Ends the job early: TERM, the job's own grace period, KILL.
     pub fn cancel(&self) {
         self.cancel_within(self.own_grace);
     }
 
-    /// Ends the job early with another grace period than its own. The shortest of several wins.
+    /// Ends the job early with another grace period. Of several, the shortest wins.
     pub fn cancel_within(&self, grace: Duration) {
         self.grace.send_if_modified(|asked| {
             let shortens = asked.is_none_or(|before| grace < before);
@@ -38,17 +38,17 @@ impl Canceller {
         self.asked.cancel();
     }
 
-    /// Ends the job without any grace.
+    /// Ends the job without a grace period.
     pub fn kill(&self) {
         self.cancel_within(Duration::ZERO);
     }
 
-    /// Fired with the first request.
+    /// The token that the first request cancels.
     pub(crate) const fn token(&self) -> &CancellationToken {
         &self.asked
     }
 
-    /// The grace period asked for, and every shorter one that is asked for later.
+    /// The requested grace period, and every shorter one that is requested later.
     pub(crate) fn graces(&self) -> watch::Receiver<Option<Duration>> {
         self.grace.subscribe()
     }

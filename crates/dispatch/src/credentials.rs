@@ -1,21 +1,22 @@
-//! Who a job is to its image's registry.
+//! Finds the login that a job uses for the registry of its image.
 
 use longshore_core::{JobSpec, RegistryAuth, Result};
 use longshore_registry::{Found, Keyring};
 
-/// All that is known of registries.
+/// All configured logins.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Credentials {
     pub(crate) keyring: Keyring,
-    /// What is shown to a registry of which the keyring knows nothing, and where it comes from.
+    /// Logins for registries that the keyring does not know, and where each comes from.
     pub(crate) others: Vec<(String, RegistryAuth)>,
 }
 
 impl Credentials {
-    /// Who `spec` is to the registry of its image; nobody, if it has none.
+    /// Returns the login of `spec` for the registry of its image, or an empty one if the job has no
+    /// image.
     ///
     /// # Errors
-    /// `InvalidSpec` if a login that was asked for by name cannot be had.
+    /// `InvalidSpec` if a login that was requested by name is not available.
     pub(crate) async fn find(&self, spec: &JobSpec) -> Result<Found> {
         let Some(container) = &spec.container else { return Ok(Found::default()) };
         let image = &container.image;

@@ -1,11 +1,11 @@
-//! Looking at a job's directory before anything starts.
+//! Checks a job's directory before anything starts.
 
 use std::path::Path;
 
 use longshore_core::{Error, ErrorKind, JobSpec};
 
-/// Checks that the job directory is there, with `input/` and `output/`: whatever is missing would
-/// be made by one backend and refused by the next.
+/// Checks that the job directory exists and has the folders `input/` and `output/`. One backend
+/// would create a missing folder, and another would refuse it.
 ///
 /// # Errors
 /// `InvalidSpec` naming the folder that is missing.

@@ -1,4 +1,4 @@
-//! The dispatcher: its runners in order, and what one may ask of it.
+//! The dispatcher: its runners in order, and its operations.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -49,13 +49,13 @@ struct Inner {
     /// One permit for each job that may be in flight.
     room: Arc<Semaphore>,
     closed: CancellationToken,
-    /// Fired when all that is in flight is dropped where it stands.
+    /// Cancelled when everything in flight is dropped immediately.
     abandoned: CancellationToken,
     tasks: TaskTracker,
 }
 
 impl Dispatcher {
-    /// Begins a dispatcher.
+    /// Creates a builder for a dispatcher.
     #[must_use]
     pub fn builder() -> DispatcherBuilder {
         DispatcherBuilder::default()
@@ -90,36 +90,38 @@ impl Dispatcher {
         self.inner.lanes.iter().map(|lane| &lane.runner)
     }
 
-    /// The installation in whose name jobs are launched.
+    /// The installation on whose behalf jobs are launched.
     #[must_use]
     pub fn installation(&self) -> &InstallationId {
         &self.inner.installation
     }
 
-    /// Submits a job: checks it, reads its secrets, puts it on record, and starts to look for a
-    /// runner.
+    /// Submits a job: checks it, reads its secrets, records it, and starts to look for a runner.
     ///
-    /// Waits for room if `maxJobs` are in flight; dropped while it waits, nothing was submitted.
-    /// A second submission with the same idempotency key is the job of the first: that one's result
-    /// is waited for; if it was left before anything had started, it goes on with this submission.
+    /// Waits for a free slot if `maxJobs` are in flight. If the future is dropped while it waits,
+    /// nothing was submitted. A second submission with the same idempotency key is the same job as
+    /// the first, and waits for its result. If the first was abandoned before anything had started,
+    /// the second submission continues it.
     ///
     /// # Errors
-    /// `InvalidSpec` if the job makes no sense, names a runner that is not configured, a pull policy
-    /// that jobs may not name, or a secret that is not there, or if its idempotency key belongs to
-    /// another job; `Unavailable` after [`shutdown`](Self::shutdown); `Internal` if the journal
-    /// cannot be written. Whatever goes wrong later stands in the job's result.
+    /// `InvalidSpec` if the job is invalid, if it names a runner that is not configured, a pull
+    /// policy that jobs may not name, or a secret that does not exist, or if its idempotency key
+    /// belongs to another job. `Unavailable` after [`shutdown`](Self::shutdown). `Internal` if the
+    /// journal cannot be written. Later failures are reported in the job's result.
     pub async fn submit(&self, submission: impl Into<Submission> + Send) -> Result<Job, Error> {
         self.begin(submission.into(), Manner::Attached).await
     }
 
-    /// Submits a job that goes on without this process once it has started. Until then this
-    /// process is needed: it looks for a runner, pulls, launches. Its output stays on its runner.
+    /// Submits a job that keeps running without this process once it has started. Until then, this
+    /// process is needed: it looks for a runner, pulls the image, and launches the job. The job's
+    /// output stays on its runner.
     ///
-    /// From its start on nobody follows it. Its runner sees to its end, but not, on most runners,
-    /// to its timeout: where [`needs_follower`](Self::needs_follower) says so, whoever wants the
-    /// timeout kept follows the job with [`attach`](Self::attach), in this process or in another.
-    /// Else it ends by itself, or as soon as anybody follows it past its timeout, however late, or
-    /// by a backstop that its backend has.
+    /// After its start, no process follows the job. Its runner sees the job to its end, but most
+    /// runners do not enforce its timeout. Where [`needs_follower`](Self::needs_follower) returns
+    /// true, a process must follow the job with [`attach`](Self::attach) to enforce the timeout; it
+    /// can be this process or another. Without a follower, the job ends on its own, or when a
+    /// process follows it past its timeout, however late, or when a backstop of its backend ends
+    /// it.
     ///
     /// # Errors
     /// As [`submit`](Self::submit).
@@ -143,7 +145,7 @@ impl Dispatcher {
         let room = self.room().await?;
         let tracked = self.tracked()?;
         let journal = self.journal().await?;
-        // Before it is on record, so that no request to cancel it is missed.
+        // Before the job is recorded, so that no request to cancel it is missed.
         let canceller = Canceller::new(spec.effective_grace_period().get());
         let held = self.hold(&new.id, &canceller);
         let (claim, before, held) = match journal.submit(new).await? {
@@ -189,15 +191,16 @@ impl Dispatcher {
         })
     }
 
-    /// The job `id` in hand, and the number of its last attempt, if nobody else has it in hand and
-    /// nothing of it has started or can. What was asked of it before is asked of `canceller`.
+    /// Claims the job `id` if no other process owns it and nothing of it has started or can start.
+    /// Returns the claim and the number of the last attempt. Applies an earlier request to cancel
+    /// the job to `canceller`.
     async fn unstarted(
         &self,
         id: &JobId,
         canceller: &Canceller,
     ) -> Result<Option<(Claim, u32, Held)>, Error> {
         let Some(claim) = self.journal().await?.claim(id).await? else { return Ok(None) };
-        // Before its record is read, so that no request to cancel it is missed.
+        // Before the record is read, so that no request to cancel the job is missed.
         let held = self.hold(id, canceller);
         let record = claim.record().await?;
         if record.result.is_some() || record.committed().is_some() {
@@ -209,7 +212,7 @@ impl Dispatcher {
         Ok(Some((claim, record.next_number().saturating_sub(1), held)))
     }
 
-    /// A task for a job of which nothing is known but `spec`.
+    /// Creates a task for a job of which only `spec` is known.
     pub(crate) fn task(&self, spec: JobSpec, claim: Claim) -> JobTask {
         let inner = &self.inner;
         JobTask {
@@ -233,14 +236,14 @@ impl Dispatcher {
         }
     }
 
-    /// A mark that a job is in flight, until dropped.
+    /// Returns a token that marks a job as in flight until it is dropped.
     pub(crate) fn tracked(&self) -> Result<TaskTrackerToken, Error> {
-        // Taken before the check, so that a shutdown either sees this job or is seen by it.
+        // Taken before the check, so that a shutdown either waits for this job or is noticed by it.
         let tracked = self.inner.tasks.token();
         if self.inner.closed.is_cancelled() { Err(closed()) } else { Ok(tracked) }
     }
 
-    /// The journal, opened if it is not yet.
+    /// Returns the journal. Opens it on first use.
     pub(crate) async fn journal(&self) -> Result<&Journal, Error> {
         self.inner.store.journal().await
     }
@@ -265,7 +268,7 @@ impl Dispatcher {
         self.inner.settings.retention.get()
     }
 
-    /// How long a job may run that does not say so itself.
+    /// The timeout of a job that sets none.
     pub(crate) fn timeout(&self) -> Option<HumanDuration> {
         self.inner.settings.timeout
     }
@@ -274,7 +277,7 @@ impl Dispatcher {
         self.inner.settings.connect_timeout.get()
     }
 
-    /// Checks `spec`, fills in what is configured, and tells its runners.
+    /// Checks `spec`, fills in configured values, and returns its runners.
     pub(crate) fn prepare(&self, spec: &mut JobSpec) -> Result<Vec<Arc<Lane>>, Error> {
         let settings = &self.inner.settings;
         spec.validate()?;
@@ -295,11 +298,11 @@ impl Dispatcher {
         }
     }
 
-    /// What each runner, in the job's order, would submit for `spec`, or why it would be passed
-    /// over. Starts nothing, asks no backend, reads no secret.
+    /// Returns what each runner, in the job's order, would submit for `spec`, or why it would be
+    /// passed over. Starts nothing, calls no backend, and reads no secret.
     ///
     /// # Errors
-    /// `InvalidSpec` if the job makes no sense, names a runner that is not configured, or a pull
+    /// `InvalidSpec` if the job is invalid, or names a runner that is not configured or a pull
     /// policy that jobs may not name.
     pub fn plan(&self, spec: &JobSpec) -> Result<Vec<RunnerPlan>, Error> {
         let mut spec = spec.clone();
@@ -318,13 +321,13 @@ impl Dispatcher {
         RunnerPlan::new(lane.name().clone(), effective, result)
     }
 
-    /// What can be told of the job's image before anything starts: whether each runner has it,
-    /// under which pull policy, and which login its registry would be shown. None for a job without
-    /// a container.
+    /// Returns what is known about the job's image before anything starts: whether each runner has
+    /// it, under which pull policy, and which login its registry would get. Returns `None` for a
+    /// job without a container.
     ///
-    /// Changes nothing and asks no registry. A backend that gives no answer within
-    /// `connectTimeout` is no error: what it has is then unknown. Runs a credential helper, if one
-    /// is configured.
+    /// Changes nothing and calls no registry. A backend that does not answer within
+    /// `connectTimeout` is not an error: its local image is then unknown. Runs a credential helper
+    /// if one is configured.
     ///
     /// # Errors
     /// As [`plan`](Self::plan).
@@ -337,7 +340,7 @@ impl Dispatcher {
         Ok(Some(outlook::look(&spec, image, &order, settings, credentials).await))
     }
 
-    /// Asks each configured runner, side by side, whether it may take work; each answers within
+    /// Asks all configured runners concurrently whether they can take work. Each must answer within
     /// `connectTimeout`.
     pub async fn doctor(&self) -> Vec<RunnerHealth> {
         let settings = &self.inner.settings;
@@ -348,26 +351,27 @@ impl Dispatcher {
         join_all(asked).await
     }
 
-    /// Runs `work` by itself, until it ends or the dispatcher abandons its jobs.
+    /// Runs `work` in a task of its own until it ends or the dispatcher abandons its jobs.
     pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
-        // Kept until it ends: requests to cancel its job are heard for as long.
+        // Kept until `work` ends: requests to cancel its job arrive only while this exists.
         let kept = self.clone();
         tokio::spawn(async move {
-            // What is dropped lets its job go.
+            // Dropping `work` releases its job.
             let _ = kept.inner.abandoned.run_until_cancelled(work).await;
         });
     }
 
-    /// Takes no more jobs, and drops all that is in flight where it stands, as a kill of this
-    /// process would: jobs that have started go on, and what is under way stays on record for
-    /// another process to [take up](Self::attach), once [`shutdown`](Self::shutdown) returns. Results
-    /// that were not told before are not told here any more.
+    /// Takes no more jobs and drops everything in flight immediately, as a kill of this process
+    /// would. Jobs that have started continue. What is under way stays recorded, and another
+    /// process can [take it up](Self::attach) once [`shutdown`](Self::shutdown) returns. Results
+    /// that were not reported before are no longer reported here.
     pub fn abandon(&self) {
         self.inner.closed.cancel();
         self.inner.abandoned.cancel();
     }
 
-    /// Takes no more jobs, and returns once all in flight are done. To hurry, cancel them.
+    /// Takes no more jobs, and returns once all jobs in flight are done. To end sooner, cancel
+    /// them.
     pub async fn shutdown(&self) {
         self.inner.closed.cancel();
         self.inner.tasks.close();
@@ -379,7 +383,7 @@ fn closed() -> Error {
     Error::new(ErrorKind::Unavailable, "the dispatcher is shutting down and takes no more jobs")
 }
 
-/// The job that a plan shows; the real one's identity is made at submission.
+/// The job that a plan shows. The real job gets its identity at submission.
 fn planned_job() -> JobId {
     "planned".parse().unwrap_or_else(|_| JobId::random())
 }

@@ -1,10 +1,10 @@
-//! Whether a refusal lets the next runner be tried.
+//! Decides whether the next runner is tried after a refusal.
 
 use longshore_core::ErrorKind;
 
 use crate::FallbackReason;
 
-/// What follows from a refusal.
+/// What a refusal leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// The runner is passed over.
@@ -13,11 +13,12 @@ pub(crate) enum Verdict {
     Stop,
 }
 
-/// What follows from a refusal of `kind`, where `fallback_on` lets a job fall back; `last` if no
-/// runner comes after it.
+/// Returns what a refusal of `kind` leads to. `fallback_on` lists the reasons for which a job falls
+/// back. `last` is true if no runner follows.
 pub(crate) fn verdict(kind: ErrorKind, fallback_on: &[FallbackReason], last: bool) -> Verdict {
     match FallbackReason::of(kind) {
-        // Nobody is left to fall back to, and these say more than "no runner took it".
+        // No runner is left to fall back to, and these reasons are more specific than "no runner
+        // took it".
         Some(FallbackReason::ImageUnavailable | FallbackReason::Denied) if last => Verdict::Stop,
         Some(reason) if fallback_on.contains(&reason) => Verdict::PassOver,
         _ => Verdict::Stop,

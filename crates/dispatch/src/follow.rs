@@ -1,4 +1,4 @@
-//! Following an attempt that has started, or may have, to its end.
+//! Follows an attempt that has started, or may have started, to its end.
 
 use std::time::Duration;
 
@@ -15,18 +15,18 @@ use crate::watched::{Feed, Pauses, Watched};
 pub(crate) enum Followed {
     /// The attempt ended.
     Ended(Report),
-    /// The backend was out of reach for `lostAfter`. What is there may still run.
+    /// The backend was out of reach for `lostAfter`. The attempt may still run.
     OutOfReach(Report),
 }
 
-/// The times that following an attempt needs.
+/// The time limits for following an attempt.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
     pub(crate) connect_timeout: Duration,
     pub(crate) lost_after: Duration,
 }
 
-/// Follows the attempt to its end, and passes on each cancel.
+/// Follows the attempt to its end, and passes each cancel request on.
 pub(crate) async fn follow(
     watched: &Watched,
     graces: watch::Receiver<Option<Duration>>,
@@ -60,8 +60,8 @@ pub(crate) async fn follow(
     }
 }
 
-/// Whether the backend can be reached. A job that runs for hours is silent for hours: only an
-/// error of its events raises the question, and an event or a probe that succeeds answers it.
+/// Whether the backend can be reached. A job that runs for hours can be silent for hours. Only an
+/// error of its event stream raises the question; an event or a successful probe answers it.
 struct Contact<'a> {
     watched: &'a Watched,
     patience: Patience,
@@ -96,7 +96,8 @@ impl<'a> Contact<'a> {
         }
     }
 
-    /// While out of contact: false once it is back, true once it was gone for too long.
+    /// Waits for a change while out of contact. Returns false once the backend is back, and true
+    /// once it was away for too long.
     async fn changes(&mut self) -> bool {
         let Some(broken) = &mut self.broken else { return std::future::pending().await };
         tokio::select! {
@@ -117,7 +118,7 @@ impl<'a> Contact<'a> {
     }
 }
 
-/// Ends once the runner answers a probe.
+/// Returns once the runner answers a probe.
 async fn probe(watched: Watched, connect_timeout: Duration) {
     let mut pauses = Pauses::default();
     loop {

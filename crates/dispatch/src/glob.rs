@@ -8,24 +8,25 @@ use longshore_core::{ImageRef, PullPolicies};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A pull policy for some images.
+/// A pull policy for the images that match a pattern.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ImagePullPolicyRule {
-    /// The images, such as `harbor.example.org/ci/*` or `*:latest`. Compared with
+    /// The images, such as `harbor.example.org/ci/*` or `*:latest`. The pattern is compared with
     /// `REGISTRY/REPOSITORY` and `REGISTRY/REPOSITORY:TAG`, with `docker.io` and `library/` filled
-    /// in; `*` stands for any characters, `/` too.
+    /// in. `*` matches any characters, including `/`.
     pub image: ImageGlob,
-    /// Their policy: one, or a list tried in turn.
+    /// The pull policy: one, or a list that is tried in turn.
     pub image_pull_policy: PullPolicies,
 }
 
-/// A pattern for images: `*` any characters, `?` any one, `[ab]` one of these, `{a,b}` either.
+/// A pattern for images: `*` matches any characters, `?` any one character, `[ab]` one of these,
+/// `{a,b}` either.
 ///
-/// It is compared with `REGISTRY/REPOSITORY` and with `REGISTRY/REPOSITORY:TAG`. A pattern whose
-/// first part is no registry's host is one of Docker's short names, as it is in an image's name:
-/// `x` is `docker.io/library/x`, `team/*` is `docker.io/team/*`; one that begins with a wildcard
-/// is taken as it stands.
+/// The pattern is compared with `REGISTRY/REPOSITORY` and with `REGISTRY/REPOSITORY:TAG`. A pattern
+/// whose first part is not a registry host is one of Docker's short names, as in an image name: `x`
+/// is `docker.io/library/x`, and `team/*` is `docker.io/team/*`. A pattern that begins with a
+/// wildcard is used unchanged.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String")]
@@ -34,7 +35,7 @@ pub struct ImageGlob {
     matcher: GlobMatcher,
 }
 
-/// Text that is no pattern for images.
+/// The error for text that is not a pattern for images.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{given}` is not a pattern for images: {reason}")]
 pub struct ImageGlobError {
@@ -43,13 +44,13 @@ pub struct ImageGlobError {
 }
 
 impl ImageGlob {
-    /// The pattern as it was given.
+    /// The pattern as configured.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.given
     }
 
-    /// Whether `image` is one of those meant. An image named by its digest alone has no tag.
+    /// Whether the pattern matches `image`. An image named only by its digest has no tag.
     #[must_use]
     pub fn matches(&self, image: &ImageRef) -> bool {
         let name = format!("{}/{}", image.registry(), image.repository());
@@ -58,7 +59,7 @@ impl ImageGlob {
     }
 }
 
-/// `pattern` with `docker.io` and `library/` filled in, as in an image's name.
+/// Returns `pattern` with `docker.io` and `library/` filled in, as in an image name.
 fn canonical(pattern: &str) -> String {
     if pattern.starts_with(WILDCARDS) {
         return pattern.to_owned();
@@ -74,7 +75,7 @@ fn canonical(pattern: &str) -> String {
     }
 }
 
-/// What begins a part of a pattern that may stand for anything.
+/// Characters that begin a wildcard.
 const WILDCARDS: [char; 4] = ['*', '?', '[', '{'];
 
 impl FromStr for ImageGlob {
@@ -90,7 +91,7 @@ impl FromStr for ImageGlob {
             return Err(refused("it contains white space"));
         }
         if text.contains("://") {
-            return Err(refused("an image's name has no scheme: leave out what ends with `://`"));
+            return Err(refused("an image name has no scheme: remove the part up to `://`"));
         }
         let built = GlobBuilder::new(&canonical(text)).literal_separator(false).build();
         match built {

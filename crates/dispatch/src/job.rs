@@ -16,24 +16,24 @@ use tokio::sync::{mpsc, watch};
 use crate::cancel::Canceller;
 use crate::pump::CHUNKS_KEPT;
 
-/// A job to submit, and how. A [`JobSpec`] alone is one with the defaults.
+/// A job to submit, with its options. A [`JobSpec`] converts into a submission with the defaults.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Submission {
     /// What to run.
     pub spec: JobSpec,
-    /// The job's identity. None: a new one.
+    /// The job's identity. `None`: a new one.
     pub id: Option<JobId>,
-    /// Whether the job's output is streamed to [`Job::take_logs`]. Default true; false saves the
+    /// Whether the job's output is streamed to [`Job::take_logs`]. Default: true. False saves the
     /// requests for it.
     pub logs: bool,
-    /// The idempotency key: a second submission with it and an equal spec is the same job. 1 to 255
-    /// characters. It is kept as long as the job's record. Default: none.
+    /// The idempotency key: a second submission with the same key and an equal spec is the same
+    /// job. 1 to 255 characters. The key is kept as long as the job's record. Default: none.
     pub key: Option<String>,
 }
 
 impl Submission {
-    /// A submission of `spec` with the defaults.
+    /// Creates a submission of `spec` with the defaults.
     #[must_use]
     pub const fn new(spec: JobSpec) -> Self {
         Self { spec, id: None, logs: true, key: None }
@@ -53,7 +53,7 @@ impl Submission {
         self
     }
 
-    /// Does not stream the job's output.
+    /// Disables streaming of the job's output.
     #[must_use]
     pub const fn without_logs(mut self) -> Self {
         self.logs = false;
@@ -67,19 +67,18 @@ impl From<JobSpec> for Submission {
     }
 }
 
-/// What happens to a job on its way, for a person or a progress line. The result does not depend
-/// on any of it.
+/// Progress of a job, for a person or a progress line. The result does not depend on these events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum JobEvent {
-    /// A runner is asked whether it may take work.
+    /// A runner is being asked whether it can take work.
     Probing {
         /// The runner.
         runner: RunnerName,
     },
     /// A runner was passed over; the next one is tried.
     PassedOver(PassedOver),
-    /// A runner is asked to launch the job.
+    /// A runner is being asked to launch the job.
     Launching {
         /// The runner.
         runner: RunnerName,
@@ -88,14 +87,14 @@ pub enum JobEvent {
         /// The pull policy of this attempt.
         pull_policy: PullPolicy,
     },
-    /// Progress of an attempt, in its runner's words; never [`Event::Ended`].
+    /// Progress of an attempt, as its runner reports it. Never [`Event::Ended`].
     Runner {
         /// The runner.
         runner: RunnerName,
         /// What happened.
         event: Event,
     },
-    /// A launch gave no clear answer: whether it started is being found out.
+    /// A launch gave no clear answer. The dispatcher is determining whether it started.
     Settling {
         /// The runner.
         runner: RunnerName,
@@ -110,17 +109,17 @@ pub enum JobEvent {
         runner: RunnerName,
         /// The attempt.
         attempt: AttemptId,
-        /// When, by the backend's clock.
+        /// The start time, by the backend's clock.
         started_at: Option<Timestamp>,
     },
-    /// Something about the job that no runner is to blame for and that does not keep it from
-    /// running: a password file that others can read.
+    /// A problem with the job that no runner caused and that does not keep the job from running,
+    /// such as a password file that others can read.
     Warning {
-        /// What, in one line.
+        /// The problem, in one line.
         message: String,
     },
-    /// Something that does not change the result went wrong: a backend out of reach for now, a
-    /// clean-up that failed.
+    /// Something that does not change the result went wrong, such as a backend out of reach for
+    /// now, or a clean-up that failed.
     Trouble {
         /// The runner.
         runner: RunnerName,
@@ -129,23 +128,23 @@ pub enum JobEvent {
     },
 }
 
-/// How far a job's task is.
+/// How far a job's task has progressed.
 #[derive(Clone, Debug)]
 pub(crate) enum State {
     /// The outcome is not known yet.
     Running,
     /// The job has started and is left to its runner.
     Left,
-    /// The outcome is known; output may still be on its way, the attempt not yet removed.
+    /// The outcome is known. Output may still follow, and the attempt may not yet be removed.
     Known(Arc<JobResult>),
-    /// All is done.
+    /// Everything is done.
     Done(Arc<JobResult>),
 }
 
 /// A submitted job.
 ///
 /// Dropping it detaches: the dispatcher still follows the job to its end and removes it from its
-/// runner. To end the job, [`cancel`](Self::cancel) it.
+/// runner. To end the job, call [`cancel`](Self::cancel).
 #[derive(Debug)]
 pub struct Job {
     pub(crate) id: JobId,
@@ -162,55 +161,56 @@ impl Job {
         &self.id
     }
 
-    /// The job's progress; `None` if it was taken before. The stream is over when the job is done.
-    /// A slow reader loses progress and holds nothing up.
+    /// Returns the job's progress, or `None` if it was taken before. The stream ends when the job
+    /// is done. A slow reader loses events and delays nothing.
     pub fn take_events(&mut self) -> Option<JobEvents> {
         self.events.take()
     }
 
-    /// The job's output from its beginning; `None` if it was taken before or the submission wants
-    /// none. The stream is over when all of it has come.
+    /// Returns the job's output from its beginning, or `None` if it was taken before or the
+    /// submission does not stream it. The stream ends when all output has arrived.
     ///
-    /// A slow reader holds up the output, never the job's outcome; but the job is kept on its
-    /// runner until its output was read, or the reader dropped.
+    /// A slow reader delays the output, never the job's outcome. However, the job stays on its
+    /// runner until its output is read or the reader is dropped.
     pub fn take_logs(&mut self) -> Option<JobLogs> {
         self.logs.take()
     }
 
-    /// A way to cancel this job from elsewhere.
+    /// Returns a way to cancel this job from elsewhere.
     #[must_use]
     pub fn canceller(&self) -> Canceller {
         self.canceller.clone()
     }
 
-    /// Ends the job early, wherever it is: TERM, its own grace period, KILL. Returns at once; the
-    /// end comes by [`wait`](Self::wait).
+    /// Ends the job early, wherever it runs: TERM, its own grace period, KILL. Returns at once;
+    /// [`wait`](Self::wait) returns when the job has ended.
     pub fn cancel(&self) {
         self.canceller.cancel();
     }
 
-    /// Ends the job early with another grace period than its own. The shortest of several wins.
+    /// Ends the job early with another grace period. Of several, the shortest wins.
     pub fn cancel_within(&self, grace: Duration) {
         self.canceller.cancel_within(grace);
     }
 
-    /// Ends the job without any grace.
+    /// Ends the job without a grace period.
     pub fn kill(&self) {
         self.canceller.kill();
     }
 
-    /// The job's result as soon as it is known, before its output has been read and its traces
-    /// are removed.
+    /// Returns the job's result as soon as it is known. Its output may not yet be read, nor the job
+    /// removed from its runner.
     pub async fn result(&self) -> JobResult {
         let mut state = self.state.clone();
         let known = state.wait_for(State::is_known).await;
         Self::told(&self.id, known.ok().as_deref())
     }
 
-    /// The job's result, once all is done: its output read, its traces removed from the runner.
+    /// Returns the job's result once everything is done: its output is read, and the job is removed
+    /// from its runner.
     ///
-    /// Output that was not taken is dropped. Who took it must go on reading it meanwhile, or drop
-    /// it.
+    /// Output that was not taken is dropped. A caller that took the output must keep reading it
+    /// meanwhile, or drop it.
     pub async fn wait(mut self) -> JobResult {
         drop(self.logs.take());
         drop(self.events.take());
@@ -221,7 +221,7 @@ impl Job {
     fn told(id: &JobId, state: Option<&State>) -> JobResult {
         match state {
             Some(State::Known(result) | State::Done(result)) => JobResult::clone(result),
-            // The task is gone without a result: the runtime was shut down under it.
+            // The task ended without a result: the runtime was shut down.
             Some(State::Running | State::Left) | None => {
                 let message = "the dispatcher was stopped before the job's end".to_owned();
                 JobResult::new(id.clone(), Outcome::Lost { message })
@@ -236,18 +236,18 @@ impl State {
     }
 }
 
-/// A job that goes on without its submitter.
+/// A job that keeps running without its submitter.
 #[derive(Debug)]
 pub struct DetachedJob(pub(crate) Job);
 
-/// What a detached job has come to when its submitter may go.
+/// The state of a detached job when its submitter may exit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Detached {
-    /// It has started and is left to its runner; [`Dispatcher::attach`](crate::Dispatcher::attach)
-    /// follows it from any process.
+    /// The job has started and is left to its runner.
+    /// [`Dispatcher::attach`](crate::Dispatcher::attach) follows it from any process.
     Running,
-    /// It is over: nobody took it, it was cancelled, or it has ended already.
+    /// The job is over: no runner took it, it was cancelled, or it has already ended.
     Ended(Box<JobResult>),
 }
 
@@ -258,12 +258,12 @@ impl DetachedJob {
         self.0.id()
     }
 
-    /// As [`Job::take_events`]; the stream is over when the job is left to its runner.
+    /// Like [`Job::take_events`]. The stream ends when the job is left to its runner.
     pub fn take_events(&mut self) -> Option<JobEvents> {
         self.0.take_events()
     }
 
-    /// A way to cancel this job while it is not yet left to its runner.
+    /// Returns a way to cancel this job until it is left to its runner.
     #[must_use]
     pub fn canceller(&self) -> Canceller {
         self.0.canceller()
@@ -297,7 +297,7 @@ impl Stream for JobEvents {
 pub struct JobLogs(pub(crate) mpsc::Receiver<LogChunk>);
 
 impl JobLogs {
-    /// The ends of a channel, if the output is `wanted`.
+    /// Creates the two ends of a channel if the output is `wanted`.
     pub(crate) fn channel(wanted: bool) -> (Option<mpsc::Sender<LogChunk>>, Option<Self>) {
         let (sender, receiver) = wanted.then(|| mpsc::channel(CHUNKS_KEPT)).unzip();
         (sender, receiver.map(Self))

@@ -1,4 +1,4 @@
-//! What may be asked of a dispatcher about jobs on record, whichever process submitted them.
+//! Operations on recorded jobs, whichever process submitted them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,15 +23,16 @@ use crate::task::{JobTask, Manner};
 use crate::watched::{Feed, Watched};
 
 impl Dispatcher {
-    /// The job on record that `text` names: its id, or at least four characters of its beginning.
+    /// Returns the recorded job that `text` names: its id, or at least the first four characters of
+    /// it.
     ///
     /// # Errors
-    /// `NotFound`; `InvalidSpec` if several jobs' ids begin so.
+    /// `NotFound`; `InvalidSpec` if the ids of several jobs begin with `text`.
     pub async fn record(&self, text: &str) -> Result<Record, Error> {
         Ok(self.journal().await?.get(text).await?)
     }
 
-    /// The jobs on record, the newest first.
+    /// Returns the recorded jobs, newest first.
     ///
     /// # Errors
     /// If the journal cannot be read.
@@ -39,34 +40,36 @@ impl Dispatcher {
         self.journal().await?.list(filter).await.map_err(unrecorded)
     }
 
-    /// Whether a process has the job in hand: it is being launched or followed.
+    /// Whether a process owns the job, that is, launches or follows it.
     ///
     /// # Errors
-    /// If the system does not tell.
+    /// If the system cannot determine it.
     pub async fn is_in_hand(&self, job: &JobId) -> Result<bool, Error> {
         self.journal().await?.is_claimed(job).map_err(unrecorded)
     }
 
-    /// Follows a job that was submitted before, by any process, to its end.
+    /// Follows a job that any process submitted before, to its end.
     ///
-    /// While another process has it in hand, that one's result is waited for. Where that one is
-    /// gone the job is taken up: one that has started, or may have, is followed, settled if need
-    /// be, and its outcome recorded; one that had not is fenced and over, as
-    /// [`Interrupted`](longshore_core::NotRunReason::Interrupted). It is never started again, and
-    /// stays on its runner, with its output, until [`remove`](Self::remove).
+    /// While another process owns the job, this waits for the result of that process. If that
+    /// process has ended, the job is taken up. A job that has started, or may have, is settled if
+    /// necessary and followed, and its outcome is recorded. A job that had not started is fenced
+    /// and ends as [`Interrupted`](longshore_core::NotRunReason::Interrupted). The job is never
+    /// started again. It stays on its runner, with its output, until [`remove`](Self::remove).
     ///
-    /// Its output comes by [`logs`](Self::logs).
+    /// Its output is available from [`logs`](Self::logs).
     ///
     /// # Errors
-    /// `NotFound` if it is not on record; `InvalidSpec` if it is on a runner that is not configured.
+    /// `NotFound` if the job is not recorded; `InvalidSpec` if it is on a runner that is not
+    /// configured.
     pub async fn attach(&self, job: &JobId) -> Result<Job, Error> {
         let record = self.journal().await?.record(job).await?;
         self.lane_of(&record)?;
         self.attach_as(&record, Manner::Kept, false).await
     }
 
-    /// With `logs` the job's output comes, too, if the job is taken up here: who has it in hand
-    /// already passes it on to its own submitter.
+    /// Follows the job of `record` as [`attach`](Self::attach) does. With `logs`, the job's output
+    /// is streamed too if this process takes the job up; another owner already passes the output on
+    /// to its own submitter.
     pub(crate) async fn attach_as(
         &self,
         record: &Record,
@@ -103,13 +106,13 @@ impl Dispatcher {
         Ok(Job { id, state: seen, canceller, events: Some(JobEvents(events)), logs: logs_read })
     }
 
-    /// Takes up the job of `claim`, which is followed by `attached`.
+    /// Takes up the job of `claim`, which `attached` follows.
     pub(crate) async fn recover(
         self,
         attached: Attached,
         claim: Claim,
     ) -> Result<(), (Attached, Error)> {
-        // Before its record is read, so that no request to cancel it is missed.
+        // Before the record is read, so that no request to cancel the job is missed.
         let _held = self.hold(&attached.id, &attached.canceller);
         let found = async {
             let record = claim.record().await?;
@@ -125,7 +128,8 @@ impl Dispatcher {
             return Ok(());
         }
         if is_left(&record, attached.manner) {
-            // Free before anybody is told, who may want to take it up.
+            // Release the claim before reporting, since a process that reads the report may want to
+            // take the job up.
             drop(claim);
             attached.state.send_replace(State::Left);
             return Ok(());
@@ -138,21 +142,20 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// A task for the job of `record` that nobody listens to.
+    /// Creates a task for the job of `record` that reports to no listener.
     fn taken_up(&self, record: &Record, claim: Claim) -> JobTask {
         let mut spec = JobSpec::clone(&record.spec);
-        // What is configured may have changed; then the job is told as it was submitted.
+        // The configuration may have changed; then the spec stays as it was submitted.
         let _ = self.prepare(&mut spec);
         JobTask { manner: Manner::Kept, ..self.task(spec, claim) }
     }
 
-    /// Finds out how far a job is that no process has in hand, within some seconds, and records
-    /// it: that it has ended, meanwhile, and how; that it has started, or never will. What its
-    /// runner does not tell in time stays as it is. Also gives the record of a job that another
-    /// process has in hand, or whose runner is not configured.
+    /// Determines, within a few seconds, whether a job that no process owns has ended or can never
+    /// start, and records it. What its runner does not report in time stays unchanged. If another
+    /// process owns the job, or its runner is not configured, returns the record unchanged.
     ///
     /// # Errors
-    /// `NotFound` if it is not on record; if the journal cannot be read.
+    /// `NotFound` if the job is not recorded; an error if the journal cannot be read.
     pub async fn look(&self, job: &JobId) -> Result<Record, Error> {
         let journal = self.journal().await?;
         let record = journal.record(job).await?;
@@ -170,10 +173,10 @@ impl Dispatcher {
         Ok(journal.record(job).await?)
     }
 
-    /// Whether the job of `record` goes past its timeout unless somebody [follows](Self::attach)
-    /// it: it has a timeout, its own or `job.timeout`, and is on a runner that does not keep it by
-    /// itself ([`keep_timeout`](longshore_core::Capabilities::keep_timeout)). False for what has
-    /// ended or is on a runner that is not configured.
+    /// Whether the job of `record` exceeds its timeout unless a process [follows](Self::attach) it.
+    /// True if the job has a timeout, its own or `job.timeout`, and is on a runner that does not
+    /// enforce it ([`keep_timeout`](longshore_core::Capabilities::keep_timeout)). False for a job
+    /// that has ended or is on a runner that is not configured.
     #[must_use]
     pub fn needs_follower(&self, record: &Record) -> bool {
         let has_timeout = record.spec.timeout.or(self.timeout()).is_some();
@@ -182,12 +185,12 @@ impl Dispatcher {
         record.result.is_none() && has_timeout && lane.is_some_and(|lane| !kept(&lane))
     }
 
-    /// Asks for the end of a job, whichever process has it in hand: TERM, `grace` (None: the job's
-    /// own), KILL. Returns once the request is on record; false if the job had ended. A job that
-    /// nobody has in hand is ended by whoever [attaches](Self::attach) to it.
+    /// Requests the end of a job, whichever process owns it: TERM, `grace` (`None`: the job's own),
+    /// KILL. Returns once the request is recorded, or false if the job had ended. If no process
+    /// owns the job, the next process that [attaches](Self::attach) to it ends it.
     ///
     /// # Errors
-    /// `NotFound` if it is not on record; if the journal cannot be written.
+    /// `NotFound` if the job is not recorded; an error if the journal cannot be written.
     pub async fn cancel(&self, job: &JobId, grace: Option<Duration>) -> Result<bool, Error> {
         let journal = self.journal().await?;
         let record = journal.record(job).await?;
@@ -199,14 +202,15 @@ impl Dispatcher {
         Ok(cancelled == Cancelled::Noted)
     }
 
-    /// The output of a job on record, from `since` on; with `follow` until the job has ended and
-    /// all of it has come, else what is there.
+    /// Returns the output of a recorded job, from `since` on. With `follow`, the stream ends when
+    /// the job has ended and all output has arrived; without it, the stream ends after the output
+    /// that exists now.
     ///
-    /// With `follow` it waits while another process, or this one, is still launching the job.
+    /// With `follow`, this waits while this process or another is still launching the job.
     ///
     /// # Errors
-    /// `NotFound`: not on record, not started, or removed from its runner; `InvalidSpec` if its
-    /// runner is not configured.
+    /// `NotFound` if the job is not recorded, has not started, or was removed from its runner;
+    /// `InvalidSpec` if its runner is not configured.
     pub async fn logs(
         &self,
         job: &JobId,
@@ -233,8 +237,8 @@ impl Dispatcher {
         Ok(follow_logs(watched, since))
     }
 
-    /// The record of a job once it has started or ended. What nobody launches any more is settled
-    /// first; if that cannot be, its record as it is.
+    /// Returns the record of a job once it has started or ended. A job that no process launches any
+    /// more is settled first. If it cannot be settled, returns its record unchanged.
     async fn begun(&self, job: &JobId) -> Result<Record, Error> {
         loop {
             let record = self.journal().await?.until_begun(job).await?;
@@ -248,28 +252,28 @@ impl Dispatcher {
         }
     }
 
-    /// Removes a job that has ended from its runner, with its output, and forgets it. Waits some
-    /// seconds for a process that is cleaning up after it.
+    /// Removes a job that has ended from its runner, with its output, and deletes its record. Waits
+    /// a few seconds for a process that is cleaning up after the job.
     ///
     /// # Errors
-    /// `NotFound` if it is not on record; `InvalidSpec` if it has not ended, is in hand elsewhere,
-    /// or is on a runner that is not configured; what its runner fails with.
+    /// `NotFound` if the job is not recorded; `InvalidSpec` if it has not ended, another process
+    /// owns it, or it is on a runner that is not configured; any error of its runner.
     pub async fn remove(&self, job: &JobId) -> Result<(), Error> {
         let journal = self.journal().await?;
         let refused = |why: &'static str| Error::new(ErrorKind::InvalidSpec, why).with("job", job);
         let Some(claim) = claim_ended(journal, job).await? else {
-            return Err(refused("another process has the job in hand: wait for its end"));
+            return Err(refused("another process owns the job: wait for the job to end"));
         };
         let record = claim.record().await?;
         if record.result.is_none() {
-            return Err(refused("the job has not ended: wait for its end, or cancel it"));
+            return Err(refused("the job has not ended: wait for it to end, or cancel it"));
         }
         self.remove_attempts(&record).await?;
         claim.removed().await.map_err(unrecorded)?;
         claim.forget().await.map_err(unrecorded)
     }
 
-    /// Removes all that may be left of the job of `record` on any backend.
+    /// Removes everything that may be left of the job of `record` on any backend.
     async fn remove_attempts(&self, record: &Record) -> Result<(), Error> {
         if record.removed_at.is_some() {
             return Ok(());
@@ -281,20 +285,21 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// The runner on which the job of `record` may be; none if nothing of it was launched, or what
-    /// was provably never started.
+    /// Returns the runner on which the job of `record` may be. Returns `None` if nothing of it was
+    /// launched, or if every launched attempt provably never started.
     fn lane_of(&self, record: &Record) -> Result<Option<Arc<Lane>>, Error> {
         record.committed().map(|attempt| self.lane(&attempt.handle.runner)).transpose()
     }
 }
 
-/// Whether nobody needs to follow the job of `record` for its submitter: it has started, and goes
-/// on by itself.
+/// Whether the submitter of the job of `record` needs no process to follow it: the job has started,
+/// and its submitter detached it.
 fn is_left(record: &Record, manner: Manner) -> bool {
     manner == Manner::Detached && record.state() == journal::State::Running
 }
 
-/// A job in hand; none if somebody else has it and it has not ended, or is not let go in time.
+/// Claims a job. Returns `None` if another process owns the job and the job has not ended, or if
+/// that process does not release it in time.
 async fn claim_ended(journal: &Journal, job: &JobId) -> Result<Option<Claim>, Error> {
     let (mut pause, times) = CLEAN_UP;
     for _ in 0..times {
@@ -310,11 +315,11 @@ async fn claim_ended(journal: &Journal, job: &JobId) -> Result<Option<Claim>, Er
     Ok(journal.claim(job).await?)
 }
 
-/// Nobody tells when a job that has ended is let go: pauses after which to look again, each twice
-/// as long as the one before.
+/// The first pause and the number of checks for the release of a job that has ended, since no
+/// notification reports it. Each pause is twice as long as the one before.
 const CLEAN_UP: (Duration, u32) = (Duration::from_millis(10), 10);
 
-/// The output of an attempt from `since` on, to its end.
+/// Returns the output of an attempt from `since` to its end.
 fn follow_logs(
     watched: Watched,
     since: LogPosition,

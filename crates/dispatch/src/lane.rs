@@ -1,4 +1,4 @@
-//! One configured runner, with what the dispatcher keeps beside it.
+//! One configured runner, with the state that the dispatcher keeps for it.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -61,7 +61,7 @@ impl Lane {
         self.runner.capabilities().container
     }
 
-    /// The pull policy for `spec` here.
+    /// Returns the pull policy for `spec` on this runner.
     pub(crate) fn pull_policy(
         &self,
         spec: Option<&JobSpec>,
@@ -70,7 +70,7 @@ impl Lane {
         policy::effective(spec, settings, self.name(), self.pull_policy.as_ref())
     }
 
-    /// Whether `spec` needs more than this runner can do. The one place that compares.
+    /// Checks that this runner can do all that `spec` needs. This is the only comparison.
     pub(crate) fn supports(&self, spec: &JobSpec) -> Result<(), Error> {
         let contained = spec.container.is_some() && self.runs_containers();
         if self.min_isolation == Isolation::Container && !contained {
@@ -88,12 +88,13 @@ impl Lane {
         }
     }
 
-    /// Waits for the right to launch here; fails at once if the runner is known not to take work.
+    /// Waits for a launch slot on this runner. Fails at once if the runner is known not to take
+    /// work.
     pub(crate) async fn admit(
         self: &Arc<Self>,
         progress: &Progress,
     ) -> Result<OwnedSemaphorePermit, Error> {
-        // Before the queue, so that nobody waits for a runner that is known to be away.
+        // Before the queue, so that no job waits for a runner that is known to be away.
         if let Admission::Refused(error) = self.breaker.admission() {
             return Err(error.on(self.name()));
         }
@@ -104,13 +105,14 @@ impl Lane {
         Ok(permit)
     }
 
-    /// Asks the runner whether it may take work, unless it is known.
+    /// Asks the runner whether it can take work, unless the answer is known.
     async fn ready(self: &Arc<Self>, progress: &Progress) -> Result<(), Error> {
         let _alone = match self.breaker.admission() {
             Admission::Well => return Ok(()),
             Admission::Refused(error) => return Err(error.on(self.name())),
             Admission::Probe { standing: None } => self.probing.lock().await,
-            // Only one job waits to see whether it is back; for the others it is still away.
+            // Only one job waits to see whether the runner is back; for the others it is still
+            // away.
             Admission::Probe { standing: Some(error) } => match self.probing.try_lock() {
                 Ok(alone) => alone,
                 Err(_) => return Err(error.on(self.name())),
@@ -135,15 +137,16 @@ impl Lane {
         }
     }
 
-    /// Notes a refusal. A runner that was found to be away is asked by itself from then on, until
-    /// it is back, so that no job waits for the answer.
+    /// Records a refusal. A runner that is away is then probed in the background until it is back,
+    /// so that no job waits for the answer.
     pub(crate) fn refused(self: &Arc<Self>, error: &Error) {
         if self.breaker.refused(error) {
             tokio::spawn(ask_again(Arc::downgrade(self)));
         }
     }
 
-    /// Whether `image` is here, bounded by `connectTimeout`; what cannot be had is unknown.
+    /// Returns whether `image` is on this runner, bounded by `connectTimeout`. A failure yields
+    /// `Unknown`.
     pub(crate) async fn local_image(&self, image: &ImageRef) -> LocalImage {
         match timeout(self.connect_timeout, self.runner.local_image(image)).await {
             Ok(Ok(local)) => local,
@@ -155,7 +158,7 @@ impl Lane {
         self.connect_timeout
     }
 
-    /// What is at `handle` here.
+    /// Returns the attempt at `handle` on this runner.
     pub(crate) fn watched(&self, handle: &Handle, progress: Progress) -> Watched {
         Watched { runner: Arc::clone(&self.runner), handle: handle.clone(), progress }
     }
@@ -174,19 +177,19 @@ impl Lane {
     }
 }
 
-/// Probes a runner that is away, each time its breaker lets it, until it is back or nobody has the
-/// dispatcher any more.
+/// Probes a runner that is away, each time its breaker allows it, until the runner is back or the
+/// dispatcher is dropped.
 async fn ask_again(lane: Weak<Lane>) {
     loop {
         let next = lane.upgrade().and_then(|lane| lane.breaker.next_question());
         let Some((until, opened)) = next else { return };
         tokio::select! {
             () = sleep_until(until) => {}
-            // It was back, and has gone away again: there is another pause.
+            // The runner was back and has gone away again, so the pause is a new one.
             () = opened.notified() => continue,
         }
         let Some(lane) = lane.upgrade() else { return };
-        // A job may be asking just now.
+        // A job may be probing just now.
         let _alone = lane.probing.lock().await;
         if lane.breaker.open_until().is_some_and(|until| until <= Instant::now()) {
             match lane.probe().await {

@@ -1,4 +1,4 @@
-//! One launch, from the call to a clear or an unclear answer.
+//! One launch, from the call to a clear or unclear answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use tokio_util::sync::CancellationToken;
 use crate::job::JobEvent;
 use crate::progress::Progress;
 
-/// How much later than it must a runner may answer before it is no longer waited for: after the
-/// deadline, and again after a cancel.
+/// How late a runner may answer before the dispatcher stops waiting: after the deadline, and again
+/// after a cancel.
 pub(crate) const OVERDUE: Duration = Duration::from_secs(15);
-/// How many events of a launch wait to be passed on.
+/// How many events of a launch are buffered before they are passed on.
 const EVENTS_KEPT: usize = 64;
 
-/// What a launch came to.
+/// The outcome of a launch.
 #[derive(Debug)]
 pub(crate) enum Launched {
     /// It has started.
@@ -30,7 +30,7 @@ pub(crate) enum Launched {
     Unclear {
         /// Why there was no clear answer.
         error: Error,
-        /// Whether the launch has answered at all. If not, it still goes on in a task of its own.
+        /// Whether the launch has answered at all. If not, it still runs in a task of its own.
         answered: bool,
     },
 }
@@ -45,7 +45,7 @@ impl From<Result<Started, LaunchError>> for Launched {
     }
 }
 
-/// What a launch has to keep to.
+/// The limits of a launch.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) start_timeout: Duration,
@@ -54,11 +54,12 @@ pub(crate) struct Limits {
     pub(crate) retry_pull: bool,
 }
 
-/// Launches `attempt`, to be answered within its `limits`; `cancel` ends it early.
+/// Launches `attempt`, which must answer within its `limits`. `cancel` ends it early.
 ///
-/// The launch itself is never dropped, as what it does on the backend cannot be: it is cancelled
-/// through its context. One that answers neither that nor its deadline goes on in a task of its
-/// own, and is unclear; settling it keeps it from starting the job later.
+/// The launch future is never dropped, because its effects on the backend cannot be dropped either:
+/// it is cancelled through its context. A launch that reacts neither to the cancellation nor to its
+/// deadline continues in a task of its own, and its outcome is unclear. Settling the attempt then
+/// keeps the launch from starting the job later.
 pub(crate) async fn launch(
     runner: &Arc<dyn Runner>,
     attempt: Arc<Attempt>,
@@ -90,12 +91,12 @@ pub(crate) async fn launch(
     tokio::spawn(running);
     let error = Error::new(
         ErrorKind::Unavailable,
-        "the launch answered neither its deadline nor its cancellation",
+        "the launch returned neither by its deadline nor after its cancellation",
     );
     Launched::Unclear { error: error.on(runner.name()), answered: false }
 }
 
-/// Ends when the launch is no longer to be waited for; cancels it before that.
+/// Returns when the dispatcher must stop waiting for the launch. Cancels the launch before that.
 async fn overdue(deadline: Instant, stop: &CancellationToken) {
     tokio::select! {
         biased;
@@ -106,7 +107,7 @@ async fn overdue(deadline: Instant, stop: &CancellationToken) {
 }
 
 fn pass_on(event: Event, runner: &Arc<dyn Runner>, progress: &Progress) {
-    // A launch reports its end by its answer.
+    // A launch reports its end through its return value.
     if !matches!(event, Event::Ended(_)) {
         progress.tell(JobEvent::Runner { runner: runner.name().clone(), event });
     }

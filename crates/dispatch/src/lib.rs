@@ -1,6 +1,6 @@
-//! Chooses the runner of a job, falls back, follows it to its end.
+//! Chooses the runner of a job, falls back to others, and follows the job to its end.
 //!
-//! A [`Dispatcher`] holds the configured runners in their order. [`Dispatcher::submit`] gives a
+//! A [`Dispatcher`] holds the configured runners in order. [`Dispatcher::submit`] returns a
 //! [`Job`]: its progress, its output, a way to cancel it, and its one result.
 //!
 //! # What decides whether the next runner is tried
@@ -15,14 +15,14 @@
 //! | refused: `Rejected`, `InvalidSpec`, `Internal` | never | untouched |
 //! | started, or may have started | never | untouched |
 //!
-//! A job is committed at most once: an attempt that may have started is settled (fenced, or known
+//! A job is committed at most once. An attempt that may have started is settled (fenced, or known
 //! to have started) before anything else happens, and is never replaced by another one.
 //!
 //! # Invariants
 //!
-//! - One task a job; no queue without a bound; no wait without an end or a cancel.
+//! - One task per job; no queue without a bound; no wait without an end or a cancel.
 //! - A running launch is never dropped: it is cancelled through its context and awaited.
-//! - This crate knows no backend, only [`longshore_core::Runner`].
+//! - This crate depends on no backend, only on [`longshore_core::Runner`].
 
 mod attach;
 mod attempt;

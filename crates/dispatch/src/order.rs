@@ -6,10 +6,10 @@ use longshore_core::{Error, ErrorKind, JobSpec, RunnerName};
 
 use crate::lane::Lane;
 
-/// How unlike a name may be (0 to 1) to be offered as the one that was meant.
+/// The least similarity (0 to 1) at which a configured name is suggested.
 const LIKENESS: f64 = 0.6;
 
-/// The runners for `spec`: those it names, in its order, or else all of `configured`.
+/// Returns the runners for `spec`: those it names, in its order, or else all of `configured`.
 pub(crate) fn order(configured: &[Arc<Lane>], spec: &JobSpec) -> Result<Vec<Arc<Lane>>, Error> {
     let Some(named) = &spec.runners else { return Ok(configured.to_vec()) };
     named.iter().map(|name| find(configured, name)).collect()

@@ -1,4 +1,4 @@
-//! What can be told of a job's image before anything starts.
+//! What is known about a job's image before anything starts.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::lane::Lane;
 use crate::report::{ImageOutlook, RunnerImage};
 use crate::{EffectivePullPolicy, Settings};
 
-/// Looks at the image of `spec` on each runner of `order` that runs containers, side by side.
+/// Looks at the image of `spec` concurrently on each runner of `order` that runs containers.
 pub(crate) async fn look(
     spec: &JobSpec,
     image: &ImageRef,
@@ -33,12 +33,13 @@ pub(crate) async fn look(
     ImageOutlook { image: image.clone(), login, warnings, runners }
 }
 
-/// Says that a tag can be pushed again without anybody here noticing.
+/// Returns a warning that the tag can be pushed again unnoticed, if the policy does not check for
+/// it.
 fn may_be_old(image: &ImageRef, policy: &EffectivePullPolicy) -> Option<String> {
     let first = policy.policies.iter().next();
     (image.is_mutable() && first == Some(PullPolicy::IfNotPresent)).then(|| {
         format!(
-            "{image} may be pushed again; under IfNotPresent a node keeps the copy it has: use a \
+            "{image} can be pushed again, and with IfNotPresent a node keeps its old copy: use a \
              digest or Always"
         )
     })

@@ -1,4 +1,4 @@
-//! One digest for a reference, whichever runner a job runs on (`job.pinDigest`).
+//! Pins an image reference to one digest, whichever runner a job runs on (`job.pinDigest`).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
@@ -8,31 +8,32 @@ use longshore_core::{Error, ErrorKind, ImageReason, ImageRef};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::timeout;
 
-/// What a reference was resolved to; nothing yet.
+/// The image that a reference was resolved to, if it was resolved.
 type Resolved = Option<ImageRef>;
 
-/// The references that were resolved in this dispatcher's life. One entry for each; they are kept
-/// as long as the dispatcher, for that is the promise.
+/// The references that this dispatcher has resolved. There is one entry per reference. Entries are
+/// kept as long as the dispatcher, because `pinDigest` promises that.
 #[derive(Debug, Default)]
 pub(crate) struct Pins(StdMutex<HashMap<String, Arc<Mutex<Resolved>>>>);
 
-/// What a job does about the digest of its image.
+/// How a job treats the digest of its image.
 #[derive(Debug)]
 pub(crate) enum Pin {
-    /// It launches the image as it is named.
+    /// Launch the image as named.
     AsNamed,
-    /// It launches this, which is the same image by its digest.
+    /// Launch this image: the same image, by its digest.
     Known(ImageRef),
-    /// It is the one that finds out; others with the same image wait until this is dropped.
+    /// Determine the digest. Other jobs with the same image wait until this is dropped.
     Lead(ImageRef, OwnedMutexGuard<Resolved>),
 }
 
 impl Pins {
-    /// What to do about `image`. Waits while another job finds out, at most for `patience`.
+    /// Returns how to treat `image`. Waits at most `patience` while another job determines the
+    /// digest.
     ///
     /// # Errors
-    /// `Unreachable` if the other took longer: launched by its tag, this job might run another
-    /// image than that one.
+    /// `Unreachable` if the other job took longer: launched by its tag, this job might run a
+    /// different image.
     pub(crate) async fn pin(&self, image: &ImageRef, patience: Duration) -> Result<Pin, Error> {
         if !image.is_mutable() {
             return Ok(Pin::AsNamed);
@@ -40,7 +41,7 @@ impl Pins {
         let entry = self.entry(image);
         let resolved = timeout(patience, entry.lock_owned()).await.map_err(|_| {
             let kind = ErrorKind::ImageUnavailable(ImageReason::Unreachable);
-            let message = "no job with this image has started, so that its digest is not known \
+            let message = "no job with this image has started, so its digest is not known \
                            (job.pinDigest)";
             Error::new(kind, message).with("image", image).with("waited", format!("{patience:?}"))
         })?;
@@ -57,7 +58,7 @@ impl Pins {
 }
 
 impl Pin {
-    /// The image to launch instead of the one that the job names.
+    /// Returns the image to launch in place of the one that the job names.
     pub(crate) const fn image(&self) -> Option<&ImageRef> {
         match self {
             Self::Known(pinned) => Some(pinned),
@@ -65,8 +66,8 @@ impl Pin {
         }
     }
 
-    /// Notes what the job that found out has started with. An image that was only loaded has no
-    /// digest: then the next job finds out.
+    /// Records the digest of the image that the job started with. An image that was only loaded has
+    /// no digest; then the next job determines it.
     pub(crate) fn resolve(&mut self, digest: Option<&str>) {
         if let (Self::Lead(image, resolved), Some(digest)) = (self, digest) {
             **resolved = image.pinned(digest).ok();

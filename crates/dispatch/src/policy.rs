@@ -1,4 +1,4 @@
-//! Which pull policy is in force for a job on a runner, and who set it.
+//! Which pull policy applies to a job on a runner, and what set it.
 
 use std::fmt;
 
@@ -6,17 +6,17 @@ use longshore_core::{Error, ErrorKind, JobSpec, PullPolicies, PullPolicy, Runner
 
 use crate::Settings;
 
-/// The pull policy in force for a job on a runner, and who set it.
+/// The pull policy that applies to a job on a runner, and what set it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EffectivePullPolicy {
     /// The policies, tried in turn.
     pub policies: PullPolicies,
-    /// Who set them.
+    /// What set them.
     pub origin: PullPolicyOrigin,
 }
 
-/// Who set a pull policy; a later one wins. `Display` is the key.
+/// What set a pull policy. Later variants take precedence. `Display` is the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PullPolicyOrigin {
@@ -26,7 +26,7 @@ pub enum PullPolicyOrigin {
     Runner(RunnerName),
     /// A rule of `job.imagePullPolicyRules`.
     Rule {
-        /// Its place in the list, from 0.
+        /// Its index in the list, from 0.
         index: usize,
         /// Its pattern.
         image: String,
@@ -48,9 +48,9 @@ impl fmt::Display for PullPolicyOrigin {
     }
 }
 
-/// The pull policy for `spec` on the runner `name`, whose own is `of_runner`: shared < the
-/// runner's < the first rule that matches < the job's. Without a job: what is in force for one
-/// whose image no rule matches and that names none.
+/// Returns the pull policy for `spec` on the runner `name`, whose own policy is `of_runner`.
+/// Precedence: shared < the runner's < the first rule that matches < the job's. Without a job,
+/// returns the policy for a job that sets none and whose image no rule matches.
 pub(crate) fn effective(
     spec: Option<&JobSpec>,
     settings: &Settings,
@@ -79,10 +79,10 @@ fn of_rule<'a>(
     Some((&rule.image_pull_policy, origin))
 }
 
-/// Whether `spec` names only policies that jobs may name.
+/// Checks that `spec` names only policies that jobs may name.
 ///
 /// # Errors
-/// `InvalidSpec` naming the policy and those allowed.
+/// `InvalidSpec` that names the policy and the allowed ones.
 pub(crate) fn check(spec: &JobSpec, settings: &Settings) -> Result<(), Error> {
     let allowed = &settings.allowed_pull_policies;
     let named = spec.image_pull_policy.iter().flat_map(PullPolicies::iter);
@@ -98,7 +98,7 @@ pub(crate) fn check(spec: &JobSpec, settings: &Settings) -> Result<(), Error> {
     .with("allowed", allowed))
 }
 
-/// The policies that jobs may name, unless configured: all.
+/// The policies that jobs may name by default: all.
 pub(crate) fn all() -> Vec<PullPolicy> {
     vec![PullPolicy::Always, PullPolicy::IfNotPresent, PullPolicy::Never]
 }

@@ -1,4 +1,4 @@
-//! The registry that images come from whose names tell none.
+//! The registry for images whose names contain none.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,14 +7,14 @@ use longshore_core::{Error, ErrorKind, ImageRef, JobSpec};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A registry, or a path in one, that is put before the names of images that name no registry:
+/// A registry, or a path in one, that is put before the names of images that contain no registry:
 /// `HOST[:PORT][/PATH]`, such as `harbor.example.org/proxy`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String")]
 pub struct ImageRegistryPrefix(String);
 
-/// Text that is no prefix for images.
+/// The error for text that is not a registry prefix.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{given}` is not a registry with or without a path: {reason}")]
 pub struct ImageRegistryPrefixError {
@@ -23,22 +23,22 @@ pub struct ImageRegistryPrefixError {
 }
 
 impl ImageRegistryPrefix {
-    /// The prefix as it was given.
+    /// The prefix as configured.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Puts the prefix before the image of `spec`, unless it names a registry.
+    /// Puts the prefix before the image of `spec`, unless the image names a registry.
     ///
     /// # Errors
-    /// `InvalidSpec` if the whole is too long for a name.
+    /// `InvalidSpec` if the result is too long for an image name.
     pub(crate) fn apply(&self, spec: &mut JobSpec) -> Result<(), Error> {
         let Some(container) = &mut spec.container else { return Ok(()) };
         container.image = container.image.with_prefix(&self.0).map_err(|error| {
             Error::new(
                 ErrorKind::InvalidSpec,
-                "the image has no place under job.imageRegistryPrefix",
+                "the image name is not valid with job.imageRegistryPrefix",
             )
             .caused_by(error)
         })?;
@@ -57,9 +57,9 @@ impl FromStr for ImageRegistryPrefix {
         let example = format!("{}/x", text.trim_end_matches('/'));
         match example.parse::<ImageRef>() {
             Err(error) => Err(refused(error.to_string())),
-            // Docker would look for such images on docker.io, in somebody else's repositories.
+            // Docker would look for such images on docker.io, in another user's repositories.
             Ok(image) if !image.names_registry() => Err(refused(
-                "its first part is no host: it has neither a dot nor a port and is not localhost"
+                "its first part is not a host: it has no dot and no port, and is not localhost"
                     .to_owned(),
             )),
             Ok(_) => Ok(Self(text.to_owned())),
@@ -104,8 +104,8 @@ mod tests {
         for (bad, reason) in [
             ("", "not a"),
             ("/", "not a"),
-            ("harbor", "no host"),
-            ("team/x", "no host"),
+            ("harbor", "not a host"),
+            ("team/x", "not a host"),
             ("https://harbor.example.org", "scheme"),
             ("harbor.example.org/A", "invalid"),
             ("harbor.example.org//a", "invalid"),

@@ -1,4 +1,4 @@
-//! Telling a job's submitter what happens.
+//! Reports a job's progress to its submitter.
 
 use longshore_core::{Error, RunnerName};
 use tokio::sync::mpsc;
@@ -6,10 +6,10 @@ use tracing::debug;
 
 use crate::job::JobEvent;
 
-/// How many events wait for a slow reader; further ones are lost.
+/// How many events are buffered for a slow reader. Further events are lost.
 pub(crate) const EVENTS_KEPT: usize = 256;
 
-/// Where a job's task tells what happens. Never waits.
+/// Receives the progress of a job's task. Never waits.
 #[derive(Clone, Debug)]
 pub(crate) struct Progress(mpsc::Sender<JobEvent>);
 
@@ -19,18 +19,19 @@ impl Progress {
         (Self(sender), receiver)
     }
 
-    /// Of what nobody wants to hear.
+    /// Creates a sink for progress that has no reader.
     pub(crate) fn unheard() -> Self {
         Self::channel().0
     }
 
     pub(crate) fn tell(&self, event: JobEvent) {
         debug!(?event, "job");
-        // What a full channel or a reader that has left loses is not needed for the result.
+        // Events are lost if the channel is full or the reader has left. The result does not need
+        // them.
         let _ = self.0.try_send(event);
     }
 
-    /// Tells of something that does not change the result.
+    /// Reports a problem that does not change the result.
     pub(crate) fn trouble(&self, runner: &RunnerName, error: &Error) {
         self.tell(JobEvent::Trouble { runner: runner.clone(), message: error.to_string() });
     }

@@ -1,4 +1,4 @@
-//! Passing a job's output on to its reader.
+//! Passes a job's output on to its reader.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::watched::{Pauses, Watched};
 
-/// How many pieces of output wait for a slow reader. Then the runner's stream waits.
+/// How many pieces of output are buffered for a slow reader. Then the runner's stream waits.
 pub(crate) const CHUNKS_KEPT: usize = 16;
-/// How long after the job's end the next piece of its output may take to come.
+/// How long after the job's end to wait for each next piece of its output.
 const DRAIN: Duration = Duration::from_secs(30);
 
-/// Passes the output of an attempt on, from `since` to its end. Returns when all of it was
-/// taken, when the reader has left, or when nothing more comes though the job has `ended`; then
-/// the output ends with a gap.
+/// Passes the output of an attempt on, from `since` to its end. Returns when all output was taken,
+/// when the reader has left, or when no more output arrives although the job has `ended`. In the
+/// last case, the output ends with a gap.
 pub(crate) async fn pump(
     watched: &Watched,
     separate_streams: bool,
@@ -41,17 +41,17 @@ struct Pump<'a> {
 
 /// Why the pump stopped.
 enum Flow {
-    /// All was passed on, or nobody wants it.
+    /// All output was passed on, or the reader has left.
     Over,
-    /// The rest does not come any more.
+    /// The rest of the output no longer arrives.
     Missing,
 }
 
-/// How far the pump is.
+/// The progress of the pump.
 struct Pass<'a> {
     position: &'a mut LogPosition,
     pauses: &'a mut Pauses,
-    /// Since when nothing has come, counted from the job's end.
+    /// Since when no output has arrived, counted from the job's end.
     quiet_since: &'a mut Option<Instant>,
 }
 
@@ -81,7 +81,7 @@ impl Pump<'_> {
         }
     }
 
-    /// Reads one stream of the runner's to its end; `None` if it broke off.
+    /// Reads one of the runner's streams to its end. Returns `None` if it broke off.
     async fn run_once(&self, pass: &mut Pass<'_>) -> Option<Flow> {
         let Watched { runner, handle, .. } = self.watched;
         let mut chunks = runner.logs(handle, *pass.position, true);
@@ -103,7 +103,7 @@ impl Pump<'_> {
                 }
                 Some(Err(error)) => {
                     self.watched.trouble(&error);
-                    // What is gone does not come back.
+                    // Output that is gone does not come back.
                     if error.kind() == ErrorKind::NotFound && self.ended.is_cancelled() {
                         return Some(Flow::Missing);
                     }
@@ -115,8 +115,8 @@ impl Pump<'_> {
         }
     }
 
-    /// Ends when the job has ended and nothing has come for long enough since. The time that the
-    /// reader takes does not count.
+    /// Returns when the job has ended and no output has arrived for `DRAIN` since. The time that
+    /// the reader takes does not count.
     async fn drained(&self, quiet_since: &mut Option<Instant>) {
         self.ended.cancelled().await;
         let since = *quiet_since.get_or_insert_with(Instant::now);

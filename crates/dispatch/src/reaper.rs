@@ -1,5 +1,5 @@
-//! What is left of jobs that nobody will come back for: found on the backends by label, and in the
-//! journal.
+//! Finds and removes what is left of jobs that no process will return to: on the backends, by
+//! label, and in the journal.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,31 +19,31 @@ use crate::record::unrecorded;
 use crate::take_up::first_news;
 use crate::watched::CALL;
 
-/// Something of this installation's that is left on a backend.
+/// An attempt of this installation that is left on a backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Leftover {
-    /// The runner it is on.
+    /// The runner that it is on.
     pub runner: RunnerName,
-    /// The attempt it is of.
+    /// The attempt.
     pub attempt: AttemptId,
     /// Why it is left over, in words for a person.
     pub why: String,
-    /// What becomes of it.
+    /// What happens to it.
     pub fate: Fate,
 }
 
-/// What becomes of something that is left on a backend.
+/// What happens to an attempt that is left on a backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fate {
-    /// It is to be removed; a dry run leaves it at that.
+    /// It is due for removal. Only a dry run reports this.
     Remove,
     /// It was removed.
     Removed,
-    /// It stays: it runs, or may.
+    /// It stays: it runs or may run.
     Kept,
-    /// It could not be removed, and why.
+    /// It could not be removed, for this reason.
     Failed(String),
 }
 
@@ -53,40 +53,40 @@ pub enum Fate {
 pub struct Reaped {
     /// What is or was left on backends.
     pub leftovers: Vec<Leftover>,
-    /// Runners that could not be asked, and why.
+    /// Runners that could not be queried, and why.
     pub unasked: Vec<(RunnerName, String)>,
-    /// Jobs whose record was forgotten.
+    /// Jobs whose record was deleted.
     pub forgotten: Vec<JobId>,
 }
 
-/// How the reaper goes about it.
+/// The options of one run of the reaper.
 #[derive(Clone, Copy, Debug)]
 struct Manner {
-    /// What ended before is removed.
+    /// Jobs that ended before this time are removed.
     before: Timestamp,
     dry_run: bool,
 }
 
-/// What the journal says of something on a backend.
+/// What the journal knows about an attempt on a backend.
 enum Standing {
-    /// It is in hand, goes on, or is still kept.
+    /// A process owns it, it still runs, or it is still kept.
     Expected,
-    /// Not whether it is over, for this reason.
+    /// It is not known to be over, for this reason.
     Open(&'static str),
-    /// It is over, and not needed any more, for this reason.
+    /// It is over and no longer needed, for this reason.
     Over(String),
 }
 
 impl Dispatcher {
-    /// Removes what this installation has left on its runners and nobody will come back for:
-    /// jobs that ended longer than `older_than` ago (None: `job.retention`), attempts that never
-    /// started, and whatever the journal knows nothing of and does not run. First each job that no
-    /// process has in hand is [looked](Self::look) at. With `dry_run` nothing changes.
+    /// Removes what this installation has left on its runners and no process will return to: jobs
+    /// that ended longer than `older_than` ago (`None`: `job.retention`), attempts that never
+    /// started, and attempts that are not in the journal and do not run. First [looks](Self::look)
+    /// at each job that no process owns. With `dry_run`, nothing changes.
     ///
-    /// What another installation has launched is never found, and so never touched.
+    /// Attempts of other installations are never found, and so never touched.
     ///
     /// # Errors
-    /// If the journal cannot be read or written. A runner that cannot be asked is no error.
+    /// If the journal cannot be read or written. A runner that cannot be queried is not an error.
     pub async fn gc(&self, older_than: Option<Duration>, dry_run: bool) -> Result<Reaped, Error> {
         let journal = self.journal().await?;
         let age = older_than.unwrap_or_else(|| self.retention());
@@ -126,8 +126,8 @@ impl Dispatcher {
         Ok(reaped)
     }
 
-    /// Records of which jobs nothing is left: those that ended, if every runner that they were on
-    /// was asked and has nothing of them.
+    /// Records which jobs have left nothing behind: jobs that have ended, if every runner that they
+    /// were on answered and has nothing of them.
     async fn forget_removed(
         &self,
         journal: &Journal,
@@ -153,7 +153,7 @@ impl Dispatcher {
     }
 }
 
-/// What becomes of what is at `handle`; none if it is where it should be.
+/// Decides about the attempt at `handle`. Returns `None` if it is where it should be.
 async fn reap(
     journal: &Journal,
     lane: &Arc<Lane>,
@@ -195,7 +195,7 @@ async fn standing(
         seen.insert(job.clone(), record);
     }
     let Some(Some(record)) = seen.get(&job) else { return Ok(unknown) };
-    // Whoever has it in hand cleans up.
+    // The owner cleans up.
     if journal.is_claimed(&job).map_err(unrecorded)? {
         return Ok(Standing::Expected);
     }
@@ -213,7 +213,8 @@ async fn standing(
     })
 }
 
-/// Why what may not be over may be removed all the same; an `Err` says why it may not.
+/// Returns why an attempt that is not known to be over may be removed. An `Err` says why it may
+/// not.
 async fn stray(
     lane: &Arc<Lane>,
     handle: &Handle,
@@ -223,17 +224,17 @@ async fn stray(
     let watched = lane.watched(handle, Progress::unheard());
     match first_news(&watched, lane.connect_timeout()).await {
         Some(Event::Ended(_)) => Ok(format!("it has ended, and {known}")),
-        Some(_) => Err(format!("it runs, though {known}")),
+        Some(_) => Err(format!("it is running, although {known}")),
         None if manner.dry_run => Ok(format!("{known}; it is removed unless it has started")),
         None => match watched.settle(lane.connect_timeout()).await {
             Ok(Settled::NeverStarted) => Ok(format!("it never started, and {known}")),
-            Ok(_) => Err(format!("it may run, though {known}")),
-            Err(error) => Err(format!("it may run, though {known}: {error}")),
+            Ok(_) => Err(format!("it may be running, although {known}")),
+            Err(error) => Err(format!("it may be running, although {known}: {error}")),
         },
     }
 }
 
-/// The job that an attempt is of: its id is `JOB-NUMBER`.
+/// Returns the job of an attempt, whose id is `JOB-NUMBER`.
 fn job_of(attempt: &AttemptId) -> Option<JobId> {
     attempt.as_str().rsplit_once('-')?.0.parse().ok()
 }

@@ -1,5 +1,5 @@
-//! The points of a job's way that must be in the journal before the next step is taken: the intent
-//! before a launch, what became of it, the job's one outcome, that nothing of it is left.
+//! Records the points of a job that must be in the journal before the next step: the intent before
+//! a launch, the launch's result, the job's one outcome, and that nothing of it is left.
 
 use std::sync::Arc;
 
@@ -16,10 +16,10 @@ use crate::lane::Lane;
 use crate::task::JobTask;
 
 impl JobTask {
-    /// Before a launch: from here on the attempt may be on the runner, at `handle`.
+    /// Records the intent to launch. From then on, the attempt may be on the runner, at `handle`.
     ///
     /// # Errors
-    /// If it is not on record: then nothing may be launched.
+    /// If the intent was not recorded: then nothing may be launched.
     pub(crate) async fn record_intent(
         &mut self,
         lane: &Lane,
@@ -40,25 +40,25 @@ impl JobTask {
         Ok(())
     }
 
-    /// Once it is proven that the last attempt never started and never can, because of `error`.
+    /// Records that the last attempt provably never started and never can, because of `error`.
     ///
     /// # Errors
-    /// If it is not on record: then no other attempt may be made.
+    /// If the refusal was not recorded: then no other attempt may be made.
     pub(crate) async fn record_refusal(&self, error: &Error) -> Result<(), Error> {
         self.claim.refused(self.search.attempts, error).await.map_err(unrecorded)?;
         FailPoint::Refused.reach();
         Ok(())
     }
 
-    /// A runner was passed over.
+    /// Records that a runner was passed over.
     pub(crate) async fn record_passed_over(&mut self, passed: PassedOver) {
-        // For people only; the result says it again.
+        // For people only; the result contains it too.
         self.heed(self.claim.passed_over(&passed).await);
         self.progress.tell(JobEvent::PassedOver(passed.clone()));
         self.search.passed_over.push(passed);
     }
 
-    /// Once an attempt has started, or may have: no other will be made.
+    /// Records that an attempt has started, or may have. No other attempt will be made.
     pub(crate) async fn record_start(&self, taken: &Taken) {
         let Found::Started(started) = &taken.found else {
             info!(attempt = %taken.attempt, runner = %taken.lane.name(), "may have started");
@@ -66,7 +66,7 @@ impl JobTask {
         };
         info!(attempt = %taken.attempt, runner = %taken.lane.name(), "started");
         taken.lane.breaker.launched_well();
-        // Without it a recovery asks the runner, which knows.
+        // Without this record, a recovery asks the runner, which knows.
         let (at, image) = (started.started_at, started.image.as_ref());
         FailPoint::Launched.reach();
         self.heed(self.claim.started(taken.number, at, image).await);
@@ -78,8 +78,8 @@ impl JobTask {
         });
     }
 
-    /// Once: how the job ended. False if it is not on record: then the attempt must be left where
-    /// it is, for a recovery to find.
+    /// Records how the job ended. Called once. Returns false if that failed: then the attempt must
+    /// stay where it is, for a recovery to find.
     pub(crate) async fn record_outcome(&self, result: &JobResult) -> bool {
         info!(attempt = ?result.attempt.as_ref().map(|a| a.as_str()), outcome = %result.outcome, "ended");
         FailPoint::Ended.reach();
@@ -89,7 +89,7 @@ impl JobTask {
         recorded
     }
 
-    /// Nothing of the job is left on any backend.
+    /// Records that nothing of the job is left on any backend.
     pub(crate) async fn record_removal(&self) {
         FailPoint::Removed.reach();
         if self.heed(self.claim.removed().await) && self.forgotten {
@@ -97,16 +97,16 @@ impl JobTask {
         }
     }
 
-    /// Whether a step is on record; tells of one that is not and that the job can go on without.
+    /// Returns whether a step was recorded. Reports a failure that the job can continue without.
     fn heed(&self, step: Result<(), JournalError>) -> bool {
         let Err(error) = step else { return true };
         let message = Error::from(error).to_string();
-        warn!(message, "a step of the job is not on record");
+        warn!(message, "failed to record a step of the job");
         self.progress.tell(JobEvent::Warning { message });
         false
     }
 
-    /// Last: output and clean-up are done, too.
+    /// Reports that output and clean-up are done too. Called last.
     pub(crate) fn tell_done(&self) {
         self.state.send_modify(|state| {
             if let State::Known(result) = state {
@@ -115,7 +115,7 @@ impl JobTask {
         });
     }
 
-    /// The job's result, of an end that no attempt's start is known of.
+    /// Returns the result of a job for which no attempt is known to have started.
     pub(crate) fn result(&self, report: Report) -> JobResult {
         let mut result = JobResult::new(self.id.clone(), report.outcome);
         result.attempt.clone_from(&self.search.last_attempt);
@@ -127,7 +127,7 @@ impl JobTask {
         result
     }
 
-    /// The job's result, of an attempt that ran.
+    /// Returns the result of a job whose attempt ran.
     pub(crate) fn result_of(&self, taken: &Taken, report: Report) -> JobResult {
         let mut result = self.result(report);
         result.runner = Some(taken.lane.name().clone());
@@ -140,25 +140,26 @@ impl JobTask {
         result
     }
 
-    /// What a runner cannot know of the image that it ran.
+    /// Fills in what a runner cannot know about the image that it ran.
     fn complete_image(&self, result: &mut JobResult, taken: &Taken) {
         let ran = result.started_at.is_some() || matches!(taken.found, Found::Started(_));
         let (Some(report), Some(container)) = (&mut result.image, &self.spec.container) else {
             return;
         };
-        // It may have been given a digest in place of the tag.
+        // The runner may have been given a digest instead of the tag.
         report.requested = container.image.to_string();
         let asked_none = match report.pulled {
             Some(pulled) => !pulled,
-            // The evidence is gone; it may have been a local copy under any policy but this.
+            // The evidence is gone. Under any policy but `Always`, the image may have been a local
+            // copy.
             None => report.policy != PullPolicy::Always,
         };
-        // What a digest names does not change, and so is never old.
+        // A digest always names the same image, so its copy is never stale.
         report.stale = taken.after_no_answer && ran && asked_none && container.image.is_mutable();
     }
 }
 
-/// What the journal failed with. Never a reason to try another runner.
+/// Converts an error of the journal. It is never a reason to try another runner.
 pub(crate) fn unrecorded(error: JournalError) -> Error {
     let error = Error::from(error);
     Error::new(ErrorKind::Internal, error.to_string())

@@ -1,4 +1,4 @@
-//! What `plan` and `doctor` tell.
+//! What `plan` and `doctor` report.
 
 use longshore_core::{Error, Health, ImageRef, LocalImage, PassedOver, Plan, RunnerName};
 
@@ -10,7 +10,7 @@ use crate::EffectivePullPolicy;
 pub struct RunnerPlan {
     /// The runner.
     pub runner: RunnerName,
-    /// The pull policy in force there; of use only if the job runs in a container there.
+    /// The pull policy that applies there. Relevant only if the job runs in a container there.
     pub pull_policy: EffectivePullPolicy,
     /// What it would submit, or why it would be passed over.
     pub result: Result<Plan, PassedOver>,
@@ -26,13 +26,13 @@ impl RunnerPlan {
     }
 }
 
-/// Whether one runner may take work now.
+/// Whether one runner can take work now.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct RunnerHealth {
     /// The runner.
     pub runner: RunnerName,
-    /// The pull policy in force there for a job that names none.
+    /// The pull policy that applies there to a job that names none.
     pub pull_policy: EffectivePullPolicy,
     /// What it found, or why it cannot take work.
     pub result: Result<Health, Error>,
@@ -48,31 +48,31 @@ impl RunnerHealth {
     }
 }
 
-/// What can be told of a job's image before anything starts.
+/// What is known about a job's image before anything starts.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ImageOutlook {
-    /// The image, with `job.imageRegistryPrefix` before it.
+    /// The image, with `job.imageRegistryPrefix` applied.
     pub image: ImageRef,
-    /// Where the login for its registry comes from, such as `job.registries[0]`, none for an
+    /// The origin of the login for its registry, such as `job.registries[0]`, or `None` for an
     /// anonymous pull; or why the job would be refused.
     pub login: Result<Option<String>, Error>,
-    /// What is not as one would wish about that login.
+    /// Problems with that login.
     pub warnings: Vec<String>,
-    /// What each runner for containers has, in the job's order.
+    /// What each runner that runs containers has, in the job's order.
     pub runners: Vec<RunnerImage>,
 }
 
-/// What can be told of a job's image on one runner.
+/// What is known about a job's image on one runner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RunnerImage {
     /// The runner.
     pub runner: RunnerName,
-    /// The pull policy in force there.
+    /// The pull policy that applies there.
     pub pull_policy: EffectivePullPolicy,
-    /// Whether the image is there; unknown also where the backend gave no answer.
+    /// Whether the image is on the runner. Also unknown if the backend did not answer.
     pub local: LocalImage,
-    /// A hint, if the policy may not do what is expected of it.
+    /// A hint if the policy may not do what is expected of it.
     pub warning: Option<String>,
 }

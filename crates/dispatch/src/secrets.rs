@@ -1,4 +1,4 @@
-//! Reading a job's secret environment, before anything starts.
+//! Reads a job's secret environment before anything starts.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,10 +10,10 @@ use tokio::io::AsyncReadExt;
 /// (`MAX_ARG_STRLEN`, execve(2)).
 const LARGEST: u64 = 128 * 1024;
 
-/// The values of the job's secret environment, but for those that stand in a Kubernetes Secret.
+/// Returns the values of the job's secret environment, except those from a Kubernetes Secret.
 ///
 /// # Errors
-/// `InvalidSpec` naming the variable and its source, never its value.
+/// `InvalidSpec` that names the variable and its source, never its value.
 pub(crate) async fn read(spec: &JobSpec) -> Result<BTreeMap<String, Secret>, Error> {
     let mut values = BTreeMap::new();
     for (name, source) in &spec.secret_env {
@@ -35,7 +35,7 @@ pub(crate) async fn read(spec: &JobSpec) -> Result<BTreeMap<String, Secret>, Err
     Ok(values)
 }
 
-/// Each secret variable of `spec` with a mask in place of its value, for a plan.
+/// Returns each secret variable of `spec` with a mask in place of its value, for a plan.
 pub(crate) fn masked(spec: &JobSpec) -> BTreeMap<String, Secret> {
     let read_here = |s: &SecretSource| !matches!(s, SecretSource::SecretKeyRef { .. });
     let names = spec.secret_env.iter().filter(|(_, s)| read_here(s)).map(|(name, _)| name.clone());
@@ -44,7 +44,7 @@ pub(crate) fn masked(spec: &JobSpec) -> BTreeMap<String, Secret> {
 
 async fn read_file(path: &Path) -> Result<String, Error> {
     let failed = |e: std::io::Error| invalid("failed to read a secret").caused_by(e);
-    // Opening a pipe would wait for its writer, for ever.
+    // Opening a pipe would wait forever for its writer.
     if !tokio::fs::metadata(path).await.map_err(failed)?.is_file() {
         return Err(invalid("a secret's source is not a regular file"));
     }
@@ -62,7 +62,7 @@ async fn read_file(path: &Path) -> Result<String, Error> {
 }
 
 fn read_variable(variable: &str) -> Result<String, Error> {
-    // Not the cause itself: its text holds a value that is not UTF-8.
+    // Not the cause itself: its text contains the value that is not UTF-8.
     std::env::var(variable).map_err(|error| match error {
         std::env::VarError::NotPresent => invalid("a secret's variable is not set"),
         std::env::VarError::NotUnicode(_) => invalid("a secret's variable is not UTF-8"),

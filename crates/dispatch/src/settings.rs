@@ -1,4 +1,4 @@
-//! The keys under `job` that are the dispatcher's.
+//! The dispatcher's keys under `job`.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -14,53 +14,53 @@ use crate::{ImagePullPolicyRule, ImageRegistryPrefix};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Settings {
-    /// How long a job may run that names no `timeout` itself, counted from its start. None:
-    /// without limit.
+    /// The timeout of a job that sets no `timeout`, counted from its start. None: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<HumanDuration>,
-    /// When a job's image is pulled: one of Always, IfNotPresent, Never, or a list tried in turn.
-    /// `job.<runner>.imagePullPolicy`, `job.imagePullPolicyRules` and the job's own come before it.
+    /// When a job's image is pulled: Always, IfNotPresent, Never, or a list that is tried in turn.
+    /// `job.<runner>.imagePullPolicy`, `job.imagePullPolicyRules` and the job's own policy take
+    /// precedence.
     pub image_pull_policy: PullPolicies,
     /// Pull policies for some images, such as `[{ image = "*:latest", imagePullPolicy = "Always" }]`.
-    /// The first rule that matches the job's image counts; it comes before
-    /// `job.<runner>.imagePullPolicy`, and the job's own comes before it.
+    /// The first rule that matches the job's image applies. It takes precedence over
+    /// `job.<runner>.imagePullPolicy`; the job's own policy takes precedence over it.
     pub image_pull_policy_rules: Vec<ImagePullPolicyRule>,
-    /// The pull policies that a job may name itself; a job that names another is refused. With an
-    /// empty list jobs may name none.
+    /// The pull policies that a job may name. A job that names another is refused. With an empty
+    /// list, jobs may name none.
     pub allowed_pull_policies: Vec<PullPolicy>,
-    /// Where images come from whose names tell no registry: `HOST[:PORT][/PATH]`, joined with one
-    /// slash, so that with `harbor.example.org/proxy` the image `team/x:1` is
-    /// `harbor.example.org/proxy/team/x:1`. Names with a registry stay as they are. None: Docker's
-    /// own, `docker.io`.
+    /// The registry for images whose names contain none: `HOST[:PORT][/PATH]`, joined with one
+    /// slash. With `harbor.example.org/proxy`, the image `team/x:1` becomes
+    /// `harbor.example.org/proxy/team/x:1`. Names with a registry stay unchanged. None: Docker's
+    /// default, `docker.io`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_registry_prefix: Option<ImageRegistryPrefix>,
-    /// Whether all jobs of one dispatcher run the same image where they name the same tag: the
-    /// first that starts tells the digest, later ones are launched by it, and those submitted in
-    /// between wait.
+    /// Whether all jobs of one dispatcher that name the same tag run the same image. The first job
+    /// that starts determines the digest. Later jobs are launched by that digest, and jobs
+    /// submitted in between wait.
     pub pin_digest: bool,
-    /// For which refusals the next runner is tried. A job that has started, or may have, never
-    /// falls back.
+    /// The refusals after which the next runner is tried. A job that has started, or may have,
+    /// never falls back.
     pub fallback_on: Vec<FallbackReason>,
-    /// How far a job must be kept apart from the machine that it runs on: `container` rules out
+    /// The required isolation of a job from the machine that it runs on: `container` excludes
     /// runners that would run it as a local process.
     pub min_isolation: Isolation,
-    /// How long a runner may take to tell whether it may take work.
+    /// How long a runner may take to answer whether it can take work.
     pub connect_timeout: HumanDuration,
-    /// How long the pull of an image may take, from its beginning.
+    /// How long pulling an image may take, from the beginning of the pull.
     pub pull_timeout: HumanDuration,
-    /// How long a job may wait to be placed: for quota, a node, a container. Once its image is
-    /// there, it may take as long again to be set up and started.
+    /// How long a job may wait to be placed: for a quota, a node, a container. After its image is
+    /// present, it may take as long again to be set up and started.
     pub start_timeout: HumanDuration,
-    /// How long a job that has started, or may have, is looked for while its backend gives no
-    /// answer; after it the job is reported as Lost. It is never started again.
+    /// How long the dispatcher looks for a job that has started, or may have, while its backend
+    /// does not answer. After that, the job is reported as Lost. It is never started again.
     pub lost_after: HumanDuration,
-    /// How long the record of a job is kept once nothing of it is left on its runner, and how long
-    /// a job that has ended is left there by `gc`.
+    /// How long the record of a job is kept after nothing of it is left on its runner, and how long
+    /// `gc` leaves an ended job on its runner.
     pub retention: HumanDuration,
-    /// How many launches are under way at once on one runner; further ones wait. (Fifty at once
-    /// overwhelm a Docker engine.)
+    /// The maximum number of concurrent launches on one runner. Further launches wait. (Fifty at
+    /// once overwhelm a Docker engine.)
     pub max_concurrent_launches: NonZeroU32,
-    /// How many jobs are in flight at once; `submit` waits for room beyond that.
+    /// The maximum number of jobs in flight. `submit` waits while that many are in flight.
     pub max_jobs: NonZeroU32,
 }
 
@@ -97,15 +97,15 @@ impl Settings {
     }
 }
 
-/// How far a job is kept apart from the machine that it runs on.
+/// How far a job is isolated from the machine that it runs on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum Isolation {
-    /// Not more than processes of one user are.
+    /// Isolated no more than processes of one user are from each other.
     #[default]
     Process,
-    /// As a container is.
+    /// Isolated as a container is.
     Container,
 }
 
@@ -116,20 +116,20 @@ pub enum Isolation {
 pub enum FallbackReason {
     /// The runner cannot run such a job.
     Unsupported,
-    /// The backend cannot be reached, or answers that it is not well.
+    /// The backend cannot be reached, or reports that it is unhealthy.
     Unavailable,
-    /// The backend has no room now.
+    /// The backend has no capacity now.
     Saturated,
-    /// The image cannot be had there.
+    /// The image is not available there.
     ImageUnavailable,
-    /// The backend refuses us. Off by default: a runner that refuses must not be a way to a less
-    /// isolated one.
+    /// The backend refuses access. Off by default: a refusal must not lead to a less isolated
+    /// runner.
     Denied,
 }
 
 impl FallbackReason {
-    /// The reason under which a refusal of `kind` may be fallen back from; none for what always
-    /// ends the search.
+    /// Returns the reason that covers a refusal of `kind`, or `None` for a refusal that always ends
+    /// the search.
     #[must_use]
     pub const fn of(kind: ErrorKind) -> Option<Self> {
         match kind {
@@ -138,8 +138,8 @@ impl FallbackReason {
             ErrorKind::Saturated => Some(Self::Saturated),
             ErrorKind::ImageUnavailable(_) => Some(Self::ImageUnavailable),
             ErrorKind::Denied => Some(Self::Denied),
-            // A command that is not there or a container that cannot be set up is the job's own
-            // failure, as an exit code is; the rest is nobody's to work around.
+            // A missing command or an invalid container is the job's own failure, like an exit
+            // code. No other runner can work around the rest.
             _ => None,
         }
     }

@@ -1,4 +1,4 @@
-//! An attempt whose launch gave no clear answer.
+//! Settles an attempt whose launch gave no clear answer.
 
 use std::time::Duration;
 
@@ -8,23 +8,23 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::watched::{Feed, Pauses, Watched};
 
-/// How long the runner may take to settle an attempt, each time it is asked.
+/// How long the runner may take to settle an attempt, per call.
 const SETTLE: Duration = Duration::from_secs(30);
 
-/// What became of an attempt whose launch gave no clear answer.
+/// The result of settling an attempt.
 #[derive(Debug)]
 pub(crate) enum Settlement {
-    /// It never started and cannot start any more.
+    /// It never started and can no longer start.
     NeverStarted,
-    /// It has started, or may start: it is to be followed.
+    /// It has started or may start. It must be followed.
     MayHaveStarted,
     /// It has ended.
     Ended(Report),
-    /// Nobody could tell, for `lostAfter`.
+    /// The runner could not determine it for `lostAfter`.
     Unknown,
 }
 
-/// Settles the attempt; what cannot be settled is looked for and asked about again, until
+/// Settles the attempt. If the runner cannot settle it, watches its events and asks again until
 /// `lost_after` has passed. Never starts anything.
 pub(crate) async fn settle(
     watched: &Watched,
@@ -45,7 +45,7 @@ pub(crate) async fn settle(
             never = &mut cancel => match never {},
             () = sleep_until(give_up) => return Settlement::Unknown,
             event = feed.next() => match event {
-                // Not there, or not there yet: no proof of anything.
+                // The attempt does not exist, or not yet: this proves nothing.
                 Ok(Event::Ended(Report { outcome: Outcome::Lost { .. }, .. })) => {}
                 Ok(Event::Ended(report)) => return Settlement::Ended(report),
                 Ok(started @ Event::Started(_)) => {
@@ -63,7 +63,7 @@ impl From<Settled> for Settlement {
     fn from(settled: Settled) -> Self {
         match settled {
             Settled::NeverStarted => Self::NeverStarted,
-            // Whatever is not proven never to have started is followed.
+            // Anything not proven never to have started is followed.
             _ => Self::MayHaveStarted,
         }
     }

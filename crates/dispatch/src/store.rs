@@ -1,4 +1,4 @@
-//! The dispatcher's journal: opened at its first use, so that what only looks at the
+//! The dispatcher's journal. It is opened on first use, so that a command that only reads the
 //! configuration leaves nothing behind.
 
 use std::collections::HashMap;
@@ -25,11 +25,11 @@ pub(crate) enum Place {
     Memory,
     /// In this state directory.
     Folder(PathBuf),
-    /// Opened by somebody else.
+    /// Opened by the caller.
     Open(Journal),
 }
 
-/// The journal, and the jobs of this process that requests in it may be about.
+/// The journal, and the jobs of this process to which requests in it may apply.
 #[derive(Debug)]
 pub(crate) struct Store {
     place: Place,
@@ -40,11 +40,11 @@ pub(crate) struct Store {
     stop: CancellationToken,
 }
 
-/// The jobs that this process has in hand.
+/// The jobs that this process owns.
 #[derive(Debug, Default)]
 pub(crate) struct InFlight(Mutex<HashMap<JobId, Canceller>>);
 
-/// A job that is in hand, until dropped.
+/// Marks a job as owned by this process until dropped.
 #[derive(Debug)]
 pub(crate) struct Held {
     in_flight: Arc<InFlight>,
@@ -76,15 +76,15 @@ impl Store {
         }
     }
 
-    /// Whether a job is forgotten once nothing of it is left on any backend.
+    /// Whether a job's record is deleted once nothing of it is left on any backend.
     pub(crate) const fn forgets(&self) -> bool {
         matches!(self.place, Place::Memory)
     }
 
-    /// The journal.
+    /// Returns the journal. Opens it on first use.
     ///
     /// # Errors
-    /// `Internal`: it cannot be opened, with the path and what to do.
+    /// `Internal` if it cannot be opened; the error contains the path and what to do.
     pub(crate) async fn journal(&self) -> Result<&Journal, Error> {
         self.journal.get_or_try_init(|| self.open()).await
     }
@@ -106,19 +106,19 @@ impl Store {
         Ok(journal)
     }
 
-    /// Notes that `job` is in hand here: requests to cancel it reach `canceller`.
+    /// Marks `job` as owned by this process: requests to cancel it reach `canceller`.
     pub(crate) fn hold(&self, job: &JobId, canceller: &Canceller) -> Held {
         self.in_flight.lock().insert(job.clone(), canceller.clone());
         Held { in_flight: Arc::clone(&self.in_flight), job: job.clone() }
     }
 
-    /// How to cancel `job`, if it is in hand here.
+    /// Returns the canceller of `job` if this process owns it.
     pub(crate) fn held(&self, job: &JobId) -> Option<Canceller> {
         self.in_flight.lock().get(job).cloned()
     }
 }
 
-/// Passes on the requests of other processes, for ever.
+/// Passes on the requests of other processes, forever.
 async fn listen(journal: Journal, in_flight: Arc<InFlight>) {
     let mut cancels = match journal.cancels() {
         Ok(cancels) => cancels,
@@ -135,14 +135,14 @@ async fn listen(journal: Journal, in_flight: Arc<InFlight>) {
                     canceller.cancel_within(request.grace);
                 }
             }
-            Err(error) => warn!(%error, "failed to hear of a request to cancel a job"),
+            Err(error) => warn!(%error, "failed to receive a request to cancel a job"),
         }
     }
 }
 
-/// Forgets what was over long ago.
+/// Deletes the records of jobs that were over long ago.
 async fn tidy(journal: Journal, retention: Duration) {
     if let Err(error) = journal.sweep(retention, Timestamp::now()).await {
-        warn!(%error, "failed to forget old jobs");
+        warn!(%error, "failed to delete the records of old jobs");
     }
 }

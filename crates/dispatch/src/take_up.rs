@@ -1,4 +1,4 @@
-//! Going on with a job that another process, or an earlier one, has left.
+//! Continues a job whose process has ended.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,12 +13,12 @@ use crate::settle::Settlement;
 use crate::task::JobTask;
 use crate::watched::{Feed, Watched};
 
-/// How long after the start of what has ended its end may come.
+/// For an attempt that has ended, how long after its start event its end event may arrive.
 const AT_ONCE: Duration = Duration::from_millis(500);
 
 impl JobTask {
-    /// Sees the job of `record` to its end, whose last attempt, if any, is on `lane`. Never
-    /// launches it again: what had not started is fenced, and the job is over.
+    /// Sees the job of `record` to its end. Its last attempt, if any, is on `lane`. Never launches
+    /// the job again: if it had not started, it is fenced and over.
     pub(crate) async fn take_up(mut self, record: Record, lane: Option<Arc<Lane>>) {
         self.recall(&record);
         let (Some(attempt), Some(lane)) = (record.committed(), lane) else {
@@ -39,7 +39,8 @@ impl JobTask {
         self.see_through(taken).await;
     }
 
-    /// Records what can be told of the job of `record` within about `patience`, and lets it go.
+    /// Records what can be determined about the job of `record` within about `patience`, and
+    /// releases it.
     pub(crate) async fn look(
         mut self,
         record: Record,
@@ -65,7 +66,7 @@ impl JobTask {
         }
     }
 
-    /// What the process before had come to.
+    /// Restores the progress of the process before.
     fn recall(&mut self, record: &Record) {
         self.search.attempts = record.next_number().saturating_sub(1);
         self.search.last_attempt = record.attempts.last().map(|a| a.handle.attempt.clone());
@@ -76,7 +77,7 @@ impl JobTask {
     }
 
     async fn never_started(&mut self, watched: Watched) {
-        // Without it on record the next one to take the job up finds the same.
+        // If this is not recorded, the next process that takes the job up finds the same state.
         if self.record_refusal(&left_behind()).await.is_ok() {
             self.search.fenced.push(watched);
             self.end_without_start(self.interrupted(), None).await;
@@ -95,7 +96,7 @@ impl JobTask {
 fn left_behind() -> Error {
     Error::new(
         ErrorKind::Internal,
-        "the process that submitted the job was ended before the job had started; it never will",
+        "the process that submitted the job ended before the job started; the job will never start",
     )
 }
 
@@ -116,7 +117,7 @@ fn taken(
     found: Found,
 ) -> Taken {
     let id: AttemptId = attempt.handle.attempt.clone();
-    // A runner is asked again only under the next pull policy of a list.
+    // A runner is called again only under the next pull policy of a list.
     let unanswered = |before: &AttemptRecord| {
         before.number < attempt.number && before.handle.runner == attempt.handle.runner
     };
@@ -130,8 +131,8 @@ fn taken(
     }
 }
 
-/// The first thing that tells whether the attempt goes on: that it runs, or how it ended. None if
-/// nothing is told in time.
+/// Returns the first event that shows whether the attempt runs or how it ended. Returns `None` if
+/// no such event arrives in time.
 pub(crate) async fn first_news(watched: &Watched, patience: Duration) -> Option<Event> {
     let mut feed = Feed::open(watched);
     let mut runs = None;
@@ -139,7 +140,7 @@ pub(crate) async fn first_news(watched: &Watched, patience: Duration) -> Option<
     loop {
         match timeout_at(until, feed.next()).await {
             Ok(Ok(event @ Event::Ended(_))) => return Some(event),
-            // That it has started is told of what has ended, too, and then of the end at once.
+            // A start is also reported for an attempt that has ended; its end then follows at once.
             Ok(Ok(event @ Event::Started(_))) => {
                 runs = Some(event);
                 until = until.min(Instant::now() + AT_ONCE);

@@ -1,4 +1,4 @@
-//! One job's way: from runner to runner until one takes it, then with that one to the end.
+//! The life of one job: tries runner after runner until one takes it, then follows it to its end.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub(crate) struct JobTask {
     pub(crate) spec: Arc<JobSpec>,
     pub(crate) secret_env: BTreeMap<String, Secret>,
     pub(crate) credentials: Credentials,
-    /// What the image's registry is shown, once it was looked up.
+    /// The login for the image's registry, once it was looked up.
     pub(crate) registry_auth: Option<RegistryAuth>,
     pub(crate) pins: Arc<Pins>,
     pub(crate) settings: Arc<Settings>,
@@ -44,37 +44,38 @@ pub(crate) struct JobTask {
     pub(crate) logs: Option<mpsc::Sender<LogChunk>>,
     pub(crate) state: watch::Sender<State>,
     pub(crate) search: Search,
-    /// The right to write about the job: while it is held here, nobody else acts on it.
+    /// The right to write about the job. While this task holds it, no other process acts on the
+    /// job.
     pub(crate) claim: Claim,
     pub(crate) manner: Manner,
-    /// Whether its record ends with it.
+    /// Whether the record is deleted when the job is done.
     pub(crate) forgotten: bool,
 }
 
 /// How a job is seen to its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Manner {
-    /// It is followed, and removed from its runner once its outcome is on record.
+    /// It is followed, and removed from its runner once its outcome is recorded.
     #[default]
     Attached,
     /// It is left to its runner once it has started.
     Detached,
-    /// It is followed, and left on its runner, where its output can still be had.
+    /// It is followed, and left on its runner, where its output stays available.
     Kept,
 }
 
-/// What the search for a runner has come to so far.
+/// The progress of the search for a runner.
 #[derive(Debug, Default)]
 pub(crate) struct Search {
     pub(crate) attempts: u32,
     pub(crate) last_attempt: Option<AttemptId>,
     pub(crate) passed_over: Vec<PassedOver>,
-    /// Attempts that were fenced before they started: removed when the job has ended.
+    /// Attempts that were fenced before they started. They are removed when the job has ended.
     pub(crate) fenced: Vec<Watched>,
 }
 
 impl JobTask {
-    /// Takes the job all its way.
+    /// Runs the job to its end.
     pub(crate) async fn run(mut self) {
         let order = std::mem::take(&mut self.order);
         if let Err(outcome) = self.prepare(&order).await {
@@ -106,13 +107,13 @@ impl JobTask {
         self.end_without_start(self.nobody_took_it(), None).await;
     }
 
-    /// What comes before any runner is asked.
+    /// Does what must precede the first call of a runner.
     async fn prepare(&mut self, order: &[Arc<Lane>]) -> Result<(), Outcome> {
         directory::check(&self.spec).await.map_err(|error| Outcome::refused(&error))?;
         if self.spec.container.is_none() || !order.iter().any(|lane| lane.runs_containers()) {
             return Ok(());
         }
-        // A credential helper may take its time.
+        // A credential helper may take a while.
         let found = tokio::select! {
             biased;
             () = self.canceller.token().cancelled() => {
@@ -144,12 +145,13 @@ impl JobTask {
         self.finish(recorded).await;
     }
 
-    /// Goes on with an attempt that has started, or may have.
+    /// Continues with an attempt that has started or may have started.
     async fn started(self, taken: Taken) {
         self.record_start(&taken).await;
         let runs = matches!(taken.found, Found::Started(_));
         if self.manner == Manner::Detached && runs && !self.canceller.token().is_cancelled() {
-            // Free before anybody is told, who may want to take it up.
+            // Release the claim before reporting, since a process that reads the report may want to
+            // take the job up.
             let Self { claim, state, .. } = self;
             drop(claim);
             state.send_replace(State::Left);
@@ -175,7 +177,7 @@ impl JobTask {
             let result = self.result_of(&taken, report.clone());
             let recorded = self.record_outcome(&result).await;
             ended.cancel();
-            // What may still run is not removed, as that would kill it unseen.
+            // An attempt that may still run is not removed, since that would kill it unnoticed.
             recorded && matches!(followed, Followed::Ended(_))
         };
         let ((), removable) = tokio::join!(output, to_the_end);
@@ -189,7 +191,7 @@ impl JobTask {
             Found::Ended(report) => Followed::Ended(report.clone()),
             Found::Unknown => {
                 let message = format!(
-                    "{} could not tell for {:?} (lostAfter) whether it started; it may still run",
+                    "{} did not report for {:?} (lostAfter) whether it started; it may still run",
                     taken.lane.name(),
                     self.settings.lost_after.get(),
                 );
@@ -205,8 +207,8 @@ impl JobTask {
         }
     }
 
-    /// Cleans up what was fenced, and says that all is done. `removed` says whether the outcome is
-    /// on record and nothing else of the job is left.
+    /// Removes what was fenced, and reports that everything is done. `removed` is whether the
+    /// outcome is recorded and nothing else of the job is left.
     async fn finish(&mut self, removed: bool) {
         let mut clean = removed;
         for fenced in std::mem::take(&mut self.search.fenced) {

@@ -1,4 +1,4 @@
-//! An attempt that may be on its runner: what is asked of the runner about it.
+//! An attempt that may be on its runner, and the calls to the runner about it.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -13,9 +13,9 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use crate::job::JobEvent;
 use crate::progress::Progress;
 
-/// How long one call of a runner may take that is bounded by itself.
+/// How long one call of a runner may take that has no deadline of its own.
 pub(crate) const CALL: Duration = Duration::from_secs(60);
-/// What a runner is given beyond a deadline.
+/// The extra time that a runner is given after a deadline.
 const SLACK: Duration = Duration::from_secs(5);
 /// The pause before a broken stream is opened again.
 const REOPEN: Duration = Duration::from_secs(1);
@@ -41,7 +41,8 @@ impl Watched {
         Error::new(ErrorKind::Unavailable, message).on(self.runner.name())
     }
 
-    /// Tells the runner of each cancel that is asked for, until it has heard; never ends.
+    /// Passes each cancel request on to the runner, and retries until the runner accepts it. Never
+    /// returns.
     pub(crate) async fn pass_on_cancel(
         &self,
         mut graces: watch::Receiver<Option<Duration>>,
@@ -68,7 +69,7 @@ impl Watched {
         }
     }
 
-    /// Cancels the attempt; tries again until the runner has heard.
+    /// Cancels the attempt. Retries until the runner accepts the request.
     async fn cancel(&self, grace: Duration) {
         let mut pauses = Pauses::default();
         loop {
@@ -81,8 +82,8 @@ impl Watched {
         }
     }
 
-    /// Removes the attempt from its runner; false if that failed three times, which is left to a
-    /// later clean-up.
+    /// Removes the attempt from its runner. Returns false if that failed three times; a later
+    /// clean-up must then remove it.
     pub(crate) async fn remove(&self) -> bool {
         let mut pauses = Pauses::default();
         for attempt in 0..3 {
@@ -111,12 +112,12 @@ impl Watched {
         let deadline = Instant::now() + within;
         match timeout_at(deadline + SLACK, self.runner.settle(&self.handle, deadline)).await {
             Ok(settled) => settled.map_err(|error| error.on(self.runner.name())),
-            Err(_) => Err(self.error("no answer to whether the attempt started")),
+            Err(_) => Err(self.error("no answer on whether the attempt started")),
         }
     }
 }
 
-/// Pauses that double from a second to half a minute.
+/// Pauses that double from one second to half a minute.
 #[derive(Debug, Default)]
 pub(crate) struct Pauses(u32);
 
@@ -128,7 +129,7 @@ impl Pauses {
     }
 }
 
-/// The events of an attempt; opened again if the stream breaks off.
+/// The events of an attempt. The stream is opened again if it breaks off.
 pub(crate) struct Feed {
     watched: Watched,
     stream: Fuse<BoxStream<'static, Result<Event, Error>>>,
@@ -140,8 +141,7 @@ impl Feed {
         Self { watched: watched.clone(), stream }
     }
 
-    /// The next event, or what went wrong; there is always a next one. May be dropped while it
-    /// waits.
+    /// Returns the next event, or what went wrong. There is always a next one. Cancel safe.
     pub(crate) async fn next(&mut self) -> Result<Event, Error> {
         if let Some(item) = self.stream.next().await {
             return item;

@@ -1,14 +1,14 @@
 //! A small service that embeds the dispatcher and takes jobs from a channel.
 //!
-//! Each line on standard input is a shell script; each result is a line of JSON on standard
-//! output. Jobs run on the first configured runner that can take them, so the service goes on when
-//! the cluster does not, and goes back to it when it is there again:
+//! Each line on standard input is a shell script. Each result is a line of JSON on standard output.
+//! Jobs run on the first configured runner that can take them. The service therefore keeps working
+//! when the cluster is down, and uses the cluster again when it is back:
 //!
 //! ```sh
 //! printf 'echo one\necho two\n' | cargo run -p longshore --example service
 //! ```
 //!
-//! `JOB_*` variables configure it as they do the command; `SERVICE_IMAGE` names the image.
+//! `JOB_*` variables configure it as they configure the command; `SERVICE_IMAGE` names the image.
 
 use std::error::Error;
 use std::io::Write;
@@ -19,7 +19,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-/// How many jobs wait in the channel before its sender has to wait.
+/// How many jobs the channel holds before its sender has to wait.
 const BACKLOG: usize = 64;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -45,7 +45,7 @@ async fn serve() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A job that runs `script` in a container, or as a local process where there is none to be had.
+/// A job that runs `script` in a container, or as a local process where no container is available.
 fn job(image: &ImageRef, script: &str) -> JobSpec {
     let command = ["sh", "-c", script];
     let mut spec = JobSpec::container(image.clone()).or_process(command);
@@ -55,7 +55,7 @@ fn job(image: &ImageRef, script: &str) -> JobSpec {
     spec
 }
 
-/// Submits each job as it comes and reports each result as it is there.
+/// Submits each job as it arrives and prints each result as soon as it is known.
 async fn work(dispatcher: Dispatcher, mut jobs: mpsc::Receiver<JobSpec>) {
     let mut running = JoinSet::new();
     loop {
@@ -81,6 +81,6 @@ async fn run(dispatcher: Dispatcher, spec: JobSpec) -> String {
 
 fn say(line: String) {
     let mut stdout = std::io::stdout().lock();
-    // Nobody is left to be told of a closed stdout.
+    // If stdout is closed, the error cannot be reported anywhere.
     let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
 }

@@ -1,4 +1,4 @@
-//! From a configuration to a dispatcher with its runners.
+//! Builds a dispatcher with its runners from a configuration.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use longshore_registry::InvalidLogin;
 use crate::settings::{Config, JobConfig};
 use crate::{installation, logins, pull_policies};
 
-/// Why a configuration, though well-formed, makes no dispatcher.
+/// Why no dispatcher can be built from a well-formed configuration.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AssemblyError {
@@ -19,46 +19,44 @@ pub enum AssemblyError {
     UnknownRunner {
         /// The name.
         name: RunnerName,
-        /// The runners there are.
+        /// The runners that are built in.
         known: String,
     },
-    /// A key of Cortex's that would change how jobs run.
-    #[error(
-        "{key} is not supported: a job's `resources` and `securityContext` are what Longshore has for it"
-    )]
+    /// A Cortex key that would change how jobs run.
+    #[error("{key} is not supported: use a job's `resources` and `securityContext` instead")]
     CortexKey {
         /// The key.
         key: String,
     },
-    /// Cortex's `dockerDirectory` that is another path than `directory`.
+    /// Cortex's `dockerDirectory` differs from `directory`.
     #[error(
-        "job.dockerDirectory is not supported where it differs from job.directory: mount the folder at the same path"
+        "job.dockerDirectory is not supported if it differs from job.directory: mount the folder at the same path"
     )]
     DockerDirectory,
-    /// A login that makes no sense.
+    /// A login that is invalid.
     #[error("{0}")]
     Login(#[from] InvalidLogin),
-    /// Half of Cortex's login.
+    /// Cortex's login is incomplete.
     #[error(
-        "{key} is missing: give docker.registry.user and docker.registry.password, or better use \
-         job.registries, which keeps the password elsewhere"
+        "{key} is missing: set docker.registry.user and docker.registry.password, or preferably \
+         use job.registries, which keeps the password elsewhere"
     )]
     CortexLogin {
         /// The key that is missing.
         key: &'static str,
     },
-    /// The runners make no dispatcher.
+    /// The dispatcher cannot be built with these runners.
     #[error("job.runners: {0}")]
     Runners(#[from] BuildError),
-    /// What must outlive the command cannot be kept.
+    /// The folder for the persistent state cannot be prepared.
     #[error("job.stateDirectory: failed to prepare the folder: {0}")]
     State(#[source] std::io::Error),
 }
 
-/// A dispatcher with the runners that `config` names, in its order. Contacts no backend.
+/// Builds a dispatcher with the runners that `config` names, in that order. Contacts no backend.
 ///
 /// # Errors
-/// A configuration that makes no sense as a whole, with the key; see [`AssemblyError`].
+/// If the configuration is invalid as a whole; the error names the key. See [`AssemblyError`].
 pub fn dispatcher(config: &Config) -> Result<Dispatcher, AssemblyError> {
     check(config)?;
     let job = &config.job;
@@ -74,12 +72,12 @@ pub fn dispatcher(config: &Config) -> Result<Dispatcher, AssemblyError> {
     Ok(logins::apply(builder, config)?.build()?)
 }
 
-/// What `config` says without effect, one line each, for a person.
+/// Returns the keys of `config` that have no effect, one line each, for a person.
 #[must_use]
 pub fn warnings(config: &Config) -> Vec<String> {
     let mut keys = config.docker.without_effect();
     keys.extend(config.job.keep_job_folder.map(|_| "job.keepJobFolder"));
-    keys.into_iter().map(|key| format!("{key} is Cortex's and has no effect here")).collect()
+    keys.into_iter().map(|key| format!("{key} is a Cortex key without effect here")).collect()
 }
 
 fn check(config: &Config) -> Result<(), AssemblyError> {

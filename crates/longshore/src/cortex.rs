@@ -10,35 +10,35 @@ use serde_json::Value;
 
 use crate::cortex_registry::CortexRegistry;
 
-/// Cortex's keys for its Docker runner: what Longshore has in other words is taken over, what it
-/// does not have is refused if it would change how a job runs, and said if it would not.
+/// Cortex's keys for its Docker runner. Longshore adopts keys for which it has an equivalent. A key
+/// without an equivalent is refused if it would change how a job runs, and otherwise reported.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct CortexDocker {
-    /// The engine's address; `job.docker.host` comes before it.
+    /// The engine's address. `job.docker.host` takes precedence.
     pub uri: Option<String>,
     /// The same, in later versions of Cortex.
     pub host: Option<String>,
     /// Whether to pull the image at each launch: true is `job.docker.imagePullPolicy = Always`,
-    /// false `IfNotPresent`; the former key comes before it.
+    /// false is `IfNotPresent`. That key takes precedence.
     pub auto_update: Option<bool>,
-    /// The folder with the certificates for TLS; `job.docker.certPath` comes before it.
+    /// The folder with the certificates for TLS. `job.docker.certPath` takes precedence.
     pub cert_path: Option<PathBuf>,
-    /// The registry that images come from, and who we are there; `job.registries` and Docker's
-    /// `config.json` come before it.
+    /// The registry that images come from, and the login for it. `job.registries` and Docker's
+    /// `config.json` take precedence.
     pub registry: CortexRegistry,
-    /// Options of the container. Longshore has none of them: see `resources` and
+    /// Options of the container. Longshore supports none of them: see `resources` and
     /// `securityContext` of a job.
     pub container: Option<serde_json::Map<String, Value>>,
-    /// The version of the API; Longshore negotiates it.
+    /// The version of the API. Longshore negotiates it.
     pub version: Option<String>,
-    /// The size of the connection pool; Longshore needs none.
+    /// The size of the connection pool. Longshore needs none.
     pub connection_pool_size: Option<u32>,
-    /// The time-out for connecting, in milliseconds; see `job.connectTimeout`.
+    /// The connection timeout, in milliseconds. See `job.connectTimeout`.
     pub connect_timeout_millis: Option<u64>,
-    /// The time-out for reading, in milliseconds; Longshore has its own.
+    /// The read timeout, in milliseconds. Longshore has its own.
     pub read_timeout_millis: Option<u64>,
-    /// Whether to go through a proxy; Longshore never does.
+    /// Whether to use a proxy. Longshore never does.
     pub use_proxy: Option<bool>,
 }
 
@@ -49,20 +49,20 @@ impl CortexDocker {
         self.host.as_ref().or(self.uri.as_ref())
     }
 
-    /// The pull policy that `autoUpdate` stands for.
+    /// The pull policy that `autoUpdate` corresponds to.
     #[cfg(feature = "docker")]
     pub(crate) fn pull_policy(&self) -> Option<PullPolicy> {
         self.auto_update
             .map(|always| if always { PullPolicy::Always } else { PullPolicy::IfNotPresent })
     }
 
-    /// The first key that would change how a job runs and that Longshore cannot honour.
+    /// Returns the first key that would change how a job runs and that Longshore does not support.
     pub(crate) fn refused(&self) -> Option<String> {
         let container = self.container.as_ref()?;
         container.keys().next().map(|key| format!("docker.container.{key}"))
     }
 
-    /// Keys that are given and have no effect.
+    /// Returns the keys that are set and have no effect.
     pub(crate) fn without_effect(&self) -> Vec<&'static str> {
         let given = [
             ("docker.version", self.version.is_some()),

@@ -6,22 +6,22 @@ use longshore_core::{RegistryAuth, Secret};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize, Serializer};
 
-/// Cortex's keys for a login, with the password in the clear; `job.registries` keeps it elsewhere.
+/// Cortex's keys for a login, with the password in plain text. `job.registries` keeps it elsewhere.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct CortexRegistry {
-    /// The registry, as a URL or `HOST[:PORT]`. None: Docker's own.
+    /// The registry, as a URL or `HOST[:PORT]`. None: Docker Hub.
     pub url: Option<String>,
-    /// Who logs in.
+    /// The user name.
     pub user: Option<String>,
     /// The password.
     pub password: Option<HiddenText>,
-    /// An address that Docker once asked for; of no use any more.
+    /// An address that Docker once asked for. No longer used.
     pub email: Option<String>,
 }
 
 impl CortexRegistry {
-    /// What the registry is shown; none if nothing is configured.
+    /// Returns the login for the registry, or `None` if nothing is configured.
     ///
     /// # Errors
     /// The key that is missing.
@@ -39,7 +39,7 @@ impl CortexRegistry {
         }
     }
 
-    /// The registry as image names have it.
+    /// Returns the registry as it appears in image names.
     fn server(&self) -> String {
         let url = self.url.as_deref().unwrap_or_default();
         let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
@@ -50,7 +50,7 @@ impl CortexRegistry {
     }
 }
 
-/// Text of a configuration that is never shown: it is written out, too, as `***`.
+/// A configuration value that is never shown. It is serialized as `***`.
 #[derive(Clone, PartialEq, Deserialize)]
 #[serde(from = "String")]
 pub struct HiddenText(Secret);

@@ -1,4 +1,4 @@
-//! Which installation of Longshore this is.
+//! The identity of this Longshore installation.
 
 use std::fs;
 use std::io::{self, Write};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use longshore_core::InstallationId;
 
-/// The folder for what must outlive the command: the configured one, else
+/// Returns the folder for the persistent state: the configured one, else
 /// `$XDG_STATE_HOME/longshore`, else `~/.local/state/longshore` (the XDG base directory
 /// specification).
 pub(crate) fn state_directory(configured: Option<&Path>) -> io::Result<PathBuf> {
@@ -19,12 +19,12 @@ pub(crate) fn state_directory(configured: Option<&Path>) -> io::Result<PathBuf> 
     xdg.or_else(home).map(|base| base.join("longshore")).ok_or_else(|| {
         io::Error::new(
             io::ErrorKind::NotFound,
-            "there is neither XDG_STATE_HOME nor HOME: set job.stateDirectory",
+            "there is no state directory: set job.stateDirectory, XDG_STATE_HOME or HOME",
         )
     })
 }
 
-/// The identity of the installation that keeps its state in `directory`: made at first use.
+/// Returns the identity of the installation whose state is in `directory`. Creates it on first use.
 pub(crate) fn load_or_create(directory: &Path) -> io::Result<InstallationId> {
     let path = directory.join("installation");
     match read(&path) {
@@ -40,8 +40,8 @@ fn read(path: &Path) -> io::Result<InstallationId> {
         .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {e}", path.display())))
 }
 
-/// Makes the file whole under a name of its own and links it into place, so that of several
-/// commands at once exactly one wins and nobody reads half of it.
+/// Writes the whole file under a unique name and links it into place. Of several concurrent
+/// commands, exactly one therefore wins, and none reads a partial file.
 fn create(directory: &Path, path: &Path) -> io::Result<InstallationId> {
     make_private(directory)?;
     let id = InstallationId::random();

@@ -1,7 +1,7 @@
 //! A pluggable multi-backend job runner.
 //!
 //! A job runs on the first runner that can take it: Kubernetes, Docker or a local process, in the
-//! configured order, falling back while it is proven that nothing has started.
+//! configured order. It falls back only while it is proven that nothing has started.
 //!
 //! ```no_run
 //! use longshore::{Config, Dispatcher, JobSpec};
@@ -15,7 +15,7 @@
 //! # }
 //! ```
 //!
-//! A program that may run local processes calls [`init`] first thing in `main`.
+//! A program that may run local processes calls [`init`] at the start of `main`.
 //!
 //! # Features
 //! `kubernetes`, `docker` and `process`, all on by default: the backends that are built in.
@@ -50,18 +50,18 @@ pub use longshore_kubernetes::{KubernetesConfig, KubernetesRunner};
 #[cfg(feature = "process")]
 pub use longshore_process::{ProcessConfig, ProcessRunner, command_apart};
 
-/// To be called first thing in `main` of a program that may run local processes, before any
+/// Prepares a program that may run local processes. Call it at the start of `main`, before any
 /// thread starts.
 ///
-/// Returns at once, unless this very process was started as the supervisor of a local job; then
-/// it supervises the job and never returns. One that was started by `command_apart` it sets apart
-/// from who started it, and returns. Without the feature `process` it does nothing.
+/// Returns at once, unless this process was started as the supervisor of a local job. In that case,
+/// it supervises the job and never returns. In a process that `command_apart` started, it detaches
+/// the process from its parent and returns. Without the feature `process`, it does nothing.
 pub fn init() {
     #[cfg(feature = "process")]
     longshore_process::init();
 }
 
-/// The README's code compiles.
+/// Checks that the README's code compiles.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;

@@ -1,4 +1,4 @@
-//! From the configuration to what is known of images' registries.
+//! Passes the configured registry logins to the dispatcher.
 
 use longshore_dispatch::DispatcherBuilder;
 use longshore_registry::Keyring;
@@ -6,10 +6,10 @@ use longshore_registry::Keyring;
 use crate::AssemblyError;
 use crate::settings::Config;
 
-/// Gives the dispatcher the configured logins. Reads no file and asks no helper.
+/// Adds the configured logins to the dispatcher. Reads no file and calls no helper.
 ///
 /// # Errors
-/// A login that makes no sense, with its key.
+/// If a login is invalid; the error names its key.
 pub(crate) fn apply(
     builder: DispatcherBuilder,
     config: &Config,

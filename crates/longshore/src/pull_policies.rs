@@ -1,11 +1,11 @@
-//! What the configuration says of each runner's pull policy.
+//! The configured pull policies of the runners.
 
 use longshore_core::{PullPolicies, RunnerName};
 use longshore_dispatch::{DispatcherBuilder, PullPolicyOrigin};
 
 use crate::settings::Config;
 
-/// Gives the dispatcher what is configured for single runners.
+/// Adds the pull policies that are configured for single runners to the dispatcher.
 pub(crate) fn apply(builder: DispatcherBuilder, config: &Config) -> DispatcherBuilder {
     of_runners(config)
         .into_iter()
@@ -29,8 +29,8 @@ fn of_runners(config: &Config) -> Vec<(RunnerName, Option<PullPolicies>)> {
     ]
 }
 
-/// The key of the configuration that set a pull policy, as
-/// [`Setting::key`](crate::config::Setting::key) has it; none where the job did.
+/// Returns the configuration key that set a pull policy, in the form of
+/// [`Setting::key`](crate::config::Setting::key), or `None` if the job set it.
 #[must_use]
 pub fn pull_policy_key(config: &Config, origin: &PullPolicyOrigin) -> Option<String> {
     match origin {

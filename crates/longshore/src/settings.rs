@@ -1,4 +1,4 @@
-//! The whole configuration, put together from its parts.
+//! The whole configuration, composed of its parts.
 
 use std::path::PathBuf;
 
@@ -11,13 +11,13 @@ use crate::cortex::CortexDocker;
 
 /// The whole configuration.
 ///
-/// The tree is Cortex's, so that its `application.conf` loads.
+/// The structure is that of Cortex, so that Cortex's `application.conf` loads.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Config {
     /// How jobs are run.
     pub job: JobConfig,
-    /// Cortex's keys for its Docker runner. What stands under `job.docker` comes before them.
+    /// Cortex's keys for its Docker runner. Keys under `job.docker` take precedence.
     pub docker: CortexDocker,
 }
 
@@ -27,18 +27,18 @@ pub struct Config {
 pub struct JobConfig {
     /// The runners, in the order in which they are tried: kubernetes, docker, process.
     pub runners: Vec<RunnerName>,
-    /// The folder that holds job directories. For Kubernetes it is the root of the volume that
-    /// `job.kubernetes.persistentVolumeClaimName` names.
+    /// The folder that contains the job directories. For Kubernetes, it is the root of the volume
+    /// that `job.kubernetes.persistentVolumeClaimName` names.
     pub directory: Option<PathBuf>,
-    /// Where Longshore keeps what must outlive the command. None: `$XDG_STATE_HOME/longshore`,
-    /// else `~/.local/state/longshore`.
+    /// The folder for state that must outlive the command. None: `$XDG_STATE_HOME/longshore`, else
+    /// `~/.local/state/longshore`.
     pub state_directory: Option<PathBuf>,
-    /// How to log in to images' registries: a list of `server` with `username` and one of
-    /// `passwordFile` and `passwordEnv`, or with a `credentialHelper`. The one for the longest part
-    /// of an image's name counts. A job's own come before these, and what Docker's `config.json`
-    /// holds comes after them.
+    /// Logins for image registries: a list of `server` with `username` and one of `passwordFile`
+    /// and `passwordEnv`, or with a `credentialHelper`. The login for the longest part of an
+    /// image's name applies. A job's own logins take precedence over these, and these over Docker's
+    /// `config.json`.
     pub registries: Vec<RegistryLogin>,
-    /// The folder that holds Docker's `config.json`, with what `docker login` leaves there. None:
+    /// The folder that contains Docker's `config.json`, which `docker login` writes. None:
     /// `$DOCKER_CONFIG`, else `~/.docker`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub docker_config: Option<PathBuf>,
@@ -51,13 +51,12 @@ pub struct JobConfig {
     /// The Docker runner.
     #[cfg(feature = "docker")]
     pub docker: RunnerConfig<longshore_docker::DockerConfig>,
-    /// The runner of local processes.
+    /// The runner for local processes.
     #[cfg(feature = "process")]
     pub process: longshore_process::ProcessConfig,
-    /// Cortex's name for `directory` as the Docker engine sees it; only the same path is
-    /// supported.
+    /// Cortex's key for `directory` as the Docker engine sees it. Only the same path is supported.
     pub docker_directory: Option<PathBuf>,
-    /// Cortex's switch for keeping job directories; Longshore never removes them.
+    /// Cortex's switch for keeping job directories. Longshore never removes them.
     pub keep_job_folder: Option<bool>,
 }
 
@@ -82,11 +81,11 @@ impl Default for JobConfig {
     }
 }
 
-/// The settings of a runner for containers: its own, and what the dispatcher reads of them.
+/// The settings of a runner for containers: its own, and those that the dispatcher reads.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RunnerConfig<T: Default> {
-    /// When images are pulled on this runner; comes before `job.imagePullPolicy`.
+    /// When images are pulled on this runner. Takes precedence over `job.imagePullPolicy`.
     pub image_pull_policy: Option<PullPolicies>,
     /// The runner's own settings.
     #[serde(flatten)]

@@ -1,4 +1,4 @@
-//! The whole configuration, put together from its parts.
+//! The whole configuration, composed of its parts.
 #![cfg(all(feature = "kubernetes", feature = "docker", feature = "process"))]
 
 use longshore::config::{Format, Loader, environment_names};
@@ -8,7 +8,7 @@ fn policy(text: &str) -> PullPolicies {
     text.parse().expect("a pull policy")
 }
 
-/// What a Cortex has in its application.conf, in its own words.
+/// A typical application.conf of Cortex.
 const CORTEX: &str = r#"
 play.http.secret.key = "changeme"
 search { index = cortex, uri = "http://127.0.0.1:9200/" }
@@ -59,7 +59,7 @@ fn an_application_conf_of_cortex_loads() {
     assemble(config).unwrap();
 }
 
-/// Builds the dispatcher of `config`, with its state in a folder of the test's own.
+/// Builds the dispatcher of `config`, with its state in a temporary folder.
 fn assemble(mut config: Config) -> Result<longshore::Dispatcher, String> {
     let state = tempfile::tempdir().expect("a temporary folder");
     config.job.state_directory = Some(state.path().to_owned());

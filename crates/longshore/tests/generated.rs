@@ -1,5 +1,5 @@
-//! The generated files are what the code says. A stale one is rewritten, then the test fails, so
-//! that a second run passes; `cargo xtask codegen` does just that.
+//! Checks that the generated files match the code. A stale file is rewritten and the test fails, so
+//! that a second run passes; `cargo xtask codegen` relies on that.
 #![cfg(all(feature = "kubernetes", feature = "docker", feature = "process"))]
 
 use std::path::{Path, PathBuf};

@@ -1,9 +1,9 @@
-//! How much a job costs: no-op jobs one after the other, against `xargs -n1 true`.
+//! Measures the cost of a job: no-op jobs one after the other, compared with `xargs -n1 true`.
 //!
-//! `cargo run --release -p longshore-process --example noops -- [JOBS]` prints the ratio, with
-//! output captured and the record kept.
+//! `cargo run --release -p longshore-process --example noops -- [JOBS]` prints the ratio. Output is
+//! captured and the record is kept.
 
-#![expect(clippy::print_stdout, reason = "what it prints is what it is for")]
+#![expect(clippy::print_stdout, reason = "the example exists to print its result")]
 
 use std::error::Error;
 use std::io::Write;
@@ -22,7 +22,7 @@ fn main() -> Result<()> {
     longshore_process::init();
     let jobs: u32 = std::env::args().nth(1).map_or(Ok(500), |text| text.parse())?;
     let runtime = tokio::runtime::Runtime::new()?;
-    // Each once unmeasured, then in turn: the machine changes its speed.
+    // One unmeasured round, then alternating rounds: the speed of the machine varies.
     let mut best = (Duration::MAX, Duration::MAX);
     for round in 0..4 {
         let ours = runtime.block_on(longshore(jobs))?;

@@ -11,23 +11,23 @@ use longshore_core::{Error, ErrorKind, HumanDuration, Result};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ProcessConfig {
-    /// Where attempts are kept: records and output. An absolute path, made with mode 0700. None:
-    /// `$XDG_STATE_HOME/longshore/process`, else `~/.local/state/longshore/process`, else, as root
-    /// without a home, `/var/lib/longshore/process`.
+    /// The directory for the records and output of attempts. An absolute path, created with mode
+    /// 0700. None: `$XDG_STATE_HOME/longshore/process`, else `~/.local/state/longshore/process`,
+    /// else, as root without a home, `/var/lib/longshore/process`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state_directory: Option<PathBuf>,
-    /// Variables that a job gets from Longshore's own environment, beside `PATH`, `HOME`, `USER`,
-    /// `LOGNAME`, `LANG`, `LANGUAGE`, `LC_*`, `TZ` and `TMPDIR`. Names; a `*` at the end stands for
-    /// any rest. `*` alone passes everything on.
+    /// Variables that a job gets from Longshore's own environment, in addition to `PATH`, `HOME`,
+    /// `USER`, `LOGNAME`, `LANG`, `LANGUAGE`, `LC_*`, `TZ` and `TMPDIR`. A `*` at the end of a name
+    /// matches any rest. `*` alone passes on every variable.
     pub inherit_env: Vec<String>,
-    /// How many jobs one Longshore process runs at once; one more is refused as `Saturated`. Each
-    /// has a supervisor process of its own.
+    /// The maximum number of concurrent jobs of one Longshore process. A further job is refused as
+    /// `Saturated`. Each job has its own supervisor process.
     pub slots: usize,
-    /// How long a supervisor without a job is kept for the next one.
+    /// How long a supervisor without a job is kept for the next job.
     pub idle_timeout: HumanDuration,
-    /// Whether the start and the end of an attempt are forced to the disk before they are told.
-    /// Without it they survive the death of every process, not the loss of power; a job that a
-    /// power cut has ended may then be unknown, and could be run again.
+    /// Whether the start and the end of an attempt are forced to disk before they are reported.
+    /// Without it, they survive the death of every process, but not a power failure. A job that a
+    /// power failure ended may then be unknown, and could be run again.
     pub fsync: bool,
 }
 
@@ -44,7 +44,7 @@ impl Default for ProcessConfig {
 }
 
 impl ProcessConfig {
-    /// The state directory in force. `env` looks a variable of the environment up.
+    /// Returns the effective state directory. `env` looks up an environment variable.
     ///
     /// Follows the XDG Base Directory Specification 0.8: a relative `XDG_STATE_HOME` is ignored.
     pub(crate) fn resolve_state_directory(
@@ -59,7 +59,7 @@ impl ProcessConfig {
         let path = found.ok_or_else(|| {
             Error::new(
                 ErrorKind::Unavailable,
-                "there is no place for the state: set job.process.stateDirectory, XDG_STATE_HOME or HOME",
+                "there is no state directory: set job.process.stateDirectory, XDG_STATE_HOME or HOME",
             )
         })?;
         let refuse = |why: &'static str| {

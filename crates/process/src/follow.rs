@@ -1,4 +1,4 @@
-//! An attempt seen from outside: by the process that launched it, or by any other.
+//! An attempt as seen from outside, by the process that launched it or by any other.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -13,21 +13,21 @@ use crate::record::{Begin, End, Entry, Record, Refusal, Starting};
 use crate::store::{Place, missing_is_none};
 use crate::watch::{Kind, Watch, Watcher};
 
-/// How soon to try again what failed, where nobody tells when it would work.
+/// How soon to retry a failed operation, where no notification shows when it would succeed.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// What is known of an attempt.
+/// What is known about an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum View {
-    /// There is no such attempt.
+    /// The attempt does not exist.
     Gone,
-    /// It never started, and cannot.
+    /// The attempt never started and can never start.
     Fenced,
-    /// It could not be started, and never will be.
+    /// The attempt could not be started and never will be.
     Refused(Refusal),
-    /// A supervisor has it; its main process runs, once that is known.
+    /// A supervisor has the attempt. Contains its main process, once that is known.
     Running(Option<Begin>),
-    /// It has ended; its start, if known.
+    /// The attempt has ended. Contains its start, if known.
     Ended(Option<Begin>, End),
 }
 
@@ -41,15 +41,15 @@ pub(crate) struct Follower {
     supervisor: Supervisor,
 }
 
-/// What is known of an attempt's supervisor.
+/// What is known about an attempt's supervisor.
 #[derive(Debug)]
 enum Supervisor {
-    /// Not looked at yet.
+    /// Not checked yet.
     Unseen(Option<Box<Starting>>),
-    /// Readable once it is dead.
+    /// Alive. Readable once it is dead.
     Alive(AsyncFd<OwnedFd>),
     Dead,
-    /// Of another PID namespace.
+    /// In another PID namespace.
     Unknown,
 }
 
@@ -58,8 +58,8 @@ impl Follower {
         Self { place, watcher, kind, watch: None, supervisor: Supervisor::Unseen(None) }
     }
 
-    /// What is known now. An attempt whose supervisor is dead is ended: what is left of it is
-    /// killed and it is `Lost`.
+    /// Returns what is known now. If the supervisor of an attempt is dead, ends the attempt: kills
+    /// what is left of it and records it as `Lost`.
     pub(crate) async fn look(&mut self) -> Result<View> {
         let view = self.read()?;
         if let (View::Running(_), Supervisor::Dead) = (&view, &self.supervisor) {
@@ -72,7 +72,8 @@ impl Follower {
     fn read(&mut self) -> Result<View> {
         let record = self.place.read().map_err(|error| self.failed("read", error))?;
         let Some(record) = record else {
-            // If it still has the job, it finds the directory gone and ends it.
+            // If the supervisor still has the job, it notices that the directory is gone and ends
+            // the job.
             let nudged = match &self.supervisor {
                 Supervisor::Alive(pidfd) => nudge(pidfd),
                 Supervisor::Unseen(Some(starting)) => starting.supervisor.nudge(),
@@ -89,8 +90,8 @@ impl Follower {
         Ok(View::of(record))
     }
 
-    /// Returns once something may have changed. The first call only begins to watch, and returns
-    /// at once: whoever has looked before looks again.
+    /// Returns once something may have changed. The first call only begins to watch and returns at
+    /// once, so that the caller looks again.
     pub(crate) async fn changed(&mut self) -> Result<()> {
         if self.begin_to_watch()? {
             return Ok(());
@@ -111,14 +112,14 @@ impl Follower {
         Ok(())
     }
 
-    /// Begins to watch what is not watched yet; whether there was something to begin.
+    /// Begins to watch what is not watched yet. Returns whether anything was begun.
     fn begin_to_watch(&mut self) -> Result<bool> {
         let mut begun = false;
         if self.watch.is_none() {
             let watch = self.watcher.watch(self.place.directory(), self.kind);
             match missing_is_none(watch).map_err(|error| self.failed("watch", error))? {
                 Some(watch) => self.watch = Some(watch),
-                // It is gone: the next look tells.
+                // The directory is gone; the next look reports it.
                 None => return Ok(true),
             }
             begun = true;
@@ -163,7 +164,7 @@ impl Follower {
             .map_err(|error| self.failed("end what the dead supervisor has left of", error))
     }
 
-    /// Waits before trying again what failed.
+    /// Waits before the retry of a failed operation.
     pub(crate) async fn pause(&self) {
         tokio::time::sleep(RETRY).await;
     }
@@ -196,7 +197,7 @@ impl View {
         }
     }
 
-    /// The report with which the attempt has ended; none while it runs.
+    /// Returns the report with which the attempt ended, or `None` while it runs.
     pub(crate) fn report(&self) -> Option<Report> {
         let lost = |message: &str| Report::new(Outcome::Lost { message: message.to_owned() });
         match self {
@@ -213,7 +214,7 @@ impl View {
 
 fn lost(started: Option<Begin>) -> End {
     let message = if started.is_some() {
-        "the job's supervisor was killed; what was left of the job was killed too"
+        "the job's supervisor was killed; the job's remaining processes were killed too"
     } else {
         "the job's supervisor was killed just when it started the job"
     };

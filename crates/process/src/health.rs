@@ -1,4 +1,4 @@
-//! Whether local processes can be run here now.
+//! Whether local processes can run here now.
 
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -9,7 +9,7 @@ use rustix::fs::Access;
 
 use crate::linux::ProcessIdentity;
 
-/// Looks whether attempts could be kept in `state_directory`, and supervisors found. Changes
+/// Checks whether attempts can be kept in `state_directory` and supervisors can be found. Changes
 /// nothing.
 pub(crate) fn probe(state_directory: &Path, slots: usize) -> io::Result<Result<Health>> {
     let unavailable = |message: &'static str, error: io::Error| {
@@ -36,7 +36,7 @@ pub(crate) fn probe(state_directory: &Path, slots: usize) -> io::Result<Result<H
     Ok(Ok(health))
 }
 
-/// Fails if `directory` cannot be written, or made.
+/// Fails if `directory` cannot be written or created.
 fn writable(directory: &Path) -> io::Result<()> {
     let mut nearest = directory;
     while let Err(error) = std::fs::metadata(nearest) {
@@ -56,7 +56,7 @@ fn warnings(state_directory: &Path) -> Vec<String> {
     let Ok(found) = std::fs::metadata(state_directory) else { return Vec::new() };
     let mut warnings = Vec::new();
     if found.permissions().mode() & 0o077 != 0 {
-        warnings.push("the state directory is open to others: chmod 700 it".to_owned());
+        warnings.push("other users can access the state directory: chmod 700 it".to_owned());
     }
     if found.uid() != rustix::process::geteuid().as_raw() {
         warnings.push("the state directory belongs to another user".to_owned());

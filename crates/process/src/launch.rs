@@ -1,4 +1,4 @@
-//! One launch: from an order sent to a clear answer.
+//! One launch, from the order sent to a clear answer.
 
 use std::io;
 use std::pin::pin;
@@ -18,16 +18,16 @@ use crate::wire::Answer;
 
 use std::sync::Arc;
 
-/// How long to wait for what is sure to come at once: a supervisor has committed and tells in a
-/// moment what came of it.
+/// How long to wait for something that is sure to follow at once: a supervisor that has committed
+/// reports the result in a moment.
 const SOON: Duration = Duration::from_secs(5);
 
-/// How long the file system may take.
+/// How long a file system operation may take.
 const DISK_LIMIT: Duration = Duration::from_secs(10);
 
 type Launched = std::result::Result<Started, LaunchError>;
 
-/// What a launch needs to know.
+/// The parameters of a launch.
 pub(crate) struct Launch<'a> {
     pub(crate) handle: Handle,
     pub(crate) place: Place,
@@ -38,7 +38,7 @@ pub(crate) struct Launch<'a> {
 }
 
 impl Launch<'_> {
-    /// Sends `order` to a supervisor and waits for what comes of it.
+    /// Sends `order` to a supervisor and waits for the result.
     pub(crate) async fn run(self, order: &[u8]) -> Launched {
         if self.context.cancel.is_cancelled() {
             return Err(LaunchError::Refused(cancelled()));
@@ -62,7 +62,8 @@ impl Launch<'_> {
                 Ok(answer) => answer,
                 Err(reason) => match self.fence().await {
                     Ok(Committed::Won) => return Err(LaunchError::Refused(reason)),
-                    // It starts, or has started, or somebody fenced it: the answer comes soon.
+                    // It starts, has started, or another process fenced it: the answer arrives
+                    // soon.
                     Ok(Committed::Taken) => soon(asking).await,
                     Err(error) => return Err(LaunchError::Indeterminate(error)),
                 },
@@ -92,7 +93,7 @@ impl Launch<'_> {
         }
     }
 
-    /// The supervisor is gone without an answer.
+    /// Handles a supervisor that ended without an answer.
     async fn unanswered(self, error: io::Error) -> Launched {
         let reason =
             Error::new(ErrorKind::Unavailable, "the supervisor ended before the job began")
@@ -104,7 +105,7 @@ impl Launch<'_> {
         }
     }
 
-    /// What became of the attempt that somebody else has launched or fenced.
+    /// Determines the result of an attempt that another process has launched or fenced.
     async fn existing(self) -> Launched {
         let limit = self.context.deadline.max(Instant::now() + SOON);
         let mut follower = Follower::new(self.place.clone(), self.watcher.clone(), Kind::Record);
@@ -130,7 +131,7 @@ impl Launch<'_> {
         if refusal.committed
             && let Err(error) = on_disk(&self.place, Place::remove).await
         {
-            // The record says that nothing started; it only takes room.
+            // The record shows that nothing started; the directory only takes space.
             tracing::warn!(%error, "failed to remove a refused attempt");
         }
         LaunchError::Refused(refusal.error())
@@ -147,7 +148,7 @@ async fn soon(asking: impl Future<Output = io::Result<Answer>>) -> io::Result<An
     tokio::time::timeout(SOON, asking).await.unwrap_or_else(timed_out)
 }
 
-/// The first view that is more than "somebody is about to start it".
+/// Returns the first view in which the attempt is no longer about to start.
 async fn settled_view(follower: &mut Follower) -> Result<View> {
     loop {
         match follower.look().await? {
@@ -157,7 +158,7 @@ async fn settled_view(follower: &mut Follower) -> Result<View> {
     }
 }
 
-/// Does `work` on `place` without holding up the caller's thread, for a bounded time.
+/// Does `work` on `place` without blocking the caller's thread, for a bounded time.
 pub(crate) async fn on_disk<T: Send + 'static>(
     place: &Place,
     work: impl FnOnce(&Place) -> io::Result<T> + Send + 'static,
@@ -167,7 +168,7 @@ pub(crate) async fn on_disk<T: Send + 'static>(
     let done = match tokio::time::timeout(DISK_LIMIT, task).await {
         Ok(Ok(done)) => done,
         Ok(Err(error)) => Err(io::Error::other(error)),
-        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the disk does not answer")),
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the disk does not respond")),
     };
     done.map_err(|error| {
         Error::new(ErrorKind::Unavailable, "failed to use the attempt's directory")

@@ -1,13 +1,13 @@
 //! Longshore's runner for local processes, on Linux.
 //!
-//! A job runs under a supervisor, a process that outlives the command that started it: leader of a
-//! session of its own and subreaper, so that whatever the job starts stays below it. The
-//! supervisor keeps the job's output, its timeout and its end in the attempt's directory, where
-//! any process of the same user finds them. It is the running program itself, started again:
-//! see [`init`].
+//! A job runs under a supervisor, a process that outlives the command that started it. The
+//! supervisor is the leader of its own session and a subreaper, so that everything the job starts
+//! stays below it. The supervisor keeps the job's output, its timeout and its end in the attempt's
+//! directory, where any process of the same user finds them. The supervisor is the running program
+//! itself, started again: see [`init`].
 //!
-//! What a process cannot be kept from, as a container can: it runs as Longshore's own user, sees
-//! the whole machine, and has no limits.
+//! Unlike a container, a process cannot be confined: it runs as Longshore's own user, sees the
+//! whole machine, and has no limits.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("longshore-process needs Linux: pidfd, inotify and subreapers");

@@ -1,7 +1,7 @@
-//! What only Linux has: pidfd, /proc, subreapers.
+//! Linux-specific parts: pidfd, /proc, subreapers.
 //!
-//! A pid alone names nobody: it is used again. Whoever is to be signalled is opened as a pidfd
-//! first and then compared with what is known of it.
+//! A pid alone does not identify a process, since pids are reused. A process to be signalled is
+//! first opened as a pidfd and then compared with what is known about it.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -16,16 +16,16 @@ use serde::{Deserialize, Serialize};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// The variable by which the processes of an attempt are found when its supervisor is dead.
+/// The variable that identifies the processes of an attempt when its supervisor is dead.
 pub(crate) const ATTEMPT_VARIABLE: &str = "LONGSHORE_ATTEMPT";
 
 /// How long the processes of a dead supervisor may take to vanish after KILL.
 const KILL_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long to wait before looking again whether what was killed is gone.
+/// The pause between two checks whether the killed processes are gone.
 const KILL_PAUSE: Duration = Duration::from_millis(5);
 
-/// A process, told apart from every other one that had or will have its pid.
+/// A process, distinguished from every other process that had or will have its pid.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ProcessIdentity {
@@ -34,22 +34,22 @@ pub(crate) struct ProcessIdentity {
     start_time: u64,
     /// `/proc/sys/kernel/random/boot_id`.
     boot_id: String,
-    /// The PID namespace in which `pid` means something.
+    /// The PID namespace in which `pid` is valid.
     pid_namespace: String,
 }
 
-/// What became of a process.
+/// The state of a process.
 #[derive(Debug)]
 pub(crate) enum Liveness {
-    /// It lives; readable once it is dead.
+    /// It is alive. Readable once it is dead.
     Alive(OwnedFd),
     Dead,
-    /// It is of another PID namespace: from here it cannot be told.
+    /// It is in another PID namespace, so its state cannot be determined from here.
     Unknown,
 }
 
 impl ProcessIdentity {
-    /// The calling process.
+    /// Returns the identity of the calling process.
     pub(crate) fn own() -> io::Result<Self> {
         let pid = rustix::process::getpid();
         let start_time = Stat::read(pid)?.start_time;
@@ -67,7 +67,7 @@ impl ProcessIdentity {
         Self { pid, start_time: 1, boot_id: "boot".into(), pid_namespace: "pid:[1]".into() }
     }
 
-    /// Opens the process, if it still lives.
+    /// Opens the process if it is still alive.
     pub(crate) fn open(&self) -> io::Result<Liveness> {
         if self.boot_id != boot_id()? {
             return Ok(Liveness::Dead);
@@ -82,7 +82,7 @@ impl ProcessIdentity {
         })
     }
 
-    /// Asks the process to look at what was left for it: `SIGUSR1`.
+    /// Asks the process to check for requests: `SIGUSR1`.
     pub(crate) fn nudge(&self) -> io::Result<()> {
         match self.open()? {
             Liveness::Alive(pidfd) => nudge(&pidfd),
@@ -91,30 +91,30 @@ impl ProcessIdentity {
     }
 }
 
-/// Asks the supervisor behind `pidfd` to look at what was left for it.
+/// Asks the supervisor behind `pidfd` to check for requests.
 pub(crate) fn nudge(pidfd: impl AsFd) -> io::Result<()> {
     ignore_gone(pidfd_send_signal(pidfd, Signal::USR1))
 }
 
-/// Opens the process `pid` if it is the one that started at `start_time` and is no zombie.
+/// Opens the process `pid` if it is the one that started at `start_time` and is not a zombie.
 fn open(pid: Pid, start_time: u64) -> io::Result<Option<OwnedFd>> {
     let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
         Ok(pidfd) => pidfd,
         Err(Errno::SRCH) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    // Read after the pidfd is open: what it says is then true of the process behind the pidfd.
+    // Read after the pidfd is open, so that the content applies to the process behind the pidfd.
     Ok(match Stat::read(pid) {
         Ok(stat) if stat.start_time == start_time && !stat.is_dead() => Some(pidfd),
         _ => None,
     })
 }
 
-/// `fd` with the runtime told when it becomes readable.
+/// Registers `fd` with the runtime, which reports when it becomes readable.
 #[expect(unsafe_code, reason = "tokio has no safe way for a descriptor that is plainly owned")]
 pub(crate) fn watch_readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: an `OwnedFd` gives the same open descriptor for all its life, and `AsyncFd` owns it
-    // from here on: it is closed only after it is deregistered.
+    // SAFETY: an `OwnedFd` returns the same open descriptor for its whole life. `AsyncFd` owns it
+    // from here on, and closes it only after it is deregistered.
     unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }
         .map_err(|error| error.into_parts().1)
 }
@@ -136,7 +136,7 @@ fn pid_namespace() -> io::Result<&'static str> {
     read_once(&KNOWN, || Ok(fs::read_link("/proc/self/ns/pid")?.to_string_lossy().into_owned()))
 }
 
-/// What never changes in the life of a process, read when it is first asked for.
+/// Returns a value that never changes during the life of a process. Reads it on first use.
 fn read_once(
     known: &'static OnceLock<String>,
     read: impl FnOnce() -> io::Result<String>,
@@ -166,7 +166,7 @@ impl Stat {
     }
 
     fn parse(text: &[u8]) -> Option<Self> {
-        // The name in parentheses may hold anything, also spaces and parentheses.
+        // The name in parentheses may contain anything, including spaces and parentheses.
         let after_name = &text[text.iter().rposition(|b| *b == b')')? + 1..];
         let mut fields = std::str::from_utf8(after_name).ok()?.split_ascii_whitespace();
         Some(Self {
@@ -174,7 +174,7 @@ impl Stat {
             parent: fields.next()?.parse().ok()?,
             group: fields.next()?.parse().ok()?,
             session: fields.next()?.parse().ok()?,
-            // Field 22; four of those from field 3 on are read.
+            // Field 22; four fields from field 3 on were read.
             start_time: fields.nth(15)?.parse().ok()?,
         })
     }
@@ -184,7 +184,7 @@ impl Stat {
     }
 }
 
-/// Every process that can be seen, but for zombies.
+/// Every visible process except zombies.
 struct Snapshot(HashMap<i32, Stat>);
 
 impl Snapshot {
@@ -193,7 +193,7 @@ impl Snapshot {
         for entry in fs::read_dir("/proc")? {
             let name = entry?.file_name();
             let pid = name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
-            // A process that ended meanwhile is none of ours to signal.
+            // A process that ended meanwhile does not have to be signalled.
             let Some((pid, stat)) = pid.and_then(|pid| Some((pid, Stat::read(pid).ok()?))) else {
                 continue;
             };
@@ -204,12 +204,12 @@ impl Snapshot {
         Ok(Self(seen))
     }
 
-    /// Those of which `root` is an ancestor, without `root` itself.
+    /// Returns all descendants of `root`, without `root` itself.
     fn descendants(&self, root: i32) -> Vec<i32> {
         self.closure(HashSet::from([root])).into_iter().filter(|pid| *pid != root).collect()
     }
 
-    /// `members` and all their descendants.
+    /// Returns `members` and all their descendants.
     fn closure(&self, mut members: HashSet<i32>) -> HashSet<i32> {
         let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
         for (pid, stat) in &self.0 {
@@ -231,10 +231,10 @@ impl Snapshot {
         for pid in pids {
             let Some((id, stat)) = Pid::from_raw(pid).zip(self.0.get(&pid)) else { continue };
             if let Some(pidfd) = open(id, stat.start_time)? {
-                // The others are signalled even if this one does not let us.
+                // The others are signalled even if this process refuses the signal.
                 result = result.and(ignore_gone(pidfd_send_signal(pidfd.as_fd(), signal)));
                 if signal == Signal::TERM {
-                    // A stopped process sees no TERM before it goes on.
+                    // A stopped process receives TERM only when it continues.
                     let _ = pidfd_send_signal(pidfd.as_fd(), Signal::CONT);
                 }
             }
@@ -252,9 +252,9 @@ pub(crate) fn signal_descendants(signal: Signal) -> io::Result<()> {
 
 /// Kills what a dead supervisor has left of an attempt, and returns once it is gone.
 ///
-/// Found by the supervisor's session, by the marker in their environment, and by descent from
-/// either. A process that has left the session, cleared its environment *and* lost its parent
-/// escapes.
+/// The processes are found by the supervisor's session, by the marker in their environment, and by
+/// descent from either. A process escapes only if it has left the session, cleared its environment
+/// *and* lost its parent.
 pub(crate) fn kill_orphans(supervisor: &ProcessIdentity, attempt: &str) -> io::Result<()> {
     let limit = Instant::now() + KILL_LIMIT;
     let marker = format!("{ATTEMPT_VARIABLE}={attempt}");
@@ -265,18 +265,19 @@ pub(crate) fn kill_orphans(supervisor: &ProcessIdentity, attempt: &str) -> io::R
                 "processes of the attempt do not end although they were killed",
             ));
         }
-        // Nobody tells when a process that is not our child is gone and all it forked with it.
+        // No notification reports that a process that is not our child, and all that it forked, is
+        // gone.
         std::thread::sleep(KILL_PAUSE);
     }
     Ok(())
 }
 
-/// Kills the orphans there are; whether there were any.
+/// Kills the orphans that exist. Returns whether there were any.
 fn kill_orphans_seen(supervisor: &ProcessIdentity, marker: &[u8]) -> io::Result<bool> {
     let snapshot = Snapshot::take()?;
     let own = rustix::process::getpid().as_raw_nonzero().get();
     let is_orphan = |pid: i32, stat: &Stat| {
-        // A session's number is no new process's pid while the session has a member.
+        // While a session has a member, its number is not reused as the pid of a new process.
         let in_session = stat.session == supervisor.pid && stat.start_time >= supervisor.start_time;
         pid != own && (in_session || has_marker(pid, marker))
     };

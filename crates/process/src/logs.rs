@@ -1,4 +1,4 @@
-//! The output of an attempt, from its files.
+//! Reads the output of an attempt from its files.
 
 use std::fs::File;
 use std::io;
@@ -16,12 +16,12 @@ use crate::record::End;
 use crate::store::{Place, missing_is_none};
 use crate::watch::{Kind, Watcher};
 
-/// The largest piece that is handed on at once.
+/// The largest piece that is passed on at once.
 const CHUNK_BYTES: u64 = 256 << 10;
 
 const STREAMS: [LogStream; 2] = [LogStream::Stdout, LogStream::Stderr];
 
-/// The output of the attempt at `place` from `since` on; to its end if `follow`.
+/// Returns the output of the attempt at `place` from `since` on, to its end if `follow`.
 pub(crate) fn logs(
     place: Place,
     watcher: Watcher,
@@ -33,7 +33,7 @@ pub(crate) fn logs(
         let mut follower = Follower::new(place.clone(), watcher, Kind::Everything);
         let mut files = Files::default();
         loop {
-            // What the record says is read first: after its end there is no more output.
+            // The record is read first: no more output follows after the recorded end.
             let view = match follower.look().await {
                 Ok(view) => view,
                 Err(error) => {
@@ -52,7 +52,7 @@ pub(crate) fn logs(
             let mut more = true;
             while more {
                 more = false;
-                // In turn, so that neither holds up the other.
+                // In turn, so that neither stream delays the other.
                 for stream in STREAMS {
                     match files.next(stream, position.of(stream)).await {
                         Ok(None) => {}
@@ -84,11 +84,11 @@ pub(crate) fn logs(
     .boxed()
 }
 
-/// What is missing after the last byte that could be read.
+/// Returns the gaps after the last byte that could be read.
 fn gaps(view: &View, position: LogPosition) -> Vec<LogChunk> {
     let missing = |stream: LogStream| match view {
         View::Running(_) | View::Refused(_) | View::Fenced => None,
-        // Nobody knows how much there was.
+        // The amount of lost output is unknown.
         View::Gone => Some(None),
         View::Ended(_, end) => Some(lost(end, stream)).filter(|n| *n > 0).map(Some),
     };
@@ -103,7 +103,7 @@ const fn lost(end: &End, stream: LogStream) -> u64 {
     }
 }
 
-/// The files of both streams, open once they are there. What is open stays readable also when the
+/// The files of both streams, opened once they exist. An open file stays readable even if the
 /// attempt is removed meanwhile.
 #[derive(Default)]
 struct Files {
@@ -130,7 +130,7 @@ impl Files {
         }
     }
 
-    /// The piece of `stream` at `offset`; none if there is no more yet.
+    /// Returns the piece of `stream` at `offset`, or `None` if there is no more yet.
     async fn next(&mut self, stream: LogStream, offset: u64) -> Result<Option<LogChunk>> {
         let Some(file) = self.of(stream).clone() else { return Ok(None) };
         let length = file.metadata().map_err(|error| failed(stream, error))?.len();

@@ -1,4 +1,4 @@
-//! From the way a process ended to the job's outcome.
+//! Derives the job's outcome from the way its process ended.
 
 use longshore_core::{ErrorKind, Outcome, RejectReason};
 use rustix::io::Errno;
@@ -9,21 +9,21 @@ use serde::{Deserialize, Serialize};
 pub(crate) enum Cause {
     /// Its timeout had passed.
     Deadline,
-    /// Somebody asked for it.
+    /// A cancel was requested.
     Cancel,
 }
 
-/// How the main process of a job ended, as `wait` tells it.
+/// How the main process of a job ended, as `wait` reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// By itself, with this code.
+    /// It exited with this code.
     Code(i32),
-    /// By this signal.
+    /// This signal killed it.
     Signal(i32),
 }
 
 impl Exit {
-    /// The exit code as a shell gives it: 128+n for signal n
+    /// Returns the exit code as a shell does: 128+n for signal n
     /// (<https://pubs.opengroup.org/onlinepubs/9799919799/utilities/V3_chap02.html#tag_19_08_02>).
     const fn code(self) -> i32 {
         match self {
@@ -33,8 +33,8 @@ impl Exit {
     }
 }
 
-/// The outcome of a job whose main process ended with `exit` (none: it could not be ended) after
-/// it was told to end for `cause` (none: it was not).
+/// Returns the outcome of a job. Its main process ended with `exit`, or could not be ended if that
+/// is `None`. `cause` is the reason for which the supervisor ended the job early, if it did.
 pub(crate) fn outcome(exit: Option<Exit>, cause: Option<Cause>) -> Outcome {
     let code = exit.map(Exit::code);
     match (cause, exit) {
@@ -50,7 +50,7 @@ pub(crate) fn outcome(exit: Option<Exit>, cause: Option<Cause>) -> Outcome {
     }
 }
 
-/// Why the supervisor did not start a job: the kinds of error that it can meet.
+/// Why the supervisor did not start a job: the kinds of error that can occur.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum RefusalKind {
@@ -77,11 +77,11 @@ impl RefusalKind {
         }
     }
 
-    /// What a failed `exec` or `fork` means (errors of execve(2) and clone(2)).
+    /// Returns the meaning of a failed `exec` or `fork` (errors of execve(2) and clone(2)).
     pub(crate) fn of_spawn(error: &std::io::Error) -> Self {
         match Errno::from_io_error(error) {
-            // The file was there a moment ago: what is missing is its interpreter, and a shell
-            // gives 127 for that too.
+            // The file existed a moment ago, so its interpreter is missing. A shell returns 127 for
+            // that too.
             Some(Errno::NOENT | Errno::NOTDIR) => Self::CommandNotFound,
             Some(Errno::ACCESS | Errno::PERM | Errno::NOEXEC | Errno::TXTBSY | Errno::ISDIR) => {
                 Self::CommandNotExecutable

@@ -1,4 +1,4 @@
-//! The supervisors that this process has started: one for each job that runs, reused.
+//! The supervisors that this process has started. There is one per running job; they are reused.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -24,29 +24,30 @@ pub(crate) struct Pool {
     idle_timeout: Duration,
 }
 
-/// Supervisors without a job, those that waited longest first.
+/// Supervisors without a job, the longest idle first.
 #[derive(Debug, Default)]
 struct Idle {
     supervisors: Vec<(Instant, UnixStream)>,
-    /// Whether a task lets those go that nobody wants.
+    /// Whether a task releases the supervisors that stay unused.
     swept: bool,
 }
 
-/// A supervisor that is ours for one job. Dropped, it ends once its job has.
+/// A supervisor that is reserved for one job. If it is dropped, it ends once its job has ended.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
     connection: UnixStream,
-    // Held as long as the job runs.
+    // Held while the job runs.
     _slot: OwnedSemaphorePermit,
 }
 
 impl Supervisor {
-    /// Sends an order, as encoded.
+    /// Sends an encoded order.
     pub(crate) async fn send(&mut self, order: &[u8]) -> io::Result<()> {
         self.connection.write_all(order).await
     }
 
-    /// The next answer. Dropped half-way, the supervisor is of no further use.
+    /// Returns the next answer. If the future is dropped midway, the supervisor is no longer
+    /// usable.
     pub(crate) async fn answer(&mut self) -> io::Result<Answer> {
         read_answer(&mut self.connection).await
     }
@@ -58,13 +59,13 @@ impl Pool {
         Arc::new(Self { idle: Mutex::default(), slots, idle_timeout })
     }
 
-    /// A supervisor without a job, a new one if need be.
+    /// Returns a supervisor without a job. Starts a new one if necessary.
     pub(crate) fn take(&self) -> Result<Supervisor> {
         let slot = Arc::clone(&self.slots).try_acquire_owned().map_err(|_| {
             Error::new(ErrorKind::Saturated, "all slots for local processes are taken")
         })?;
         while let Some((_, connection)) = self.idle().supervisors.pop() {
-            // One that was killed meanwhile has closed its end.
+            // A supervisor that was killed meanwhile has closed its end.
             let silent = connection.try_read(&mut [0]);
             if silent.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
                 return Ok(Supervisor { connection, _slot: slot });
@@ -101,7 +102,7 @@ impl Pool {
     }
 }
 
-/// Lets supervisors go that were idle for `timeout`, until there are none.
+/// Releases supervisors that were idle for `timeout`, until none is left.
 async fn sweep(pool: Weak<Pool>, timeout: Duration) {
     loop {
         tokio::time::sleep(timeout).await;
@@ -115,19 +116,19 @@ async fn sweep(pool: Weak<Pool>, timeout: Duration) {
     }
 }
 
-/// Why this program cannot start supervisors; none if it can.
+/// Returns why this program cannot start supervisors, or `None` if it can.
 pub(crate) fn obstacle() -> Option<Error> {
     (!is_initialised()).then(|| {
         Error::new(
             ErrorKind::Unavailable,
-            "this program cannot keep local processes: call longshore_process::init() first thing in main",
+            "this program cannot run local processes: call longshore_process::init() at the start of main",
         )
     })
 }
 
 /// Starts a supervisor and returns our end of the connection.
 fn start() -> Result<UnixStream> {
-    // Without this check a program would run its own main again, and again.
+    // Without this check, a program would run its own main again and again.
     if let Some(error) = obstacle() {
         return Err(error);
     }
@@ -147,7 +148,8 @@ fn start_process() -> io::Result<UnixStream> {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()?;
-    // So that it is no zombie. It ends by itself once our end of the connection is closed.
+    // Wait for the child so that it does not become a zombie. It ends on its own once our end of
+    // the connection is closed.
     tokio::spawn(async move { child.wait().await });
     UnixStream::from_std(ours)
 }

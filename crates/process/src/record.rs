@@ -1,9 +1,9 @@
-//! The record of an attempt: a file of JSON lines that is only ever appended to.
+//! The record of an attempt: a file of JSON lines that is only appended to.
 //!
-//! Its first line stands when the file appears, and says who may start the job, or that nobody
-//! may. A line counts once its newline is there; of several ends the first counts. One small file
-//! takes one block of the disk, taken before the job starts: a disk that fills up meanwhile cannot
-//! keep the end from being written.
+//! Its first line exists from the moment the file appears, and contains the supervisor that may
+//! start the job, or that none may. A line counts once its newline is written; of several ends, the
+//! first counts. A small file takes one disk block, which is allocated before the job starts. A
+//! disk that fills up meanwhile therefore cannot prevent the end from being written.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -16,19 +16,19 @@ use serde::{Deserialize, Serialize};
 use crate::linux::ProcessIdentity;
 use crate::outcome::RefusalKind;
 
-/// The version of the record's form.
+/// The version of the record's format.
 pub(crate) const VERSION: u32 = 1;
 
-/// More than any record holds: its lines are few and short.
+/// More than any record contains: its lines are few and short.
 const MAX_BYTES: u64 = 1 << 20;
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Entry {
-    /// Nobody may start the job any more.
+    /// No supervisor may start the job any more.
     Fenced { at: Timestamp },
-    /// A supervisor may start the job, and nobody else.
+    /// This supervisor, and no other, may start the job.
     Starting(Starting),
     /// The job's main process runs.
     Started(Begin),
@@ -38,7 +38,7 @@ pub(crate) enum Entry {
     Ended(End),
 }
 
-/// Who starts what.
+/// The supervisor and the attempt that it may start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Starting {
@@ -64,7 +64,7 @@ pub(crate) struct Begin {
 pub(crate) struct Refusal {
     pub(crate) kind: RefusalKind,
     pub(crate) message: String,
-    /// Whether a directory of this attempt was made, which is to be removed.
+    /// Whether a directory of this attempt was created, which must be removed.
     #[serde(default)]
     pub(crate) committed: bool,
 }
@@ -87,7 +87,7 @@ pub(crate) struct End {
     /// Bytes of stdout that could not be kept, after those that were.
     #[serde(default)]
     pub(crate) lost_stdout: u64,
-    /// The same of stderr.
+    /// Bytes of stderr that could not be kept, after those that were.
     #[serde(default)]
     pub(crate) lost_stderr: u64,
 }
@@ -98,10 +98,10 @@ impl End {
     }
 }
 
-/// What a record says, read to its end.
+/// The content of a record, read to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
-    /// Who may start the job; none: nobody, it is fenced.
+    /// The supervisor that may start the job. `None`: the attempt is fenced.
     pub(crate) starting: Option<Starting>,
     pub(crate) started: Option<Begin>,
     pub(crate) refused: Option<Refusal>,
@@ -121,10 +121,10 @@ impl Record {
         let starting = match lines.next().map(serde_json::from_slice) {
             Some(Ok(Entry::Fenced { .. })) => None,
             Some(Ok(Entry::Starting(starting))) => Some(starting),
-            _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "no record of an attempt")),
+            _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "not an attempt's record")),
         };
         let mut record = Self { starting, started: None, refused: None, ended: None };
-        // A line that does not parse was torn by the death of its writer: as if not written.
+        // A line that does not parse was torn by the death of its writer. It counts as not written.
         for entry in lines.filter_map(|line| serde_json::from_slice(line).ok()) {
             match entry {
                 Entry::Started(begin) => record.started = Some(begin),
@@ -144,9 +144,9 @@ fn complete_lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     bytes[..end].split(|b| *b == b'\n').filter(|line| !line.is_empty())
 }
 
-/// Appends `entry` to the open record `file`, in one write.
+/// Appends `entry` to the open record `file` in one write.
 pub(crate) fn append(file: &mut File, entry: &Entry) -> io::Result<()> {
-    // Ends what another writer may have torn; an empty line means nothing.
+    // Terminates a line that another writer may have torn; an empty line has no meaning.
     let mut line = vec![b'\n'];
     serde_json::to_writer(&mut line, entry)?;
     line.push(b'\n');

@@ -25,14 +25,14 @@ use crate::watch::{Kind, Watcher};
 use crate::wire::{Order, encode_order};
 use crate::{health, pool};
 
-/// The version of a handle's form: `{"directory": "/…/attempts/ID"}`.
+/// The version of a handle's format: `{"directory": "/…/attempts/ID"}`.
 const HANDLE_VERSION: u32 = 1;
 
-/// How long a job that is removed while it runs may take to vanish. More than a supervisor tries
-/// to kill.
+/// How long a running job that is removed may take to vanish. Longer than a supervisor tries to
+/// kill.
 const REMOVE_LIMIT: Duration = Duration::from_secs(40);
 
-/// What a local process can do.
+/// The capabilities of a local process.
 pub(crate) fn capabilities() -> Capabilities {
     Capabilities::default()
         .with(Capability::Process)
@@ -46,7 +46,7 @@ pub(crate) fn capabilities() -> Capabilities {
 
 /// Runs jobs as local processes of this user.
 ///
-/// The program it runs in must have called [`init`](crate::init). Cheap to clone.
+/// The program that contains it must have called [`init`](crate::init). Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct ProcessRunner {
     name: RunnerName,
@@ -58,7 +58,7 @@ pub struct ProcessRunner {
 }
 
 impl ProcessRunner {
-    /// A runner called `name`. Does no I/O: what is wrong with `config` shows at
+    /// Creates a runner called `name`. Does no I/O: errors in `config` are reported by
     /// [`probe`](Runner::probe).
     #[must_use]
     pub fn new(name: RunnerName, config: ProcessConfig) -> Self {
@@ -90,7 +90,7 @@ impl ProcessRunner {
         }
         match handle.opaque.get("directory").and_then(serde_json::Value::as_str) {
             Some(directory) if directory.starts_with('/') => Ok(Place::at(directory.into())),
-            _ => refuse("the handle names no directory"),
+            _ => refuse("the handle does not name a directory"),
         }
     }
 
@@ -104,7 +104,7 @@ impl ProcessRunner {
         Follower::new(place, self.watcher.clone(), Kind::Record)
     }
 
-    /// The order for `attempt`, as sent. Holds the secrets.
+    /// Returns the encoded order for `attempt`. It contains the secrets.
     fn order(&self, attempt: &Attempt) -> Result<Vec<u8>> {
         let state_directory = self.state_directory()?.to_owned();
         let host = std::env::vars_os();
@@ -125,7 +125,7 @@ impl ProcessRunner {
             fsync: self.config.fsync,
         };
         encode_order(&order, &environment).map_err(|error| {
-            Error::new(ErrorKind::InvalidSpec, "failed to express the job").caused_by(error)
+            Error::new(ErrorKind::InvalidSpec, "failed to encode the job").caused_by(error)
         })
     }
 
@@ -164,7 +164,7 @@ impl Runner for ProcessRunner {
     }
 
     fn handle(&self, attempt: &Attempt) -> Handle {
-        // Without a state directory nothing is ever launched, and the handle names no place.
+        // Without a state directory, nothing is ever launched, and the handle names no place.
         let place = match &self.state_directory {
             Ok(directory) => Place::new(directory, &attempt.id),
             Err(_) => Place::at(PathBuf::new()),
@@ -214,7 +214,7 @@ impl Runner for ProcessRunner {
             let directory = place.directory();
             store::collect_garbage(directory)?;
             let places = store::list(directory)?;
-            // One that cannot be read is not ours, or no attempt at all.
+            // A directory that cannot be read is not ours, or is not an attempt.
             Ok(places.into_iter().filter_map(|p| Some((p.read().ok()??, p))).collect::<Vec<_>>())
         })
         .await?;
@@ -277,7 +277,7 @@ impl Runner for ProcessRunner {
     }
 }
 
-/// The events of an attempt until its end.
+/// Returns the events of an attempt until its end.
 fn follow_events(mut follower: Follower) -> BoxStream<'static, Result<Event>> {
     stream! {
         let mut told = false;

@@ -1,9 +1,9 @@
 //! The directories of attempts: `STATE/attempts/ATTEMPT/` with `record.jsonl`, `stdout`, `stderr`
 //! and requests to cancel.
 //!
-//! A directory is made under another name, with its first record line in it, and then renamed.
-//! The rename is the commit: rename(2) onto a directory that is not empty fails, so of all who
-//! want to start or to fence an attempt exactly one succeeds, whatever process they are in.
+//! A directory is created under another name, with its first record line in it, and then renamed.
+//! The rename is the commit: rename(2) onto a directory that is not empty fails. Of all that want
+//! to start or fence an attempt, in any process, exactly one therefore succeeds.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
@@ -23,21 +23,21 @@ const CANCEL_PREFIX: &str = "cancel.";
 const NEW_PREFIX: &str = ".new-";
 const OLD_PREFIX: &str = ".old-";
 
-/// How old a fence or a left-over directory is before [`collect_garbage`] takes it: longer than
-/// any launch takes.
+/// The age at which [`collect_garbage`] removes a fence or a left-over directory: longer than any
+/// launch takes.
 const GARBAGE_AGE: Duration = Duration::from_secs(24 * 3600);
 
-/// The directory of one attempt, there or not.
+/// The directory of one attempt, whether or not it exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     directory: PathBuf,
 }
 
-/// Whether a directory took its place.
+/// Whether a directory was put in place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Committed {
     Won,
-    /// Another one was there before.
+    /// Another directory was there before.
     Taken,
 }
 
@@ -50,12 +50,12 @@ pub(crate) struct Files {
 }
 
 impl Place {
-    /// The place of `attempt` in `state_directory`.
+    /// Returns the place of `attempt` in `state_directory`.
     pub(crate) fn new(state_directory: &Path, attempt: &AttemptId) -> Self {
         Self { directory: attempts(state_directory).join(attempt.as_str()) }
     }
 
-    /// The place that a handle names.
+    /// Returns the place that a handle names.
     pub(crate) const fn at(directory: PathBuf) -> Self {
         Self { directory }
     }
@@ -64,12 +64,12 @@ impl Place {
         &self.directory
     }
 
-    /// The file that holds `stream`.
+    /// Returns the path of the file that holds `stream`.
     pub(crate) fn output(&self, stream: LogStream) -> PathBuf {
         self.directory.join(output_name(stream))
     }
 
-    /// The record; none if there is no such attempt.
+    /// Reads the record. Returns `None` if the attempt does not exist.
     pub(crate) fn read(&self) -> io::Result<Option<Record>> {
         missing_is_none(Record::read(&self.directory.join(RECORD)))
     }
@@ -91,7 +91,7 @@ impl Place {
         committed
     }
 
-    /// Keeps the attempt from ever being started, unless it is.
+    /// Prevents the attempt from ever being started, unless it already was.
     pub(crate) fn fence(&self, fsync: bool) -> io::Result<Committed> {
         let temporary = self.temporary(NEW_PREFIX);
         let committed = make_directory(&temporary, &Entry::Fenced { at: Timestamp::now() })
@@ -115,14 +115,14 @@ impl Place {
         Ok(Committed::Won)
     }
 
-    /// Appends `entry` to the record that is there.
+    /// Appends `entry` to the existing record.
     pub(crate) fn append(&self, entry: &Entry) -> io::Result<()> {
         let path = self.directory.join(RECORD);
         record::append(&mut OpenOptions::new().append(true).open(path)?, entry)
     }
 
-    /// Leaves a request to end the job with `grace` between TERM and KILL. The grace stands in the
-    /// name, so that requests never overwrite each other.
+    /// Stores a request to end the job with `grace` between TERM and KILL. The file name contains
+    /// the grace period, so that requests never overwrite each other.
     pub(crate) fn request_cancel(&self, grace: Duration, fsync: bool) -> io::Result<()> {
         let name = format!("{CANCEL_PREFIX}{}", grace.as_millis());
         let Some(file) = missing_is_none(create(&self.directory.join(name)))? else {
@@ -135,7 +135,7 @@ impl Place {
         Ok(())
     }
 
-    /// The shortest grace of all requests to cancel; none if there is none.
+    /// Returns the shortest grace period of all requests to cancel, or `None` without a request.
     pub(crate) fn cancel_request(&self) -> io::Result<Option<Duration>> {
         let mut shortest = None;
         for entry in fs::read_dir(&self.directory)? {
@@ -148,11 +148,11 @@ impl Place {
         Ok(shortest)
     }
 
-    /// Removes the attempt: gone at once, deleted then.
+    /// Removes the attempt: it disappears at once and is deleted afterwards.
     ///
-    /// A fence stays, for [`collect_garbage`] to take: a supervisor that was sent the order before
-    /// may only now come to its commit, also when whoever sent it is dead, and would start the job
-    /// once nothing stood in its way.
+    /// A fence stays, for [`collect_garbage`] to remove. A supervisor that received the order
+    /// earlier may commit only now, even if its sender is dead, and would start the job if the
+    /// fence were gone.
     pub(crate) fn remove(&self) -> io::Result<()> {
         let fenced = matches!(self.read(), Ok(Some(record)) if record.starting.is_none());
         if fenced { Ok(()) } else { self.delete() }
@@ -166,19 +166,19 @@ impl Place {
         Ok(())
     }
 
-    /// A name beside the directory that nobody else uses.
+    /// Returns a unique name in the same folder as the directory.
     fn temporary(&self, prefix: &str) -> PathBuf {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         let name = self.directory.file_name().unwrap_or_default().to_string_lossy();
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-        // The time tells a process from an earlier one with the same pid.
+        // The time distinguishes a process from an earlier one with the same pid.
         let now = Timestamp::now().as_nanosecond();
         let unique = format!("{prefix}{name}-{}-{number}-{now}", std::process::id());
         self.directory.with_file_name(unique)
     }
 }
 
-/// The folder of all attempts.
+/// Returns the folder of all attempts.
 fn attempts(state_directory: &Path) -> PathBuf {
     state_directory.join("attempts")
 }
@@ -190,7 +190,7 @@ const fn output_name(stream: LogStream) -> &'static str {
     }
 }
 
-/// The attempts in `state_directory`, in no particular order.
+/// Returns the attempts in `state_directory`, in no particular order.
 pub(crate) fn list(state_directory: &Path) -> io::Result<Vec<Place>> {
     let Some(entries) = missing_is_none(fs::read_dir(attempts(state_directory)))? else {
         return Ok(Vec::new());
@@ -205,7 +205,7 @@ pub(crate) fn list(state_directory: &Path) -> io::Result<Vec<Place>> {
     Ok(places)
 }
 
-/// Removes what no launch can still need: old fences, and directories whose maker died.
+/// Removes what no launch can still need: old fences, and directories whose creator died.
 pub(crate) fn collect_garbage(state_directory: &Path) -> io::Result<()> {
     let Some(entries) = missing_is_none(fs::read_dir(attempts(state_directory)))? else {
         return Ok(());
@@ -233,7 +233,7 @@ fn is_temporary(directory: &Path) -> bool {
     directory.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
-/// Makes the directory `path` with a record that begins with `entry`, and opens that.
+/// Creates the directory `path` with a record that begins with `entry`. Returns the open record.
 fn make_directory(path: &Path, entry: &Entry) -> io::Result<File> {
     let mut private = DirBuilder::new();
     private.mode(0o700);
@@ -248,14 +248,14 @@ fn make_directory(path: &Path, entry: &Entry) -> io::Result<File> {
     Ok(record)
 }
 
-/// Opens a new or existing private file to append to.
+/// Opens a private file for appending. Creates it if it does not exist.
 fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).mode(0o600).open(path)
 }
 
 fn discard_unless(temporary: &Path, kept: bool) {
     if !kept && let Err(error) = missing_is_none(fs::remove_dir_all(temporary)) {
-        // Collected later; what the caller does not depend on it.
+        // Garbage collection removes it later; the caller does not depend on it.
         tracing::debug!(path = %temporary.display(), %error, "failed to remove a directory");
     }
 }

@@ -1,4 +1,4 @@
-//! From a job to what the supervisor is asked to run. Pure.
+//! Translates a job into what the supervisor runs. Pure.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -16,7 +16,7 @@ use crate::wire::Environment;
 /// (<https://github.com/moby/moby/blob/master/daemon/pkg/oci/defaults.go>).
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// What is to run, and how.
+/// What to run, and how.
 pub(crate) struct Submission {
     pub(crate) argv: Vec<String>,
     pub(crate) working_dir: PathBuf,
@@ -24,17 +24,17 @@ pub(crate) struct Submission {
     pub(crate) environment: Environment,
 }
 
-/// The process way of `attempt`'s job.
+/// Returns the process section of `attempt`'s job.
 ///
-/// Fails with `Unsupported` for a job that a local process cannot be, and with `InvalidSpec` for
-/// one that makes no sense.
+/// Fails with `Unsupported` for a job that cannot run as a local process, and with `InvalidSpec`
+/// for an invalid job.
 fn checked<'a>(attempt: &'a Attempt, capabilities: &Capabilities) -> Result<&'a Process> {
     attempt.spec.validate()?;
     if let Some(missing) = attempt.spec.required_capabilities().missing(capabilities, |_| None) {
         return Err(Error::new(ErrorKind::Unsupported, missing));
     }
     attempt.spec.process.as_ref().ok_or_else(|| {
-        Error::new(ErrorKind::Unsupported, "the job names no way to run as a local process")
+        Error::new(ErrorKind::Unsupported, "the job does not say how to run as a local process")
     })
 }
 
@@ -57,10 +57,11 @@ fn working_dir(attempt: &Attempt, process: &Process) -> Result<PathBuf> {
         .with("path", path.display()))
 }
 
-/// What to run for `attempt`, started by somebody whose environment is `host`.
+/// Returns what to run for `attempt`. `host` is the environment of the caller.
 ///
-/// The job's environment is clean: what [`ProcessConfig::inherits`] lets through, a `PATH`, the
-/// marker [`ATTEMPT_VARIABLE`], the job's own variables, its secrets. The later wins.
+/// The job's environment is clean. It contains a default `PATH`, what [`ProcessConfig::inherits`]
+/// lets through, the job's own variables, its secrets, and the marker [`ATTEMPT_VARIABLE`]. Later
+/// ones take precedence.
 pub(crate) fn submission(
     attempt: &Attempt,
     capabilities: &Capabilities,
@@ -87,7 +88,7 @@ pub(crate) fn submission(
     })
 }
 
-/// The command line that `attempt` would run.
+/// Returns the command line that `attempt` would run.
 pub(crate) fn plan(
     attempt: &Attempt,
     capabilities: &Capabilities,
@@ -98,13 +99,13 @@ pub(crate) fn plan(
     variables.insert(ATTEMPT_VARIABLE.to_owned(), attempt.id.to_string());
     let secrets = attempt.spec.secret_env.keys().chain(attempt.secret_env.keys());
     variables.extend(secrets.map(|name| (name.clone(), "***".to_owned())));
-    // `env` takes names that a shell does not.
+    // `env` accepts names that a shell does not.
     let mut words = Vec::new();
     if !variables.keys().all(|name| is_shell_name(name)) {
         words.push("env".to_owned());
     }
     for (name, value) in &variables {
-        // Three stars are no pattern here: quoted they would read as the value itself.
+        // Three stars are not a pattern here. Quoted, they would read as the value itself.
         let quoted = if value == "***" { value.into() } else { shell_words::quote(value) };
         let name = shell_words::quote(name);
         words.push(format!("{name}={quoted}"));
@@ -133,7 +134,7 @@ fn notes(attempt: &Attempt, config: &ProcessConfig) -> Vec<String> {
     let mut notes = vec![inherited, "the job runs as Longshore's own user, unconfined".to_owned()];
     if attempt.spec.job_directory.is_some() {
         notes.push(
-            "input/ of the job directory is read-only by convention: nothing keeps a process from writing there"
+            "input/ of the job directory is read-only by convention: nothing prevents a process from writing there"
                 .to_owned(),
         );
     }

@@ -1,5 +1,5 @@
-//! Notices about directories of attempts: one inotify instance for all of them, since a user has
-//! only few (`fs.inotify.max_user_instances`, 128 by default).
+//! Notifications about the directories of attempts. There is one inotify instance for all of them,
+//! since a user has only few (`fs.inotify.max_user_instances`, 128 by default).
 
 use std::collections::HashMap;
 use std::io;
@@ -17,10 +17,10 @@ use tokio::task::AbortHandle;
 use crate::linux::watch_readable;
 use crate::store::RECORD;
 
-/// Room for some hundred events.
+/// Space for some hundred events.
 const BUFFER_BYTES: usize = 16 << 10;
 
-/// What a watch is told of.
+/// Which changes a watch reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Changes of the record.
@@ -29,7 +29,7 @@ pub(crate) enum Kind {
     Everything,
 }
 
-/// Hands out watches. Cheap to clone; starts nothing before the first watch.
+/// Creates watches. Cheap to clone. Starts nothing before the first watch.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Watcher(Arc<Mutex<Option<Arc<Instance>>>>);
 
@@ -43,7 +43,7 @@ struct Instance {
 
 type Listener = (Kind, Arc<Notify>);
 
-/// Tells of changes in one directory, until dropped.
+/// Reports changes in one directory until dropped.
 #[derive(Debug)]
 pub(crate) struct Watch {
     instance: Arc<Instance>,
@@ -59,11 +59,11 @@ impl Watch {
 }
 
 impl Watcher {
-    /// Watches `directory`. Fails with `NotFound` if it is not there.
+    /// Watches `directory`. Fails with `NotFound` if it does not exist.
     pub(crate) fn watch(&self, directory: &Path, kind: Kind) -> io::Result<Watch> {
         let instance = self.instance()?;
         let notify = Arc::new(Notify::new());
-        // Held over both, so that none who drops a watch of the same directory comes in between.
+        // Locked over both steps, so that no watch of the same directory is dropped in between.
         let mut watches = lock(&instance.watches);
         let flags = WatchFlags::MODIFY
             | WatchFlags::DELETE_SELF
@@ -75,7 +75,7 @@ impl Watcher {
         Ok(Watch { instance, descriptor, notify })
     }
 
-    /// The running instance; a new one if there is none or its runtime is gone.
+    /// Returns the running instance, or a new one if there is none or its runtime is gone.
     fn instance(&self) -> io::Result<Arc<Instance>> {
         let mut slot = lock(&self.0);
         if let Some(instance) = slot.as_ref().filter(|instance| instance.is_running()) {
@@ -106,7 +106,7 @@ impl Instance {
     fn tell(&self, descriptor: i32, flags: ReadFlags, is_record: bool) {
         let watches = lock(&self.watches);
         if flags.contains(ReadFlags::QUEUE_OVERFLOW) {
-            // Whose events were lost is not known.
+            // It is not known which watches lost events.
             watches.values().flatten().for_each(|(_, notify)| notify.notify_one());
             return;
         }
@@ -145,7 +145,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Reads notices until the instance is gone.
+/// Reads notifications until the instance is gone.
 async fn read_all(inotify: Arc<AsyncFd<OwnedFd>>, instance: Weak<Instance>) {
     let mut buffer = [MaybeUninit::uninit(); BUFFER_BYTES];
     while let Ok(mut ready) = inotify.readable().await {

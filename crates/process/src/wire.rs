@@ -1,8 +1,8 @@
-//! What a runner and its supervisor say to each other, over a socket pair.
+//! The protocol between a runner and its supervisor, over a socket pair.
 //!
-//! Frames: the length as four bytes, little-endian, then that many bytes. An order is two frames,
-//! the order as JSON and the environment as `NAME=VALUE` with NUL after each. Environment and
-//! arguments travel this way and no other, so that no secret is in an argv or a file.
+//! A frame is its length as four bytes, little-endian, followed by that many bytes. An order is two
+//! frames: the order as JSON, and the environment as `NAME=VALUE` with NUL after each. Environment
+//! and arguments are sent only this way, so that no secret is in an argv or a file.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::record::{Begin, Refusal};
 
-/// Above what the kernel takes as arguments and environment of a process: 6 MiB (execve(2)).
+/// More than the kernel accepts as arguments and environment of a process: 6 MiB (execve(2)).
 const MAX_FRAME: usize = 16 << 20;
 
 /// A job to run.
@@ -27,7 +27,7 @@ pub(crate) struct Order {
     pub(crate) job: JobId,
     pub(crate) installation: InstallationId,
     pub(crate) runner: RunnerName,
-    /// The state directory, in which the attempt gets its own.
+    /// The state directory, in which the attempt's directory is created.
     pub(crate) state_directory: PathBuf,
     pub(crate) argv: Vec<String>,
     pub(crate) working_dir: PathBuf,
@@ -37,24 +37,24 @@ pub(crate) struct Order {
     pub(crate) fsync: bool,
 }
 
-/// What a supervisor says.
+/// The answer of a supervisor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Answer {
     /// The job runs. `Drained` follows.
     Started(Begin),
-    /// Somebody else has started or fenced this attempt; the supervisor is free.
+    /// The attempt was already started or fenced; the supervisor is free.
     Taken,
     /// The job cannot be started; the supervisor is free.
     Refused(Refusal),
-    /// The job and all that it started is gone; the supervisor is free.
+    /// The job and everything that it started is gone; the supervisor is free.
     Drained,
 }
 
 /// A variable of the environment and its value. Has no `Debug`: the value may be a secret.
 pub(crate) type Environment = Vec<(OsString, OsString)>;
 
-/// An order and its environment as bytes.
+/// Encodes an order and its environment.
 pub(crate) fn encode_order(order: &Order, environment: &Environment) -> io::Result<Vec<u8>> {
     let mut block = Vec::new();
     for (name, value) in environment {
@@ -78,7 +78,7 @@ fn encode(payload: &[u8]) -> io::Result<Vec<u8>> {
     Ok([&length.to_le_bytes()[..], payload].concat())
 }
 
-/// The next order; none at the end of the connection.
+/// Returns the next order, or `None` at the end of the connection.
 pub(crate) fn read_order(socket: &mut impl Read) -> io::Result<Option<(Order, Environment)>> {
     let Some(order) = read_frame(socket)? else { return Ok(None) };
     let Some(block) = read_frame(socket)? else { return Ok(None) };
@@ -90,7 +90,8 @@ fn decode_environment(block: &[u8]) -> Environment {
     let variables = block.split(|b| *b == 0).filter(|variable| !variable.is_empty());
     variables
         .filter_map(|variable| {
-            // A name may begin with `=`: that of no job, but of an inherited variable.
+            // A name may begin with `=`: not that of a job's variable, but that of an inherited
+            // one.
             let at = variable.iter().skip(1).position(|b| *b == b'=')? + 1;
             Some((owned(&variable[..at]), owned(&variable[at + 1..])))
         })
@@ -120,12 +121,12 @@ fn decode<T: DeserializeOwned>(payload: &[u8]) -> io::Result<T> {
     Ok(serde_json::from_slice(payload)?)
 }
 
-/// Says `answer`, in one write.
+/// Sends `answer` in one write.
 pub(crate) fn write_answer(socket: &mut impl Write, answer: &Answer) -> io::Result<()> {
     socket.write_all(&encode(&serde_json::to_vec(answer)?)?)
 }
 
-/// The next answer. Not to be dropped half-way: the frame would be torn.
+/// Returns the next answer. Not cancel safe: a future dropped midway would tear the frame.
 pub(crate) async fn read_answer(socket: &mut (impl AsyncRead + Unpin)) -> io::Result<Answer> {
     let mut length = [0; 4];
     socket.read_exact(&mut length).await?;
@@ -134,7 +135,7 @@ pub(crate) async fn read_answer(socket: &mut (impl AsyncRead + Unpin)) -> io::Re
     decode(&payload)
 }
 
-/// The value of `name` in `environment`.
+/// Returns the value of `name` in `environment`.
 pub(crate) fn lookup<'a>(environment: &'a Environment, name: &str) -> Option<&'a OsStr> {
     environment.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_os_str())
 }

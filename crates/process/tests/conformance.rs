@@ -1,4 +1,4 @@
-//! The behaviour suite against real processes.
+//! Runs the behaviour suite against real processes.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -27,8 +27,8 @@ impl Fixture for Processes {
         JobSpec::process(["sh", "-c", script])
     }
 
-    /// The state directory is this suite's own: whatever is in it was left behind, but for fences.
-    /// Those stay for a day, to stop a launch that is still under way somewhere.
+    /// Returns what is left in the state directory, which belongs to this suite alone, except
+    /// fences. Fences stay for a day, to stop a launch that is still under way.
     async fn leftovers(&self, _: &[InstallationId]) -> Result<Vec<String>, Failure> {
         let Ok(entries) = std::fs::read_dir(self.state.path().join("attempts")) else {
             return Ok(Vec::new());

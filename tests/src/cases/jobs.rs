@@ -206,7 +206,7 @@ fn ctrl_c_ends_the_waiting_and_not_the_job(bench: &Bench) -> Checked {
     waiting.signal(Signal::INT)?;
     let ran = waiting.finish()?;
     ran.exits(130)?;
-    says(&ran.stderr, &[&format!("job {id} goes on")])?;
+    says(&ran.stderr, &[&format!("job {id} still runs")])?;
     job.input("go", "")?;
     longshore(bench, &["wait", &id])?.exits(7)?;
     same("its ends", job.output("ends").as_deref(), Some("ended\n"))?;
@@ -300,7 +300,7 @@ fn cancel_ends_a_job_and_says_so_once_it_has_ended(bench: &Bench) -> Checked {
     longshore(bench, &["wait", &id])?.exits(5)?;
     let again = longshore(bench, &["cancel", &id])?;
     again.exits(0)?;
-    says(&again.stderr, &["had ended before", "was cancelled"])?;
+    says(&again.stderr, &["had already ended", "was cancelled"])?;
     removed(bench, &id)
 }
 
@@ -387,7 +387,7 @@ fn a_job_whose_command_was_killed_before_its_start_never_starts(bench: &Bench) -
     running.finish()?;
     let ran = unanswered(bench, &server, &["wait", id])?.run()?;
     ran.exits(125)?;
-    says(&ran.stderr, &["before the job had started", "it never will"])?;
+    says(&ran.stderr, &["before the job started", "the job will never start"])?;
     same("the reason", &listed()?["outcome"]["reason"], "Interrupted")?;
     unanswered(bench, &server, &["rm", id])?.run()?.exits(0)
 }

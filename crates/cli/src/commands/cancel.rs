@@ -7,7 +7,7 @@ use crate::error::CliError;
 use crate::signals::Interruption;
 use crate::{jobs, output, settings, summary};
 
-/// Asks for the end of a job, and waits for it.
+/// Cancels a job and waits for it to end.
 pub async fn cancel(args: &CancelArgs) -> Result<u8, CliError> {
     let dispatcher = settings::dispatcher(&args.job.config)?;
     let record = jobs::find(&dispatcher, &args.job.id).await?;
@@ -19,7 +19,7 @@ pub async fn cancel(args: &CancelArgs) -> Result<u8, CliError> {
     let result = tokio::select! {
         biased;
         code = interruption.seen() => {
-            output::say(&format!("job {} was asked to end; its end is not waited for", record.id));
+            output::say(&format!("job {} was asked to end; not waiting for it", record.id));
             return Ok(code);
         }
         result = jobs::end_of(&dispatcher, &record) => result?,
@@ -32,6 +32,6 @@ pub async fn cancel(args: &CancelArgs) -> Result<u8, CliError> {
 }
 
 fn ended_before(result: &JobResult) -> u8 {
-    output::say(&format!("the job had ended before: it {}", result.outcome));
+    output::say(&format!("the job had already ended: it {}", result.outcome));
     0
 }

@@ -9,7 +9,7 @@ use crate::args::ConfigArgs;
 use crate::error::CliError;
 use crate::{output, settings};
 
-/// Prints each key, its value in force and where that comes from.
+/// Prints each key with its effective value and the value's origin.
 pub fn show(args: &ConfigArgs) -> Result<u8, CliError> {
     let loaded = settings::load(args)?;
     let lines: Vec<(String, &dyn std::fmt::Display)> = loaded

@@ -57,7 +57,8 @@ async fn to_the_start(mut job: DetachedJob, quiet: bool) -> Detached {
     left
 }
 
-/// A job that has already ended by itself was launched well, whatever it exited with.
+/// Prints the id of a job that has already ended on its own: it was launched successfully, whatever
+/// its exit code. Returns the exit code.
 fn told(id: &JobId, result: &JobResult) -> Result<u8, CliError> {
     match &result.outcome {
         Outcome::Exited { .. }
@@ -77,7 +78,7 @@ fn say_started(record: &Record) {
     }
 }
 
-/// Sees to it that the job ends at its timeout, with nobody following it.
+/// Ensures that the job ends at its timeout although no command follows it.
 async fn keep_timeout(
     dispatcher: &Dispatcher,
     record: &Record,
@@ -87,14 +88,14 @@ async fn keep_timeout(
     if !dispatcher.needs_follower(record) {
         return;
     }
-    // Whoever submitted it first has seen to it, then.
+    // The first submitter's process enforces the timeout.
     if is_known && dispatcher.is_in_hand(&record.id).await.unwrap_or(false) {
         return;
     }
     if let Err(error) = follower::leave(&record.id, config).await {
         output::warn(&format!(
-            "the job's timeout is kept only while some command follows it: failed to leave a \
-             process behind: {error}"
+            "the job's timeout is enforced only while a command follows the job: failed to start \
+             a background process: {error}"
         ));
     }
 }

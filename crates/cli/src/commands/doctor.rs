@@ -9,8 +9,8 @@ use crate::args::DoctorArgs;
 use crate::error::CliError;
 use crate::{image, output, policy, settings};
 
-/// Prints whether each configured runner can take work, and what can be told of an image. Exit code
-/// 1 if none can.
+/// Prints whether each configured runner can take work, and what is known about an image. The exit
+/// code is 1 if none can.
 pub async fn doctor(args: &DoctorArgs) -> Result<u8, CliError> {
     let (loaded, dispatcher) = settings::assemble(&args.config)?;
     let (runners, outlook) = tokio::join!(dispatcher.doctor(), look(&dispatcher, args));
@@ -40,7 +40,7 @@ async fn look(
     }
 }
 
-/// `loaded` for a runner that pulls images.
+/// Renders one runner. `loaded` is given for a runner that pulls images.
 fn render(
     text: &mut String,
     runner: &RunnerHealth,
@@ -54,7 +54,7 @@ fn render(
                 let _ = writeln!(text, "  {name}: {value}");
             }
             if let Some(loaded) = loaded {
-                // Rules go by the image.
+                // Rules depend on the image.
                 let of_image =
                     outlook.and_then(|o| o.runners.iter().find(|r| r.runner == runner.runner));
                 let policy = of_image.map_or(&runner.pull_policy, |found| &found.pull_policy);

@@ -8,12 +8,12 @@ use crate::args::GcArgs;
 use crate::error::CliError;
 use crate::{output, settings};
 
-/// Removes what is left over, or tells what would be removed: one line for each.
+/// Removes what is left over, or shows what would be removed: one line each.
 pub async fn gc(args: &GcArgs) -> Result<u8, CliError> {
     let dispatcher = settings::dispatcher(&args.config)?;
     let reaped = dispatcher.gc(args.older_than.map(HumanDuration::get), args.dry_run).await?;
     for (runner, why) in &reaped.unasked {
-        output::warn(&format!("{runner} could not be asked: {why}"));
+        output::warn(&format!("{runner} could not be queried: {why}"));
     }
     output::print(&render(&reaped))
 }

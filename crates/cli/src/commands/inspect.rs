@@ -7,7 +7,7 @@ use crate::args::OneJob;
 use crate::error::CliError;
 use crate::{jobs, output, settings};
 
-/// A record, and how far its job is.
+/// A record with the state of its job.
 #[derive(Serialize)]
 struct Inspected<'a> {
     state: &'static str,
@@ -15,7 +15,7 @@ struct Inspected<'a> {
     record: &'a Record,
 }
 
-/// Prints all that is on record of a job, as one JSON object.
+/// Prints the whole record of a job, as one JSON object.
 pub async fn inspect(args: &OneJob) -> Result<u8, CliError> {
     let dispatcher = settings::dispatcher(&args.config)?;
     let record = jobs::find(&dispatcher, &args.id).await?;

@@ -8,10 +8,10 @@ use crate::progress::Progress;
 use crate::relay::{Relay, Unread};
 use crate::{jobs, settings};
 
-/// Prints a job's output: what there is, or all of it, to the job's end.
+/// Prints a job's output: what exists now, or all of it, to the job's end.
 pub async fn logs(args: &LogsArgs) -> Result<u8, CliError> {
     let dispatcher = settings::dispatcher(&args.job.config)?;
-    // What was left before it had started would be followed for ever.
+    // Settles the job first: a job that was abandoned before its start would be followed forever.
     let record = jobs::find(&dispatcher, &args.job.id).await?;
     let chunks = dispatcher.logs(&record.id, LogPosition::START, args.follow).await?;
     Relay::new().pass_on(chunks, &Progress::new(true), Unread::Stop).await?;

@@ -9,14 +9,14 @@ use crate::args::JobArgs;
 use crate::error::CliError;
 use crate::{image, output, policy, settings, spec};
 
-/// Prints what each runner would submit, or why it would be passed over. Exit code 0 if any of
-/// them could take the job, else 1.
+/// Prints what each runner would submit, or why it would be passed over. The exit code is 0 if any
+/// of them could take the job, else 1.
 pub async fn plan(args: &JobArgs) -> Result<u8, CliError> {
     let job = spec::build(args)?;
     let (loaded, dispatcher) = settings::assemble(&args.config)?;
     let plans = dispatcher.plan(&job)?;
     let outlook = dispatcher.look_at_image(&job).await?;
-    // Without a runner for containers no registry would be asked.
+    // Without a runner for containers, no registry would be asked.
     let outlook = outlook.filter(|outlook| !outlook.runners.is_empty());
     let mut text = String::new();
     if let Some(outlook) = &outlook {

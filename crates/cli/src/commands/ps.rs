@@ -9,12 +9,12 @@ use crate::error::CliError;
 use crate::listing::{self, Listed};
 use crate::{output, settings};
 
-/// How many jobs are listed; there may be very many on record.
+/// The maximum number of listed jobs; there may be very many records.
 const LISTED: u32 = 10_000;
-/// How many jobs are looked at side by side.
+/// How many jobs are checked concurrently.
 const LOOKS: usize = 16;
 
-/// Prints the jobs that have not ended, or all on record.
+/// Prints the jobs that have not ended, or all recorded jobs.
 pub async fn ps(args: &PsArgs) -> Result<u8, CliError> {
     let dispatcher = settings::dispatcher(&args.config)?;
     let filter = Filter::default().limit(LISTED);
@@ -33,13 +33,14 @@ pub async fn ps(args: &PsArgs) -> Result<u8, CliError> {
     }
 }
 
-/// Prints an array of `jobs`.
+/// Prints `jobs` as an array.
 pub fn print_json(jobs: &[Listed]) -> Result<u8, CliError> {
     let text = listing::json(jobs);
     output::print(&text.map_err(|e| CliError::failed(format!("failed to write JSON: {e}")))?)
 }
 
-/// What its runner tells of a job that nobody has in hand; none if it was forgotten meanwhile.
+/// Returns the current record of a job. Asks its runner if no process owns the job. Returns `None`
+/// if the record was deleted meanwhile.
 async fn as_it_is_now(dispatcher: &Dispatcher, record: Record) -> Result<Option<Record>, CliError> {
     if record.result.is_some() {
         return Ok(Some(record));

@@ -9,7 +9,7 @@ use crate::args::RmArgs;
 use crate::error::{COULD_NOT_RUN, CliError};
 use crate::{jobs, output, settings};
 
-/// Removes jobs, each for itself, and prints the ids of those that are gone.
+/// Removes jobs one by one, and prints the ids of those that are gone.
 pub async fn rm(args: &RmArgs) -> Result<u8, CliError> {
     let dispatcher = settings::dispatcher(&args.config)?;
     let mut removed = String::new();
@@ -30,13 +30,13 @@ pub async fn rm(args: &RmArgs) -> Result<u8, CliError> {
 }
 
 async fn remove(dispatcher: &Dispatcher, text: &str, force: bool) -> Result<JobId, CliError> {
-    // It may have ended, with nobody there to see it.
+    // The job may have ended unnoticed.
     let record = jobs::find(dispatcher, text).await?;
     if record.result.is_none() {
         if !force {
             let id = &record.id;
             return Err(CliError::failed(format!(
-                "job {id} has not ended: wait for its end, cancel it, or remove it with --force"
+                "job {id} has not ended: wait for it to end, cancel it, or remove it with --force"
             )));
         }
         dispatcher.cancel(&record.id, Some(Duration::ZERO)).await?;

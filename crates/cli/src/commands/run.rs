@@ -43,7 +43,8 @@ pub async fn run(args: &RunArgs) -> Result<u8, CliError> {
     Ok(exit_code(&result))
 }
 
-/// The submission, under a name by which an earlier one with the same key is told apart.
+/// Returns the submission, with a new id that distinguishes it from an earlier one with the same
+/// key.
 fn submission(spec: JobSpec, args: &RunArgs) -> Submission {
     let submission = Submission::new(spec).with_id(JobId::random());
     match &args.idempotency_key {
@@ -52,17 +53,17 @@ fn submission(spec: JobSpec, args: &RunArgs) -> Submission {
     }
 }
 
-/// Says that the job is one that was submitted before.
+/// Reports that the job was submitted before.
 pub fn say_known(id: &JobId) {
-    output::say(&format!("the idempotency key is that of job {id}, submitted before"));
+    output::say(&format!("the idempotency key belongs to job {id}, which was submitted before"));
 }
 
-/// What the command exits with: an exit status has eight bits, as that of a shell.
+/// Returns the exit code of the command. Like that of a shell, an exit status has eight bits.
 pub const fn exit_code(result: &JobResult) -> u8 {
     (result.outcome.exit_code() & 0xff) as u8
 }
 
-/// Passes the job's output on and shows its progress, until its end.
+/// Passes the job's output on and shows its progress until the job ends.
 async fn follow(mut job: Job, quiet: bool) -> JobResult {
     let events = job.take_events();
     let logs = futures::stream::iter(job.take_logs()).flatten().map(Ok::<_, Infallible>);
@@ -76,7 +77,7 @@ async fn follow(mut job: Job, quiet: bool) -> JobResult {
     result
 }
 
-/// Shows a job's progress to the end of `events`.
+/// Shows a job's progress until `events` ends.
 pub async fn show(events: Option<JobEvents>, progress: &Progress, quiet: bool) {
     let Some(mut events) = events else { return };
     while let Some(event) = events.next().await {

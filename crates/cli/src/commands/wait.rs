@@ -7,7 +7,7 @@ use crate::listing::Listed;
 use crate::signals::Interruption;
 use crate::{follower, jobs, output, settings, summary};
 
-/// Waits for the end of a job. The exit code is the job's own, as that of `run`.
+/// Waits for a job to end. The exit code is the job's own, as for `run`.
 pub async fn wait(args: &WaitArgs) -> Result<u8, CliError> {
     if args.left_behind {
         return follower::follow(args).await;
@@ -18,7 +18,7 @@ pub async fn wait(args: &WaitArgs) -> Result<u8, CliError> {
     let result = tokio::select! {
         biased;
         code = interruption.seen() => {
-            output::say(&format!("job {} goes on", record.id));
+            output::say(&format!("job {} still runs", record.id));
             return Ok(code);
         }
         result = jobs::end_of(&dispatcher, &record) => result?,

@@ -1,4 +1,4 @@
-//! Cancelling a job wherever it is.
+//! Cancels a job at each point of its life.
 
 use longshore_conformance::simulated::{CallStep, LaunchStep, ProbeStep, Run, Script, What};
 use longshore_core::Outcome;

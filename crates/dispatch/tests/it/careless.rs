@@ -1,5 +1,5 @@
 //! Runners that make a dispatcher careless in one way: the runner hides a fact, and the dispatcher
-//! acts as if it were not so.
+//! acts as if the fact were not true.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,7 +60,8 @@ impl<const FAULT: u8> Runner for Careless<FAULT> {
                 Err(LaunchError::Refused(error))
             }
             Err(LaunchError::Indeterminate(error)) if FAULT == REFUSES_WHAT_IS_THERE => {
-                // Asked again, a backend that has the attempt says so (409), and it is adopted.
+                // On a second launch, a backend that has the attempt answers 409, and the runner
+                // adopts it.
                 match self.0.launch(attempt, context).await {
                     Ok(_) => Err(LaunchError::Refused(error)),
                     answer => answer,

@@ -1,7 +1,7 @@
-//! The real dispatcher, killed at any of its calls and at any time, and its successors, which find
-//! only the journal and the backends.
+//! Kills the real dispatcher at any of its calls and at any time. Its successors find only the
+//! journal and the backends.
 //!
-//! Seeds and their replay are those of the simulation without kills.
+//! The seeds and their replay are the same as in the simulation without kills.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::mortal::{Fate, Mortal};
 use crate::simulation::{PATIENCE, judge, simulate, tell, variable};
 use crate::support::{MINUTE, job};
 
-/// What one seed came to.
+/// The result of one seed.
 struct Played {
     ledger: Vec<Entry>,
     verdict: Result<Vec<Observed>, String>,
@@ -32,7 +32,7 @@ fn run_seed(seed: u64, looks_only: bool) -> Played {
         let world = World::new();
         let mut story = Story::new(&scenario, &world, seed, looks_only);
         let played = timeout(PATIENCE, story.play()).await;
-        // Whatever is still under way on the backends comes to light.
+        // Lets everything that is still under way on the backends take effect.
         sleep(60 * MINUTE).await;
         let ledger = world.ledger();
         let verdict = match played {
@@ -51,7 +51,7 @@ struct Story<'a> {
     dice: Dice,
     looks_only: bool,
     kills: usize,
-    /// What was told of jobs, by any life.
+    /// The results that were reported, by any life.
     told: BTreeMap<JobId, JobResult>,
 }
 
@@ -83,7 +83,7 @@ impl<'a> Story<'a> {
         builder.build().unwrap()
     }
 
-    /// Lives, all but the last of them cut short; then what is left is cleared away.
+    /// Runs several lives, all but the last of them cut short, and then cleans up.
     async fn play(&mut self) -> Result<Vec<Observed>, String> {
         let lives = 1 + self.dice.below(3);
         for life in 0..=lives {
@@ -114,7 +114,7 @@ impl<'a> Story<'a> {
         self.observed().await
     }
 
-    /// One life: submits what is planned, or goes on with what is on record.
+    /// Runs one life: submits the planned jobs, or continues with the recorded ones.
     async fn live(
         &mut self,
         dispatcher: &Dispatcher,
@@ -190,7 +190,7 @@ impl<'a> Story<'a> {
         }
     }
 
-    /// The reaper comes, again where a backend was out of reach.
+    /// Runs the reaper repeatedly, since a backend may be out of reach.
     async fn clear(&self, dispatcher: &Dispatcher) {
         for _ in 0..8 {
             dispatcher.gc(Some(Duration::ZERO), false).await.unwrap();
@@ -198,9 +198,10 @@ impl<'a> Story<'a> {
         }
     }
 
-    /// What is on record of each job in the end, with what was told of it before.
+    /// Returns the recorded result of each job in the end, with the results that were reported
+    /// before.
     async fn observed(&self) -> Result<Vec<Observed>, String> {
-        // The reaper has forgotten the others, of which all was told.
+        // The reaper has deleted the records of the others, whose results were all reported.
         let left = self.journal.list(Filter::default()).await.unwrap();
         for record in &left {
             let recorded = record.result.as_ref();

@@ -1,4 +1,4 @@
-//! The table of fallback, row by row, and the breaker.
+//! The fallback table, row by row, and the breaker.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -173,7 +173,8 @@ async fn a_backend_that_never_answers_costs_connect_timeout_once() {
     for result in futures::future::join_all(jobs).await {
         assert_eq!(result.runner, Some(name("second")));
     }
-    // 50 jobs of a second each, 8 launches at a time but they only take the launch.
+    // 50 jobs of a second each, 8 launches at a time; each launch slot is held only during the
+    // launch.
     assert!(began.elapsed() <= 7 * SECOND, "{:?}", began.elapsed());
     scene.runners[0].rewrite(|s| assert_eq!(s.probes.len(), 1, "two probes for 51 jobs"));
 }
@@ -241,7 +242,7 @@ async fn no_job_waits_for_a_runner_that_is_known_to_be_away() {
         let began = Instant::now();
         let result = scene.run(job()).await;
         assert_eq!(result.runner, Some(name("second")));
-        // A job takes a second, an answer that does not come five.
+        // A job takes one second; an answer that does not arrive takes five.
         assert!(began.elapsed() < 2 * SECOND, "{:?}", began.elapsed());
     }
 }

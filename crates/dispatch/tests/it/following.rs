@@ -1,4 +1,4 @@
-//! Jobs whose backend goes away under them.
+//! Jobs whose backend goes away while they run.
 
 use longshore_conformance::simulated::{CallStep, Run, Script, What, Written};
 use longshore_core::Outcome;
@@ -18,7 +18,7 @@ async fn a_job_outlives_an_outage_shorter_than_lost_after() {
 
 #[tokio::test(start_paused = true)]
 async fn a_job_out_of_reach_for_lost_after_is_lost_and_not_removed() {
-    // Back just in time for a removal, which would kill it.
+    // The backend returns just in time for a removal, which would kill the job.
     let outage = MINUTE..11 * MINUTE + SECOND / 2;
     let mut script = Script { outages: vec![outage], ..Script::default() };
     script.runs.push_back(Run::exits(4, 60 * MINUTE));

@@ -19,29 +19,29 @@ use tokio_util::sync::CancellationToken;
 pub struct Fate {
     calls: AtomicU64,
     dies: Option<(u64, Side)>,
-    /// Fired at its death.
+    /// Cancelled when the dispatcher dies.
     pub death: CancellationToken,
 }
 
-/// On which side of a call's effect it dies.
+/// On which side of a call's effect the dispatcher dies.
 #[derive(Clone, Copy, Debug)]
 pub enum Side {
     /// The request was never sent.
     Before,
-    /// The request is on its way, and takes effect when it likes.
+    /// The request is on its way, and takes effect at any later time.
     During,
-    /// It has taken effect; the answer is not heard.
+    /// The request has taken effect; its answer is not received.
     After,
 }
 
 impl Fate {
-    /// One that dies at some call; `dice` says at which.
+    /// Creates the fate of a dispatcher that dies at some call, chosen by `dice`.
     pub fn mortal(dice: &mut Dice) -> Arc<Self> {
         let side = *dice.one_of(&[Side::Before, Side::During, Side::After]);
         Self::new(Some((dice.below(24), side)))
     }
 
-    /// One that lives on.
+    /// Creates the fate of a dispatcher that survives.
     pub fn immortal() -> Arc<Self> {
         Self::new(None)
     }
@@ -72,7 +72,7 @@ impl Fate {
 pub struct Mortal {
     pub runner: SimulatedRunner,
     pub fate: Arc<Fate>,
-    /// Whether it says of what has not started yet that it never will, without seeing to it.
+    /// Whether it reports that an attempt that has not started never will, without ensuring it.
     pub looks_only: bool,
 }
 

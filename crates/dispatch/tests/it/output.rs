@@ -1,4 +1,4 @@
-//! A job's output on its way to its reader.
+//! Delivery of a job's output to its reader.
 
 use bytes::Bytes;
 use futures::StreamExt;

@@ -46,7 +46,7 @@ fn start(after: Duration) -> LaunchStep {
 }
 
 impl Pulling {
-    /// Runs jobs of `images`, submitted at once, in order; the digests they ran.
+    /// Runs jobs of `images`, submitted at once and in order. Returns the digests that they ran.
     async fn run(&self, images: &[&str]) -> Vec<Option<String>> {
         let mut jobs = Vec::new();
         for image in images {

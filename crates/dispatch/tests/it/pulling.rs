@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::registry::{Puller, Registry};
 use crate::support::*;
 
-/// A dispatcher over one runner named `first` that pulls, and does what `steps` say.
+/// A dispatcher with one runner named `first` that pulls, and whose launches follow `steps`.
 fn puller(steps: impl IntoIterator<Item = LaunchStep>) -> Puller {
     let runner = World::new().runner(name("first"), launches(steps));
     Puller::new(&runner, &Arc::default())
@@ -192,7 +192,7 @@ async fn a_login_that_cannot_be_had_ends_the_job_before_anything_starts() {
     assert_eq!(reason, NotRunReason::InvalidSpec);
     assert!(message.contains("/no/such/file"), "{message}");
     assert!(puller.asked().is_empty());
-    // A runner of local processes asks no registry.
+    // A runner of local processes calls no registry.
     let process = Capabilities::default().with(Capability::Process);
     let local = World::new().runner(name("local"), Script::default()).with_capabilities(process);
     let dispatcher = Dispatcher::builder().runner(Arc::new(local)).build().unwrap();
@@ -259,8 +259,8 @@ async fn what_is_known_of_an_image_beforehand_is_told_and_no_backend_is_needed_f
     assert_eq!(
         silent.warning.as_deref(),
         Some(
-            "localhost:5001/x:1 may be pushed again; under IfNotPresent a node keeps the copy it \
-             has: use a digest or Always"
+            "localhost:5001/x:1 can be pushed again, and with IfNotPresent a node keeps its old \
+             copy: use a digest or Always"
         )
     );
     assert_eq!((told(docker).1.as_str(), &docker.warning), ("Always", &None));

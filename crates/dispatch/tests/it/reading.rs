@@ -1,4 +1,4 @@
-//! The output of jobs on record, and who has to follow them.
+//! The output of recorded jobs, and which jobs need a follower.
 
 use longshore_conformance::simulated::{LaunchStep, Run, Script, Written};
 use longshore_core::{Capabilities, Capability, Error, ErrorKind, HumanDuration, LogPosition};
@@ -10,7 +10,7 @@ use crate::support::*;
 
 const LAUNCHED_AFTER: std::time::Duration = MINUTE;
 
-/// A backend that takes a while to launch a job, which then writes ten lines.
+/// A backend that takes a while to launch a job. The job then writes ten lines.
 fn slow() -> Place {
     let written = (0..10).map(|i| Written::stdout(i * MINUTE, format!("line {i}\n").into()));
     let mut script = launches([LaunchStep::Start { after: LAUNCHED_AFTER }]);
@@ -18,7 +18,7 @@ fn slow() -> Place {
     Place::new(script)
 }
 
-/// Why the output of the job `id` cannot be followed.
+/// Returns why the output of the job `id` cannot be followed.
 async fn refusal(dispatcher: &Dispatcher, id: &longshore_core::JobId, follow: bool) -> Error {
     let asked = dispatcher.logs(id, LogPosition::START, follow);
     let error = timeout(60 * MINUTE, asked).await.unwrap().err().expect("it has output");
@@ -96,7 +96,7 @@ async fn a_job_needs_a_follower_only_if_its_timeout_is_not_kept_without_one() {
     let minute = Some(HumanDuration::from(MINUTE));
     let able = Capabilities::default().with(Capability::Container);
     let keeps = able.with(Capability::KeepTimeout);
-    // What it can do, the job's own timeout, the configured one, and what is to come out.
+    // The runner's capabilities, the job's own timeout, the configured one, the expected answer.
     let table = [
         (able, None, None, false),
         (able, minute, None, true),

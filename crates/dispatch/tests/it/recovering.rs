@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::*;
 
-/// A backend and a journal that dispatchers come and go over.
+/// A backend and a journal that outlive their dispatchers.
 pub struct Place {
     world: World,
     pub runner: SimulatedRunner,
@@ -34,7 +34,7 @@ impl Place {
         Self::new(script)
     }
 
-    /// Another process.
+    /// Creates the dispatcher of another process.
     pub fn dispatcher(&self) -> Dispatcher {
         self.dispatcher_with(Settings::default())
     }
@@ -62,7 +62,7 @@ impl Place {
         self.journal.record(job).await.unwrap().state()
     }
 
-    /// A job that started, and whose dispatcher was killed.
+    /// Creates a job that started, and whose dispatcher was killed.
     async fn orphan(&self) -> JobId {
         let dispatcher = self.dispatcher();
         let mut job = dispatcher.submit(job()).await.unwrap();
@@ -329,7 +329,7 @@ async fn the_reaper_removes_what_is_over_and_keeps_what_runs() {
     let dry = dispatcher.gc(Some(Duration::ZERO), true).await.unwrap();
     assert!(dry.leftovers.is_empty(), "it is not on record that it ended: {dry:?}");
     assert_eq!(attached(&dispatcher, &over).await, exited(0));
-    // The record's clock is the system's, which goes on.
+    // The record's clock is the system's, which is not paused.
     let dry = dispatcher.gc(Some(Duration::ZERO), true).await.unwrap();
     let fates: Vec<&Fate> = dry.leftovers.iter().map(|left| &left.fate).collect();
     assert_eq!(fates, [&Fate::Remove]);
@@ -393,7 +393,7 @@ async fn without_a_journal_of_its_own_nothing_is_kept_of_a_job_that_is_done() {
     assert!(scene.dispatcher.records(Filter::default()).await.unwrap().is_empty());
 }
 
-/// In real time: what the journal waits for is another process.
+/// Runs in real time, since the journal waits for another process.
 #[tokio::test]
 async fn without_its_intent_on_record_nothing_is_launched() {
     let folder = tempfile::tempdir().unwrap();

@@ -14,7 +14,7 @@ use longshore_core::{
 };
 use tokio::time::Instant;
 
-/// A registry that names another digest each time that it is asked for a tag.
+/// A registry that returns another digest each time that a tag is resolved.
 #[derive(Debug, Default)]
 pub struct Registry(AtomicUsize);
 
@@ -32,7 +32,7 @@ pub fn digest(number: usize) -> String {
     format!("sha256:{number:064x}")
 }
 
-/// What a launch was asked for.
+/// The parameters of a launch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
     pub image: String,
@@ -43,12 +43,12 @@ pub struct Asked {
     pub answer_within: Duration,
 }
 
-/// A simulated runner that tells which image it ran.
+/// A simulated runner that reports which image it ran.
 #[derive(Clone, Debug)]
 pub struct Puller {
     runner: SimulatedRunner,
     registry: Arc<Registry>,
-    /// What it tells about whether a registry was consulted.
+    /// What it reports about whether a registry was consulted.
     pub pulled: Option<bool>,
     /// Whether its images have digests.
     pub digests: bool,

@@ -1,4 +1,4 @@
-//! The real dispatcher over faulty backends, seed by seed.
+//! Runs the real dispatcher over faulty backends, seed by seed.
 //!
 //! `LONGSHORE_SIM_SEEDS=N` runs N seeds instead of 2,000; `LONGSHORE_SIM_SEED=N` runs that one and
 //! prints what happened.
@@ -17,10 +17,10 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::careless::*;
 use crate::support::{MINUTE, job};
 
-/// More than any job of a scenario can take, in simulated time.
+/// Longer than any job of a scenario can take, in simulated time.
 pub const PATIENCE: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// How a scenario's runners are handed to the dispatcher.
+/// How a scenario's runners are passed to the dispatcher.
 type Wrap = fn(SimulatedRunner) -> Arc<dyn Runner>;
 
 fn as_it_is(runner: SimulatedRunner) -> Arc<dyn Runner> {
@@ -37,7 +37,7 @@ pub fn simulate<T>(story: impl Future<Output = T>) -> T {
     runtime.block_on(story)
 }
 
-/// What was `observed`, or the first promise that was broken by it.
+/// Returns what was `observed`, or the first promise that it breaks.
 pub fn judge(ledger: &[Entry], observed: Vec<Observed>) -> Result<Vec<Observed>, String> {
     let broken = observed.iter().find_map(|job| {
         let broken = check(ledger, job).err()?;
@@ -46,13 +46,13 @@ pub fn judge(ledger: &[Entry], observed: Vec<Observed>) -> Result<Vec<Observed>,
     broken.map_or(Ok(observed), Err)
 }
 
-/// Runs a seed; what happened, and the first promise that was broken.
+/// Runs a seed. Returns what happened, and the first promise that was broken.
 fn run_seed(seed: u64, wrap: Wrap) -> (Vec<Entry>, Result<Vec<Observed>, String>) {
     simulate(async {
         let scenario = Scenario::new(seed);
         let world = World::new();
         let observed = timeout(PATIENCE, play(&scenario, &world, seed, wrap)).await;
-        // Whatever is still under way on the backends comes to light.
+        // Lets everything that is still under way on the backends take effect.
         sleep(60 * MINUTE).await;
         let ledger = world.ledger();
         let verdict = match observed {
@@ -121,7 +121,7 @@ async fn one_job(
     }
 }
 
-/// Reads as the habit is; the whole output if it is known to be whole.
+/// Reads the output as `habit` says. Returns the whole output if it is known to be whole.
 async fn read(logs: Option<JobLogs>, habit: ReaderHabit) -> Option<Vec<u8>> {
     let mut logs = logs?;
     let mut output = Vec::new();
@@ -226,7 +226,7 @@ impl Seen {
             ("fenced", self.fenced),
             ("starts prevented", self.starts_prevented),
             ("outputs read", self.outputs),
-            ("deleted by somebody", self.vanished),
+            ("deleted by another user", self.vanished),
         ] {
             assert!(count >= enough, "only {count} of {} jobs: {what}", self.jobs);
         }
@@ -242,7 +242,7 @@ fn a_seed_plays_the_same_way_every_time() {
     }
 }
 
-/// Some seed catches `wrap` at breaking that promise.
+/// Asserts that some seed catches `wrap` breaking `promise`.
 fn is_caught(wrap: Wrap, promise: &str) {
     let broken = (0..500).filter_map(|seed| run_seed(seed, wrap).1.err());
     let all: Vec<String> = broken.collect();

@@ -14,14 +14,14 @@ use tokio::time::timeout;
 pub const SECOND: Duration = Duration::from_secs(1);
 pub const MINUTE: Duration = Duration::from_secs(60);
 
-/// Simulated runners and a dispatcher over them.
+/// Simulated runners with a dispatcher over them.
 pub struct Scene {
     pub world: World,
     pub runners: Vec<SimulatedRunner>,
     pub dispatcher: Dispatcher,
 }
 
-/// Runners named `first`, `second`, ... that do what the scripts say.
+/// Creates runners named `first`, `second`, ... that follow the scripts.
 pub fn scene<const N: usize>(scripts: [Script; N]) -> Scene {
     scene_with(Settings::default(), scripts)
 }
@@ -42,7 +42,7 @@ pub fn name(text: &str) -> RunnerName {
     text.parse().unwrap()
 }
 
-/// A job that can run either way.
+/// A job that can run in a container or as a process.
 pub fn job() -> JobSpec {
     JobSpec::container("busybox:1".parse::<ImageRef>().unwrap()).or_process(["true"])
 }
@@ -55,7 +55,7 @@ pub fn refuses(kind: ErrorKind) -> Script {
     launches([LaunchStep::Refuse(Refusal::new(kind))])
 }
 
-/// Waits for a job, for a simulated month at most.
+/// Waits for a job, at most for a simulated month.
 pub trait Ends {
     async fn end(self) -> JobResult;
 }
@@ -75,7 +75,7 @@ impl Scene {
         timeout(43_200 * MINUTE, self.dispatcher.shutdown()).await.expect("a job has no end");
     }
 
-    /// What happened, without what tells nothing about order.
+    /// Returns what happened, without the details that do not affect the order.
     pub fn story(&self) -> Vec<String> {
         self.world.ledger().iter().map(line).collect()
     }
@@ -98,7 +98,7 @@ fn line(entry: &Entry) -> String {
     format!("{}: {what}", entry.runner)
 }
 
-/// The output of a job, and whether it has a gap.
+/// Returns the output of a job, and whether it has a gap.
 pub async fn read(logs: JobLogs) -> (String, bool) {
     let chunks: Vec<LogChunk> = logs.collect().await;
     let gap = chunks.iter().any(|c| matches!(c, LogChunk::Gap { .. }));
@@ -109,7 +109,7 @@ pub async fn read(logs: JobLogs) -> (String, bool) {
     (String::from_utf8(data.collect::<Vec<_>>().concat()).unwrap(), gap)
 }
 
-/// `JobEvent`s as short words, for comparison.
+/// Returns a short word for a `JobEvent`, for comparison.
 pub fn word(event: &JobEvent) -> String {
     match event {
         JobEvent::Probing { runner } => format!("probing {runner}"),

@@ -1,10 +1,10 @@
-//! What a backend does with a request, and what happens there by itself.
+//! What a backend does with a request, and what happens there on its own.
 
 use crate::explore::Action;
 use crate::flaw::Flaw;
 use crate::world::{Answer, Ask, Backend, Object, RUNNERS, Request, Runner, Sender, World};
 
-/// All that can happen to what is under way, and to what runs.
+/// Returns everything that can happen to the requests under way and to the running jobs.
 pub(crate) fn moves(world: &World, flaw: Option<Flaw>) -> Vec<(Action, World)> {
     let mut found = Vec::new();
     for (at, &request) in world.wire.iter().enumerate() {
@@ -25,7 +25,7 @@ pub(crate) fn moves(world: &World, flaw: Option<Flaw>) -> Vec<(Action, World)> {
     found
 }
 
-/// The request takes effect; its answer is on its way to whoever waits for it.
+/// Applies the request. Its answer is on its way to the sender if the sender waits for it.
 fn deliver(mut world: World, request: Request, flaw: Option<Flaw>) -> World {
     let answer = world.backends[request.to as usize].serve(request.asks, flaw);
     match request.sender {
@@ -40,7 +40,7 @@ fn deliver(mut world: World, request: Request, flaw: Option<Flaw>) -> World {
 }
 
 impl Backend {
-    /// Each request is one atomic step: of a commit and a fence exactly one wins.
+    /// Each request is one atomic step: of a commit and a fence, exactly one wins.
     fn serve(&mut self, asks: Ask, flaw: Option<Flaw>) -> Answer {
         match asks {
             Ask::Prepare => self.prepare(),
@@ -48,7 +48,7 @@ impl Backend {
             Ask::Fence => self.fence(flaw),
             Ask::Look => Answer::Seen(self.object),
             Ask::Remove => {
-                // What is fenced stays fenced.
+                // A fenced attempt stays fenced.
                 if self.object != Object::Fenced {
                     self.object = Object::Absent;
                 }
@@ -77,7 +77,7 @@ impl Backend {
                 Answer::Started
             }
             Object::Running | Object::Ended => Answer::Started,
-            // No proof by itself: the name is free.
+            // This proves nothing: the name is free.
             Object::Absent => Answer::MayHaveStarted,
         }
     }
@@ -94,7 +94,7 @@ impl Backend {
     }
 }
 
-/// The job ends by itself.
+/// The job ends on its own.
 fn end(world: &World, runner: Runner) -> Option<(Action, World)> {
     let mut next = world.clone();
     let object = &mut next.backends[runner as usize].object;

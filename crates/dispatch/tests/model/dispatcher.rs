@@ -1,4 +1,4 @@
-//! What the dispatcher's process does, and the one that follows it after a crash.
+//! What the dispatcher's process does, and its successor after a crash.
 
 use crate::explore::Action;
 use crate::flaw::Flaw;
@@ -6,10 +6,10 @@ use crate::world::{
     Answer, Ask, Entry, Object, Outcome, Process, Request, Runner, Sender, Step, World,
 };
 
-/// How many requests alike may be under way before the process waits for one to arrive or be lost.
+/// How many equal requests may be under way before the process waits for one to arrive or be lost.
 const ALIKE: usize = 2;
 
-/// All that the process can do, or that can befall it.
+/// Returns everything that the process can do, or that can happen to it.
 pub(crate) fn moves(world: &World, flaw: Option<Flaw>) -> Vec<(Action, World)> {
     let Some(process) = world.process else { return recover(world, flaw) };
     let mut found = vec![(Action::Crash, crash(world))];
@@ -32,7 +32,7 @@ pub(crate) fn moves(world: &World, flaw: Option<Flaw>) -> Vec<(Action, World)> {
 }
 
 impl Process {
-    /// What it has to ask of whom; nothing where it writes to the journal.
+    /// Returns what the process must ask, and of whom; `None` at a step that writes to the journal.
     fn question(self, flaw: Option<Flaw>) -> Option<(Runner, Ask)> {
         match self.step {
             Step::Prepare(runner) => Some((runner, Ask::Prepare)),
@@ -59,7 +59,7 @@ fn crash(world: &World) -> World {
     next
 }
 
-/// Another process takes the job in hand and goes on from what is on record.
+/// Another process takes the job up and continues from what is recorded.
 fn recover(world: &World, flaw: Option<Flaw>) -> Vec<(Action, World)> {
     if world.is_finished() {
         return Vec::new();
@@ -72,12 +72,12 @@ fn recover(world: &World, flaw: Option<Flaw>) -> Vec<(Action, World)> {
     steps.into_iter().map(|step| (Action::Recover(step), world.at(step))).collect()
 }
 
-/// Where a job goes on that has no outcome yet: one of these.
+/// Returns the possible next steps of a job that has no outcome yet.
 fn where_it_stopped(world: &World, flaw: Option<Flaw>) -> Vec<Step> {
     let [a, b] = world.journal.attempts;
     let (runner, last) = if b == Entry::Nothing { (Runner::A, a) } else { (Runner::B, b) };
     match last {
-        // It is over, or was submitted again with its key and goes on.
+        // The job is over, or was submitted again with its key and continues.
         Entry::Nothing => vec![Step::Outcome(Outcome::NotRun), Step::Intent(runner)],
         Entry::Refused => after_refusal(runner),
         Entry::Intent if flaw == Some(Flaw::RecoveryLaunchesAgain) => vec![Step::Prepare(runner)],
@@ -87,14 +87,14 @@ fn where_it_stopped(world: &World, flaw: Option<Flaw>) -> Vec<Step> {
     }
 }
 
-/// The search ends, by the kind of the refusal or because the job was cancelled; or it goes on with
-/// the next runner.
+/// The search ends, because of the kind of the refusal or because the job was cancelled, or it
+/// continues with the next runner.
 fn after_refusal(runner: Runner) -> Vec<Step> {
     let next = (runner == Runner::A).then_some(Step::Intent(Runner::B));
     [Step::Outcome(Outcome::NotRun)].into_iter().chain(next).collect()
 }
 
-/// Writes a step; each world that may come of it.
+/// Writes a step. Returns each world that may result.
 fn write_down(world: &World, step: Step, flaw: Option<Flaw>) -> Vec<World> {
     let mut next = world.clone();
     let attempts = &mut next.journal.attempts;
@@ -107,7 +107,7 @@ fn write_down(world: &World, step: Step, flaw: Option<Flaw>) -> Vec<World> {
         }
         Step::Started(runner) => {
             attempts[runner as usize] = Entry::Started;
-            // The one step that a job goes on without where the journal fails.
+            // The only step after which a job continues even if the journal fails.
             vec![next.at(Step::Follow(runner)), world.at(Step::Follow(runner))]
         }
         Step::Refused(runner) => {
@@ -127,7 +127,7 @@ fn write_down(world: &World, step: Step, flaw: Option<Flaw>) -> Vec<World> {
     }
 }
 
-/// What is left to do once the outcome is on record.
+/// Returns what is left to do once the outcome is recorded.
 fn after_outcome(outcome: Outcome, flaw: Option<Flaw>) -> Option<Step> {
     match outcome {
         Outcome::Ran(_) if flaw == Some(Flaw::RemovesBeforeTheOutcome) => Some(Step::Removed),
@@ -157,7 +157,7 @@ fn hear(world: &World, step: Step, answer: Answer, flaw: Option<Flaw>) -> World 
     next.at(after_answer(step, answer, flaw))
 }
 
-/// The next step after an answer.
+/// Returns the next step after an answer.
 fn after_answer(step: Step, answer: Answer, flaw: Option<Flaw>) -> Step {
     match (step, answer) {
         (Step::Prepare(runner), Answer::Prepared) => Step::Commit(runner),
@@ -186,7 +186,7 @@ fn after_answer(step: Step, answer: Answer, flaw: Option<Flaw>) -> Step {
     }
 }
 
-/// The process waits no longer for an answer. What it asked for may still take effect.
+/// The process stops waiting for an answer. Its request may still take effect.
 fn tire(world: &World, step: Step, flaw: Option<Flaw>) -> Vec<(Action, World)> {
     let mut next = world.clone();
     next.hang_up(true);
@@ -198,7 +198,7 @@ fn tire(world: &World, step: Step, flaw: Option<Flaw>) -> Vec<(Action, World)> {
         Step::Prepare(runner) => {
             let mut found = vec![(Action::TimeOut, next.clone().at(fence(runner)))];
             if world.answer == Some(Answer::Prepared) {
-                // The launch gets the answer that the process did not wait for.
+                // The launch receives the answer that the process did not wait for.
                 next.send(Request { to: runner, asks: Ask::Commit, sender: Sender::Gone });
                 found.push((Action::LaunchGoesOn, next.at(fence(runner))));
             }
@@ -208,7 +208,8 @@ fn tire(world: &World, step: Step, flaw: Option<Flaw>) -> Vec<(Action, World)> {
         Step::Remove(_) => {
             vec![(Action::GiveUp, next.with(None)), (Action::TimeOut, next.at(step))]
         }
-        // What nobody can settle or find for lostAfter is lost; before that it is asked again.
+        // An attempt that cannot be settled or found for lostAfter is lost. Before that, the
+        // process asks again.
         _ => {
             let lost = next.at(Step::Outcome(Outcome::OutOfReach));
             vec![(Action::TimeOut, next.at(step)), (Action::GiveUp, lost)]
@@ -221,7 +222,7 @@ impl World {
         self.with(Some(step))
     }
 
-    /// The same with the process at `step`; without a process if there is none.
+    /// Returns the same world with the process at `step`, or without a process if `step` is `None`.
     fn with(&self, step: Option<Step>) -> Self {
         let mut next = self.clone();
         next.process = step.map(|step| Process { step, asked: false });

@@ -1,5 +1,5 @@
-//! Every state that can be reached, breadth first, so that what breaks a promise is shown by one of
-//! the shortest ways to it.
+//! Explores every reachable state, breadth first, so that a broken promise is shown by one of the
+//! shortest ways to it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -10,7 +10,7 @@ use crate::promises::{Promise, broken};
 use crate::world::{Answer, Ask, Request, Runner, Step, World};
 use crate::{backend, dispatcher};
 
-/// Beyond this many states the model is not as small as it is meant to be.
+/// The model is meant to be small; it must not have more states than this.
 const TOO_MANY: usize = 1_000_000;
 
 /// One step of the world.
@@ -34,12 +34,12 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Crash => write!(f, "the process is killed"),
-            Self::Recover(step) => write!(f, "another process goes on with {step:?}"),
+            Self::Recover(step) => write!(f, "another process continues with {step:?}"),
             Self::Write(step) => write!(f, "write {step:?}"),
             Self::Send(to, asks) => write!(f, "send {asks:?} to {to:?}"),
-            Self::Hear(answer) => write!(f, "hear {answer:?}"),
+            Self::Hear(answer) => write!(f, "receive {answer:?}"),
             Self::TimeOut => write!(f, "wait no longer"),
-            Self::LaunchGoesOn => write!(f, "wait no longer, and the launch goes on"),
+            Self::LaunchGoesOn => write!(f, "wait no longer, and the launch continues"),
             Self::GiveUp => write!(f, "give up"),
             Self::Deliver(Request { to, asks, .. }) => write!(f, "{to:?} gets {asks:?}"),
             Self::Refuse(Request { to, asks, .. }) => write!(f, "{to:?} refuses {asks:?}"),
@@ -50,28 +50,28 @@ impl fmt::Display for Action {
 }
 
 impl Action {
-    /// Whether something goes wrong.
+    /// Whether this action is a failure.
     const fn is_failure(self) -> bool {
         matches!(self, Self::Crash | Self::GiveUp | Self::Lose(_))
     }
 }
 
-/// All that was found.
+/// The result of an exploration.
 #[derive(Default)]
 pub(crate) struct Exploration {
     pub(crate) worlds: Vec<Rc<World>>,
     pub(crate) moves: usize,
-    /// The shortest way to each promise's first breach.
+    /// The shortest way to the first breach of each promise.
     pub(crate) broken: BTreeMap<Promise, Vec<String>>,
     known: HashMap<Rc<World>, usize>,
-    /// By which action from which world each was found.
+    /// The world and action from which each world was first reached.
     found: Vec<Option<(usize, Action)>>,
-    /// From which worlds each is reached without another failure.
+    /// The worlds from which each world is reached without a further failure.
     before: Vec<Vec<usize>>,
 }
 
-/// Explores the protocol, or what is left of it with a flaw. With a flaw there may be no end to the
-/// states: it stops when all the `wanted` promises are broken.
+/// Explores the protocol, or the protocol with a flaw. With a flaw, the number of states may be
+/// unlimited: the exploration stops when all the `wanted` promises are broken.
 pub(crate) fn explore(flaw: Option<Flaw>, wanted: &[Promise]) -> Exploration {
     let mut found = Exploration::default();
     found.add(World::new(), None);
@@ -114,7 +114,7 @@ impl Exploration {
         at
     }
 
-    /// A state from which no way leads to the end, though nothing more fails.
+    /// Looks for a state from which no way leads to the end, although nothing more fails.
     fn look_for_dead_ends(&mut self) {
         let mut ends = vec![false; self.worlds.len()];
         let mut next: Vec<_> =

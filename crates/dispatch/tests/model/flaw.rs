@@ -1,24 +1,24 @@
 //! Ways to get the protocol wrong: the tests of the model.
 
-/// One thing done wrong.
+/// One error in the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flaw {
     /// A commit without an answer counts as refused.
     FallsBackWithoutTheFence,
-    /// A look that finds nothing running counts as a proof.
+    /// A look that finds nothing running counts as proof.
     LooksInsteadOfFencing,
-    /// Nothing is on record before a launch.
+    /// Nothing is recorded before a launch.
     WritesNoIntent,
-    /// What ended is removed before its outcome is on record.
+    /// An attempt that ended is removed before its outcome is recorded.
     RemovesBeforeTheOutcome,
-    /// Recovery launches what was about to be launched.
+    /// Recovery launches an attempt that was about to be launched.
     RecoveryLaunchesAgain,
-    /// Recovery leaves what was about to be launched as it is.
+    /// Recovery ignores an attempt that was about to be launched.
     RecoveryLeavesAnIntent,
-    /// Recovery does not look whether there is an outcome.
+    /// Recovery does not check whether there is an outcome.
     RecoveryForgetsTheOutcome,
-    /// The backend starts what is fenced.
+    /// The backend starts a fenced attempt.
     TheCommitIsNotGuarded,
-    /// The backend remembers no fence of what is not there.
+    /// The backend does not remember the fence of an attempt that does not exist.
     TheFenceLeavesNoMark,
 }

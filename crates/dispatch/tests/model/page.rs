@@ -1,10 +1,11 @@
-//! `docs/fallback.md` names only tests that are there, and its diagram and its table agree.
+//! Checks that `docs/fallback.md` names only existing tests, and that its diagram and its table
+//! agree.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// An arrow of the diagram, and of the table.
+/// An arrow of the diagram and of the table.
 type Arrow = (String, String);
 
 #[test]
@@ -60,7 +61,7 @@ fn arrow(from: &str, to: &str) -> Arrow {
     (from.trim().to_owned(), to.trim().to_owned())
 }
 
-/// The rows of the table of arrows: the arrow, and the cell with its tests.
+/// Returns the rows of the table of arrows: the arrow, and the cell with its tests.
 fn rows(page: &str) -> Vec<(Arrow, String)> {
     let (_, table) = page.split_once("\n| from | to |").unwrap();
     table
@@ -75,7 +76,8 @@ fn rows(page: &str) -> Vec<(Arrow, String)> {
         .collect()
 }
 
-/// The tests that are named, as ``[`test`][file]``, and the short names of their files.
+/// Returns the tests that the text names as ``[`test`][file]``, with the short names of their
+/// files.
 fn named(text: &str) -> Vec<(&str, &str)> {
     text.split("[`")
         .skip(1)
@@ -86,7 +88,7 @@ fn named(text: &str) -> Vec<(&str, &str)> {
         .collect()
 }
 
-/// The files by their short names, from lines such as `[file]: ../crates/…`.
+/// Returns the files by their short names, from lines such as `[file]: ../crates/…`.
 fn files(page: &str) -> BTreeMap<&str, PathBuf> {
     page.lines()
         .filter_map(|line| line.strip_prefix('[')?.split_once("]: "))
@@ -94,8 +96,8 @@ fn files(page: &str) -> BTreeMap<&str, PathBuf> {
         .collect()
 }
 
-/// Whether the file has a function of this name that is marked as a test, or that is named once
-/// more in its folder, where cases are listed by name.
+/// Whether the file has a function of this name that is marked as a test, or whose name occurs
+/// again in its folder, where cases are listed by name.
 fn is_test(path: &Path, name: &str) -> bool {
     let text = fs::read_to_string(path).unwrap();
     let Some(at) = text.find(&format!("fn {name}(")) else { return false };
@@ -104,7 +106,7 @@ fn is_test(path: &Path, name: &str) -> bool {
     is_marked || mentions(path.parent().unwrap(), name) > 1
 }
 
-/// How often the name stands in the folder's files.
+/// Returns how often the name occurs in the folder's files.
 fn mentions(folder: &Path, name: &str) -> usize {
     let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     files

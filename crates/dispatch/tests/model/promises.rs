@@ -4,27 +4,28 @@ use crate::world::{Object, Outcome, RUNNERS, Runner, World};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Promise {
-    /// The job starts once at most, over all runners.
+    /// The job starts at most once, over all runners.
     StartsOnce,
     /// The next runner is asked only when the one before can never start the job any more.
     AsksOnlyAfterProof,
-    /// What may still start, or has started, is never reported as never started.
+    /// An attempt that has started, or may still start, is never reported as never started.
     NeverStartedIsTrue,
-    /// One outcome is told at most.
+    /// At most one outcome is reported.
     OneOutcome,
-    /// What ended on a backend is never told as gone; what is told to have run has run.
+    /// An attempt that ended on a backend is never reported as gone; an attempt reported as run has
+    /// run.
     LosesNothing,
-    /// Once it is on record that nothing is left, nothing is left but the mark of a fence.
+    /// Once the removal is recorded, nothing is left except the mark of a fence.
     LeavesNothing,
-    /// Where nothing more fails, all comes to its end, and nobody has to give up.
+    /// If nothing more fails, everything ends without giving up.
     ComesToItsEnd,
 }
 
-/// The promises that a world breaks.
+/// Returns the promises that a world breaks.
 ///
-/// Each is about what has happened so far and what has happened stays, so that "can never" is
-/// checked, too: if a runner that was asked too late or an attempt reported too early could start
-/// after all, there would be a later state in which it did.
+/// Each promise concerns what has happened so far, and history is never undone. This checks "can
+/// never" too: if a runner that was asked too late, or an attempt that was reported too early,
+/// could still start, a later state would show it.
 pub(crate) fn broken(world: &World) -> Vec<Promise> {
     let starts = RUNNERS.map(|runner| world.starts(runner));
     let never = world.history.never_started;

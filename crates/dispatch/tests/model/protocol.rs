@@ -1,4 +1,4 @@
-//! The protocol keeps its promises, and what is wrong with it is found.
+//! The protocol keeps its promises, and the tests find each flaw in it.
 
 use std::time::Instant;
 
@@ -7,10 +7,10 @@ use crate::flaw::Flaw;
 use crate::promises::Promise;
 use crate::world::{Entry, Object, Outcome, Runner, World};
 
-/// Fewer states than this, and something of the model is not explored.
+/// With fewer states than this, a part of the model is not explored.
 const AT_LEAST: usize = 8_000;
 
-/// Whether a world shows a way that a job can go.
+/// Whether a world shows a certain course of a job.
 type Way<'a> = &'a dyn Fn(&World) -> bool;
 
 #[test]
@@ -38,7 +38,7 @@ fn every_way_that_a_job_can_go_is_explored() {
         ("it falls back after a fence", &|world| {
             is_on(Runner::A, Object::Fenced)(world) && is_on(Runner::B, Object::Running)(world)
         }),
-        ("it runs, and nobody knows", &|world| {
+        ("it runs, and no process knows", &|world| {
             is_on(Runner::A, Object::Running)(world)
                 && world.journal.attempts[0] == Entry::Intent
                 && world.process.is_none()
@@ -111,7 +111,7 @@ fn is_found(flaw: Flaw, promises: &[Promise]) {
     }
 }
 
-/// Explores, and says how much there was.
+/// Explores, and prints how many states there were.
 fn told(what: &str, flaw: Option<Flaw>, wanted: &[Promise]) -> Exploration {
     let begun = Instant::now();
     let found = explore(flaw, wanted);

@@ -1,8 +1,8 @@
-//! The world that the model explores: one job, its dispatcher, its journal, two backends, and what
-//! is under way between them.
+//! The world that the model explores: one job, its dispatcher, its journal, two backends, and the
+//! requests between them.
 
 /// A runner, and the job's one attempt there. A second attempt on the same runner has another name
-/// there, so it is to the protocol what another runner is.
+/// there, so the protocol treats it like another runner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Runner {
     A,
@@ -11,22 +11,22 @@ pub(crate) enum Runner {
 
 pub(crate) const RUNNERS: [Runner; 2] = [Runner::A, Runner::B];
 
-/// All there is at one moment.
+/// The whole state at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct World {
-    /// The process that has the job in hand; none after a crash or when all is done. There is one
-    /// at a time: the journal's claim sees to that.
+    /// The process that owns the job. `None` after a crash or when everything is done. The
+    /// journal's claim ensures that there is at most one at a time.
     pub(crate) process: Option<Process>,
     pub(crate) journal: Journal,
     pub(crate) backends: [Backend; 2],
-    /// Requests under way, in any order; kept sorted, so that equal worlds are equal.
+    /// Requests under way, in any order. Kept sorted, so that equal worlds compare equal.
     pub(crate) wire: Vec<Request>,
     /// The answer on its way to the process.
     pub(crate) answer: Option<Answer>,
     pub(crate) history: History,
 }
 
-/// A dispatcher's process, at one step; a question may have been asked already.
+/// A dispatcher's process at one step. It may already have sent its question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Process {
     pub(crate) step: Step,
@@ -36,29 +36,29 @@ pub(crate) struct Process {
 /// What a process does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Step {
-    /// Writes that the attempt is about to be launched.
+    /// Records that the attempt is about to be launched.
     Intent(Runner),
-    /// Asks for what is harmless.
+    /// Requests the preparation, which starts nothing.
     Prepare(Runner),
-    /// Asks for the start.
+    /// Requests the start.
     Commit(Runner),
-    /// Asks that it never start.
+    /// Requests that the attempt never start.
     Fence(Runner),
-    /// Writes that it started.
+    /// Records that the attempt started.
     Started(Runner),
-    /// Looks how it is.
+    /// Checks the state of the attempt.
     Follow(Runner),
-    /// Writes that it never started and never will.
+    /// Records that the attempt never started and never will.
     Refused(Runner),
-    /// Writes what became of the job.
+    /// Records the outcome of the job.
     Outcome(Outcome),
-    /// Asks that what is left go.
+    /// Requests the removal of what is left.
     Remove(Runner),
-    /// Writes that nothing is left.
+    /// Records that nothing is left.
     Removed,
 }
 
-/// What is on record.
+/// The content of the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Journal {
     pub(crate) attempts: [Entry; 2],
@@ -66,7 +66,7 @@ pub(crate) struct Journal {
     pub(crate) removed: bool,
 }
 
-/// What is on record of an attempt.
+/// The record of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Entry {
     Nothing,
@@ -75,24 +75,24 @@ pub(crate) enum Entry {
     Refused,
 }
 
-/// What became of the job.
+/// The outcome of the job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Outcome {
-    /// It ran there, and how it ended was read there.
+    /// The job ran there, and its end was read there.
     Ran(Runner),
     /// No runner took it.
     NotRun,
-    /// Lost: nobody could tell, for `lostAfter`.
+    /// Lost: its state was unknown for `lostAfter`.
     OutOfReach,
-    /// Lost: it is not where it should be. Nobody but Longshore removes anything in this world.
+    /// Lost: it is not where it should be. In this world, only Longshore removes anything.
     Gone,
 }
 
-/// A backend, as far as the job is concerned.
+/// The part of a backend that concerns the job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Backend {
     pub(crate) object: Object,
-    /// How often it has started the job; two stands for more.
+    /// How often it has started the job. 2 means twice or more.
     pub(crate) starts: u8,
 }
 
@@ -125,20 +125,20 @@ pub(crate) enum Ask {
     Remove,
 }
 
-/// Who waits for a request's answer.
+/// What waits for a request's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Sender {
     /// The process.
     Waits,
-    /// A launch that the process no longer waits for, and that goes on by itself.
+    /// A launch that the process no longer waits for, and that continues on its own.
     GoesOn,
-    /// Nobody: it was given up, or its process is dead.
+    /// Nothing: the request was given up, or its process is dead.
     Gone,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Answer {
-    /// Not taken: nothing came of the request.
+    /// Not accepted: the request had no effect.
     Refused,
     Prepared,
     Started,
@@ -148,14 +148,14 @@ pub(crate) enum Answer {
     Removed,
 }
 
-/// What the promises are about and no part of the world remembers.
+/// What the promises refer to and no part of the world remembers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct History {
     /// Which runners were asked for anything that may lead to a start.
     pub(crate) asked: [bool; 2],
     /// Which attempts were reported as never started.
     pub(crate) never_started: [bool; 2],
-    /// How many outcomes were told; two stands for more.
+    /// How many outcomes were reported. 2 means two or more.
     pub(crate) outcomes: u8,
 }
 
@@ -177,7 +177,8 @@ impl World {
         self.backends[runner as usize].starts
     }
 
-    /// Whether nothing is left to do. What is out of reach is not removed: it may still run.
+    /// Whether nothing is left to do. An attempt that is out of reach is not removed: it may still
+    /// run.
     pub(crate) fn is_finished(&self) -> bool {
         self.journal.removed || self.journal.outcome == Some(Outcome::OutOfReach)
     }
@@ -187,7 +188,7 @@ impl World {
         self.wire.sort_unstable();
     }
 
-    /// Nobody waits any more for what is under way; a preparation goes on to its commit if the
+    /// The process stops waiting for all answers. A preparation continues to its commit if the
     /// launch that it is part of is `alive`.
     pub(crate) fn hang_up(&mut self, alive: bool) {
         self.answer = None;

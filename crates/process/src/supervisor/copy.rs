@@ -1,41 +1,42 @@
-//! From a pipe that the job writes to, to a file.
+//! Copies from a pipe that the job writes to, into a file.
 //!
-//! A pipe, as in a container, and not the file itself: a program that opens `/dev/stdout` or
-//! `/dev/stderr` anew, as `echo oops > /dev/stderr` in a shell does, would empty the file.
+//! The job writes to a pipe, as in a container, and not to the file itself. A program that reopens
+//! `/dev/stdout` or `/dev/stderr`, as `echo oops > /dev/stderr` in a shell does, would truncate the
+//! file.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 
-/// What a pipe holds by default (pipe(7)): one read empties a full one.
+/// The default capacity of a pipe (pipe(7)): one read empties a full one.
 const BUFFER_BYTES: usize = 64 << 10;
 
-/// How many buffers are copied before the supervisor looks after other things.
+/// How many buffers are copied before the supervisor handles other events.
 const BUFFERS_AT_ONCE: usize = 16;
 
 /// One output stream of the job.
 pub(super) struct Copy {
     pipe: File,
     file: File,
-    /// Bytes that came after the file could not be written any more.
+    /// Bytes that arrived after the file could no longer be written.
     pub(super) lost: u64,
     failed: bool,
 }
 
-/// Whether more may come.
+/// Whether more output may follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum More {
     /// Now.
     AtOnce,
     /// Later.
     Later,
-    /// Nobody has the other end any more.
+    /// No process has the other end any more.
     Never,
 }
 
 impl Copy {
     pub(super) fn new(pipe: OwnedFd, file: File) -> Self {
-        // If it stays blocking, a read after poll blocks no more than poll has said.
+        // If the pipe stays blocking, a read after poll blocks no longer than poll reported.
         let _ = rustix::io::ioctl_fionbio(&pipe, true);
         Self { pipe: pipe.into(), file, lost: 0, failed: false }
     }
@@ -44,7 +45,7 @@ impl Copy {
         &self.pipe
     }
 
-    /// Copies what is there, some of it if it is much.
+    /// Copies the available output, or a part of it if it is large.
     pub(super) fn copy(&mut self, buffer: &mut Vec<u8>) -> More {
         buffer.resize(BUFFER_BYTES, 0);
         for _ in 0..BUFFERS_AT_ONCE {
@@ -59,8 +60,8 @@ impl Copy {
         More::AtOnce
     }
 
-    /// After the first failure (a full disk) the rest is counted and let go, so that the job is
-    /// not held up and what is kept is a beginning without holes.
+    /// After the first failure (a full disk), the rest is counted and dropped. The job is thus not
+    /// blocked, and the kept output is a beginning without holes.
     fn keep(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() && !self.failed {
             match self.file.write(bytes) {

@@ -19,18 +19,18 @@ use crate::record::{Begin, End};
 use crate::store::Place;
 use crate::wire::Order;
 
-/// How often those that live on after KILL are looked for again: a process that was forked while
-/// the others were killed tells nobody of itself.
+/// How often to check again for processes that survive KILL: no notification reports a process that
+/// was forked while the others were killed.
 const KILL_AGAIN: Duration = Duration::from_millis(20);
 
-/// How long the supervisor tries to kill. Who is still there then runs as another user or hangs in
-/// the kernel.
+/// How long the supervisor tries to kill. A process that still exists then runs as another user or
+/// hangs in the kernel.
 const KILL_LIMIT: Duration = Duration::from_secs(30);
 
-/// More rounds of copying than any pipe holds.
+/// More copying rounds than any pipe can hold data for.
 const DRAIN_ROUNDS: usize = 64;
 
-/// A job that runs.
+/// A running job.
 pub(super) struct Job {
     pub(super) record: File,
     pub(super) begin: Begin,
@@ -40,11 +40,11 @@ pub(super) struct Job {
     lost: [u64; 2],
     grace: Duration,
     deadline: Option<Instant>,
-    /// How the main process ended, once it has.
+    /// How the main process ended, if it has.
     exit: Option<(Exit, Timestamp)>,
-    /// Why the job was told to end, if it was.
+    /// Why the job was asked to end, if it was.
     cause: Option<Cause>,
-    /// When what is left is killed.
+    /// When the remaining processes are killed.
     kill_at: Option<Instant>,
     /// When killing began.
     killing_since: Option<Instant>,
@@ -59,7 +59,7 @@ impl Job {
         begin: Begin,
         outputs: [Option<Copy>; 2],
     ) -> Self {
-        // A timeout beyond what the clock can express is none.
+        // A timeout beyond what the clock can express means no timeout.
         let after = |millis| Instant::now().checked_add(Duration::from_millis(millis));
         Self {
             record,
@@ -78,10 +78,10 @@ impl Job {
         }
     }
 
-    /// Keeps the job until all its processes are gone and reaped, and its output is kept. False if
-    /// some cannot be ended.
+    /// Supervises the job until all its processes are gone and reaped, and its output is kept.
+    /// Returns false if some processes cannot be ended.
     pub(super) fn supervise(&mut self, wake: &Wake) -> io::Result<bool> {
-        // A request to cancel may have come between the commit and now.
+        // A request to cancel may have arrived between the commit and now.
         self.obey_cancel();
         while self.reap()? {
             let now = Instant::now();
@@ -96,7 +96,7 @@ impl Job {
         Ok(true)
     }
 
-    /// The end, for the record.
+    /// Returns the end, for the record.
     pub(super) fn end(&self) -> End {
         let mut report = Report::new(outcome(self.exit.map(|(exit, _)| exit), self.cause));
         report.started_at = Some(self.begin.at);
@@ -105,7 +105,7 @@ impl Job {
         End { report, lost_stdout, lost_stderr }
     }
 
-    /// Reaps whoever has ended; false once there is nobody left.
+    /// Reaps all processes that have ended. Returns false once none is left.
     fn reap(&mut self) -> io::Result<bool> {
         loop {
             match rustix::process::wait(WaitOptions::NOHANG) {
@@ -125,7 +125,7 @@ impl Job {
         let exit = match (status.exit_status(), status.terminating_signal()) {
             (Some(code), _) => Exit::Code(code),
             (None, Some(signal)) => Exit::Signal(signal),
-            // Neither: it was stopped or continued, which was not asked for.
+            // Neither: it was stopped or continued, which was not requested.
             (None, None) => return,
         };
         self.exit = Some((exit, Timestamp::now()));
@@ -138,17 +138,18 @@ impl Job {
             self.tell_to_end(Some(Cause::Deadline), self.grace, now);
         }
         if self.exit.is_some() && self.kill_at.is_none() {
-            // The job is over; what it left behind goes too, as in a container.
+            // The job is over. What it left behind is ended too, as in a container.
             self.tell_to_end(None, self.grace, now);
         }
         if self.kill_at.is_some_and(|at| now >= at) {
             self.killing_since.get_or_insert(now);
-            // Tried again until nobody is left.
+            // Repeated until no process is left.
             let _ = signal_descendants(Signal::KILL);
         }
     }
 
-    /// TERM now, KILL after `grace`; when that was said before, KILL at the earlier of the two.
+    /// Sends TERM now and KILL after `grace`. If a KILL was scheduled before, the earlier of the
+    /// two applies.
     fn tell_to_end(&mut self, cause: Option<Cause>, grace: Duration, now: Instant) {
         if self.cause.is_none() && self.exit.is_none() {
             self.cause = cause;
@@ -159,7 +160,7 @@ impl Job {
             None => {
                 self.kill_at = Some(at.unwrap_or(now + KILL_LIMIT));
                 if !grace.is_zero() {
-                    // Whom it does not reach gets KILL.
+                    // A process that does not receive TERM gets KILL.
                     let _ = signal_descendants(Signal::TERM);
                 }
             }
@@ -167,7 +168,7 @@ impl Job {
     }
 
     fn obey_cancel(&mut self) {
-        // Unreadable only if somebody removed the directory of a running job: that asks for an end too.
+        // Unreadable only if the directory of a running job was removed: that requests an end too.
         match self.place.cancel_request() {
             Ok(None) => {}
             Ok(Some(grace)) => self.tell_to_end(Some(Cause::Cancel), grace, Instant::now()),
@@ -175,7 +176,7 @@ impl Job {
         }
     }
 
-    /// Waits for output, a signal or the next thing that is due, and takes the first two in.
+    /// Waits for output, a signal or the next due action, and handles the first two.
     fn wait(&mut self, wake: &Wake, now: Instant) -> io::Result<()> {
         let timeout = self.next_due(now).map(timespec);
         let mut fds = vec![PollFd::new(&wake.readable, PollFlags::IN)];
@@ -206,7 +207,7 @@ impl Job {
         Some(due.saturating_duration_since(now))
     }
 
-    /// Copies some output. True if there is more at once.
+    /// Copies some output. Returns whether there is more at once.
     fn copy(&mut self) -> bool {
         let mut more = false;
         for (output, lost) in self.outputs.iter_mut().zip(&mut self.lost) {
@@ -221,8 +222,8 @@ impl Job {
         more
     }
 
-    /// Copies what the job has left in its pipes. All its processes are gone: what somebody else
-    /// who got hold of a pipe might still write is not the job's.
+    /// Copies what the job has left in its pipes. All its processes are gone. Output that another
+    /// process with access to a pipe might still write does not belong to the job.
     fn drain(&mut self) {
         for _ in 0..DRAIN_ROUNDS {
             if !self.copy() {
@@ -234,7 +235,7 @@ impl Job {
 }
 
 fn timespec(duration: Duration) -> Timespec {
-    // A millisecond more, so that what is due is due when poll returns.
+    // One millisecond more, so that the action is due when poll returns.
     let duration = duration + Duration::from_millis(1);
     Timespec {
         tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),

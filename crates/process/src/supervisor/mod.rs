@@ -1,7 +1,7 @@
-//! The supervisor: the process that outlives the command and keeps one job at a time.
+//! The supervisor: the process that outlives the command and runs one job at a time.
 //!
-//! It is this very program, started again under another name. It has one thread, no runtime, and
-//! shares no memory with the runner: what it knows stands in the attempt's record.
+//! It is the running program, started again under another name. It has one thread and no runtime,
+//! and shares no memory with the runner. The attempt's record contains its state.
 
 mod copy;
 mod job;

@@ -26,13 +26,14 @@ pub(super) fn serve(mut connection: UnixStream, wake: &Wake) -> io::Result<()> {
     Ok(())
 }
 
-/// Keeps a started job to its end.
+/// Supervises a started job to its end.
 fn keep(mut job: Box<Job>, connection: &mut UnixStream, wake: &Wake) -> io::Result<()> {
     tell(connection, &Answer::Started(job.begin));
     let drained = job.supervise(wake)?;
     let end = job.end();
     if drained {
-        // Before the end is known: who waits for that has the supervisor back for its next job.
+        // Before the end is recorded: a runner that waits for the end can then reuse the
+        // supervisor.
         tell(connection, &Answer::Drained);
     }
     record_end(&mut job, end)?;
@@ -50,7 +51,7 @@ fn record_end(job: &mut Job, end: End) -> io::Result<()> {
     Ok(())
 }
 
-/// Says `answer`. The runner may be dead; the record is what counts.
+/// Sends `answer`. The runner may be dead; the record is what counts.
 fn tell(connection: &mut UnixStream, answer: &Answer) {
     let _ = write_answer(connection, answer);
 }

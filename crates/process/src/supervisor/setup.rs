@@ -1,4 +1,4 @@
-//! How a process becomes a supervisor.
+//! Turns a process into a supervisor.
 
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -12,43 +12,43 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
 
 use super::serve::serve;
 
-/// The name under which the program is started to be a supervisor.
+/// The name under which the program is started as a supervisor.
 pub(crate) const ARGV0: &str = "longshore-supervisor";
 
-/// The name under which the program is started to go on apart from who started it.
+/// The name under which the program is started to run independently of its parent.
 const APART: &str = "longshore-apart";
 
-/// The program itself, also when its file was replaced meanwhile.
+/// The program itself, even if its file was replaced meanwhile.
 pub(crate) const OWN_PROGRAM: &str = "/proc/self/exe";
 
 /// Whether `init` was called, so that this program may be started again as a supervisor.
 static INITIALISED: AtomicBool = AtomicBool::new(false);
 
-/// Makes this program able to be its own supervisor. To be called first thing in `main`, before
-/// any thread is started.
+/// Enables this program to be its own supervisor. Call it at the start of `main`, before any thread
+/// is started.
 ///
-/// The process backend starts the running program again, as `longshore-supervisor`, to keep its
-/// jobs; so that one file is all there is to install. In such a process this function does not
-/// return. In every other it returns at once. A program that does not call it gets `Unavailable`
-/// from the runner's `probe` and `launch`.
+/// To supervise its jobs, the process backend starts the running program again as
+/// `longshore-supervisor`. So only one file must be installed. In such a process, this function
+/// does not return. In every other process, it returns at once. In a program that does not call it,
+/// the runner's `probe` and `launch` return `Unavailable`.
 pub fn init() {
     match std::env::args_os().next() {
-        // Nobody reads what a supervisor would print; the runner sees that it is gone.
+        // No process reads a supervisor's output. The runner notices that the supervisor is gone.
         Some(name) if name == ARGV0 => {
             std::process::exit(i32::from(become_supervisor().is_err()));
         }
-        // Who started it sees that it is gone.
+        // The parent notices that the process is gone.
         Some(name) if name == APART && go_apart().is_err() => std::process::exit(1),
         _ => {}
     }
     INITIALISED.store(true, Ordering::Relaxed);
 }
 
-/// A command that starts this very program again, to outlive this process: in a session of its
-/// own, so that no terminal's hangup or Ctrl-C reaches it, and with no descriptor open but its
-/// standard streams. Arguments, environment and streams are the caller's to set.
+/// Returns a command that starts this program again, to outlive this process. It runs in its own
+/// session, so that no terminal hangup or Ctrl-C reaches it, and with no open descriptors except
+/// its standard streams. The caller sets arguments, environment and streams.
 ///
-/// The program must call [`init`] first thing in `main`, which sees to all that.
+/// The program must call [`init`] at the start of `main`, which sets this up.
 #[must_use]
 pub fn command_apart() -> Command {
     let mut command = Command::new(OWN_PROGRAM);
@@ -59,7 +59,7 @@ pub fn command_apart() -> Command {
 fn go_apart() -> io::Result<()> {
     close_inherited(None)?;
     rustix::process::setsid()?;
-    // So it is shown by ps, which would say "exe".
+    // The name that ps shows; otherwise ps shows "exe".
     Ok(rustix::thread::set_name(c"longshore")?)
 }
 
@@ -68,21 +68,21 @@ pub(crate) fn is_initialised() -> bool {
 }
 
 fn become_supervisor() -> io::Result<()> {
-    // The runner gave us our end of the connection as standard input.
+    // The runner passed our end of the connection as standard input.
     let connection = UnixStream::from(rustix::io::fcntl_dupfd_cloexec(io::stdin(), 3)?);
     close_inherited(Some(&connection))?;
     rustix::process::setsid()?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-    // So it is shown by ps, which would say "exe".
+    // The name that ps shows; otherwise ps shows "exe".
     rustix::thread::set_name(c"longshore-super")?;
     serve(connection, &take_signals()?)
 }
 
-/// Closes every descriptor from 3 on but `kept`: what our parent's own parent had left open (a
-/// lock, the end of a pipe) must not live as long as the job.
+/// Closes every descriptor from 3 on except `kept`. Descriptors that our parent's own parent left
+/// open (a lock, the end of a pipe) must not live as long as the job.
 #[expect(
     unsafe_code,
-    reason = "descriptors nobody in this process owns can be closed no other way"
+    reason = "descriptors that have no owner in this process can be closed in no other way"
 )]
 fn close_inherited(kept: Option<&UnixStream>) -> io::Result<()> {
     let kept = kept.map(UnixStream::as_raw_fd);
@@ -91,28 +91,28 @@ fn close_inherited(kept: Option<&UnixStream>) -> io::Result<()> {
         .filter(|fd| *fd > 2 && Some(*fd) != kept)
         .collect();
     for fd in open {
-        // The one by which the directory was read is closed already.
+        // The descriptor by which the directory was read is already closed.
         if !std::path::Path::new(&format!("/proc/self/fd/{fd}")).exists() {
             continue;
         }
-        // SAFETY: this runs first in `main`, with no other thread, and no value in this process
-        // but `kept` (left out above) and the standard streams (below 3) owns a descriptor: each
-        // of these was inherited over exec and is owned by nobody. None is used after.
+        // SAFETY: this runs at the start of `main`, with no other thread. Only `kept` (excluded
+        // above) and the standard streams (below 3) are owned by a value in this process. Each of
+        // these descriptors was inherited over exec and has no owner. None is used afterwards.
         drop(unsafe { OwnedFd::from_raw_fd(fd) });
     }
     Ok(())
 }
 
-/// What wakes the supervisor while a job runs.
+/// Wakes the supervisor while a job runs.
 pub(super) struct Wake {
-    /// Readable after a child has ended or a request was left.
+    /// Readable after a child has ended or a request was stored.
     pub(super) readable: UnixStream,
-    /// Set when a request was left.
+    /// Set when a request was stored.
     asked: Arc<AtomicBool>,
 }
 
 impl Wake {
-    /// Takes what woke us. True if a request was left.
+    /// Consumes the wake-up. Returns whether a request was stored.
     pub(super) fn take(&self) -> bool {
         let mut bytes = [0; 64];
         while (&self.readable).read(&mut bytes).is_ok_and(|count| count == bytes.len()) {}
@@ -120,20 +120,20 @@ impl Wake {
     }
 }
 
-/// Sets what signals do here, and so in the job: what has a handler is reset to its default by
-/// exec (execve(2)); what is ignored would stay so, such as `SIGHUP` under nohup.
+/// Sets the signal actions of this process, and thus of the job: exec resets a handled signal to
+/// its default (execve(2)). An ignored signal would stay ignored, such as `SIGHUP` under nohup.
 fn take_signals() -> io::Result<Wake> {
     // The mask is inherited over exec too.
     nix::sys::signal::SigSet::empty().thread_set_mask()?;
     let (readable, write) = UnixStream::pair()?;
     readable.set_nonblocking(true)?;
     let asked = Arc::new(AtomicBool::new(false));
-    // Before the one that wakes: they are run in this order.
+    // Registered before the pipe that wakes: handlers run in this order.
     signal_hook::flag::register(SIGUSR1, Arc::clone(&asked))?;
     for signal in [SIGCHLD, SIGUSR1] {
         signal_hook::low_level::pipe::register(signal, write.try_clone()?)?;
     }
-    // A supervisor ends when its job has: what is sent to all processes at shutdown reaches the
+    // A supervisor ends when its job has ended. Signals sent to all processes at shutdown reach the
     // job itself.
     let nothing = Arc::new(AtomicBool::new(false));
     let mut handled = vec![SIGHUP, SIGINT, SIGQUIT, SIGTERM];
@@ -144,8 +144,8 @@ fn take_signals() -> io::Result<Wake> {
     Ok(Wake { readable, asked })
 }
 
-/// The signals that this process ignores, but for those set above and `SIGPIPE`, which the
-/// standard library resets in what it starts.
+/// Returns the signals that this process ignores, except those set above and `SIGPIPE`, which the
+/// standard library resets in the processes it starts.
 fn ignored_signals() -> io::Result<Vec<i32>> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let mask = status
@@ -155,7 +155,8 @@ fn ignored_signals() -> io::Result<Vec<i32>> {
         .unwrap_or(0);
     let known = [SIGCHLD, SIGUSR1, SIGHUP, SIGINT, SIGQUIT, SIGTERM, signal_hook::consts::SIGPIPE];
     let is_ignored = |signal: &i32| mask >> (signal - 1) & 1 == 1 && !known.contains(signal);
-    // From 32 on are the C library's own and the real-time signals, of default action or not ours.
+    // Signals from 32 on are the C library's own and the real-time signals, which have the default
+    // action or are not ours.
     let catchable = |signal: &i32| !signal_hook::consts::FORBIDDEN.contains(signal);
     Ok((1..32).filter(is_ignored).filter(catchable).collect())
 }

@@ -1,4 +1,4 @@
-//! From an order to a running process, or to the reason why not.
+//! Turns an order into a running process, or into the reason why not.
 
 use std::ffi::OsStr;
 use std::io;
@@ -18,17 +18,18 @@ use crate::record::{self, Begin, Entry, Refusal, Starting};
 use crate::store::{Files, Place};
 use crate::wire::{Environment, Order, lookup};
 
-/// What became of an order.
+/// The result of an order.
 pub(super) enum Launched {
     Started(Box<Job>),
     Taken,
     Refused(Refusal),
 }
 
-/// Starts what `order` asks for, unless somebody else has.
+/// Starts the job of `order`, unless the attempt was started or fenced before.
 ///
-/// What can be checked is checked before the commit. After it only the kernel's own refusal is
-/// left; that is recorded, so that a runner elsewhere that waits for this attempt sees it too.
+/// Everything that can be checked is checked before the commit. After it, only the kernel itself
+/// can refuse. That refusal is recorded, so that another runner that waits for this attempt sees it
+/// too.
 pub(super) fn launch(order: &Order, environment: &Environment, own: &ProcessIdentity) -> Launched {
     let program = match check(order, environment) {
         Ok(program) => program,
@@ -45,7 +46,7 @@ pub(super) fn launch(order: &Order, environment: &Environment, own: &ProcessIden
         Err(error) => {
             let refusal = not_started(order, &error);
             let mut record = files.record;
-            // If this cannot be written the runner still hears it from us.
+            // If this cannot be written, the runner still receives the refusal from us.
             let _ = record::append(&mut record, &Entry::Refused(refusal.clone()));
             Launched::Refused(refusal)
         }
@@ -65,7 +66,7 @@ fn starting(order: &Order, own: &ProcessIdentity) -> Entry {
 
 fn no_room(place: &Place, error: &io::Error) -> Refusal {
     let directory = place.directory().display();
-    let message = format!("failed to make the attempt's directory {directory}: {error}");
+    let message = format!("failed to create the attempt's directory {directory}: {error}");
     Refusal::new(RefusalKind::Unavailable, message)
 }
 
@@ -77,15 +78,15 @@ fn not_started(order: &Order, error: &io::Error) -> Refusal {
 fn started(order: &Order, place: Place, files: Files, mut child: Child) -> Launched {
     let begin = Begin { pid: child.id().cast_signed(), at: Timestamp::now() };
     let mut record = files.record;
-    // The job runs, and is kept to its end whether or not this line can be written.
+    // The job runs, and is supervised to its end whether or not this line can be written.
     let _ = record::append(&mut record, &Entry::Started(begin));
     let stdout = child.stdout.take().map(|pipe| Copy::new(pipe.into(), files.stdout));
     let stderr = child.stderr.take().map(|pipe| Copy::new(pipe.into(), files.stderr));
     Launched::Started(Box::new(Job::new(order, place, record, begin, [stdout, stderr])))
 }
 
-/// Starts the process. With what is set here the standard library takes the `posix_spawn` path:
-/// the program has a path, and nothing runs between fork and exec.
+/// Starts the process. With these settings, the standard library uses `posix_spawn`: the program
+/// has a path, and nothing runs between fork and exec.
 fn spawn(order: &Order, environment: &Environment, program: &Path) -> io::Result<Child> {
     Command::new(program)
         .arg0(&order.argv[0])
@@ -121,16 +122,16 @@ fn check_directory(path: &Path, what: &str, kind: RefusalKind) -> Result<(), Ref
     let refuse = |why: String| Err(Refusal::new(kind, format!("{what} {why}")));
     match std::fs::metadata(path) {
         Ok(found) if found.is_dir() => Ok(()),
-        Ok(_) => refuse(format!("is not right: {} is not a directory", path.display())),
+        Ok(_) => refuse(format!("is invalid: {} is not a directory", path.display())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            refuse(format!("is not right: {} does not exist", path.display()))
+            refuse(format!("is invalid: {} does not exist", path.display()))
         }
         Err(error) => refuse(format!("cannot be read: {}: {error}", path.display())),
     }
 }
 
-/// Finds `name` as execvp(3) does: with a slash it is a path, from the working directory on; else
-/// it is looked for in `search`, where a file that may not be executed is passed over.
+/// Finds `name` as execvp(3) does. With a slash, it is a path relative to the working directory.
+/// Otherwise, it is looked up in `search`, and files that may not be executed are skipped.
 fn find_program(
     name: &str,
     search: Option<&OsStr>,

@@ -80,7 +80,7 @@ pub async fn a_stopped_job_can_be_cancelled() {
     let handle = bench.start(shell("kill -STOP $$; exit 0")).await;
     bench.runner.cancel(&handle, Duration::from_secs(30)).await.unwrap();
     let outcome = bench.end(&handle).await.outcome;
-    // TERM before or after it has stopped itself.
+    // TERM arrives before or after the job has stopped itself.
     assert_eq!(outcome, Outcome::Cancelled { code: Some(143) });
 }
 

@@ -29,7 +29,7 @@ pub async fn a_command_that_is_not_there_is_refused_and_leaves_nothing() {
     for command in ["no-such-command", "/no/such/command", "./no"] {
         assert_eq!(refused(&bench, JobSpec::process([command])).await.kind(), expected);
     }
-    // Found, but its interpreter is not: seen only after the commit.
+    // The script is found, but its interpreter is not: detected only after the commit.
     let script = bench.folder.path().join("script");
     write_executable(&script, "#!/no/such/interpreter\n");
     let error = refused(&bench, JobSpec::process([script.display().to_string()])).await;
@@ -48,7 +48,8 @@ pub async fn a_command_that_cannot_be_executed_is_refused_and_leaves_nothing() {
     for command in ["/etc/passwd", "/etc"] {
         assert_eq!(refused(&bench, JobSpec::process([command])).await.kind(), expected);
     }
-    // Executable, but nothing that the kernel knows: seen only after the commit.
+    // The file is executable, but the kernel does not know its format: detected only after the
+    // commit.
     let file = bench.folder.path().join("file");
     write_executable(&file, "hello\n");
     let error = refused(&bench, JobSpec::process([file.display().to_string()])).await;
@@ -118,7 +119,7 @@ pub async fn the_environment_is_clean() {
 }
 
 pub async fn a_job_has_no_inherited_descriptors_and_default_signals() {
-    // A descriptor that this program leaves open to whatever it starts.
+    // A descriptor that this program leaves open to the processes it starts.
     let file = std::fs::File::open("/etc/passwd").unwrap();
     rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).unwrap();
     assert!(file.as_raw_fd() > 2);
@@ -140,7 +141,7 @@ pub async fn a_program_started_apart_leads_a_session_and_has_no_inherited_descri
     let file = std::fs::File::open("/etc/passwd").unwrap();
     rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).unwrap();
     let told = longshore_process::command_apart().arg("--inherited").output().unwrap();
-    // It opens the fourth one itself, to read the folder.
+    // The program itself opens the fourth one to read the folder.
     assert_eq!(String::from_utf8(told.stdout).unwrap(), "true [\"0\", \"1\", \"2\", \"3\"]\n");
 }
 
@@ -181,7 +182,8 @@ pub async fn settling_and_launching_at_once_never_both_win() {
         let attempt = bench.attempt(shell("true"));
         let handle = bench.runner.handle(&attempt);
         let other = bench.again();
-        // Each comes earlier and later within what a launch takes, so that both come to win.
+        // Each starts earlier or later within the duration of a launch, so that each wins in some
+        // rounds.
         let late = |by: u64| async move {
             if by > 0 {
                 tokio::time::sleep(Duration::from_micros(by * 40)).await;
@@ -279,7 +281,7 @@ pub async fn a_launch_that_was_refused_never_starts_later() {
     let bench = Bench::new();
     let started = bench.folder.path().join("started");
     let script = format!("echo x >> {}", started.display());
-    // Again and again at other moments of the launch, and its fence removed at once.
+    // Repeated at different moments of the launch. Its fence is removed at once.
     for round in 0..60 {
         let attempt = bench.attempt(shell(&script));
         let mut context = context();
@@ -295,7 +297,7 @@ pub async fn a_launch_that_was_refused_never_starts_later() {
             Err(error) => panic!("{error}"),
         }
     }
-    // A job that follows on the same pool: whatever was under way before is over by then.
+    // A further job on the same pool: everything that was under way before is over by then.
     bench.end(&bench.start(shell("sleep 0.3")).await).await;
     assert!(!started.exists(), "a refused job ran");
     assert_eq!(bench.runner.adopt(&bench.installation).await.unwrap().len(), 1);

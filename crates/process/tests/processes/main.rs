@@ -1,4 +1,4 @@
-//! The process backend against real processes.
+//! Tests the process backend with real processes.
 
 #![expect(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! What jobs write.
+//! The output of jobs.
 
 use futures::StreamExt;
 use longshore_core::{LogChunk, LogPosition, LogStream, Runner};

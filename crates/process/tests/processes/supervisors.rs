@@ -1,4 +1,4 @@
-//! The processes that keep the jobs.
+//! The supervisor processes.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -28,7 +28,7 @@ pub async fn a_job_outlives_the_command_that_launched_it() {
     assert_eq!(outcome, Outcome::Exited { code: 42, signal: None });
 }
 
-/// The supervisor of a job that writes its parent's pid.
+/// Runs a job that writes its parent's pid. Returns that pid, which is the supervisor's.
 async fn supervisor_of_next(bench: &Bench) -> i32 {
     bench.stdout("echo $PPID").await.trim().parse().unwrap()
 }
@@ -63,7 +63,7 @@ pub async fn a_dropped_runner_leaves_no_supervisor() {
 }
 
 pub async fn descriptors_are_not_leaked() {
-    // In a process of its own: the other cases open and close descriptors meanwhile.
+    // A separate process: the other cases open and close descriptors meanwhile.
     let bench = Bench::new();
     let supervisor = supervisor_of_next(&bench).await;
     let open = || std::fs::read_dir(format!("/proc/{supervisor}/fd")).map(Iterator::count).ok();

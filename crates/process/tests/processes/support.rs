@@ -1,4 +1,4 @@
-//! What the cases share.
+//! Helpers that the cases share.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -14,7 +14,7 @@ use longshore_process::{ProcessConfig, ProcessRunner};
 use tempfile::TempDir;
 use tokio::time::{Instant, timeout};
 
-/// More than anything here takes.
+/// Longer than anything here takes.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
 pub fn run(case: impl Future<Output = ()>) {
@@ -42,7 +42,7 @@ impl Bench {
         Self { folder, runner, installation: InstallationId::random() }
     }
 
-    /// The same state directory, as another process has it.
+    /// Returns a runner on the same state directory, as another process would have it.
     pub fn again(&self) -> ProcessRunner {
         ProcessRunner::new(RunnerName::process(), config(self.folder.path()))
     }
@@ -87,7 +87,7 @@ impl Bench {
         found
     }
 
-    /// What a script writes to stdout.
+    /// Returns what a script writes to stdout.
     pub async fn stdout(&self, script: &str) -> String {
         let handle = self.start(shell(script)).await;
         String::from_utf8(self.output(&handle).await.0).unwrap()
@@ -133,14 +133,14 @@ pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Waits for a file that holds a whole line, and returns that.
+/// Waits for a file that contains a whole line, and returns that line.
 pub async fn line_in(path: &Path) -> String {
     let read = || std::fs::read_to_string(path).unwrap_or_default();
     until("a line in a file", || read().ends_with('\n')).await;
     read().trim().to_owned()
 }
 
-/// The processes that run with `text` among their arguments or environment, zombies left out.
+/// Returns the processes that have `text` in their arguments or environment, except zombies.
 pub fn processes_with(text: &str) -> Vec<i32> {
     let own = std::process::id().cast_signed();
     let holds = |pid: i32, file: &str| {
@@ -157,7 +157,7 @@ pub fn children_of(parent: i32) -> Vec<i32> {
     all_processes().into_iter().filter(|pid| stat(*pid).is_some_and(|s| s.1 == parent)).collect()
 }
 
-/// State and parent of a process.
+/// Returns the state and the parent of a process.
 pub fn stat(pid: i32) -> Option<(char, i32)> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
@@ -174,7 +174,7 @@ fn all_processes() -> Vec<i32> {
     names.filter_map(|name| name.parse().ok()).collect()
 }
 
-/// This test program as another command that launches an attempt.
+/// Returns a command that runs this test program as another process that launches an attempt.
 pub fn other_process(state: &Path, attempt: &Attempt, script: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.arg("helper").arg(state).arg(attempt.installation.as_str()).arg(attempt.job.as_str());
@@ -182,8 +182,8 @@ pub fn other_process(state: &Path, attempt: &Attempt, script: &str) -> Command {
     command
 }
 
-/// Does what [`other_process`] asks for, if this is one: launches, prints `started` or the
-/// refusal, and lives on until it is killed.
+/// Acts as the process that [`other_process`] starts, if this is one: launches, prints `started` or
+/// the refusal, and stays alive until it is killed.
 pub fn helper() -> Option<ExitCode> {
     let arguments: Vec<String> = std::env::args().collect();
     if arguments.get(1).is_some_and(|word| word == "--inherited") {

@@ -8,8 +8,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{Bench, brief, is_alive, line_in, shell, stat, until};
 
-/// A script that starts descendants of every kind, each of which ignores TERM, writes their pids
-/// to a file, and then does `rest`.
+/// A script that starts descendants of every kind, each of which ignores TERM, writes their pids to
+/// a file, and then does `rest`.
 fn family(pids: &std::path::Path, rest: &str) -> String {
     let stubborn = "trap \"\" TERM HUP; while :; do sleep 1; done";
     let pids = pids.display();
@@ -68,7 +68,7 @@ pub async fn a_killed_supervisor_makes_the_job_lost_and_its_tree_is_killed() {
     let family = numbers(&line_in(&pids).await);
     let supervisor = stat(family[0]).unwrap().1;
     kill_process(Pid::from_raw(supervisor).unwrap(), Signal::KILL).unwrap();
-    // Seen from another runner, as by a command that comes later.
+    // Seen from another runner, as by a later command.
     let report = crate::support::end(&bench.again(), &handle).await;
     assert_eq!(report.outcome.kind(), "Lost");
     assert!(report.started_at.is_some());
@@ -85,7 +85,7 @@ pub async fn a_job_whose_directory_somebody_deletes_is_lost_and_killed() {
     let mut events = bench.runner.events(&handle);
     assert!(matches!(events.next().await, Some(Ok(Event::Started(_)))));
     let ended = tokio::spawn(async move { events.next().await });
-    // The stream begins to watch after its first event; a deletion before that is seen as well.
+    // The stream begins to watch after its first event. It also detects an earlier deletion.
     std::fs::rename(bench.directory(&attempt), bench.folder.path().join("elsewhere")).unwrap();
     let Some(Ok(Event::Ended(report))) = ended.await.unwrap() else { panic!("no end") };
     assert_eq!(report.outcome.kind(), "Lost");
