@@ -111,6 +111,14 @@ pub(crate) fn read(
             for chunk in reader.gap() {
                 yield Ok(chunk);
             }
+            return;
+        }
+        let open = reader.open_ends(backend.engine.loses_newlines());
+        // The line of a job that still runs may continue.
+        if !open.is_empty() && ends_now(&backend, &place, &sight).await {
+            for chunk in open {
+                yield Ok(chunk);
+            }
         }
     }
     .boxed()

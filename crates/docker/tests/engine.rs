@@ -278,6 +278,7 @@ fn main() -> ExitCode {
         a_log_that_ends_tells_of_an_end_that_silent_events_hide,
         an_end_and_output_behind_silent_connections_are_noticed,
         output_that_is_cut_anywhere_goes_on_without_gap_or_repeat,
+        the_end_of_long_and_binary_output_is_exact_or_marked,
         a_working_directory_that_is_a_file_is_the_jobs_mistake,
         an_impossible_memory_limit_is_the_jobs_mistake,
         a_cpu_limit_beyond_the_engines_cpus_passes_it_over,
