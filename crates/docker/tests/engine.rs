@@ -23,6 +23,7 @@ use faults::output::*;
 use faults::outside::*;
 use faults::refusals::*;
 use faults::restarts::*;
+use faults::strangers::*;
 use futures::{StreamExt, TryStreamExt};
 use libtest_mimic::{Arguments, Trial};
 use longshore_core::{
@@ -294,6 +295,9 @@ fn main() -> ExitCode {
         a_job_whose_container_docker_restart_ends_is_lost_and_started_again,
         a_restart_policy_that_others_set_changes_neither_outcome_nor_output,
         a_failed_job_that_others_start_again_is_no_success,
+        a_container_with_forged_labels_is_neither_followed_nor_adopted_nor_removed,
+        a_renamed_container_whose_labels_a_stranger_has_is_the_one_that_is_removed,
+        a_stranger_with_the_attempts_name_is_not_removed,
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
