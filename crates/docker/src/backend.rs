@@ -7,6 +7,7 @@ use longshore_core::{Error, Handle, Result, RunnerName};
 use crate::client::Engine;
 use crate::command::Commands;
 use crate::fault::Fault;
+use crate::ownership::Strangers;
 use crate::place::{self, Found, Place, Seen};
 use crate::pull::Pulls;
 use crate::watcher::Watcher;
@@ -19,6 +20,7 @@ pub(crate) struct Backend {
     pub(crate) watcher: Watcher,
     pub(crate) pulls: Arc<Pulls>,
     pub(crate) commands: Commands,
+    pub(crate) strangers: Strangers,
 }
 
 impl Backend {
@@ -30,6 +32,7 @@ impl Backend {
             engine,
             pulls: Arc::default(),
             commands: Commands::default(),
+            strangers: Strangers::default(),
         }
     }
 
@@ -45,8 +48,9 @@ impl Backend {
     /// Looks for an attempt's container and for the mark on its end, and records both in the
     /// watcher.
     pub(crate) async fn look(&self, place: &Place) -> std::result::Result<Option<Seen>, Fault> {
-        let found = place::look(&self.engine, place).await?;
-        let mark = place::read_mark(&self.engine, &place.end_name()).await?;
+        let found = self.find(place).await?;
+        let mark = place::read_mark(&self.engine, place, &place.end_name()).await?;
+        let mark = mark.map(|found| found.mark);
         let seen = match found {
             Found::Container(seen) => Some(seen),
             Found::Nothing | Found::Fenced | Found::Taken => None,

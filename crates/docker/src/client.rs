@@ -124,6 +124,12 @@ impl Engine {
         self.version().is_some_and(|version| version < (1, 42))
     }
 
+    /// Whether the engine may send the end of a line that it has cut into records without its
+    /// newline, as 20.10 does. Docker 25 (API 1.44) does not.
+    pub(crate) fn loses_newlines(&self) -> bool {
+        self.version().is_some_and(|version| version < (1, 44))
+    }
+
     /// Whether the engine reports from which repository an image was pulled, as it does from
     /// Docker 29.3 (API 1.53) on.
     pub(crate) fn tells_origin(&self) -> bool {

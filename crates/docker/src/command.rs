@@ -194,6 +194,7 @@ mod tests {
             command: vec!["own".to_owned()],
             path: "/bin:/usr/bin".to_owned(),
             working_dir: "/srv".to_owned(),
+            reserved_labels: Vec::new(),
             report: ImageReport::new("a", PullPolicy::Never),
         };
         Lookup::new(&Attempt::new(InstallationId::random(), JobId::random(), 1, job), &image)

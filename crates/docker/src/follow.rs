@@ -289,7 +289,8 @@ impl<'a> Follower<'a> {
 
     /// Whether the init could not execute the command: then its message is all the output.
     async fn init_says(&self, code: i32) -> Option<Outcome> {
-        let logs = crate::logs::tail(&self.backend.engine, &self.place.name, 2);
+        let name = self.sight.borrow().id.clone().unwrap_or_else(|| self.place.name.clone());
+        let logs = crate::logs::tail(&self.backend.engine, &name, 2);
         let limit = self.backend.engine.config().request_timeout.get();
         let said = timeout(limit, logs.try_collect::<Vec<_>>()).await.ok()?.ok()?;
         let [(LogStream::Stderr, bytes)] = said.as_slice() else { return None };

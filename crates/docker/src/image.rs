@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bollard::models::ImageInspect;
 use longshore_core::{
     Error, ErrorKind, Event, ImageReason, ImageRef, ImageReport, LaunchContext, LocalImage,
-    PullPolicy, Result,
+    PullPolicy, RESERVED_LABEL_PREFIX, Result,
 };
 use tokio::time::timeout_at;
 
@@ -28,6 +28,8 @@ pub(crate) struct Image {
     pub(crate) command: Vec<String>,
     pub(crate) path: String,
     pub(crate) working_dir: String,
+    /// The keys of labels that are Longshore's: the image was committed from a job's container.
+    pub(crate) reserved_labels: Vec<String>,
     pub(crate) report: ImageReport,
 }
 
@@ -119,8 +121,18 @@ fn read(
         command: config.cmd.unwrap_or_default(),
         path: path.unwrap_or(DEFAULT_PATH).to_owned(),
         working_dir: config.working_dir.unwrap_or_default(),
+        reserved_labels: config
+            .labels
+            .unwrap_or_default()
+            .into_keys()
+            .filter(is_reserved)
+            .collect(),
         report,
     })
+}
+
+fn is_reserved(key: &String) -> bool {
+    key.starts_with(RESERVED_LABEL_PREFIX)
 }
 
 fn local_digest(engine: &Engine, image: &ImageRef, found: &ImageInspect) -> Option<String> {

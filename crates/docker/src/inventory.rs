@@ -1,11 +1,13 @@
 //! Listing and removing Longshore's containers on the engine.
 
+use bollard::models::ContainerSummary;
 use longshore_core::{AttemptId, Handle, InstallationId, Result};
 
 use crate::backend::Backend;
-use crate::client::{Answer, Removal};
+use crate::client::{Answer, Removal, Removed};
 use crate::labels::{ATTEMPT, INSTALLATION};
-use crate::place::{Place, look_by_label};
+use crate::ownership::is_named;
+use crate::place::{Found, Place, object_name, read_mark};
 
 /// The attempts of `installation` that have a container.
 pub(crate) async fn adopt(backend: &Backend, installation: &InstallationId) -> Result<Vec<Handle>> {
@@ -13,12 +15,16 @@ pub(crate) async fn adopt(backend: &Backend, installation: &InstallationId) -> R
     let listed = backend.engine.list(labels).await.map_err(|fault| {
         fault.into_error("failed to list this installation's containers").on(&backend.name)
     })?;
-    let handle = |labels: std::collections::HashMap<String, String>| {
-        let attempt: AttemptId = labels.get(ATTEMPT)?.parse().ok()?;
-        let name = format!("longshore-{attempt}");
+    let handle = |container: ContainerSummary| {
+        let attempt: AttemptId = container.labels?.get(ATTEMPT)?.parse().ok()?;
+        let name = object_name(attempt.as_str());
+        if !is_named(container.names.as_deref(), &name) {
+            backend.strangers.warn(&container.id?, attempt.as_str());
+            return None;
+        }
         Some(Place::new(attempt, installation.clone(), name).handle(&backend.name))
     };
-    Ok(listed.into_iter().filter_map(|container| handle(container.labels?)).collect())
+    Ok(listed.into_iter().filter_map(handle).collect())
 }
 
 /// Removes an attempt's container and its marks.
@@ -32,16 +38,20 @@ pub(crate) async fn remove(backend: &Backend, place: &Place) -> Result<()> {
 async fn try_remove(backend: &Backend, place: &Place) -> Answer<()> {
     let engine = &backend.engine;
     // An attempt that was followed from its creation on and has no mark has one container.
-    let known = backend.watcher.known(&place.attempt).filter(|sight| sight.trusted);
-    let alone = known.as_ref().is_some_and(|sight| sight.mark.is_none() && !sight.removed);
-    let removed = engine.remove(&place.name, Removal::Force).await?;
-    if alone && removed == crate::client::Removed::ByUs {
+    let known = backend.watcher.known(&place.attempt);
+    let alone = known.filter(|sight| sight.trusted && sight.mark.is_none() && !sight.removed);
+    if let Some(id) = alone.and_then(|sight| sight.id)
+        && engine.remove(&id, Removal::Force).await? == Removed::ByUs
+    {
         return Ok(());
     }
-    engine.remove(&place.end_name(), Removal::Force).await?;
-    // The container may have been renamed.
-    if let Some(seen) = look_by_label(engine, place).await? {
+    if let Found::Container(seen) = backend.find(place).await? {
         engine.remove(&seen.id, Removal::Force).await?;
+    }
+    for name in [place.name.clone(), place.end_name()] {
+        if let Some(mark) = read_mark(engine, place, &name).await? {
+            engine.remove(&mark.id, Removal::Force).await?;
+        }
     }
     Ok(())
 }

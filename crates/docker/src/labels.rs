@@ -50,8 +50,8 @@ impl Facts {
         let policy = labels.get(PULL_POLICY).and_then(|p| p.parse().ok());
         let requested = labels.get(IMAGE).cloned().unwrap_or_default();
         let mut image = ImageReport::new(requested, policy.unwrap_or(PullPolicy::IfNotPresent));
-        image.resolved = labels.get(IMAGE_DIGEST).cloned();
-        image.pulled = labels.get(PULLED).map(|pulled| pulled == "true");
+        image.resolved = labels.get(IMAGE_DIGEST).cloned().filter(|digest| !digest.is_empty());
+        image.pulled = labels.get(PULLED).and_then(|pulled| pulled.parse().ok());
         Self {
             timeout: duration(TIMEOUT),
             grace: duration(GRACE_PERIOD).unwrap_or(Duration::from_secs(10)),
@@ -60,10 +60,11 @@ impl Facts {
     }
 }
 
-/// All labels of the container of `attempt`; the job's own never replace Longshore's.
-pub(crate) fn attempt_labels(attempt: &Attempt, facts: &Facts) -> Labels {
-    let mut labels: Labels =
-        attempt.spec.labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+/// All labels of the container of `attempt`. The job's own never replace Longshore's, and those that
+/// an image has from another job (`of_image`) become empty, which means unset.
+pub(crate) fn attempt_labels(attempt: &Attempt, facts: &Facts, of_image: &[String]) -> Labels {
+    let mut labels: Labels = of_image.iter().map(|key| (key.clone(), String::new())).collect();
+    labels.extend(attempt.spec.labels.iter().map(|(key, value)| (key.clone(), value.clone())));
     let mut ours = vec![
         (INSTALLATION, attempt.installation.to_string()),
         (JOB, attempt.job.to_string()),
@@ -155,8 +156,21 @@ mod tests {
         for pulled in [Some(true), Some(false), None] {
             image.pulled = pulled;
             let facts = Facts::new(&attempt, image.clone());
-            assert_eq!(Facts::read(&attempt_labels(&attempt, &facts)), facts);
+            assert_eq!(Facts::read(&attempt_labels(&attempt, &facts, &[])), facts);
         }
+    }
+
+    #[test]
+    fn the_labels_that_an_image_has_from_another_job_are_not_this_jobs() {
+        let job = JobSpec::container("localhost:5000/a:1".parse().unwrap());
+        let attempt = Attempt::new(InstallationId::random(), JobId::random(), 1, job);
+        let facts =
+            Facts::new(&attempt, ImageReport::new("localhost:5000/a:1", PullPolicy::Always));
+        let of_image = [TIMEOUT, IMAGE_DIGEST, PULLED, MARKED, MARK, ATTEMPT].map(str::to_owned);
+        let labels = attempt_labels(&attempt, &facts, &of_image);
+        assert_eq!(Facts::read(&labels), facts);
+        assert_eq!(Mark::read(&labels), None);
+        assert_eq!(labels[ATTEMPT], attempt.id.as_str());
     }
 
     #[test]

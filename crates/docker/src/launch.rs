@@ -14,7 +14,7 @@ use crate::fault::{Fault, late};
 use crate::image::{self, Image};
 use crate::labels::Facts;
 use crate::outcome::Phase;
-use crate::place::{Found, Place, Seen, look, look_by_name};
+use crate::place::{Found, Place, Seen, look_by_name};
 use crate::pull;
 use crate::refusal::{self, Step};
 use crate::translate::{Base, Secrets, container, create_body};
@@ -127,7 +127,11 @@ impl Backend {
     /// Creates the container. `None` if its name is taken.
     async fn create(&self, order: &Order<'_>) -> Result<Option<String>> {
         let Order { attempt, image, place, .. } = order;
-        let base = Base { image: image.id.clone(), user: image.user.clone() };
+        let base = Base {
+            image: image.id.clone(),
+            user: image.user.clone(),
+            reserved_labels: image.reserved_labels.clone(),
+        };
         let facts = Facts::new(attempt, image.report.clone());
         let config = self.engine.config();
         let body = create_body(attempt, &base, &facts, config, Secrets::Exposed)?;
@@ -294,7 +298,7 @@ impl Backend {
     /// The attempt, if another launch has started it. `None`: its container does not exist, or is
     /// only created.
     async fn started_meanwhile(&self, place: &Place) -> Option<Launched> {
-        match look(&self.engine, place).await {
+        match self.find(place).await {
             Ok(Found::Container(seen)) => self.under_way(place, &seen).map(Ok),
             Ok(Found::Nothing | Found::Fenced | Found::Taken) => None,
             Err(fault) => Some(Err(indeterminate(fault, place))),

@@ -11,6 +11,8 @@
 //! - A process that must be sure that an attempt never starts removes the container, unless it
 //!   runs, and takes its name with a *mark*.
 //!
+//! A container is an attempt's if it has both the attempt's name and its labels.
+//!
 //! A mark is a container without an image that never runs. A mark named `longshore-ATTEMPT` says
 //! that the attempt is fenced. A mark named `longshore-ATTEMPT-end` says that the attempt was
 //! cancelled or has run out of time; with it, every process can distinguish these ends from any
@@ -65,6 +67,7 @@ mod launch;
 mod life;
 mod logs;
 mod outcome;
+mod ownership;
 mod place;
 mod probe;
 mod progress;

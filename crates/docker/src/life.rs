@@ -33,6 +33,19 @@ const MOST_EVENTS: usize = 1024;
 
 /// The events of the container `id` that the engine remembers. They may be all, some or none.
 pub(crate) async fn remembered(engine: &Engine, id: &str) -> Answer<Vec<Happening>> {
+    Ok(past(engine, id).await?.into_iter().filter_map(Happening::read).collect())
+}
+
+/// Whether the engine remembers that the container `id` had the name `name` and lost it.
+pub(crate) async fn was_renamed(engine: &Engine, id: &str, name: &str) -> Answer<bool> {
+    let from_name = |event: EventMessage| {
+        let old = event.actor?.attributes?.remove("oldName")?;
+        (event.action? == "rename" && old.trim_start_matches('/') == name).then_some(())
+    };
+    Ok(past(engine, id).await?.into_iter().find_map(from_name).is_some())
+}
+
+async fn past(engine: &Engine, id: &str) -> Answer<Vec<EventMessage>> {
     let now = engine.now().await?;
     let one = |value: &str| vec![value.to_owned()];
     let filters =
@@ -43,8 +56,7 @@ pub(crate) async fn remembered(engine: &Engine, id: &str) -> Answer<Vec<Happenin
         EventsOptionsBuilder::default().since("1").until(&until).filters(&filters).build();
     engine
         .call(|docker| async move {
-            let past: Vec<_> = docker.events(Some(options)).take(MOST_EVENTS).try_collect().await?;
-            Ok(past.into_iter().filter_map(Happening::read).collect())
+            docker.events(Some(options)).take(MOST_EVENTS).try_collect().await
         })
         .await
 }

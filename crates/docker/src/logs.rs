@@ -53,7 +53,8 @@ pub(crate) fn read(
             // A read that begins after the job's end reads the whole log.
             let final_read = !follow || is_over(&sight);
             let options = options(&reader, !final_read);
-            let records = records(&backend.engine, &place.name, options).fuse();
+            let name = sight.borrow().id.clone().unwrap_or_else(|| place.name.clone());
+            let records = records(&backend.engine, &name, options).fuse();
             let mut records = std::pin::pin!(records);
             let mut broken = None;
             loop {
@@ -109,6 +110,14 @@ pub(crate) fn read(
         }
         if broke && ended_unread(&backend.engine, &sight).await {
             for chunk in reader.gap() {
+                yield Ok(chunk);
+            }
+            return;
+        }
+        let open = reader.open_ends(backend.engine.loses_newlines());
+        // The line of a job that still runs may continue.
+        if !open.is_empty() && ends_now(&backend, &place, &sight).await {
+            for chunk in open {
                 yield Ok(chunk);
             }
         }

@@ -24,6 +24,11 @@ struct Opaque {
     installation: InstallationId,
 }
 
+/// The name of an attempt's container; see [`Attempt::object_name`].
+pub(crate) fn object_name(attempt: &str) -> String {
+    format!("longshore-{attempt}")
+}
+
 /// Identifies an attempt's container and marks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
@@ -72,9 +77,13 @@ impl Place {
         format!("{}-end", self.name)
     }
 
-    /// The label that finds its container under any name.
-    fn label(&self) -> String {
-        format!("{}={}", labels::ATTEMPT, self.attempt)
+    /// The labels that find its container under any name.
+    pub(crate) fn labels(&self) -> Vec<String> {
+        let label = |key, value: &str| format!("{key}={value}");
+        vec![
+            label(labels::ATTEMPT, self.attempt.as_str()),
+            label(labels::INSTALLATION, self.installation.as_str()),
+        ]
     }
 }
 
@@ -108,38 +117,26 @@ pub(crate) async fn look_by_name(engine: &Engine, place: &Place) -> Answer<Found
     if let Some(seen) = seen(&found, place) {
         return Ok(Found::Container(seen));
     }
-    let ours = labels.get(labels::MARKED).map(String::as_str) == Some(place.attempt.as_str());
-    Ok(if ours { Found::Fenced } else { Found::Taken })
-}
-
-/// Looks for the attempt's container, also if it was renamed.
-pub(crate) async fn look(engine: &Engine, place: &Place) -> Answer<Found> {
-    let by_name = look_by_name(engine, place).await?;
-    if matches!(by_name, Found::Container(_)) {
-        return Ok(by_name);
-    }
-    Ok(look_by_label(engine, place).await?.map_or(by_name, Found::Container))
-}
-
-/// Looks for the attempt's container by its label.
-pub(crate) async fn look_by_label(engine: &Engine, place: &Place) -> Answer<Option<Seen>> {
-    for listed in engine.list(vec![place.label()]).await? {
-        let Some(id) = listed.id else { continue };
-        let found = engine.inspect(&id).await?;
-        if let Some(seen) = found.as_ref().and_then(|found| seen(found, place)) {
-            return Ok(Some(seen));
-        }
-    }
-    Ok(None)
+    Ok(if is_mark(&labels, place) { Found::Fenced } else { Found::Taken })
 }
 
 fn labels_of(found: &ContainerInspectResponse) -> Labels {
     found.config.as_ref().and_then(|config| config.labels.clone()).unwrap_or_default()
 }
 
-fn seen(found: &ContainerInspectResponse, place: &Place) -> Option<Seen> {
+fn is_of(labels: &Labels, place: &Place, attempt: &str) -> bool {
+    let has = |key, value: &str| labels.get(key).map(String::as_str) == Some(value);
+    has(attempt, place.attempt.as_str()) && has(labels::INSTALLATION, place.installation.as_str())
+}
+
+fn is_mark(labels: &Labels, place: &Place) -> bool {
+    is_of(labels, place, labels::MARKED) && !labels.contains_key(labels::ATTEMPT)
+}
+
+/// The inspected container, if it has the attempt's labels.
+pub(crate) fn seen(found: &ContainerInspectResponse, place: &Place) -> Option<Seen> {
     let labels = labels_of(found);
-    if labels.get(labels::ATTEMPT).map(String::as_str) != Some(place.attempt.as_str()) {
+    if !is_of(&labels, place, labels::ATTEMPT) {
         return None;
     }
     Some(Seen {
@@ -194,15 +191,30 @@ pub(crate) async fn write_mark(
     match engine.create(name, &body, body.clone()).await {
         Ok(_) => Ok(Written::Now),
         Err(fault) if fault.is_conflict() => {
-            Ok(read_mark(engine, name).await?.map_or(Written::Taken, Written::Before))
+            let before = read_mark(engine, place, name).await?;
+            Ok(before.map_or(Written::Taken, |found| Written::Before(found.mark)))
         }
         Err(fault) => Err(fault),
     }
 }
 
-/// The mark with the name `name`, if it exists.
-pub(crate) async fn read_mark(engine: &Engine, name: &str) -> Answer<Option<Mark>> {
-    Ok(engine.inspect(name).await?.and_then(|found| Mark::read(&labels_of(&found))))
+/// A mark on the engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FoundMark {
+    pub(crate) id: String,
+    pub(crate) mark: Mark,
+}
+
+/// The mark about the attempt with the name `name`, if it exists.
+pub(crate) async fn read_mark(
+    engine: &Engine,
+    place: &Place,
+    name: &str,
+) -> Answer<Option<FoundMark>> {
+    let Some(found) = engine.inspect(name).await? else { return Ok(None) };
+    let labels = labels_of(&found);
+    let mark = Mark::read(&labels).filter(|_| is_mark(&labels, place));
+    Ok(found.id.zip(mark).map(|(id, mark)| FoundMark { id, mark }))
 }
 
 #[cfg(test)]

@@ -10,6 +10,9 @@ use crate::fault::Fault;
 /// A record of the log, which begins with its time.
 pub(crate) type Record = (LogStream, Bytes);
 
+/// The size at which the engine cuts a line into records.
+const CUT: usize = 16 * 1024;
+
 /// What a reader has already received.
 #[derive(Debug)]
 pub(crate) struct Reader {
@@ -24,6 +27,10 @@ pub(crate) struct Reader {
     /// Of stdout and of stderr: the time of a record that is the beginning of a line. All records
     /// of a line have the same.
     begun: [Option<String>; 2],
+    /// Of stdout and of stderr: whether that record continues a line and is shorter than the cut.
+    short: [bool; 2],
+    /// Whether the engine has sent a cut line with its newline.
+    exact: bool,
     /// Where the output ends, if that of a later run of the container follows.
     end: Option<Timestamp>,
     /// Whether a record behind that was seen.
@@ -38,6 +45,8 @@ impl Reader {
             last: None,
             resume: None,
             begun: [None, None],
+            short: [false, false],
+            exact: false,
             end: None,
             ended: false,
         }
@@ -95,11 +104,26 @@ impl Reader {
     /// Whether the line before the record `bytes` of the time `at` has ended but was sent without
     /// its newline, as the driver of Docker 20.10 sends each line that it has cut into records.
     fn lacks_newline(&mut self, stream: LogStream, at: &str, bytes: &Bytes) -> bool {
-        let begun = &mut self.begun[usize::from(stream == LogStream::Stderr)];
+        let of_stream = usize::from(stream == LogStream::Stderr);
+        let begun = &mut self.begun[of_stream];
         let lacks = begun.as_ref().is_some_and(|begun| begun != at);
+        let is_continued = begun.as_ref().is_some_and(|begun| begun == at);
         let goes_on = bytes.last().is_some_and(|last| *last != b'\n');
         *begun = goes_on.then(|| at.to_owned());
+        self.short[of_stream] = is_continued && goes_on && bytes.len() < CUT;
+        self.exact |= is_continued && bytes.last() == Some(&b'\n');
         lacks
+    }
+
+    /// Marks the streams whose last line may lack its newline: an engine that `loses` them sends the
+    /// end of a line that it has cut without it, so the line looks the same with and without. (If the
+    /// line ends on the bound of a record, the newline is a record of its own.)
+    pub(crate) fn open_ends(&self, loses: bool) -> Vec<LogChunk> {
+        let is_open = |stream: &LogStream| {
+            loses && !self.exact && self.short[usize::from(*stream == LogStream::Stderr)]
+        };
+        let mark = |stream| LogChunk::gap(stream, self.had.of(stream), None);
+        [LogStream::Stdout, LogStream::Stderr].into_iter().filter(is_open).map(mark).collect()
     }
 
     fn new_bytes(&mut self, stream: LogStream, mut bytes: Bytes) -> Option<LogChunk> {
@@ -271,6 +295,30 @@ mod tests {
         assert_eq!(out(&mut reader, "1", "xxx"), [(0, "xxx".to_owned())]);
         assert_eq!(out(&mut reader, "1", ""), [(3, "\n".to_owned())]);
         assert_eq!(out(&mut reader, "2", "next\n"), [(4, "next\n".to_owned())]);
+    }
+
+    #[test]
+    fn a_last_newline_that_the_engine_may_have_lost_is_a_gap() {
+        const FULL: &str = match std::str::from_utf8(&[b'a'; CUT]) {
+            Ok(full) => full,
+            Err(_) => "",
+        };
+        let ends = |records: &[(&'static str, &'static str)], loses| {
+            let mut reader = Reader::new(LogPosition::START);
+            records.iter().for_each(|(at, bytes)| drop(out(&mut reader, at, bytes)));
+            text(reader.open_ends(loses))
+        };
+        let gap = |at: usize| vec![(at as u64, "GAP".to_owned())];
+        // As Docker 20.10 sends lines of 16 KiB and 3 bytes, of 32 KiB, and one that is not cut.
+        assert_eq!(ends(&[("1", FULL), ("1", "end")], true), gap(CUT + 3));
+        assert_eq!(ends(&[("1", FULL), ("1", FULL)], true), [], "without a newline");
+        assert_eq!(ends(&[("1", FULL), ("1", FULL), ("1", "")], true), [], "with one");
+        assert_eq!(ends(&[("1", "end")], true), []);
+        assert_eq!(ends(&[("1", FULL), ("1", "end"), ("2", "next\n")], true), []);
+        // As Docker 29 does.
+        assert_eq!(ends(&[("1", FULL), ("1", "end")], false), []);
+        let kept = [("1", FULL), ("1", "end\n"), ("2", FULL), ("2", "end")];
+        assert_eq!(ends(&kept, true), [], "it has kept one before");
     }
 
     #[test]

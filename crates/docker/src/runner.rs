@@ -139,7 +139,7 @@ fn lost(error: longshore_core::Error) -> BoxStream<'static, Result<Event>> {
 fn plan(backend: &Backend, attempt: &Attempt) -> Result<Plan> {
     let wanted = &container(&attempt.spec)?.image;
     backend.check_directory(attempt)?;
-    let base = Base { image: wanted.canonical(), user: String::new() };
+    let base = Base { image: wanted.canonical(), ..Base::default() };
     let facts = Facts::new(attempt, ImageReport::new(wanted.as_str(), attempt.pull_policy));
     let body = create_body(attempt, &base, &facts, backend.engine.config(), Secrets::Masked)?;
     // The keys of a `Value` are sorted.

@@ -10,7 +10,8 @@ use crate::client::{Answer, Removal, Removed};
 use crate::labels::{Decision, Mark};
 use crate::life::never_started;
 use crate::outcome::Phase;
-use crate::place::{Found, Place, Seen, Written, look_by_label, look_by_name, write_mark};
+use crate::ownership::Renamed;
+use crate::place::{Found, Place, Seen, Written, look_by_name, write_mark};
 
 /// How long to wait for another process that is creating or removing the container.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -59,8 +60,11 @@ impl Backend {
 
     /// The name is fenced; a container that was renamed in the meantime still counts.
     async fn settle_renamed(&self, place: &Place) -> Answer<Settled> {
-        let Some(seen) = look_by_label(&self.engine, place).await? else {
-            return Ok(Settled::NeverStarted);
+        let seen = match self.find_renamed(place).await? {
+            Renamed::Nothing => return Ok(Settled::NeverStarted),
+            Renamed::Container(seen) => seen,
+            // It may be the attempt's after all, renamed before the engine forgot.
+            Renamed::Stranger => return Ok(Settled::MayHaveStarted),
         };
         let created = matches!(seen.phase, Phase::Created { .. });
         let fenced = created && self.remove_unstarted(place, &seen).await?;

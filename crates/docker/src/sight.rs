@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::labels::{ATTEMPT, Facts, Labels, MARKED, Mark};
 use crate::outcome::{Death, Phase};
-use crate::place::Seen;
+use crate::place::{Seen, object_name};
 use crate::signals::Signals;
 
 /// What is known about one attempt.
@@ -70,6 +70,8 @@ pub(crate) enum Heard {
 pub(crate) struct Happening {
     pub(crate) attempt: String,
     container: String,
+    /// Whether the container has the attempt's own name.
+    named: bool,
     what: What,
     at: Option<Timestamp>,
 }
@@ -96,12 +98,16 @@ impl Happening {
         let attributes: Labels = actor.attributes?;
         let action = event.action?;
         let at = event.time_nano.and_then(|n| Timestamp::from_nanosecond(i128::from(n)).ok());
-        if let (Some(attempt), Some(mark)) = (attributes.get(MARKED), Mark::read(&attributes)) {
-            let what = What::Marked(mark);
-            let attempt = attempt.clone();
-            return (action == "create").then_some(Self { attempt, container, what, at });
-        }
-        let attempt = attributes.get(ATTEMPT)?.clone();
+        let name = attributes.get("name").map(String::as_str).unwrap_or_default();
+        let Some(attempt) = attributes.get(ATTEMPT).cloned() else {
+            let attempt = attributes.get(MARKED)?.clone();
+            let own = object_name(&attempt);
+            let is_own = name.strip_prefix(&own).is_some_and(|rest| matches!(rest, "" | "-end"));
+            let what = What::Marked(Mark::read(&attributes).filter(|_| is_own)?);
+            let named = true;
+            return (action == "create").then_some(Self { attempt, container, named, what, at });
+        };
+        let named = name == object_name(&attempt);
         let what = match action.as_str() {
             "create" => What::Created(Facts::read(&attributes)),
             "start" => What::Started,
@@ -112,14 +118,20 @@ impl Happening {
             "destroy" => What::Destroyed,
             _ => return None,
         };
-        Some(Self { attempt, container, what, at })
+        Some(Self { attempt, container, named, what, at })
     }
 }
 
 impl Sight {
     /// Applies an event.
     pub(crate) fn take(&mut self, happening: Happening) {
-        let Happening { container, what, at, .. } = happening;
+        let Happening { container, named, what, at, .. } = happening;
+        // A stranger may have the attempt's labels. A container is known by its name first, and from
+        // then on by its id, whatever others name it.
+        let is_known = self.id.as_ref() == Some(&container);
+        if !is_known && !named {
+            return;
+        }
         match what {
             What::Marked(mark) => self.mark = self.mark.or(Some(mark)),
             What::Created(facts) => {

@@ -20,6 +20,8 @@ pub(crate) struct Base {
     pub(crate) image: String,
     /// The image's own user, needed if a job sets only the group.
     pub(crate) user: String,
+    /// The image's own labels that are Longshore's. A container inherits its image's labels.
+    pub(crate) reserved_labels: Vec<String>,
 }
 
 /// How the values of secret variables are written.
@@ -61,7 +63,7 @@ pub(crate) fn create_body(
         working_dir: way.working_dir.clone(),
         env: Some(env(attempt, &view, secrets)?),
         user: user(job, base),
-        labels: Some(attempt_labels(attempt, facts)),
+        labels: Some(attempt_labels(attempt, facts, &base.reserved_labels)),
         tty: Some(false),
         open_stdin: Some(false),
         stop_signal: Some("SIGTERM".to_owned()),
@@ -187,7 +189,8 @@ mod tests {
     }
 
     fn body(attempt: &Attempt, secrets: Secrets) -> serde_json::Value {
-        let base = Base { image: "sha256:1d".to_owned(), user: "app:staff".to_owned() };
+        let base =
+            Base { image: "sha256:1d".to_owned(), user: "app:staff".to_owned(), ..Base::default() };
         let mut image = ImageReport::new("localhost:5000/a:1", PullPolicy::Always);
         image.pulled = Some(true);
         let facts = Facts::new(attempt, image);
@@ -242,7 +245,7 @@ mod tests {
             let mut job = JobSpec::default();
             job.security_context.run_as_user = user;
             job.security_context.run_as_group = group;
-            let base = Base { image: String::new(), user: own.to_owned() };
+            let base = Base { user: own.to_owned(), ..Base::default() };
             assert_eq!(super::user(&job, &base).as_deref(), expected);
         }
     }

@@ -18,7 +18,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::client::{Answer, Engine};
 use crate::labels::{ATTEMPT, INSTALLATION, Mark};
-use crate::place::Seen;
+use crate::ownership::is_named;
+use crate::place::{Seen, object_name};
 use crate::sight::{Happening, Sight};
 
 /// How often a listing is compared with what is known: the event stream has no heartbeat, so an end
@@ -124,18 +125,25 @@ impl Sights {
     /// Doubts every attempt that differs from the listing; returns whether there is any.
     fn compare(&self, listed: &[ContainerSummary]) -> bool {
         let mut differs = false;
-        let label = |c: &ContainerSummary| c.labels.as_ref()?.get(ATTEMPT).cloned();
         let runs = |c: &ContainerSummary| {
             matches!(c.state, Some(State::RUNNING | State::PAUSED | State::RESTARTING))
         };
-        let running: HashMap<String, bool> =
-            listed.iter().filter_map(|c| Some((label(c)?, runs(c)))).collect();
+        let by_id: HashMap<&str, bool> =
+            listed.iter().filter_map(|c| Some((c.id.as_deref()?, runs(c)))).collect();
+        let by_name = |attempt: &str| {
+            let name = object_name(attempt);
+            listed.iter().find(|c| is_named(c.names.as_deref(), &name)).map(runs)
+        };
         for (attempt, sight) in &*self.lock() {
             let known = sight.borrow().clone();
-            let agrees = match running.get(attempt) {
+            let running = match &known.id {
+                Some(id) => by_id.get(id.as_str()).copied(),
+                None => by_name(attempt),
+            };
+            let agrees = match running {
                 // An attempt that is over stays so, whatever becomes of its container.
                 _ if known.is_over() => true,
-                Some(running) => *running == known.started,
+                Some(running) => running == known.started,
                 None => known.id.is_none(),
             };
             if !agrees {

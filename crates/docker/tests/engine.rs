@@ -23,6 +23,7 @@ use faults::output::*;
 use faults::outside::*;
 use faults::refusals::*;
 use faults::restarts::*;
+use faults::strangers::*;
 use futures::{StreamExt, TryStreamExt};
 use libtest_mimic::{Arguments, Trial};
 use longshore_core::{
@@ -278,6 +279,7 @@ fn main() -> ExitCode {
         a_log_that_ends_tells_of_an_end_that_silent_events_hide,
         an_end_and_output_behind_silent_connections_are_noticed,
         output_that_is_cut_anywhere_goes_on_without_gap_or_repeat,
+        the_end_of_long_and_binary_output_is_exact_or_marked,
         a_working_directory_that_is_a_file_is_the_jobs_mistake,
         an_impossible_memory_limit_is_the_jobs_mistake,
         a_cpu_limit_beyond_the_engines_cpus_passes_it_over,
@@ -293,6 +295,9 @@ fn main() -> ExitCode {
         a_job_whose_container_docker_restart_ends_is_lost_and_started_again,
         a_restart_policy_that_others_set_changes_neither_outcome_nor_output,
         a_failed_job_that_others_start_again_is_no_success,
+        a_container_with_forged_labels_is_neither_followed_nor_adopted_nor_removed,
+        a_renamed_container_whose_labels_a_stranger_has_is_the_one_that_is_removed,
+        a_stranger_with_the_attempts_name_is_not_removed,
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

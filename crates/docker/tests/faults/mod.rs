@@ -5,4 +5,5 @@ pub(crate) mod output;
 pub(crate) mod outside;
 pub(crate) mod refusals;
 pub(crate) mod restarts;
+pub(crate) mod strangers;
 pub(crate) mod wire;

@@ -1,0 +1,89 @@
+//! Which container is an attempt's.
+//!
+//! Labels alone prove nothing: a container of an image that somebody committed from a job's
+//! container has that job's labels, and any client of the engine can write them. So a container is an
+//! attempt's if it has the attempt's name *and* its labels (installation and attempt). One with the
+//! labels and another name is the attempt's only if there is proof that it was renamed: this process
+//! knows its id, or the engine remembers the renaming. Any other one is a stranger's, which Longshore
+//! neither follows nor adopts nor removes.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
+use crate::backend::Backend;
+use crate::client::Answer;
+use crate::life::was_renamed;
+use crate::place::{Found, Place, Seen, look_by_name, seen};
+
+/// The most strangers that are kept, for the warnings about them.
+const MOST_STRANGERS: usize = 1024;
+
+/// What has an attempt's labels and another name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Renamed {
+    Nothing,
+    /// The attempt's container.
+    Container(Seen),
+    /// Only containers that are not provably the attempt's.
+    Stranger,
+}
+
+/// The containers about which this process has warned, by id.
+#[derive(Debug, Default)]
+pub(crate) struct Strangers(Mutex<HashSet<String>>);
+
+impl Strangers {
+    /// Warns about the container `id`, once.
+    pub(crate) fn warn(&self, id: &str, attempt: &str) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() < MOST_STRANGERS && known.insert(id.to_owned()) {
+            tracing::warn!(
+                container = id,
+                attempt,
+                "a container has the labels of an attempt and not its name: Longshore does not \
+                 touch it"
+            );
+        }
+    }
+}
+
+impl Backend {
+    /// Looks for the attempt's container by its name and then, if it was renamed, by its labels.
+    pub(crate) async fn find(&self, place: &Place) -> Answer<Found> {
+        let by_name = look_by_name(&self.engine, place).await?;
+        if matches!(by_name, Found::Container(_)) {
+            return Ok(by_name);
+        }
+        Ok(match self.find_renamed(place).await? {
+            Renamed::Container(seen) => Found::Container(seen),
+            Renamed::Nothing | Renamed::Stranger => by_name,
+        })
+    }
+
+    /// Looks for the attempt's container by its labels.
+    pub(crate) async fn find_renamed(&self, place: &Place) -> Answer<Renamed> {
+        let mut found = Renamed::Nothing;
+        let known = self.watcher.known(&place.attempt).and_then(|sight| sight.id);
+        for listed in self.engine.list(place.labels()).await? {
+            let Some(id) = listed.id else { continue };
+            let inspected = self.engine.inspect(&id).await?;
+            let Some(seen) = inspected.as_ref().and_then(|found| seen(found, place)) else {
+                continue;
+            };
+            let is_ours = known.as_ref() == Some(&id)
+                || is_named(listed.names.as_deref(), &place.name)
+                || was_renamed(&self.engine, &id, &place.name).await?;
+            if is_ours {
+                return Ok(Renamed::Container(seen));
+            }
+            self.strangers.warn(&id, place.attempt.as_str());
+            found = Renamed::Stranger;
+        }
+        Ok(found)
+    }
+}
+
+/// Whether a listed container has the name `name`. The engine writes a slash before names.
+pub(crate) fn is_named(names: Option<&[String]>, name: &str) -> bool {
+    names.unwrap_or_default().iter().any(|listed| listed.trim_start_matches('/') == name)
+}
