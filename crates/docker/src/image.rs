@@ -131,7 +131,7 @@ fn read(
     })
 }
 
-fn is_reserved(key: &String) -> bool {
+fn is_reserved(key: &str) -> bool {
     key.starts_with(RESERVED_LABEL_PREFIX)
 }
 

@@ -183,8 +183,10 @@ fn contains(whole: &Value, part: &Value) -> bool {
             let has = |(key, value): (&String, &Value)| {
                 whole.get(key).is_some_and(|found| contains(found, value))
             };
-            part.iter().all(has)
-                && !(whole.contains_key("initContainers") && !part.contains_key("initContainers"))
+            // Everything else that the API server adds is a default.
+            let added =
+                whole.contains_key("initContainers") && !part.contains_key("initContainers");
+            part.iter().all(has) && !added
         }
         (Value::Array(whole), Value::Array(part)) => {
             whole.len() == part.len() && whole.iter().zip(part).all(|(a, b)| contains(a, b))
