@@ -105,13 +105,30 @@ pub struct Container {
     /// The working directory. Default: the image's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub working_dir: Option<String>,
+    /// Whether an init is process 1 of the container. Default: true.
+    ///
+    /// The kernel delivers process 1 no signal that it does not handle, not even its own `KILL`
+    /// (<https://man7.org/linux/man-pages/man7/pid_namespaces.7.html>). With an init the job is an
+    /// ordinary process, so a signal ends it on every runner. Set this to false for an image whose
+    /// own init must be process 1, such as s6.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub init: bool,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 impl Container {
     /// Creates a container of `image`, with the image's own entry point and arguments.
     #[must_use]
     pub const fn new(image: ImageRef) -> Self {
-        Self { image, command: Vec::new(), args: Vec::new(), working_dir: None }
+        Self { image, command: Vec::new(), args: Vec::new(), working_dir: None, init: true }
     }
 }
 

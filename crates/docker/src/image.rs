@@ -125,7 +125,7 @@ fn read(
             .labels
             .unwrap_or_default()
             .into_keys()
-            .filter(is_reserved)
+            .filter(|key| is_reserved(key))
             .collect(),
         report,
     })

@@ -119,7 +119,7 @@ fn host_config(job: &JobSpec, config: &DockerConfig) -> Result<HostConfig> {
     Ok(HostConfig {
         // Without an init a job is PID 1, for which the kernel ignores every signal without a
         // handler, including TERM.
-        init: Some(true),
+        init: Some(job.container.as_ref().is_none_or(|container| container.init)),
         memory,
         // Memory and swap together: equal means no swap, as on Kubernetes.
         memory_swap: memory,
@@ -231,6 +231,15 @@ mod tests {
         insta::assert_json_snapshot!(body(&attempt, Secrets::Masked));
         let exposed = body(&attempt, Secrets::Exposed);
         assert!(exposed["Env"].as_array().unwrap().contains(&"TOKEN=hunter2".into()));
+    }
+
+    #[test]
+    fn an_image_with_an_init_of_its_own_keeps_process_1() {
+        for init in [true, false] {
+            let mut job = JobSpec::container("a".parse().unwrap());
+            job.container.as_mut().unwrap().init = init;
+            assert_eq!(body(&attempt(job), Secrets::Masked)["HostConfig"]["Init"], init);
+        }
     }
 
     #[test]

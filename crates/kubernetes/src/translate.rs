@@ -172,6 +172,15 @@ fn pod(attempt: &Attempt, config: &KubernetesConfig) -> Result<PodSpec> {
             .map(|t| seconds(t.get().saturating_add(config.deadline_slack.get())).max(1)),
         service_account_name: config.service_account_name.clone(),
         automount_service_account_token: Some(config.automount_service_account_token),
+        // Without it the job is process 1, for which the kernel ignores every signal without a
+        // handler, including TERM. With it the Pod's pause container is process 1 and reaps
+        // orphans, and the runtime kills what is left in the job's container when the job ends
+        // (<https://kubernetes.io/docs/tasks/configure-pod-container/share-process-namespace/>).
+        share_process_namespace: spec
+            .container
+            .as_ref()
+            .is_some_and(|container| container.init)
+            .then_some(true),
         // The variables of every Service in the namespace are not the job's business.
         enable_service_links: Some(false),
         node_selector: none_if_empty(config.node_selector.clone()),

@@ -148,3 +148,14 @@ fn no_grace_period_is_zero_and_no_finished_job_goes_within_a_day() {
     assert_eq!(spec.ttl_seconds_after_finished, Some(86_400));
     assert_eq!(spec.template.spec.unwrap().termination_grace_period_seconds, Some(1));
 }
+
+#[test]
+fn an_image_with_an_init_of_its_own_keeps_process_1() {
+    let shares = |init: bool| {
+        let attempt = attempt(|spec| spec.container.as_mut().unwrap().init = init);
+        let job = translate(&attempt, &KubernetesConfig::default()).unwrap().job;
+        job.spec.unwrap().template.spec.unwrap().share_process_namespace
+    };
+    assert_eq!(shares(true), Some(true));
+    assert_eq!(shares(false), None);
+}
