@@ -31,12 +31,23 @@ pub(crate) struct World {
     installations: Mutex<Vec<InstallationId>>,
     installation: InstallationId,
     latency: OnceCell<Checked<Latency>>,
+    /// The largest factor that the load of the machine has on the patience.
+    most_load: u32,
 }
 
 impl World {
     pub(crate) fn new(fixture: Box<dyn Fixture>, installation: InstallationId) -> Self {
         let installations = Mutex::new(vec![installation.clone()]);
-        Self { fixture, installations, installation, latency: OnceCell::new() }
+        let latency = OnceCell::new();
+        Self { fixture, installations, installation, latency, most_load: pace::MOST_LOAD }
+    }
+
+    /// Does not wait longer on a busy machine. For a runner that is broken on purpose, where
+    /// patience only delays the failure.
+    #[cfg(test)]
+    pub(crate) fn without_patience_for_load(mut self) -> Self {
+        self.most_load = 1;
+        self
     }
 
     /// Returns the backend's start latency. The first call measures it.
@@ -87,7 +98,12 @@ impl Bench {
 
     /// Returns how long to wait for one step.
     pub(crate) fn patience(&self) -> Duration {
-        pace::patience(self.fixture().patience(), self.latency().ok())
+        pace::patience(self.fixture().patience(), self.latency().ok(), self.load())
+    }
+
+    /// Returns how many times longer a step may take than on an idle machine.
+    pub(crate) fn load(&self) -> u32 {
+        pace::load().min(self.world.most_load)
     }
 
     /// Returns the backend's start latency.

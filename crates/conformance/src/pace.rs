@@ -20,7 +20,7 @@ const SAMPLES: usize = 3;
 /// How many times the longest start the suite adds to the fixture's patience.
 const STARTS: u32 = 4;
 /// The largest factor for a busy machine.
-const MOST_LOAD: u32 = 8;
+pub(crate) const MOST_LOAD: u32 = 8;
 /// The largest patience. The longest jobs of the cases run for 600 seconds, and must outlast it.
 const MOST_PATIENCE: Duration = Duration::from_secs(500);
 /// How long the suite looks for a late start, at least. A start may take longer than measured on
@@ -76,12 +76,8 @@ async fn one(bench: &Bench) -> Checked<Duration> {
 }
 
 /// Returns how long to wait for one step: the fixture's patience and some starts, multiplied by
-/// the load of the machine at this moment.
-pub(crate) fn patience(fixture: Duration, latency: Option<Latency>) -> Duration {
-    scaled(fixture, latency, load())
-}
-
-fn scaled(fixture: Duration, latency: Option<Latency>, load: u32) -> Duration {
+/// the load of the machine.
+pub(crate) fn patience(fixture: Duration, latency: Option<Latency>, load: u32) -> Duration {
     let starts = latency.map_or(Duration::ZERO, |latency| latency.longest * STARTS);
     ((fixture + starts) * load).min(MOST_PATIENCE.max(fixture))
 }
@@ -132,9 +128,9 @@ mod tests {
     fn patience_grows_with_the_latency_and_the_load_up_to_a_bound() {
         let seconds = Duration::from_secs;
         let slow = Latency { median: seconds(2), longest: seconds(2) };
-        assert_eq!(scaled(seconds(30), None, 1), seconds(30));
-        assert_eq!(scaled(seconds(30), Some(slow), 2), seconds(76));
-        assert_eq!(scaled(seconds(60), Some(slow), 8), seconds(500));
-        assert_eq!(scaled(seconds(900), Some(slow), 8), seconds(900));
+        assert_eq!(patience(seconds(30), None, 1), seconds(30));
+        assert_eq!(patience(seconds(30), Some(slow), 2), seconds(76));
+        assert_eq!(patience(seconds(60), Some(slow), 8), seconds(500));
+        assert_eq!(patience(seconds(900), Some(slow), 8), seconds(900));
     }
 }

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use jiff::Timestamp;
 use longshore_core::{Event, Outcome};
 
 use crate::Failure;
 use crate::bench::{Bench, Run, end_of};
 use crate::case::cases;
 use crate::failure::{Checked, check, same};
-use crate::pace::load;
 use crate::wait::within;
 
 /// How soon `Started` must arrive where a start takes less.
@@ -43,14 +43,12 @@ async fn an_ended_job_has_started_first_and_promptly(bench: Arc<Bench>) -> Check
 
 /// Fails unless `Started` arrives soon, and before anything but progress.
 async fn started_promptly(bench: &Bench, run: &Run) -> Checked {
-    let limit = bench.latency()?.longest.max(PROMPT) * load();
+    let limit = bench.latency()?.longest.max(PROMPT) * bench.load();
     let mut events = run.runner.events(run.handle());
     let wait = async {
         while let Some(event) = events.next().await {
             match event {
-                Ok(Event::Started(at)) => {
-                    return same("the time of the start", &at, &run.started.started_at);
-                }
+                Ok(Event::Started(at)) => return same_time(at, run.started.started_at),
                 Ok(Event::Ended(report)) => {
                     return Err(Failure::new(format!("without Started it ended: {report:?}")));
                 }
@@ -61,6 +59,15 @@ async fn started_promptly(bench: &Bench, run: &Run) -> Checked {
         Err(Failure::new("the events ended without Started"))
     };
     within(limit, "Started of a job that has started", wait).await?
+}
+
+/// Fails unless the two are the time of one start. A backend may have noted it in two places.
+pub(super) fn same_time(seen: Option<Timestamp>, launched: Option<Timestamp>) -> Checked {
+    let apart = seen.zip(launched).map(|(one, other)| one.duration_since(other).abs());
+    let near = apart.is_none_or(|apart| apart <= jiff::SignedDuration::from_secs(1));
+    check(near && seen.is_some() == launched.is_some(), || {
+        format!("the time of the start: launch reported {launched:?}, seen {seen:?}")
+    })
 }
 
 async fn the_end_is_told_once_and_as_the_last(bench: Arc<Bench>) -> Checked {

@@ -166,7 +166,7 @@ impl Refusals {
 }
 
 async fn racing_a_launch_it_leaves_a_job_that_can_be_cancelled(bench: Arc<Bench>) -> Checked {
-    let race = Race { what: "cancel against launch", sides: ORDER, rounds: 6 };
+    let race = Race { what: "cancel against launch", sides: ORDER, rounds: 10 };
     race.run(&bench, |round| cancel_early(Arc::clone(&bench), round)).await
 }
 

@@ -1,4 +1,4 @@
-//! The toy as a backend to be tested.
+//! The toy as a backend to test.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,22 +7,31 @@ use std::time::Duration;
 use async_trait::async_trait;
 use longshore_core::{InstallationId, JobSpec, Runner};
 
-use super::Flaw;
-use super::runner::{Backend, Toy};
+use super::Flaw::{self, *};
+use super::backend::Backend;
+use super::runner::Toy;
 use crate::{Failure, Fixture};
 
-pub(super) struct Mine(Arc<Backend>, Duration);
+/// How long a fast backend takes to start a job.
+pub(super) const FAST: Duration = Duration::from_millis(50);
+/// How long a slow backend takes, such as a batch system.
+pub(super) const SLOW: Duration = Duration::from_secs(2);
+
+pub(super) struct Mine {
+    backend: Arc<Backend>,
+    patience: Duration,
+}
 
 impl Mine {
-    pub(super) fn new(flaw: Option<Flaw>, patience: Duration) -> Self {
-        Self(Arc::new(Backend::new(flaw)), patience)
+    pub(super) fn new(flaw: Option<Flaw>, start_delay: Duration, patience: Duration) -> Self {
+        Self { backend: Arc::new(Backend::new(flaw, start_delay)), patience }
     }
 }
 
 #[async_trait]
 impl Fixture for Mine {
     async fn runner(&self) -> Result<Arc<dyn Runner>, Failure> {
-        Ok(Arc::new(Toy::new(Arc::clone(&self.0))))
+        Ok(Arc::new(Toy::new(Arc::clone(&self.backend))))
     }
 
     fn job(&self, script: &str) -> JobSpec {
@@ -30,7 +39,7 @@ impl Fixture for Mine {
     }
 
     async fn leftovers(&self, _: &[InstallationId]) -> Result<Vec<String>, Failure> {
-        let entries = std::fs::read_dir(self.0.folder.path())?;
+        let entries = std::fs::read_dir(self.backend.folder.path())?;
         Ok(entries.flatten().map(|entry| entry.path().display().to_string()).collect())
     }
 
@@ -39,10 +48,10 @@ impl Fixture for Mine {
     }
 
     fn input_is_read_only(&self) -> bool {
-        false
+        self.backend.has(ClaimsReadOnlyInput)
     }
 
     fn patience(&self) -> Duration {
-        self.1
+        self.patience
     }
 }

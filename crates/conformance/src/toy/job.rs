@@ -1,25 +1,22 @@
-//! One process and all that it starts.
+//! One job that has started: its first process and its end.
 
-use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use longshore_core::{
-    Attempt, AttemptId, Error, ErrorKind, JobDirectoryView, LogStream, Outcome, RejectReason,
-    Report, Result,
-};
-use rustix::process::{Pid, Signal, kill_process};
-use tokio::process::{Child, Command};
+use longshore_core::{Attempt, LogStream, Outcome, Report, Result};
+use rustix::process::Signal;
+use tokio::process::Child;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::Flaw;
-
-/// In the environment of every process of a job.
-const MARK: &str = "LONGSHORE_TOY";
+use super::Flaw::{self, *};
+use super::command;
+use super::signals::Target;
 
 /// Why a job is ended early, and when it is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,40 +38,90 @@ impl Stop {
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) attempt: Attempt,
-    pub(super) started_at: Timestamp,
+    /// The instance of the runner that launched it.
+    pub(super) instance: u64,
+    pub(super) started_at: Option<Timestamp>,
     pub(super) ended: watch::Receiver<Option<Report>>,
+    /// The instance that cancelled it; 0 for none.
+    pub(super) cancelled_by: AtomicU64,
+    /// Whether its events are followed.
+    pub(super) followed: Arc<AtomicBool>,
+    /// Whether its end was sent to a listener.
+    pub(super) end_sent: AtomicBool,
     stop: watch::Sender<Option<Stop>>,
     files: PathBuf,
+    flaw: Option<Flaw>,
 }
 
 impl Job {
-    pub(super) fn start(attempt: &Attempt, files: PathBuf, flaw: Option<Flaw>) -> Result<Self> {
-        let child = spawn(attempt, &files, flaw).inspect_err(|_| discard(&files))?;
-        let started_at = Timestamp::now();
+    pub(super) fn start(
+        attempt: &Attempt,
+        files: PathBuf,
+        instance: u64,
+        flaw: Option<Flaw>,
+    ) -> Result<Self> {
+        let child = command::spawn(attempt, &files, flaw);
+        let child = child.inspect_err(|_| command::discard(&files))?;
+        let started_at = now(flaw);
         let (stop, stopped) = watch::channel(None);
         let (end, ended) = watch::channel(None);
-        let mark = mark_of(&attempt.id);
-        let kept = attempt.spec.timeout.filter(|_| flaw != Some(Flaw::ForgetsTimeouts));
-        let timeout = kept.map(|timeout| Instant::now() + timeout.get());
-        let grace = attempt.spec.effective_grace_period().get();
+        let followed = Arc::new(AtomicBool::new(false));
+        let timeout = attempt.spec.timeout.filter(|_| flaw != Some(ForgetsTimeouts));
+        let follower = Follower {
+            target: match flaw {
+                Some(KillsOnlyTheFirstProcess) => Target::First(child.id()),
+                Some(KillsOnlyItsGroup) => Target::Group(child.id()),
+                _ => Target::All(attempt.id.clone()),
+            },
+            child,
+            stopped,
+            timeout: timeout.map(|timeout| Instant::now() + timeout.get()),
+            grace: attempt.spec.effective_grace_period().get(),
+            followed: Arc::clone(&followed),
+            flaw,
+        };
         tokio::spawn(async move {
-            let mut report = Report::new(follow(child, stopped, timeout, grace, &mark, flaw).await);
-            report.started_at = Some(started_at);
-            report.finished_at = Some(Timestamp::now());
+            let mut report = Report::new(follower.follow().await);
+            report.started_at = started_at;
+            report.finished_at = now(flaw);
             end.send_replace(Some(report));
         });
-        Ok(Self { attempt: attempt.clone(), started_at, ended, stop, files })
+        let (cancelled_by, end_sent) = (AtomicU64::new(0), AtomicBool::new(false));
+        let attempt = attempt.clone();
+        Ok(Self {
+            attempt,
+            instance,
+            started_at,
+            ended,
+            cancelled_by,
+            followed,
+            end_sent,
+            stop,
+            files,
+            flaw,
+        })
     }
 
-    /// Asks for an early end; of two, the earlier KILL counts.
+    /// Asks for an early end. Of two requests, the earlier KILL counts.
     pub(super) fn stop(&self, stop: Stop) {
         self.stop.send_if_modified(|held| {
-            let sooner = held.is_none_or(|held| stop.kill_at() < held.kill_at());
+            let sooner = held.is_none_or(|held| {
+                stop.kill_at() < held.kill_at() && self.flaw != Some(IgnoresAShorterGrace)
+            });
             if sooner {
                 *held = Some(stop);
             }
             sooner
         });
+    }
+
+    /// Whether a cancel was requested, before or after the end.
+    pub(super) fn is_cancelled(&self) -> bool {
+        matches!(*self.stop.borrow(), Some(Stop::Cancelled(_)))
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.borrow().is_some()
     }
 
     pub(super) async fn end(&self) -> Report {
@@ -87,154 +134,112 @@ impl Job {
     }
 
     pub(super) fn discard(&self) {
-        discard(&self.files);
+        command::discard(&self.files);
     }
 
     pub(super) fn file(&self, stream: LogStream) -> PathBuf {
-        file(&self.files, stream)
+        command::output(&self.files, stream)
     }
 }
 
-/// Kills all that a job has started.
-pub(super) fn kill(attempt: &AttemptId) {
-    signal(&mark_of(attempt), Signal::KILL, None);
-}
-
-/// What a job has started and still runs; a process that has ended has no environment.
-pub(super) fn processes(attempt: &AttemptId) -> Vec<u32> {
-    marked(&mark_of(attempt))
-}
-
-fn mark_of(attempt: &AttemptId) -> String {
-    format!("{MARK}={attempt}")
-}
-
-/// Removes the files of a job's output, if they are there.
-fn discard(files: &Path) {
-    for stream in [LogStream::Stdout, LogStream::Stderr] {
-        let _ = std::fs::remove_file(file(files, stream));
+/// Returns the time by the backend's clock.
+pub(super) fn now(flaw: Option<Flaw>) -> Option<Timestamp> {
+    match flaw {
+        Some(HasNoTimes) => None,
+        // As if local time were UTC.
+        Some(UsesAnotherClock) => Some(Timestamp::now() + Duration::from_secs(3600)),
+        _ => Some(Timestamp::now()),
     }
 }
 
-fn file(files: &Path, stream: LogStream) -> PathBuf {
-    files.with_extension(match stream {
-        LogStream::Stdout => "out",
-        LogStream::Stderr => "err",
-    })
-}
-
-fn spawn(attempt: &Attempt, files: &Path, flaw: Option<Flaw>) -> Result<Child> {
-    let failed = |e| Error::new(ErrorKind::Internal, "failed to open a file").caused_by(e);
-    let output = |stream| File::create(file(files, stream)).map_err(failed);
-    let spec = &attempt.spec;
-    let Some(process) = &spec.process else {
-        return Err(Error::new(ErrorKind::Unsupported, "the job names no local process"));
-    };
-    let view = JobDirectoryView::in_process(spec);
-    let argv = view.expand(&[process.command.clone(), process.args.clone()].concat());
-    let folder = process.working_dir.as_deref().unwrap_or("/");
-    let rejected = |reason| Error::new(ErrorKind::Rejected(reason), "failed to start the command");
-    if !Path::new(folder).is_dir() {
-        return Err(rejected(RejectReason::ContainerConfig));
-    }
-    let mut command = Command::new(&argv[0]);
-    command.args(&argv[1..]).current_dir(folder).stdin(Stdio::null());
-    if flaw != Some(Flaw::LeaksItsEnvironment) {
-        command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin");
-    }
-    command.envs(view.env(spec)).env(MARK, attempt.id.as_str());
-    command.envs(attempt.secret_env.iter().map(|(name, value)| (name, value.expose())));
-    command.stdout(output(LogStream::Stdout)?);
-    let err = if flaw == Some(Flaw::MixesStreams) { LogStream::Stdout } else { LogStream::Stderr };
-    let merged = File::options().append(true).create(true).open(file(files, err));
-    File::create(file(files, LogStream::Stderr)).map_err(failed)?;
-    command.stderr(merged.map_err(failed)?);
-    command.spawn().map_err(|e| match e.kind() {
-        std::io::ErrorKind::PermissionDenied => rejected(RejectReason::CommandNotExecutable),
-        _ => rejected(RejectReason::CommandNotFound),
-    })
-}
-
-/// Waits for the end, and brings it about where it is asked for.
-async fn follow(
-    mut child: Child,
-    mut stopped: watch::Receiver<Option<Stop>>,
+/// Follows a process to its end, and ends it early on request or at its timeout.
+struct Follower {
+    child: Child,
+    target: Target,
+    stopped: watch::Receiver<Option<Stop>>,
     timeout: Option<Instant>,
     grace: Duration,
-    mark: &str,
+    followed: Arc<AtomicBool>,
     flaw: Option<Flaw>,
-) -> Outcome {
-    let far = Instant::now() + Duration::from_secs(86_400);
-    let only = (flaw == Some(Flaw::KillsOnlyTheFirstProcess)).then(|| child.id()).flatten();
-    let mut stop: Option<Stop> = None;
-    loop {
-        let kill_at = stop.map_or(far, Stop::kill_at);
-        let asked_early = flaw == Some(Flaw::KillsBeforeTheGraceIsOver) && stop.is_some();
-        tokio::select! {
-            status = child.wait() => {
-                signal(mark, Signal::KILL, only);
-                return outcome(status, stop, flaw);
-            }
-            Ok(()) = stopped.changed() => {
-                let asked = *stopped.borrow_and_update();
-                stop = asked;
-                signal(mark, Signal::TERM, only);
-            }
-            () = sleep_until(timeout.unwrap_or(far)), if stop.is_none() => {
-                stop = Some(Stop::TimedOut(Instant::now() + grace));
-                signal(mark, Signal::TERM, only);
-            }
-            () = sleep_until(if asked_early { Instant::now() } else { kill_at }), if stop.is_some() => {
-                signal(mark, Signal::KILL, only);
-                // The end comes through the child.
-                let status = child.wait().await;
-                signal(mark, Signal::KILL, only);
-                return outcome(status, stop, flaw);
+}
+
+impl Follower {
+    fn has(&self, flaw: Flaw) -> bool {
+        self.flaw == Some(flaw)
+    }
+
+    async fn follow(mut self) -> Outcome {
+        let far = Instant::now() + Duration::from_secs(86_400);
+        // Waiting for the child would close it.
+        let _stdin = self.child.stdin.take();
+        let mut stop: Option<Stop> = None;
+        loop {
+            let kill_at = match stop {
+                Some(Stop::Cancelled(_)) if self.has(KillsBeforeTheGraceIsOver) => Instant::now(),
+                Some(Stop::TimedOut(_)) if self.has(KillsAtItsTimeoutAtOnce) => Instant::now(),
+                Some(stop) if stop == Stop::Removed || !self.has(NeverKills) => stop.kill_at(),
+                _ => far,
+            };
+            tokio::select! {
+                status = self.child.wait() => {
+                    if !self.has(LeavesChildrenAtTheEnd) {
+                        self.target.signal(Signal::KILL);
+                    }
+                    return self.outcome(status, stop);
+                }
+                Ok(()) = self.stopped.changed() => {
+                    let asked = *self.stopped.borrow_and_update();
+                    stop = asked;
+                    if self.has(CancelOnlyMarks) && matches!(stop, Some(Stop::Cancelled(_))) {
+                        self.flaw = Some(NeverKills);
+                    } else {
+                        self.target.signal(Signal::TERM);
+                    }
+                }
+                () = sleep_until(self.timeout.unwrap_or(far)), if stop.is_none() => {
+                    let followed = self.followed.load(Ordering::SeqCst);
+                    if self.has(KeepsTimeoutsOnlyWhileFollowed) && !followed {
+                        self.timeout = None;
+                        continue;
+                    }
+                    stop = Some(Stop::TimedOut(Instant::now() + self.grace));
+                    if !self.has(KillsAtItsTimeoutAtOnce) {
+                        self.target.signal(Signal::TERM);
+                    }
+                }
+                () = sleep_until(kill_at), if stop.is_some() => {
+                    self.target.signal(Signal::KILL);
+                    // The end of the child is the end of the job.
+                    let status = self.child.wait().await;
+                    self.target.signal(Signal::KILL);
+                    return self.outcome(status, stop);
+                }
             }
         }
     }
-}
 
-fn outcome(status: std::io::Result<ExitStatus>, stop: Option<Stop>, flaw: Option<Flaw>) -> Outcome {
-    let Ok(status) = status else {
-        return Outcome::Lost { message: "it cannot be waited for".to_owned() };
-    };
-    let signal = status.signal();
-    let code = status.code().or(signal.map(|signal| 128 + signal)).unwrap_or(255);
-    match stop {
-        Some(Stop::Cancelled(_)) if flaw != Some(Flaw::ForgetsThatItWasCancelled) => {
-            Outcome::Cancelled { code: Some(code) }
-        }
-        Some(Stop::TimedOut(_)) => Outcome::DeadlineExceeded { code: Some(code) },
-        Some(Stop::Removed) => Outcome::Lost { message: "it was removed".to_owned() },
-        _ => Outcome::Exited { code, signal },
-    }
-}
-
-/// Signals every process with `mark` in its environment, until none is left that was not signalled; or `only` one.
-fn signal(mark: &str, signal: Signal, only: Option<u32>) {
-    let mut told = std::collections::HashSet::new();
-    loop {
-        let marked = only.map_or_else(|| marked(mark), |pid| vec![pid]);
-        let new: Vec<u32> = marked.into_iter().filter(|pid| told.insert(*pid)).collect();
-        if new.is_empty() {
-            return;
-        }
-        for pid in new {
-            let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-            // One that is gone already needs no signal.
-            let _ = pid.map(|pid| kill_process(pid, signal));
+    fn outcome(&self, status: std::io::Result<ExitStatus>, stop: Option<Stop>) -> Outcome {
+        let Ok(status) = status else {
+            return Outcome::Lost { message: "it cannot be waited for".to_owned() };
+        };
+        let signal = status.signal();
+        let base = if self.has(CallsTheSignalACode) { 0 } else { 128 };
+        let code = status.code().or(signal.map(|signal| base + signal)).unwrap_or(255);
+        let code = if self.has(TruncatesExitCodes) { code & 0x7f } else { code };
+        let signal = signal.filter(|_| !self.has(ForgetsTheSignal));
+        match stop {
+            Some(Stop::Cancelled(_)) if !self.has(ForgetsThatItWasCancelled) => {
+                Outcome::Cancelled { code: Some(code) }
+            }
+            Some(Stop::TimedOut(_)) if self.has(CallsATimeoutACancel) => {
+                Outcome::Cancelled { code: Some(code) }
+            }
+            Some(Stop::TimedOut(_)) => Outcome::DeadlineExceeded { code: Some(code) },
+            Some(Stop::Removed) if self.has(CallsAKilledJobASuccess) => {
+                Outcome::Exited { code: 0, signal: None }
+            }
+            Some(Stop::Removed) => Outcome::Lost { message: "it was removed".to_owned() },
+            _ => Outcome::Exited { code, signal },
         }
     }
-}
-
-/// The processes with `mark` in their environment.
-fn marked(mark: &str) -> Vec<u32> {
-    let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
-    let has_mark = |pid: &u32| {
-        let environ = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environ.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
-    };
-    let pids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter(has_mark).collect()
 }

@@ -1,29 +1,19 @@
-//! A runner of local processes, kept in this process's memory: honest, or broken in one way, to
-//! prove that the suite can be passed and that it catches each break.
+//! A runner of local processes whose backend is in this process's memory. It is correct, or broken
+//! in one way. It proves that a correct runner passes the suite, and that the suite catches each
+//! broken one.
+//!
+//! Its backend starts a job some time after it accepted it, as a cluster does. Until then the job
+//! is pending, and can be withdrawn.
 
+mod backend;
+mod command;
 mod fixture;
+mod flaw;
+mod flaws;
 mod job;
 mod runner;
+mod signals;
+mod streams;
 mod tests;
 
-/// One way in which the toy is broken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Flaw {
-    AddsAFinalNewline,
-    CallsALostJobASuccess,
-    CallsEveryRemovalDone,
-    EndsTwice,
-    ForgetsItsFence,
-    ForgetsThatItWasCancelled,
-    ForgetsTimeouts,
-    IgnoresPositions,
-    KillsBeforeTheGraceIsOver,
-    KillsOnlyTheFirstProcess,
-    LeaksItsEnvironment,
-    MixesInstallations,
-    MixesStreams,
-    ShowsSecrets,
-    StartsTwice,
-    StopsReadingEarly,
-    WaitsForTheEnd,
-}
+use flaw::Flaw;

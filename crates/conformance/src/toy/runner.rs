@@ -1,101 +1,76 @@
 //! The toy as a [`Runner`].
 
-use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::io::{Read, Seek, SeekFrom};
-use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use longshore_core::{
     Attempt, AttemptId, Capabilities, Capability, Error, ErrorKind, Event, Handle, Health,
-    InstallationId, JobDirectoryView, LaunchContext, LaunchError, LogChunk, LogPosition, LogStream,
-    Outcome, Plan, PlanFormat, Report, Result, Runner, RunnerName, Settled, Started,
+    InstallationId, JobDirectoryView, LaunchContext, LaunchError, LogChunk, LogPosition, Plan,
+    PlanFormat, Result, Runner, RunnerName, Settled, Started,
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 
-use super::Flaw;
-use super::job::{self, Job, Stop};
+use super::Flaw::{self, *};
+use super::backend::{Answer, Backend, Entry};
+use super::job::{self, Stop};
+use super::streams::{self, decided};
 
-/// What the toy's instances share: what an engine or a cluster is to a real runner.
-#[derive(Debug)]
-pub(super) struct Backend {
-    pub(super) flaw: Option<Flaw>,
-    pub(super) folder: tempfile::TempDir,
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    jobs: HashMap<AttemptId, Arc<Job>>,
-    fenced: HashSet<AttemptId>,
-    /// All that ever was, removed or not.
-    started: HashSet<AttemptId>,
-}
-
-/// Whatever is wrong with the toy, nothing of its jobs outlives it.
-impl Drop for Backend {
-    fn drop(&mut self) {
-        self.state().started.iter().for_each(job::kill);
-    }
-}
-
-impl Backend {
-    pub(super) fn new(flaw: Option<Flaw>) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        Self { flaw, folder, state: Mutex::default() }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn job(&self, handle: &Handle) -> Option<Arc<Job>> {
-        self.state().jobs.get(&handle.attempt).cloned()
-    }
-
-    fn has(&self, flaw: Flaw) -> bool {
-        self.flaw == Some(flaw)
-    }
-
-    /// Starts the attempt unless it is there or fenced.
-    fn start(&self, attempt: &Attempt) -> Result<Arc<Job>> {
-        let mut state = self.state();
-        if state.fenced.contains(&attempt.id) && !self.has(Flaw::ForgetsItsFence) {
-            return Err(Error::new(ErrorKind::Internal, "the attempt is fenced"));
-        }
-        if let Some(job) = state.jobs.get(&attempt.id).filter(|_| !self.has(Flaw::StartsTwice)) {
-            return Ok(Arc::clone(job));
-        }
-        state.started.insert(attempt.id.clone());
-        let files = self.folder.path().join(attempt.id.as_str());
-        let job = Arc::new(Job::start(attempt, files, self.flaw)?);
-        state.jobs.insert(attempt.id.clone(), Arc::clone(&job));
-        Ok(job)
-    }
-}
-
+/// One instance of the runner.
 pub(super) struct Toy {
-    pub(super) backend: Arc<Backend>,
+    backend: Arc<Backend>,
+    instance: u64,
     name: RunnerName,
     capabilities: Capabilities,
 }
 
 impl Toy {
     pub(super) fn new(backend: Arc<Backend>) -> Self {
-        let capabilities = Capabilities::default()
+        let instance = backend.new_instance();
+        let mut capabilities = Capabilities::default()
             .with(Capability::Process)
             .with(Capability::JobDirectory)
             .with(Capability::SeparateStreams)
             .with(Capability::SignalEvidence)
-            .with(Capability::ShortenGrace)
             .with(Capability::KeepAllLogs)
             .with(Capability::KeepTimeout);
-        Self { backend, name: RunnerName::process(), capabilities }
+        if instance % 2 == 1 || !backend.has(ChangesItsCapabilities) {
+            capabilities = capabilities.with(Capability::ShortenGrace);
+        }
+        Self { backend, instance, name: RunnerName::process(), capabilities }
+    }
+
+    fn has(&self, flaw: Flaw) -> bool {
+        self.backend.has(flaw)
+    }
+
+    /// Returns what this instance finds of an attempt.
+    fn entry(&self, handle: &Handle) -> Option<Entry> {
+        let entry = self.backend.entry(&handle.attempt)?;
+        match &entry {
+            Entry::Started(job)
+                if self.has(KnowsOnlyItsOwnJobs) && job.instance != self.instance =>
+            {
+                None
+            }
+            _ => Some(entry),
+        }
+    }
+
+    fn handle_of(&self, attempt: AttemptId) -> Handle {
+        let own = self.has(NeedsItsOwnHandle).then_some(self.instance);
+        Handle::new(self.name.clone(), 1, attempt, serde_json::json!({ "instance": own }))
+    }
+
+    fn failed_twice(&self, flaw: Flaw) -> Result<()> {
+        if self.has(flaw) {
+            return Err(Error::new(ErrorKind::NotFound, "no such job"));
+        }
+        Ok(())
     }
 }
 
@@ -117,7 +92,9 @@ impl Runner for Toy {
 
     async fn probe(&self) -> Result<Health> {
         let mut health = Health::default();
-        health.version = "toy 1".to_owned();
+        if !self.has(ProbeHasNoVersion) {
+            health.version = "toy 1".to_owned();
+        }
         Ok(health)
     }
 
@@ -125,20 +102,20 @@ impl Runner for Toy {
         let Some(process) = &attempt.spec.process else {
             return Err(Error::new(ErrorKind::Unsupported, "the job names no local process"));
         };
-        let mut text = format!(
-            "{:?} {:?}",
-            JobDirectoryView::in_process(&attempt.spec).env(&attempt.spec),
-            process
-        );
+        if self.has(PlanStartsTheJob) {
+            self.backend.submit(attempt, self.instance)?;
+        }
+        let view = JobDirectoryView::in_process(&attempt.spec);
+        let mut text = format!("{:?} {process:?}", view.env(&attempt.spec));
         for (name, value) in &attempt.secret_env {
-            let value = if self.backend.has(Flaw::ShowsSecrets) { value.expose() } else { "***" };
+            let value = if self.has(ShowsSecrets) { value.expose() } else { "***" };
             text = format!("{name}={value} {text}");
         }
         Ok(Plan::new(PlanFormat::Argv, text))
     }
 
     fn handle(&self, attempt: &Attempt) -> Handle {
-        Handle::new(self.name.clone(), 1, attempt.id.clone(), serde_json::Value::Null)
+        self.handle_of(attempt.id.clone())
     }
 
     async fn launch(
@@ -146,55 +123,59 @@ impl Runner for Toy {
         attempt: &Attempt,
         context: &LaunchContext,
     ) -> std::result::Result<Started, LaunchError> {
-        let refuse = |kind, why| Err(LaunchError::Refused(Error::new(kind, why)));
-        if context.cancel.is_cancelled() {
-            return refuse(ErrorKind::Internal, "cancelled");
+        let refuse = |kind, why: &str| Err(LaunchError::Refused(Error::new(kind, why.to_owned())));
+        let cancelled = || refuse(ErrorKind::Internal, "cancelled");
+        let late = || refuse(ErrorKind::Unavailable, "failed to start before the deadline");
+        if attempt.spec.process.is_none() && !self.has(RunsWhatItCannot) {
+            return refuse(ErrorKind::Unsupported, "the job names no local process");
         }
-        if context.deadline <= Instant::now() {
-            return refuse(ErrorKind::Unavailable, "failed to start before the deadline");
+        if context.cancel.is_cancelled() && !self.has(StartsThoughCancelled) {
+            return cancelled();
         }
-        let job = self.backend.start(attempt).map_err(LaunchError::Refused)?;
-        if self.backend.has(Flaw::WaitsForTheEnd) {
-            job.end().await;
+        if context.deadline <= Instant::now() && !self.has(StartsThoughLate) {
+            return late();
         }
-        Ok(Started::new(self.handle(attempt), Some(job.started_at), None))
+        let decision = self.backend.submit(attempt, self.instance).map_err(LaunchError::Refused)?;
+        if self.has(ReturnsBeforeTheStart) {
+            return Ok(Started::new(self.handle(attempt), job::now(self.backend.flaw), None));
+        }
+        let withdraw = || self.backend.withdraw(&attempt.id);
+        let answer = tokio::select! {
+            biased;
+            answer = decided(decision.clone()) => answer,
+            () = context.cancel.cancelled(), if !self.has(StartsThoughCancelled) => match self.has(StartsAfterACancel) || withdraw() {
+                true => return cancelled(),
+                false => decided(decision).await,
+            },
+            () = sleep_until(context.deadline), if !self.has(StartsThoughLate) => match self.has(StartsAfterItsDeadline) || withdraw() {
+                true => return late(),
+                false => decided(decision).await,
+            },
+        };
+        match answer {
+            Answer::Started(job) => {
+                if self.has(WaitsForTheEnd) {
+                    job.end().await;
+                }
+                Ok(Started::new(self.handle(attempt), job.started_at, None))
+            }
+            Answer::Withdrawn => refuse(ErrorKind::Internal, "the attempt was withdrawn"),
+            Answer::Failed(kind, why) => refuse(kind, &why),
+        }
     }
 
     async fn settle(&self, handle: &Handle, _: Instant) -> Result<Settled> {
-        let mut state = self.backend.state();
-        if state.jobs.contains_key(&handle.attempt) {
-            return Ok(Settled::MayHaveStarted);
-        }
-        state.fenced.insert(handle.attempt.clone());
-        Ok(Settled::NeverStarted)
+        Ok(self.backend.settle(&handle.attempt, self.instance))
     }
 
     async fn adopt(&self, installation: &InstallationId) -> Result<Vec<Handle>> {
-        let all = self.backend.has(Flaw::MixesInstallations);
-        let state = self.backend.state();
-        let ours = |job: &&Arc<Job>| all || job.attempt.installation == *installation;
-        Ok(state.jobs.values().filter(ours).map(|job| self.handle(&job.attempt)).collect())
+        let found = self.backend.adopt(installation, self.instance);
+        Ok(found.into_iter().map(|attempt| self.handle_of(attempt)).collect())
     }
 
     fn events(&self, handle: &Handle) -> BoxStream<'static, Result<Event>> {
-        let (job, backend) = (self.backend.job(handle), Arc::clone(&self.backend));
-        async_stream::stream! {
-            let report = match job {
-                Some(job) => {
-                    yield Ok(Event::Started(Some(job.started_at)));
-                    job.end().await
-                }
-                None if backend.has(Flaw::CallsALostJobASuccess) => {
-                    Report::new(Outcome::Exited { code: 0, signal: None })
-                }
-                None => Report::new(Outcome::Lost { message: "it is not here".to_owned() }),
-            };
-            if backend.has(Flaw::EndsTwice) {
-                yield Ok(Event::Ended(report.clone()));
-            }
-            yield Ok(Event::Ended(report));
-        }
-        .boxed()
+        let backend = Arc::clone(&self.backend);
+        streams::events(backend, &handle.attempt, self.entry(handle), self.instance).boxed()
     }
 
     fn logs(
@@ -203,66 +184,44 @@ impl Runner for Toy {
         since: LogPosition,
         follow: bool,
     ) -> BoxStream<'static, Result<LogChunk>> {
-        let Some(job) = self.backend.job(handle) else { return futures::stream::empty().boxed() };
         let backend = Arc::clone(&self.backend);
-        async_stream::stream! {
-            let mut position = since;
-            if backend.has(Flaw::IgnoresPositions) {
-                position = LogPosition::START;
-            }
-            loop {
-                let over = !follow || job.ended.borrow().is_some();
-                let mut more = false;
-                for stream in [LogStream::Stdout, LogStream::Stderr] {
-                    let bytes = read(&job.file(stream), position.of(stream));
-                    if !bytes.is_empty() {
-                        more = true;
-                        let chunk = LogChunk::data(stream, position.of(stream), bytes);
-                        position.advance(&chunk);
-                        yield Ok(chunk);
-                    }
-                }
-                if over && (!more || backend.has(Flaw::StopsReadingEarly)) {
-                    break;
-                }
-                if !more {
-                    sleep(Duration::from_millis(10)).await;
-                }
-            }
-            if backend.has(Flaw::AddsAFinalNewline) {
-                yield Ok(LogChunk::data(LogStream::Stdout, position.stdout, Bytes::from_static(b"\n")));
-            }
-        }
-        .boxed()
+        streams::logs(backend, self.entry(handle), since, follow).boxed()
     }
 
     async fn cancel(&self, handle: &Handle, grace: Duration) -> Result<()> {
-        if let Some(job) = self.backend.job(handle) {
-            job.stop(Stop::Cancelled(Instant::now() + grace));
+        if self.has(LosesACancelUnderWay) && self.backend.cancelled_early(&handle.attempt) {
+            return Ok(());
+        }
+        let Some(Entry::Started(job)) = self.entry(handle) else {
+            return self.failed_twice(FailsToCancelWhatIsGone);
+        };
+        if job.is_cancelled() {
+            self.failed_twice(FailsToCancelTwice)?;
+        }
+        job.cancelled_by.store(self.instance, Ordering::SeqCst);
+        job.stop(Stop::Cancelled(Instant::now() + grace));
+        if self.has(CancelWaitsForTheEnd) {
+            job.end().await;
         }
         Ok(())
     }
 
     async fn remove(&self, handle: &Handle) -> Result<()> {
-        if self.backend.has(Flaw::CallsEveryRemovalDone) {
+        if self.has(CallsEveryRemovalDone) {
             return Ok(());
         }
-        let removed = self.backend.state().jobs.remove(&handle.attempt);
-        if let Some(job) = removed {
+        let Some(job) = self.backend.remove(&handle.attempt) else {
+            return if self.backend.was_removed(&handle.attempt) {
+                self.failed_twice(FailsToRemoveTwice)
+            } else {
+                Ok(())
+            };
+        };
+        if !self.has(LeavesProcessesWhenRemoved) {
             job.stop(Stop::Removed);
             job.end().await;
-            job.discard();
         }
+        job.discard();
         Ok(())
     }
-}
-
-/// Up to 64 KiB of a file from `offset` on.
-fn read(path: &Path, offset: u64) -> Bytes {
-    let mut bytes = Vec::new();
-    if let Ok(mut file) = std::fs::File::open(path) {
-        let _ = file.seek(SeekFrom::Start(offset));
-        let _ = file.take(65_536).read_to_end(&mut bytes);
-    }
-    bytes.into()
 }

@@ -1,7 +1,9 @@
-//! A test of the tests: the suite passes what is right, and catches what is not.
+//! Tests of the suite: a correct runner passes it, and it reports what it finds.
+#![cfg(test)]
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
@@ -9,16 +11,16 @@ use libtest_mimic::Arguments;
 use longshore_core::InstallationId;
 
 use super::Flaw::{self, *};
-use super::fixture::Mine;
-use super::job;
+use super::fixture::{FAST, Mine, SLOW};
+use super::signals;
 use crate::bench::{Bench, World};
 use crate::case::Case;
 use crate::failure::Checked;
 use crate::suite::Settings;
 use crate::{Unsupported, cases, suite};
 
-/// What becomes of a case; none if the toy cannot do what it needs.
-async fn outcome_of(case: &Case, world: &Arc<World>) -> Option<Checked> {
+/// Returns the result of a case, or `None` if the toy cannot do what it needs.
+pub(super) async fn outcome_of(case: &Case, world: &Arc<World>) -> Option<Checked> {
     let capabilities = *world.fixture().runner().await.unwrap().capabilities();
     if case.unsupported(&capabilities, world.fixture()).is_some() {
         return None;
@@ -26,17 +28,23 @@ async fn outcome_of(case: &Case, world: &Arc<World>) -> Option<Checked> {
     Some(suite::bounded(case, Arc::new(Bench::new(Arc::clone(world), capabilities))).await)
 }
 
-fn world(flaw: Option<Flaw>, patience: u64) -> Arc<World> {
-    let fixture = Mine::new(flaw, Duration::from_secs(patience));
-    Arc::new(World::new(Box::new(fixture), InstallationId::random()))
+/// Returns a world with a toy that has `flaw`.
+pub(super) fn world(flaw: Option<Flaw>, start_delay: Duration, patience: u64) -> Arc<World> {
+    let patience = Duration::from_secs(patience) + start_delay * 2;
+    let fixture = Mine::new(flaw, start_delay, patience);
+    let world = World::new(Box::new(fixture), InstallationId::random());
+    Arc::new(if flaw.is_some() { world.without_patience_for_load() } else { world })
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_honest_runner_passes_every_case() {
-    let world = world(None, 30);
+/// Returns the cases that a correct runner fails, and how many it executed.
+async fn failures_of_a_correct_runner(
+    start_delay: Duration,
+    groups: impl IntoIterator<Item = (Vec<Case>, usize)>,
+) -> (Vec<String>, usize) {
+    let world = world(None, start_delay, 30);
     let mut executed = 0;
     let mut failures = Vec::new();
-    for (cases, at_once) in [(cases::first(), 1), (cases::all(), 6), (cases::last(), 1)] {
+    for (cases, at_once) in groups {
         let results: Vec<_> = stream::iter(cases)
             .map(|case| {
                 let world = Arc::clone(&world);
@@ -52,62 +60,75 @@ async fn an_honest_runner_passes_every_case() {
         };
         failures.extend(results.into_iter().filter_map(failed));
     }
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
-    assert!(executed > 75, "{executed} cases");
+    (failures, executed)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn each_broken_runner_is_caught() {
-    let caught = [
-        (AddsAFinalNewline, "logs::output_without_a_final_newline_comes_whole"),
-        (CallsALostJobASuccess, "events::a_job_that_was_never_launched_is_lost"),
-        (CallsEveryRemovalDone, "remove::a_running_job_is_killed_and_gone"),
-        (EndsTwice, "events::the_end_is_told_once_and_as_the_last"),
-        (
-            ForgetsItsFence,
-            "settle::what_was_never_launched_is_never_started_and_is_refused_from_then_on",
-        ),
-        (
-            ForgetsThatItWasCancelled,
-            "cancel::a_job_that_honours_term_ends_as_cancelled_with_its_own_code",
-        ),
-        (ForgetsTimeouts, "timeout::the_timeout_is_kept_while_nobody_follows"),
-        (IgnoresPositions, "logs::a_reader_that_comes_back_goes_on_where_it_stopped"),
-        (
-            KillsBeforeTheGraceIsOver,
-            "cancel::a_job_that_ignores_term_is_killed_after_the_grace_period",
-        ),
-        (
-            KillsOnlyTheFirstProcess,
-            "tree::a_cancelled_job_leaves_no_grandchild_in_a_session_of_its_own",
-        ),
-        (LeaksItsEnvironment, "environment::the_hosts_environment_does_not_leak"),
-        (MixesInstallations, "adopt::it_never_finds_another_installations_job"),
-        (MixesStreams, "logs::both_streams_come_apart"),
-        (ShowsSecrets, "plan::secrets_stand_as_stars_and_show_nowhere_else"),
-        (StartsTwice, "launch::launched_again_after_its_end_it_starts_once"),
-        (StopsReadingEarly, "logs::after_the_end_it_is_all_there_in_every_instance"),
-        (WaitsForTheEnd, "launch::it_returns_once_the_job_has_started"),
-    ];
-    for (flaw, name) in caught {
-        let case = cases::all().into_iter().find(|case| case.name == name).expect(name);
-        let outcome = outcome_of(&case, &world(Some(flaw), 5)).await.expect("supported");
-        assert!(outcome.is_err(), "{flaw:?} was not caught by {name}");
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_honest_runner_passes_every_case() {
+    let groups = [(cases::first(), 1), (cases::all(), 12), (cases::last(), 1)];
+    let (failures, executed) = failures_of_a_correct_runner(FAST, groups).await;
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert!(executed > 85, "{executed} cases");
+}
+
+/// Without the cases about much output, which do not depend on the start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_honest_runner_over_a_slow_backend_passes_every_case() {
+    let groups = [(cases::all(), 48), (cases::last(), 1)];
+    let (failures, executed) = failures_of_a_correct_runner(SLOW, groups).await;
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert!(executed > 80, "{executed} cases");
+}
+
+/// Ends its threads when it is dropped.
+struct Load(Arc<AtomicBool>);
+
+impl Load {
+    fn of(threads: usize) -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        for _ in 0..threads {
+            let over = Arc::clone(&over);
+            std::thread::spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        Self(over)
     }
 }
 
-/// A shell that ignored TERM went on for ever once the runner that had forgotten it was caught.
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "keeps every core busy for minutes"]
+async fn no_correct_runner_fails_under_a_load_of_sixteen() {
+    let _load = Load::of(16);
+    for start_delay in [FAST, SLOW] {
+        let run = failures_of_a_correct_runner(start_delay, [(cases::all(), 12)]);
+        let (failures, executed) =
+            tokio::time::timeout(Duration::from_secs(600), run).await.expect("it took too long");
+        assert!(failures.is_empty(), "{start_delay:?}: {}", failures.join("\n"));
+        assert!(executed > 80, "{executed} cases");
+    }
+}
+
+/// A shell that ignored TERM once ran for ever after its runner, which had forgotten it, was caught.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_runner_leaves_no_process_once_it_is_caught() {
-    let world = world(Some(KillsOnlyTheFirstProcess), 5);
+    let world = world(Some(KillsOnlyTheFirstProcess), FAST, 5);
     let capabilities = *world.fixture().runner().await.unwrap().capabilities();
     let bench = Bench::new(Arc::clone(&world), capabilities);
     let run = bench.start_script("setsid sleep 600 & wait").await.unwrap();
     let attempt = run.handle().attempt.clone();
     let until = |holds: fn(usize) -> bool| {
         let deadline = Instant::now() + Duration::from_secs(10);
-        while !holds(job::processes(&attempt).len()) {
-            assert!(Instant::now() < deadline, "{:?}", job::processes(&attempt));
+        while !holds(signals::processes(&attempt).len()) {
+            assert!(Instant::now() < deadline, "{:?}", signals::processes(&attempt));
             std::thread::yield_now();
         }
     };
@@ -120,7 +141,7 @@ async fn a_broken_runner_leaves_no_process_once_it_is_caught() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_runner_leaves_behind_is_caught_at_the_end() {
-    let world = world(Some(CallsEveryRemovalDone), 5);
+    let world = world(Some(CallsEveryRemovalDone), FAST, 5);
     let case = cases::all().into_iter().find(|case| case.name.ends_with("starts_nothing")).unwrap();
     outcome_of(&case, &world).await.unwrap().unwrap();
     let bench = Arc::new(Bench::new(
@@ -167,7 +188,7 @@ fn without_a_backend_the_suite_fails_only_where_it_is_required() {
 fn the_suite_says_whether_a_case_failed() {
     let folder = tempfile::tempdir().unwrap();
     for (flaw, well) in [(None, true), (Some(EndsTwice), false)] {
-        let start = || async move { Ok(Mine::new(flaw, Duration::from_secs(5))) };
+        let start = || async move { Ok(Mine::new(flaw, FAST, Duration::from_secs(5))) };
         let some = ["the_end_is_told_once", "--test-threads=2"];
         let went_well = suite::run("toy", settings(&some, "toy", Some(folder.path())), start);
         assert_eq!(went_well, Ok(well));
