@@ -14,7 +14,8 @@ use crate::network::Silent;
 use crate::running::Ran;
 
 /// Ignores TERM.
-const DEAF: &str = "trap '' TERM; echo begun; n=0; while [ $n -lt 600 ]; do n=$((n + 1)); sleep 0.2; done";
+const DEAF: &str =
+    "trap '' TERM; echo begun; n=0; while [ $n -lt 600 ]; do n=$((n + 1)); sleep 0.2; done";
 /// Exits with 0 on TERM.
 const POLITE: &str = "trap 'exit 0' TERM; echo begun; n=0; \
                       while [ $n -lt 600 ]; do n=$((n + 1)); sleep 0.2; done";
@@ -66,8 +67,7 @@ const NOT_EXECUTABLE: super::situation::Expected =
     refused("Rejected", 126, &["CommandNotExecutable", "/etc/passwd"]);
 const NOT_EXECUTABLE_DIRECTORY: super::situation::Expected =
     refused("Rejected", 126, &["CommandNotExecutable", "/etc"]);
-const IN_PULL: super::situation::Expected =
-    refused("Cancelled", 143, &[]).within(PULL_GIVEN_UP);
+const IN_PULL: super::situation::Expected = refused("Cancelled", 143, &[]).within(PULL_GIVEN_UP);
 const INTERRUPTED: super::situation::Expected =
     ends("NotRun", 125, &["Interrupted"]).started(Starts::Never);
 

@@ -1,5 +1,6 @@
 //! What other clients of a Docker engine do to a job's container, and what an engine refuses.
 
+use anyhow::{Context, ensure};
 use bollard::models::{
     ContainerConfig, ContainerCreateBody, ContainerUpdateBody, NetworkDisconnectRequest,
     RestartPolicy, RestartPolicyNameEnum,
@@ -9,13 +10,10 @@ use bollard::query_parameters::{
     RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder, RenameContainerOptionsBuilder,
     RestartContainerOptionsBuilder, StopContainerOptionsBuilder,
 };
-use anyhow::{Context, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::engine::Engine;
-use super::situation::{
-    ENGINES, Expected, Situation, Starts, ends, exits, lost, on, refused,
-};
+use super::situation::{ENGINES, Expected, Situation, Starts, ends, exits, lost, on, refused};
 use super::stage::{Stage, WAITS};
 use crate::check::Checked;
 use crate::running::Ran;
@@ -154,7 +152,7 @@ fn stop_and_remove(stage: &mut Stage) -> Checked<Ran> {
 
 fn disconnect(stage: &mut Stage) -> Checked<Ran> {
     survives(stage, |it| {
-        let container = Some(it.id.clone()).unwrap_or_default();
+        let container = it.id.clone();
         let request = NetworkDisconnectRequest { container, force: Some(true) };
         it.ask(|d, _| async move { d.disconnect_network("bridge", request).await })
     })

@@ -26,9 +26,8 @@ impl Engine {
     pub(super) fn connect(stage: &Stage) -> Result<Self> {
         let host = stage.bench.lab.docker_host.clone().context("no engine")?;
         let runtime = runtime()?;
-        let docker = runtime.block_on(async {
-            Docker::connect_with_host(&host)?.negotiate_version().await
-        })?;
+        let docker = runtime
+            .block_on(async { Docker::connect_with_host(&host)?.negotiate_version().await })?;
         Ok(Self { runtime, docker, id: String::new() })
     }
 
@@ -38,9 +37,8 @@ impl Engine {
         let label = vec![format!("accident={}", stage.mark)];
         let filters = HashMap::from([("label".to_owned(), label)]);
         let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-        let found = engine.ask(|docker, _| async move {
-            docker.list_containers(Some(options)).await
-        })?;
+        let found =
+            engine.ask(|docker, _| async move { docker.list_containers(Some(options)).await })?;
         ensure!(found.len() == 1, "{} containers", found.len());
         engine.id = found.into_iter().find_map(|it| it.id).context("the container has no id")?;
         Ok(engine)

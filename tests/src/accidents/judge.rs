@@ -26,9 +26,8 @@ pub(super) struct Judgement {
 /// Plays `situation` at `site`, and judges it.
 pub(super) fn play(situation: &Situation, site: Site) -> anyhow::Result<Judgement> {
     let mut stage = Stage::new(site, &format!("{site}::{}", situation.name))?;
-    let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        (situation.accident)(&mut stage)
-    }));
+    let played =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (situation.accident)(&mut stage)));
     let played = played.unwrap_or_else(|_| Err(anyhow::anyhow!("the accident panicked")));
     let mut problems = Vec::new();
     let left = stage.clear();
@@ -169,7 +168,6 @@ mod tests {
         for (starts, allowed) in [
             (Starts::Never, [true, false, false]),
             (Starts::Once, [false, true, false]),
-            (Starts::AtMostOnce, [true, true, false]),
             (Starts::ByOthers, [false, true, true]),
         ] {
             let seen: Vec<_> = (0..3).map(|count| starts.allows(count)).collect();

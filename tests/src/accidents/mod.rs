@@ -8,6 +8,10 @@
 //! - `common` has the situations of every runner. The other files have those of one runner each, or
 //!   those of the network.
 
+mod cluster;
+mod cluster_admission;
+mod cluster_live;
+mod cluster_place;
 mod common;
 mod docker;
 mod engine;

@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::situation::{Expected, PROCESS, Situation, ends, exits, lost, on, refused};
 use super::stage::{Stage, WAITS};
-use crate::check::Checked;
+use crate::check::{Checked, until};
 use crate::running::{Ran, Running};
 
 const NO_FOLDER: Expected = refused("Rejected", 125, &["ContainerConfig", "/no/such/folder"]);
@@ -33,11 +34,15 @@ pub(super) const SITUATIONS: &[Situation] = &[
     on(PROCESS, "its supervisor is killed", supervisor_killed, lost(&["supervisor"])),
     on(PROCESS, "its supervisor is stopped and continued", supervisor_stopped, exits(5)),
     on(PROCESS, "its folder is removed while it runs", folder_removed, lost(&["removed"])),
-    on(PROCESS, "its record is truncated while it runs", record_truncated, exits(5)),
+    on(PROCESS, "its record is truncated while it runs", record_truncated, lost(&["record"]))
+        .known("a record that cannot be read is read again for ever, lostAfter or not"),
     on(PROCESS, "the folder of attempts is a file", no_attempts, NO_STATE),
     on(PROCESS, "its PATH has no such command", no_path, NO_PATH),
     on(PROCESS, "its working directory does not exist", no_folder, NO_FOLDER),
 ];
+
+/// How long a record stays unreadable: longer than `lostAfter`.
+const UNREADABLE: Duration = Duration::from_secs(8);
 
 /// The job ended by a signal, which is reported.
 const fn killed(code: i32) -> Expected {
@@ -84,9 +89,7 @@ fn supervisor_stopped(stage: &mut Stage) -> Checked<Ran> {
     stage.directory.input("go", "")?;
     let status = PathBuf::from(format!("/proc/{job}/stat"));
     let is_over = || fs::read_to_string(&status).is_ok_and(|text| text.contains(") Z "));
-    let ended = crate::check::until(crate::running::PATIENCE, "the job's end", || {
-        Ok(is_over().then_some(()))
-    });
+    let ended = until(crate::running::PATIENCE, "the job's end", || Ok(is_over().then_some(())));
     kill_process(supervisor, Signal::CONT)?;
     ended?;
     stage.finish(running)
@@ -103,10 +106,18 @@ fn folder_removed(stage: &mut Stage) -> Checked<Ran> {
     stage.let_go(running)
 }
 
+/// The record is restored after a while, so that the row ends and can be cleared.
 fn record_truncated(stage: &mut Stage) -> Checked<Ran> {
-    let (running, ..) = begun(stage)?;
+    let command = stage.command(&[], WAITS)?.env("JOB_LOSTAFTER", "2s");
+    let mut running = stage.started(command)?;
     let record = folder(stage)?.join("record.jsonl");
-    fs::OpenOptions::new().write(true).open(record)?.set_len(0)?;
+    let saved = fs::read(&record)?;
+    fs::write(&record, "")?;
+    let ended =
+        until(UNREADABLE, "the command's end", || Ok((!running.is_running()?).then_some(())));
+    if ended.is_err() {
+        fs::write(&record, saved)?;
+    }
     stage.let_go(running)
 }
 

@@ -47,7 +47,15 @@ fn say(text: &str) {
 
 /// Returns the rows of the table.
 fn situations() -> Vec<Situation> {
-    let tables: [&[Situation]; _] = [super::common::SITUATIONS, super::docker::SITUATIONS, super::process::SITUATIONS];
+    let tables: [&[Situation]; _] = [
+        // It has the slowest rows.
+        super::cluster_live::SITUATIONS,
+        super::common::SITUATIONS,
+        super::docker::SITUATIONS,
+        super::process::SITUATIONS,
+        super::cluster_admission::SITUATIONS,
+        super::cluster_place::SITUATIONS,
+    ];
     tables.concat()
 }
 

@@ -94,8 +94,6 @@ pub(super) struct Expected {
 pub(super) enum Starts {
     Never,
     Once,
-    /// The accident may come before or after the start.
-    AtMostOnce,
     /// Another client restarts the job, which Longshore cannot prevent and must report.
     ByOthers,
 }
@@ -105,7 +103,6 @@ impl Starts {
         match self {
             Self::Never => starts == 0,
             Self::Once => starts == 1,
-            Self::AtMostOnce => starts <= 1,
             Self::ByOthers => starts >= 1,
         }
     }
@@ -168,11 +165,6 @@ impl Expected {
 
     pub(super) const fn started(mut self, starts: Starts) -> Self {
         self.starts = starts;
-        self
-    }
-
-    pub(super) const fn says(mut self, words: &'static [&'static str]) -> Self {
-        self.words = words;
         self
     }
 }

@@ -20,14 +20,15 @@ use crate::running::{Ran, Running};
 const CLEARED: Duration = Duration::from_secs(75);
 
 /// Says that it runs, and then does so until the file `go` is in its input, or for two minutes.
-pub(super) const WAITS: &str =
-    "echo begun; n=0; until [ -e {jobDir}/input/go ] || [ $n -gt 600 ]; \
+pub(super) const WAITS: &str = "echo begun; n=0; until [ -e {jobDir}/input/go ] || [ $n -gt 600 ]; \
                                  do n=$((n + 1)); sleep 0.2; done; exit 5";
+
+/// Undoes a change of the server.
+type Restore = Box<dyn FnOnce(&Stage) -> Checked + Send>;
 
 /// The stage of one row.
 pub(super) struct Stage {
     pub(super) bench: Bench,
-    pub(super) site: Site,
     /// The job directory, in which the job counts its starts.
     pub(super) directory: JobDirectory,
     /// The value of the label `accident` of the job, by which its objects are found.
@@ -37,7 +38,7 @@ pub(super) struct Stage {
     begun: Option<Instant>,
     took: Option<Duration>,
     /// What restores the server, in the order in which it was changed.
-    restore: Vec<Box<dyn FnOnce(&Self) -> Checked + Send>>,
+    restore: Vec<Restore>,
 }
 
 impl Stage {
@@ -48,14 +49,11 @@ impl Stage {
         let own: String = own.chars().filter(char::is_ascii_alphanumeric).collect();
         let mark = own.to_lowercase();
         let restore = Vec::new();
-        Ok(Self { bench, site, directory, mark, counts: true, begun: None, took: None, restore })
+        Ok(Self { bench, directory, mark, counts: true, begun: None, took: None, restore })
     }
 
     /// Registers what undoes a change of the server.
-    pub(super) fn afterwards(
-        &mut self,
-        restore: impl FnOnce(&Self) -> Checked + Send + 'static,
-    ) {
+    pub(super) fn afterwards(&mut self, restore: impl FnOnce(&Self) -> Checked + Send + 'static) {
         self.restore.push(Box::new(restore));
     }
 
@@ -161,11 +159,6 @@ impl Stage {
 
     pub(super) const fn took(&self) -> Option<Duration> {
         self.took
-    }
-
-    /// Returns the installation of this row's commands.
-    pub(super) fn installation(&self) -> Result<String> {
-        self.bench.trace().installation.context("no command has run yet")
     }
 
     /// Returns the id of this row's only job.
