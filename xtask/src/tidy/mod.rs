@@ -6,6 +6,7 @@ mod documents;
 mod finding;
 mod length;
 mod links;
+mod packages;
 mod readme;
 mod rules;
 mod tree;
