@@ -2,9 +2,12 @@
 
 mod arrows;
 mod backends;
+mod deny;
+mod dependencies;
 mod documents;
 mod finding;
 mod length;
+mod licence;
 mod links;
 mod packages;
 mod readme;
