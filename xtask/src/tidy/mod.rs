@@ -11,6 +11,7 @@ mod licence;
 mod links;
 mod packages;
 mod readme;
+mod release;
 mod rules;
 mod tree;
 mod words;

@@ -4,7 +4,9 @@ use anyhow::Result;
 
 use super::finding::Finding;
 use super::tree::Tree;
-use super::{arrows, backends, dependencies, documents, length, links, packages, readme, words};
+use super::{
+    arrows, backends, dependencies, documents, length, links, packages, readme, release, words,
+};
 use crate::codegen;
 use crate::lab::shell::say;
 use crate::workspace::Workspace;
@@ -35,6 +37,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<Vec<(&'static str, Vec<Find
         ("arrows between crates", arrows::arrows(workspace)),
         ("licences and sources of dependencies", dependencies::dependencies(&tree)?),
         ("packages", packages::packages(workspace)),
+        ("order of a release", release::release(workspace, &tree)),
         ("files of a backend", backends::backends(workspace, &tree)),
         ("lengths", length::length(&tree)),
         ("words", words::words(&tree)),
