@@ -36,7 +36,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<Vec<(&'static str, Vec<Find
     let mut rules = vec![
         ("arrows between crates", arrows::arrows(workspace)),
         ("licences and sources of dependencies", dependencies::dependencies(&tree)?),
-        ("packages", packages::packages(workspace)),
+        ("packages", packages::packages(workspace, &tree)),
         ("order of a release", release::release(workspace, &tree)),
         ("files of a backend", backends::backends(workspace, &tree)),
         ("lengths", length::length(&tree)),
