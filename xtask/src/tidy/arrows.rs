@@ -12,8 +12,7 @@ pub(crate) fn arrows(workspace: &Workspace) -> Vec<Finding> {
     let mut found = Vec::new();
     for package in &workspace.packages {
         for dependency in &package.dependencies {
-            let ours = workspace.packages.iter().find(|other| other.name == dependency.name);
-            let Some(other) = ours else { continue };
+            let Some(other) = workspace.ours(dependency) else { continue };
             let dev = dependency.kind.as_deref() == Some("dev");
             if !may_know(workspace, package, other, dev) {
                 found.push(finding(workspace, package, other, dev));

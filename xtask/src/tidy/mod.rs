@@ -2,11 +2,16 @@
 
 mod arrows;
 mod backends;
+mod deny;
+mod dependencies;
 mod documents;
 mod finding;
 mod length;
+mod licence;
 mod links;
+mod packages;
 mod readme;
+mod release;
 mod rules;
 mod tree;
 mod words;
