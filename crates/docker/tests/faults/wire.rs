@@ -18,7 +18,7 @@ type Cut = dyn Fn(&str) -> Option<usize> + Send + Sync;
 /// What happens to connections.
 #[derive(Clone, Copy, Debug, Default)]
 struct State {
-    /// When the engine seems to have come up, if not at the true time.
+    /// When the engine is to seem to have come up, if not at the true time.
     came_up: Option<Timestamp>,
     /// How often all connections have been cut.
     cut: u32,
