@@ -16,7 +16,7 @@ use crate::{Checked, PATIENCE, attempt, end, launch};
 
 type Tried<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// The refusal of `job`, which leaves nothing behind and takes no time to speak of.
+/// The refusal of `job`, which must leave nothing behind and come soon.
 async fn refusal(lab: &Lab, runner: &DockerRunner, job: JobSpec) -> Tried<Error> {
     let mut attempt = Attempt::new(InstallationId::random(), JobId::random(), 1, job);
     attempt.pull_policy = PullPolicy::IfNotPresent;
