@@ -63,7 +63,7 @@ impl Place {
     }
 
     /// Creates a job that started, and whose dispatcher was killed.
-    async fn orphan(&self) -> JobId {
+    pub async fn orphan(&self) -> JobId {
         let dispatcher = self.dispatcher();
         let mut job = dispatcher.submit(job()).await.unwrap();
         let id = job.id().clone();
