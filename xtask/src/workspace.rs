@@ -26,6 +26,7 @@ pub(crate) struct Package {
     pub license: Option<String>,
     pub repository: Option<String>,
     pub readme: Option<PathBuf>,
+    pub rust_version: Option<String>,
     /// The registries that it may be published to: `None` for all, and empty for none.
     pub publish: Option<Vec<String>>,
     pub manifest_path: PathBuf,
@@ -126,6 +127,7 @@ pub(crate) mod tests {
                 license: Some("Apache-2.0".to_owned()),
                 repository: Some("https://git.example/longshore".to_owned()),
                 readme: Some("README.md".into()),
+                rust_version: Some("1.95".to_owned()),
                 publish: None,
                 manifest_path: Path::new("/src").join(folder).join("Cargo.toml"),
                 dependencies: dependencies.iter().map(|text| dependency(text)).collect(),

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use longshore_core::{AttemptId, Error, Event, Handle, JobId, Outcome, RunnerName, Settled};
+use longshore_core::{
+    AttemptId, Error, ErrorKind, Event, Handle, JobId, Outcome, RunnerName, Settled,
+};
 use longshore_journal::{Journal, JournalError, Record};
 use tokio::time::timeout;
 
@@ -81,21 +83,28 @@ impl Dispatcher {
     /// started, and attempts that are not in the journal and do not run. First [looks](Self::look)
     /// at each job that no process owns. With `dry_run`, nothing changes.
     ///
-    /// Attempts of other installations are never found, and so never touched.
+    /// Attempts of other installations are never found, and so never touched. Several processes may
+    /// call this at once: a job that another one forgets meanwhile is passed over.
     ///
     /// # Errors
     /// If the journal cannot be read or written. A runner that cannot be queried is not an error.
     pub async fn gc(&self, older_than: Option<Duration>, dry_run: bool) -> Result<Reaped, Error> {
         let journal = self.journal().await?;
         let age = older_than.unwrap_or_else(|| self.retention());
-        let age_signed = SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX);
-        let before = Timestamp::now().checked_sub(age_signed).unwrap_or(Timestamp::MIN);
-        let manner = Manner { before, dry_run };
         if !dry_run {
             for job in journal.unfinished().await.map_err(unrecorded)? {
-                self.look(&job).await?;
+                // Not found: another process has forgotten it meanwhile.
+                if let Err(error) = self.look(&job).await
+                    && error.kind() != ErrorKind::NotFound
+                {
+                    return Err(error);
+                }
             }
         }
+        let age_signed = SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX);
+        // After the looks, so that an age of zero includes the ends that they have just recorded.
+        let before = Timestamp::now().checked_sub(age_signed).unwrap_or(Timestamp::MIN);
+        let manner = Manner { before, dry_run };
         let mut reaped = Reaped::default();
         let mut seen = HashMap::new();
         for lane in self.lanes() {
@@ -133,7 +142,12 @@ impl Dispatcher {
         reaped: &mut Reaped,
     ) -> Result<(), Error> {
         for job in journal.unfinished().await.map_err(unrecorded)? {
-            let Some(claim) = journal.claim(&job).await.map_err(unrecorded)? else { continue };
+            let claim = match journal.claim(&job).await {
+                Ok(Some(claim)) => claim,
+                // Another process holds it, or has forgotten it meanwhile.
+                Ok(None) | Err(JournalError::NoSuchJob(_)) => continue,
+                Err(error) => return Err(unrecorded(error)),
+            };
             let record = claim.record().await.map_err(unrecorded)?;
             let over = record.ended_at.is_some_and(|at| at < manner.before);
             if over && self.clear(&record, manner, reaped).await {

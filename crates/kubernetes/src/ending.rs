@@ -114,7 +114,7 @@ pub(crate) async fn end_rest(cluster: &Cluster, place: &Place, pod: &PodView) {
     let ending = cluster.expire_pod(place, &pod.name, &pod.uid, Ending::Over);
     if let Err(failure) = ending.await {
         let error = Error::from(failure);
-        tracing::warn!(%error, pod = %pod.name, "what runs beside the ended job goes on running");
+        tracing::warn!(%error, pod = %pod.name, "the rest of an ended job's Pod keeps running");
     }
 }
 

@@ -13,6 +13,7 @@ mod packages;
 mod readme;
 mod release;
 mod rules;
+mod toolchain;
 mod tree;
 mod words;
 

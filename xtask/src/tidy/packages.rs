@@ -1,11 +1,23 @@
 //! Checks that each crate can be published, or says that it is not.
 
 use super::finding::Finding;
+use super::tree::Tree;
 use crate::workspace::{Package, Workspace};
 
-pub(crate) fn packages(workspace: &Workspace) -> Vec<Finding> {
+pub(crate) fn packages(workspace: &Workspace, tree: &Tree) -> Vec<Finding> {
     let published = workspace.packages.iter().filter(|package| package.is_published());
-    published.flat_map(|package| problems(workspace, package)).collect()
+    published
+        .flat_map(|package| {
+            problems(workspace, package).into_iter().chain(no_licence(workspace, tree, package))
+        })
+        .collect()
+}
+
+/// A package contains only files of its own folder, and must contain its licence.
+fn no_licence(workspace: &Workspace, tree: &Tree, package: &Package) -> Option<Finding> {
+    let path = format!("{}/LICENSE", workspace.folder(package));
+    let missing = !tree.has(&path);
+    missing.then(|| Finding::new(path, 1, "missing", "link it to the repository's LICENSE"))
 }
 
 fn problems(workspace: &Workspace, package: &Package) -> Vec<Finding> {
@@ -43,7 +55,13 @@ mod tests {
     use crate::workspace::tests::workspace;
 
     fn what(workspace: &Workspace) -> Vec<String> {
-        packages(workspace).into_iter().map(|finding| finding.what).collect()
+        let paths: Vec<_> = workspace
+            .packages
+            .iter()
+            .map(|package| format!("{}/LICENSE", workspace.folder(package)))
+            .collect();
+        let files: Vec<_> = paths.iter().map(|path| (path.as_str(), "")).collect();
+        packages(workspace, &Tree::of(&files)).into_iter().map(|finding| finding.what).collect()
     }
 
     #[test]
@@ -72,5 +90,13 @@ mod tests {
             "longshore-cli depends on xtask, which is not published",
         ];
         assert_eq!(what(&workspace), expected);
+    }
+
+    #[test]
+    fn a_package_that_would_not_contain_its_licence_is_found() {
+        let workspace = workspace(&[("longshore-core", "crates/core", &[])]);
+        let found = packages(&workspace, &Tree::of(&[("LICENSE", "")]));
+        let paths: Vec<_> = found.iter().map(|finding| finding.path.as_str()).collect();
+        assert_eq!(paths, ["crates/core/LICENSE"]);
     }
 }

@@ -136,7 +136,7 @@ pub enum CallStep {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Run {
-    /// How long it runs unless it is ended early; `None` means for ever.
+    /// How long it runs unless it is ended early; `None` means forever.
     pub lasts: Option<Duration>,
     /// How it ends after that time.
     pub outcome: Outcome,

@@ -120,7 +120,7 @@ async fn a_definite_failure_ends_the_attempt_within_a_second(case: Arc<Case>) ->
         let not_found = ErrorKind::ImageUnavailable(ImageReason::NotFound);
         check(error.kind() == not_found, || format!("{error:?}"))?;
         let told = steps.at("1 event").into_iter().chain(steps.at("2 status")).min();
-        let (told, answered) = told.zip(steps.at("5 answer")).ok_or("nothing was told")?;
+        let (told, answered) = told.zip(steps.at("5 answer")).ok_or("nothing was reported")?;
         took.push(answered.saturating_duration_since(told));
         println!("{}", timeline(&steps, begun));
     }

@@ -189,7 +189,7 @@ async fn rotated(case: &Case, account: &Account) -> Checked {
             }
             false
         };
-        check(timeout(PATIENCE, refused).await?, || "nobody was told of the refusal".to_owned())?;
+        check(timeout(PATIENCE, refused).await?, || "the refusal was not reported".to_owned())?;
         std::fs::write(folder.path().join("output/go"), "")?;
         sleep(Duration::from_secs(2)).await;
         std::fs::write(token.path(), account.token(2).await?)?;

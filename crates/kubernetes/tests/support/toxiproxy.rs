@@ -28,7 +28,7 @@ impl Toxic {
             "name": name, "listen": "127.0.0.1:0", "upstream": upstream, "enabled": true,
         });
         let made = send(&api, Method::POST, "/proxies", &body).await?;
-        let address = made["listen"].as_str().ok_or("the proxy tells no address")?.to_owned();
+        let address = made["listen"].as_str().ok_or("the proxy returned no address")?.to_owned();
         Ok(Self { api, name: name.to_owned(), address })
     }
 
