@@ -63,7 +63,7 @@ impl Place {
     }
 
     /// Creates a job that started, and whose dispatcher was killed.
-    async fn orphan(&self) -> JobId {
+    pub async fn orphan(&self) -> JobId {
         let dispatcher = self.dispatcher();
         let mut job = dispatcher.submit(job()).await.unwrap();
         let id = job.id().clone();
@@ -129,7 +129,7 @@ async fn a_job_that_had_not_started_is_fenced_and_never_does() {
     let Outcome::NotRun { reason: NotRunReason::Interrupted, message } = outcome else {
         panic!("{outcome:?}")
     };
-    assert!(message.contains("before the job had started"), "{message}");
+    assert!(message.contains("before the job started"), "{message}");
     sleep(20 * MINUTE).await;
     assert_eq!((place.starts(), place.count(|w| *w == What::StartPrevented)), (0, 1));
     assert!(place.journal.record(&id).await.unwrap().is_finished());
