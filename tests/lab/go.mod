@@ -181,7 +181,7 @@ require (
 )
 
 // Kubernetes' own go.mod replaces its staging modules with folders of its repository.
-// Those replacements do not reach whoever requires it, so each names its released version.
+// A module that requires Kubernetes does not inherit that, so each line names a released version.
 replace (
 	k8s.io/api => k8s.io/api v0.34.4
 	k8s.io/apiextensions-apiserver => k8s.io/apiextensions-apiserver v0.34.4

@@ -22,6 +22,13 @@ pub(crate) struct Workspace {
 pub(crate) struct Package {
     pub name: String,
     pub version: String,
+    pub description: Option<String>,
+    pub license: Option<String>,
+    pub repository: Option<String>,
+    pub readme: Option<PathBuf>,
+    pub rust_version: Option<String>,
+    /// The registries that it may be published to: `None` for all, and empty for none.
+    pub publish: Option<Vec<String>>,
     pub manifest_path: PathBuf,
     pub dependencies: Vec<Dependency>,
     pub targets: Vec<Target>,
@@ -30,6 +37,8 @@ pub(crate) struct Package {
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Dependency {
     pub name: String,
+    /// The version that it asks for; `*` for a path without a version.
+    pub req: String,
     /// `None`, `dev` or `build`.
     pub kind: Option<String>,
 }
@@ -57,10 +66,11 @@ impl Workspace {
     }
 
     pub(crate) fn is_backend(&self, package: &Package) -> bool {
-        const OTHERS: [&str; 8] = [
+        const OTHERS: [&str; 9] = [
             "core",
             "dispatch",
             "config",
+            "hocon",
             "conformance",
             "journal",
             "registry",
@@ -68,6 +78,11 @@ impl Workspace {
             "cli",
         ];
         self.folder(package).strip_prefix("crates/").is_some_and(|folder| !OTHERS.contains(&folder))
+    }
+
+    /// Returns the package of this workspace that a dependency leads to.
+    pub(crate) fn ours(&self, dependency: &Dependency) -> Option<&Package> {
+        self.packages.iter().find(|package| package.name == dependency.name)
     }
 
     /// Returns the package's folder, relative to the workspace's root.
@@ -81,6 +96,11 @@ impl Workspace {
 impl Package {
     pub(crate) fn folder(&self) -> &Path {
         self.manifest_path.parent().unwrap_or(&self.manifest_path)
+    }
+
+    /// Returns whether the package may be published.
+    pub(crate) fn is_published(&self) -> bool {
+        self.publish.as_ref().is_none_or(|registries| !registries.is_empty())
     }
 }
 
@@ -104,6 +124,12 @@ pub(crate) mod tests {
             .map(|(name, folder, dependencies)| Package {
                 name: (*name).to_owned(),
                 version: "0.1.0".to_owned(),
+                description: Some("A package".to_owned()),
+                license: Some("Apache-2.0".to_owned()),
+                repository: Some("https://git.example/longshore".to_owned()),
+                readme: Some("README.md".into()),
+                rust_version: Some("1.95".to_owned()),
+                publish: None,
                 manifest_path: Path::new("/src").join(folder).join("Cargo.toml"),
                 dependencies: dependencies.iter().map(|text| dependency(text)).collect(),
                 targets: Vec::new(),
@@ -117,10 +143,11 @@ pub(crate) mod tests {
     }
 
     fn dependency(text: &str) -> Dependency {
-        match text.split_once(':') {
-            Some((kind, name)) => Dependency { name: name.into(), kind: Some(kind.into()) },
-            None => Dependency { name: text.into(), kind: None },
-        }
+        let (kind, name) = match text.split_once(':') {
+            Some((kind, name)) => (Some(kind.to_owned()), name),
+            None => (None, text),
+        };
+        Dependency { name: name.to_owned(), req: "^0.1.0".to_owned(), kind }
     }
 
     #[test]

@@ -226,8 +226,8 @@ pub struct JobArgs {
     /// registry does not answer
     #[arg(long, value_name = "POLICY,...")]
     pub pull_policy: Option<PullPolicies>,
-    /// Folder with input/ (read-only to the job) and output/; {jobDir} in arguments stands for its
-    /// path
+    /// Folder with input/ (read-only to the job) and output/; its path replaces {jobDir} in
+    /// arguments
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub job_dir: Option<PathBuf>,
     /// Set an environment variable; NAME alone takes the value from this environment

@@ -80,6 +80,7 @@ capabilities! {
     /// Keeps all of a job's output until the attempt is removed, whatever its size and speed.
     /// Without this capability, lost output is a [`Gap`](crate::LogChunk::Gap) in
     /// [`logs`](crate::Runner::logs). A kubelet rotates a container's log, at 10 MiB by default.
+    /// Docker 20.10 does not return the last newline of some outputs.
     keep_all_logs, KeepAllLogs, "keeping all of a job's output, whatever its size";
     /// Ends a job at its timeout even if no process polls its [`events`](crate::Runner::events).
     /// Without this capability, a process must follow a job that has a timeout. Docker has no

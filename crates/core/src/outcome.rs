@@ -15,7 +15,10 @@ use crate::{Error, ErrorKind, PullPolicy};
 #[serde(tag = "kind", rename_all_fields = "camelCase")]
 #[non_exhaustive]
 pub enum Outcome {
-    /// The job ended on its own or by a signal that Longshore did not send.
+    /// The job ended on its own, or by a signal from inside or from its machine.
+    ///
+    /// A job that another client stopped through its backend (`docker stop`, `kubectl delete pod`) is
+    /// `Lost`, whatever its exit code. If the backend started the job again, this is the first run.
     Exited {
         /// The exit code; 128+n for signal n.
         code: i32,
@@ -253,11 +256,13 @@ pub struct Report {
     pub finished_at: Option<Timestamp>,
     /// The image the job ran; `None` for a process.
     pub image: Option<ImageReport>,
-    /// The names of extra instances of the job that the backend started on its own, known when the
-    /// job ended.
+    /// The starts of the job beyond the first one, known when the job ended. Each entry names the
+    /// Pod or container.
     ///
     /// Longshore requests one start. On Kubernetes these are extra Pods
-    /// (<https://kubernetes.io/docs/concepts/workloads/controllers/job/#handling-pod-and-container-failures>).
+    /// (<https://kubernetes.io/docs/concepts/workloads/controllers/job/#handling-pod-and-container-failures>)
+    /// and restarts of a changed Pod's container; on Docker, restarts by another client or by a
+    /// restart policy that another client set.
     #[serde(default)]
     pub started_again: Vec<String>,
 }

@@ -56,7 +56,7 @@ impl Cpu {
     }
 }
 
-/// Parses a number with one of `suffixes`, each with the amount that 1 of it stands for.
+/// Parses a number with one of `suffixes`, each of which has its factor.
 ///
 /// Computes with integers, so that fractions stay exact.
 fn parse(text: &str, suffixes: &[(&str, u64)]) -> Option<u64> {

@@ -31,8 +31,8 @@ pub struct JobResult {
     /// When the job ended, by the backend's clock.
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub finished_at: Option<Timestamp>,
-    /// The names of extra instances of the job that the backend started on its own. Empty except in
-    /// rare cases on Kubernetes, whose Jobs promise "at least once".
+    /// The starts of the job beyond the first one, by Pod or container. Empty unless Kubernetes,
+    /// whose Jobs promise "at least once", or another client of the backend started it again.
     #[serde(default)]
     pub started_again: Vec<String>,
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use longshore_core::{
-    AttemptId, Error, Event, Handle, JobId, JobResult, Outcome, RunnerName, Settled,
+    AttemptId, Error, ErrorKind, Event, Handle, JobId, Outcome, RunnerName, Settled,
 };
 use longshore_journal::{Journal, JournalError, Record};
 use tokio::time::timeout;
@@ -83,21 +83,28 @@ impl Dispatcher {
     /// started, and attempts that are not in the journal and do not run. First [looks](Self::look)
     /// at each job that no process owns. With `dry_run`, nothing changes.
     ///
-    /// Attempts of other installations are never found, and so never touched.
+    /// Attempts of other installations are never found, and so never touched. Several processes may
+    /// call this at once: a job that another one forgets meanwhile is passed over.
     ///
     /// # Errors
     /// If the journal cannot be read or written. A runner that cannot be queried is not an error.
     pub async fn gc(&self, older_than: Option<Duration>, dry_run: bool) -> Result<Reaped, Error> {
         let journal = self.journal().await?;
         let age = older_than.unwrap_or_else(|| self.retention());
-        let age_signed = SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX);
-        let before = Timestamp::now().checked_sub(age_signed).unwrap_or(Timestamp::MIN);
-        let manner = Manner { before, dry_run };
         if !dry_run {
             for job in journal.unfinished().await.map_err(unrecorded)? {
-                self.look(&job).await?;
+                // Not found: another process has forgotten it meanwhile.
+                if let Err(error) = self.look(&job).await
+                    && error.kind() != ErrorKind::NotFound
+                {
+                    return Err(error);
+                }
             }
         }
+        let age_signed = SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX);
+        // After the looks, so that an age of zero includes the ends that they have just recorded.
+        let before = Timestamp::now().checked_sub(age_signed).unwrap_or(Timestamp::MIN);
+        let manner = Manner { before, dry_run };
         let mut reaped = Reaped::default();
         let mut seen = HashMap::new();
         for lane in self.lanes() {
@@ -120,36 +127,71 @@ impl Dispatcher {
             }
         }
         if !dry_run {
-            self.forget_removed(journal, manner, &reaped).await?;
+            self.forget_removed(journal, manner, &mut reaped).await?;
             reaped.forgotten = journal.sweep(age, Timestamp::now()).await.map_err(unrecorded)?;
         }
         Ok(reaped)
     }
 
     /// Records which jobs have left nothing behind: jobs that have ended, if every runner that they
-    /// were on answered and has nothing of them.
+    /// were on answered and has nothing of them any more.
     async fn forget_removed(
         &self,
         journal: &Journal,
         manner: Manner,
-        reaped: &Reaped,
+        reaped: &mut Reaped,
     ) -> Result<(), Error> {
         for job in journal.unfinished().await.map_err(unrecorded)? {
-            let Some(claim) = journal.claim(&job).await.map_err(unrecorded)? else { continue };
+            let claim = match journal.claim(&job).await {
+                Ok(Some(claim)) => claim,
+                // Another process holds it, or has forgotten it meanwhile.
+                Ok(None) | Err(JournalError::NoSuchJob(_)) => continue,
+                Err(error) => return Err(unrecorded(error)),
+            };
             let record = claim.record().await.map_err(unrecorded)?;
             let over = record.ended_at.is_some_and(|at| at < manner.before);
-            if over && record.attempts.iter().all(|a| self.is_gone(&a.handle, reaped)) {
+            if over && self.clear(&record, manner, reaped).await {
                 claim.removed().await.map_err(unrecorded)?;
             }
         }
         Ok(())
     }
 
-    fn is_gone(&self, handle: &Handle, reaped: &Reaped) -> bool {
-        let asked = self.lane(&handle.runner).is_ok()
-            && reaped.unasked.iter().all(|(runner, _)| *runner != handle.runner);
-        let left = |l: &Leftover| l.attempt == handle.attempt && l.fate != Fate::Removed;
-        asked && !reaped.leftovers.iter().any(left)
+    /// Removes what is left of an ended job. Returns whether nothing is.
+    async fn clear(&self, record: &Record, manner: Manner, reaped: &mut Reaped) -> bool {
+        let mut clear = true;
+        for attempt in &record.attempts {
+            clear &= self.clear_attempt(record, &attempt.handle, manner, reaped).await;
+        }
+        clear
+    }
+
+    /// Removes an attempt of an ended job. Returns whether nothing is left of it. An attempt that
+    /// lost its labels is only found by its handle.
+    async fn clear_attempt(
+        &self,
+        record: &Record,
+        handle: &Handle,
+        manner: Manner,
+        reaped: &mut Reaped,
+    ) -> bool {
+        let Ok(lane) = self.lane(&handle.runner) else { return false };
+        if reaped.unasked.iter().any(|(runner, _)| *runner == handle.runner) {
+            return false;
+        }
+        if let Some(known) = reaped.leftovers.iter().find(|l| l.attempt == handle.attempt) {
+            return known.fate == Fate::Removed;
+        }
+        let why = if is_lost(record) {
+            stray(&lane, handle, manner, "it is on record as lost").await
+        } else {
+            Ok("the job is over, and this may have been left behind".to_owned())
+        };
+        let left = remove(&lane, handle, manner, why).await;
+        let clear = left.fate == Fate::Removed;
+        // Most often, there was nothing to remove.
+        reaped.leftovers.extend((!clear).then_some(left));
+        clear
     }
 }
 
@@ -166,6 +208,16 @@ async fn reap(
         Standing::Over(why) => Ok(why),
         Standing::Open(why) => stray(lane, handle, manner, why).await,
     };
+    Ok(Some(remove(lane, handle, manner, why).await))
+}
+
+/// Removes the attempt at `handle`, unless `why` is an error that says why it stays.
+async fn remove(
+    lane: &Arc<Lane>,
+    handle: &Handle,
+    manner: Manner,
+    why: Result<String, String>,
+) -> Leftover {
     let (why, fate) = match why {
         Err(why) => (why, Fate::Kept),
         Ok(why) if manner.dry_run => (why, Fate::Remove),
@@ -175,7 +227,7 @@ async fn reap(
         },
     };
     let (runner, attempt) = (lane.name().clone(), handle.attempt.clone());
-    Ok(Some(Leftover { runner, attempt, why, fate }))
+    Leftover { runner, attempt, why, fate }
 }
 
 async fn standing(
@@ -199,10 +251,9 @@ async fn standing(
     if journal.is_claimed(&job).map_err(unrecorded)? {
         return Ok(Standing::Expected);
     }
-    let is_lost = |r: &JobResult| matches!(r.outcome, Outcome::Lost { .. });
     Ok(match record.ended_at {
         None => Standing::Expected,
-        Some(at) if at < manner.before && record.result.as_ref().is_some_and(is_lost) => {
+        Some(at) if at < manner.before && is_lost(record) => {
             Standing::Open("it is on record as lost")
         }
         Some(_) if record.removed_at.is_some() => {
@@ -211,6 +262,11 @@ async fn standing(
         Some(at) if at < manner.before => Standing::Over(format!("the job ended at {at}")),
         Some(_) => Standing::Expected,
     })
+}
+
+fn is_lost(record: &Record) -> bool {
+    let outcome = record.result.as_ref().map(|result| &result.outcome);
+    matches!(outcome, Some(Outcome::Lost { .. }))
 }
 
 /// Returns why an attempt that is not known to be over may be removed. An `Err` says why it may

@@ -1,5 +1,6 @@
 //! Messages of engines about failed pulls: recorded from Docker 20.10.24 (its own store) and 29.8 (the
-//! containerd store), with a registry on 127.0.0.1 that failed so, unless a line says otherwise.
+//! containerd store), with a registry on 127.0.0.1 that failed this way, unless a line says
+//! otherwise.
 
 use longshore_core::ImageReason::{self, Denied, Invalid, NotFound, Unreachable};
 
@@ -15,7 +16,7 @@ fn classified(cases: &[(Option<u16>, &str, ImageReason)]) {
 #[test]
 fn the_words_of_docker_20_10_are_classified() {
     classified(&[
-        // 401: with a challenge that we have nothing for, without one, from the token service.
+        // 401: with a challenge for which there is no login, without one, from the token service.
         (
             Some(500),
             r#"Head "http://localhost:21002/v2/x/manifests/1": no basic auth credentials"#,

@@ -35,6 +35,8 @@ struct Order<'a> {
     context: &'a LaunchContext,
     place: Place,
     image: Image,
+    /// `start_timeout` after the image was there, and never after the launch's own deadline.
+    deadline: Instant,
 }
 
 impl Backend {
@@ -58,16 +60,17 @@ impl Backend {
     async fn try_launch(&self, attempt: &Attempt, context: &LaunchContext) -> Launched {
         let place = Place::of(attempt);
         let image = self.prepare(attempt, context).await.map_err(LaunchError::Refused)?;
-        let order = Order { attempt, context, place, image };
+        let deadline = context.deadline.min(Instant::now() + context.start_timeout);
+        let order = Order { attempt, context, place, image, deadline };
         loop {
-            interrupted(context).map_err(LaunchError::Refused)?;
+            interrupted(context, deadline).map_err(LaunchError::Refused)?;
             // A dropped request to create starts nothing; a dropped request to inspect proves
             // nothing.
-            let created = timeout_at(context.deadline, self.create(&order)).await;
+            let created = timeout_at(deadline, self.create(&order)).await;
             match created.unwrap_or_else(|_| Err(late())).map_err(LaunchError::Refused)? {
                 Some(id) => return self.start(&order, &id).await,
                 None => {
-                    let existing = timeout_at(context.deadline, self.existing(&order)).await;
+                    let existing = timeout_at(deadline, self.existing(&order)).await;
                     let late = |_| Some(Err(LaunchError::Indeterminate(late())));
                     if let Some(launched) = existing.unwrap_or_else(late) {
                         return launched;
@@ -83,7 +86,7 @@ impl Backend {
     /// Does the steps that start nothing: checks, and makes the image available.
     async fn prepare(&self, attempt: &Attempt, context: &LaunchContext) -> Result<Image> {
         let wanted = &container(&attempt.spec)?.image;
-        interrupted(context)?;
+        interrupted(context, context.deadline)?;
         self.check_directory(attempt)?;
         self.watcher.watch(&attempt.id);
         let order = pull::Order {
@@ -184,11 +187,11 @@ impl Backend {
 
     /// The commit: from here on the job may run.
     async fn start(&self, order: &Order<'_>, id: &str) -> Launched {
-        if let Err(error) = interrupted(order.context) {
+        if let Err(error) = interrupted(order.context, order.deadline) {
             self.withdraw(id).await;
             return Err(LaunchError::Refused(error));
         }
-        let started = timeout_at(order.context.deadline, self.engine.start(id)).await;
+        let started = timeout_at(order.deadline, self.engine.start(id)).await;
         match started {
             Ok(Ok(())) => Ok(self.started(order, id).await),
             Ok(Err(Fault::Unreached(error))) => Err(LaunchError::Refused(error)),
@@ -273,7 +276,7 @@ impl Backend {
     async fn take_over(&self, order: &Order<'_>, seen: &Seen) -> Option<Launched> {
         let place = &order.place;
         let mut sight = self.watcher.watch(&place.attempt);
-        let until = order.context.deadline.min(Instant::now() + TAKE_OVER);
+        let until = order.deadline.min(Instant::now() + TAKE_OVER);
         let started = sight.wait_for(|s| s.started || s.is_over());
         tokio::select! {
             _ = timeout_at(until, started) => {}
@@ -341,11 +344,11 @@ fn cancelled() -> Error {
     Error::new(ErrorKind::Internal, "the launch was cancelled")
 }
 
-fn interrupted(context: &LaunchContext) -> Result<()> {
+fn interrupted(context: &LaunchContext, deadline: Instant) -> Result<()> {
     if context.cancel.is_cancelled() {
         return Err(cancelled());
     }
-    if Instant::now() >= context.deadline {
+    if Instant::now() >= deadline {
         return Err(late());
     }
     Ok(())

@@ -35,8 +35,8 @@ const MADE_UP: i32 = 255;
 /// How long an engine may take between finding such a run and setting up its networks.
 const COMING_UP: SignedDuration = SignedDuration::from_secs(30);
 
-/// Reads `State` of an inspection, and `RestartCount`, by which the engine counts the restarts that its
-/// own restart policy caused since somebody last started the container
+/// Reads `State` of an inspection, and `RestartCount`, which counts the restarts that the engine's
+/// own restart policy caused since a client last started the container
 /// (<https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerInspect>).
 ///
 /// A container that runs and has an end has run before. One that ended twice by hand looks as if it

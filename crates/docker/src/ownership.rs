@@ -1,6 +1,6 @@
 //! Which container is an attempt's.
 //!
-//! Labels alone prove nothing: a container of an image that somebody committed from a job's
+//! Labels alone prove nothing: a container of an image that a client committed from a job's
 //! container has that job's labels, and any client of the engine can write them. So a container is an
 //! attempt's if it has the attempt's name *and* its labels (installation and attempt). One with the
 //! labels and another name is the attempt's only if there is proof that it was renamed: this process

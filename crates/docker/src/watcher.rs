@@ -141,7 +141,7 @@ impl Sights {
                 None => by_name(attempt),
             };
             let agrees = match running {
-                // An attempt that is over stays so, whatever becomes of its container.
+                // An attempt that is over stays so, whatever happens to its container.
                 _ if known.is_over() => true,
                 Some(running) => running == known.started,
                 None => known.id.is_none(),

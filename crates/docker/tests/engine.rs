@@ -282,6 +282,7 @@ fn main() -> ExitCode {
         the_end_of_long_and_binary_output_is_exact_or_marked,
         a_working_directory_that_is_a_file_is_the_jobs_mistake,
         an_impossible_memory_limit_is_the_jobs_mistake,
+        a_start_without_an_answer_is_given_up_after_start_timeout,
         a_cpu_limit_beyond_the_engines_cpus_passes_it_over,
         a_network_that_does_not_exist_passes_the_runner_over_with_its_name,
         a_user_that_the_image_does_not_have_is_the_jobs_mistake,

@@ -1,4 +1,4 @@
-//! The requests that Longshore makes.
+//! The requests that Longshore sends to the API server.
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Pod, Secret};
@@ -13,23 +13,23 @@ use crate::view::{PodView, object_name};
 
 type Answer<T> = Result<T, Failure>;
 
-/// What became of a guarded patch.
+/// The result of a guarded patch.
 #[derive(Debug)]
 pub(crate) enum Patched {
-    /// It was applied; the object as it is now.
+    /// The API server applied the patch; this is the object now.
     Applied(Box<Job>),
-    /// A test in it failed: the object is not as the patch expects.
+    /// A test in the patch failed: the object is not in the state that the patch expects.
     Refused,
-    /// There is no such object.
+    /// The object does not exist.
     Gone,
 }
 
-/// How often a patch is sent again after 409, with which the API server answers when it could not
-/// apply one for all the others. Each patch tests what it changes, so repeating it is safe.
+/// How many times a patch is sent again after a 409. The API server answers 409 if concurrent
+/// writes keep it from applying a patch. Each patch tests what it changes, so repeating it is safe.
 const CONFLICTS: usize = 5;
 
 impl Cluster {
-    /// The namespace of `place`.
+    /// Returns the namespace of `place`.
     pub(crate) fn namespace<'a>(&'a self, place: &'a Place) -> &'a str {
         place.namespace.as_deref().unwrap_or(&self.namespace)
     }
@@ -38,7 +38,7 @@ impl Cluster {
         Api::namespaced(self.client.clone(), self.namespace(place))
     }
 
-    /// The Pods of `place`'s namespace.
+    /// Returns the client for the Pods in the namespace of `place`.
     pub(crate) fn pods(&self, place: &Place) -> Api<Pod> {
         Api::namespaced(self.client.clone(), self.namespace(place))
     }
@@ -49,7 +49,7 @@ impl Cluster {
         self.ask("failed to create the Job", api.create(&params, job)).await
     }
 
-    /// The Job of `place`, if it is there.
+    /// Returns the Job of `place`, if it exists.
     pub(crate) async fn get_job(&self, place: &Place) -> Answer<Option<Job>> {
         let api = self.jobs(place);
         self.ask("failed to read the Job", api.get_opt(&place.job)).await
@@ -62,8 +62,8 @@ impl Cluster {
         self.ask("failed to create the Secret", api.create(&params, secret)).await
     }
 
-    /// Deletes the attempt's own Secret, if it is there. Where that cannot be done it goes with the
-    /// Job that owns it.
+    /// Deletes the attempt's own Secret, if it exists. If that fails, Kubernetes deletes the Secret
+    /// together with the Job that owns it.
     pub(crate) async fn drop_secret(&self, place: &Place) {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), self.namespace(place));
         let params = DeleteParams::default();
@@ -74,7 +74,7 @@ impl Cluster {
         }
     }
 
-    /// Releases the Job with `uid`, if nobody has fenced it.
+    /// Releases the Job with `uid`, unless it has been fenced.
     pub(crate) async fn commit(&self, place: &Place, uid: &str) -> Answer<Patched> {
         let patch = json!([
             test_uid(uid),
@@ -85,7 +85,7 @@ impl Cluster {
         self.patch_job("failed to release the Job", place, patch).await
     }
 
-    /// Fences the Job with `uid`, if nobody has released it.
+    /// Fences the Job with `uid`, unless it has been released.
     pub(crate) async fn fence(&self, place: &Place, uid: &str) -> Answer<Patched> {
         let patch = json!([
             test_uid(uid),
@@ -96,23 +96,24 @@ impl Cluster {
         self.patch_job("failed to fence the Job", place, patch).await
     }
 
-    /// Marks the released Job with `uid` as withdrawn, so that everybody who follows it knows who
-    /// deletes its Pod.
+    /// Marks the released Job with `uid` as withdrawn, so that every process that follows it knows
+    /// who deletes its Pod.
     pub(crate) async fn announce_withdrawal(&self, place: &Place, uid: &str) -> Answer<Patched> {
         let patch =
             json!([test_uid(uid), test_commit(Commit::Committed), set_commit(Commit::Withdrawn),]);
         self.patch_job("failed to withdraw the Job", place, patch).await
     }
 
-    /// Suspends the withdrawn Job with `uid`, so that Kubernetes creates no Pod for it and deletes
-    /// the one that exists.
+    /// Suspends the withdrawn Job with `uid`. Kubernetes then creates no Pod for it and deletes the
+    /// existing one.
     pub(crate) async fn suspend(&self, place: &Place, uid: &str) -> Answer<Patched> {
         let patch = json!([test_uid(uid), test_commit(Commit::Withdrawn), set_suspend(true)]);
         self.patch_job("failed to suspend the Job", place, patch).await
     }
 
-    /// Makes a tombstone of the fenced Job with `uid`: it makes no Pod, fails after a second, and
-    /// Kubernetes removes it after `seconds`. Meanwhile a launch that is late finds the name taken.
+    /// Turns the fenced Job with `uid` into a tombstone: it creates no Pod and fails after one
+    /// second, and Kubernetes removes it after `seconds`. Until then, a late launch finds the name
+    /// in use.
     pub(crate) async fn bury(&self, place: &Place, uid: &str, seconds: i32) -> Answer<Patched> {
         let label = format!("/metadata/labels/{}", pointer(names::TOMBSTONE));
         let patch = json!([
@@ -127,8 +128,8 @@ impl Cluster {
         self.patch_job("failed to close the Job", place, patch).await
     }
 
-    /// Marks why Longshore ends the job early. The first mark stays, and a mark that somebody has
-    /// removed is not replaced.
+    /// Records on the Job why Longshore ends the job early. The first mark stays. A mark that
+    /// another client has removed is not written again.
     pub(crate) async fn mark(&self, place: &Place, ending: Ending) -> Answer<Patched> {
         let path = annotation_path(names::ENDING);
         let patch = json!([
@@ -138,7 +139,7 @@ impl Cluster {
         self.patch_job("failed to mark the Job", place, patch).await
     }
 
-    /// Marks why Longshore ends the job early, where somebody has removed the annotation.
+    /// Records why Longshore ends the job early, if another client has removed the annotation.
     pub(crate) async fn mark_again(&self, place: &Place, uid: &str, ending: Ending) -> Answer<Job> {
         let patch = Patch::Merge(json!({
             "metadata": {"uid": uid, "annotations": {names::ENDING: ending.as_str()}},
@@ -160,7 +161,7 @@ impl Cluster {
                 Ok(job) => return Ok(Patched::Applied(Box::new(job))),
                 Err(failure) => match failure.code() {
                     Some(404) => return Ok(Patched::Gone),
-                    // "Unprocessable Entity" is how the API server says that a test failed
+                    // The API server answers 422 (Unprocessable Entity) if a test failed
                     // (`apiserver/pkg/endpoints/handlers/patch.go`).
                     Some(422) => return Ok(Patched::Refused),
                     Some(409) if conflicts < CONFLICTS => conflicts += 1,
@@ -170,8 +171,8 @@ impl Cluster {
         }
     }
 
-    /// Deletes the Job of `place`; with `uid`, only that one. Its Pods and its Secret follow.
-    /// `false` if there is no such Job.
+    /// Deletes the Job of `place`; with `uid`, only the Job with that uid. Kubernetes then deletes
+    /// its Pods and its Secret. Returns `false` if there is no such Job.
     pub(crate) async fn delete_job(&self, place: &Place, uid: Option<&str>) -> Answer<bool> {
         let mut params = DeleteParams::background();
         params.preconditions =
@@ -179,13 +180,13 @@ impl Cluster {
         let api = self.jobs(place);
         match self.ask("failed to delete the Job", api.delete(&place.job, &params)).await {
             Ok(_) => Ok(true),
-            // 409: another object has the name by now, so the one that was meant is gone.
+            // 409: another object now has the name, so the intended one is gone.
             Err(failure) if matches!(failure.code(), Some(404 | 409)) => Ok(false),
             Err(failure) => Err(failure),
         }
     }
 
-    /// The Pods of the attempt: those with its labels.
+    /// Returns the Pods that carry the attempt's labels.
     pub(crate) async fn pods_of(&self, place: &Place) -> Answer<Vec<Pod>> {
         let selector = format!(
             "{}={},{}={}",
@@ -197,8 +198,9 @@ impl Cluster {
         self.select_pods(place, &selector).await
     }
 
-    /// The Pods that the Job controller created for the attempt's Job, by the label that it sets
-    /// itself (<https://kubernetes.io/docs/reference/labels-annotations-taints/#batchkubernetesio-job-name>).
+    /// Returns the Pods that the Job controller created for the attempt's Job. Selects them by the
+    /// label that the controller itself sets
+    /// (<https://kubernetes.io/docs/reference/labels-annotations-taints/#batchkubernetesio-job-name>).
     pub(crate) async fn pods_by_job_name(&self, place: &Place) -> Answer<Vec<Pod>> {
         self.select_pods(place, &format!("batch.kubernetes.io/job-name={}", place.job)).await
     }
@@ -209,7 +211,8 @@ impl Cluster {
         Ok(list.items)
     }
 
-    /// The Pod called `name`, if it exists. Listed, as Longshore needs no permission to get Pods.
+    /// Returns the Pod called `name`, if it exists. Uses a list, because Longshore has no
+    /// permission to get Pods.
     pub(crate) async fn pod_named(&self, place: &Place, name: &str) -> Answer<Option<Pod>> {
         let params = ListParams::default().fields(&format!("metadata.name={name}"));
         let api = self.pods(place);
@@ -217,7 +220,7 @@ impl Cluster {
         Ok(list.items.into_iter().next())
     }
 
-    /// The Jobs of the installation that `place` names.
+    /// Returns the Jobs of the installation that `place` names.
     pub(crate) async fn jobs_of(&self, place: &Place) -> Answer<Vec<Job>> {
         let selector = format!("{}={}", names::INSTALLATION, place.installation);
         let (api, params) = (self.jobs(place), ListParams::default().labels(&selector));
@@ -225,8 +228,8 @@ impl Cluster {
         Ok(list.items)
     }
 
-    /// The Pods of the installation that `place` names which no Job owns, but by their labels and
-    /// their name were created for one of its attempts.
+    /// Returns the Pods of the installation that `place` names that no Job owns, but whose labels
+    /// and name show that they were created for one of its attempts.
     pub(crate) async fn orphans_of(&self, place: &Place) -> Answer<Vec<Pod>> {
         let mut pods = self
             .select_pods(place, &format!("{}={}", names::INSTALLATION, place.installation))
@@ -241,7 +244,7 @@ impl Cluster {
         Ok(pods)
     }
 
-    /// Gives the Pod with `uid` the labels of the attempt again, which somebody has removed.
+    /// Restores the attempt's labels, which another client has removed, on the Pod with `uid`.
     pub(crate) async fn label_pod(&self, place: &Place, name: &str, uid: &str) -> Answer<()> {
         let patch = Patch::Merge(json!({"metadata": {"uid": uid, "labels": {
             names::INSTALLATION: place.installation.as_str(),
@@ -252,11 +255,11 @@ impl Cluster {
         gone_is_fine(self.ask("failed to label the job's Pod", request).await.map(drop))
     }
 
-    /// Has the kubelet end the Pod now, with the grace period of its template, and marks on the Pod
-    /// itself why. The Pod and its logs stay; its reason becomes `DeadlineExceeded`.
+    /// Makes the kubelet end the Pod now, with the grace period of its template, and records the
+    /// reason on the Pod itself. The Pod and its logs stay; its reason becomes `DeadlineExceeded`.
     ///
-    /// The mark and the order are one change of one object, so the kubelet never acts on the order
-    /// without the mark, whatever becomes of the Job's annotations.
+    /// One patch sets both the mark and the deadline. The kubelet therefore never acts on the
+    /// deadline without the mark, whatever happens to the Job's annotations.
     pub(crate) async fn expire_pod(
         &self,
         place: &Place,
@@ -265,9 +268,10 @@ impl Cluster {
         mark: Ending,
     ) -> Answer<()> {
         let patch = Patch::Merge(json!({
-            // The API server refuses a change of the uid, so this is a precondition.
+            // The API server rejects a change of the uid, so this works as a precondition.
             "metadata": {"uid": uid, "annotations": {names::ENDING: mark.as_str()}},
-            // The API lets a running Pod's deadline be set or lowered, to no less than 1 second.
+            // The API allows the deadline of a running Pod to be set or lowered, to at least 1
+            // second.
             "spec": {"activeDeadlineSeconds": 1},
         }));
         let (api, params) = (self.pods(place), PatchParams::default());
@@ -275,8 +279,9 @@ impl Cluster {
         gone_is_fine(self.ask("failed to end the Pod", request).await.map(drop))
     }
 
-    /// Deletes the Pod with `uid`: TERM, `grace` seconds (at least 1), KILL. With `version`, only
-    /// if the Pod has not changed since that resource version. `false` if it has changed.
+    /// Deletes the Pod with `uid`: TERM, then KILL after `grace` seconds (at least 1). With
+    /// `version`, deletes it only if the Pod has not changed since that resource version. Returns
+    /// `false` if it has changed.
     pub(crate) async fn delete_pod(
         &self,
         place: &Place,
@@ -297,14 +302,14 @@ impl Cluster {
         match self.ask("failed to delete the Pod", api.delete(name, &params)).await {
             Ok(_) => Ok(true),
             Err(failure) if failure.code() == Some(404) => Ok(true),
-            // Without a version, another Pod has the name by now, so the one that was meant is
-            // gone.
+            // Without a version, a 409 means that another Pod now has the name, so the intended one
+            // is gone.
             Err(failure) if failure.code() == Some(409) => Ok(version.is_none()),
             Err(failure) => Err(failure),
         }
     }
 
-    /// The Events of the object with `uid`.
+    /// Returns the Events of the object with `uid`.
     pub(crate) async fn events_of(&self, place: &Place, uid: &str) -> Answer<Vec<Event>> {
         let api: Api<Event> = Api::namespaced(self.client.clone(), self.namespace(place));
         let params = ListParams::default().fields(&format!("involvedObject.uid={uid}"));
@@ -315,7 +320,7 @@ impl Cluster {
 
 fn gone_is_fine(answer: Answer<()>) -> Answer<()> {
     match answer {
-        // 409: another object has the name by now, so the one that was meant is gone.
+        // 409: another object now has the name, so the intended one is gone.
         Err(failure) if matches!(failure.code(), Some(404 | 409)) => Ok(()),
         other => other,
     }
@@ -329,7 +334,7 @@ fn annotation_path(key: &str) -> String {
     format!("/metadata/annotations/{}", pointer(key))
 }
 
-/// `key` as a part of a JSON Pointer (RFC 6901).
+/// Returns `key` escaped as one part of a JSON Pointer (RFC 6901).
 fn pointer(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }

@@ -1,4 +1,4 @@
-//! The connection to a cluster: made at first use, made anew after a failure.
+//! The connection to a cluster, which is opened at first use and reopened after a failure.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -15,22 +15,22 @@ use crate::config::KubernetesConfig;
 use crate::error::{self, failed, timed_out};
 use crate::watching::WATCH_SECONDS;
 
-/// How long a watch may be silent before it counts as dead and begins again where it was: a little
-/// longer than the server lets one last.
+/// How long a watch may be silent before it counts as dead and is resumed. A little longer than the
+/// time after which the server ends a watch request.
 const WATCH_SILENCE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 5);
 
-/// A cluster that can be asked.
+/// A cluster that Longshore can send requests to.
 pub(crate) struct Cluster {
     /// For requests, each of which has its own timeout, and for log streams, which may be silent.
     pub(crate) client: Client,
-    /// For watches: a connection that is silent too long is given up.
+    /// For watches: this client gives up a connection that is silent for too long.
     pub(crate) watcher: Client,
-    /// The namespace where none is configured.
+    /// The namespace to use if none is configured.
     pub(crate) namespace: String,
     /// The API server's address.
     pub(crate) server: String,
     request_timeout: Duration,
-    /// Whether the server does not accept these credentials any more.
+    /// Whether the server no longer accepts these credentials.
     refused: AtomicBool,
 }
 
@@ -48,7 +48,7 @@ enum Cause {
 }
 
 impl Failure {
-    /// The status code of the server's answer.
+    /// Returns the status code of the server's answer.
     pub(crate) fn code(&self) -> Option<u16> {
         match &self.cause {
             Cause::Kube(error) => error::code(error),
@@ -56,7 +56,7 @@ impl Failure {
         }
     }
 
-    /// Whether the request certainly changed nothing.
+    /// Returns whether it is certain that the request changed nothing.
     pub(crate) fn had_no_effect(&self) -> bool {
         matches!(&self.cause, Cause::Kube(error) if error::refused(error))
     }
@@ -72,7 +72,7 @@ impl From<Failure> for Error {
 }
 
 impl Cluster {
-    /// Waits for `request`, at most the configured time.
+    /// Waits for `request`, at most for the configured time.
     pub(crate) async fn ask<T>(
         &self,
         action: &'static str,
@@ -91,7 +91,7 @@ impl Cluster {
     }
 }
 
-/// The way to a cluster.
+/// Opens the connection to a cluster and caches it.
 pub(crate) struct Connection {
     config: KubernetesConfig,
     current: Mutex<Option<Arc<Cluster>>>,
@@ -104,16 +104,17 @@ impl std::fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// A connection that `config` describes; nothing is read yet.
+    /// Creates a connection that `config` describes. Reads nothing yet.
     pub(crate) fn new(config: KubernetesConfig) -> Self {
         Self { config, current: Mutex::new(None) }
     }
 
-    /// The cluster, from the configuration as it is now if it has not been read, was forgotten, or
-    /// its credentials were refused: they may have been renewed.
+    /// Returns the cluster. Reads the configuration again if it has not been read, if it was
+    /// [forgotten](Self::forget), or if its credentials were refused, as they may have been
+    /// renewed.
     ///
     /// # Errors
-    /// `Unavailable`: no configuration, one that cannot be read or makes no sense.
+    /// `Unavailable` if there is no configuration, or if it cannot be read or is invalid.
     pub(crate) async fn cluster(&self) -> Result<Arc<Cluster>> {
         let mut current = self.current.lock().await;
         if let Some(cluster) = current.as_ref().filter(|it| !it.refused.load(Ordering::Relaxed)) {
@@ -121,7 +122,7 @@ impl Connection {
         }
         let limit = self.config.request_timeout.get();
         let config = self.config.clone();
-        // Files are read and a credential plug-in may be run, both without an await.
+        // Building reads files and may run a credential plug-in, which blocks the thread.
         let built = tokio::task::spawn_blocking(move || build(&config));
         let cluster = match timeout(limit, built).await {
             Ok(Ok(built)) => Arc::new(built?),
@@ -135,7 +136,7 @@ impl Connection {
         Ok(cluster)
     }
 
-    /// Has the configuration read anew at the next use: it may have been mended.
+    /// Makes the next use read the configuration again, as it may have been corrected.
     pub(crate) async fn forget(&self) {
         *self.current.lock().await = None;
     }
@@ -145,7 +146,8 @@ fn build(config: &KubernetesConfig) -> Result<Cluster> {
     let mut kube = load(config)?;
     kube.connect_timeout = Some(config.connect_timeout.get());
     kube.read_timeout = None;
-    // A POST whose answer is lost may have been carried out: only the protocol may repeat it.
+    // A POST without an answer may have been carried out, so only the commit protocol may repeat
+    // it.
     kube.default_retry = false;
     let mut watching = kube.clone();
     watching.read_timeout = Some(WATCH_SILENCE);
@@ -167,7 +169,7 @@ fn build(config: &KubernetesConfig) -> Result<Cluster> {
     })
 }
 
-/// The kubeconfig as `kubectl` would find it, else the service account of a Pod.
+/// Loads the kubeconfig that `kubectl` would use, or else the service account of a Pod.
 fn load(config: &KubernetesConfig) -> Result<Config> {
     let unavailable = |message: &'static str| Error::new(ErrorKind::Unavailable, message);
     let (kubeconfig, origin) = if let Some(path) = &config.kubeconfig {
@@ -190,7 +192,7 @@ fn load(config: &KubernetesConfig) -> Result<Config> {
     };
     let options = KubeConfigOptions { context: config.context.clone(), ..<_>::default() };
     let kubeconfig = kubeconfig.map_err(wrong)?;
-    // The function is asynchronous by its signature only: it reads files.
+    // Only the signature of this function is asynchronous: it reads files.
     futures::executor::block_on(Config::from_custom_kubeconfig(kubeconfig, &options)).map_err(wrong)
 }
 

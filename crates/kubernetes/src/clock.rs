@@ -1,4 +1,4 @@
-//! How long a launch may spend in each phase of its start.
+//! Time limits for each phase of a launch.
 
 use std::time::Duration;
 
@@ -11,17 +11,18 @@ use crate::view::Snapshot;
 /// What a launch waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// For its Pod, and for a node.
+    /// A Pod, and a node for it.
     Scheduling,
-    /// For its image.
+    /// The image.
     Pulling,
-    /// For everything else on the node: volumes, network, the container's creation.
+    /// Everything else on the node: volumes, network, the creation of the container.
     Starting,
 }
 
-/// Bounds each phase of a launch from its own beginning: scheduling from the release of the Job, a
-/// pull from the moment that the node pulls, the start from the node's assignment and again from
-/// the end of the pull. A Pod that waits for a node thus takes nothing from the time for its image.
+/// Limits each phase of a launch, measured from the beginning of that phase. Scheduling begins when
+/// the Job is released. A pull begins when the node starts to pull. The start begins when the Pod
+/// gets a node, and again when the pull ends. Time spent waiting for a node is therefore not taken
+/// from the time for the image.
 #[derive(Debug)]
 pub(crate) struct PhaseClock {
     start_timeout: Duration,
@@ -33,7 +34,7 @@ pub(crate) struct PhaseClock {
 }
 
 impl PhaseClock {
-    /// For a launch that gives up at `give_up` whatever it waits for.
+    /// Creates the clock of a launch that gives up at `give_up`, whatever it waits for.
     pub(crate) fn new(start_timeout: Duration, pull_timeout: Duration, give_up: Instant) -> Self {
         Self {
             start_timeout,
@@ -45,7 +46,8 @@ impl PhaseClock {
         }
     }
 
-    /// Notes what `snapshot` waits for; `image` is what is heard of its image, if it waits for that.
+    /// Records what `snapshot` waits for. `image` is the state of its image, if the launch waits
+    /// for that.
     pub(crate) fn look(&mut self, snapshot: &Snapshot, image: Option<ImageWait>) {
         let scheduled = snapshot.pod().is_some_and(|seen| seen.pod.scheduled);
         let phase = match (scheduled, &image) {
@@ -60,23 +62,23 @@ impl PhaseClock {
         self.image = image;
     }
 
-    /// When the phase must be over.
+    /// Returns when the phase must be over.
     pub(crate) fn due(&self) -> Instant {
         let limit = match self.phase {
             Phase::Pulling => self.pull_timeout,
             Phase::Scheduling | Phase::Starting => self.start_timeout,
         };
-        // A limit that is too long to be added is none.
+        // A limit that overflows the clock is no limit.
         self.since.checked_add(limit).unwrap_or(self.give_up).min(self.give_up)
     }
 
-    /// Why the image is given up without waiting longer: its pull has failed and is not to be tried
-    /// again.
+    /// Returns why the launch gives up the image at once: its pull has failed and is not to be
+    /// retried.
     pub(crate) fn failed_once(&self) -> Option<Error> {
         matches!(self.image, Some(ImageWait::Failing(_))).then(|| self.image_error()).flatten()
     }
 
-    /// Why the image is not there, if it is the image that is waited for.
+    /// Returns why the image is missing, if the launch waits for the image.
     pub(crate) fn image_error(&self) -> Option<Error> {
         let (reason, said) = match self.image.as_ref()? {
             ImageWait::Failing(said) => (ImageReason::Unreachable, said.clone()),
@@ -96,12 +98,12 @@ impl PhaseClock {
         Some(Error::new(ErrorKind::ImageUnavailable(reason), said))
     }
 
-    /// How long the phase has lasted.
+    /// Returns how long the phase has lasted.
     pub(crate) fn waited(&self) -> HumanDuration {
         HumanDuration::from_secs(self.since.elapsed().as_secs().max(1))
     }
 
-    /// The setting that bounds the phase.
+    /// Returns the setting that limits the phase.
     pub(crate) const fn bound(&self) -> &'static str {
         match self.phase {
             Phase::Pulling => "job.pullTimeout",
@@ -176,7 +178,7 @@ mod tests {
         assert_eq!(error.to_string(), "the registry gave no answer within 1m");
     }
 
-    /// With `pullTimeout=10s` such a job said that the registry was unreachable.
+    /// With `pullTimeout=10s`, such a job reported that the registry was unreachable.
     #[tokio::test(start_paused = true)]
     async fn a_refusal_without_the_login_is_no_unreachable_registry() {
         let mut clock = clock();

@@ -1,4 +1,4 @@
-//! How the Kubernetes runner is configured.
+//! The configuration of the Kubernetes runner.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,10 +8,11 @@ use longshore_core::HumanDuration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A day: what a finished Job stays at least, so that its result can still be read after a night.
+/// One day: the minimum time that a finished Job is kept, so that its result can still be read the
+/// next morning.
 pub(crate) const MINIMUM_TTL_SECONDS: u32 = 86_400;
 
-/// How the Kubernetes runner is configured.
+/// The configuration of the Kubernetes runner.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[schemars(rename = "KubernetesConfig")]
@@ -30,19 +31,19 @@ pub struct KubernetesConfig {
     /// job directory is unsupported on Kubernetes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub persistent_volume_claim_name: Option<String>,
-    /// Where that claim's volume is mounted on this machine; every job directory lies below it.
+    /// Where that claim's volume is mounted on this machine. Every job directory must be below it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job_directory_root: Option<PathBuf>,
-    /// Labels for every Job and Pod, beside the job's own, which win.
+    /// Labels for every Job and Pod. The job's own labels take precedence.
     pub labels: BTreeMap<String, String>,
     /// The service account of the job's Pod. None: the namespace's default one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_account_name: Option<String>,
-    /// Whether the Pod gets the service account's token. A token is a privilege that few jobs
-    /// need, so naming an account does not give it by itself.
+    /// Whether the Pod gets the service account's token. A token is a privilege that few jobs need,
+    /// so setting `serviceAccountName` alone does not provide it.
     pub automount_service_account_token: bool,
-    /// Secrets of the namespace, of type `kubernetes.io/dockerconfigjson`, whose credentials the
-    /// nodes show to registries, beside what `job.registries` gives a job.
+    /// Secrets of the namespace, of type `kubernetes.io/dockerconfigjson`, with which the nodes log
+    /// in to registries, in addition to the job's login from `job.registries`.
     pub image_pull_secrets: Vec<String>,
     /// Labels that a node must have to run a job.
     pub node_selector: BTreeMap<String, String>,
@@ -52,11 +53,12 @@ pub struct KubernetesConfig {
     pub connect_timeout: HumanDuration,
     /// How long the API server may take over one request.
     pub request_timeout: HumanDuration,
-    /// Seconds after which Kubernetes itself removes a finished Job that Longshore never came back
-    /// for. At least 86400, a day; less is raised to that.
+    /// Seconds after which Kubernetes removes a finished Job that Longshore has not removed. At
+    /// least 86400 (one day); a lower value is raised to that.
     pub ttl_seconds_after_finished: u32,
-    /// The Pod's own deadline is the job's timeout and this. Kubernetes counts it from the Pod's
-    /// admission, so it must cover pulling the image. It acts only where Longshore is gone.
+    /// The Pod's own deadline is the job's timeout plus this. Kubernetes counts it from the Pod's
+    /// admission, so it must cover pulling the image. It takes effect only if no Longshore process
+    /// follows the job.
     pub deadline_slack: HumanDuration,
 }
 

@@ -1,4 +1,4 @@
-//! What Longshore reads of a container's status.
+//! The parts of a container's status that Longshore reads.
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus};
@@ -9,23 +9,23 @@ use crate::view::said;
 /// The job's container within its Pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ContainerView {
-    /// Whether the Pod's status mentions it at all.
+    /// Whether the Pod's status mentions the container.
     pub(crate) known: bool,
     /// Whether a container was ever created.
     pub(crate) created: bool,
-    /// The node's id of the image.
+    /// The image's ID on the node.
     pub(crate) image_id: String,
-    /// Reason and message while it waits.
+    /// Reason and message, while the container waits.
     pub(crate) waiting: Option<(String, String)>,
-    /// When it started, while it runs.
+    /// When it started, while the container runs.
     pub(crate) running: Option<Option<Timestamp>>,
     /// How it ended.
     pub(crate) terminated: Option<Terminated>,
-    /// How often the kubelet started it again.
+    /// How many times the kubelet restarted the container.
     pub(crate) restarts: i32,
     /// How the run before the current one ended.
     pub(crate) before: Option<Terminated>,
-    /// How the first run ended, where an earlier status showed that.
+    /// How the first run ended, if an earlier status showed that.
     pub(crate) first: Option<Terminated>,
 }
 
@@ -34,11 +34,11 @@ pub(crate) struct ContainerView {
 pub(crate) struct Terminated {
     /// The exit code.
     pub(crate) code: i32,
-    /// The signal, which most runtimes never report.
+    /// The signal. Most runtimes never report it.
     pub(crate) signal: Option<i32>,
     /// The runtime's reason, such as `Completed`, `Error`, `OOMKilled`, `StartError`.
     pub(crate) reason: String,
-    /// The runtime's words.
+    /// The runtime's message.
     pub(crate) message: String,
     /// When it started.
     pub(crate) started: Option<Timestamp>,
@@ -47,15 +47,15 @@ pub(crate) struct Terminated {
 }
 
 impl ContainerView {
-    /// Whether the job's own program was started, now or before.
+    /// Returns whether the job's own program was started, in this run or an earlier one.
     pub(crate) fn has_started(&self) -> bool {
         self.running.is_some()
             || self.restarts > 0
             || self.terminated.as_ref().is_some_and(|t| self.created && !t.never_ran())
     }
 
-    /// How the first run of the container ended, if this or an earlier status shows it: the kubelet
-    /// keeps the run before the current one, and no older one.
+    /// Returns how the container's first run ended, if this status or an earlier one shows that.
+    /// The kubelet keeps only the run before the current one.
     pub(crate) fn first_end(&self) -> Option<&Terminated> {
         match self.restarts {
             0 => self.terminated.as_ref(),
@@ -64,7 +64,7 @@ impl ContainerView {
         }
     }
 
-    /// Its state in the kubelet's words.
+    /// Returns the state of the container in the kubelet's words.
     pub(crate) fn state(&self) -> String {
         if let Some((reason, message)) = &self.waiting {
             return format!("waiting: {}", said(Some(reason), Some(message)));
@@ -78,8 +78,8 @@ impl ContainerView {
 }
 
 impl Terminated {
-    /// Whether the runtime refused to start the container (containerd and CRI-O: `StartError`;
-    /// dockershim and cri-dockerd: `ContainerCannotRun`).
+    /// Returns whether the runtime refused to start the container (containerd and CRI-O:
+    /// `StartError`; dockershim and cri-dockerd: `ContainerCannotRun`).
     pub(crate) fn never_ran(&self) -> bool {
         matches!(self.reason.as_str(), "StartError" | "ContainerCannotRun")
     }
@@ -91,7 +91,7 @@ impl From<&ContainerStatus> for ContainerView {
         let before = status.last_state.as_ref().and_then(|state| state.terminated.as_ref());
         Self {
             known: true,
-            // Of a container that ran and that the node has lost, only its last state remains.
+            // If the node has lost a container that ran, only its last state remains.
             created: before.is_some()
                 || status.container_id.as_deref().is_some_and(|id| !id.is_empty()),
             image_id: status.image_id.clone(),
@@ -120,17 +120,18 @@ impl From<&ContainerStateTerminated> for Terminated {
     }
 }
 
-/// A container that never started has the epoch as its time.
+/// Returns `at`, or `None` for the epoch, which the status of a container that never started
+/// contains.
 fn time(at: Option<&Time>) -> Option<Timestamp> {
     at.map(|time| time.0).filter(|time| *time > Timestamp::UNIX_EPOCH)
 }
 
-/// Whether the container runs now.
+/// Returns whether the container runs now.
 pub(crate) fn is_running(status: &ContainerStatus) -> bool {
     status.state.as_ref().is_some_and(|state| state.running.is_some())
 }
 
-/// Why the init container of `status` keeps the Pod from starting, if it does.
+/// Returns why the init container of `status` prevents the Pod from starting, if it does.
 pub(crate) fn init_failure(status: &ContainerStatus) -> Option<String> {
     let name = &status.name;
     let view = ContainerView::from(status);

@@ -1,18 +1,18 @@
-//! Where a reader of a log is, so that a log that is read again from its beginning gives no byte
-//! twice and hides no gap. Pure.
+//! Tracks the position of a reader in a log, so that a log that is read again from its beginning
+//! yields no byte twice and hides no gap. Pure.
 
-/// How much of what was read last is kept, to recognise it when the log is read again.
+/// How many of the last bytes are kept, to recognise them when the log is read again.
 const TAIL: usize = 1024;
 
-/// Where a reader of a log is: in the log as a whole, and in the file that the node has of it now.
-/// The two differ once the node has rotated the file.
+/// The position of a reader, both in the log as a whole and in the node's current file of it. The
+/// two positions differ once the node has rotated the file.
 #[derive(Debug)]
 pub(crate) struct Cursor {
     /// How many bytes of the log the reader has.
     have: u64,
-    /// Up to where in the file that is.
+    /// The position in the file that this corresponds to.
     at: u64,
-    /// How much of the file has been read in this pass.
+    /// How many bytes of the file have been read in this pass.
     position: u64,
     tail: Vec<u8>,
     seen: Vec<u8>,
@@ -21,62 +21,62 @@ pub(crate) struct Cursor {
 /// What to do with a piece of the log.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
-    /// The reader has all of it.
+    /// The reader already has all of it.
     Nothing,
-    /// The piece's bytes from index `from` on are new, and stand at `offset` in the log.
+    /// The bytes of the piece from index `from` on are new; their position in the log is `offset`.
     Bytes {
-        /// Where in the log.
+        /// The position in the log.
         offset: u64,
-        /// Where in the piece.
+        /// The index in the piece.
         from: usize,
     },
-    /// This is not the file that was read before: it has been rotated.
+    /// The file is not the one that was read before: the node has rotated it.
     Rotated,
 }
 
 impl Cursor {
-    /// A reader that has the first `have` bytes.
+    /// Creates a cursor for a reader that has the first `have` bytes.
     pub(crate) const fn new(have: u64) -> Self {
         Self { have, at: have, position: 0, tail: Vec::new(), seen: Vec::new() }
     }
 
-    /// How many bytes of the log the reader has.
+    /// Returns how many bytes of the log the reader has.
     pub(crate) const fn have(&self) -> u64 {
         self.have
     }
 
-    /// How many bytes of the file the reader has.
+    /// Returns how many bytes of the file the reader has.
     pub(crate) const fn at(&self) -> u64 {
         self.at
     }
 
-    /// The last bytes that were read.
+    /// Returns the last bytes that were read.
     pub(crate) fn tail(&self) -> &[u8] {
         &self.tail
     }
 
-    /// The file is read again from its beginning.
+    /// Prepares for reading the file again from its beginning.
     pub(crate) fn rewind(&mut self) {
         self.position = 0;
         self.seen.clear();
     }
 
-    /// The reader has the file up to `at`.
+    /// Records that the reader has the file up to `at`.
     pub(crate) const fn relocate(&mut self, at: u64) {
         self.at = at;
     }
 
-    /// Whether what comes next is new.
+    /// Returns whether the next bytes are new.
     pub(crate) const fn is_new(&self) -> bool {
         self.position >= self.at
     }
 
-    /// Whether the file ended before what the reader has of it.
+    /// Returns whether the file ended before the position that the reader had reached in it.
     pub(crate) const fn is_short(&self) -> bool {
         self.position < self.at
     }
 
-    /// Takes the next `piece` of the file.
+    /// Processes the next `piece` of the file.
     pub(crate) fn take(&mut self, piece: &[u8]) -> Taken {
         let end = self.position + piece.len() as u64;
         let known = usize::try_from(self.at.saturating_sub(self.position)).unwrap_or(usize::MAX);
@@ -85,8 +85,8 @@ impl Cursor {
             keep(&mut self.seen, &piece[..from]);
         }
         self.position = end;
-        // All that was there before has come again: its end must be what was read last. The file
-        // may begin within that.
+        // All earlier bytes have been read again, so they must end with the bytes that were read
+        // last. The file may begin in the middle of those.
         let common = self.tail.len().min(self.seen.len());
         let same = self.seen.ends_with(&self.tail[self.tail.len() - common..]);
         if from > 0 && end >= self.at && !same {
@@ -110,7 +110,7 @@ fn keep(tail: &mut Vec<u8>, bytes: &[u8]) {
     tail.extend_from_slice(bytes);
 }
 
-/// Looks in a file for the end of what was read before.
+/// Searches a file for the end of what was read before.
 #[derive(Debug)]
 pub(crate) struct Finder {
     wanted: Vec<u8>,
@@ -120,12 +120,12 @@ pub(crate) struct Finder {
 }
 
 impl Finder {
-    /// Looks for `tail`.
+    /// Creates a search for `tail`.
     pub(crate) fn new(tail: &[u8]) -> Self {
         Self { wanted: tail.to_vec(), window: Vec::new(), read: 0, found: None }
     }
 
-    /// Takes the next `piece` of the file.
+    /// Processes the next `piece` of the file.
     pub(crate) fn take(&mut self, piece: &[u8]) {
         self.window.extend_from_slice(piece);
         self.read += piece.len() as u64;
@@ -142,12 +142,13 @@ impl Finder {
         self.window.drain(..self.window.len().saturating_sub(keep));
     }
 
-    /// Where in the file the tail ends, the last time that it comes; none if it does not.
+    /// Returns the position in the file where the last occurrence of the tail ends, if there is
+    /// one.
     pub(crate) const fn found(&self) -> Option<u64> {
         self.found
     }
 
-    /// How long the file is.
+    /// Returns the length of the file.
     pub(crate) const fn length(&self) -> u64 {
         self.read
     }
@@ -157,7 +158,7 @@ impl Finder {
 mod tests {
     use super::*;
 
-    /// What a reader gets of `log` in pieces of `size`.
+    /// Returns the bytes that a reader gets from `log` in pieces of `size`.
     fn read(cursor: &mut Cursor, log: &[u8], size: usize) -> Option<Vec<u8>> {
         cursor.rewind();
         let mut got = Vec::new();

@@ -10,18 +10,20 @@ use crate::names::{Commit, Ending};
 use crate::place::Place;
 use crate::view::{JobView, PodView};
 
-/// Ends the attempt at `place` with `grace` between TERM and KILL; none for the grace period of
-/// its own.
+/// Ends the attempt at `place` with `grace` between TERM and KILL; `None` is the attempt's own
+/// grace period.
 ///
-/// First the mark, so that whoever reads the end knows why it came. Then, with the Pod's own grace
-/// period, its deadline is set to now: the kubelet ends it, and the Pod and its logs stay. Any
-/// other grace period can be had only by deleting the Pod, whose logs then go with it; who follows
-/// them gets them all. The kubelet keeps to the grace period with which it began: a shorter one is
-/// taken by the API server, and not by the kubelet while the container is being stopped
-/// (kubernetes/kubernetes#113606). It sends the KILL itself, whatever becomes of us.
+/// The mark is written first, so that every process that reads the end knows its cause. With the
+/// Pod's own grace period, the Pod's deadline is then set to now: the kubelet ends the Pod, and the
+/// Pod and its logs stay. Any other grace period requires that the Pod is deleted, and its logs
+/// with it; a process that follows the logs still gets all of them.
+///
+/// The kubelet keeps the grace period with which it began. The API server accepts a shorter one,
+/// but the kubelet ignores it while it stops the container (kubernetes/kubernetes#113606). The
+/// kubelet itself sends the KILL, even if this process is gone.
 ///
 /// # Errors
-/// Those of the requests.
+/// The errors of the requests.
 pub(crate) async fn end(
     cluster: &Cluster,
     place: &Place,
@@ -31,7 +33,7 @@ pub(crate) async fn end(
     let pods: Vec<PodView> = cluster.pods_of(place).await?.iter().map(PodView::from).collect();
     let over = |pod: &PodView| pod.ended || (pod.container.terminated.is_some() && !pod.deleting);
     if pods.iter().any(over) {
-        // It has ended by itself and keeps its outcome.
+        // The job has already ended, and keeps its outcome.
         return Ok(());
     }
     let Some(job) = mark(cluster, place, ending).await? else {
@@ -40,7 +42,7 @@ pub(crate) async fn end(
     if job.commit == Some(Commit::Open) && job.suspended {
         match cluster.fence(place, &job.uid).await? {
             Patched::Applied(_) | Patched::Gone => return Ok(()),
-            // It was released meanwhile.
+            // Another process released the Job in the meantime.
             Patched::Refused => {}
         }
     }
@@ -54,8 +56,8 @@ pub(crate) async fn end(
     Ok(())
 }
 
-/// Marks the Job; `None` if it is gone. The first mark stays, and one that somebody has removed is
-/// written again.
+/// Marks the Job. Returns `None` if the Job is gone. The first mark stays; a mark that another
+/// client has removed is written again.
 async fn mark(cluster: &Cluster, place: &Place, ending: Ending) -> Result<Option<JobView>> {
     match cluster.mark(place, ending).await? {
         Patched::Applied(job) => return Ok(Some(JobView::from(&*job))),
@@ -72,8 +74,9 @@ async fn mark(cluster: &Cluster, place: &Place, ending: Ending) -> Result<Option
     Ok(Some(JobView::from(&marked)))
 }
 
-/// Takes back a job of which nothing runs: suspended, its Job creates no Pod, and the one that
-/// waits is deleted. A Job whose commit annotation somebody has removed is deleted.
+/// Takes back a job of which nothing runs. A suspended Job creates no Pod, and Kubernetes deletes
+/// the one that waits. A Job without its commit annotation, which another client has removed, is
+/// deleted.
 async fn take_back(cluster: &Cluster, place: &Place, job: &JobView) -> Result<()> {
     if job.commit.is_none() {
         cluster.delete_job(place, Some(&job.uid)).await?;
@@ -105,17 +108,17 @@ async fn kill(
     Ok(())
 }
 
-/// Ends what is left of a Pod whose job's container has ended: sidecars run on, and a container
-/// that was started again is not the job. What fails is left to the removal of the Job.
+/// Ends the rest of a Pod whose job container has ended: sidecars, or a container that was
+/// restarted, which is not the job. If this fails, the removal of the Job does it.
 pub(crate) async fn end_rest(cluster: &Cluster, place: &Place, pod: &PodView) {
     let ending = cluster.expire_pod(place, &pod.name, &pod.uid, Ending::Over);
     if let Err(failure) = ending.await {
         let error = Error::from(failure);
-        tracing::warn!(%error, pod = %pod.name, "what runs beside the ended job goes on running");
+        tracing::warn!(%error, pod = %pod.name, "the rest of an ended job's Pod keeps running");
     }
 }
 
-/// Ends Pods whose Job somebody deleted.
+/// Ends the Pods of a Job that another client deleted.
 async fn delete_orphans(
     cluster: &Cluster,
     place: &Place,
@@ -130,8 +133,8 @@ async fn delete_orphans(
     Ok(())
 }
 
-/// Seconds, rounded up, at least one: with a grace period of 0 Kubernetes forgets the Pod at once,
-/// and what it runs may go on.
+/// Returns whole seconds, rounded up, at least one. With a grace period of 0, Kubernetes forgets
+/// the Pod at once, and its containers may keep running.
 fn whole_seconds(grace: Duration) -> u32 {
     let whole = grace.as_secs().saturating_add(u64::from(grace.subsec_nanos() > 0));
     u32::try_from(whole).unwrap_or(u32::MAX).max(1)

@@ -1,4 +1,4 @@
-//! What a failed request means.
+//! The meaning of failed requests.
 
 use std::error::Error as StdError;
 use std::time::Duration;
@@ -8,12 +8,12 @@ use longshore_core::{Error, ErrorKind};
 
 use crate::refusal;
 
-/// A cause in the API server's or the system's words.
+/// A cause in the words of the API server or the system.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Said(String);
 
-/// `error` as the failure of `action` (`failed to …`).
+/// Returns `error` as the failure of `action` (`failed to …`).
 pub(crate) fn failed(action: &'static str, error: &kube::Error) -> Error {
     match error {
         kube::Error::Api(status) => {
@@ -29,7 +29,7 @@ pub(crate) fn failed(action: &'static str, error: &kube::Error) -> Error {
     }
 }
 
-/// The failure of `action` to answer in time.
+/// Returns the error for an `action` that did not answer in time.
 pub(crate) fn timed_out(action: &'static str, after: Duration) -> Error {
     Error::new(ErrorKind::Unavailable, action)
         .caused_by(Said(format!("no answer within {:.1}s", after.as_secs_f32())))
@@ -38,13 +38,13 @@ pub(crate) fn timed_out(action: &'static str, after: Duration) -> Error {
 fn words(status: &Status) -> String {
     let message = if status.message.is_empty() { &status.reason } else { &status.message };
     if status.code == 401 {
-        // The message is only "Unauthorized".
+        // The message of the API server is only "Unauthorized".
         return "401 Unauthorized: the credentials are not accepted (an expired token?)".to_owned();
     }
     format!("{} {message}", status.code)
 }
 
-/// The text nearest to the cause: kube and hyper wrap it in several that say nothing.
+/// Returns the most specific text of an error, which kube and hyper wrap in several general ones.
 fn innermost(error: &dyn StdError) -> String {
     let mut texts = vec![error.to_string()];
     let mut next = error.source();
@@ -56,7 +56,7 @@ fn innermost(error: &dyn StdError) -> String {
     if last == "deadline has elapsed" {
         return "no answer within the time for connecting".to_owned();
     }
-    // "tcp connect error" and the like say where the last one came from.
+    // "tcp connect error" and similar texts say at which step the innermost error occurred.
     match texts.pop() {
         Some(before) if before.len() < 80 && !before.contains(&last) && !texts.is_empty() => {
             format!("{before}: {last}")
@@ -65,19 +65,20 @@ fn innermost(error: &dyn StdError) -> String {
     }
 }
 
-/// The class of a refusal by the API server.
+/// Returns the class of a refusal by the API server.
 pub(crate) fn kind(status: &Status) -> ErrorKind {
     let message = status.message.to_lowercase();
     let has = |words: &str| message.contains(words);
     match status.code {
-        // An admission policy may answer with any 4xx; ValidatingAdmissionPolicy's default is 422.
+        // An admission policy may answer with any 4xx; the default of ValidatingAdmissionPolicy is
+        // 422.
         code @ 400..=499 => {
             refusal::classify(&status.message).unwrap_or_else(|| by_code(code, &has))
         }
         500..=599 if has("request is too large") || has("larger than max") => {
             ErrorKind::InvalidSpec
         }
-        // 0: the body is no Kubernetes status, so a gateway or a load balancer has answered.
+        // 0: the body is not a Kubernetes status, so a gateway or a load balancer answered.
         0 | 500..=599 => ErrorKind::Unavailable,
         _ => ErrorKind::Internal,
     }
@@ -86,7 +87,7 @@ pub(crate) fn kind(status: &Status) -> ErrorKind {
 fn by_code(code: u16, has: &dyn Fn(&str) -> bool) -> ErrorKind {
     match code {
         401 | 403 => ErrorKind::Denied,
-        // On a create it is the namespace that is not there.
+        // On a create, this means that the namespace does not exist.
         404 if has("namespaces \"") => ErrorKind::Unavailable,
         404 => ErrorKind::NotFound,
         429 => ErrorKind::Saturated,
@@ -95,7 +96,7 @@ fn by_code(code: u16, has: &dyn Fn(&str) -> bool) -> ErrorKind {
     }
 }
 
-/// The status code of the server's answer.
+/// Returns the status code of the server's answer.
 pub(crate) fn code(error: &kube::Error) -> Option<u16> {
     match error {
         kube::Error::Api(status) => Some(status.code),
@@ -103,7 +104,8 @@ pub(crate) fn code(error: &kube::Error) -> Option<u16> {
     }
 }
 
-/// Whether the request certainly had no effect: the server answered, and refused.
+/// Returns whether it is certain that the request had no effect: the server answered and refused
+/// it.
 pub(crate) fn refused(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if (400..500).contains(&status.code) && status.code != 408)
 }

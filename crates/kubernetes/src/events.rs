@@ -1,4 +1,4 @@
-//! The watch on the Pods' Events: evidence that a job can do without.
+//! The watch on the Events of Pods, which are optional evidence.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -13,57 +13,58 @@ use crate::error::code;
 use crate::hub::Group;
 use crate::watching::{FAILURES_BEFORE_LIST, Pause, WATCH_SECONDS};
 
-/// Events carry no labels of ours.
+/// Events do not carry Longshore's labels, so they are selected by the kind of their object.
 const OF_PODS: &str = "involvedObject.kind=Pod";
 
-/// A request of the watch that is over sooner has told nothing worth asking again at once.
+/// A watch request that ends within this time is not repeated at once.
 const SHORT: Duration = Duration::from_secs(1);
 
-/// Watches the Events for ever, or until that is found to be forbidden.
+/// Watches the Events until the API server forbids it, or else forever.
 ///
-/// The API server keeps each for an hour, so that a busy namespace has many thousands; those from
-/// before the watch are left there. Who needs them asks for one Pod's.
+/// The API server keeps each Event for an hour, so a busy namespace has many thousands of them. The
+/// watch therefore skips the Events from before it began. A caller that needs those asks for the
+/// Events of one Pod.
 pub(crate) async fn follow(group: &Group, connection: &Connection) {
     let mut pause = Pause::default();
     loop {
-        // Without a connection the needed watches tell why.
+        // If there is no connection, the watches on Jobs and Pods report why.
         if let Ok(cluster) = connection.cluster().await
             && watch(group, &cluster, &mut pause).await == Ended::Useless
         {
             return;
         }
         pause.wait().await;
-        // Perhaps the kubeconfig or the token has been renewed.
+        // The kubeconfig or the token may have been renewed.
         connection.forget().await;
     }
 }
 
 #[derive(PartialEq, Eq)]
 enum Ended {
-    /// To be begun anew.
+    /// The watch must begin again.
     Failed,
-    /// It may not be had.
+    /// The permission is missing, so trying again is useless.
     Useless,
 }
 
 async fn watch(group: &Group, cluster: &Cluster, pause: &mut Pause) -> Ended {
     let namespace = group.scope.namespace.as_deref().unwrap_or(&cluster.namespace);
     let api: Api<Event> = Api::namespaced(cluster.watcher.clone(), namespace);
-    // The version of the whole collection comes with any part of it.
+    // Any part of the collection carries the version of the whole collection.
     let newest = ListParams::default().fields(OF_PODS).limit(1);
     let mut version = match api.list_metadata(&newest).await {
         Ok(list) => list.metadata.resource_version.unwrap_or_default(),
         Err(error) => return failed(group, &error),
     };
-    // An attempt's Events are of use only beside the attempt.
+    // An Event is recorded only for an attempt that is already known, so the lists come first.
     group.listed().await;
     let params = WatchParams::default().fields(OF_PODS).timeout(WATCH_SECONDS);
     for _ in 0..FAILURES_BEFORE_LIST {
         let error = loop {
             let begun = Instant::now();
             match part(group, &api, &params, &mut version).await {
-                // The server ends each request after a while. One that does so at once is not
-                // asked again at once.
+                // The server ends each request after a while. A request that the server ends at
+                // once is followed by a pause.
                 Ok(()) if begun.elapsed() > SHORT => pause.reset(),
                 Ok(()) => pause.wait().await,
                 Err(error) => break error,
@@ -78,7 +79,7 @@ async fn watch(group: &Group, cluster: &Cluster, pause: &mut Pause) -> Ended {
     Ended::Failed
 }
 
-/// One request of the watch, from `version`, which it carries forward.
+/// Runs one request of the watch, from `version` on, and advances `version`.
 async fn part(
     group: &Group,
     api: &Api<Event>,
@@ -115,7 +116,7 @@ fn seen(group: &Group, event: Event) {
     group.update_known(attempt, |snapshot| snapshot.event_seen(warning, reason, message));
 }
 
-/// The attempt whose Job made the Pod `name`: `longshore-ATTEMPT-SUFFIX`.
+/// Returns the attempt whose Job created the Pod `name`: `longshore-ATTEMPT-SUFFIX`.
 fn attempt_of_pod(name: &str) -> Option<&str> {
     name.strip_prefix("longshore-")?.rsplit_once('-').map(|(attempt, _)| attempt)
 }
@@ -130,9 +131,9 @@ fn failed(group: &Group, error: &kube::Error) -> Ended {
     Ended::Failed
 }
 
-/// Whether the version is too old to go on from
-/// (<https://kubernetes.io/docs/reference/using-api/api-concepts/#410-gone-responses>), or the
-/// credentials are.
+/// Returns whether the watch cannot continue with this version (410,
+/// <https://kubernetes.io/docs/reference/using-api/api-concepts/#410-gone-responses>) or with these
+/// credentials (401).
 fn is_final(error: &kube::Error) -> bool {
     matches!(code(error), Some(401 | 410))
 }

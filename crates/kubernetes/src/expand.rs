@@ -1,13 +1,15 @@
-//! Keeps Kubernetes from expanding `$(X)`.
+//! Prevents Kubernetes from expanding `$(X)`.
 
-/// `text` written so that the kubelet gives the container exactly `text`.
+/// Returns `text` escaped so that the kubelet passes exactly `text` to the container.
 ///
 /// The kubelet expands `$(NAME)` in a container's command, args and env values, and reads `$$` as
-/// `$` (<https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/>;
-/// `third_party/forked/golang/expansion`). Docker and a local process do neither, and a job means
-/// the same everywhere. So each `$` that the kubelet would read as an operator is doubled: one
-/// before `$` or `(`, and one before a character beyond ASCII, which the kubelet's scanner, going
-/// byte by byte, would tear apart. Others stay as they are, for whoever reads the Pod.
+/// `$`
+/// (<https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/>;
+/// `third_party/forked/golang/expansion`). Docker and a local process do neither, and a job must
+/// mean the same on every runner. Each `$` that the kubelet would treat as an operator is therefore
+/// doubled: before `$` or `(`, and before a non-ASCII character, which the kubelet's scanner would
+/// split, as it reads single bytes. Every other `$` stays as it is, so that the Pod is easier to
+/// read.
 pub(crate) fn literal(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text.chars().peekable();
@@ -25,8 +27,8 @@ pub(crate) fn literal(text: &str) -> String {
 mod tests {
     use super::*;
 
-    /// What the kubelet does, with every variable defined as `!`: after the `$`, `$` gives `$`,
-    /// `(…)` a value, and any other *byte* itself as a character.
+    /// Does what the kubelet does if every variable has the value `!`: after the `$`, `$` gives
+    /// `$`, `(…)` gives the value, and any other *byte* gives itself as a character.
     fn kubelet(text: &str) -> String {
         let bytes = text.as_bytes();
         let (mut out, mut i) = (Vec::new(), 0);

@@ -1,4 +1,4 @@
-//! Takes what the watches tell into what is known of an attempt. Pure.
+//! Applies what the watches report to the snapshot of an attempt. Pure.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::view::{JobView, PodSeen, PodView, Presence, Snapshot, said};
 
 impl Snapshot {
-    /// The Job is there.
+    /// Records the current state of the Job.
     pub(crate) fn job_seen(&mut self, job: JobView) {
         let replaced = self.job.as_ref().is_some_and(|known| known.uid != job.uid);
         if replaced && self.job_presence.is_gone() {
@@ -17,7 +17,7 @@ impl Snapshot {
         self.job_presence = Presence::Here;
     }
 
-    /// The Job is gone; `last` is its last state, if it was seen.
+    /// Records that the Job is gone; `last` is its last state, if that was seen.
     pub(crate) fn job_gone(&mut self, last: Option<JobView>) {
         self.job_presence = if last.is_some() { Presence::Deleted } else { Presence::Vanished };
         if let Some(last) = last {
@@ -25,7 +25,7 @@ impl Snapshot {
         }
     }
 
-    /// A Pod is there.
+    /// Records the current state of a Pod.
     pub(crate) fn pod_seen(&mut self, pod: PodView) {
         self.note_start(&pod);
         if let Some((reason, message)) = &pod.container.waiting {
@@ -36,12 +36,12 @@ impl Snapshot {
         self.set_pod(pod, Presence::Here);
     }
 
-    /// A Pod is deleted; this was its last state.
+    /// Records that a Pod was deleted; `pod` is its last state.
     pub(crate) fn pod_deleted(&mut self, pod: PodView) {
         self.set_pod(pod, Presence::Deleted);
     }
 
-    /// Those Pods that are not among `listed` are gone, their last state unseen.
+    /// Records that the Pods that are not among `listed` are gone without a known last state.
     pub(crate) fn pods_listed(&mut self, listed: impl Fn(&str) -> bool) {
         for seen in &mut self.pods {
             if seen.presence == Presence::Here && !listed(&seen.pod.uid) {
@@ -50,7 +50,7 @@ impl Snapshot {
         }
     }
 
-    /// One of the Pod's Events.
+    /// Records one of the Pod's Events.
     pub(crate) fn event_seen(&mut self, warning: bool, reason: &str, message: &str) {
         self.pull.event(reason, message);
         if warning {
@@ -58,7 +58,7 @@ impl Snapshot {
         }
     }
 
-    /// What is known of the same Pod.
+    /// Returns what is known of the same Pod.
     fn known(&self, pod: &PodView) -> Option<&PodView> {
         let known = self.pods.iter().find(|seen| seen.pod.uid == pod.uid);
         known.map(|seen| seen.pod.as_ref())
@@ -78,8 +78,8 @@ impl Snapshot {
     fn set_pod(&mut self, mut pod: PodView, presence: Presence) {
         if let Some(known) = self.known(&pod) {
             pod.deletion_asked = known.deletion_asked.or(pod.deletion_asked);
-            // The kubelet keeps one run before the current one: the first one's end stays known
-            // here.
+            // The kubelet keeps only the run before the current one, so the end of the first run is
+            // kept here.
             if pod.container.restarts > 1
                 && let Some(first) = known.container.first_end()
             {

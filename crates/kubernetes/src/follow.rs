@@ -1,4 +1,4 @@
-//! Following an attempt to its end.
+//! Following an attempt until it ends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,15 +20,16 @@ use crate::start::Narrator;
 use crate::view::{JobView, PodSeen, PodView, Presence, Snapshot};
 use crate::watching::Pause;
 
-/// How long the end waits for the Events that tell whether the image was pulled. The kubelet sends
-/// them beside the status, in no order, and on a busy node seconds later.
+/// How long the end is held back for the Events that show whether the image was pulled. The kubelet
+/// sends Events and status independently, in any order, and on a busy node the Events come seconds
+/// later.
 const EVIDENCE: Duration = Duration::from_secs(1);
-/// How long the question for one Pod's Events may take.
+/// How long a request for the Events of one Pod may take.
 const LAST_QUESTION: Duration = Duration::from_secs(3);
-/// After how long a mark whose maker did not end the job is carried out by who follows it.
+/// If the process that set a mark has not ended the job after this time, the follower ends it.
 const OTHERS: Duration = Duration::from_secs(5);
 
-/// What happens at `place` from now on, to the end.
+/// Returns the events of the attempt at `place` from now on, until its end.
 pub(crate) fn events(inner: Arc<Inner>, place: Place) -> impl Stream<Item = Result<Event>> + Send {
     stream! {
         let mut news = inner.hub.subscribe(&place);
@@ -98,7 +99,7 @@ pub(crate) fn events(inner: Arc<Inner>, place: Place) -> impl Stream<Item = Resu
     }
 }
 
-/// The end of an attempt whose handle makes no sense.
+/// Returns the end of an attempt whose handle cannot be read.
 pub(crate) fn unreadable() -> Event {
     let message = "its handle cannot be read".to_owned();
     Event::Ended(Report::new(Outcome::Lost { message }))
@@ -117,7 +118,7 @@ async fn end(inner: &Inner, place: &Place, ending: Ending) -> Result<()> {
     ending::end(&cluster, place, ending, None).await
 }
 
-/// When the job is to be ended by whoever follows it.
+/// Determines when the follower must end the job.
 #[derive(Debug, Default)]
 struct Clock {
     done: bool,
@@ -125,7 +126,7 @@ struct Clock {
 }
 
 impl Clock {
-    /// When, and why; none if nothing is to be done.
+    /// Returns when and why the follower must end the job; `None` if it need not.
     fn due(&mut self, snapshot: &Snapshot) -> Option<(Instant, Ending)> {
         let job = snapshot.job.as_ref()?;
         let pod = &snapshot.pod()?.pod;
@@ -139,7 +140,7 @@ impl Clock {
         }
         let timeout = job.timeout?;
         let at = match (snapshot.seen_starting, running) {
-            // Our own clock, if we saw it start.
+            // Longshore's own clock, if this process saw the start.
             (Some(seen), _) => seen + timeout,
             (None, Some(started)) => {
                 let ran = Timestamp::now().duration_since(started);
@@ -151,19 +152,19 @@ impl Clock {
         Some((at, Ending::Deadline))
     }
 
-    /// It has been done.
+    /// Records that the job has been ended.
     const fn done(&mut self) {
         self.done = true;
     }
 }
 
-/// The end of an attempt that is not on the cluster.
+/// Returns the end of an attempt that is not on the cluster.
 fn gone() -> Report {
     let message = "it is not on the cluster: never launched, or removed".to_owned();
     Report::new(Outcome::Lost { message })
 }
 
-/// How the attempt ended, if it has.
+/// Returns how the attempt ended, if it has.
 async fn end_of(
     inner: &Inner,
     place: &Place,
@@ -174,7 +175,7 @@ async fn end_of(
         return Ok(None);
     }
     let Some(mut report) = conclude(snapshot, Instant::now()) else { return Ok(None) };
-    // The garbage collector takes a removed Job's Pod a while later.
+    // The garbage collector deletes the Pod of a removed Job a little later.
     if snapshot.job.is_none() {
         let cluster = inner.connection.cluster().await?;
         if absent_now(&cluster, place).await? {
@@ -186,7 +187,7 @@ async fn end_of(
         let cluster = inner.connection.cluster().await?;
         last = refreshed(&cluster, place, snapshot).await?;
         let Some(confirmed) = conclude(&last, Instant::now()) else {
-            // More is to come.
+            // The attempt has not ended yet.
             return Ok(None);
         };
         report = confirmed;
@@ -204,17 +205,17 @@ async fn end_of(
     Ok(Some(report))
 }
 
-/// Whether something of the Pod still runs after the job's container has ended: a sidecar, or the
-/// same container again.
+/// Returns whether something in the Pod still runs after the job's container has ended: a sidecar,
+/// or the same container again.
 fn runs_on(seen: &PodSeen) -> bool {
     let pod = &seen.pod;
     let runs = pod.others_run || pod.container.restarts > 0;
     runs && !pod.ended && !pod.deleting && !seen.presence.is_gone() && pod.mark.is_none()
 }
 
-/// Whether `outcome` would be another if the watches, each of which may lag, told in another
-/// order: a mark on the Job that is not known yet, a Pod that the Job outran, a Pod that seems to be
-/// deleted because it lost its labels, a reason that has not come.
+/// Returns whether `outcome` could depend on the order in which the watches reported. Each watch
+/// may lag, so these may be missing: a mark on the Job, a Pod that is older than the state of the
+/// Job, the labels of a Pod that therefore seems to be deleted, the reason for the end.
 fn hangs_on_the_order_of_news(snapshot: &Snapshot, outcome: &Outcome) -> bool {
     let reason_is_missing = undecided_until(snapshot).is_some();
     match outcome {
@@ -224,8 +225,8 @@ fn hangs_on_the_order_of_news(snapshot: &Snapshot, outcome: &Outcome) -> bool {
     }
 }
 
-/// `snapshot` with what the API server says now. A Pod that is still there without Longshore's
-/// labels gets them again, so that the watch sees it again.
+/// Returns `snapshot` updated with the current state on the API server. Restores Longshore's labels
+/// on a Pod that still exists without them, so that the watch sees the Pod again.
 async fn refreshed(cluster: &Cluster, place: &Place, snapshot: &Snapshot) -> Result<Snapshot> {
     let mut fresh = snapshot.clone();
     match cluster.get_job(place).await? {
@@ -249,8 +250,9 @@ async fn refreshed(cluster: &Cluster, place: &Place, snapshot: &Snapshot) -> Res
     Ok(fresh)
 }
 
-/// Whether the image was pulled, as the Pod's Events tell. Waits a little for them, then asks for
-/// this Pod's: the watch tells none from before it began. None: the evidence is gone.
+/// Returns whether the image was pulled, according to the Pod's Events; `None` if they no longer
+/// exist. Waits briefly for the watch, then requests this Pod's Events, because the watch skips
+/// those from before it began.
 pub(crate) async fn evidence(
     cluster: &Cluster,
     place: &Place,
@@ -278,8 +280,8 @@ pub(crate) async fn evidence(
     snapshot.pull.consulted
 }
 
-/// Whether the attempt is not on the cluster at all. The watch tells what there is, but a Job may
-/// be younger than its news: the API server is asked once more.
+/// Returns whether the attempt is not on the cluster. A Job may be newer than the state of the
+/// watch, so this asks the API server once more.
 pub(crate) async fn is_absent(
     inner: &Inner,
     place: &Place,

@@ -1,5 +1,5 @@
-//! One watch each on Jobs, Pods and their Events for all attempts of an installation, shared out
-//! to whoever listens for one of them.
+//! One watch each on Jobs, Pods and their Events for all attempts of an installation. The listeners
+//! on single attempts share these watches.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -16,16 +16,16 @@ use crate::place::Place;
 use crate::view::{PodView, Snapshot};
 use crate::watching;
 
-/// How long the watches go on after the last listener left: the next job most often comes soon,
-/// and an idle host shall cost nothing.
+/// How long the watches continue after the last listener has left. The next job often comes soon,
+/// and an idle host should cause no load.
 const LINGER: Duration = Duration::from_secs(15);
 
-/// Which objects a set of watches covers.
+/// The objects that a set of watches covers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Scope {
-    /// The namespace; none for the one of the kubeconfig's context.
+    /// The namespace; `None` is the one of the kubeconfig's context.
     pub(crate) namespace: Option<String>,
-    /// The installation whose label they carry.
+    /// The installation whose label the objects carry.
     pub(crate) installation: InstallationId,
 }
 
@@ -36,27 +36,27 @@ pub(crate) struct Hub {
     groups: Mutex<HashMap<Scope, Running>>,
 }
 
-/// A group and the task that keeps its watches.
+/// A group and the task that runs its watches.
 #[derive(Debug)]
 struct Running {
     group: Arc<Group>,
     task: AbortHandle,
 }
 
-/// Whether a group's watches stand.
+/// The state of a group's watches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Health {
-    /// Whether the Jobs that there are have been listed.
+    /// Whether the existing Jobs have been listed.
     pub(crate) jobs: bool,
-    /// Whether the Pods that there are have been listed.
+    /// Whether the existing Pods have been listed.
     pub(crate) pods: bool,
-    /// Whether the Pods' Events cannot be had.
+    /// Whether the Pods' Events are unavailable.
     pub(crate) no_events: bool,
-    /// Why a watch does not stand now.
+    /// Why a watch is down now.
     pub(crate) trouble: Option<String>,
 }
 
-/// The watches of one scope and what they have told.
+/// The watches of one scope and what they have reported.
 #[derive(Debug)]
 pub(crate) struct Group {
     /// What is watched.
@@ -66,7 +66,7 @@ pub(crate) struct Group {
     listeners: watch::Sender<usize>,
 }
 
-/// One listener on one attempt. While it lives, the watches stand.
+/// A listener on one attempt. While it exists, the watches run.
 #[derive(Debug)]
 pub(crate) struct Subscription {
     group: Arc<Group>,
@@ -74,24 +74,25 @@ pub(crate) struct Subscription {
     health: watch::Receiver<Health>,
 }
 
-/// What poisons these locks is a panic between two assignments to a map; the map is still whole.
+/// Locks `mutex`. Only a panic between two assignments to a map could poison it, and the map would
+/// still be valid.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Hub {
-    /// No watches yet.
+    /// Creates a hub without any watches.
     pub(crate) fn new(connection: Arc<Connection>) -> Self {
         Self { connection, groups: Mutex::default() }
     }
 
-    /// Listens for the attempt at `place`, from within a runtime. Starts the watches of its scope
-    /// if none stand.
+    /// Subscribes to the attempt at `place`. Starts the watches of its scope if none run. Must be
+    /// called within a runtime.
     pub(crate) fn subscribe(self: &Arc<Self>, place: &Place) -> Subscription {
         let scope =
             Scope { namespace: place.namespace.clone(), installation: place.installation.clone() };
         let mut groups = lock(&self.groups);
-        // A task ends early with the runtime that it runs on; the runner may outlive that.
+        // A task ends with the runtime that it runs on, and the runner may outlive that runtime.
         groups.retain(|_, running| !running.task.is_finished());
         let running = groups.entry(scope.clone()).or_insert_with(|| {
             let group = Arc::new(Group::new(scope));
@@ -106,7 +107,7 @@ impl Hub {
             Running { group, task: task.abort_handle() }
         });
         let group = running.group.clone();
-        // Counted under the lock under which an idle group is removed.
+        // The lock also protects the removal of an idle group, so this count cannot come too late.
         group.listeners.send_modify(|count| *count += 1);
         Subscription {
             snapshot: group.entry(&place.attempt),
@@ -117,7 +118,7 @@ impl Hub {
 }
 
 impl Hub {
-    /// This process has removed the attempt at `place`: nobody learns that later than we do.
+    /// Records that this process has removed the attempt at `place`, before any watch reports it.
     pub(crate) fn removed(&self, place: &Place) {
         let scope = Scope::of(place);
         let group = lock(&self.groups).get(&scope).map(|running| running.group.clone());
@@ -133,11 +134,12 @@ impl Scope {
     }
 }
 
-/// Ends once nobody has listened for a while, or the runner is gone and nobody listens.
+/// Completes once there has been no listener for a while, or once there is none and the runner is
+/// gone.
 async fn idle(hub: Weak<Hub>, group: Arc<Group>) {
     let mut listeners = group.listeners.subscribe();
     loop {
-        // An error means that the sender is gone; `group` holds it.
+        // An error would mean that the sender is gone, but `group` holds it.
         let _ = listeners.wait_for(|count| *count == 0).await;
         if timeout(LINGER, listeners.wait_for(|count| *count > 0)).await.is_ok() {
             continue;
@@ -152,7 +154,8 @@ async fn idle(hub: Weak<Hub>, group: Arc<Group>) {
 }
 
 impl Health {
-    /// Whether all that there was has been told. Before, a Job may be known without its Pod.
+    /// Returns whether all existing objects have been reported. Before that, a Job may be known
+    /// without its Pod.
     pub(crate) const fn complete(&self) -> bool {
         self.jobs && self.pods
     }
@@ -176,7 +179,8 @@ impl Group {
             .subscribe()
     }
 
-    /// Changes what is known of `attempt`, and forgets it once nothing is left and nobody listens.
+    /// Applies `change` to what is known of `attempt`. Forgets the attempt once none of its objects
+    /// is left and nobody listens.
     pub(crate) fn update(&self, attempt: &str, change: impl FnOnce(&mut Snapshot)) {
         let mut attempts = lock(&self.attempts);
         let entry = attempts
@@ -188,14 +192,14 @@ impl Group {
         }
     }
 
-    /// Changes what is known of `attempt` if anything is.
+    /// Applies `change` to what is known of `attempt`, if the attempt is known.
     pub(crate) fn update_known(&self, attempt: &str, change: impl FnOnce(&mut Snapshot)) {
         if let Some(entry) = lock(&self.attempts).get(attempt) {
             entry.send_if_modified(|snapshot| modify(snapshot, change));
         }
     }
 
-    /// Changes what is known of each attempt.
+    /// Applies `change` to what is known of each attempt.
     pub(crate) fn update_all(&self, change: impl Fn(&mut Snapshot)) {
         lock(&self.attempts).retain(|_, entry| {
             entry.send_if_modified(|snapshot| modify(snapshot, &change));
@@ -203,7 +207,7 @@ impl Group {
         });
     }
 
-    /// Changes the watches' state.
+    /// Applies `change` to the state of the watches.
     pub(crate) fn note(&self, change: impl FnOnce(&mut Health)) {
         self.health.send_if_modified(|health| {
             let before = health.clone();
@@ -212,40 +216,40 @@ impl Group {
         });
     }
 
-    /// Waits until the Jobs and Pods that there are have been listed.
+    /// Waits until the existing Jobs and Pods have been listed.
     pub(crate) async fn listed(&self) {
         let mut health = self.health.subscribe();
-        // An error means that the sender is gone; `self` holds it.
+        // An error would mean that the sender is gone, but `self` holds it.
         let _ = health.wait_for(Health::complete).await;
     }
 }
 
-/// Whether `change` changed anything.
+/// Applies `change` and returns whether it changed anything.
 fn modify(snapshot: &mut Snapshot, change: impl FnOnce(&mut Snapshot)) -> bool {
     let before = snapshot.clone();
     change(snapshot);
     *snapshot != before
 }
 
-/// Whether nothing more can come: all that there was is gone, or nothing ever was.
+/// Returns whether nothing is left to watch: the objects are gone, or there never were any.
 fn is_over(snapshot: &Snapshot) -> bool {
     snapshot.job_presence != crate::view::Presence::Here
         && snapshot.pods.iter().all(|seen| seen.presence.is_gone())
 }
 
 impl Subscription {
-    /// What is known now.
+    /// Returns what is known now.
     pub(crate) fn now(&mut self) -> Snapshot {
         self.snapshot.borrow_and_update().clone()
     }
 
-    /// Whether the watches stand now.
+    /// Returns the state of the watches now.
     pub(crate) fn health(&mut self) -> Health {
         self.health.borrow_and_update().clone()
     }
 
-    /// Notes the end of `attempt` if somebody who asked saw it in `pods`. Other news may be older
-    /// than what the watch has told since.
+    /// Records the end of `attempt` if `pods`, the answer to a request, shows it. Nothing else is
+    /// taken from `pods`, as the watch may since have reported something newer.
     pub(crate) fn saw(&self, attempt: &str, pods: &[Pod]) {
         let over = |pod: &PodView| pod.ended || pod.container.terminated.is_some();
         for pod in pods.iter().map(PodView::from).filter(over) {
@@ -258,10 +262,10 @@ impl Subscription {
         }
     }
 
-    /// Waits until something else is known, or the watches' state changes.
+    /// Waits until something about the attempt or the state of the watches changes.
     pub(crate) async fn changed(&mut self) {
-        // Errors mean that a sender is gone. The group holds them all while this lives, but for
-        // the attempt's own, which is kept while it has a receiver: this one.
+        // An error would mean that a sender is gone. The group, which this subscription holds,
+        // keeps them: the attempt's own at least as long as it has a receiver, such as this one.
         tokio::select! {
             _ = self.snapshot.changed() => {}
             _ = self.health.changed() => {}

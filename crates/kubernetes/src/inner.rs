@@ -1,4 +1,4 @@
-//! What the parts of a runner share.
+//! State that the parts of a runner share.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,7 @@ use crate::hub::Hub;
 use crate::place::Place;
 use crate::translate;
 
-/// What the runner, its launches and its streams share.
+/// State that the runner, its launches and its streams share.
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) name: RunnerName,
@@ -19,8 +19,8 @@ pub(crate) struct Inner {
     pub(crate) capabilities: Capabilities,
     pub(crate) connection: Arc<Connection>,
     pub(crate) hub: Arc<Hub>,
-    /// The attempts that this process has released and not removed: one whose Job has vanished may
-    /// have run.
+    /// The attempts that this process has released and not removed. If the Job of one has vanished,
+    /// the attempt may have run.
     committed: Mutex<HashSet<String>>,
 }
 
@@ -37,23 +37,23 @@ impl Inner {
         }
     }
 
-    /// Notes that the attempt at `place` is about to be released.
+    /// Records that the attempt at `place` is about to be released.
     pub(crate) fn note_commit(&self, place: &Place) {
         self.committed().insert(place.attempt.clone());
     }
 
-    /// The attempt at `place` provably never started, or is removed.
+    /// Forgets the attempt at `place`, which provably never started or has been removed.
     pub(crate) fn forget_commit(&self, place: &Place) {
         self.committed().remove(&place.attempt);
     }
 
-    /// Whether this process may have released the attempt at `place`.
+    /// Returns whether this process may have released the attempt at `place`.
     pub(crate) fn has_committed(&self, place: &Place) -> bool {
         self.committed().contains(&place.attempt)
     }
 
     fn committed(&self) -> MutexGuard<'_, HashSet<String>> {
-        // Nothing that could panic happens under this lock.
+        // No code that could panic runs under this lock.
         self.committed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

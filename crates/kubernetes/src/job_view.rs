@@ -1,5 +1,5 @@
-//! What Longshore reads of a Job: the facts that decide, and no more, so that a thousand jobs in
-//! flight stay small.
+//! The parts of a Job that Longshore reads. Only what a decision needs is kept, so that a thousand
+//! jobs in flight use little memory.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use crate::secret;
 use crate::shape::PodShape;
 use crate::view::{annotation, label, said};
 
-/// A Job.
+/// The view of a Job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct JobView {
     /// Its uid.
     pub(crate) uid: String,
     /// `spec.suspend`.
     pub(crate) suspended: bool,
-    /// How far the commit protocol has come; `None` if the annotation is missing or unknown.
+    /// The step of the commit protocol; `None` if the annotation is missing or unknown.
     pub(crate) commit: Option<Commit>,
     /// Why Longshore ends the job early; `None` if the annotation is missing or unknown.
     pub(crate) ending: Option<Ending>,
@@ -28,7 +28,7 @@ pub(crate) struct JobView {
     pub(crate) grace: i64,
     /// The Pod template's `activeDeadlineSeconds`.
     pub(crate) active_deadline: Option<i64>,
-    /// Whether its Pod reads a Secret of the attempt's own, which has the name of the Job.
+    /// Whether the Pod reads the attempt's own Secret, which has the name of the Job.
     pub(crate) own_secret: bool,
     /// The Pod that its template describes.
     pub(crate) template: PodShape,
@@ -36,11 +36,11 @@ pub(crate) struct JobView {
     pub(crate) attempt: Option<String>,
     /// The installation's label.
     pub(crate) installation: Option<String>,
-    /// Whether it runs nothing and only occupies the name.
+    /// Whether the Job runs nothing and only reserves the name.
     pub(crate) tombstone: bool,
-    /// Whether somebody deletes it.
+    /// Whether its deletion has been requested.
     pub(crate) deleting: bool,
-    /// Whether the Job controller has seen that it is suspended (condition `Suspended`).
+    /// Whether the Job controller has seen that the Job is suspended (condition `Suspended`).
     pub(crate) suspension_seen: bool,
     /// Reason and message of its `Failed` or `Complete` condition.
     pub(crate) over: Option<String>,
@@ -50,12 +50,12 @@ pub(crate) struct JobView {
     pub(crate) failing: Option<String>,
     /// The exit code in the `Failed` or `Complete` condition; it outlives the Pod.
     pub(crate) exit_code: Option<i32>,
-    /// The controller that owns `spec.suspend`, if it is not Kubernetes' own.
+    /// The controller that controls `spec.suspend`, if it is not the one of Kubernetes itself.
     pub(crate) foreign_owner: Option<String>,
 }
 
 impl JobView {
-    /// The image as the job names it.
+    /// Returns the image as the job names it.
     pub(crate) fn image(&self) -> &str {
         self.template.job().map_or("", |container| &container.image)
     }
@@ -102,16 +102,16 @@ impl From<&Job> for JobView {
     }
 }
 
-/// The exit code in the message of a Job that its Pod failure policy ended: `Container job for pod
-/// NAMESPACE/NAME failed with exit code 42 matching FailJob rule at index 0`
+/// Returns the exit code in the message of a Job that its Pod failure policy ended: `Container job
+/// for pod NAMESPACE/NAME failed with exit code 42 matching FailJob rule at index 0`
 /// (<https://kubernetes.io/docs/tasks/job/pod-failure-policy/>).
 fn exit_code(message: &str) -> Option<i32> {
     let (_, after) = message.split_once(" failed with exit code ")?;
     after.split(' ').next()?.parse().ok()
 }
 
-/// The controller that starts and stops `job` instead of Kubernetes' own: Kueue by its label, or
-/// any other by `managedBy`
+/// Returns the controller that starts and stops `job` instead of Kubernetes' own: Kueue by its
+/// label, or any other by `managedBy`
 /// (<https://kubernetes.io/docs/concepts/workloads/controllers/job/#delegation-of-managing-a-job-object-to-external-controller>).
 fn foreign_owner(job: &Job) -> Option<String> {
     let manager = job.spec.as_ref().and_then(|s| s.managed_by.clone());

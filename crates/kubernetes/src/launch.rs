@@ -1,4 +1,5 @@
-//! Launching: prepare (harmless), commit (once), wait for the start, or take it back with a proof.
+//! Launches an attempt: prepares it (harmless), commits it (once), and waits for its start or takes
+//! it back with a proof.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,17 +23,17 @@ use crate::view::Snapshot;
 use crate::warnings::JobWarnings;
 use crate::withdraw::{self, Withdrawal};
 
-/// At most so long before the deadline the launch begins to take the Pod back, so that it can
-/// answer in time. A kubelet takes one to two seconds to confirm.
+/// The longest time before the deadline at which the launch begins to take the Pod back, so that it
+/// can answer in time. A kubelet needs one to two seconds to confirm.
 const RESERVE: Duration = Duration::from_secs(4);
-/// How long the proof may take where no deadline presses.
+/// How long the proof may take if the deadline is far away.
 const WITHDRAWAL: Duration = Duration::from_secs(30);
-/// How long it may take after a cancel.
+/// How long the proof may take after a cancel.
 pub(crate) const CANCELLED_WITHDRAWAL: Duration = Duration::from_secs(5);
 
 pub(crate) type Launched<T> = Result<T, LaunchError>;
 
-/// Why a launch is given up.
+/// Why a launch gives up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Interrupt {
     Cancelled,
@@ -135,7 +136,7 @@ impl Launch<'_> {
                     self.inner.forget_commit(&self.place);
                     return Err(LaunchError::Refused(Error::new(kind, why)));
                 }
-                // The Job's watch may be ahead of the Pod's.
+                // The watch on Jobs may be ahead of the watch on Pods.
                 Progress::Over(_)
                     if snapshot.pod().is_none() && self.finds_pod(&mut news).await =>
                 {
@@ -159,7 +160,7 @@ impl Launch<'_> {
                 }
                 () = sleep_until(clock.due()) => {
                     let error = self.too_late(&clock, &snapshot, warnings.last());
-                    // A pull that is under way ends only when the runtime gives it up.
+                    // A running pull ends only when the runtime gives it up.
                     let at_most = if clock.image_error().is_some() { self.left() } else { WITHDRAWAL };
                     return self.withdraw(attempt, uid, error, at_most, news).await;
                 }
@@ -173,7 +174,7 @@ impl Launch<'_> {
         }
     }
 
-    /// Whether there is a Pod that has ended, of which the watch has not told yet.
+    /// Returns whether there is a Pod that has ended and that the watch has not reported yet.
     async fn finds_pod(&self, news: &mut Subscription) -> bool {
         if let Ok(pods) = self.cluster.pods_of(&self.place).await {
             news.saw(&self.place.attempt, &pods);
@@ -181,7 +182,7 @@ impl Launch<'_> {
         news.now().pod().is_some()
     }
 
-    /// How long the launch may still take.
+    /// Returns how long the launch may still take.
     fn left(&self) -> Duration {
         self.context.deadline.saturating_duration_since(Instant::now())
     }
@@ -204,21 +205,21 @@ impl Launch<'_> {
         Ok(Started::new(handle, started, Some(image)))
     }
 
-    /// Takes back what has not started until it was cancelled.
+    /// Takes back a job that had not started when it was cancelled.
     async fn take_back_cancelled(
         &self,
         attempt: &Attempt,
         uid: &str,
         news: Subscription,
     ) -> Launched<Started> {
-        // Should it start all the same, it ends as cancelled, whoever follows it.
+        // If the job starts nevertheless, it ends as cancelled, whichever process follows it.
         if let Err(failure) = self.cluster.mark(&self.place, Ending::Cancelled).await {
             tracing::debug!(error = %Error::from(failure), "the cancel was not marked");
         }
         self.withdraw(attempt, uid, cancelled(), CANCELLED_WITHDRAWAL, news).await
     }
 
-    /// Why a launch whose `clock` has run down is given up.
+    /// Returns why a launch gives up whose `clock` has expired.
     fn too_late(&self, clock: &PhaseClock, snapshot: &Snapshot, warning: Option<&str>) -> Error {
         if let Some(error) = clock.image_error() {
             return error;
@@ -228,8 +229,8 @@ impl Launch<'_> {
         Error::new(kind, message).with("bound", clock.bound()).caused_by(Said(why))
     }
 
-    /// Takes the Pod back; `Refused` with `error` once it is proven that it never started. A job
-    /// that has started after all is not taken back.
+    /// Takes the Pod back. Returns `Refused` with `error` once it is proven that the Pod never
+    /// started. Does not take back a job that has started in the meantime.
     async fn withdraw(
         &self,
         attempt: &Attempt,
@@ -270,7 +271,8 @@ impl Launch<'_> {
         }
     }
 
-    /// Removes the Job with `uid`. A clean-up that fails masks nothing.
+    /// Removes the Job with `uid`. A failed clean-up is only logged, so that it hides no other
+    /// error.
     pub(crate) async fn remove(&self, uid: &str) {
         let deleting = self.cluster.delete_job(&self.place, Some(uid));
         if let Err(failure) = deleting.await {
@@ -302,8 +304,8 @@ impl Launch<'_> {
     }
 }
 
-/// Why the Job controller cannot create the Pod, if its `warning` shows a decision that does not
-/// change by waiting. A quota may have room later, and the namespace may come back.
+/// Returns why the Job controller cannot create the Pod, if its `warning` shows a decision that
+/// waiting does not change. A quota may have room later, and the namespace may be created again.
 fn refused_pod(warning: &str) -> Option<Error> {
     match refusal::classify(warning)? {
         ErrorKind::Saturated | ErrorKind::Unavailable => None,
@@ -314,8 +316,8 @@ fn refused_pod(warning: &str) -> Option<Error> {
     }
 }
 
-/// `error` with the kubelet's warning about pull secrets that are not there, if it is about the
-/// image: without them it asks the registry as nobody.
+/// Adds the kubelet's warning about missing pull secrets to `error`, if that is about the image:
+/// without the secrets, the kubelet asks the registry without a login.
 fn with_secrets_warning(error: Error, snapshot: &Snapshot) -> Error {
     match (&snapshot.pull.secrets_warning, error.kind()) {
         (Some(warning), ErrorKind::ImageUnavailable(_)) => {
@@ -325,7 +327,7 @@ fn with_secrets_warning(error: Error, snapshot: &Snapshot) -> Error {
     }
 }
 
-/// A cause in Kubernetes' words.
+/// A cause in the words of Kubernetes.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Said(String);

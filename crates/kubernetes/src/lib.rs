@@ -1,31 +1,35 @@
 //! Longshore's runner for Kubernetes Jobs.
 //!
-//! One attempt is one `batch/v1` Job with one Pod. It is created suspended, which starts nothing,
-//! and released by a JSON patch that only succeeds if nobody has fenced it; the fence is a patch
-//! that only succeeds if nobody has released it. Of the two exactly one wins, whoever asks, from
-//! whichever process, and however late a request arrives.
+//! One attempt is one `batch/v1` Job with one Pod. Longshore creates the Job suspended, which
+//! starts nothing, and releases it by a JSON patch that succeeds only if the Job has not been
+//! fenced. The fence is a patch that succeeds only if the Job has not been released. Exactly one of
+//! the two patches wins, whichever process sends it and however late it arrives.
 //!
-//! Jobs, Pods and the Pods' Events are watched, one watch each for all attempts of an
-//! installation; nothing is polled. The outcome is read from the container's status.
+//! One watch each on Jobs, Pods and the Pods' Events serves all attempts of an installation;
+//! nothing is polled. The outcome is read from the status of the container.
 //!
-//! What differs from the other runners: stdout and stderr come as one stream; the number of
-//! processes and the network are the cluster's to limit; a grace period once begun is not
-//! shortened by the kubelet; and one that is not the job's own can be had only at the price of the
-//! Pod's logs, which then go with it (who follows them gets them all).
+//! Differences from the other runners:
 //!
-//! # What it must be allowed
+//! - Stdout and stderr come as one stream.
+//! - The cluster limits the number of processes and the network, not the job.
+//! - Once a grace period has begun, the kubelet does not shorten it.
+//! - A grace period other than the job's own deletes the Pod together with its logs. A process that
+//!   follows the logs still gets all of them.
 //!
-//! This Role, in the namespace of the jobs; nothing of it can be left out. Without what is wished for
-//! it works, and says what it then does without. Beside it, it reads the namespace, if it may, and
-//! asks for its own permissions, which everybody may.
+//! # Permissions
+//!
+//! The runner needs this Role in the namespace of the jobs. Some of its permissions are optional; a
+//! probe reports those that are missing, and what does not work without them. The runner also reads
+//! the namespace, if it may, and reviews its own permissions, which every account may do.
 //!
 #![doc = concat!("```yaml\n", include_str!("../role.yaml"), "```\n")]
 //!
 //! # Output
 //!
-//! A kubelet rotates a container's log and shows only the newest file, by default of 10 MiB. What a
-//! reader loses by that is a gap in the output. Not told apart from a job that was silent at first
-//! is one whose output was rotated before anybody read it: follow a job from its start.
+//! A kubelet rotates a container's log and shows only the newest file, by default of 10 MiB. Output
+//! that a reader loses by that is reported as a gap. One loss cannot be detected: if the output was
+//! rotated before the first read, the job seems to have been silent at first. Follow a job from its
+//! start to avoid that.
 
 mod api;
 mod client;

@@ -1,4 +1,4 @@
-//! A job's output, from the kubelet's log of its container.
+//! A job's output, read from the kubelet's log of its container.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,29 +23,29 @@ use crate::view::{PodView, Snapshot};
 use crate::watching::Pause;
 
 const CHUNK: usize = 64 * 1024;
-/// How long after the stream's end the container's end is waited for before the stream is opened
-/// again: the kubelet tells of it about a second later.
+/// How long to wait for the container's end after the stream has ended, before the stream is opened
+/// again. The kubelet reports the end about a second later.
 const UNTIL_TOLD: Duration = Duration::from_secs(3);
-/// How far the container's end, by the node's clock, may lie before the stream's end, by ours, for
-/// the one to explain the other. Otherwise the log is read once more: a stream whose kubelet goes
-/// away ends as if it were complete (`responsewriters.StreamObject`), and the container may write
-/// on.
+/// How long before the end of the stream, by the local clock, the container may have ended, by the
+/// node's clock, for the end of the container to explain the end of the stream. Otherwise the log
+/// is read once more: if a kubelet goes away, its stream ends as if it were complete
+/// (`responsewriters.StreamObject`), and the container may still write.
 const EXPLAINS: SignedDuration = SignedDuration::from_secs(5);
 /// How long a stream may be silent once the container has ended.
 const LAST_WORDS: Duration = Duration::from_secs(5);
-/// A file of fewer bytes than this is not rotated: the kubelet's default is 10 MiB, each line's
-/// time and stream included.
+/// The kubelet does not rotate a file with fewer bytes of output than this. Its default is 10 MiB,
+/// which includes the time and the stream of each line.
 const ROTATES: u64 = 256 * 1024;
-/// The kubelet goes on with the new file only if it had read the old one to its end before that
-/// was rotated (`cri-client/pkg/logs`, `ReadLogs`); otherwise nothing more comes. A stream that
-/// much has come through is opened again after so long a silence.
+/// If a stream that has carried that much is silent for this long, it is opened again. The kubelet
+/// continues with the new file only if it had read the old one to its end before the rotation
+/// (`cri-client/pkg/logs`, `ReadLogs`); otherwise the stream carries nothing more.
 const STUCK: Duration = Duration::from_secs(2);
-/// The kubelet looks for files to rotate every 10 seconds (`containerLogMonitorInterval`). Of a
-/// stream that is younger, at most one rotation can have been missed, and the new file begins
-/// where the old one ended.
+/// The kubelet looks for files to rotate every 10 seconds (`containerLogMonitorInterval`). A
+/// younger stream can have missed at most one rotation, so the new file begins where the old one
+/// ended.
 const ROTATION: Duration = Duration::from_secs(9);
 
-/// The output of the attempt at `place` from `since` on.
+/// Returns the output of the attempt at `place` from `since` on.
 pub(crate) fn logs(
     inner: Arc<Inner>,
     place: Place,
@@ -158,33 +158,33 @@ pub(crate) fn logs(
     }
 }
 
-/// Whether all of the opened file has come.
+/// Whether all bytes of the opened file have been read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Drained {
     /// Yes, and the stream has ended.
     Ended,
-    /// It seems so: nothing more comes.
+    /// Probably: nothing more comes.
     Stuck,
-    /// Not for sure.
+    /// Perhaps not.
     Not,
 }
 
 /// How the log is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
-    /// To the end of the job.
+    /// Until the job ends.
     Follow,
-    /// To the end of what is there.
+    /// Until the end of what exists now.
     Once,
 }
 
-/// Where the output is to be had.
+/// The source of the output.
 enum Source {
     /// From a Pod.
     Pod(Target),
-    /// There is no output: the job never started.
+    /// There is no output, because the job never started.
     Nothing,
-    /// The attempt is not on the cluster: its output, if there was any, is gone.
+    /// The attempt is not on the cluster, so any output is gone.
     Gone,
 }
 
@@ -204,18 +204,18 @@ impl Target {
 enum Read {
     Bytes(usize),
     End,
-    /// Much has come, and nothing more for a while.
+    /// The stream has carried a lot, and nothing for a while.
     Stuck,
     Broken,
 }
 
 /// What the end of a followed stream means.
 enum After {
-    /// The container has ended, and this was all.
+    /// The container has ended, and this was all of its output.
     Complete,
-    /// The container has ended, but perhaps not when the stream did.
+    /// The container has ended, but perhaps at a different time than the stream.
     Doubtful,
-    /// The container runs on.
+    /// The container still runs.
     GoesOn,
 }
 
@@ -224,7 +224,7 @@ struct Reader {
     place: Place,
     news: Option<Subscription>,
     raw: Vec<u8>,
-    /// What was read last, without the lines' times.
+    /// The last piece, without the times of the lines.
     buffer: Vec<u8>,
     stamps: Stamps,
     /// Where in the buffer output is missing.
@@ -265,7 +265,7 @@ impl Reader {
         Ok(if job.is_some() { Source::Nothing } else { Source::Gone })
     }
 
-    /// Waits until the container has started, or never will.
+    /// Waits until the container has started, or until it is known that it never will.
     async fn source_followed(&mut self) -> Result<Source> {
         let (inner, place) = (&self.inner, &self.place);
         let news = self.news.get_or_insert_with(|| inner.hub.subscribe(place));
@@ -309,8 +309,8 @@ impl Reader {
         stream.map(Box::pin).map_err(OpenError::Request)
     }
 
-    /// The next piece. A silent stream is no news, unless the container has ended: then it must
-    /// end too.
+    /// Reads the next piece. A stream may be silent while the container runs, but must end soon
+    /// after the container has ended.
     async fn read(&mut self, stream: &mut (impl futures::AsyncRead + Unpin), mode: Mode) -> Read {
         let limit = self.inner.config.request_timeout.get();
         let mut dead_at = (mode == Mode::Once).then(|| Instant::now() + limit);
@@ -353,7 +353,7 @@ impl Reader {
         }
     }
 
-    /// Puts the `read` raw bytes into the buffer, without the lines' times.
+    /// Puts the `read` raw bytes into the buffer, without the times of the lines.
     fn strip(&mut self, read: usize) {
         self.buffer.clear();
         if read == 0 {
@@ -363,8 +363,8 @@ impl Reader {
         self.leap = self.stamps.strip(&self.raw[..read], &mut self.buffer, Instant::now());
     }
 
-    /// Finds out where in the rotated file the reader is. False if output may be missing between
-    /// what was read and what comes next.
+    /// Finds the reader's position in the rotated file. Returns `false` if output may be missing
+    /// between what was read and what comes next.
     async fn locate(
         &mut self,
         target: &Target,
@@ -372,7 +372,7 @@ impl Reader {
     ) -> std::result::Result<bool, OpenError> {
         let mut stream = self.open(target, Mode::Once).await?;
         let mut finder = Finder::new(cursor.tail());
-        // What cannot be read now is tried again with the next stream.
+        // What cannot be read now is read with the next stream.
         while let Read::Bytes(read) = self.read(&mut stream, Mode::Once).await {
             finder.take(&self.buffer[..read]);
         }
@@ -380,8 +380,9 @@ impl Reader {
             cursor.relocate(at);
             return Ok(true);
         }
-        // Of a reader that has come from another process, nothing tells how much of this file it
-        // has: better a mark too many than a byte twice.
+        // A reader that continues where another process stopped has no tail, so its position in
+        // this file is unknown. It skips the file: an unnecessary gap is better than output that
+        // appears twice.
         cursor.relocate(if cursor.tail().is_empty() { finder.length() } else { 0 });
         Ok(self.opened.is_next() && !cursor.tail().is_empty())
     }
@@ -395,7 +396,7 @@ impl Reader {
             }
         };
         if timeout(UNTIL_TOLD, told).await.is_err() {
-            // Either it runs on, or the watch has died without a word.
+            // Either the container still runs, or the watch has failed silently.
             if let Ok(cluster) = self.inner.connection.cluster().await
                 && let Ok(pods) = cluster.pods_of(&self.place).await
             {
@@ -410,7 +411,7 @@ impl Reader {
             .pod()
             .and_then(|s| s.pod.container.terminated.as_ref())
             .and_then(|t| t.finished);
-        // The node's time has whole seconds, cut off.
+        // The node's time is truncated to whole seconds.
         let explains = finished.is_some_and(|finished| {
             let later = at.duration_since(finished);
             !later.is_negative() && later <= EXPLAINS
@@ -419,15 +420,15 @@ impl Reader {
     }
 }
 
-/// What is known of the file that the reader is in.
+/// What is known of the file that the reader reads.
 struct Opened {
     /// When the stream was opened.
     at: Instant,
     /// When the file was last known to be the current one.
     current: Instant,
-    /// How many new bytes the stream has given.
+    /// How many new bytes the stream has carried.
     bytes: u64,
-    /// Whether all of the file came before the stream was opened again.
+    /// Whether all of the file had been read when the stream was opened again.
     drained: bool,
 }
 
@@ -443,12 +444,12 @@ impl Opened {
     }
 
     fn new_bytes(&mut self, count: usize) {
-        // They follow what was read before, so it is the same file that was opened.
+        // These bytes follow what was read before, so the file is still the one that was opened.
         self.current = self.current.max(self.at);
         self.bytes += count as u64;
     }
 
-    /// Whether the current file begins where the one before, which was read, ended.
+    /// Returns whether the current file begins where the previous one, which was read, ended.
     fn is_next(&self) -> bool {
         self.drained && self.current.elapsed() < ROTATION
     }

@@ -1,13 +1,13 @@
-//! The labels and annotations that Longshore's objects carry, and the marks that stand in them.
+//! The labels and annotations of Longshore's objects, and the values of the marks.
 
-/// Label: the installation that launched it.
+/// Label: the installation that launched the object.
 pub(crate) const INSTALLATION: &str = "longshore.dev/installation";
 /// Label: the job.
 pub(crate) const JOB: &str = "longshore.dev/job";
 /// Label: the attempt.
 pub(crate) const ATTEMPT: &str = "longshore.dev/attempt";
-/// Label of a Job that runs nothing and only occupies an attempt's name, so that a launch that is
-/// still under way finds it taken.
+/// Label of a Job that runs nothing and only reserves an attempt's name, so that a late launch
+/// finds it in use.
 pub(crate) const TOMBSTONE: &str = "longshore.dev/tombstone";
 /// Annotation: a [`Commit`].
 pub(crate) const COMMIT: &str = "longshore.dev/commit";
@@ -15,9 +15,9 @@ pub(crate) const COMMIT: &str = "longshore.dev/commit";
 pub(crate) const ENDING: &str = "longshore.dev/ending";
 /// Annotation: how long the job may run, as a human duration; absent without a limit.
 pub(crate) const TIMEOUT: &str = "longshore.dev/timeout";
-/// Annotation: the job's name for people.
+/// Annotation: the job's human-readable name.
 pub(crate) const NAME: &str = "longshore.dev/name";
-/// The label by which Kueue takes a Job, and with it `spec.suspend`
+/// The label by which Kueue takes control of a Job and its `spec.suspend`
 /// (<https://kueue.sigs.k8s.io/docs/tasks/run/jobs/>).
 pub(crate) const KUEUE_QUEUE: &str = "kueue.x-k8s.io/queue-name";
 /// The name of the container that runs the job.
@@ -25,13 +25,13 @@ pub(crate) const CONTAINER: &str = "job";
 /// The name of the volume that holds the job directory.
 pub(crate) const VOLUME: &str = "job";
 
-/// How far an attempt's Job has come. Each step is a JSON patch that tests the step before, so
-/// that of two that race exactly one wins.
+/// The step that an attempt's Job has reached. Each step is a JSON patch that tests the previous
+/// step, so exactly one of two concurrent patches wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Commit {
-    /// Suspended; may be committed or fenced.
+    /// Suspended; can be committed or fenced.
     Open,
-    /// Released: its Pod may start.
+    /// Released: its Pod can start.
     Committed,
     /// Fenced while it was open: it can never start.
     Closed,
@@ -40,7 +40,7 @@ pub(crate) enum Commit {
 }
 
 impl Commit {
-    /// The annotation's value.
+    /// Returns the value of the annotation.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Open => "open",
@@ -50,7 +50,7 @@ impl Commit {
         }
     }
 
-    /// The step that `text` names.
+    /// Returns the step that `text` names.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         [Self::Open, Self::Committed, Self::Closed, Self::Withdrawn]
             .into_iter()
@@ -58,22 +58,22 @@ impl Commit {
     }
 }
 
-/// Why Longshore ends a job early. Set before the kill, so that whoever reads the end knows it.
+/// Why Longshore ends a job early. It is written before the kill, so that every process that reads
+/// the end knows its cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// It does not.
+    /// Longshore does not end the job early.
     None,
-    /// Somebody asked for it.
+    /// The job was cancelled.
     Cancelled,
     /// Its timeout has passed.
     Deadline,
-    /// The job's container has ended by itself, and Longshore ends what is left of its Pod, such as
-    /// sidecars.
+    /// The job's container has ended, and Longshore ends the rest of its Pod, such as sidecars.
     Over,
 }
 
 impl Ending {
-    /// The annotation's value.
+    /// Returns the value of the annotation.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -83,7 +83,7 @@ impl Ending {
         }
     }
 
-    /// The mark that `text` names.
+    /// Returns the mark that `text` names.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         [Self::None, Self::Cancelled, Self::Deadline, Self::Over]
             .into_iter()

@@ -1,4 +1,4 @@
-//! How an attempt ended, from what its Job and Pod say. Pure.
+//! Concludes how an attempt ended from the state of its Job and Pod. Pure.
 
 use std::time::Duration;
 
@@ -14,15 +14,15 @@ use crate::start::{unstarted, with_difference};
 use crate::view::{PodSeen, PodView, Presence, Snapshot, Terminated, said};
 
 /// How long after the container's end, beyond its grace period, the reason of the Pod's end may
-/// come: the kubelet holds it back until nothing of the Pod runs any more.
+/// arrive. The kubelet holds the reason back until nothing of the Pod runs.
 const REASON_SLACK: Duration = Duration::from_secs(3);
 
-/// How the attempt of `snapshot` ended, as far as that is known at `now`; `None` while it has not
-/// ended, or while more evidence is on its way (see [`undecided_until`]).
+/// Returns how the attempt of `snapshot` ended, as far as that is known at `now`; `None` while it
+/// has not ended, or while more evidence is expected (see [`undecided_until`]).
 ///
-/// The container's status is read, not the Job's condition, which comes one to two seconds later.
-/// The job's container decides: what else runs in the Pod, such as a sidecar, is not waited for.
-/// Where the kubelet started the container again, the first run is the job.
+/// The decision uses the status of the job's container, not the Job's condition, which arrives one
+/// to two seconds later. It does not wait for other containers of the Pod, such as a sidecar. If
+/// the kubelet restarted the container, the first run is the job.
 pub(crate) fn conclude(snapshot: &Snapshot, now: Instant) -> Option<Report> {
     let outcome = match snapshot.pod() {
         Some(seen) => of_pod(snapshot, seen, now)?,
@@ -43,9 +43,9 @@ pub(crate) fn conclude(snapshot: &Snapshot, now: Instant) -> Option<Report> {
     Some(report)
 }
 
-/// Until when [`conclude`] waits for the reason of the end that `snapshot` shows; `None` if it does
-/// not wait. A kubelet that ends the Pod has done so after the grace period at the latest. If the
-/// Pod still runs then, a sidecar keeps it, and the container ended by itself.
+/// Returns until when [`conclude`] waits for the reason of the end that `snapshot` shows; `None` if
+/// it does not wait. A kubelet that ends the Pod has done so by the end of the grace period. If the
+/// Pod still runs then, a sidecar keeps it running, and nothing ended the container from outside.
 pub(crate) fn undecided_until(snapshot: &Snapshot) -> Option<Instant> {
     let seen = snapshot.pod()?;
     if seen.pod.ended || seen.presence.is_gone() {
@@ -56,7 +56,7 @@ pub(crate) fn undecided_until(snapshot: &Snapshot) -> Option<Instant> {
     snapshot.seen_ending?.checked_add(grace.saturating_add(REASON_SLACK))
 }
 
-/// What is known of the attempt's image.
+/// Returns what is known of the attempt's image.
 pub(crate) fn image(snapshot: &Snapshot) -> ImageReport {
     let requested = snapshot.job.as_ref().map_or("", |job| job.image()).to_owned();
     let pod = snapshot.pod().map(|seen| &seen.pod);
@@ -65,17 +65,18 @@ pub(crate) fn image(snapshot: &Snapshot) -> ImageReport {
         report.policy = policy;
     }
     let told = pod.and_then(|pod| pull::digest(&pod.container.image_id));
-    // What is named by a digest resolves to that. CRI-O tells the manifest for its platform where
-    // that is an index.
+    // An image named by a digest resolves to that digest. If it is the digest of an index, CRI-O
+    // reports the digest of the manifest for its platform instead.
     let named = report.requested.split_once('@').map(|(_, digest)| digest.to_owned());
     report.resolved = told.map(|told| named.unwrap_or(told));
-    // Under Never no registry is asked, whatever the Events, which may be late, will tell.
+    // With Never, the node asks no registry, whatever late Events may say.
     let never = report.policy == PullPolicy::Never;
     report.pulled = snapshot.pull.consulted.or(never.then_some(false));
     report
 }
 
-/// Why Longshore ended the attempt: what the Pod itself is marked with, else what its Job is.
+/// Returns why Longshore ended the attempt: the mark on the Pod if it has one, or else the mark on
+/// the Job.
 fn ending(snapshot: &Snapshot) -> Ending {
     let of_job = || snapshot.job.as_ref().and_then(|job| job.ending);
     let of_pod = snapshot.pod().and_then(|seen| seen.pod.mark);
@@ -89,8 +90,8 @@ fn of_pod(snapshot: &Snapshot, seen: &PodSeen, now: Instant) -> Option<Outcome> 
         return Some(of_first_run(snapshot, pod));
     }
     match &container.terminated {
-        // A container without an id never ran: the kubelet writes `ContainerStatusUnknown` also for
-        // a container that it had not created yet when the Pod was deleted (seen).
+        // A container without an ID never ran. The kubelet also writes `ContainerStatusUnknown` for
+        // a container that it had not yet created when the Pod was deleted (observed).
         Some(end) if container.created => of_container(snapshot, pod, end, now),
         _ if seen.presence.is_gone() || pod.ended => {
             Some(without_end(snapshot, pod, seen.presence))
@@ -99,8 +100,8 @@ fn of_pod(snapshot: &Snapshot, seen: &PodSeen, now: Instant) -> Option<Outcome> 
     }
 }
 
-/// The outcome of a container that the kubelet started again, which Longshore never asks for:
-/// somebody changed the Pod's image, or admission its restartPolicy.
+/// Returns the outcome of a container that the kubelet restarted. Longshore never requests that:
+/// another client changed the Pod's image, or admission changed its restartPolicy.
 fn of_first_run(snapshot: &Snapshot, pod: &PodView) -> Outcome {
     let alteration = snapshot.alteration();
     let changed = |what: &str| match &alteration {
@@ -108,7 +109,8 @@ fn of_first_run(snapshot: &Snapshot, pod: &PodView) -> Outcome {
         None => what.to_owned(),
     };
     match pod.container.first_end() {
-        // Only a changed policy leaves the first run as it was; a changed container was killed.
+        // With a changed restartPolicy, the first run ended undisturbed. With a changed container,
+        // the kubelet killed the first run.
         Some(end) if !pod.shape.never_restarts() && !end.never_ran() => by_itself(end),
         Some(_) => Outcome::Lost {
             message: changed("somebody changed the Pod, and the kubelet started the job again"),
@@ -122,7 +124,7 @@ fn of_first_run(snapshot: &Snapshot, pod: &PodView) -> Outcome {
     }
 }
 
-/// The outcome of a container that has ended.
+/// Returns the outcome of a container that has ended.
 fn of_container(
     snapshot: &Snapshot,
     pod: &PodView,
@@ -140,9 +142,9 @@ fn of_container(
     if let Some(outcome) = interrupted(snapshot, pod, end) {
         return Some(outcome);
     }
-    // The kubelet holds back the Pod's reason (Evicted, DeadlineExceeded) until its phase is
-    // final, up to a second after the container's status. Where a signal may have ended it, or we
-    // are ending it, that reason decides.
+    // The kubelet holds back the Pod's reason (Evicted, DeadlineExceeded) until the phase is final,
+    // up to a second after the container's status. If a signal may have ended the container, or
+    // Longshore is ending it, that reason decides.
     let may_be_ended = end.code > 128 || !matches!(ending(snapshot), Ending::None | Ending::Over);
     if !pod.ended && may_be_ended && undecided_until(snapshot).is_some_and(|until| now < until) {
         return None;
@@ -150,7 +152,7 @@ fn of_container(
     Some(by_itself(end))
 }
 
-/// The outcome of a container that ended by itself.
+/// Returns the outcome of a container that nothing ended from outside.
 fn by_itself(end: &Terminated) -> Outcome {
     match (end.reason.as_str(), end.code) {
         ("OOMKilled", 137) => Outcome::OutOfMemory { code: 137 },
@@ -158,10 +160,11 @@ fn by_itself(end: &Terminated) -> Outcome {
     }
 }
 
-/// The outcome where something ended the container from outside, before it ended by itself.
+/// Returns the outcome of a container that something ended from outside; `None` if it had ended
+/// before.
 fn interrupted(snapshot: &Snapshot, pod: &PodView, end: &Terminated) -> Option<Outcome> {
     let code = Some(end.code);
-    // Before the interruption it had ended by itself, and keeps that outcome.
+    // A container that ended before the interruption keeps its own outcome.
     let after = |since: Option<Timestamp>| match (since, end.finished) {
         (Some(since), Some(finished)) => finished >= since,
         _ => true,
@@ -170,9 +173,9 @@ fn interrupted(snapshot: &Snapshot, pod: &PodView, end: &Terminated) -> Option<O
         return match ending(snapshot) {
             Ending::Cancelled => Some(Outcome::Cancelled { code }),
             Ending::Deadline => Some(Outcome::DeadlineExceeded { code }),
-            // Without a mark it is Kubernetes' own backstop for the job's timeout, unless somebody
-            // has set another deadline. It may have come after the job's end, and then ended what
-            // ran beside it.
+            // Without a mark, this is Kubernetes' own backstop for the job's timeout, unless
+            // another client has set a different deadline. The backstop may have come after the
+            // job's end, and then ended only what ran beside the job.
             Ending::None | Ending::Over => {
                 after(pod.expires).then(|| by_deadline(snapshot, pod, code))
             }
@@ -192,7 +195,8 @@ fn interrupted(snapshot: &Snapshot, pod: &PodView, end: &Terminated) -> Option<O
     })
 }
 
-/// The outcome of a Pod that ran into its `activeDeadlineSeconds` without a mark of ours.
+/// Returns the outcome of a Pod that exceeded its `activeDeadlineSeconds` and has no mark of
+/// Longshore.
 fn by_deadline(snapshot: &Snapshot, pod: &PodView, code: Option<i32>) -> Outcome {
     let submitted = snapshot.job.as_ref().and_then(|job| job.active_deadline);
     if snapshot.job.is_some() && pod.active_deadline != submitted {
@@ -203,8 +207,8 @@ fn by_deadline(snapshot: &Snapshot, pod: &PodView, code: Option<i32>) -> Outcome
     Outcome::DeadlineExceeded { code }
 }
 
-/// Why the cluster took the Pod away, if it did. The reasons are the kubelet's
-/// (`pkg/kubelet/eviction`, `preemption`, `nodeshutdown`), the conditions those of
+/// Returns why the cluster evicted the Pod, if it did. The reasons are the kubelet's
+/// (`pkg/kubelet/eviction`, `preemption`, `nodeshutdown`); the conditions are those of
 /// <https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions>.
 fn eviction(pod: &PodView) -> Option<String> {
     if let Some((message, _)) = &pod.disruption {
@@ -214,7 +218,7 @@ fn eviction(pod: &PodView) -> Option<String> {
         .then(|| said(Some(&pod.reason), Some(&pod.message)))
 }
 
-/// The outcome of a Pod that is over without a container that ended.
+/// Returns the outcome of a Pod that is over, but whose status shows no end of the container.
 fn without_end(snapshot: &Snapshot, pod: &PodView, presence: Presence) -> Outcome {
     match ending(snapshot) {
         Ending::Cancelled => return Outcome::Cancelled { code: None },
@@ -236,7 +240,7 @@ fn without_end(snapshot: &Snapshot, pod: &PodView, presence: Presence) -> Outcom
             reason: RejectReason::Unschedulable,
             message: said(Some(&pod.reason), Some(&pod.message)),
         },
-        // The kubelet names the container, and never created it.
+        // The kubelet reports the state of this container by name, and never created it.
         Presence::Here | Presence::Unknown if pod.shows_that_nothing_ran() => Outcome::Rejected {
             reason: RejectReason::ContainerConfig,
             message: with_difference(snapshot, unstarted(pod)),
@@ -253,7 +257,7 @@ fn withdrawn(snapshot: &Snapshot) -> bool {
     snapshot.job.as_ref().is_some_and(|job| job.commit == Some(Commit::Withdrawn))
 }
 
-/// Who deleted the Pod, as far as the Job shows it.
+/// Returns who deleted the Pod, as far as the Job shows it.
 fn why_deleted(snapshot: &Snapshot) -> String {
     let Some(job) = &snapshot.job else { return "somebody deleted the Pod".to_owned() };
     let started = snapshot.pod().is_some_and(|seen| seen.pod.container.has_started());
@@ -273,8 +277,8 @@ fn why_deleted(snapshot: &Snapshot) -> String {
         return "somebody suspended the Job (spec.suspend is true), and Kubernetes deleted its Pod"
             .to_owned();
     }
-    // Kubernetes deletes the Pods of a Job that has run into its own deadline, which Longshore does
-    // not set.
+    // Kubernetes deletes the Pods of a Job that exceeds its own deadline, which Longshore does not
+    // set.
     let why = job.over.as_ref().or(job.failing.as_ref());
     match why.filter(|why| why.starts_with("DeadlineExceeded")) {
         Some(why) => format!("somebody set the Job's activeDeadlineSeconds: {why}"),
@@ -284,7 +288,7 @@ fn why_deleted(snapshot: &Snapshot) -> String {
 
 const WITHDRAWN: &str = "Longshore took the Pod back before it had started";
 
-/// The outcome of an attempt without any Pod.
+/// Returns the outcome of an attempt without any Pod.
 fn without_pod(snapshot: &Snapshot) -> Option<Outcome> {
     let job = snapshot.job.as_ref();
     let cancelled = ending(snapshot) == Ending::Cancelled;
@@ -323,15 +327,15 @@ fn without_pod(snapshot: &Snapshot) -> Option<Outcome> {
     Some(match job.ending.unwrap_or(Ending::None) {
         Ending::Cancelled => Outcome::Cancelled { code: job.exit_code },
         Ending::Deadline => Outcome::DeadlineExceeded { code: job.exit_code },
-        // Somebody may have deleted the Pod while it ran, and so have caused the exit code.
+        // Another client may have deleted the Pod while it ran, and so have caused the exit code.
         Ending::None | Ending::Over => {
             Outcome::Lost { message: format!("the Job is over and its Pod is gone: {over}") }
         }
     })
 }
 
-/// The Pods of the same Job that have started beside the one that counts. Kubernetes promises at
-/// least once, not at most once
+/// Returns the Pods of the same Job that started in addition to the one that counts. Kubernetes
+/// promises at least once, not at most once
 /// (<https://kubernetes.io/docs/concepts/workloads/controllers/job/#handling-pod-and-container-failures>).
 fn started_again(snapshot: &Snapshot) -> Vec<String> {
     let Some(first) = snapshot.pod().map(|seen| &seen.pod) else { return Vec::new() };
@@ -359,7 +363,8 @@ fn note_second_start(again: &[String], outcome: Outcome) -> Outcome {
     }
 }
 
-/// Why the runtime, in these words, did not start the container of a job that is over.
+/// Returns why the runtime, which gave `message`, did not start the container of a job that is
+/// over.
 fn reject_reason(message: &str) -> RejectReason {
     match start_error(message) {
         StartError::Job(reason) => reason,

@@ -5,7 +5,7 @@ use super::*;
 use crate::shape::PodShape;
 use crate::view::JobView;
 
-/// A released Job of this attempt.
+/// Returns a released Job of this attempt.
 pub(crate) fn job() -> JobView {
     JobView {
         uid: "1".to_owned(),
@@ -29,13 +29,13 @@ pub(crate) fn job() -> JobView {
     }
 }
 
-/// What a Job for `image` runs.
+/// Returns the template of a Job for `image`.
 fn template(image: &str) -> PodShape {
     let spec = json!({"restartPolicy": "Never", "containers": [{"name": "job", "image": image}]});
     PodShape::from(&serde_json::from_value::<PodSpec>(spec).unwrap())
 }
 
-/// A Pod with its container in `state`, as the API server writes it.
+/// Returns a Pod with its container in `state`, as the API server represents it.
 pub(crate) fn pod(meta: Value, phase: &str, state: Value, container_id: &str) -> PodView {
     pod_with(meta, json!({"phase": phase}), state, container_id)
 }
@@ -57,7 +57,7 @@ fn pod_with(mut meta: Value, mut status: Value, state: Value, container_id: &str
     PodView::from(&pod)
 }
 
-/// What is known of an attempt with `job` and `pods`.
+/// Returns the snapshot of an attempt with `job` and `pods`.
 pub(crate) fn snapshot(job: JobView, pods: impl IntoIterator<Item = PodView>) -> Snapshot {
     let mut all = Snapshot::default();
     all.job_seen(job);
@@ -114,7 +114,7 @@ fn a_container_that_ended_by_itself_gives_its_code_at_once() {
 fn the_policy_in_force_is_the_one_after_admission_and_a_named_digest_stands() {
     let image_of = |named: &str| {
         let job = JobView { template: template(named), ..job() };
-        // `AlwaysPullImages` wrote it into the Pod.
+        // The admission plug-in `AlwaysPullImages` wrote the policy into the Pod.
         image(&snapshot(job, [pod(json!({}), "Running", ended("Completed", 0), ID)]))
     };
     let by_tag = image_of("r/x:1");
@@ -137,7 +137,7 @@ fn a_code_that_may_be_a_signals_waits_for_the_pods_reason() {
 #[test]
 fn out_of_memory_is_the_mark_and_the_code() {
     assert_eq!(kind(job(), pod(json!({}), "Failed", ended("OOMKilled", 137), ID)), "OutOfMemory");
-    // A parent that survives its child.
+    // The parent process survived its child, which the kernel killed.
     let survived = outcome(job(), pod(json!({}), "Failed", ended("OOMKilled", 3), ID));
     assert_eq!(survived, Some(Outcome::Exited { code: 3, signal: None }));
 }
@@ -154,7 +154,7 @@ fn what_we_ended_is_told_by_the_mark_and_the_kubelets_reason() {
     );
     assert_eq!(kind(marked(Ending::Deadline), expired()), "DeadlineExceeded");
     assert_eq!(kind(job(), expired()), "DeadlineExceeded", "Kubernetes' own backstop");
-    // Marked, and it ended by itself before the kubelet came to it.
+    // The job was marked, but ended before the kubelet acted on that.
     let by_itself = pod(json!({}), "Succeeded", ended("Completed", 0), ID);
     assert_eq!(
         outcome(marked(Ending::Cancelled), by_itself),
@@ -164,7 +164,8 @@ fn what_we_ended_is_told_by_the_mark_and_the_kubelets_reason() {
     assert_eq!(kind(marked(Ending::Cancelled), too_early), "none yet");
 }
 
-/// Deletion asked for at `asked`, with a grace period of 10 s.
+/// Returns the metadata of a Pod whose deletion was requested at `asked`, with a grace period of 10
+/// s.
 fn deleted_at(asked: &str) -> Value {
     let asked: Timestamp = asked.parse().unwrap();
     let at = asked + jiff::SignedDuration::from_secs(10);
@@ -179,7 +180,7 @@ fn a_pod_that_somebody_deleted_is_lost_whatever_its_code() {
         let ours = pod(meta, "Failed", ended("Error", code), ID);
         assert_eq!(kind(marked(Ending::Cancelled), ours), "Cancelled");
     }
-    // It had ended before.
+    // The container had ended before the deletion.
     let meta = deleted_at("2026-01-01T00:00:09Z");
     assert_eq!(kind(job(), pod(meta, "Succeeded", ended("Completed", 0), ID)), "Exited");
 }
@@ -216,7 +217,7 @@ fn what_cannot_be_known_is_lost() {
 
 #[test]
 fn a_pod_without_any_container_never_ran() {
-    // As seen after the deletion of a Pod that could not pull its image.
+    // Observed after the deletion of a Pod that could not pull its image.
     let never = ended("ContainerStatusUnknown", 137);
     let meta = deleted_at("2026-01-01T00:00:01Z");
     assert_eq!(
@@ -256,7 +257,7 @@ fn the_code_of_a_cancelled_job_is_known_though_its_pod_is_gone() {
         };
         assert_eq!(of(Ending::Cancelled), Outcome::Cancelled { code: Some(code) });
         assert_eq!(of(Ending::Deadline), Outcome::DeadlineExceeded { code: Some(code) });
-        // Somebody may have deleted the Pod while it ran.
+        // Another client may have deleted the Pod while it ran.
         assert_eq!(of(Ending::None).kind(), "Lost");
     }
 }
@@ -294,7 +295,7 @@ fn a_lost_job_that_started_twice_says_so() {
     assert_eq!(message, "gone (Kubernetes started it 2 times)");
 }
 
-/// A running sidecar keeps the Pod from ending, and exits above 128 were never reported.
+/// A running sidecar kept the Pod from ending, and an exit code above 128 was never reported.
 #[test]
 fn a_sidecar_that_runs_on_does_not_hide_the_jobs_end() {
     let mut beside = pod(json!({}), "Running", ended("Error", 137), ID);
@@ -328,7 +329,7 @@ fn what_ends_a_sidecar_after_the_job_changes_nothing_of_the_jobs_outcome() {
     assert_eq!(kind(timed, backstop), "DeadlineExceeded");
 }
 
-/// A cancel became DeadlineExceeded once somebody had removed the Job's annotations.
+/// A cancel became DeadlineExceeded after another client had removed the Job's annotations.
 #[test]
 fn a_cancel_is_known_by_the_pod_though_the_jobs_annotations_are_gone() {
     let status = json!({"phase": "Failed", "reason": "DeadlineExceeded"});
@@ -359,7 +360,7 @@ fn who_ended_the_job_is_named() {
     assert_eq!(message(job(), edited), "somebody set the Pod's activeDeadlineSeconds to 5");
 }
 
-/// A changed image, or a changed restartPolicy, ran the job again without a word.
+/// A changed image or restartPolicy ran the job again, and nothing reported it.
 #[test]
 fn a_container_that_was_started_again_is_reported_with_the_end_of_the_first_run() {
     let restarted = |policy: &str, restarts: i32| {
@@ -385,8 +386,8 @@ fn a_container_that_was_started_again_is_reported_with_the_end_of_the_first_run(
     assert_eq!(report.outcome, Outcome::Exited { code: 3, signal: None }, "it was seen before");
 }
 
-/// With a failing init container the missing status counted as proof, and the next runner started
-/// the job.
+/// With a failing init container, the missing status counted as proof that nothing ran, and the
+/// next runner started the job.
 #[test]
 fn a_pod_that_failed_before_its_container_says_why() {
     let status = json!({
@@ -406,7 +407,7 @@ fn a_pod_that_failed_before_its_container_says_why() {
     for words in ["init container `setup` ended with exit code 1", "PodInitializing"] {
         assert!(message.contains(words), "{message}");
     }
-    // Nothing is said of the container, and the Pod garbage collector wrote the phase.
+    // The status does not mention the container, and the Pod garbage collector wrote the phase.
     let mut silent = pod(json!({}), "Failed", json!({}), "");
     silent.container = crate::container_view::ContainerView::default();
     assert_eq!(kind(job(), silent), "Lost");

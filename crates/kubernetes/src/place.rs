@@ -1,21 +1,21 @@
-//! Where an attempt is on a cluster: what its handle holds.
+//! The location of an attempt on a cluster, which is the content of its handle.
 
 use longshore_core::{
     Attempt, AttemptId, Error, ErrorKind, Handle, InstallationId, Result, RunnerName,
 };
 use serde::Deserialize;
 
-/// The version of [`Place`]'s form.
+/// The version of the serialized form of [`Place`].
 const VERSION: u32 = 1;
 
-/// Where an attempt is on a cluster.
+/// The location of an attempt on a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Place {
-    /// The configured namespace; none where the kubeconfig's context names it.
+    /// The configured namespace; `None` is the one of the kubeconfig's context.
     #[serde(default)]
     pub(crate) namespace: Option<String>,
-    /// The Job's name, and the Secret's.
+    /// The name of the Job and of the Secret.
     pub(crate) job: String,
     /// The attempt.
     pub(crate) attempt: String,
@@ -24,7 +24,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// The place of `attempt`.
+    /// Returns the place of `attempt`.
     pub(crate) fn of(attempt: &Attempt, namespace: Option<&str>) -> Self {
         Self {
             namespace: namespace.map(str::to_owned),
@@ -34,10 +34,10 @@ impl Place {
         }
     }
 
-    /// The handle of this place.
+    /// Returns the handle of this place.
     ///
     /// # Errors
-    /// `Internal` if the attempt's name is none.
+    /// `Internal` if the attempt's name is not a valid ID.
     pub(crate) fn handle(&self, runner: &RunnerName) -> Result<Handle> {
         let bad = |e: longshore_core::InvalidId| {
             Error::new(ErrorKind::Internal, "failed to read an attempt's label").caused_by(e)
@@ -46,7 +46,7 @@ impl Place {
         Ok(self.handle_of(runner, &attempt))
     }
 
-    /// The handle of this place, which is that of `attempt`.
+    /// Returns the handle of this place, which is the place of `attempt`.
     pub(crate) fn handle_of(&self, runner: &RunnerName, attempt: &AttemptId) -> Handle {
         let mut opaque = serde_json::json!({
             "job": self.job, "attempt": self.attempt, "installation": self.installation.as_str(),
@@ -57,7 +57,7 @@ impl Place {
         Handle::new(runner.clone(), VERSION, attempt.clone(), opaque)
     }
 
-    /// The place that `handle` names.
+    /// Returns the place that `handle` names.
     ///
     /// # Errors
     /// `Internal` for a handle that this version did not write.

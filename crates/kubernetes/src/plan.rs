@@ -1,4 +1,4 @@
-//! What a launch would submit, for a person.
+//! A preview of what a launch would submit.
 
 use longshore_core::{Attempt, Error, ErrorKind, Plan, PlanFormat, Result};
 use serde::Serialize;
@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::config::KubernetesConfig;
 use crate::{secret, translate};
 
-/// What a launch of `attempt` would submit.
+/// Returns what a launch of `attempt` would submit.
 pub(crate) fn plan(attempt: &Attempt, config: &KubernetesConfig) -> Result<Plan> {
     let submission = translate::translate(attempt, config)?;
     let mut text = yaml(&submission.job)?;
@@ -36,7 +36,7 @@ pub(crate) fn plan(attempt: &Attempt, config: &KubernetesConfig) -> Result<Plan>
 }
 
 fn yaml(object: &impl Serialize) -> Result<String> {
-    // By way of a JSON value, as it goes over the wire.
+    // The conversion to a JSON value gives the form that Longshore sends.
     let failed = "failed to write the Job as YAML";
     let value = serde_json::to_value(object)
         .map_err(|e| Error::new(ErrorKind::Internal, failed).caused_by(e))?;

@@ -1,5 +1,5 @@
-//! What Longshore reads of a Pod: the facts that decide, and no more, so that a thousand jobs in
-//! flight stay small.
+//! The parts of a Pod that Longshore reads. Only what a decision needs is kept, so that a thousand
+//! jobs in flight use little memory.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
@@ -11,18 +11,18 @@ use crate::names::{self, Ending};
 use crate::shape::PodShape;
 use crate::view::{annotation, said};
 
-/// A Pod.
+/// The view of a Pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PodView {
     /// Its uid.
     pub(crate) uid: String,
     /// Its name.
     pub(crate) name: String,
-    /// The uid of the Job that it belongs to.
+    /// The uid of the Job that owns it.
     pub(crate) job: Option<String>,
     /// When it was created.
     pub(crate) created: Option<Timestamp>,
-    /// The version of the object that this was read from.
+    /// The resource version of the object that this view was read from.
     pub(crate) resource_version: String,
     /// Whether it has a node.
     pub(crate) scheduled: bool,
@@ -32,31 +32,31 @@ pub(crate) struct PodView {
     pub(crate) reason: String,
     /// `status.message`.
     pub(crate) message: String,
-    /// Whether somebody asked for its deletion.
+    /// Whether its deletion has been requested.
     pub(crate) deleting: bool,
-    /// When. The kubelet's confirmation overwrites it.
+    /// When its deletion was requested. The kubelet's confirmation overwrites this time.
     pub(crate) deletion_asked: Option<Timestamp>,
-    /// Whether the kubelet has confirmed that nothing of it runs: it then deletes the Pod with a
-    /// grace period of 0, which Longshore itself never does.
+    /// Whether the kubelet has confirmed that nothing of the Pod runs. The kubelet then deletes the
+    /// Pod with a grace period of 0, which Longshore itself never does.
     pub(crate) deletion_confirmed: bool,
-    /// Whether the kubelet, in what it says of the job's container, has taken the deletion into
-    /// account: from then on it creates none. See [`is_ending`].
+    /// Whether the status of the job's container shows that the kubelet has begun to end the
+    /// deleted Pod. From then on, the kubelet creates no container. See [`is_ending`].
     pub(crate) ending: bool,
     /// Whether the kubelet refused the Pod before it created any container. See [`is_refused`].
     pub(crate) refused: bool,
-    /// Why Longshore ended the Pod, as an annotation on the Pod itself.
+    /// Why Longshore ended the Pod, from an annotation of the Pod itself.
     pub(crate) mark: Option<Ending>,
     /// `spec.activeDeadlineSeconds`.
     pub(crate) active_deadline: Option<i64>,
-    /// When that is over, by the node's clock.
+    /// When that deadline ends, by the node's clock.
     pub(crate) expires: Option<Timestamp>,
-    /// Why the cluster disrupts it, and since when (condition `DisruptionTarget`).
+    /// Why the cluster disrupts the Pod, and since when (condition `DisruptionTarget`).
     pub(crate) disruption: Option<(String, Option<Timestamp>)>,
     /// Why it has no node.
     pub(crate) unschedulable: Option<String>,
-    /// The condition that keeps its containers from starting, in words.
+    /// The condition that keeps its containers from starting, as a text.
     pub(crate) blocked: Option<String>,
-    /// The init container that fails or waits, in words.
+    /// The init container that fails or waits, as a text.
     pub(crate) init_failure: Option<String>,
     /// The pull policy after admission.
     pub(crate) policy: Option<PullPolicy>,
@@ -69,32 +69,33 @@ pub(crate) struct PodView {
 }
 
 impl PodView {
-    /// The name of the container whose output is the job's.
+    /// Returns the name of the container whose output is the job's.
     pub(crate) fn job_container(&self) -> &str {
         self.shape.job_container().unwrap_or(names::CONTAINER)
     }
 
-    /// Whether the Pod, of which nothing runs or can run, provably never ran the job: the kubelet
-    /// says so of the container `job` by name, or it refused the Pod as a whole.
+    /// Returns whether a Pod, of which nothing runs or can run, provably never ran the job: the
+    /// kubelet says so of the container `job` by name, or it refused the Pod as a whole.
     ///
-    /// A status that does not mention the container proves nothing, and one of a container that
-    /// admission has renamed is not about the container that Longshore submitted.
+    /// A status that does not mention the container proves nothing. Nor does the status of a
+    /// container that admission has renamed, as it may not be the container that Longshore
+    /// submitted.
     pub(crate) fn shows_that_nothing_ran(&self) -> bool {
         self.refused
             || (self.container.known && !self.container.created && self.shape.job().is_some())
     }
 }
 
-/// Whether the kubelet has told the state of the job's container after it began to end the deleted
-/// `pod`.
+/// Returns whether the kubelet has reported the state of the job's container after it began to end
+/// the deleted `pod`.
 ///
-/// One worker in the kubelet handles a Pod, one step after another. A worker that is given a Pod
-/// with a `deletionTimestamp` ends it, and never starts containers again
-/// (`pkg/kubelet/pod_workers.go`, `UpdatePod`, `startPodSync`). Before the first step of that it
-/// waits until the runtime was asked anew after the last step of starting (`podWorkerLoop`,
-/// `GetNewerThan`), so that it knows each container that it ever created; and it reports that at
-/// the beginning of that step (`pkg/kubelet/kubelet.go`, `SyncTerminatingPod`), with the
-/// `generation` of the Pod that it was given as `observedGeneration`
+/// In the kubelet, one worker handles a Pod, one step after another. Once a worker gets a Pod with
+/// a `deletionTimestamp`, it ends that Pod and never starts its containers again
+/// (`pkg/kubelet/pod_workers.go`, `UpdatePod`, `startPodSync`). Before the first step of ending,
+/// the worker waits for a state of the runtime that is newer than the last step of starting
+/// (`podWorkerLoop`, `GetNewerThan`), so it knows each container that it ever created. It reports
+/// that state at the beginning of this step (`pkg/kubelet/kubelet.go`, `SyncTerminatingPod`). The
+/// report has the `generation` of the Pod that the worker got as `observedGeneration`
 /// (`pkg/kubelet/status/status_manager.go`, `SetPodStatus`; Kubernetes 1.34). The deletion raises
 /// the `generation` (`apiserver/pkg/registry/rest/delete.go`), so an older status cannot have that
 /// number.
@@ -104,11 +105,11 @@ fn is_ending(pod: &Pod, container: &ContainerView) -> bool {
     pod.metadata.deletion_timestamp.is_some() && asked > 1 && observed >= asked && container.known
 }
 
-/// Whether the kubelet refused the Pod when it was to admit it: then it writes a final phase, a
-/// reason of its own and no container's status (`pkg/kubelet/kubelet.go`, `rejectPod`; the reasons
-/// are in `pkg/kubelet/lifecycle/predicate.go` and `pkg/kubelet/cm`). Others that write a final
-/// phase without a container's status, such as the Pod garbage collector for a node that is gone,
-/// give no such reason, and prove nothing.
+/// Returns whether the kubelet refused to admit the Pod. It then writes a final phase, a reason of
+/// its own, and no container status (`pkg/kubelet/kubelet.go`, `rejectPod`; the reasons are in
+/// `pkg/kubelet/lifecycle/predicate.go` and `pkg/kubelet/cm`). Other writers of a final phase
+/// without a container status, such as the Pod garbage collector for a lost node, give no such
+/// reason, and prove nothing.
 fn is_refused(status: &PodStatus) -> bool {
     let reason = status.reason.as_deref().unwrap_or_default();
     let message = status.message.as_deref().unwrap_or_default();
@@ -186,7 +187,7 @@ fn statuses(status: Option<&PodStatus>) -> Vec<&ContainerStatus> {
     status.and_then(|s| s.container_statuses.as_deref()).unwrap_or_default().iter().collect()
 }
 
-/// Reason and message of the condition `kind`, if it has the status `value`.
+/// Returns reason and message of the condition `kind`, if it has the status `value`.
 fn condition(status: Option<&PodStatus>, kind: &str, value: &str) -> Option<String> {
     let conditions = status?.conditions.as_deref()?;
     let found = conditions.iter().find(|c| c.type_ == kind && c.status == value)?;

@@ -1,4 +1,4 @@
-//! Whether the cluster may take work now.
+//! Checks whether the cluster can accept work now.
 
 use futures::future::try_join_all;
 use k8s_openapi::api::authorization::v1::{
@@ -15,20 +15,20 @@ use crate::client::Cluster;
 use crate::error::timed_out;
 use crate::inner::Inner;
 
-/// Group, resource, subresource, verbs.
+/// API group, resource, subresource, verbs.
 type Needed = (&'static str, &'static str, &'static str, &'static [&'static str]);
 
-/// What a runner needs to be allowed. With [`WISHED`] it is what `role.yaml` gives.
+/// The permissions that a runner requires. `role.yaml` grants these and [`WISHED`].
 const NEEDED: &[Needed] = &[
     ("batch", "jobs", "", &["create", "get", "list", "watch", "patch", "delete"]),
     ("", "pods", "", &["list", "watch", "patch", "delete"]),
     ("", "pods", "log", &["get"]),
 ];
-/// What it does better with.
+/// The optional permissions.
 const WISHED: &[Needed] =
     &[("", "events", "", &["list", "watch"]), ("", "secrets", "", &["create", "delete"])];
 
-/// Asks whether the cluster may take work now.
+/// Checks whether the cluster can accept work now.
 pub(crate) async fn probe(inner: &Inner) -> Result<Health> {
     let limit = inner.config.connect_timeout.get();
     let answer = match timeout(limit, ask(inner)).await {
@@ -71,7 +71,7 @@ async fn ask(inner: &Inner) -> Result<Health> {
     Ok(health)
 }
 
-/// What does not work without a permission.
+/// Returns what does not work without the permission `what`.
 fn lack(what: &str) -> &'static str {
     if what == "create secrets" {
         "jobs with a secret environment or a registry's credential will be refused"
@@ -82,8 +82,9 @@ fn lack(what: &str) -> &'static str {
     }
 }
 
-/// A namespace that is not there is `Unavailable`: nothing refuses us, the cluster is only not
-/// ready for us, and will be once somebody has made it. Who may not look is believed.
+/// Checks that the namespace exists. A missing namespace is `Unavailable`: the cluster refuses
+/// nothing, and is ready as soon as somebody creates the namespace. If Longshore may not read
+/// namespaces, the configured one is assumed to exist.
 async fn check_namespace(cluster: &Cluster, namespace: &str) -> Result<()> {
     let api: Api<Namespace> = Api::all(cluster.client.clone());
     let found = cluster.ask("failed to read the namespace", api.get_opt(namespace)).await;
@@ -99,7 +100,7 @@ async fn check_namespace(cluster: &Cluster, namespace: &str) -> Result<()> {
     }
 }
 
-/// What we are allowed, as far as the server can list it: one request instead of a dozen.
+/// Returns the permissions that the server can list, with one request instead of a dozen.
 async fn rules(cluster: &Cluster, namespace: &str) -> Result<Vec<ResourceRule>> {
     let review = SelfSubjectRulesReview {
         spec: SelfSubjectRulesReviewSpec { namespace: Some(namespace.to_owned()) },
@@ -112,7 +113,8 @@ async fn rules(cluster: &Cluster, namespace: &str) -> Result<Vec<ResourceRule>> 
     Ok(answer.status.map(|status| status.resource_rules).unwrap_or_default())
 }
 
-/// Whether `rule` allows `verb` on `resource` (with its subresource, if any), whatever its name.
+/// Returns whether `rule` allows `verb` on `resource` (with its subresource, if any) for every
+/// name.
 fn allows(rule: &ResourceRule, group: &str, resource: &str, verb: &str) -> bool {
     let has = |list: Option<&[String]>, wanted: &str| {
         list.is_some_and(|list| list.iter().any(|one| one == "*" || one == wanted))
@@ -123,8 +125,9 @@ fn allows(rule: &ResourceRule, group: &str, resource: &str, verb: &str) -> bool 
         && rule.resource_names.as_ref().is_none_or(Vec::is_empty)
 }
 
-/// Those of `needed` that we are not allowed, as `verb resource`. What `rules` do not show is asked
-/// one by one: not every authorizer can list what it allows.
+/// Returns the permissions among `needed` that are missing, as `verb resource`. Not every
+/// authorizer can list what it allows, so each permission that `rules` do not show is requested on
+/// its own.
 async fn missing(
     cluster: &Cluster,
     namespace: &str,

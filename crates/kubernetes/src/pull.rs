@@ -1,21 +1,22 @@
-//! What the kubelet and the container runtimes say when an image cannot be had.
+//! Interprets what the kubelet and the container runtimes say about an image that is unavailable.
 
 use longshore_core::ImageReason;
 
-/// What a container that waits for its image tells.
+/// What the status of a container that waits for its image means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum PullTrouble {
-    /// It cannot be had: waiting longer does not help.
+    /// The image is unavailable, and waiting does not help.
     Definite(ImageReason, String),
-    /// The registry gave no answer, or one that is not known here; the kubelet tries again.
+    /// The registry did not answer, or its answer is not in the table below. The kubelet tries
+    /// again.
     Transient(String),
-    /// The registry refused a kubelet that may not have had the login yet, for this reason and in
-    /// these words; the kubelet reads the login again, and tries again.
+    /// The registry refused a pull for which the kubelet may not have had the login yet, with this
+    /// reason and message. The kubelet reads the login again and tries again.
     WithoutLogin(ImageReason, String),
 }
 
-/// What `reason` and `message` of a waiting container say about its image; none if they are not
-/// about the image. `known` is what was last heard of a failed pull.
+/// Returns what `reason` and `message` of a waiting container say about its image, or `None` if
+/// they are not about the image. `known` is the last known failure of a pull.
 ///
 /// The reasons are the kubelet's (`pkg/kubelet/images/types.go`, `pkg/kubelet/events`).
 pub(crate) fn trouble(reason: &str, message: &str, known: Option<&str>) -> Option<PullTrouble> {
@@ -28,14 +29,14 @@ pub(crate) fn trouble(reason: &str, message: &str, known: Option<&str>) -> Optio
         "ErrImagePull" | "ImagePullBackOff" => {
             judge(failure(reason, message).or(known).unwrap_or(message))
         }
-        // The runtime could not look at its own store, or the registry is gone: not the image's
-        // fault, and tried again.
+        // The runtime could not read its own store, or the registry is down. The image is not the
+        // cause, and the kubelet tries again.
         "ImageInspectError" | "RegistryUnavailable" => PullTrouble::Transient(said()),
         _ => return None,
     })
 }
 
-/// What the runtime's words about a failed pull mean.
+/// Returns what the runtime's message about a failed pull means.
 pub(crate) fn judge(failure: &str) -> PullTrouble {
     match classify(failure) {
         ImageReason::Unreachable => PullTrouble::Transient(failure.to_owned()),
@@ -43,16 +44,16 @@ pub(crate) fn judge(failure: &str) -> PullTrouble {
     }
 }
 
-/// The runtime's words in what a kubelet says about a failed pull, as a container's status or as an
-/// Event; none if it says nothing of the kind.
+/// Returns the runtime's message within what a kubelet says about a failed pull, in a container's
+/// status or in an Event, or `None` if there is none.
 ///
-/// A kubelet that waits before it pulls again only says so, before Kubernetes 1.31; since then it
-/// repeats the failure (`pkg/kubelet/images/image_manager.go`). What it says of its waiting is never
-/// evidence.
+/// While a kubelet waits before it pulls again, it says only that before Kubernetes 1.31, and
+/// repeats the failure since then (`pkg/kubelet/images/image_manager.go`). The text about waiting
+/// is never evidence.
 pub(crate) fn failure<'a>(reason: &str, message: &'a str) -> Option<&'a str> {
     let after = |start: &str| {
         let rest = message.strip_prefix(start)?.strip_prefix('"')?;
-        // No image's name holds a quote.
+        // The name of an image cannot contain a quote.
         rest.split_once('"')?.1.strip_prefix(": ")
     };
     match reason {
@@ -67,10 +68,10 @@ pub(crate) fn failure<'a>(reason: &str, message: &'a str) -> Option<&'a str> {
     .filter(|said| !said.is_empty())
 }
 
-/// Words of the runtimes and the reason they stand for, in order: the first that is contained
-/// wins. Compared in lower case, without what is quoted and without names and addresses (each is an
-/// ellipsis), so that an image called `unauthorized` changes nothing. What nothing matches is
-/// `Unreachable`, so the kubelet goes on trying.
+/// Phrases of the runtimes and the reason that each one means, in order: the first phrase that the
+/// message contains wins. The comparison ignores case, quoted text, names and addresses (an
+/// ellipsis replaces each), so that an image called `unauthorized` changes nothing. A message
+/// without any of these phrases is `Unreachable`, so the kubelet keeps trying.
 ///
 /// Sources:
 /// - containerd 1 and 2, `core/remotes/docker` (`resolver.go`, `fetcher.go`, `authorizer.go`, the
@@ -81,13 +82,14 @@ pub(crate) fn failure<'a>(reason: &str, message: &'a str) -> Option<&'a str> {
 /// - CRI-O: containers/image, `docker/errors.go` (`too many requests to registry`, `invalid status
 ///   code from registry`, `unable to retrieve auth token: invalid username/password`), the words of
 ///   the distribution specification's codes, `digest did not match`, `no image found in …`.
-/// - cri-dockerd hands on the Docker Engine's words (`Error response from daemon: …`): moby,
-///   `distribution` (`no matching manifest`, `verification failed for digest`), and with its
+/// - cri-dockerd passes on the messages of the Docker Engine (`Error response from daemon: …`):
+///   moby, `distribution` (`no matching manifest`, `verification failed for digest`), and with its
 ///   containerd store those of containerd.
 const WORDS: &[(&str, ImageReason)] = &[
-    // The kubelet's own (`pkg/kubelet/images/image_manager.go`).
+    // The kubelet's own message (`pkg/kubelet/images/image_manager.go`).
     ("is not present with pull policy of never", ImageReason::NotPresent),
-    // No answer that counts, whatever else is said: asking for a token may be throttled too.
+    // These are no answer, whatever else the message says: a request for a token may be throttled,
+    // too.
     ("toomanyrequests", ImageReason::Unreachable),
     ("too many requests", ImageReason::Unreachable),
     ("status 429", ImageReason::Unreachable),
@@ -100,13 +102,13 @@ const WORDS: &[(&str, ImageReason)] = &[
     ("no such host", ImageReason::Unreachable),
     ("i/o timeout", ImageReason::Unreachable),
     ("unexpected eof", ImageReason::Unreachable),
-    // The node's own settings or tools, or a web page in the place of a token.
+    // The node's own settings or tools, or a web page instead of a token.
     ("unable to decode token response", ImageReason::Unreachable),
     ("no resolve hosts", ImageReason::Unreachable),
     ("no pull hosts", ImageReason::Unreachable),
     ("executable file not found", ImageReason::Unreachable),
-    // What was sent is no image, not for this platform, or not what its digest says. Before "not
-    // found", with which containerd ends some of these messages too.
+    // What the registry sent is not an image, not for this platform, or does not match its digest.
+    // Before "not found", with which containerd ends some of these messages, too.
     ("no match for platform", ImageReason::Invalid),
     ("no matching manifest for", ImageReason::Invalid),
     ("no image found in image index", ImageReason::Invalid),
@@ -129,7 +131,7 @@ const WORDS: &[(&str, ImageReason)] = &[
     ("invalid reference format", ImageReason::Invalid),
     ("couldn't parse image", ImageReason::Invalid),
     // Refused. A registry that hides what it refuses ("does not exist or may require
-    // authorization") counts as refusing: credentials are the first thing to look at.
+    // authorization") counts as refusing, because the credentials are the first thing to check.
     ("pull access denied", ImageReason::Denied),
     ("401 unauthorized", ImageReason::Denied),
     ("403 forbidden", ImageReason::Denied),
@@ -143,11 +145,11 @@ const WORDS: &[(&str, ImageReason)] = &[
     ("unauthorized", ImageReason::Denied),
     ("denied:", ImageReason::Denied),
     (": forbidden", ImageReason::Denied),
-    // It is where tokens are had that is not there.
+    // The token server, not the image, was not found.
     ("oauth token", ImageReason::Unreachable),
     ("anonymous token", ImageReason::Unreachable),
     ("bearer token", ImageReason::Unreachable),
-    // Not there.
+    // Not found.
     ("code = notfound", ImageReason::NotFound),
     ("manifest unknown", ImageReason::NotFound),
     ("name unknown", ImageReason::NotFound),
@@ -157,7 +159,7 @@ const WORDS: &[(&str, ImageReason)] = &[
     ("… not found", ImageReason::NotFound),
 ];
 
-/// Why a pull failed, from the runtime's words.
+/// Returns why a pull failed, according to the runtime's message.
 fn classify(message: &str) -> ImageReason {
     let said = bare(message).to_lowercase();
     WORDS
@@ -166,15 +168,16 @@ fn classify(message: &str) -> ImageReason {
         .map_or(ImageReason::Unreachable, |(_, reason)| *reason)
 }
 
-/// `message` without quoted text, and with an ellipsis for each name, digest and address: what has a
-/// slash or a colon within it, and the tag in CRI-O's `reading manifest TAG in …`.
+/// Returns `message` without quoted text, and with an ellipsis for each name, digest and address.
+/// These are the words that contain a slash or a colon, and the tag in CRI-O's `reading manifest
+/// TAG in …`.
 fn bare(message: &str) -> String {
     let unquoted: Vec<&str> = message.split('"').step_by(2).collect();
     let unquoted = unquoted.join("''");
     let words: Vec<&str> = unquoted.split_whitespace().collect();
     let bared = words.iter().enumerate().map(|(at, word)| {
         let is_tag = at > 0 && words[at - 1] == "manifest" && words.get(at + 1) == Some(&"in");
-        // The colon that ends a name belongs to the sentence.
+        // A colon after the name belongs to the sentence.
         let name = word.trim_end_matches(':');
         let is_plain = matches!(name, "i/o" | "username/password") || !name.contains(['/', ':']);
         if is_plain && !is_tag {
@@ -188,9 +191,9 @@ fn bare(message: &str) -> String {
     bared.collect::<Vec<_>>().join(" ")
 }
 
-/// Whether the node asked a registry, from one of the Pod's Events; none if the Event is not
-/// about that. The kubelet notes `Pulling` before it asks and `Pulled` after, the latter also for
-/// an image that was there (`pkg/kubelet/images/image_manager.go`).
+/// Returns whether the node asked a registry, according to one of the Pod's Events, or `None` if
+/// the Event is not about that. The kubelet reports `Pulling` before it asks, and `Pulled`
+/// afterwards or if the image was already on the node (`pkg/kubelet/images/image_manager.go`).
 pub(crate) fn registry_consulted(event_reason: &str, message: &str) -> Option<bool> {
     match event_reason {
         "Pulling" => Some(true),
@@ -200,9 +203,9 @@ pub(crate) fn registry_consulted(event_reason: &str, message: &str) -> Option<bo
     }
 }
 
-/// The digest that the node resolved the image to, from a container status's `imageID`:
-/// `REPOSITORY@DIGEST`, with `docker-pullable://` before it from cri-dockerd. A bare id is that of
-/// an image which was only loaded or imported, and names no digest.
+/// Returns the digest that the node resolved the image to, from the `imageID` of a container
+/// status: `REPOSITORY@DIGEST`, which cri-dockerd prefixes with `docker-pullable://`. An image that
+/// was only loaded or imported has a bare ID instead, which contains no digest.
 pub(crate) fn digest(image_id: &str) -> Option<String> {
     image_id.rsplit_once('@').map(|(_, digest)| digest.to_owned())
 }

@@ -1,35 +1,35 @@
-//! What a Pod's Events and container statuses have said about the pull of its image. Pure.
+//! The history of an image's pull, from a Pod's Events and container statuses. Pure.
 
 use crate::pull;
 
-/// What has been said about the pull of the image, in order.
+/// What Events and statuses have said about the pull of the image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PullHistory {
-    /// Whether a registry was consulted; `None` without evidence.
+    /// Whether the node asked a registry; `None` without evidence.
     pub(crate) consulted: Option<bool>,
-    /// Whether the node pulls now.
+    /// Whether the node is pulling now.
     pub(crate) pulling: bool,
-    /// The node's words about the last pull that failed; `None` once a pull has succeeded.
+    /// The node's message about the last failed pull; `None` once a pull has succeeded.
     pub(crate) failure: Option<String>,
-    /// The node's last warning about pull secrets that it could not read: it pulls without them.
+    /// The node's last warning about pull secrets that it could not read. It pulls without them.
     pub(crate) secrets_warning: Option<String>,
     /// The pull secrets that the node could not read since its last pull began.
     unread: Option<String>,
-    /// The pull secrets without which the last pull began.
+    /// The pull secrets that the last pull began without.
     missed: Option<String>,
-    /// The pull secrets that the pull that failed last did without; `None` without an Event of a
-    /// failed pull.
+    /// The pull secrets that the last failed pull did not have; `None` if no Event of a failed pull
+    /// has come.
     refused: Option<Option<String>>,
-    /// How often the container's status turned to `ErrImagePull`.
+    /// How many times the container's status changed to `ErrImagePull`.
     errors: u32,
 }
 
 impl PullHistory {
-    /// Takes one of the Pod's Events.
+    /// Processes one of the Pod's Events.
     ///
-    /// A kubelet reads the pull secrets before each pull and warns about those that it cannot read
-    /// (`pkg/kubelet/kubelet_pods.go`, `getPullSecretsForPod`); then it says `Pulling`, and then
-    /// how the pull ended. One recorder sends all of them, in this order.
+    /// Before each pull, a kubelet reads the pull secrets and warns about those that it cannot read
+    /// (`pkg/kubelet/kubelet_pods.go`, `getPullSecretsForPod`). It then reports `Pulling`, and then
+    /// how the pull ended. One recorder sends all of these Events, in this order.
     pub(crate) fn event(&mut self, reason: &str, message: &str) {
         if reason == "FailedToRetrieveImagePullSecret" {
             self.secrets_warning = Some(message.to_owned());
@@ -39,7 +39,7 @@ impl PullHistory {
             self.missed = self.unread.take();
         }
         if let Some(consulted) = pull::registry_consulted(reason, message) {
-            // A later pull may find the image on the node, but a registry was consulted before.
+            // A later pull may find the image on the node, but the first one asked a registry.
             self.consulted = Some(self.consulted.unwrap_or_default() || consulted);
             self.pulling = reason == "Pulling";
             if !self.pulling {
@@ -53,8 +53,8 @@ impl PullHistory {
         }
     }
 
-    /// Takes the reason and the message of the waiting container; `before` is the reason in the
-    /// status before.
+    /// Processes the reason and the message of the waiting container. `before` is the reason in the
+    /// previous status.
     pub(crate) fn status(&mut self, before: Option<&str>, reason: &str, message: &str) {
         if let Some(failure) = pull::failure(reason, message) {
             self.failure = Some(failure.to_owned());
@@ -62,15 +62,16 @@ impl PullHistory {
         self.errors += u32::from(reason == "ErrImagePull" && before != Some("ErrImagePull"));
     }
 
-    /// Whether nothing shows yet that the registry refused a pull for which the node had the
-    /// Secret `own`.
+    /// Returns whether there is no proof yet that the registry refused a pull for which the node
+    /// had the Secret `own`.
     ///
-    /// Longshore creates that Secret before it releases the Job. But a kubelet waits only a second
-    /// for a Secret that it does not know (`pkg/kubelet/util/manager/watch_based_manager.go`,
-    /// `Get`), pulls without it, and reads it again before the next pull, by default ten seconds
-    /// later. The status keeps the words of the first failure meanwhile, also while the second pull
-    /// succeeds. So only the Event of a failed pull that did not miss the Secret counts, or, where
-    /// no Event of a failed pull is known, a second failure in the status.
+    /// Longshore creates that Secret before it releases the Job. But a kubelet waits only one
+    /// second for a Secret that it does not know
+    /// (`pkg/kubelet/util/manager/watch_based_manager.go`, `Get`). It then pulls without the
+    /// Secret, and reads it again before the next pull, by default ten seconds later. Meanwhile the
+    /// status keeps the message of the first failure, even while the second pull succeeds. So only
+    /// the Event of a failed pull that had the Secret counts or, if no Event of a failed pull is
+    /// known, a second failure in the status.
     pub(crate) fn may_have_missed(&self, own: &str) -> bool {
         match &self.refused {
             Some(Some(missed)) => missed.split(',').any(|name| name.trim() == own),
@@ -80,7 +81,7 @@ impl PullHistory {
     }
 }
 
-/// The names in `Unable to retrieve some image pull secrets (A, B); attempting …`.
+/// Returns the names in `Unable to retrieve some image pull secrets (A, B); attempting …`.
 fn names(message: &str) -> Option<String> {
     let (_, names) = message.split_once('(')?;
     Some(names.split_once(')')?.0.to_owned())
@@ -105,8 +106,8 @@ mod tests {
         history.event("Failed", "Failed to pull image \"x\": no basic auth credentials");
     }
 
-    /// Of 112 jobs at once with a login, 11 were killed after they had started: the second pull's
-    /// `Pulling` made the first pull's failure count.
+    /// Of 112 concurrent jobs with a login, 11 were killed after they had started: the `Pulling` of
+    /// the second pull made the failure of the first one count.
     #[test]
     fn a_second_pull_does_not_make_the_failure_of_the_first_count() {
         let mut history = PullHistory::default();

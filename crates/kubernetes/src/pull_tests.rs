@@ -1,7 +1,7 @@
 use super::*;
 use ImageReason::{Denied, Invalid, NotFound, Unreachable};
 
-/// Messages as users reported them or as the lab showed them.
+/// Messages that users reported or that the lab produced.
 const SEEN: &[(&str, ImageReason)] = &[
     // containerd 1.6
     (
@@ -53,7 +53,7 @@ const SEEN: &[(&str, ImageReason)] = &[
         r#"failed to do request: Head "https://r.example/v2/x": dial tcp: lookup r.example on 10.0.0.1:53: no such host"#,
         Unreachable,
     ),
-    // containerd 2.4 by its transfer service, as the lab's kubelet told them.
+    // containerd 2.4 with its transfer service, as the lab's kubelet reported them.
     (
         r#"failed to pull and unpack image "l:1/x:1": failed to resolve image: unexpected status from HEAD request to http://l:1/v2/x/manifests/1: 401 Unauthorized"#,
         Denied,
@@ -182,7 +182,7 @@ const SEEN: &[(&str, ImageReason)] = &[
         Denied,
     ),
     (r#"Error response from daemon: Head "https://r/v2/x/manifests/1": Forbidden"#, Denied),
-    // The image's name is not evidence.
+    // The name of the image is no evidence.
     (r#"failed to pull image "r/unauthorized:not-found": EOF"#, Unreachable),
     ("failed to resolve image: l:1/denied/unauthorized:1: not found", NotFound),
     ("manifest for unauthorized:latest not found: manifest unknown: manifest unknown", NotFound),

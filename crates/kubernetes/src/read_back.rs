@@ -1,4 +1,4 @@
-//! Whether the Job that the API server created is the one that Longshore's protocol relies on.
+//! Checks whether the Job that the API server created has what Longshore's protocol relies on.
 //! Pure.
 
 use std::collections::BTreeMap;
@@ -11,11 +11,12 @@ use crate::shape::PodShape;
 /// The prefix of Longshore's own labels and annotations.
 const OURS: &str = "longshore.dev/";
 
-/// What admission has changed in `created` that the protocol relies on, in words; `None` if that
-/// is as in `submitted`.
+/// Returns the changes in `created`, compared with `submitted`, that break the protocol, as a text;
+/// `None` if there are none.
 ///
-/// The marks decide who may release the Job, the labels find it and its Pod, and the numbers keep
-/// Kubernetes from creating a second Pod. Everything else, such as the image, may be changed.
+/// The marks decide who may release the Job, the labels identify it and its Pod, and the numbers
+/// keep Kubernetes from creating a second Pod. Admission may change everything else, such as the
+/// image.
 pub(crate) fn broken(submitted: &Job, created: &Job) -> Option<String> {
     let mut found = Vec::new();
     let (was, now) = (&submitted.metadata, &created.metadata);
@@ -52,7 +53,7 @@ pub(crate) fn broken(submitted: &Job, created: &Job) -> Option<String> {
     (!found.is_empty()).then(|| found.join(", "))
 }
 
-/// Whether `job` is suspended.
+/// Returns whether `job` is suspended.
 pub(crate) fn is_suspended(job: &Job) -> bool {
     job.spec.as_ref().and_then(|spec| spec.suspend).unwrap_or_default()
 }
@@ -93,7 +94,7 @@ mod tests {
         broken(&submitted, &created)
     }
 
-    /// A suspended Job without its annotation hung for ever and could not be cancelled.
+    /// A suspended Job without its annotation hung forever and could not be cancelled.
     #[test]
     fn a_mark_that_admission_drops_is_named() {
         assert_eq!(after(|_| {}), None);

@@ -1,13 +1,13 @@
-//! What a refusal by the API server, or by its admission, means. Pure.
+//! Interprets refusals by the API server and by its admission. Pure.
 //!
-//! The API server answers a request itself, and the Job controller repeats in Events what it was
-//! answered when it created a Pod (`Error creating: …`, `pkg/controller/controller_utils.go`). The
-//! words are the same, so one table serves both.
+//! The API server answers requests directly. The Job controller repeats in Events the answers that
+//! it got when it tried to create a Pod (`Error creating: …`,
+//! `pkg/controller/controller_utils.go`). The messages are the same, so one table serves both.
 
 use longshore_core::{ErrorKind, RejectReason};
 
-/// The class of a refusal in `words`; `None` if the words do not show that somebody decided
-/// against the object.
+/// Returns the class of a refusal with the message `words`; `None` if the message does not show a
+/// decision against the object.
 ///
 /// - Quota: there is no room now (`plugin/pkg/admission/resourcequota`).
 /// - An object that the Pod names does not exist: the Pod cannot be set up.
@@ -18,7 +18,7 @@ pub(crate) fn classify(words: &str) -> Option<ErrorKind> {
     let said = words.to_lowercase();
     let has = |words: &str| said.contains(words);
     let is_forbidden = has("is forbidden") || has("forbidden:");
-    // First: the words after it are the policy's own, and may repeat anything below.
+    // This comes first: the text that follows is the policy's own, and may repeat any phrase below.
     let is_policy = (has("admission webhook") && has("denied the request"))
         || has("validatingadmissionpolicy")
         || has("violates podsecurity");
@@ -28,7 +28,7 @@ pub(crate) fn classify(words: &str) -> Option<ErrorKind> {
     if has("failed calling webhook") || has("failed to call webhook") {
         return None;
     }
-    // The namespace goes away (cause NamespaceTerminating).
+    // The namespace is being deleted (cause NamespaceTerminating).
     if has("because it is being terminated") {
         return Some(ErrorKind::Unavailable);
     }

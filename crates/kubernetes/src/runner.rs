@@ -1,4 +1,4 @@
-//! The runner.
+//! The runner for Kubernetes.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,15 +22,16 @@ use crate::{ending, follow, launch, logs, plan, probe, settle, translate};
 
 /// Runs jobs on a Kubernetes cluster, each as a `batch/v1` Job.
 ///
-/// Making one does nothing: the kubeconfig is read at the first use, and again after a failure.
+/// Creating a runner has no effect: it reads the kubeconfig at the first use, and again after a
+/// failure.
 #[derive(Debug)]
 pub struct KubernetesRunner {
     inner: Arc<Inner>,
 }
 
 impl KubernetesRunner {
-    /// A runner called `name`, configured by `config`. Reads nothing and asks nobody; what is
-    /// wrong shows in [`probe`](Runner::probe).
+    /// Creates a runner called `name` with the configuration `config`. Reads no file and sends no
+    /// request; [`probe`](Runner::probe) reports errors in the configuration.
     #[must_use]
     pub fn new(name: RunnerName, config: KubernetesConfig) -> Self {
         Self { inner: Arc::new(Inner::new(name, config)) }
@@ -94,10 +95,10 @@ impl Runner for KubernetesRunner {
         for job in cluster.jobs_of(&anywhere).await? {
             let view = JobView::from(&job);
             let attempt = view.attempt.filter(|_| !view.tombstone && !view.deleting);
-            // Labels alone prove nothing: anybody can write them.
+            // Labels alone prove nothing, because any client can write them.
             attempts.extend(attempt.filter(|it| job.metadata.name == Some(object_name(it))));
         }
-        // A Job that somebody deleted with `--cascade=orphan` leaves its Pod behind.
+        // A client that deletes a Job with `--cascade=orphan` leaves its Pod behind.
         for pod in cluster.orphans_of(&anywhere).await? {
             attempts.extend(pod.labels().get(names::ATTEMPT).cloned());
         }

@@ -1,5 +1,5 @@
-//! An attempt's own Secret: the values of its secret environment, and what its image's registry
-//! asks for. Pure.
+//! An attempt's own Secret: the values of its secret environment, and the login for its image's
+//! registry. Pure.
 
 use std::collections::BTreeMap;
 
@@ -14,15 +14,15 @@ use crate::config::KubernetesConfig;
 use crate::names;
 use crate::translate::labels;
 
-/// The type of a Secret whose [`KEY`] is a Docker configuration. It may hold other keys beside it
+/// The type of a Secret whose [`KEY`] is a Docker configuration. It may also have other keys
 /// (<https://kubernetes.io/docs/concepts/configuration/secret/#docker-config-secrets>).
 const TYPE: &str = "kubernetes.io/dockerconfigjson";
 const KEY: &str = ".dockerconfigjson";
-/// Under which Docker's own registry stands in a Docker configuration.
+/// The key of Docker's own registry in a Docker configuration.
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 
-/// The Secret of `attempt`, called like its Job; none if there is nothing to keep secret. `show`
-/// gives each value.
+/// Returns the Secret of `attempt`, which has the name of its Job; `None` if there is nothing to
+/// keep secret. `show` returns the text of each value.
 pub(crate) fn secret(
     attempt: &Attempt,
     config: &KubernetesConfig,
@@ -47,21 +47,21 @@ pub(crate) fn secret(
     })
 }
 
-/// The key under which the value of the variable `name` stands. A key takes fewer characters than
-/// a variable's name, so it is numbered.
+/// Returns the key for the value of the variable `name`. Keys are numbered, because a key allows
+/// fewer characters than the name of a variable.
 pub(crate) fn env_key(attempt: &Attempt, name: &str) -> String {
     let position = attempt.secret_env.keys().position(|key| key == name).unwrap_or_default();
     format!("env-{position}")
 }
 
-/// Whether a Secret can say `auth`: a name and a password, but not a token that stands for both,
-/// which the kubelet reads from no Docker configuration
-/// (`pkg/credentialprovider/config.go`, `dockerConfigEntryWithAuth`).
+/// Returns whether a Secret can represent `auth`. It can represent a name and a password. It cannot
+/// represent a token that replaces both, because the kubelet reads no such token from a Docker
+/// configuration (`pkg/credentialprovider/config.go`, `dockerConfigEntryWithAuth`).
 pub(crate) const fn can_say(auth: &RegistryAuth) -> bool {
     matches!(auth.identity, RegistryIdentity::Password { .. })
 }
 
-/// A Docker configuration that holds `auth`; none if it can hold none.
+/// Returns a Docker configuration that contains `auth`, or `None` if it cannot represent `auth`.
 fn docker_config(auth: &RegistryAuth) -> Option<longshore_core::Secret> {
     let RegistryIdentity::Password { username, password } = &auth.identity else { return None };
     let server = if auth.server == "docker.io" { DOCKER_HUB } else { &auth.server };
@@ -71,9 +71,9 @@ fn docker_config(auth: &RegistryAuth) -> Option<longshore_core::Secret> {
     Some(longshore_core::Secret::new(json!({"auths": {server: entry}}).to_string()))
 }
 
-/// The Secrets whose credentials the kubelet shows the image's registry, in the order in which it
-/// tries them: the attempt's own, then those that `config` names. With neither, admission gives the
-/// Pod those of its service account; beside others it gives none
+/// Returns the Secrets with which the kubelet logs in to the image's registry, in the order in
+/// which it tries them: the attempt's own, then those that `config` names. If there are none,
+/// admission adds the Secrets of the Pod's service account; otherwise it adds none
 /// (`plugin/pkg/admission/serviceaccount`).
 pub(crate) fn pull_secrets(
     attempt: &Attempt,
@@ -88,7 +88,7 @@ pub(crate) fn pull_secrets(
     (!all.is_empty()).then_some(all)
 }
 
-/// Whether the Pod `spec` of the Job `job` reads the attempt's own Secret.
+/// Returns whether the Pod `spec` of the Job `job` reads the attempt's own Secret.
 pub(crate) fn reads_own(job: &str, spec: &PodSpec) -> bool {
     let to_pull = spec.image_pull_secrets.iter().flatten().any(|secret| secret.name == job);
     let container = spec.containers.iter().find(|c| c.name == names::CONTAINER);

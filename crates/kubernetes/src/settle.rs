@@ -1,4 +1,4 @@
-//! Finding out whether an attempt has started, and keeping it from starting.
+//! Determines whether an attempt has started, and prevents it from starting.
 
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec};
@@ -14,17 +14,16 @@ use crate::place::Place;
 use crate::view::{JobView, PodView};
 use crate::withdraw;
 
-/// How long a tombstone stays: longer than any request that was under way when it was made.
+/// How long a tombstone stays: longer than any request that was in flight when it was created.
 const TOMBSTONE_SECONDS: i32 = 600;
-/// How often the Job is looked at again when it changes under our hands. Each step is final, so
-/// there are only a few.
+/// How many times the Job is read again if it changes between the read and the patch. Each step of
+/// the protocol is final, so there are only a few.
 const LOOKS: usize = 5;
 
-/// Removes the attempt at `place`. What is fenced stays fenced: a launch that is late must find the
-/// name taken.
+/// Removes the attempt at `place`. A fence stays, because a late launch must find the name in use.
 pub(crate) async fn remove(inner: &Inner, place: &Place) -> Result<()> {
     let cluster = inner.connection.cluster().await?;
-    // What this process has released is no tombstone: no need to look.
+    // A Job that this process has released is no tombstone, so it need not be read.
     if inner.has_committed(place) {
         if !cluster.delete_job(place, None).await? {
             remove_orphans(&cluster, place).await?;
@@ -39,7 +38,7 @@ pub(crate) async fn remove(inner: &Inner, place: &Place) -> Result<()> {
         if !job.tombstone {
             cluster.bury(place, &job.uid, TOMBSTONE_SECONDS).await?;
         }
-        // The fence is the Job. What the job was to be told in secret need not wait for its end.
+        // The Job is the fence, and it stays. The Secret is not needed any more.
         if job.own_secret {
             cluster.drop_secret(place).await;
         }
@@ -49,7 +48,7 @@ pub(crate) async fn remove(inner: &Inner, place: &Place) -> Result<()> {
     Ok(())
 }
 
-/// Deletes the Pods of an attempt whose Job is gone: somebody may have deleted that without its
+/// Deletes the Pods of an attempt whose Job is gone. A client may have deleted the Job without its
 /// Pods (`kubectl delete job --cascade=orphan`).
 async fn remove_orphans(cluster: &Cluster, place: &Place) -> Result<()> {
     for pod in cluster.pods_of(place).await?.iter().map(PodView::from) {
@@ -60,7 +59,7 @@ async fn remove_orphans(cluster: &Cluster, place: &Place) -> Result<()> {
     Ok(())
 }
 
-/// Whether the attempt at `place` has started; if not, it never will.
+/// Determines whether the attempt at `place` has started. If it has not, it never will.
 pub(crate) async fn settle(inner: &Inner, place: &Place, deadline: Instant) -> Result<Settled> {
     let settling = async {
         let cluster = inner.connection.cluster().await?;
@@ -78,7 +77,7 @@ pub(crate) async fn settle(inner: &Inner, place: &Place, deadline: Instant) -> R
     timeout_at(deadline, settling).await.unwrap_or_else(late)
 }
 
-/// One look; none if the Job changed meanwhile.
+/// Reads the Job once and tries the next step; `None` if the Job changed in the meantime.
 async fn look(
     inner: &Inner,
     cluster: &Cluster,
@@ -91,7 +90,7 @@ async fn look(
     let job = JobView::from(&job);
     Ok(match job.commit {
         Some(Commit::Closed) => Some(Settled::NeverStarted),
-        // Somebody else has released it.
+        // Another client has released it.
         Some(Commit::Open) if !job.suspended => Some(Settled::MayHaveStarted),
         Some(Commit::Open) => match cluster.fence(place, &job.uid).await? {
             Patched::Applied(_) => Some(Settled::NeverStarted),
@@ -102,7 +101,7 @@ async fn look(
             match withdraw::proof(cluster, place, &mut news, deadline).await {
                 Some(true) => Some(Settled::NeverStarted),
                 Some(false) => Some(Settled::MayHaveStarted),
-                // A node that is in the middle of a pull confirms only when that ends.
+                // A node that is in the middle of a pull confirms only when the pull ends.
                 None => return Err(unproven(place)),
             }
         }
@@ -115,8 +114,8 @@ fn unproven(place: &Place) -> Error {
     Error::new(ErrorKind::Unavailable, message).with("job", &place.job)
 }
 
-/// Settles an attempt without a Job. Somebody may be about to create and release it: a Job that
-/// runs nothing takes the name, so that they find it and stop.
+/// Settles an attempt without a Job. A launch may be about to create and release one, so a Job that
+/// runs nothing takes the name: the launch then finds it and stops.
 async fn absent(inner: &Inner, cluster: &Cluster, place: &Place) -> Result<Option<Settled>> {
     if inner.has_committed(place) || !withdraw::none_started(cluster, place).await? {
         return Ok(Some(Settled::MayHaveStarted));
@@ -128,8 +127,8 @@ async fn absent(inner: &Inner, cluster: &Cluster, place: &Place) -> Result<Optio
     }
 }
 
-/// A Job with nothing to complete: it is finished at once, and Kubernetes removes it by itself.
-/// Neither number can be changed later, so it never makes a Pod.
+/// Returns a Job with nothing to complete. It finishes at once, and Kubernetes removes it later.
+/// Neither of its two numbers can be changed later, so it never creates a Pod.
 fn tombstone(place: &Place) -> Job {
     let text = |pairs: &[(&str, &str)]| {
         let owned = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));

@@ -1,5 +1,4 @@
-//! The parts of a Pod that admission, or another client, may have changed, and what has changed.
-//! Pure.
+//! The parts of a Pod that admission or another client may change, and a comparison of them. Pure.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -58,13 +57,13 @@ impl From<&Container> for ContainerShape {
 }
 
 impl PodShape {
-    /// The name of the container that runs the job: `job`, or, where that was renamed, the only
-    /// container that there is. `None` if no container can be identified.
+    /// Returns the name of the container that runs the job: `job`, or the only container if
+    /// admission renamed it. `None` if no container can be identified.
     pub(crate) fn job_container(&self) -> Option<&str> {
         self.job().or(self.renamed()).map(|container| container.name.as_str())
     }
 
-    /// The container with the job's name.
+    /// Returns the container with the job's name.
     pub(crate) fn job(&self) -> Option<&ContainerShape> {
         self.containers.iter().find(|c| c.name == names::CONTAINER)
     }
@@ -76,19 +75,19 @@ impl PodShape {
         }
     }
 
-    /// Whether the kubelet never starts a container of the Pod again.
+    /// Returns whether the kubelet never restarts a container of the Pod.
     pub(crate) fn never_restarts(&self) -> bool {
         self.restart_policy == "Never"
     }
 
-    /// What differs between this template and `pod`, in words; `None` if nothing does.
+    /// Returns what differs between this template and `pod`, as a text; `None` if nothing does.
     pub(crate) fn difference(&self, pod: &Self) -> Option<String> {
         let mut found = self.altered(pod);
         found.extend(self.added(pod));
         joined(&found)
     }
 
-    /// As [`difference`](Self::difference), without what only runs beside the job.
+    /// Like [`difference`](Self::difference), but ignores containers that were only added.
     pub(crate) fn alteration(&self, pod: &Self) -> Option<String> {
         joined(&self.altered(pod))
     }

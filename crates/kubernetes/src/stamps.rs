@@ -1,46 +1,48 @@
-//! The times of the lines in a log: taken out of it, and used to notice output that a stream has
-//! left out. Pure.
+//! Removes the times from the lines of a log, and uses them to detect output that a stream has
+//! skipped. Pure.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-/// The kubelet writes a time as `2006-01-02T15:04:05.000000000Z07:00`. What is longer is none.
+/// The kubelet writes a time as `2006-01-02T15:04:05.000000000Z07:00`. Anything longer is not a
+/// time.
 const LONGEST: usize = 40;
-/// The least that a log file is the current one, but for a busy node's delay: the kubelet's
-/// `containerLogMonitorInterval` is at least so long.
+/// The minimum time that a log file is the current one, apart from delays on a busy node: the
+/// kubelet's `containerLogMonitorInterval` is at least this long.
 const ROTATION: Duration = Duration::from_secs(3);
-/// How far the node's clock may be behind ours.
+/// How far the node's clock may be behind the local one.
 const SKEW: Duration = Duration::from_secs(5);
-/// A file of fewer bytes than this is not rotated.
+/// The kubelet does not rotate a file with fewer bytes than this.
 const ROTATES: u64 = 256 * 1024;
 
-/// What takes the times out of one stream.
+/// Removes the times from one stream.
 ///
-/// A kubelet that follows a file opens the next one when it has read it to its end. If that is
-/// after the next one was rotated too, it leaves that one out, and nothing in the stream tells
-/// (`cri-client/pkg/logs`, `ReadLogs`). But the times of the lines then leap, and the lines come
-/// one right after the other, for the output was behind; where the job itself was silent, the
-/// stream was silent as long.
+/// A kubelet that follows a file opens the next one when it has read the current one to its end. If
+/// the next one has also been rotated by then, the kubelet skips it, and the stream does not show
+/// that (`cri-client/pkg/logs`, `ReadLogs`). The times of the lines show it: they leap, while the
+/// lines themselves arrive without a pause, because the stream was behind. If the job itself had
+/// been silent, the stream would have been silent for as long.
 #[derive(Debug)]
 pub(crate) struct Stamps {
     opened: Timestamp,
-    /// The time that is coming, as far as it has come; none within a line.
+    /// The beginning of a time that has not arrived completely; `None` within a line.
     coming: Option<Vec<u8>>,
     last: Option<(Timestamp, Instant)>,
     bytes: u64,
 }
 
 impl Stamps {
-    /// For a stream that is opened at `now`.
+    /// Creates the state for a stream that is opened at `now`.
     pub(crate) const fn new(now: Timestamp) -> Self {
         Self { opened: now, coming: Some(Vec::new()), last: None, bytes: 0 }
     }
 
-    /// Appends `raw`, which came at `now`, to `out` without the times. Returns where in `out`
-    /// output is missing, if it is: at the latest there, for the file that comes after the one
-    /// left out may begin within a line, which has no time then.
+    /// Appends `raw`, which arrived at `now`, to `out` without the times. Returns the position in
+    /// `out` before which output is missing, if any is. The output may also be missing a little
+    /// earlier: the file after the skipped one may begin within a line, and the rest of that line
+    /// has no time.
     pub(crate) fn strip(&mut self, raw: &[u8], out: &mut Vec<u8>, now: Instant) -> Option<usize> {
         self.bytes += raw.len() as u64;
         let mut leap = None;
@@ -63,7 +65,7 @@ impl Stamps {
                         }
                         self.last = Some((at, now));
                     }
-                    // No kubelet's line. Nothing of it is lost.
+                    // Not a line of the kubelet. Keep all of it.
                     None => out.extend_from_slice(&coming),
                 }
             }
@@ -81,7 +83,7 @@ impl Stamps {
         leap
     }
 
-    /// What came of a time before the stream ended is no time.
+    /// Appends an incomplete time at the end of the stream, which is then no time, to `out`.
     pub(crate) fn finish(&mut self, out: &mut Vec<u8>) {
         out.extend(self.coming.take().unwrap_or_default());
     }
@@ -90,7 +92,8 @@ impl Stamps {
         let Some((last, arrived)) = self.last else { return false };
         let silent = now.duration_since(arrived);
         let leap = Duration::try_from(at.duration_since(last)).unwrap_or_default();
-        // Only what was current when the stream was opened can have been followed by two.
+        // Only a file that was current when the stream was opened can have been followed by two
+        // others.
         let later = at.duration_since(self.opened) + SKEW.try_into().unwrap_or_default();
         self.bytes > ROTATES && later.is_positive() && leap.saturating_sub(silent) >= ROTATION
     }
@@ -160,7 +163,7 @@ mod tests {
         stamps.strip(much.as_bytes(), &mut out, now);
         let later = now + Duration::from_secs(10);
         assert_eq!(stamps.strip(stamped(11, "x\n").as_bytes(), &mut out, later), None);
-        // Nor is what it wrote before anybody read it.
+        // Nor is output missing that the job wrote before the first read.
         let mut stamps = Stamps::new(OPENED + jiff::SignedDuration::from_secs(60));
         stamps.strip(much.as_bytes(), &mut out, now);
         assert_eq!(stamps.strip(stamped(11, "x\n").as_bytes(), &mut out, now), None);

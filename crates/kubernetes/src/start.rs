@@ -1,4 +1,4 @@
-//! Whether a launched attempt has started, waits, or never will. Pure.
+//! Determines whether a launched attempt has started, is waiting, or never will start. Pure.
 
 use longshore_core::{
     ErrorKind, Event, ImageReason, PullPolicy, RejectReason, StartError, start_error,
@@ -8,22 +8,22 @@ use crate::pull::{self, PullTrouble};
 use crate::refusal;
 use crate::view::{PodView, Presence, Snapshot, object_name, said};
 
-/// How far a launch has come.
+/// The progress of a launch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
-    /// It may still start.
+    /// The job may still start.
     Waiting,
     /// The job runs, or has run.
     Started,
-    /// It will not start by itself; to be withdrawn, and then refused with this.
+    /// The job will not start. The launch must withdraw it and then refuse with this error.
     Hopeless(ErrorKind, String),
-    /// It never ran, and provably never will: refused with this.
+    /// The job never ran, and provably never will. The launch refuses with this error.
     NeverRan(ErrorKind, String),
-    /// It is over, and nobody can say without following it what that means.
+    /// The attempt is over. Only a process that follows it can determine how it ended.
     Over(String),
 }
 
-/// How far the launch of `snapshot` has come.
+/// Returns the progress of the launch of `snapshot`.
 pub(crate) fn progress(snapshot: &Snapshot) -> Progress {
     let Some(seen) = snapshot.pod() else { return without_pod(snapshot) };
     let pod = &seen.pod;
@@ -35,7 +35,8 @@ pub(crate) fn progress(snapshot: &Snapshot) -> Progress {
         && pod.shape.never_restarts()
         && pod.shape.job().is_some()
     {
-        // The runtime refused it, and with restartPolicy Never the kubelet does not try again.
+        // The runtime refused to start it, and with restartPolicy Never the kubelet does not try
+        // again.
         let kind = refused_start(&end.message);
         let kind = kind.unwrap_or(ErrorKind::Rejected(RejectReason::ContainerConfig));
         return Progress::NeverRan(kind, end.message.clone());
@@ -79,13 +80,13 @@ fn without_pod(snapshot: &Snapshot) -> Progress {
     }
 }
 
-/// A Pod with a final phase whose container did not start.
+/// Returns the progress of a Pod with a final phase whose container did not start.
 ///
-/// Only the kubelet's own refusal of the Pod proves that nothing ran: it had no room for it after
-/// all (`OutOfcpu`, `OutOfmemory`, `OutOfpods`, `NodeAffinity`; `pkg/kubelet/lifecycle`). Anything
-/// else, such as an init container that failed or a container that the status does not mention, is
-/// left to whoever follows the Pod to its end. Where the cluster disrupts it, the kubelet may not
-/// know yet.
+/// Only the kubelet's own refusal of the Pod proves that nothing ran: the node had no room for it
+/// (`OutOfcpu`, `OutOfmemory`, `OutOfpods`, `NodeAffinity`; `pkg/kubelet/lifecycle`). In any other
+/// case, such as a failed init container or a container that the status does not mention, the
+/// process that follows the Pod to its end decides. The same applies to a Pod that the cluster
+/// disrupts, because the kubelet may not know of that yet.
 fn ended_unstarted(snapshot: &Snapshot, pod: &PodView) -> Progress {
     let why = unstarted(pod);
     if pod.refused && pod.disruption.is_none() && !pod.container.created {
@@ -94,8 +95,8 @@ fn ended_unstarted(snapshot: &Snapshot, pod: &PodView) -> Progress {
     Progress::Over(with_difference(snapshot, why))
 }
 
-/// Why the job's container did not start, in the kubelet's words: those about the Pod, those about
-/// an init container, and the container's state.
+/// Returns why the job's container did not start, in the kubelet's words: what it says about the
+/// Pod and about an init container, and the container's state.
 pub(crate) fn unstarted(pod: &PodView) -> String {
     let pod_says = said(Some(&pod.reason), Some(&pod.message));
     if pod.refused {
@@ -106,7 +107,7 @@ pub(crate) fn unstarted(pod: &PodView) -> String {
     parts.into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
-/// `why`, and how the Pod differs from the submitted one, if it does.
+/// Returns `why`, followed by how the Pod differs from the submitted one, if it does.
 pub(crate) fn with_difference(snapshot: &Snapshot, why: String) -> String {
     match snapshot.difference() {
         Some(difference) => format!("{why}; {difference}"),
@@ -114,8 +115,8 @@ pub(crate) fn with_difference(snapshot: &Snapshot, why: String) -> String {
     }
 }
 
-/// What is known of trouble with the image of `pod`. The kubelet sends the Event of a failed pull up
-/// to seconds before the container's status.
+/// Returns what is known of a problem with the image of `pod`. The kubelet sends the Event of a
+/// failed pull up to seconds before the container's status.
 fn image_trouble(snapshot: &Snapshot, pod: &PodView) -> Option<PullTrouble> {
     let known = snapshot.pull.failure.as_deref();
     let trouble = match &pod.container.waiting {
@@ -123,7 +124,7 @@ fn image_trouble(snapshot: &Snapshot, pod: &PodView) -> Option<PullTrouble> {
         _ => known.map(pull::judge),
     };
     match trouble {
-        // A registry may hide from strangers what it has.
+        // Without a login, a registry may deny that an image exists.
         Some(PullTrouble::Definite(why @ (ImageReason::Denied | ImageReason::NotFound), said))
             if snapshot.may_have_missed_login() =>
         {
@@ -133,27 +134,27 @@ fn image_trouble(snapshot: &Snapshot, pod: &PodView) -> Option<PullTrouble> {
     }
 }
 
-/// Whether `reason` says no more than that the container is not there yet.
+/// Returns whether `reason` says only that the container does not exist yet.
 fn is_creating(reason: &str) -> bool {
     matches!(reason, "ContainerCreating" | "PodInitializing")
 }
 
-/// What a launch hears of an image that it waits for.
+/// The state of an image that a launch waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ImageWait {
-    /// Nothing yet: the node pulls.
+    /// Nothing is known yet: the node is pulling.
     Silent,
-    /// The registry gave no answer, in these words; it is asked again.
+    /// The registry did not answer, with this message; the node tries again.
     Failing(String),
-    /// The registry refused a node that may not have had the login yet, for this reason and in these
-    /// words; it is asked again.
+    /// The registry refused a node that may not have had the login yet, with this reason and
+    /// message; the node tries again.
     WithoutLogin(ImageReason, String),
 }
 
-/// What is heard of the image that `snapshot` waits for; none if it waits for something else.
+/// Returns the state of the image that `snapshot` waits for; `None` if it waits for something else.
 ///
-/// A container that is being created may also wait for its volumes or its network. Where Events
-/// cannot be had (`no_events`) that looks the same, and is taken for a pull.
+/// A container that is being created may also wait for its volumes or its network. Without Events
+/// (`no_events`) that looks the same, and counts as a pull.
 pub(crate) fn image_wait(snapshot: &Snapshot, no_events: bool) -> Option<ImageWait> {
     let pod = &snapshot.pod()?.pod;
     let may_pull = pod.scheduled && !pod.container.created && pod.policy != Some(PullPolicy::Never);
@@ -173,18 +174,18 @@ pub(crate) fn image_wait(snapshot: &Snapshot, no_events: bool) -> Option<ImageWa
     (creating && (snapshot.pull.pulling || no_events)).then_some(ImageWait::Silent)
 }
 
-/// What a waiting container's reason means, if it is not about the image. The reasons are those of
-/// `pkg/kubelet/kuberuntime`.
+/// Returns what the reason of a waiting container means, if it is not about the image. The reasons
+/// are those of `pkg/kubelet/kuberuntime`.
 fn waiting(snapshot: &Snapshot, reason: &str, message: &str) -> Progress {
     match reason {
-        // A Secret or ConfigMap that does not exist, a user that may not be root.
+        // A Secret or ConfigMap that does not exist, or a user that must not be root.
         "CreateContainerConfigError"
             if !message.contains("failed to sync") && !is_about_own_secret(snapshot, message) =>
         {
             rejected(RejectReason::ContainerConfig, message)
         }
         "CreateContainerError" | "RunContainerError" => match refused_start(message) {
-            // The runtime itself failed, or nothing is known: the kubelet tries again.
+            // The runtime itself failed, or nothing is known. The kubelet tries again.
             None | Some(ErrorKind::Unavailable) => Progress::Waiting,
             Some(kind) => Progress::Hopeless(kind, message.to_owned()),
         },
@@ -192,8 +193,9 @@ fn waiting(snapshot: &Snapshot, reason: &str, message: &str) -> Progress {
     }
 }
 
-/// Whether `message` says that the attempt's own Secret does not exist. Longshore creates that
-/// before it releases the Job, so the kubelet does not know it yet, and looks again.
+/// Returns whether `message` says that the attempt's own Secret does not exist. Longshore creates
+/// that Secret before it releases the Job, so the kubelet only does not know it yet, and reads it
+/// again.
 fn is_about_own_secret(snapshot: &Snapshot, message: &str) -> bool {
     let job = snapshot.job.as_ref().filter(|job| job.own_secret);
     let attempt = job.and_then(|job| job.attempt.as_deref());
@@ -206,8 +208,8 @@ fn rejected(reason: RejectReason, message: &str) -> Progress {
     Progress::Hopeless(ErrorKind::Rejected(reason), message.to_owned())
 }
 
-/// What it means that the runtime, in these words, did not start the container; `None` if the words
-/// do not show that.
+/// Returns what it means that the runtime, which gave this `message`, did not start the container;
+/// `None` if the message does not show that.
 fn refused_start(message: &str) -> Option<ErrorKind> {
     match start_error(message) {
         StartError::Job(reason) => Some(ErrorKind::Rejected(reason)),
@@ -217,8 +219,8 @@ fn refused_start(message: &str) -> Option<ErrorKind> {
     }
 }
 
-/// Why it has not started in time, if it does not wait for its image. `job_warning` is the last
-/// warning about the Job, such as that its Pod could not be created.
+/// Returns why the job has not started in time, if it does not wait for its image. `job_warning` is
+/// the last warning about the Job, for example that its Pod could not be created.
 pub(crate) fn at_deadline(snapshot: &Snapshot, job_warning: Option<&str>) -> (ErrorKind, String) {
     let Some(pod) = snapshot.pod().map(|seen| &seen.pod) else {
         let why = job_warning.unwrap_or("Kubernetes created no Pod");
@@ -253,12 +255,13 @@ pub(crate) fn at_deadline(snapshot: &Snapshot, job_warning: Option<&str>) -> (Er
     (ErrorKind::Unavailable, why)
 }
 
-/// Whether no Pod of a suspended attempt has started, nor can; none while that is open.
+/// Returns whether no Pod of a suspended attempt has started or can start; `None` if that is
+/// unknown.
 pub(crate) fn never_started(snapshot: &Snapshot) -> Option<bool> {
     let suspended = snapshot.job.as_ref().is_some_and(|job| job.suspended && job.suspension_seen);
     if snapshot.pods.is_empty() {
-        // The Job controller handles one Job in one thread: once it says that the Job is
-        // suspended, no Pod of an earlier pass is on its way.
+        // The Job controller handles one Job in one thread at a time. Once it reports that the Job
+        // is suspended, no earlier pass can still create a Pod.
         return suspended.then_some(true);
     }
     let proofs: Vec<Option<bool>> =
@@ -273,22 +276,22 @@ fn pod_never_started(pod: &PodView, presence: Presence) -> Option<bool> {
     if pod.container.has_started() || pod.container.created || presence == Presence::Vanished {
         return Some(false);
     }
-    // A node that cannot be reached may have started it without saying so.
+    // An unreachable node may have started the container without reporting it.
     if pod.disruption.is_some() {
         return Some(false);
     }
-    // Without a node and being deleted, it is never given one (the binding is refused).
+    // A Pod that is being deleted never gets a node (the API server refuses the binding).
     if !pod.scheduled && (pod.deleting || presence == Presence::Deleted) {
         return Some(true);
     }
-    // A phase that is final is written only once nothing of the Pod can run (`pkg/kubelet/status`,
+    // The kubelet reports a final phase only once nothing of the Pod can run (`pkg/kubelet/status`,
     // `mergePodStatus`).
     let is_final =
         presence == Presence::Deleted || pod.ended || pod.deletion_confirmed || pod.ending;
     is_final.then(|| pod.shows_that_nothing_ran())
 }
 
-/// Tells each step of an attempt once.
+/// Reports each step of an attempt once.
 #[derive(Debug, Default)]
 pub(crate) struct Narrator {
     scheduled: bool,
@@ -300,7 +303,7 @@ pub(crate) struct Narrator {
 }
 
 impl Narrator {
-    /// What is new in `snapshot`.
+    /// Returns the events that are new in `snapshot`.
     pub(crate) fn tell(&mut self, snapshot: &Snapshot) -> Vec<Event> {
         let mut news = Vec::new();
         let Some(pod) = snapshot.pod().map(|seen| &seen.pod) else { return news };

@@ -39,7 +39,7 @@ fn a_waiting_container_is_hopeless_only_where_waiting_does_not_help() {
     }
 }
 
-/// On a busy node a job was refused whose login was there.
+/// On a busy node, a job whose login existed was refused.
 #[test]
 fn a_login_that_the_kubelet_had_not_got_yet_is_no_refusal() {
     let denied = "failed to resolve image: pull access denied: no basic auth credentials";
@@ -64,7 +64,7 @@ fn a_login_that_the_kubelet_had_not_got_yet_is_no_refusal() {
         let mut missed = heard(Some(secrets), true, pulls);
         assert_eq!(progress(&missed), Progress::Waiting, "{secrets} {pulls}");
         assert_eq!(image_wait(&missed, false), Some(without.clone()));
-        // The second pull is under way: 11 of 112 such jobs were killed while it succeeded.
+        // The second pull is running: 11 of 112 such jobs were killed while it succeeded.
         missed.event_seen(false, "Pulling", "Pulling image \"x\"");
         assert_eq!(progress(&missed), Progress::Waiting, "{secrets} {pulls}");
     }
@@ -93,8 +93,8 @@ fn an_own_secret_that_the_kubelet_does_not_know_yet_is_no_refusal() {
     assert!(matches!(waits("team"), Progress::Hopeless(ErrorKind::Rejected(_), _)));
 }
 
-/// With the container renamed by admission, or a failing init container added, the missing status
-/// counted as proof that nothing ran.
+/// If admission renamed the container or added a failing init container, the missing status counted
+/// as proof that nothing ran.
 #[test]
 fn no_evidence_about_the_container_is_never_proof() {
     use crate::container_view::ContainerView;
@@ -213,7 +213,7 @@ fn only_a_pod_with_a_node_waits_for_its_image() {
     let refused = "dial tcp: connect: connection refused";
     let failing = Some(ImageWait::Failing(refused.to_owned()));
     assert_eq!(image_wait(&waits("ErrImagePull", refused, |_, _| {}), false), failing);
-    // The kubelet tries once more: what it said last still counts.
+    // The kubelet tries once more; its last message still counts.
     let mut again = waits("ErrImagePull", refused, |_, _| {});
     again.event_seen(false, "Pulling", "Pulling image \"x\"");
     assert_eq!(image_wait(&again, false), failing);
@@ -264,13 +264,13 @@ fn that_a_pod_never_started_is_believed_only_with_a_proof() {
     assert_eq!(never_started(&gone), Some(true));
     gone.pods[0].presence = Presence::Vanished;
     assert_eq!(never_started(&gone), Some(false), "its last status was not seen");
-    // Being deleted without a node: it is never given one.
+    // A Pod that is being deleted never gets a node.
     let mut homeless = one(&deleted, "Pending", "");
     let mut view = (*homeless.pods[0].pod).clone();
     view.scheduled = false;
     homeless.pods = vec![PodSeen { pod: Arc::new(view), presence: Presence::Here }];
     assert_eq!(never_started(&homeless), Some(true));
-    // A node that cannot be reached may have started it.
+    // An unreachable node may have started the container.
     let mut lost = one(&confirmed, "Failed", "");
     let mut view = (*lost.pods[0].pod).clone();
     view.disruption = Some(("DeletionByTaintManager".to_owned(), None));
@@ -285,7 +285,7 @@ fn that_a_pod_never_started_is_believed_only_with_a_proof() {
     assert_eq!(never_started(&suspended), Some(true));
 }
 
-/// A Pod that was deleted at generation 2, as the API server shows it.
+/// Returns a Pod that was deleted at generation 2, as the API server represents it.
 fn deleted_pod(observed: Option<i64>, statuses: serde_json::Value) -> PodView {
     let pod: Pod = serde_json::from_value(serde_json::json!({
         "metadata": {

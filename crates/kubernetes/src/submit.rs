@@ -1,4 +1,4 @@
-//! Submitting an attempt: prepare (harmless) and commit (once).
+//! Submits an attempt: prepares it (harmless) and commits it (once).
 
 use std::future::Future;
 use std::time::Duration;
@@ -17,12 +17,11 @@ use crate::translate::Submission;
 use crate::view::JobView;
 use crate::{read_back, secret, withdraw};
 
-/// How long a request that is under way is still waited for after a cancel: what it did is then
-/// known.
+/// How long to wait after a cancel for a request that is in flight, so that its effect is known.
 pub(crate) const AFTER_CANCEL: Duration = Duration::from_secs(2);
 
 impl Launch<'_> {
-    /// Creates the Job, suspended, and its Secret; or finds those of an earlier launch.
+    /// Creates the suspended Job and its Secret, or finds those of an earlier launch.
     pub(crate) async fn prepare(
         &self,
         attempt: &Attempt,
@@ -32,7 +31,8 @@ impl Launch<'_> {
         let created = match self.unless_given_up(creating).await {
             Ok(Ok(job)) => job,
             Ok(Err(failure)) if failure.code() == Some(409) => return self.find(attempt).await,
-            // Whatever became of the request: a suspended Job that nobody releases starts nothing.
+            // Whatever happened to the request, a suspended Job that nobody releases starts
+            // nothing.
             Ok(Err(failure)) => {
                 if !failure.had_no_effect() {
                     self.discard(None).await;
@@ -56,8 +56,9 @@ impl Launch<'_> {
         Ok(job)
     }
 
-    /// The answer for a Job of which admission has changed what the protocol relies on. It is never
-    /// released; one that is not suspended any more may have started.
+    /// Returns the error for a Job in which admission has changed something that the protocol
+    /// relies on. Longshore never releases such a Job, but one that is no longer suspended may have
+    /// started.
     async fn changed(&self, job: &JobView, changes: String) -> LaunchError {
         let message = "admission changes Longshore's Jobs in this namespace, so Longshore cannot \
                        promise to start one at most once";
@@ -69,7 +70,7 @@ impl Launch<'_> {
         if job.suspended { LaunchError::Refused(error) } else { LaunchError::Indeterminate(error) }
     }
 
-    /// Creates the Secret of `job`, if it needs one; with `again` it may be there already.
+    /// Creates the Secret of `job`, if it needs one. With `again`, the Secret may already exist.
     async fn keep_secret(&self, attempt: &Attempt, job: &JobView, again: bool) -> Launched<()> {
         let Some(secret) = self.secret(attempt, job) else { return Ok(()) };
         let creating = self.cluster.create_secret(&self.place, &secret);
@@ -85,7 +86,7 @@ impl Launch<'_> {
     fn secret(&self, attempt: &Attempt, job: &JobView) -> Option<Secret> {
         let mut secret =
             secret::secret(attempt, &self.inner.config, |value| value.expose().to_owned())?;
-        // So that it is removed with the Job, whoever removes that.
+        // With this owner, Kubernetes removes the Secret when any client removes the Job.
         secret.metadata.owner_references = Some(vec![OwnerReference {
             api_version: "batch/v1".to_owned(),
             kind: "Job".to_owned(),
@@ -96,7 +97,7 @@ impl Launch<'_> {
         Some(secret)
     }
 
-    /// The Job that has the attempt's name already.
+    /// Returns the existing Job that has the attempt's name.
     async fn find(&self, attempt: &Attempt) -> Launched<JobView> {
         let refuse = |message: &'static str| {
             let error = Error::new(ErrorKind::Internal, message);
@@ -116,7 +117,7 @@ impl Launch<'_> {
             return Err(LaunchError::Indeterminate(owner));
         }
         if job.commit == Some(Commit::Open) {
-            // Whoever created the Job may have ended, or not come, so far as to create this.
+            // The process that created the Job may have ended before it created the Secret.
             self.keep_secret(attempt, &job, true).await?;
         }
         Ok(job)
@@ -151,7 +152,7 @@ impl Launch<'_> {
                 ))),
                 Err(failure) => Err(LaunchError::Indeterminate(failure.into())),
             },
-            // The answer is lost: the fence tells which of the two was first.
+            // The answer was lost; the fence shows which of the two came first.
             Err(failure) => match self.abandon(job, failure.into()).await {
                 LaunchError::Indeterminate(error) => {
                     match self.cluster.get_job(&self.place).await {
@@ -166,12 +167,12 @@ impl Launch<'_> {
         }
     }
 
-    /// The answer for a Job that somebody has fenced or withdrawn.
+    /// Returns the error for a Job that has been fenced or withdrawn.
     pub(crate) async fn fenced(&self, job: &JobView, news: &mut Subscription) -> LaunchError {
         let message = "the attempt was fenced before it had started";
         let error = Error::new(ErrorKind::Internal, message);
         if job.commit == Some(Commit::Closed) {
-            // It may have been created after whoever fenced the Job looked for it.
+            // The Secret may have been created after the process that fenced the Job looked for it.
             if job.own_secret {
                 self.cluster.drop_secret(&self.place).await;
             }
@@ -185,7 +186,8 @@ impl Launch<'_> {
         }
     }
 
-    /// Fences what was not released, and removes it; `Refused` with `error` if the fence holds.
+    /// Fences and removes a Job that was not released. Returns `Refused` with `error` if the fence
+    /// wins.
     pub(crate) async fn abandon(&self, job: &JobView, error: Error) -> LaunchError {
         let fencing = self.cluster.fence(&self.place, &job.uid);
         match timeout(CANCELLED_WITHDRAWAL, fencing).await {
@@ -198,8 +200,8 @@ impl Launch<'_> {
         }
     }
 
-    /// Removes a Job that was never released, as far as that can be done now. What is left behind
-    /// is suspended for ever.
+    /// Tries to remove a Job that was never released. If that fails, the Job stays suspended
+    /// forever.
     async fn discard(&self, uid: Option<&str>) {
         let deleting = self.cluster.delete_job(&self.place, uid);
         match timeout(AFTER_CANCEL, deleting).await {
@@ -211,8 +213,8 @@ impl Launch<'_> {
         }
     }
 
-    /// The answer of `request`, unless the launch is given up before; a cancel leaves it a little
-    /// time.
+    /// Returns the answer of `request`, unless the launch gives up first. After a cancel, the
+    /// request gets a little more time.
     async fn unless_given_up<T>(
         &self,
         request: impl Future<Output = Result<T, Failure>>,

@@ -1,4 +1,4 @@
-//! What a launch submits: an attempt as a Job and, where it has secrets of its own, a Secret.
+//! Translates an attempt into what a launch submits: a Job and, for its own secrets, a Secret.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path};
@@ -29,7 +29,7 @@ pub(crate) struct Submission {
     pub(crate) job: Job,
 }
 
-/// What a runner so configured can do.
+/// Returns what a runner with this configuration can do.
 pub(crate) fn capabilities(config: &KubernetesConfig) -> Capabilities {
     let all = [
         Capability::Container,
@@ -41,14 +41,16 @@ pub(crate) fn capabilities(config: &KubernetesConfig) -> Capabilities {
         Capability::SecretKeyRef,
     ];
     let mut capabilities = all.into_iter().fold(Capabilities::default(), |sum, c| sum.with(c));
-    // Not the number of processes, which is the kubelet's setting for all Pods (`podPidsLimit`);
-    // nor a job without a network, which needs a NetworkPolicy and a plug-in that enforces it.
+    // Not included: a limit on the number of processes, which the kubelet sets for all Pods
+    // (`podPidsLimit`), and a job without a network, which needs a NetworkPolicy and a plug-in that
+    // enforces it.
     capabilities.job_directory =
         config.persistent_volume_claim_name.is_some() && config.job_directory_root.is_some();
     capabilities
 }
 
-/// What `config` lacks to give `capability`; none if configuration would not give it, or does.
+/// Returns what to set in `config` to get `capability`; `None` if no setting helps, or if nothing
+/// is missing.
 pub(crate) fn remedy(capability: Capability, config: &KubernetesConfig) -> Option<String> {
     if capability != Capability::JobDirectory {
         return None;
@@ -61,10 +63,10 @@ pub(crate) fn remedy(capability: Capability, config: &KubernetesConfig) -> Optio
     (!missing.is_empty()).then(|| format!("set {}", missing.join(", and ")))
 }
 
-/// The Job that runs `attempt`.
+/// Returns the Job that runs `attempt`.
 ///
 /// # Errors
-/// `Unsupported` for what a Pod cannot express.
+/// `Unsupported` for anything that a Pod cannot express.
 pub(crate) fn translate(attempt: &Attempt, config: &KubernetesConfig) -> Result<Submission> {
     check(attempt, config)?;
     let spec = &attempt.spec;
@@ -91,7 +93,7 @@ pub(crate) fn translate(attempt: &Attempt, config: &KubernetesConfig) -> Result<
             backoff_limit: Some(0),
             completions: Some(1),
             parallelism: Some(1),
-            // Else a deleted Pod is replaced while it still runs, and the job would run twice.
+            // Otherwise a deleted Pod is replaced while it still runs, and the job would run twice.
             pod_replacement_policy: Some("Failed".to_owned()),
             pod_failure_policy: Some(keep_the_exit_code()),
             ttl_seconds_after_finished: Some(
@@ -106,8 +108,8 @@ pub(crate) fn translate(attempt: &Attempt, config: &KubernetesConfig) -> Result<
     Ok(Submission { job })
 }
 
-/// Has the Job's condition name the container's exit code, which thus outlives the Pod: a cancel
-/// with a grace period other than the job's own deletes that.
+/// Returns a policy that makes the Job's condition contain the exit code of the container. The code
+/// then outlives the Pod, which a cancel with a grace period other than the job's own deletes.
 fn keep_the_exit_code() -> PodFailurePolicy {
     PodFailurePolicy {
         rules: vec![PodFailurePolicyRule {
@@ -147,7 +149,8 @@ fn unsupported(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
     Error::new(ErrorKind::Unsupported, message)
 }
 
-/// The labels of `attempt`'s objects: the configuration's, the job's, and last Longshore's own.
+/// Returns the labels of `attempt`'s objects: those of the configuration, then of the job, then
+/// Longshore's own. The last one wins.
 pub(crate) fn labels(attempt: &Attempt, config: &KubernetesConfig) -> BTreeMap<String, String> {
     let mut labels = config.labels.clone();
     labels.extend(attempt.spec.labels.clone());
@@ -165,23 +168,24 @@ fn pod(attempt: &Attempt, config: &KubernetesConfig) -> Result<PodSpec> {
     let grace = seconds(spec.effective_grace_period().get()).max(1);
     Ok(PodSpec {
         restart_policy: Some("Never".to_owned()),
-        // Never 0: Kubernetes then forgets the Pod at once, and its containers may still start.
+        // Never 0: Kubernetes would forget the Pod at once, and its containers may still start.
         termination_grace_period_seconds: Some(grace),
         active_deadline_seconds: spec
             .timeout
             .map(|t| seconds(t.get().saturating_add(config.deadline_slack.get())).max(1)),
         service_account_name: config.service_account_name.clone(),
         automount_service_account_token: Some(config.automount_service_account_token),
-        // Without it the job is process 1, for which the kernel ignores every signal without a
-        // handler, including TERM. With it the Pod's pause container is process 1 and reaps
-        // orphans, and the runtime kills what is left in the job's container when the job ends
+        // Without a shared namespace the job is process 1, for which the kernel ignores every
+        // signal without a handler, including TERM. With it, the Pod's pause container is process 1
+        // and reaps orphans, and the runtime kills what is left in the job's container when the job
+        // ends
         // (<https://kubernetes.io/docs/tasks/configure-pod-container/share-process-namespace/>).
         share_process_namespace: spec
             .container
             .as_ref()
             .is_some_and(|container| container.init)
             .then_some(true),
-        // The variables of every Service in the namespace are not the job's business.
+        // The job does not get the variables of every Service in the namespace.
         enable_service_links: Some(false),
         node_selector: none_if_empty(config.node_selector.clone()),
         image_pull_secrets: secret::pull_secrets(attempt, config),
@@ -192,10 +196,10 @@ fn pod(attempt: &Attempt, config: &KubernetesConfig) -> Result<PodSpec> {
     })
 }
 
-/// Whole seconds, rounded up.
+/// Returns whole seconds, rounded up.
 fn seconds(duration: std::time::Duration) -> i64 {
     let whole = duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0));
-    // The API's field is an int32 in places; 68 years are enough.
+    // Some of the API's fields are an int32; 68 years are enough.
     i64::try_from(whole).unwrap_or(i64::MAX).min(i64::from(i32::MAX))
 }
 
@@ -254,7 +258,8 @@ fn from_secret(name: &str, secret: String, key: String) -> EnvVar {
     }
 }
 
-/// Limits, with requests equal to them so that the scheduler reserves what the job may use.
+/// Returns limits, with requests equal to them, so that the scheduler reserves what the job may
+/// use.
 fn resources(attempt: &Attempt) -> Option<ResourceRequirements> {
     let limits = &attempt.spec.resources.limits;
     let cpu = limits.cpu.map(|cpu| ("cpu".to_owned(), Quantity(cpu.to_string())));
@@ -291,8 +296,8 @@ fn volume(config: &KubernetesConfig) -> Volume {
     }
 }
 
-/// The job directory's mounts: `input` read-only at `/job/input`, `output` at `/job/output`, each
-/// by its path within the volume.
+/// Returns the mounts of the job directory: `input` read-only at `/job/input`, `output` at
+/// `/job/output`, each by its path within the volume.
 fn directory_mounts(attempt: &Attempt, config: &KubernetesConfig) -> Result<Vec<VolumeMount>> {
     let (Some(directory), Some(root)) = (&attempt.spec.job_directory, &config.job_directory_root)
     else {
@@ -313,7 +318,7 @@ fn directory_mounts(attempt: &Attempt, config: &KubernetesConfig) -> Result<Vec<
     Ok(vec![mount("input", true), mount("output", false)])
 }
 
-/// `directory` as a path within `root`, as `subPath` takes it: relative, without `..`.
+/// Returns `directory` as a path within `root` for `subPath`: relative, without `..`.
 fn path_within(directory: &Path, root: &Path) -> Result<String> {
     let outside = || {
         unsupported(

@@ -13,16 +13,16 @@ use tokio::time::{Instant, sleep_until};
 use crate::client::Cluster;
 use crate::place::Place;
 
-/// How long the Job controller may take to create a Pod before its Events are asked for. It mostly
-/// takes 50 ms, so that most jobs cost no request.
+/// How long the Job controller may take to create a Pod before the Job's Events are requested. It
+/// usually takes 50 ms, so most jobs cost no request.
 const SILENCE: Duration = Duration::from_millis(500);
-/// No message is longer: the API server takes at most 1 KiB
+/// Messages are cut to this length. The API server accepts at most 1 KiB
 /// (`pkg/apis/core/validation/events.go`, `NoteLengthLimit`).
 const LONGEST: usize = 1024;
 
 type Messages = Pin<Box<dyn Stream<Item = String> + Send>>;
 
-/// The warnings about one Job, watched once it has been without a Pod for a while.
+/// The warnings about one Job, which are watched once the Job has been without a Pod for a while.
 pub(crate) struct JobWarnings {
     due: Instant,
     watch: Option<Messages>,
@@ -32,15 +32,15 @@ pub(crate) struct JobWarnings {
 }
 
 impl JobWarnings {
-    /// The warnings about the Job with `uid`.
+    /// Creates the watch for the Job with `uid`.
     pub(crate) fn new(cluster: &Cluster, place: &Place, uid: &str) -> Self {
         let api = Api::namespaced(cluster.watcher.clone(), cluster.namespace(place));
         let selector = format!("involvedObject.uid={uid},type=Warning");
         Self { due: Instant::now() + SILENCE, watch: None, api, selector, last: None }
     }
 
-    /// The next warning; waits for ever where there is none, or where Events may not be read.
-    /// Cancel safe.
+    /// Waits for the next warning. Never completes if there is none, or if Longshore may not read
+    /// Events. Cancel safe.
     pub(crate) async fn next(&mut self) -> String {
         sleep_until(self.due).await;
         let (api, selector) = (&self.api, &self.selector);
@@ -54,7 +54,7 @@ impl JobWarnings {
         }
     }
 
-    /// The last warning that [`next`](Self::next) gave.
+    /// Returns the last warning that [`next`](Self::next) returned.
     pub(crate) fn last(&self) -> Option<&str> {
         self.last.as_deref()
     }

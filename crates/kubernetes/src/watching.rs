@@ -1,4 +1,4 @@
-//! The watches themselves: they survive whatever happens to the API server and the way to it.
+//! The watches themselves, which survive failures of the API server and of the connection to it.
 
 use std::collections::HashSet;
 use std::fmt::Debug;
@@ -22,18 +22,18 @@ use crate::hub::Group;
 use crate::names;
 use crate::view::{JobView, PodView, Presence};
 
-/// How long one watch request lasts. The server ends it, and the next one goes on where it was.
-/// Short, so that a connection that has died without a word is soon known by its silence; three
-/// requests in that time serve all jobs.
+/// How long one watch request lasts. The server then ends it, and the next request resumes there.
+/// The time is short, so that a silently broken connection is soon detected. Three requests in that
+/// time serve all jobs.
 pub(crate) const WATCH_SECONDS: u32 = 30;
-/// After how many failures in a row the watch begins anew with a list, which is right whatever
-/// went wrong: also after a restored backup, when the server's versions have gone back and it
-/// answers 504 "Too large resource version" to every resumption.
+/// The number of consecutive failures after which the watch begins again with a list. A list is
+/// right whatever went wrong, even after a restored backup: the server's versions have then gone
+/// back, and it answers 504 "Too large resource version" to every resumption.
 pub(crate) const FAILURES_BEFORE_LIST: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// Watches what `group` covers, for ever.
+/// Watches what `group` covers, forever.
 pub(crate) async fn run(group: Arc<Group>, connection: Arc<Connection>) {
     tokio::join!(
         follow::<Job>(&group, &connection),
@@ -51,11 +51,11 @@ trait Watched:
     + Send
     + 'static
 {
-    /// An object is there.
+    /// Records the current state of an object.
     fn seen(self, group: &Group);
-    /// An object is deleted; this was its last state.
+    /// Records that an object was deleted; `self` is its last state.
     fn deleted(self, group: &Group);
-    /// All objects that there are have been listed: those with the uids in `listed`.
+    /// Records that all existing objects have been listed; `listed` contains their uids.
     fn listed(group: &Group, listed: &HashSet<String>);
 }
 
@@ -114,12 +114,12 @@ async fn follow<K: Watched>(group: &Group, connection: &Connection) {
             }
         };
         watch::<K>(group, &cluster, &mut pause).await;
-        // Perhaps the kubeconfig or the token has been renewed.
+        // The kubeconfig or the token may have been renewed.
         connection.forget().await;
     }
 }
 
-/// Watches until there were too many failures in a row.
+/// Watches until there have been too many consecutive failures.
 async fn watch<K: Watched>(group: &Group, cluster: &Cluster, pause: &mut Pause) {
     let namespace = group.scope.namespace.as_deref().unwrap_or(&cluster.namespace);
     let api: Api<K> = Api::namespaced(cluster.watcher.clone(), namespace);
@@ -131,7 +131,7 @@ async fn watch<K: Watched>(group: &Group, cluster: &Cluster, pause: &mut Pause) 
     while let Some(event) = stream.next().await {
         match event {
             Ok(event) => {
-                // The beginning of a list is no answer yet.
+                // The beginning of a list is not an answer yet.
                 if !matches!(event, Event::Init) {
                     failures = 0;
                     pause.reset();
@@ -152,8 +152,8 @@ async fn watch<K: Watched>(group: &Group, cluster: &Cluster, pause: &mut Pause) 
     }
 }
 
-/// Whether it is useless to go on with this version (410) or these credentials (401): both are had
-/// anew.
+/// Returns whether the watch cannot continue with this version (410) or with these credentials
+/// (401), and must get new ones.
 fn is_final(error: &watcher::Error) -> bool {
     use watcher::Error::{InitialListFailed, WatchError, WatchFailed, WatchStartFailed};
     let code = match error {
@@ -180,25 +180,25 @@ fn take<K: Watched>(group: &Group, event: Event<K>, listed: &mut HashSet<String>
     }
 }
 
-/// A growing, jittered pause between two tries.
+/// A growing, jittered pause between retries.
 #[derive(Debug, Default)]
 pub(crate) struct Pause {
     tries: u32,
 }
 
 impl Pause {
-    /// Waits; longer each time.
+    /// Waits, each time longer.
     pub(crate) async fn wait(&mut self) {
         let longest = FIRST_PAUSE.saturating_mul(1 << self.tries.min(10)).min(LONGEST_PAUSE);
         self.tries += 1;
-        // Between half and all of it, so that many clients do not come back at once. Each hasher
-        // is seeded at random.
+        // Between half of the pause and all of it, so that many clients do not come back at once.
+        // Each hasher has a random seed.
         let share = RandomState::new().hash_one(self.tries) % 512 + 512;
         let millis = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX);
         tokio::time::sleep(Duration::from_millis(millis.saturating_mul(share) / 1024)).await;
     }
 
-    /// It worked.
+    /// Starts again with the shortest pause, after a success.
     pub(crate) const fn reset(&mut self) {
         self.tries = 0;
     }

@@ -1,4 +1,4 @@
-//! Taking back a Pod after the commit, and the proof that it never started.
+//! Takes back a Pod after the commit, and proves that it never started.
 
 use longshore_core::{Error, Result};
 use tokio::time::{Instant, timeout_at};
@@ -11,38 +11,39 @@ use crate::place::Place;
 use crate::start::never_started;
 use crate::view::{JobView, PodSeen, PodView, Presence, Snapshot};
 
-/// What a withdrawal came to.
+/// The result of a withdrawal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Withdrawal {
-    /// No Pod of the attempt has started, and none can.
+    /// No Pod of the attempt has started or can start.
     NeverStarted,
-    /// The job has started, as its Pod shows; nothing was taken back.
+    /// The job has started, as this snapshot shows; nothing was taken back.
     Started(Snapshot),
     /// Nothing is proven, for this reason.
     Unproven(String),
 }
 
 /// Takes back the released Job with `uid`, and waits, at most until `by`, for the proof that none
-/// of its Pods has started or can.
+/// of its Pods has started or can start.
 ///
-/// A job that runs is never taken back:
-/// - The Pod is read from the API server first, whatever the watch has told. Without an answer
-///   nothing is taken back.
-/// - The Pod is deleted only in the version in which it had not started. If it has changed, it is
-///   read again.
-/// - Only then the Job is suspended, upon which the Job controller deletes its Pods in whatever
-///   state they are. Of a suspended Job it creates no other. (With `backoffLimit: 0` and
-///   `podReplacementPolicy: Failed` it creates none for a deleted Pod either.)
+/// Longshore never takes back a job that runs:
 ///
-/// The kubelet says when it has begun to end a Pod, and names every container that it ever created
-/// ([`PodView::ending`]). That a container is still "ContainerCreating" proves nothing: such Pods
-/// started after their deletion had been asked for.
+/// - It first reads the Pod from the API server, whatever the watch has reported. Without an
+///   answer, it takes nothing back.
+/// - It deletes the Pod only in the version in which the Pod had not started. If the Pod has
+///   changed, it reads the Pod again.
+/// - Only then does it suspend the Job. The Job controller then deletes the Pods of the Job in
+///   whatever state they are, and creates no others. (With `backoffLimit: 0` and
+///   `podReplacementPolicy: Failed`, it does not replace a deleted Pod either.)
 ///
-/// The deletion does not end a pull that is under way (`pkg/kubelet/kubelet.go`, `SyncPod`
-/// continues without cancellation), and if the pull succeeds after all the container is started. So
-/// from a registry that says nothing there is no proof until the runtime gives the pull up:
-/// containerd after its `image_pull_progress_timeout` (5 minutes by default), or never where a layer
-/// stalls within its first bytes, which it does not count.
+/// The kubelet reports when it has begun to end a Pod, and names every container that it ever
+/// created ([`PodView::ending`]). A container in "ContainerCreating" proves nothing: such Pods have
+/// started after their deletion had been requested.
+///
+/// A deletion does not end a pull that is in progress (`pkg/kubelet/kubelet.go`, `SyncPod`
+/// continues without cancellation), and if the pull succeeds, the kubelet starts the container. If
+/// a registry is silent, there is thus no proof until the runtime gives up the pull. containerd
+/// does so after its `image_pull_progress_timeout` (5 minutes by default), but never if a layer
+/// stalls within its first bytes, which containerd does not count.
 pub(crate) async fn withdraw(
     cluster: &Cluster,
     place: &Place,
@@ -96,7 +97,8 @@ fn unproven(why: impl Into<String>) -> Withdrawal {
     Withdrawal::Unproven(why.into())
 }
 
-/// What the API server says now of an attempt that has started; `None` if it has not.
+/// Returns the current state, from the API server, of an attempt that has started; `None` if it has
+/// not.
 async fn started(
     cluster: &Cluster,
     place: &Place,
@@ -110,9 +112,9 @@ async fn started(
     Ok(has_started.then_some(fresh))
 }
 
-/// Deletes the Pods that have not started, each in the version that shows it, with the job's own
-/// grace period: should one have started unseen, it ends as a cancelled job would. Gives what is
-/// known of the attempt if it has started.
+/// Deletes the Pods that have not started, each only in the version that shows this, with the job's
+/// own grace period: if one has started unseen, it ends as a cancelled job would. Returns the state
+/// of the attempt if it has started.
 async fn delete_pods(
     cluster: &Cluster,
     place: &Place,
@@ -140,7 +142,8 @@ async fn delete_pods(
     }
 }
 
-/// What is proven by `by` of an attempt that was withdrawn before; `None` if nothing is.
+/// Returns what is proven by `by` about an attempt that was withdrawn earlier; `None` if nothing
+/// is.
 pub(crate) async fn proof(
     cluster: &Cluster,
     place: &Place,
@@ -172,9 +175,9 @@ async fn follow(news: &mut Subscription) -> bool {
     }
 }
 
-/// A Pod of the attempt that may have started, though the watch shows none: one that the watch has
-/// not told of yet, one without Longshore's labels, or one that only seems to be deleted because
-/// somebody removed its labels. `None` if there is none.
+/// Returns the name of a Pod of the attempt that may have started although the watch shows none, if
+/// there is one. The watch may not have reported the Pod yet, or the Pod may have no Longshore
+/// labels. A Pod that lost its labels also seems to be deleted.
 async fn overlooked(
     cluster: &Cluster,
     place: &Place,
@@ -188,7 +191,7 @@ async fn overlooked(
     Ok(may_have_started(there.iter().map(PodView::from)))
 }
 
-/// The name of the first of `pods` that may have started.
+/// Returns the name of the first of `pods` that may have started.
 fn may_have_started(pods: impl Iterator<Item = PodView>) -> Option<String> {
     pods.into_iter().find_map(|pod| {
         let alone = Snapshot {
@@ -199,7 +202,7 @@ fn may_have_started(pods: impl Iterator<Item = PodView>) -> Option<String> {
     })
 }
 
-/// Whether each Pod of the attempt provably never started, nor can.
+/// Returns whether each Pod of the attempt provably never started and never will.
 pub(crate) async fn none_started(cluster: &Cluster, place: &Place) -> Result<bool> {
     let mut there = cluster.pods_of(place).await?;
     there.extend(cluster.pods_by_job_name(place).await?);

@@ -1,7 +1,8 @@
-//! What the behaviour suite cannot see: Kubernetes' own ways to fail, and what a job costs.
+//! What the conformance suite does not cover: failures that only Kubernetes has, and the cost of a
+//! job.
 //!
-//! Reads the same variables as the suite, and for the number of requests
-//! `LONGSHORE_LAB_AUDIT_LOG`, the API server's audit log.
+//! Reads the same variables as the suite, and also `LONGSHORE_LAB_AUDIT_LOG`, the API server's
+//! audit log, to count requests.
 
 #[path = "cluster/admission.rs"]
 mod admission;
@@ -62,7 +63,7 @@ type Checked<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A lab and an installation of one case alone, removed at its end.
+/// The lab, and an installation that only one case uses and that is removed at its end.
 struct Case {
     lab: Lab,
     installation: InstallationId,
@@ -77,7 +78,7 @@ impl Case {
         self.attempt(self.lab.job(script))
     }
 
-    /// An attempt that runs `script` with a job directory of its own.
+    /// Returns an attempt that runs `script` with a job directory of its own.
     fn with_directory(&self, script: &str) -> Checked<(Attempt, tempfile::TempDir)> {
         let (_, root) = self.lab.claim.clone().ok_or("set LONGSHORE_LAB_CLAIM and _VOLUME")?;
         let folder = tempfile::Builder::new().prefix("cluster-").tempdir_in(root)?;
@@ -99,7 +100,7 @@ impl Case {
         for handle in runner.adopt(&self.installation).await? {
             runner.remove(&handle).await?;
         }
-        // Pods follow their Jobs.
+        // Kubernetes deletes the Pods after their Jobs.
         let deadline = Instant::now() + PATIENCE;
         loop {
             let left = self.lab.leftovers(std::slice::from_ref(&self.installation)).await?;
@@ -148,7 +149,7 @@ async fn output(runner: &dyn Runner, handle: &Handle) -> Checked<Vec<u8>> {
                     all.extend_from_slice(&bytes);
                 }
                 Ok(other) => panic!("{other:?}"),
-                // A hint; the stream goes on.
+                // A hint; the stream continues.
                 Err(_) => {}
             }
         }
@@ -173,7 +174,7 @@ async fn a_job_costs_four_requests(case: Arc<Case>) -> Checked {
         return Err("set LONGSHORE_LAB_AUDIT_LOG".into());
     };
     let runner = case.lab.runner();
-    // The first job brings the watches up.
+    // The first job starts the watches.
     let warm = case.script("true");
     let started = launch(&runner, &warm).await?;
     end(&runner, &started.handle).await?;
@@ -185,7 +186,7 @@ async fn a_job_costs_four_requests(case: Arc<Case>) -> Checked {
     check(output? == b"hello\n", || "other output".to_owned())?;
     runner.remove(&started.handle).await?;
     let name = attempt.object_name();
-    // The log is written as the answers go out; the last is the removal.
+    // The API server writes the log as it answers. The last request is the removal.
     let deadline = Instant::now() + PATIENCE;
     let seen = loop {
         let seen = requests(&log, &name)?;
@@ -197,7 +198,7 @@ async fn a_job_costs_four_requests(case: Arc<Case>) -> Checked {
     check(seen.len() <= 4, || format!("{} requests: {seen:#?}", seen.len()))
 }
 
-/// The finished requests about the object `name` and its Pod that were ours.
+/// Returns Longshore's completed requests about the object `name` and its Pod.
 fn requests(log: &std::path::Path, name: &str) -> Checked<Vec<String>> {
     let text = std::fs::read_to_string(log)?;
     let lines = text.lines().filter(|line| line.contains(name));
@@ -226,7 +227,7 @@ async fn of_a_launch_and_a_fence_exactly_one_wins(case: Arc<Case>) -> Checked {
             let handle = runner.handle(&attempt);
             let settle = async {
                 tokio::time::sleep(Duration::from_millis(u64::from(n % 20))).await;
-                // As another process would.
+                // Acts as another process.
                 case.lab.runner().settle(&handle, Instant::now() + PATIENCE).await
             };
             let (launched, settled) = tokio::join!(launch(runner.as_ref(), &attempt), settle);
@@ -303,7 +304,7 @@ async fn a_secret_that_is_not_there_is_rejected_at_once(case: Arc<Case>) -> Chec
     })
 }
 
-/// The kubeconfig of the lab, changed, in a file of its own.
+/// Returns the lab's kubeconfig, changed, in a file of its own.
 fn kubeconfig(change: impl FnOnce(&mut Value)) -> Checked<tempfile::NamedTempFile> {
     let path = env::var_os("KUBECONFIG").ok_or("set KUBECONFIG")?;
     let mut config = serde_json::to_value(kube::config::Kubeconfig::read_from(path)?)?;
@@ -313,13 +314,13 @@ fn kubeconfig(change: impl FnOnce(&mut Value)) -> Checked<tempfile::NamedTempFil
     Ok(file)
 }
 
-/// The API server's `HOST:PORT`.
+/// Returns the API server's `HOST:PORT`.
 async fn api_server() -> Checked<String> {
     let config = kube::Config::infer().await?;
     Ok(config.cluster_url.authority().map(ToString::to_string).ok_or("no address")?)
 }
 
-/// A runner that finds the API server at `address`, while its kubeconfig lives.
+/// Returns a runner that uses the API server at `address`, while its kubeconfig exists.
 fn reaching(lab: &Lab, address: &str) -> Checked<(KubernetesRunner, tempfile::NamedTempFile)> {
     let file = kubeconfig(|c| {
         c["clusters"][0]["cluster"]["server"] = json!(format!("https://{address}"));
@@ -347,7 +348,7 @@ async fn a_cluster_that_cannot_be_used_says_why(case: Arc<Case>) -> Checked {
     let mute = server(&format!("https://{}", silent.local_addr()?))?;
     let expired = kubeconfig(|c| c["users"][0]["user"] = json!({"token": "expired"}))?;
     let stranger = kubeconfig(|c| {
-        // A certificate authority, but not this server's.
+        // A certificate authority that did not sign this server's certificate.
         c["clusters"][0]["cluster"]["certificate-authority-data"] = json!(OTHER_AUTHORITY);
     })?;
     let missing = PathBuf::from("/nonexistent/kubeconfig");
@@ -377,7 +378,7 @@ async fn a_cluster_that_cannot_be_used_says_why(case: Arc<Case>) -> Checked {
     check(error.to_string().contains("does not exist"), || error.to_string())
 }
 
-/// A certificate that signs itself, made for this test.
+/// A self-signed certificate, made for this test.
 const OTHER_AUTHORITY: &str = include_str!("support/other-authority.b64").trim_ascii();
 
 fn object<T: serde::de::DeserializeOwned>(value: Value) -> Checked<T> {

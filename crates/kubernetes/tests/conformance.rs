@@ -1,7 +1,7 @@
-//! The behaviour suite against a real Kubernetes.
+//! The conformance suite against a real Kubernetes cluster.
 //!
 //! Reads `KUBECONFIG` (the cluster), `LONGSHORE_LAB_IMAGE` (an image with a busybox, in a registry
-//! that takes pushes by plain HTTP and that the nodes can pull from), and for job directories
+//! that accepts pushes over plain HTTP and that the nodes can pull from), and for job directories
 //! `LONGSHORE_LAB_NAMESPACE`, `LONGSHORE_LAB_CLAIM` and `LONGSHORE_LAB_VOLUME`. The cases about
 //! images also need the node's containerd, `LONGSHORE_LAB_DIR/run/containerd/containerd.sock`.
 
@@ -36,8 +36,8 @@ impl Fixture for Kubernetes {
     }
 
     async fn leftovers(&self, installations: &[InstallationId]) -> Result<Vec<String>, Failure> {
-        // A Job is gone at once; its Pod and its Secret follow, the Pod when its container has
-        // ended.
+        // A Job is gone at once. Kubernetes then deletes its Secret and, once the container has
+        // ended, its Pod.
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
             let left = self.lab.leftovers(installations).await?;
@@ -72,8 +72,8 @@ impl Images for Kubernetes {
         let listed = self
             .ctr(&["images".to_owned(), "list".to_owned(), format!("name~=^{repository}[:@]")])
             .await?;
-        // A reference by name, one by digest, and one by the configuration's id, which leads to
-        // the same image.
+        // A reference by name, one by digest, and one by the ID of the configuration, which all
+        // name the same image.
         let lines = listed.lines().skip(1).filter_map(|line| {
             let mut words = line.split_whitespace();
             Some((words.next()?.to_owned(), words.nth(1)?.to_owned()))
@@ -94,7 +94,7 @@ impl Images for Kubernetes {
 }
 
 impl Kubernetes {
-    /// What `ctr` says, for the namespace that the kubelet uses.
+    /// Returns the output of `ctr` for the containerd namespace that the kubelet uses.
     async fn ctr<S: AsRef<str>>(&self, arguments: &[S]) -> Result<String, Failure> {
         let socket = self.containerd.as_ref().ok_or_else(|| Failure::new("no containerd"))?;
         let output = tokio::process::Command::new("ctr")

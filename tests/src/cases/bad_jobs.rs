@@ -72,8 +72,8 @@ fn a_job_directory_without_input_is_refused(bench: &Bench) -> Checked {
     same("the reason", &ran.outcome()?["reason"], "InvalidSpec")
 }
 
-/// This stands for an unwritable folder: permissions do not restrict root, but a file in its place
-/// does.
+/// The file replaces an unwritable folder: permissions do not restrict root, but a file in the
+/// folder's place does.
 fn a_job_directory_whose_output_is_a_file_is_refused(bench: &Bench) -> Checked {
     let job = bench.folders.job_directory("job")?;
     fs::remove_dir(job.path().join("output"))?;

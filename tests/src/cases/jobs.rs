@@ -239,7 +239,7 @@ fn ps_lists_what_goes_on_and_with_all_what_has_ended(bench: &Bench) -> Checked {
     // No command waits for it: ps itself finds its end.
     job.input("go", "")?;
     longshore(bench, &["logs", "--follow", &runs])?.exits(0)?;
-    same("what goes on in the end", listed(bench, &[])?, Vec::<Value>::new())?;
+    same("the jobs that still run at the end", listed(bench, &[])?, Vec::<Value>::new())?;
     removed(bench, &runs)?;
     removed(bench, &over)
 }
@@ -444,7 +444,7 @@ fn a_dry_run_of_gc_names_what_gc_then_removes_and_changes_nothing(bench: &Bench)
     let done = gc(&["--older-than", "0s"])?;
     same("what is removed", done, named.replace("would be removed", "removed"))?;
     same("what is left to name", gc(&["--dry-run", "--older-than", "0s"])?, "")?;
-    same("what goes on", &listed(bench, &[])?[0]["job"], &json!(runs))?;
+    same("what still runs", &listed(bench, &[])?[0]["job"], &json!(runs))?;
     removed(bench, &runs)
 }
 

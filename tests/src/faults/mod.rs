@@ -2,7 +2,7 @@
 //! its successors find. The judge is a file to which each job writes a line when it starts and one
 //! when it ends.
 //!
-//! - `kill` runs one job and kills its command, `tally` counts what became of all jobs.
+//! - `kill` runs one job and kills its command, `tally` counts the fates of all jobs.
 //! - `run` does this on every backend in parallel, and prints the table.
 
 mod kill;

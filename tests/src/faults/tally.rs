@@ -1,4 +1,4 @@
-//! Counts what became of all killed jobs of a backend.
+//! Counts the fates of all killed jobs of a backend.
 
 use super::kill::Fate;
 

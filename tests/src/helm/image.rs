@@ -61,7 +61,7 @@ fn make(lab: &Lab) -> Result<String> {
     Ok(image)
 }
 
-/// The stand-in for a toolchain: it accepts only the commands of the Dockerfile.
+/// A replacement for the toolchain that accepts only the commands of the Dockerfile.
 const CARGO: &str = r#"#!/bin/sh
 set -e
 test "$*" = "build --locked --release --package longshore-cli --target lab --target-dir /build"

@@ -44,7 +44,7 @@ pub(crate) enum Mode {
     Plain,
     /// It answers with this status for every repository.
     Answer(StatusCode),
-    /// It forwards requests for this tag, repository or the like with another name.
+    /// It replaces this name, such as a tag or a repository, in the requests that it forwards.
     Rename { from: String, to: String },
     /// It damages the blob with this digest.
     Damage { digest: String, how: Damage },

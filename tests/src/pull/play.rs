@@ -27,7 +27,7 @@ pub(crate) struct Played {
     pub(crate) took: Duration,
 }
 
-/// What became of a cell's job.
+/// What happened to a cell's job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Seen {
     End(End),

@@ -62,7 +62,7 @@ impl Place {
     }
 
     /// Returns how many cells are played concurrently. An engine starts a container in a fifth of a
-    /// second and is busy all that time; a cluster mostly waits for its own timers.
+    /// second and is busy all that time; a cluster waits for its own timers most of the time.
     const fn room(self) -> usize {
         match self {
             Self::Docker | Self::Docker29 => 8,

@@ -132,7 +132,7 @@ pub(crate) enum Version {
     Old,
 }
 
-/// What became of the job.
+/// What happened to the job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     Ran {
@@ -201,7 +201,7 @@ impl Cell {
     pub(crate) const fn excluded(self) -> Option<&'static str> {
         match (self.registry, self.local, self.reference) {
             (_, Local::Stale, Reference::Digest) => {
-                Some("a digest names one image for ever: no copy of it can be stale")
+                Some("a digest names one image forever: no copy of it can be stale")
             }
             (Registry::NoSuchTag, _, Reference::Digest) => Some("a digest names no tag"),
             (Registry::NoSuchTag | Registry::NoSuchRepository, Local::Stale, _) => {
@@ -405,7 +405,7 @@ mod tests {
             counted,
             [
                 ("a digest names no tag", 10),
-                ("a digest names one image for ever: no copy of it can be stale", 75),
+                ("a digest names one image forever: no copy of it can be stale", 75),
                 ("a registry without the image has none newer than the copy", 50),
             ]
         );

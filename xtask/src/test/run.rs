@@ -150,7 +150,7 @@ fn with_the_lab(
     let backend = |case: &Case| case.backend.is_some();
     let kubernetes = |case: &Case| case.backend.as_deref() == Some("kubernetes");
     let suites = [Suite::Integration, Suite::Conformance];
-    // Kubernetes mostly waits for its own timers; the rest keeps a core busy.
+    // Kubernetes waits for its own timers most of the time; the rest keeps a core busy.
     let phases = [
         vec![
             Lane { workers: 1, cases: of(&suites, &|case| backend(case) && !kubernetes(case)) },

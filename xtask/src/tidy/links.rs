@@ -1,4 +1,4 @@
-//! Checks that the links between documents are not broken.
+//! Checks that the links of documents, and the paths that they name in code, lead somewhere.
 
 use std::path::{Component, Path};
 
@@ -15,6 +15,11 @@ pub(crate) fn links(tree: &Tree) -> Vec<Finding> {
                     let instead = "correct the link, or create its target";
                     found.push(Finding::new(path, line, what, instead));
                 }
+            }
+            for named in paths(tree, content).filter(|named| !tree.has(named)) {
+                let what = format!("the path {named}, which does not exist");
+                let instead = "write the path of a file from the repository's root";
+                found.push(Finding::new(path, line, what, instead));
             }
         }
     }
@@ -40,6 +45,18 @@ fn targets(line: &str) -> Vec<String> {
 /// Returns the line without the text between backticks.
 fn without_code(line: &str) -> String {
     line.split('`').step_by(2).collect::<Vec<_>>().join("`")
+}
+
+/// Returns the paths from the repository's root that a line names between
+/// backticks: those that begin with one of its folders, and all other paths of
+/// Rust files.
+fn paths<'a>(tree: &Tree, line: &'a str) -> impl Iterator<Item = &'a str> {
+    let plain = |it: char| it.is_ascii_alphanumeric() || "._-/".contains(it);
+    line.split('`').skip(1).step_by(2).filter(move |span| {
+        let first = span.split_once('/').map(|(first, _)| first);
+        first.is_some_and(|first| !first.is_empty() && tree.has(first) || span.ends_with(".rs"))
+            && span.chars().all(plain)
+    })
 }
 
 fn broken(tree: &Tree, from: &str, target: &str) -> Option<String> {
@@ -105,6 +122,30 @@ mod tests {
                 (3, "a link to ../conf/x.toml, which does not exist".to_owned()),
             ]
         );
+    }
+
+    #[test]
+    fn a_path_in_code_that_leads_nowhere_is_found() {
+        let text = "| a | `crates/core/src/job.rs`, `crates/core/src/jobs.rs` |\n\
+                    | b | `crates/cor`; `crate/core/src/job.rs` |\n";
+        let tree = Tree::of(&[("docs/a.md", text), ("crates/core/src/job.rs", "")]);
+        let found: Vec<_> = links(&tree).into_iter().map(|it| (it.line, it.what)).collect();
+        assert_eq!(
+            found,
+            [
+                (1, "the path crates/core/src/jobs.rs, which does not exist".to_owned()),
+                (2, "the path crates/cor, which does not exist".to_owned()),
+                (2, "the path crate/core/src/job.rs, which does not exist".to_owned()),
+            ]
+        );
+    }
+
+    #[test]
+    fn code_that_is_no_path_of_the_repository_is_left_alone() {
+        let text = "`target/lab/run`, `/var/run/docker.sock`, `job.rs`, `input/`, \
+                    `docker run crates/x`, `crates/NAME/{a,b}`, `team/x:1`\n";
+        let tree = Tree::of(&[("docs/a.md", text), ("crates/core/src/job.rs", "")]);
+        assert_eq!(links(&tree), []);
     }
 
     #[test]

@@ -2,12 +2,18 @@
 
 mod arrows;
 mod backends;
+mod deny;
+mod dependencies;
 mod documents;
 mod finding;
 mod length;
+mod licence;
 mod links;
+mod packages;
 mod readme;
+mod release;
 mod rules;
+mod toolchain;
 mod tree;
 mod words;
 

@@ -4,7 +4,10 @@ use anyhow::Result;
 
 use super::finding::Finding;
 use super::tree::Tree;
-use super::{arrows, backends, documents, length, links, readme, words};
+use super::{
+    arrows, backends, dependencies, documents, length, links, packages, readme, release, toolchain,
+    words,
+};
 use crate::codegen;
 use crate::lab::shell::say;
 use crate::workspace::Workspace;
@@ -33,6 +36,10 @@ pub(crate) fn check(workspace: &Workspace) -> Result<Vec<(&'static str, Vec<Find
     let tree = Tree::load(&workspace.workspace_root)?;
     let mut rules = vec![
         ("arrows between crates", arrows::arrows(workspace)),
+        ("licences and sources of dependencies", dependencies::dependencies(&tree)?),
+        ("packages", packages::packages(workspace, &tree)),
+        ("versions of Rust", toolchain::toolchain(workspace, &tree)),
+        ("order of a release", release::release(workspace, &tree)),
         ("files of a backend", backends::backends(workspace, &tree)),
         ("lengths", length::length(&tree)),
         ("words", words::words(&tree)),

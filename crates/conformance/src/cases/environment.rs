@@ -70,7 +70,7 @@ async fn the_hosts_environment_does_not_leak(bench: Arc<Bench>) -> Checked {
     let own = |name: &str| OFTEN_SET.contains(&name) || name.starts_with("LC_");
     let host: BTreeMap<String, String> =
         std::env::vars().filter(|(name, value)| !own(name) && !value.is_empty()).collect();
-    // `cargo test` and its like set CARGO_MANIFEST_DIR.
+    // `cargo test` and similar commands set CARGO_MANIFEST_DIR.
     check(!host.is_empty(), || {
         "run the suite by cargo: it needs an environment to leak".to_owned()
     })?;

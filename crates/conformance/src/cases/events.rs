@@ -132,7 +132,7 @@ async fn a_stream_that_is_dropped_does_not_end_the_job(bench: Arc<Bench>) -> Che
         let mut events = run.runner.events(run.handle());
         let first = futures::future::poll_immediate(events.next()).await;
         check(!matches!(first, Some(Some(Ok(Event::Ended(_))))), || {
-            format!("the end was told of a running job: {first:?}")
+            format!("the end of a running job was reported: {first:?}")
         })?;
     }
     same("the exit code", &run.end().await?.outcome.exit_code(), &11)

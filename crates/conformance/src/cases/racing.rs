@@ -46,7 +46,7 @@ mod remove {
     }
 }
 
-/// The sides of a race whose winner is whoever begins or answers first.
+/// The sides of a race that the call wins that begins or answers first.
 const ORDER: [&str; 2] = ["called before launch had answered", "called after launch had answered"];
 
 async fn launched_by_two_instances_at_once_it_starts_once(bench: Arc<Bench>) -> Checked {

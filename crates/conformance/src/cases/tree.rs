@@ -20,7 +20,7 @@ cases! { "tree":
     a_job_that_has_ended_leaves_no_grandchild [Directory],
 }
 
-/// Appends to output/beat for ever, and ignores TERM.
+/// Appends to output/beat forever, and ignores TERM.
 const BEAT: &str =
     "trap \"\" TERM; while :; do echo x >> \"$LONGSHORE_JOB_DIR/output/beat\"; sleep 0.1; done";
 

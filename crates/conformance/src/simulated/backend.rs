@@ -4,17 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use longshore_core::{Attempt, AttemptId, LogStream, Outcome, Report, RunnerName, Settled};
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use longshore_core::{Attempt, AttemptId, RunnerName, Settled};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::ledger::{Ledger, What};
+use super::live::{Beginning, Live, Next, Phase};
+use super::meddling::SecondStart;
 use super::script::Run;
-
-/// The exit codes for the default actions of TERM and KILL: 128 + 15 and 128 + 9.
-const TERMINATED: i32 = 143;
-const KILLED: i32 = 137;
 
 /// An entry on a backend.
 #[derive(Debug)]
@@ -26,33 +22,32 @@ pub(super) struct Backend {
 
 #[derive(Clone, Debug)]
 enum Place {
+    /// Created and not committed.
+    Prepared,
+    /// Created and not committed, and a third party removed its marks. It can be neither committed
+    /// nor fenced.
+    Unmarked {
+        /// The attempt, whose job the third party may start.
+        attempt: Arc<Attempt>,
+        /// Whether the labels are gone too.
+        unlabelled: bool,
+    },
     /// Never started and never will. Stays after a removal, as a fence is permanent.
-    Fenced,
+    Fenced {
+        /// Whether a third party removed its marks, so that it proves nothing.
+        unmarked: bool,
+    },
     There(Arc<Live>),
 }
 
-/// An attempt that started.
-#[derive(Debug)]
-pub(super) struct Live {
-    pub(super) run: Run,
-    pub(super) started: Instant,
-    timeout: Option<Duration>,
-    pub(super) phase: watch::Sender<Phase>,
-    ending: watch::Sender<Option<Ending>>,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Phase {
-    Running,
-    Ended { report: Report, at: Instant },
-    Removed,
-}
-
-/// A cancel in progress.
-#[derive(Clone, Copy, Debug)]
-struct Ending {
-    term: Instant,
-    kill: Instant,
+/// What became of a commit.
+pub(super) enum Committed {
+    /// The attempt is there, committed now or before.
+    Here(Arc<Live>),
+    /// It was fenced before.
+    Fenced,
+    /// Its marks are gone: nothing shows whether it started.
+    Unknown,
 }
 
 impl Backend {
@@ -64,45 +59,116 @@ impl Backend {
         self.ledger.note(&self.name, attempt, what);
     }
 
-    /// Starts the attempt unless it already exists. Returns `None` if it is fenced.
+    /// Creates the attempt's object, uncommitted, unless there is one.
+    pub(super) fn prepare(&self, attempt: &AttemptId) {
+        self.places().entry(attempt.clone()).or_insert(Place::Prepared);
+    }
+
+    /// Takes back what was prepared. Returns whether it is proven that the attempt did not start.
+    pub(super) fn withdraw(&self, attempt: &AttemptId) -> bool {
+        let mut places = self.places();
+        match places.get(attempt) {
+            Some(Place::There(_) | Place::Unmarked { .. }) => false,
+            Some(Place::Fenced { .. }) | None => true,
+            Some(Place::Prepared) => {
+                places.remove(attempt);
+                true
+            }
+        }
+    }
+
+    /// Starts the attempt as `beginning` says, unless it already exists.
     pub(super) fn commit(
         self: &Arc<Self>,
         attempt: &Attempt,
+        beginning: Beginning,
         run: impl FnOnce() -> Run,
-    ) -> Option<Arc<Live>> {
+    ) -> Committed {
         let mut places = self.places();
         match places.get(&attempt.id) {
-            Some(Place::There(live)) => return Some(Arc::clone(live)),
-            Some(Place::Fenced) => {
+            Some(Place::There(live)) if live.beginning == Beginning::Released => Committed::Unknown,
+            Some(Place::There(live)) => Committed::Here(Arc::clone(live)),
+            Some(Place::Fenced { .. }) => {
                 self.note(&attempt.id, What::StartPrevented);
-                return None;
+                Committed::Fenced
             }
-            None => {}
+            Some(Place::Unmarked { .. }) => Committed::Unknown,
+            Some(Place::Prepared) | None => {
+                Committed::Here(self.begin(&mut places, attempt, beginning, run()))
+            }
         }
-        let live = Arc::new(Live {
-            run: run(),
-            started: Instant::now(),
-            timeout: attempt.spec.timeout.map(longshore_core::HumanDuration::get),
-            phase: watch::channel(Phase::Running).0,
-            ending: watch::channel(None).0,
-        });
-        places.insert(attempt.id.clone(), Place::There(Arc::clone(&live)));
-        self.note(&attempt.id, What::Started);
-        tokio::spawn(Arc::clone(self).run_to_end(attempt.id.clone(), Arc::clone(&live)));
-        Some(live)
     }
 
-    /// Fences the attempt unless it has started.
+    fn begin(
+        self: &Arc<Self>,
+        places: &mut BTreeMap<AttemptId, Place>,
+        attempt: &Attempt,
+        beginning: Beginning,
+        run: Run,
+    ) -> Arc<Live> {
+        self.note(
+            &attempt.id,
+            match &beginning {
+                Beginning::Committed { .. } => What::Started,
+                Beginning::Blocked { .. } => What::Blocked,
+                Beginning::Released => What::Released,
+            },
+        );
+        let live = Arc::new(Live::new(run, beginning, attempt.spec.timeout));
+        places.insert(attempt.id.clone(), Place::There(Arc::clone(&live)));
+        tokio::spawn(Arc::clone(self).run_to_end(attempt.id.clone(), Arc::clone(&live)));
+        live
+    }
+
+    /// Fences the attempt unless it has started. Without marks, nothing is proven.
     pub(super) fn fence(&self, attempt: &AttemptId) -> Settled {
         let mut places = self.places();
         match places.get(attempt) {
-            Some(Place::There(_)) => Settled::MayHaveStarted,
-            Some(Place::Fenced) => Settled::NeverStarted,
-            None => {
-                places.insert(attempt.clone(), Place::Fenced);
+            Some(Place::Fenced { unmarked: false }) => Settled::NeverStarted,
+            Some(Place::There(_) | Place::Unmarked { .. } | Place::Fenced { unmarked: true }) => {
+                Settled::MayHaveStarted
+            }
+            Some(Place::Prepared) | None => {
+                places.insert(attempt.clone(), Place::Fenced { unmarked: false });
                 self.note(attempt, What::Fenced);
                 Settled::NeverStarted
             }
+        }
+    }
+
+    /// Lets a third party remove Longshore's marks from the attempt's object, if there is one.
+    pub(super) fn strip(&self, attempt: &Arc<Attempt>, labels: bool) {
+        let mut places = self.places();
+        match places.get(&attempt.id) {
+            None | Some(Place::Unmarked { .. }) => return,
+            Some(Place::There(live)) => {
+                if live.is_removed() {
+                    return;
+                }
+                if labels {
+                    live.lose_labels();
+                }
+            }
+            Some(Place::Prepared) => {
+                let stripped = Place::Unmarked { attempt: Arc::clone(attempt), unlabelled: labels };
+                places.insert(attempt.id.clone(), stripped);
+            }
+            Some(Place::Fenced { .. }) => {
+                places.insert(attempt.id.clone(), Place::Fenced { unmarked: true });
+            }
+        }
+        self.note(&attempt.id, What::MarksLost);
+    }
+
+    /// Lets a third party start an attempt whose marks are gone and that was not committed.
+    pub(super) fn release(self: &Arc<Self>, attempt: &AttemptId, run: impl FnOnce() -> Run) {
+        let mut places = self.places();
+        let Some(Place::Unmarked { attempt, unlabelled }) = places.get(attempt).cloned() else {
+            return;
+        };
+        let live = self.begin(&mut places, &attempt, Beginning::Released, run());
+        if unlabelled {
+            live.lose_labels();
         }
     }
 
@@ -113,58 +179,137 @@ impl Backend {
         }
     }
 
-    /// Returns the attempts that started and are not removed.
-    pub(super) fn present(&self) -> Vec<AttemptId> {
-        let there = |place: &Place| match place {
-            Place::There(live) => *live.phase.borrow() != Phase::Removed,
-            Place::Fenced => false,
+    /// Returns how many attempts are there: created without being fenced, and not removed.
+    pub(super) fn present(&self) -> usize {
+        let there = |place: &&Place| match place {
+            Place::There(live) => !live.is_removed(),
+            Place::Unmarked { .. } => true,
+            Place::Prepared | Place::Fenced { .. } => false,
         };
-        self.places().iter().filter(|(_, p)| there(p)).map(|(id, _)| id.clone()).collect()
+        self.places().values().filter(there).count()
+    }
+
+    /// Returns the attempts that a search by labels finds: those that started and whose removal was
+    /// not asked for, and those that lost their other marks.
+    pub(super) fn labelled(&self) -> Vec<AttemptId> {
+        let found = |place: &Place| match place {
+            Place::There(live) => live.is_listed(),
+            Place::Unmarked { unlabelled, .. } => !unlabelled,
+            Place::Prepared | Place::Fenced { .. } => false,
+        };
+        self.places().iter().filter(|(_, p)| found(p)).map(|(id, _)| id.clone()).collect()
     }
 
     pub(super) fn cancel(&self, attempt: &AttemptId, grace: Duration) {
         self.note(attempt, What::CancelAsked);
-        let Some(live) = self.find(attempt) else { return };
-        let now = Instant::now();
-        live.ending.send_modify(|ending| {
-            let before = ending.unwrap_or(Ending { term: now, kill: now + grace });
-            *ending = Some(Ending { term: before.term, kill: before.kill.min(now + grace) });
+        if let Some(live) = self.find(attempt) {
+            live.cancel(grace);
+        } else {
+            self.discard(attempt);
+        }
+    }
+
+    pub(super) fn remove(self: &Arc<Self>, attempt: &AttemptId) {
+        match self.find(attempt) {
+            Some(live) => self.delete(attempt, &live, true),
+            None => self.discard(attempt),
+        }
+    }
+
+    /// Deletes an uncommitted object whose marks are gone. What is still on its way to it names
+    /// this object and not a later one, so that the attempt cannot start any more.
+    fn discard(&self, attempt: &AttemptId) {
+        let mut places = self.places();
+        if matches!(places.get(attempt), Some(Place::Unmarked { .. })) {
+            places.insert(attempt.clone(), Place::Fenced { unmarked: false });
+            self.note(attempt, What::Removed { running: false });
+        }
+    }
+
+    /// Deletes an attempt: at once, or after the finalizer of another controller.
+    fn delete(self: &Arc<Self>, attempt: &AttemptId, live: &Arc<Live>, by_longshore: bool) {
+        let first = live.ask_deletion(by_longshore);
+        let Some(wait) = live.run.finalizer else { return self.deleted(attempt, live) };
+        if !first || live.is_removed() {
+            return;
+        }
+        self.note(attempt, What::DeletionPending);
+        let (backend, attempt, live) = (Arc::clone(self), attempt.clone(), Arc::clone(live));
+        tokio::spawn(async move {
+            sleep(wait).await;
+            backend.deleted(&attempt, &live);
         });
     }
 
-    pub(super) fn remove(&self, attempt: &AttemptId) {
-        let Some(live) = self.find(attempt) else { return };
-        let before = live.phase.send_replace(Phase::Removed);
-        if before != Phase::Removed {
-            self.note(attempt, What::Removed { running: before == Phase::Running });
+    fn deleted(&self, attempt: &AttemptId, live: &Live) {
+        if live.phase.send_replace(Phase::Removed) == Phase::Removed {
+            return;
         }
+        self.note(
+            attempt,
+            match live.removal_asked() {
+                Some(running) => What::Removed { running },
+                None => What::Vanished,
+            },
+        );
     }
 
     async fn run_to_end(self: Arc<Self>, attempt: AttemptId, live: Arc<Live>) {
         let mut ending = live.ending.subscribe();
         let mut phase = live.phase.subscribe();
-        let vanishes = live.run.vanishes.map(|d| live.started + d);
+        let mut vanishes = live.run.vanishes.map(|wait| live.started + wait);
+        let mut again = live.starts_again();
         let outcome = loop {
             let asked = *ending.borrow_and_update();
-            let (at, outcome) = live.end(asked);
+            let Next { at, outcome, by_itself } = live.end(asked);
             tokio::select! {
                 biased;
                 _ = phase.wait_for(|p| *p == Phase::Removed) => return,
                 _ = ending.changed() => {}
-                () = until(at) => break outcome,
+                () = until(at) => {
+                    if by_itself {
+                        self.start_after_the_end(&attempt, &live);
+                    }
+                    break outcome;
+                }
                 () = until(vanishes) => {
-                    self.note(&attempt, What::Vanished);
-                    live.phase.send_replace(Phase::Removed);
-                    return;
+                    vanishes = None;
+                    self.delete(&attempt, &live, false);
+                }
+                () = until(again) => {
+                    again = None;
+                    self.start_again(&attempt, &live);
+                    if let Some(SecondStart::InPlace(_)) = live.run.second_start {
+                        break Live::replaced();
+                    }
                 }
             }
         };
-        let mut report = Report::new(outcome.clone());
-        report.started_at = Some(self.timestamp(live.started));
-        report.finished_at = Some(self.timestamp(Instant::now()));
-        let at = Instant::now();
-        self.note(&attempt, What::Ended { outcome, output: live.written_by(at) });
-        live.phase.send_replace(Phase::Ended { report, at });
+        let now = Instant::now();
+        let started = live.program_runs().then(|| self.timestamp(live.started));
+        let report = live.report(outcome.clone(), started, self.timestamp(now));
+        self.note(&attempt, What::Ended { outcome, output: live.written_by(now) });
+        live.phase.send_replace(Phase::Ended { report, at: now });
+    }
+
+    fn start_again(&self, attempt: &AttemptId, live: &Live) {
+        let name = format!("{attempt}-again");
+        live.started_again(&name);
+        self.note(attempt, What::StartedAgain(name));
+    }
+
+    fn start_after_the_end(self: &Arc<Self>, attempt: &AttemptId, live: &Arc<Live>) {
+        let Some(SecondStart::AfterTheEnd(wait)) = live.run.second_start else { return };
+        if wait.is_zero() {
+            return self.start_again(attempt, live);
+        }
+        let (backend, attempt, live) = (Arc::clone(self), attempt.clone(), Arc::clone(live));
+        tokio::spawn(async move {
+            sleep(wait).await;
+            if !live.is_removed() {
+                backend.start_again(&attempt, &live);
+            }
+        });
     }
 
     /// Converts `instant` to this backend's clock, which began in 1970.
@@ -176,33 +321,6 @@ impl Backend {
 
     fn places(&self) -> MutexGuard<'_, BTreeMap<AttemptId, Place>> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Live {
-    /// Returns what it wrote to standard output until `at`.
-    fn written_by(&self, at: Instant) -> Bytes {
-        let until = at - self.started;
-        let stdout = self.run.output.iter().filter(|w| w.stream == LogStream::Stdout);
-        stdout.filter(|w| w.at <= until).flat_map(|w| w.bytes.iter().copied()).collect()
-    }
-
-    /// Returns when and how it ends according to the current state, or `None` for never.
-    fn end(&self, ending: Option<Ending>) -> (Option<Instant>, Outcome) {
-        let by_itself = self.run.lasts.map(|d| (self.started + d, self.run.outcome.clone()));
-        let late = Outcome::DeadlineExceeded { code: Some(TERMINATED) };
-        let by_timeout = self.timeout.map(|d| (self.started + d, late));
-        let by_cancel = ending.map(|ending| match self.run.term {
-            Some(term) if ending.term + term < ending.kill => {
-                (ending.term + term, Outcome::Cancelled { code: Some(TERMINATED) })
-            }
-            _ => (ending.kill, Outcome::Cancelled { code: Some(KILLED) }),
-        });
-        let ends = [by_itself, by_timeout, by_cancel];
-        match ends.into_iter().flatten().min_by_key(|(at, _)| *at) {
-            Some((at, outcome)) => (Some(at), outcome),
-            None => (None, self.run.outcome.clone()),
-        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use longshore_core::{JobResult, NotRunReason, Outcome, RunnerName};
+use longshore_core::{AttemptId, JobResult, NotRunReason, Outcome, RunnerName};
 
 use super::ledger::{Entry, What};
 
@@ -13,6 +13,8 @@ pub struct Observed {
     pub result: JobResult,
     /// All of its output, if it was read to its end without a gap.
     pub output: Option<Vec<u8>>,
+    /// What its listener heard about its attempts, in words, if it listened to the end.
+    pub heard: Option<Vec<String>>,
     /// When it was first cancelled, since the world's beginning, and with which grace period.
     pub cancelled: Option<(Duration, Duration)>,
     /// The runners on which it may run, in order.
@@ -27,11 +29,14 @@ pub struct Observed {
 
 /// Checks what was `observed` of one job against the ledger.
 ///
-/// - At most one attempt ever starts.
+/// - At most one attempt is ever committed or starts. Only the backend starts its program again, and
+///   the result then says so.
 /// - Another attempt is made only once the previous ones have not started and cannot start.
 /// - A job that started is reported with its own outcome and output, and as the attempt that ran.
 /// - A job that did not start is not reported as one that did.
-/// - `Lost` is reported only if the job was deleted, or if the observation allows it.
+/// - `Lost` is reported only if a third party deleted the attempt or removed its marks before the
+///   commit, or if the observation allows it.
+/// - What a third party changed in an attempt is named.
 /// - A cancelled job ends soon after its grace period.
 /// - Nothing is left running, nothing that could still start, nothing that is finished.
 /// - Only an ended attempt is removed, and only a kill drops an unfinished launch.
@@ -47,6 +52,8 @@ pub fn check(ledger: &[Entry], observed: &Observed) -> Result<(), String> {
     story.no_attempt_beside_an_open_one()?;
     story.only_the_ended_is_removed()?;
     story.the_truth_is_told()?;
+    story.second_starts_are_told()?;
+    story.changes_are_named()?;
     story.a_cancel_ends_it()?;
     story.nothing_is_left()
 }
@@ -68,8 +75,22 @@ impl Story<'_> {
         }
     }
 
+    /// The attempts that were committed or started, by Longshore or by a third party.
     fn started(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().copied().filter(|e| e.what == What::Started)
+        self.entries.iter().copied().filter(|e| begins(e))
+    }
+
+    fn has(&self, attempt: &AttemptId, what: fn(&What) -> bool) -> bool {
+        self.entries.iter().any(|e| e.attempt == *attempt && what(&e.what))
+    }
+
+    /// Whether the attempt lost its marks before it was committed. Nothing then shows whether it
+    /// started.
+    fn is_unprovable(&self, attempt: &AttemptId) -> bool {
+        let of_it = || self.entries.iter().filter(|e| e.attempt == *attempt);
+        let committed = of_it().position(|e| matches!(e.what, What::Started | What::Blocked));
+        let stripped = of_it().position(|e| e.what == What::MarksLost);
+        stripped.is_some_and(|at| committed.is_none_or(|committed| at < committed))
     }
 
     fn no_attempt_beside_an_open_one(&self) -> Result<(), String> {
@@ -99,7 +120,10 @@ impl Story<'_> {
                 dropped.attempt
             ));
         }
-        match self.entries.iter().find(|e| e.what == What::Removed { running: true }) {
+        let removed = self.entries.iter().filter(|e| e.what == What::Removed { running: true });
+        // A third party may start a job after it was reported as lost.
+        let mut removed = removed.filter(|e| !self.has(&e.attempt, |w| *w == What::Released));
+        match removed.next() {
             Some(removed) => Err(format!("{} was removed while it ran", removed.attempt)),
             None => Ok(()),
         }
@@ -111,10 +135,14 @@ impl Story<'_> {
             What::Ended { outcome, output } => Some((e, outcome, output)),
             _ => None,
         });
-        let vanished = self.entries.iter().any(|e| e.what == What::Vanished);
+        let told_of = |cause: &dyn Fn(&AttemptId) -> bool| told.attempt.as_ref().is_some_and(cause);
+        let vanished = told_of(&|attempt| self.has(attempt, |w| *w == What::Vanished));
+        let unprovable = told_of(&|attempt| self.is_unprovable(attempt));
         match &told.outcome {
-            Outcome::Lost { .. } if vanished || self.observed.may_be_lost => return Ok(()),
-            other if vanished => {
+            Outcome::Lost { .. } if vanished || unprovable || self.observed.may_be_lost => {
+                return Ok(());
+            }
+            other if vanished && ended.is_none() => {
                 return Err(format!("another party deleted it; {other:?} was reported"));
             }
             _ => {}
@@ -144,6 +172,53 @@ impl Story<'_> {
                 }
             }
         }
+    }
+
+    /// The end of an attempt shows each second start of its program up to then.
+    fn second_starts_are_told(&self) -> Result<(), String> {
+        let told = &self.observed.result;
+        let ended = self.entries.iter().position(
+            |e| matches!(&e.what, What::Ended { outcome, .. } if *outcome == told.outcome),
+        );
+        let name = |entry: &&Entry| match &entry.what {
+            What::StartedAgain(name) => Some(name.clone()),
+            _ => None,
+        };
+        let until = ended.unwrap_or(self.entries.len());
+        let names: Vec<String> = self.entries[..until].iter().filter_map(name).collect();
+        let wrong = match ended {
+            Some(_) => told.started_again != names,
+            None => told.started_again.iter().any(|again| !names.contains(again)),
+        };
+        if wrong {
+            let told = &told.started_again;
+            return Err(format!("it started again as {names:?}; {told:?} was reported"));
+        }
+        Ok(())
+    }
+
+    /// A change that does not keep the attempt from its commit is heard by the listener, and one
+    /// that does is the reason why the runner was passed over.
+    fn changes_are_named(&self) -> Result<(), String> {
+        // A killed dispatcher may have heard it and not passed it on.
+        if self.observed.killed {
+            return Ok(());
+        }
+        for entry in self.entries {
+            let What::Changed(difference) = &entry.what else { continue };
+            let passed = self.observed.result.passed_over.iter();
+            let passed = passed.filter(|p| p.runner == entry.runner).map(|p| &p.message);
+            let named = if self.has(&entry.attempt, |w| matches!(w, What::Refused(_))) {
+                passed.clone().count() == 0 || passed.clone().any(|m| m.contains(difference))
+            } else {
+                let heard = self.observed.heard.as_ref();
+                heard.is_none_or(|heard| heard.iter().any(|text| text.contains(difference)))
+            };
+            if !named {
+                return Err(format!("{}: nothing names the change: {difference}", entry.attempt));
+            }
+        }
+        Ok(())
     }
 
     fn no_start_is_told(&self) -> Result<(), String> {
@@ -179,17 +254,17 @@ impl Story<'_> {
     }
 
     fn nothing_is_left(&self) -> Result<(), String> {
-        if matches!(self.observed.result.outcome, Outcome::Lost { .. }) {
+        let lost = matches!(self.observed.result.outcome, Outcome::Lost { .. });
+        if lost && self.observed.may_be_lost {
             return Ok(());
         }
         for asked in self.entries.iter().filter(|e| e.what == What::LaunchAsked) {
-            let of_it = || self.entries.iter().filter(|e| e.attempt == asked.attempt);
-            let has = |what: fn(&What) -> bool| of_it().any(|e| what(&e.what));
-            let started = has(|w| *w == What::Started);
-            if !started && !is_closed(self.entries, asked) {
+            let has = |what| self.has(&asked.attempt, what);
+            let started = self.started().any(|e| e.attempt == asked.attempt);
+            let removed = has(|w| matches!(w, What::Removed { .. } | What::Vanished));
+            if !started && !removed && !is_closed(self.entries, asked) {
                 return Err(format!("{} could still start after the end", asked.attempt));
             }
-            let removed = has(|w| matches!(w, What::Removed { .. }));
             if started && !removed && !self.observed.may_be_left {
                 return Err(format!("{} was left behind", asked.attempt));
             }
@@ -198,9 +273,13 @@ impl Story<'_> {
     }
 }
 
+const fn begins(entry: &Entry) -> bool {
+    matches!(entry.what, What::Started | What::Blocked | What::Released)
+}
+
 /// Whether, by these entries, the attempt has not started and cannot start.
 fn is_closed(entries: &[&Entry], asked: &Entry) -> bool {
     let mut of_it = entries.iter().filter(|e| e.attempt == asked.attempt);
-    let has_started = of_it.clone().any(|e| e.what == What::Started);
+    let has_started = of_it.clone().any(|e| begins(e));
     !has_started && of_it.any(|e| matches!(e.what, What::Refused(_) | What::Fenced))
 }

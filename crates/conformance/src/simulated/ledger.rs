@@ -39,8 +39,20 @@ pub enum What {
     Refused(ErrorKind),
     /// Its launch was dropped before it answered.
     LaunchDropped,
-    /// It started.
+    /// Its commit took effect, and it started.
     Started,
+    /// Its commit took effect, and it can never start, because a third party changed it.
+    Blocked,
+    /// A third party started it, uncommitted.
+    Released,
+    /// The backend started its program a second time, as the instance of this name.
+    StartedAgain(String),
+    /// A third party changed its object, in these words.
+    Changed(String),
+    /// A third party removed Longshore's marks from its object.
+    MarksLost,
+    /// Its deletion was accepted, and another controller's finalizer keeps it for now.
+    DeletionPending,
     /// It was fenced: it can never start.
     Fenced,
     /// The fence prevented a later start.
@@ -54,11 +66,11 @@ pub enum What {
         /// What it wrote to standard output.
         output: Bytes,
     },
-    /// Another party deleted it while it ran.
+    /// A third party deleted it. It ran when the deletion was accepted.
     Vanished,
     /// It was removed.
     Removed {
-        /// Whether it was still running.
+        /// Whether it was still running when the removal was asked for.
         running: bool,
     },
 }

@@ -23,7 +23,10 @@
 mod backend;
 mod check;
 mod dice;
+mod launch;
 mod ledger;
+mod live;
+mod meddling;
 mod runner;
 mod scenario;
 mod script;
@@ -32,6 +35,7 @@ mod streams;
 pub use check::{Observed, check};
 pub use dice::Dice;
 pub use ledger::{Entry, What};
+pub use meddling::{Change, Meddling, SecondStart};
 pub use runner::{SimulatedRunner, World};
 pub use scenario::{PlannedJob, ReaderHabit, Scenario};
 pub use script::{CallStep, LaunchStep, ProbeStep, Refusal, Run, Script, SettleStep, Written};

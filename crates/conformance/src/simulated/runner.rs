@@ -14,9 +14,9 @@ use longshore_core::{
 };
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::backend::{Backend, Live};
+use super::backend::Backend;
 use super::ledger::{Entry, Ledger, What};
-use super::script::{CallStep, LaunchStep, ProbeStep, Script, SettleStep};
+use super::script::{CallStep, ProbeStep, Script, SettleStep};
 use super::streams;
 
 /// Simulated backends with one clock and one ledger. Must be created within a tokio runtime.
@@ -78,10 +78,16 @@ impl SimulatedRunner {
         change(&mut self.script());
     }
 
-    /// Returns how many attempts are on the backend: started and not removed.
+    /// Returns how many attempts are on the backend and not removed.
     #[must_use]
     pub fn present(&self) -> usize {
-        self.backend.present().len()
+        self.backend.present()
+    }
+
+    /// Returns whether the deletion of `attempt` was accepted and is not done.
+    #[must_use]
+    pub fn is_being_deleted(&self, attempt: &AttemptId) -> bool {
+        self.backend.find(attempt).is_some_and(|live| live.is_being_deleted())
     }
 
     pub(super) fn script(&self) -> MutexGuard<'_, Script> {
@@ -112,7 +118,7 @@ impl SimulatedRunner {
         Error::new(ErrorKind::Unavailable, "simulated: out of reach").on(&self.backend.name)
     }
 
-    fn lost(&self) -> Error {
+    pub(super) fn lost(&self) -> Error {
         Error::new(ErrorKind::Unavailable, "simulated: the answer was lost").on(&self.backend.name)
     }
 
@@ -135,87 +141,6 @@ impl SimulatedRunner {
             CallStep::AnswerLost => {
                 effect();
                 Err(self.lost())
-            }
-        }
-    }
-
-    fn commit(&self, attempt: &Attempt) -> Option<Arc<Live>> {
-        self.backend.commit(attempt, || self.next(|s| &mut s.runs).unwrap_or_default())
-    }
-
-    fn refused(&self, attempt: &Attempt, error: Error) -> LaunchError {
-        self.backend.note(&attempt.id, What::Refused(error.kind()));
-        LaunchError::Refused(error.on(&self.backend.name))
-    }
-
-    fn fenced(&self, attempt: &Attempt) -> LaunchError {
-        let error = Error::new(ErrorKind::Internal, "simulated: it was fenced");
-        self.refused(attempt, error)
-    }
-
-    /// Starts the job later, whatever the launch answers.
-    fn start_later(&self, attempt: &Attempt, effect: Option<Duration>) {
-        let Some(effect) = effect else { return };
-        let (runner, attempt) = (self.clone(), attempt.clone());
-        tokio::spawn(async move {
-            sleep(effect).await;
-            runner.commit(&attempt);
-        });
-    }
-
-    async fn start(
-        &self,
-        attempt: &Attempt,
-        context: &LaunchContext,
-        after: Duration,
-    ) -> std::result::Result<Started, LaunchError> {
-        tokio::select! {
-            biased;
-            () = context.cancel.cancelled() => {
-                return Err(self.refused(attempt, Error::new(ErrorKind::Internal, "cancelled")));
-            }
-            () = sleep_until(context.deadline) => {
-                let error = Error::new(ErrorKind::Unavailable, "not started by the deadline");
-                return Err(self.refused(attempt, error));
-            }
-            () = sleep(after) => {}
-        }
-        if self.away().is_some() {
-            return Err(self.refused(attempt, self.out_of_reach()));
-        }
-        context.events.emit(Event::Scheduled);
-        match self.commit(attempt) {
-            Some(live) => {
-                let started_at = Some(self.backend.timestamp(live.started));
-                Ok(Started::new(self.handle(attempt), started_at, None))
-            }
-            None => Err(self.fenced(attempt)),
-        }
-    }
-
-    async fn play_launch(
-        &self,
-        attempt: &Attempt,
-        context: &LaunchContext,
-    ) -> std::result::Result<Started, LaunchError> {
-        let (latency, step) = {
-            let mut script = self.script();
-            (script.latency, script.launches.pop_front())
-        };
-        match step.unwrap_or(LaunchStep::Start { after: latency }) {
-            LaunchStep::Start { after } => self.start(attempt, context, after).await,
-            LaunchStep::Refuse(refusal) => {
-                sleep(latency).await;
-                Err(self.refused(attempt, refusal.error(&self.backend.name)))
-            }
-            LaunchStep::AnswerLost { effect, answer } => {
-                self.start_later(attempt, effect);
-                sleep_until(context.deadline.min(Instant::now() + answer)).await;
-                Err(LaunchError::Indeterminate(self.lost()))
-            }
-            LaunchStep::Hang { effect } => {
-                self.start_later(attempt, effect);
-                std::future::pending().await
             }
         }
     }
@@ -294,7 +219,7 @@ impl Runner for SimulatedRunner {
         self.call().await?;
         let name = &self.backend.name;
         let handle = |id| Handle::new(name.clone(), 1, id, serde_json::Value::Null);
-        Ok(self.backend.present().into_iter().map(handle).collect())
+        Ok(self.backend.labelled().into_iter().map(handle).collect())
     }
 
     fn events(&self, handle: &Handle) -> BoxStream<'static, Result<Event>> {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use longshore_core::{ErrorKind, ImageReason, Outcome, RejectReason, RunnerName};
 
 use super::dice::Dice;
+use super::meddling;
 use super::script::{CallStep, LaunchStep, ProbeStep, Refusal, Run, Script, SettleStep, Written};
 
 /// Backends with faults, and jobs for them, generated from one seed.
@@ -21,6 +22,8 @@ pub struct Scenario {
     pub outages: bool,
     /// Whether a backend is unreachable for longer than ten minutes at once.
     pub long_outages: bool,
+    /// Whether third parties change, strip, delete and restart attempts.
+    pub third_parties: bool,
 }
 
 /// A job of a scenario.
@@ -68,10 +71,14 @@ impl Scenario {
         let names = [RunnerName::kubernetes(), RunnerName::docker(), RunnerName::process()];
         let count = usize::try_from(1 + dice.below(3)).unwrap_or(1);
         let runners = names.into_iter().take(count);
-        let runners =
+        let mut runners: Vec<_> =
             runners.map(|name| (name, script(&mut dice, outages, long_outages))).collect();
         let jobs = (0..=dice.below(4)).map(|_| planned_job(&mut dice)).collect();
-        Self { runners, jobs, outages, long_outages }
+        let third_parties = dice.percent(35);
+        if third_parties {
+            runners.iter_mut().for_each(|(_, script)| meddling::add(&mut dice, script));
+        }
+        Self { runners, jobs, outages, long_outages, third_parties }
     }
 }
 
@@ -102,6 +109,7 @@ fn script(dice: &mut Dice, outages: bool, long_outages: bool) -> Script {
         latency: dice.duration(Duration::ZERO..2 * SECOND),
         probes: steps(dice, 3, probe),
         launches: steps(dice, 6, launch),
+        meddling: VecDeque::new(),
         runs: (0..8).map(|_| run(dice)).collect(),
         settles: steps(dice, 4, settle),
         cancels: steps(dice, 3, call),

@@ -7,6 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use longshore_core::{Error, ErrorKind, LogStream, Outcome, RunnerName};
 
+use super::meddling::{Meddling, SecondStart};
+
 /// How a simulated backend answers. Each call takes the next entry of its queue; with an empty
 /// queue every call succeeds.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +19,8 @@ pub struct Script {
     pub probes: VecDeque<ProbeStep>,
     /// What launches do.
     pub launches: VecDeque<LaunchStep>,
+    /// What third parties do to each launched attempt.
+    pub meddling: VecDeque<Meddling>,
     /// How the started jobs run; once empty, [`Run::default`].
     pub runs: VecDeque<Run>,
     /// What settling does.
@@ -132,7 +136,7 @@ pub enum CallStep {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Run {
-    /// How long it runs unless it is ended early; `None` means for ever.
+    /// How long it runs unless it is ended early; `None` means forever.
     pub lasts: Option<Duration>,
     /// How it ends after that time.
     pub outcome: Outcome,
@@ -140,6 +144,11 @@ pub struct Run {
     pub term: Option<Duration>,
     /// When another party deletes it while it runs, since its start.
     pub vanishes: Option<Duration>,
+    /// How long another controller's finalizer keeps the attempt after its deletion was accepted.
+    /// Meanwhile a job that runs continues, and `adopt` does not return the attempt.
+    pub finalizer: Option<Duration>,
+    /// When the backend starts the job's program a second time, without being asked.
+    pub second_start: Option<SecondStart>,
     /// What it writes.
     pub output: Vec<Written>,
 }
@@ -172,6 +181,8 @@ impl Default for Run {
             outcome: Outcome::Exited { code: 0, signal: None },
             term: Some(Duration::ZERO),
             vanishes: None,
+            finalizer: None,
+            second_start: None,
             output: Vec::new(),
         }
     }
@@ -202,6 +213,20 @@ impl Run {
     #[must_use]
     pub const fn vanishing(mut self, wait: Duration) -> Self {
         self.vanishes = Some(wait);
+        self
+    }
+
+    /// Lets another controller's finalizer keep the deleted attempt for `wait`.
+    #[must_use]
+    pub const fn finalized_after(mut self, wait: Duration) -> Self {
+        self.finalizer = Some(wait);
+        self
+    }
+
+    /// Lets the backend start the job's program a second time.
+    #[must_use]
+    pub const fn starting_again(mut self, again: SecondStart) -> Self {
+        self.second_start = Some(again);
         self
     }
 

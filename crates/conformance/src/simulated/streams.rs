@@ -7,7 +7,7 @@ use futures::Stream;
 use longshore_core::{AttemptId, Event, LogChunk, LogPosition, LogStream, Outcome, Report, Result};
 use tokio::time::{Instant, sleep_until};
 
-use super::backend::{Live, Phase};
+use super::live::{Live, Phase};
 use super::runner::SimulatedRunner;
 use super::script::Written;
 
@@ -28,7 +28,12 @@ pub(super) fn events(
             yield Ok(Event::Ended(gone("nothing of that name is here")));
             return;
         };
-        yield Ok(Event::Started(Some(runner.backend.timestamp(live.started))));
+        if let Some(difference) = live.difference() {
+            yield Ok(Event::Waiting(difference.to_owned()));
+        }
+        if live.program_runs() {
+            yield Ok(Event::Started(Some(runner.backend.timestamp(live.started))));
+        }
         let mut phase = live.phase.subscribe();
         let report = loop {
             while let Some(back) = runner.away() {
@@ -78,7 +83,7 @@ pub(super) fn logs(
         let mut position = since;
         let mut breaks = runner.next(|s| &mut s.log_breaks);
         let mut seen = LogPosition::START;
-        for written in &live.run.output {
+        for written in live.output() {
             let Some(chunk) = unseen(written, &mut seen, &since) else { continue };
             match wait_for(&live, written, follow).await {
                 Waited::Written => {}

@@ -13,7 +13,7 @@ use super::Flaw::{self, *};
 use super::job::{Job, Stop};
 use super::signals::Target;
 
-/// What becomes of a pending job.
+/// What the backend did with a pending job.
 #[derive(Clone, Debug)]
 pub(super) enum Answer {
     Started(Arc<Job>),
@@ -57,7 +57,7 @@ struct State {
     cancelled_early: HashSet<AttemptId>,
 }
 
-/// Whatever the flaw is, no process of a job outlives the backend.
+/// Ensures that no process of a job outlives the backend, whatever the flaw is.
 impl Drop for Backend {
     fn drop(&mut self) {
         for attempt in &self.state().started {

@@ -13,7 +13,7 @@ macro_rules! flaws {
     };
 }
 
-// Those that are only caught when the suite's patience ends come first, as they take longest.
+// The flaws that are only caught when the suite's patience ends come first, as they take longest.
 flaws! {
     CancelOnlyMarks: "cancel::a_job_that_honours_term_ends_as_cancelled_with_its_own_code",
     CancelWaitsForTheEnd: "cancel::a_second_call_with_a_shorter_grace_shortens_it",

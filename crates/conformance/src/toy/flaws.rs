@@ -12,13 +12,13 @@ use super::tests::{outcome_of, world};
 use crate::cases;
 use crate::failure::Checked;
 
-/// How often each flaw is played: once, or as often as `LONGSHORE_FLAW_ROUNDS` says.
+/// Returns how many times each flaw is played: once, or as `LONGSHORE_FLAW_ROUNDS` says.
 fn rounds() -> usize {
     let text = std::env::var("LONGSHORE_FLAW_ROUNDS").unwrap_or_default();
     text.parse().unwrap_or(1)
 }
 
-/// What the case `name` says of a runner with `flaw`.
+/// Returns the result of the case `name` for a runner with `flaw`.
 async fn played(flaw: Flaw, name: &str, start_delay: Duration) -> Checked {
     let case = cases::all().into_iter().find(|case| case.name == name);
     let case = case.unwrap_or_else(|| panic!("{flaw:?} names no case: {name}"));
@@ -30,7 +30,7 @@ async fn played(flaw: Flaw, name: &str, start_delay: Duration) -> Checked {
     outcome.unwrap_or_else(|| panic!("the toy cannot run {name}"))
 }
 
-/// Short, as a flaw that hangs costs as much. A caught runner needs no more.
+/// The suite's patience, in seconds. It is short, because a flaw that hangs takes all of it.
 const PATIENCE: u64 = 2;
 
 /// Returns the flaws that were not caught.
@@ -64,7 +64,7 @@ async fn each_broken_runner_over_a_fast_backend_is_caught() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_broken_runner_over_a_slow_backend_is_caught() {
-    // They mostly wait for starts.
+    // Most of the time they wait for starts, so many can run at once.
     let missed = missed(SLOW, 96).await;
     assert!(missed.is_empty(), "{}", missed.join("\n"));
 }

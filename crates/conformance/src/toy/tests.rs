@@ -117,7 +117,7 @@ async fn no_correct_runner_fails_under_a_load_of_sixteen() {
     }
 }
 
-/// A shell that ignored TERM once ran for ever after its runner, which had forgotten it, was caught.
+/// A shell that ignored TERM ran forever after the runner that had forgotten it was caught.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_runner_leaves_no_process_once_it_is_caught() {
     let world = world(Some(KillsOnlyTheFirstProcess), FAST, 5);

@@ -9,8 +9,9 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use longshore_conformance::simulated::SimulatedRunner;
 use longshore_core::{
-    Attempt, Capabilities, Event, Handle, Health, InstallationId, LaunchContext, LaunchError,
-    LogChunk, LogPosition, Outcome, Plan, Result, Runner, RunnerName, Settled, Started,
+    Attempt, Capabilities, Error, ErrorKind, Event, EventSink, Handle, Health, InstallationId,
+    LaunchContext, LaunchError, LogChunk, LogPosition, Outcome, Plan, Report, Result, Runner,
+    RunnerName, Settled, Started,
 };
 use tokio::time::Instant;
 
@@ -27,6 +28,49 @@ pub const DROPS_THE_END: u8 = 5;
 pub const READS_WHAT_IS_THERE: u8 = 6;
 pub const FORGETS_A_CANCEL: u8 = 7;
 pub const REFUSES_WHAT_IS_THERE: u8 = 8;
+pub const TAKES_LOST_MARKS_FOR_A_PROOF: u8 = 9;
+pub const FOLLOWS_BY_LABELS: u8 = 10;
+pub const REMOVES_BY_LABELS: u8 = 11;
+pub const REFUSES_WHAT_WAS_CHANGED: u8 = 12;
+pub const HIDES_CHANGES: u8 = 13;
+pub const HIDES_SECOND_STARTS: u8 = 14;
+pub const EXCUSES_ITS_OWN_SECOND_START: u8 = 15;
+pub const TAKES_THE_LAST_RUN_FOR_THE_JOB: u8 = 16;
+pub const TAKES_A_PENDING_DELETION_FOR_THE_END: u8 = 17;
+
+/// Whether `runner` finds the attempt by its labels.
+pub async fn is_listed(runner: &SimulatedRunner, handle: &Handle) -> Result<bool> {
+    let present = runner.adopt(&InstallationId::random()).await?;
+    Ok(present.iter().any(|other| other.attempt == handle.attempt))
+}
+
+impl<const FAULT: u8> Careless<FAULT> {
+    /// Returns `report` as this runner reports it.
+    async fn distort(runner: &SimulatedRunner, handle: &Handle, mut report: Report) -> Report {
+        let is_gone = match FAULT {
+            FOLLOWS_BY_LABELS => is_listed(runner, handle).await.is_ok_and(|listed| !listed),
+            TAKES_A_PENDING_DELETION_FOR_THE_END => runner.is_being_deleted(&handle.attempt),
+            _ => false,
+        };
+        if is_gone {
+            report.outcome = Outcome::Lost { message: "it is gone".to_owned() };
+        }
+        let is_success = match FAULT {
+            TAKES_ANY_END_FOR_SUCCESS => true,
+            TAKES_THE_LAST_RUN_FOR_THE_JOB => !report.started_again.is_empty(),
+            _ => false,
+        };
+        if is_success {
+            report.outcome = Outcome::Exited { code: 0, signal: None };
+        }
+        match FAULT {
+            HIDES_SECOND_STARTS => report.started_again.clear(),
+            EXCUSES_ITS_OWN_SECOND_START => report.started_again.push("another".to_owned()),
+            _ => {}
+        }
+        report
+    }
+}
 
 #[async_trait]
 impl<const FAULT: u8> Runner for Careless<FAULT> {
@@ -55,14 +99,31 @@ impl<const FAULT: u8> Runner for Careless<FAULT> {
         attempt: &Attempt,
         context: &LaunchContext,
     ) -> std::result::Result<Started, LaunchError> {
-        match self.0.launch(attempt, context).await {
-            Err(LaunchError::Indeterminate(error)) if FAULT == FALLS_BACK_AFTER_INDETERMINATE => {
+        let mut context = context.clone();
+        if FAULT == HIDES_CHANGES {
+            context.events = EventSink::default();
+        }
+        match self.0.launch(attempt, &context).await {
+            Err(LaunchError::Indeterminate(error))
+                if matches!(
+                    FAULT,
+                    FALLS_BACK_AFTER_INDETERMINATE | EXCUSES_ITS_OWN_SECOND_START
+                ) =>
+            {
                 Err(LaunchError::Refused(error))
+            }
+            Err(LaunchError::Indeterminate(error))
+                if FAULT == REFUSES_WHAT_WAS_CHANGED && error.kind() == ErrorKind::Unsupported =>
+            {
+                Err(LaunchError::Refused(error))
+            }
+            Err(LaunchError::Indeterminate(error)) if FAULT == HIDES_CHANGES => {
+                Err(LaunchError::Indeterminate(Error::new(error.kind(), "it may have started")))
             }
             Err(LaunchError::Indeterminate(error)) if FAULT == REFUSES_WHAT_IS_THERE => {
                 // On a second launch, a backend that has the attempt answers 409, and the runner
                 // adopts it.
-                match self.0.launch(attempt, context).await {
+                match self.0.launch(attempt, &context).await {
                     Ok(_) => Err(LaunchError::Refused(error)),
                     answer => answer,
                 }
@@ -73,11 +134,17 @@ impl<const FAULT: u8> Runner for Careless<FAULT> {
 
     async fn settle(&self, handle: &Handle, deadline: Instant) -> Result<Settled> {
         if FAULT == LOOKS_INSTEAD_OF_FENCING {
-            let present = self.0.adopt(&InstallationId::random()).await?;
-            let is_there = present.iter().any(|h| h.attempt == handle.attempt);
+            let is_there = is_listed(&self.0, handle).await?;
             return Ok(if is_there { Settled::MayHaveStarted } else { Settled::NeverStarted });
         }
-        self.0.settle(handle, deadline).await
+        let settled = self.0.settle(handle, deadline).await?;
+        if FAULT == TAKES_LOST_MARKS_FOR_A_PROOF
+            && let Some(Ok(Event::Ended(Report { outcome: Outcome::Lost { .. }, .. }))) =
+                self.0.events(handle).next().await
+        {
+            return Ok(Settled::NeverStarted);
+        }
+        Ok(settled)
     }
 
     async fn adopt(&self, installation: &InstallationId) -> Result<Vec<Handle>> {
@@ -86,7 +153,10 @@ impl<const FAULT: u8> Runner for Careless<FAULT> {
 
     fn events(&self, handle: &Handle) -> BoxStream<'static, Result<Event>> {
         let (runner, handle) = (self.0.clone(), handle.clone());
-        let events = self.0.events(&handle);
+        let events = self.0.events(&handle).filter(|item| {
+            let is_hidden = FAULT == HIDES_CHANGES && matches!(item, Ok(Event::Waiting(_)));
+            std::future::ready(!is_hidden)
+        });
         Box::pin(events.then(move |item| {
             let (runner, handle) = (runner.clone(), handle.clone());
             async move {
@@ -95,9 +165,8 @@ impl<const FAULT: u8> Runner for Careless<FAULT> {
                 }
                 match item {
                     Ok(Event::Ended(_)) if FAULT == DROPS_THE_END => std::future::pending().await,
-                    Ok(Event::Ended(mut report)) if FAULT == TAKES_ANY_END_FOR_SUCCESS => {
-                        report.outcome = Outcome::Exited { code: 0, signal: None };
-                        Ok(Event::Ended(report))
+                    Ok(Event::Ended(report)) => {
+                        Ok(Event::Ended(Self::distort(&runner, &handle, report).await))
                     }
                     other => other,
                 }
@@ -119,7 +188,12 @@ impl<const FAULT: u8> Runner for Careless<FAULT> {
     }
 
     async fn remove(&self, handle: &Handle) -> Result<()> {
-        if FAULT == NEVER_REMOVES { Ok(()) } else { self.0.remove(handle).await }
+        let is_overlooked = match FAULT {
+            NEVER_REMOVES => true,
+            REMOVES_BY_LABELS => !is_listed(&self.0, handle).await?,
+            _ => false,
+        };
+        if is_overlooked { Ok(()) } else { self.0.remove(handle).await }
     }
 }
 

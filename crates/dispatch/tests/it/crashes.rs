@@ -15,7 +15,7 @@ use longshore_dispatch::{Dispatcher, Submission};
 use longshore_journal::{Filter, Journal};
 use tokio::time::{sleep, timeout};
 
-use crate::mortal::{Fate, Mortal};
+use crate::mortal::{Fate, Flaw, Mortal};
 use crate::simulation::{PATIENCE, judge, simulate, tell, variable};
 use crate::support::{MINUTE, job};
 
@@ -26,11 +26,11 @@ struct Played {
     kills: usize,
 }
 
-fn run_seed(seed: u64, looks_only: bool) -> Played {
+fn run_seed(seed: u64, flaw: Flaw) -> Played {
     simulate(async {
         let scenario = Scenario::new(seed);
         let world = World::new();
-        let mut story = Story::new(&scenario, &world, seed, looks_only);
+        let mut story = Story::new(&scenario, &world, seed, flaw);
         let played = timeout(PATIENCE, story.play()).await;
         // Lets everything that is still under way on the backends take effect.
         sleep(60 * MINUTE).await;
@@ -49,14 +49,14 @@ struct Story<'a> {
     journal: Journal,
     installation: InstallationId,
     dice: Dice,
-    looks_only: bool,
+    flaw: Flaw,
     kills: usize,
     /// The results that were reported, by any life.
     told: BTreeMap<JobId, JobResult>,
 }
 
 impl<'a> Story<'a> {
-    fn new(scenario: &'a Scenario, world: &World, seed: u64, looks_only: bool) -> Self {
+    fn new(scenario: &'a Scenario, world: &World, seed: u64, flaw: Flaw) -> Self {
         let runners = scenario.runners.iter();
         let runners = runners.map(|(name, script)| world.runner(name.clone(), script.clone()));
         Self {
@@ -65,7 +65,7 @@ impl<'a> Story<'a> {
             journal: Journal::in_memory().unwrap(),
             installation: "simulated".parse().unwrap(),
             dice: Dice::new(!seed),
-            looks_only,
+            flaw,
             kills: 0,
             told: BTreeMap::new(),
         }
@@ -77,8 +77,8 @@ impl<'a> Story<'a> {
             .installation(self.installation.clone())
             .journal(self.journal.clone());
         for runner in &self.runners {
-            let (runner, fate, looks_only) = (runner.clone(), Arc::clone(fate), self.looks_only);
-            builder = builder.runner(Arc::new(Mortal { runner, fate, looks_only }));
+            let (runner, fate, flaw) = (runner.clone(), Arc::clone(fate), self.flaw);
+            builder = builder.runner(Arc::new(Mortal { runner, fate, flaw }));
         }
         builder.build().unwrap()
     }
@@ -215,6 +215,7 @@ impl<'a> Story<'a> {
         let observed = self.told.values().map(|result| Observed {
             result: result.clone(),
             output: None,
+            heard: None,
             cancelled: None,
             order: order.clone(),
             may_be_lost: self.scenario.long_outages,
@@ -235,6 +236,10 @@ struct Seen {
     dropped_launches: usize,
     fenced: usize,
     prevented: usize,
+    marks_lost: usize,
+    changed: usize,
+    started_again: usize,
+    deletions_pending: usize,
 }
 
 impl Seen {
@@ -246,6 +251,11 @@ impl Seen {
         self.dropped_launches += count(What::LaunchDropped);
         self.fenced += count(What::Fenced);
         self.prevented += count(What::StartPrevented);
+        self.marks_lost += count(What::MarksLost);
+        self.deletions_pending += count(What::DeletionPending);
+        self.changed += played.ledger.iter().filter(|e| matches!(e.what, What::Changed(_))).count();
+        self.started_again +=
+            observed.iter().filter(|o| !o.result.started_again.is_empty()).count();
         let interrupted = |job: &&Observed| {
             matches!(job.result.outcome, Outcome::NotRun { reason: NotRunReason::Interrupted, .. })
         };
@@ -260,6 +270,10 @@ impl Seen {
             ("launches dropped", self.dropped_launches),
             ("fenced", self.fenced),
             ("starts prevented", self.prevented),
+            ("stripped of their marks", self.marks_lost),
+            ("changed by a third party", self.changed),
+            ("started again by the backend", self.started_again),
+            ("kept by a foreign finalizer", self.deletions_pending),
         ] {
             assert!(count >= self.jobs / 200, "only {count} of {} jobs: {what}", self.jobs);
         }
@@ -269,7 +283,7 @@ impl Seen {
 #[test]
 fn no_promise_is_broken_whenever_the_dispatcher_is_killed() {
     if let Some(seed) = variable("LONGSHORE_SIM_SEED") {
-        let played = run_seed(seed, false);
+        let played = run_seed(seed, Flaw::None);
         let verdict = format!("{:#?}", played.verdict);
         println!("{:#?}\n{}", Scenario::new(seed), tell(seed, &played.ledger, &verdict));
         assert!(played.verdict.is_ok());
@@ -278,7 +292,7 @@ fn no_promise_is_broken_whenever_the_dispatcher_is_killed() {
     let seeds = variable("LONGSHORE_SIM_SEEDS").unwrap_or(2000);
     let mut seen = Seen::default();
     for seed in 0..seeds {
-        let played = run_seed(seed, false);
+        let played = run_seed(seed, Flaw::None);
         match &played.verdict {
             Ok(observed) => seen.note(&played, observed),
             Err(broken) => panic!("{}", tell(seed, &played.ledger, broken)),
@@ -288,10 +302,25 @@ fn no_promise_is_broken_whenever_the_dispatcher_is_killed() {
     seen.is_telling();
 }
 
+/// Asserts that some seed shows that `flaw` breaks one of the `promises`.
+fn is_caught(flaw: Flaw, promises: &[&str]) {
+    let broken = (0..500).filter_map(|seed| run_seed(seed, flaw).verdict.err());
+    let all: Vec<String> = broken.collect();
+    let caught = |said: &String| promises.iter().any(|promise| said.contains(promise));
+    assert!(all.iter().any(caught), "{flaw:?} was not caught: {all:#?}");
+}
+
 #[test]
 fn a_recovery_that_looks_instead_of_fencing_is_caught() {
-    let broken = (0..500).filter_map(|seed| run_seed(seed, true).verdict.err());
-    let all: Vec<String> = broken.collect();
-    let caught = |said: &String| said.contains("could still start") || said.contains("still runs");
-    assert!(all.iter().any(caught), "it was not caught: {all:#?}");
+    is_caught(Flaw::LooksOnly, &["could still start", "still runs"]);
+}
+
+#[test]
+fn a_reaper_that_overlooks_what_lost_its_labels_is_caught() {
+    is_caught(Flaw::RemovesByLabels, &["was left behind", "could still start"]);
+}
+
+#[test]
+fn a_recovery_that_hides_a_second_start_is_caught() {
+    is_caught(Flaw::HidesSecondStarts, &["it started again as"]);
 }

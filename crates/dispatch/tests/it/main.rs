@@ -20,3 +20,4 @@ mod showing;
 mod simulation;
 mod submitting;
 mod support;
+mod third_parties;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::StreamExt;
 use futures::stream::BoxStream;
 use longshore_conformance::simulated::{Dice, SimulatedRunner};
 use longshore_core::{
@@ -13,6 +14,8 @@ use longshore_core::{
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use crate::careless::is_listed;
 
 /// How and when a dispatcher dies.
 #[derive(Debug)]
@@ -72,8 +75,19 @@ impl Fate {
 pub struct Mortal {
     pub runner: SimulatedRunner,
     pub fate: Arc<Fate>,
-    /// Whether it reports that an attempt that has not started never will, without ensuring it.
-    pub looks_only: bool,
+    pub flaw: Flaw,
+}
+
+/// One way in which a runner misleads the dispatcher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flaw {
+    None,
+    /// It reports that an attempt that has not started never will, without ensuring it.
+    LooksOnly,
+    /// It removes only what it finds by its labels.
+    RemovesByLabels,
+    /// Its reports do not show that the backend started the job again.
+    HidesSecondStarts,
 }
 
 #[async_trait]
@@ -110,9 +124,8 @@ impl Runner for Mortal {
 
     async fn settle(&self, handle: &Handle, deadline: Instant) -> Result<Settled> {
         let (runner, handle) = (self.runner.clone(), handle.clone());
-        if self.looks_only {
-            let present = runner.adopt(&InstallationId::random()).await?;
-            let there = present.iter().any(|other| other.attempt == handle.attempt);
+        if self.flaw == Flaw::LooksOnly {
+            let there = is_listed(&runner, &handle).await?;
             return Ok(if there { Settled::MayHaveStarted } else { Settled::NeverStarted });
         }
         self.fate.call(async move { runner.settle(&handle, deadline).await }).await
@@ -124,7 +137,15 @@ impl Runner for Mortal {
     }
 
     fn events(&self, handle: &Handle) -> BoxStream<'static, Result<Event>> {
-        self.runner.events(handle)
+        let hides = self.flaw == Flaw::HidesSecondStarts;
+        let events = self.runner.events(handle).map(move |item| match item {
+            Ok(Event::Ended(mut report)) if hides => {
+                report.started_again.clear();
+                Ok(Event::Ended(report))
+            }
+            other => other,
+        });
+        events.boxed()
     }
 
     fn logs(
@@ -143,6 +164,9 @@ impl Runner for Mortal {
 
     async fn remove(&self, handle: &Handle) -> Result<()> {
         let (runner, handle) = (self.runner.clone(), handle.clone());
+        if self.flaw == Flaw::RemovesByLabels && !is_listed(&runner, &handle).await? {
+            return Ok(());
+        }
         self.fate.call(async move { runner.remove(&handle).await }).await
     }
 }

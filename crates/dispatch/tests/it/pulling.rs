@@ -50,7 +50,7 @@ async fn only_the_last_policy_of_a_list_asks_a_silent_registry_again() {
     let told: Vec<_> = asked.iter().map(|a| (a.policy.as_str(), a.retry_pull)).collect();
     assert_eq!(told, [("Always", false), ("IfNotPresent", true), ("Always", true)]);
     for asked in asked {
-        assert_eq!((asked.pull_within, asked.answer_within), (10 * MINUTE, 15 * MINUTE));
+        assert_eq!((asked.pull_within, asked.answer_within), (10 * MINUTE, 20 * MINUTE));
     }
 }
 

@@ -70,7 +70,7 @@ async fn output_of_a_job_whose_launcher_is_killed_is_refused_once_it_is_fenced()
         kill(&owner).await;
     };
     let (error, ()) = tokio::join!(refusal(&other, &id, true), killed);
-    assert!(error.to_string().contains("before the job had started"), "{error}");
+    assert!(error.to_string().contains("before the job started"), "{error}");
     sleep(20 * MINUTE).await;
     assert_eq!(place.starts(), 0);
 }

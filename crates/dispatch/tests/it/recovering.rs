@@ -9,7 +9,7 @@ use longshore_conformance::simulated::{
 };
 use longshore_core::{ErrorKind, JobId, LogChunk, LogPosition, NotRunReason, Outcome};
 use longshore_dispatch::{Detached, Dispatcher, Fate, JobEvent, Settings, Submission};
-use longshore_journal::{Filter, Journal, State};
+use longshore_journal::{Filter, Journal, Options, State};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::*;
@@ -63,7 +63,7 @@ impl Place {
     }
 
     /// Creates a job that started, and whose dispatcher was killed.
-    async fn orphan(&self) -> JobId {
+    pub async fn orphan(&self) -> JobId {
         let dispatcher = self.dispatcher();
         let mut job = dispatcher.submit(job()).await.unwrap();
         let id = job.id().clone();
@@ -129,7 +129,7 @@ async fn a_job_that_had_not_started_is_fenced_and_never_does() {
     let Outcome::NotRun { reason: NotRunReason::Interrupted, message } = outcome else {
         panic!("{outcome:?}")
     };
-    assert!(message.contains("before the job had started"), "{message}");
+    assert!(message.contains("before the job started"), "{message}");
     sleep(20 * MINUTE).await;
     assert_eq!((place.starts(), place.count(|w| *w == What::StartPrevented)), (0, 1));
     assert!(place.journal.record(&id).await.unwrap().is_finished());
@@ -341,6 +341,38 @@ async fn the_reaper_removes_what_is_over_and_keeps_what_runs() {
     assert_eq!((place.runner.present(), place.state(&runs).await), (1, State::Running));
 }
 
+/// Two of three commands ended with "there is no job X".
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn reapers_that_run_at_once_do_not_fail_on_what_another_forgets() {
+    const ROUNDS: usize = 8;
+    const JOBS: usize = 25;
+    let folder = tempfile::tempdir().unwrap();
+    let mut script = Script::default();
+    script.runs.extend((0..JOBS * ROUNDS).map(|_| Run::exits(0, Duration::ZERO)));
+    let mut place = Place::new(script);
+    let mut reapers = Vec::new();
+    for _ in 0..3 {
+        // As in three processes: each has its own connection to the journal.
+        place.journal = Journal::open(folder.path(), Options::default()).await.unwrap();
+        reapers.push(place.dispatcher());
+    }
+    for round in 0..ROUNDS {
+        for _ in 0..JOBS {
+            place.orphan().await;
+        }
+        let mut reaping = tokio::task::JoinSet::new();
+        for reaper in reapers.clone() {
+            reaping.spawn(async move { reaper.gc(Some(Duration::ZERO), false).await });
+        }
+        while let Some(reaped) = reaping.join_next().await {
+            reaped.unwrap().unwrap_or_else(|error| panic!("round {round}: {error}"));
+        }
+    }
+    reapers[0].gc(Some(Duration::ZERO), false).await.unwrap();
+    assert_eq!(place.runner.present(), 0);
+    assert!(place.journal.list(Filter::default()).await.unwrap().is_empty());
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_reaper_keeps_what_ended_lately() {
     let place = Place::running(Run::exits(0, MINUTE));
@@ -397,7 +429,7 @@ async fn without_a_journal_of_its_own_nothing_is_kept_of_a_job_that_is_done() {
 #[tokio::test]
 async fn without_its_intent_on_record_nothing_is_launched() {
     let folder = tempfile::tempdir().unwrap();
-    let impatient = longshore_journal::Options::default().busy_timeout(SECOND / 20);
+    let impatient = Options::default().busy_timeout(SECOND / 20);
     let journal = Journal::open(folder.path(), impatient).await.unwrap();
     let place = Place { journal, ..Place::new(Script::default()) };
     let settings = Settings { connect_timeout: (SECOND / 2).into(), ..Settings::default() };

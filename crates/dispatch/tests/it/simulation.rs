@@ -10,8 +10,8 @@ use futures::StreamExt;
 use longshore_conformance::simulated::{
     Entry, Observed, PlannedJob, ReaderHabit, Scenario, SimulatedRunner, World, check,
 };
-use longshore_core::{JobId, LogChunk, Outcome, Runner};
-use longshore_dispatch::{Dispatcher, JobLogs, Submission};
+use longshore_core::{Event, JobId, LogChunk, Outcome, Runner};
+use longshore_dispatch::{Dispatcher, JobEvent, JobEvents, JobLogs, Submission};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::careless::*;
@@ -91,6 +91,7 @@ async fn one_job(
     }
     let mut job = dispatcher.submit(submission).await.unwrap();
     let logs = job.take_logs();
+    let events = job.take_events().filter(|_| scenario.third_parties);
     let canceller = job.canceller();
     let ending = async {
         let submitted = Instant::now();
@@ -104,8 +105,8 @@ async fn one_job(
     };
     let first = [planned.cancelled, planned.killed].into_iter().flatten().min();
     let cancelled = first.map(|after| (began.elapsed() + after, planned.grace));
-    let waiting = async { tokio::join!(read(logs, planned.reader), job.wait()) };
-    let (output, result) = tokio::select! {
+    let waiting = async { tokio::join!(read(logs, planned.reader), hear(events), job.wait()) };
+    let (output, heard, result) = tokio::select! {
         biased;
         seen = waiting => seen,
         () = ending => unreachable!("it is pending for ever"),
@@ -113,12 +114,25 @@ async fn one_job(
     Observed {
         result,
         output,
+        heard,
         cancelled,
         order: scenario.runners.iter().map(|(name, _)| name.clone()).collect(),
         may_be_lost: scenario.long_outages,
         may_be_left: scenario.outages,
         killed: false,
     }
+}
+
+/// Returns what the job's events say in words.
+async fn hear(events: Option<JobEvents>) -> Option<Vec<String>> {
+    let words = events?.filter_map(|event| {
+        std::future::ready(match event {
+            JobEvent::Runner { event: Event::Waiting(text), .. } => Some(text),
+            JobEvent::Settling { message, .. } => Some(message),
+            _ => None,
+        })
+    });
+    Some(words.collect().await)
 }
 
 /// Reads the output as `habit` says. Returns the whole output if it is known to be whole.
@@ -190,6 +204,13 @@ struct Seen {
     starts_prevented: usize,
     outputs: usize,
     vanished: usize,
+    marks_lost: usize,
+    lost_without_marks: usize,
+    changed: usize,
+    blocked: usize,
+    released: usize,
+    started_again: usize,
+    deletions_pending: usize,
 }
 
 impl Seen {
@@ -199,8 +220,19 @@ impl Seen {
         self.fenced += count(What::Fenced);
         self.starts_prevented += count(What::StartPrevented);
         self.vanished += count(What::Vanished);
+        self.marks_lost += count(What::MarksLost);
+        self.blocked += count(What::Blocked);
+        self.released += count(What::Released);
+        self.deletions_pending += count(What::DeletionPending);
+        self.changed += ledger.iter().filter(|e| matches!(e.what, What::Changed(_))).count();
         for Observed { result, output, .. } in observed {
             self.jobs += 1;
+            self.started_again += usize::from(!result.started_again.is_empty());
+            let stripped = |e: &Entry| {
+                e.what == What::MarksLost && result.attempt.as_ref() == Some(&e.attempt)
+            };
+            let is_lost = matches!(result.outcome, Outcome::Lost { .. });
+            self.lost_without_marks += usize::from(is_lost && ledger.iter().any(stripped));
             self.outputs += usize::from(output.as_ref().is_some_and(|o| !o.is_empty()));
             let ran = result.separate_streams.is_some();
             self.ran += usize::from(ran);
@@ -227,6 +259,12 @@ impl Seen {
             ("starts prevented", self.starts_prevented),
             ("outputs read", self.outputs),
             ("deleted by another user", self.vanished),
+            ("stripped of their marks", self.marks_lost),
+            ("lost without their marks", self.lost_without_marks),
+            ("changed by a third party", self.changed),
+            ("kept from starting by a change", self.blocked),
+            ("started again by the backend", self.started_again),
+            ("kept by a foreign finalizer", self.deletions_pending),
         ] {
             assert!(count >= enough, "only {count} of {} jobs: {what}", self.jobs);
         }
@@ -294,4 +332,49 @@ fn a_dispatcher_that_never_hears_of_the_end_is_caught() {
 #[test]
 fn a_dispatcher_that_loses_output_is_caught() {
     is_caught(careless::<READS_WHAT_IS_THERE>, "bytes were written");
+}
+
+#[test]
+fn a_settle_that_takes_lost_marks_for_a_proof_is_caught() {
+    is_caught(careless::<TAKES_LOST_MARKS_FOR_A_PROOF>, "could still start");
+}
+
+#[test]
+fn a_dispatcher_that_follows_by_labels_is_caught() {
+    is_caught(careless::<FOLLOWS_BY_LABELS>, "was reported");
+}
+
+#[test]
+fn a_dispatcher_that_removes_by_labels_is_caught() {
+    is_caught(careless::<REMOVES_BY_LABELS>, "was left behind");
+}
+
+#[test]
+fn a_dispatcher_that_falls_back_after_a_change_is_caught() {
+    is_caught(careless::<REFUSES_WHAT_WAS_CHANGED>, "it started 2 times");
+}
+
+#[test]
+fn a_dispatcher_that_hides_a_change_is_caught() {
+    is_caught(careless::<HIDES_CHANGES>, "nothing names the change");
+}
+
+#[test]
+fn a_dispatcher_that_hides_a_second_start_is_caught() {
+    is_caught(careless::<HIDES_SECOND_STARTS>, "it started again as");
+}
+
+#[test]
+fn a_dispatcher_that_blames_the_backend_for_its_own_second_start_is_caught() {
+    is_caught(careless::<EXCUSES_ITS_OWN_SECOND_START>, "it started 2 times");
+}
+
+#[test]
+fn a_dispatcher_that_reports_the_last_run_is_caught() {
+    is_caught(careless::<TAKES_THE_LAST_RUN_FOR_THE_JOB>, "was reported");
+}
+
+#[test]
+fn a_dispatcher_that_takes_a_pending_deletion_for_the_end_is_caught() {
+    is_caught(careless::<TAKES_A_PENDING_DELETION_FOR_THE_END>, "was reported");
 }

@@ -6,17 +6,18 @@ use bollard::models::ContainerConfig;
 use bollard::query_parameters::{CommitContainerOptionsBuilder, RemoveImageOptions};
 use longshore_core::{
     Attempt, Error, ErrorKind, InstallationId, JobId, JobSpec, LaunchContext, LaunchError,
-    PullPolicy, RejectReason, Runner, RunnerName,
+    PullPolicy, RejectReason, Runner, RunnerName, Settled,
 };
 use longshore_docker::{DockerConfig, DockerRunner};
 use tokio::time::Instant;
 
+use super::wire::Wire;
 use crate::support::Lab;
 use crate::{Checked, PATIENCE, attempt, end, launch};
 
 type Tried<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// The refusal of `job`, which leaves nothing behind and takes no time to speak of.
+/// The refusal of `job`, which must leave nothing behind and come soon.
 async fn refusal(lab: &Lab, runner: &DockerRunner, job: JobSpec) -> Tried<Error> {
     let mut attempt = Attempt::new(InstallationId::random(), JobId::random(), 1, job);
     attempt.pull_policy = PullPolicy::IfNotPresent;
@@ -48,6 +49,25 @@ pub(crate) async fn a_working_directory_that_is_a_file_is_the_jobs_mistake(lab: 
     job.container.as_mut().ok_or("no container")?.working_dir = Some("/etc/passwd".to_owned());
     let error = refusal(&lab, &lab.runner(), job).await?;
     assert_eq!(error.kind(), CONFIG, "{error}");
+    Ok(())
+}
+
+/// The start had what the pull had left of the launch's deadline, 15 minutes by default.
+pub(crate) async fn a_start_without_an_answer_is_given_up_after_start_timeout(lab: Lab) -> Checked {
+    pull(&lab).await?;
+    let wire = Wire::holding("/start")?;
+    let (runner, attempt) = (wire.runner(), attempt(&lab, "true"));
+    let mut context = LaunchContext::new(Instant::now() + PATIENCE);
+    context.start_timeout = Duration::from_secs(2);
+    let begun = Instant::now();
+    let launched = runner.launch(&attempt, &context).await;
+    assert!(matches!(launched, Err(LaunchError::Indeterminate(_))), "{launched:?}");
+    assert!(begun.elapsed() < PATIENCE / 2, "{launched:?} after {:?}", begun.elapsed());
+    let handle = runner.handle(&attempt);
+    let settled = runner.settle(&handle, Instant::now() + PATIENCE).await?;
+    assert_eq!(settled, Settled::NeverStarted);
+    runner.remove(&handle).await?;
+    assert_eq!(lab.leftovers(&[attempt.installation]).await?, [""; 0]);
     Ok(())
 }
 

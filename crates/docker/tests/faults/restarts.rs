@@ -1,4 +1,4 @@
-//! A job's container that others start again.
+//! A job's container that other clients start again.
 
 use std::collections::HashMap;
 
@@ -45,7 +45,7 @@ pub(crate) async fn a_job_whose_container_docker_restart_ends_is_lost_and_starte
     let restart = lab.docker.restart_container(&name, Some(restart));
     let (heard, restarted) = tokio::join!(end(&runner, &handle), restart);
     restarted?;
-    // The container runs again: the job is over all the same.
+    // The container runs again, but the job is over.
     let later = end(&lab.runner(), &handle).await?;
     for report in [heard?, later] {
         assert!(matches!(report.outcome, Outcome::Lost { .. }), "{report:?}");
@@ -88,7 +88,7 @@ pub(crate) async fn a_failed_job_that_others_start_again_is_no_success(lab: Lab)
     let attempt = attempt(&lab, script);
     let name = attempt.object_name();
     let handle = launch(&runner, &attempt).await?;
-    // Nothing follows it to its first end.
+    // No process follows the job to its first end.
     drop(runner);
     deaths(&lab, &name, 1).await?;
     lab.docker.start_container(&name, None).await?;

@@ -1,4 +1,4 @@
-//! Containers that have a job's labels and are not the job's.
+//! Containers that have a job's labels but are not the job's.
 
 use std::collections::HashMap;
 

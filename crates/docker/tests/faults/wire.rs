@@ -12,8 +12,16 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// After how many bytes of its answer a request, by its first line, is cut; `None`: it is not.
-type Cut = dyn Fn(&str) -> Option<usize> + Send + Sync;
+/// What happens to a request, by its first line; `None`: nothing.
+type Faults = dyn Fn(&str) -> Option<Harm> + Send + Sync;
+
+/// What happens to a request.
+enum Harm {
+    /// Its answer is cut after this many bytes.
+    CutAfter(usize),
+    /// It stays unanswered, and the engine never receives it.
+    Hold,
+}
 
 /// What happens to connections.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,24 +44,33 @@ pub(crate) struct Wire {
 impl Wire {
     /// Forwards all requests to the engine of `DOCKER_HOST`.
     pub(crate) fn plain() -> io::Result<Self> {
-        Self::cutting(|_| None)
+        Self::with(|_| None)
+    }
+
+    /// Forwards all requests except those whose first line contains `what`. Those stay unanswered.
+    pub(crate) fn holding(what: &'static str) -> io::Result<Self> {
+        Self::with(move |line| line.contains(what).then_some(Harm::Hold))
     }
 
     /// Forwards all requests, and cuts some of the answers.
     pub(crate) fn cutting(
         cut: impl Fn(&str) -> Option<usize> + Send + Sync + 'static,
     ) -> io::Result<Self> {
+        Self::with(move |line| cut(line).map(Harm::CutAfter))
+    }
+
+    fn with(faults: impl Fn(&str) -> Option<Harm> + Send + Sync + 'static) -> io::Result<Self> {
         let engine = std::env::var("DOCKER_HOST").unwrap_or_default();
         let engine = PathBuf::from(engine.trim_start_matches("unix://"));
         let folder = tempfile::tempdir()?;
         let listener = UnixListener::bind(folder.path().join("wire.sock"))?;
         let state = Arc::new(watch::Sender::new(State::default()));
-        let (shared, cut): (_, Arc<Cut>) = (state.clone(), Arc::new(cut));
+        let (shared, faults): (_, Arc<Faults>) = (state.clone(), Arc::new(faults));
         let serving = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
                 let state = shared.subscribe();
-                connections.spawn(hand_on(client, engine.clone(), state, cut.clone()));
+                connections.spawn(hand_on(client, engine.clone(), state, faults.clone()));
             }
         });
         Ok(Self { folder, state, serving })
@@ -100,13 +117,18 @@ async fn hand_on(
     mut client: UnixStream,
     engine: PathBuf,
     mut state: watch::Receiver<State>,
-    cut: Arc<Cut>,
+    faults: Arc<Faults>,
 ) {
     let first = *state.borrow_and_update();
     let mut begin = vec![0; 4096];
     let Ok(read) = client.read(&mut begin).await else { return };
     let text = String::from_utf8_lossy(&begin[..read]).into_owned();
     let line = text.lines().next().unwrap_or_default();
+    let harm = faults(line);
+    if matches!(harm, Some(Harm::Hold)) {
+        let _ = state.wait_for(|now| now.cut != first.cut).await;
+        return;
+    }
     let Ok(mut server) = UnixStream::connect(engine).await else { return };
     if server.write_all(&begin[..read]).await.is_err() {
         return;
@@ -114,7 +136,7 @@ async fn hand_on(
     if let Some(came_up) = first.came_up.filter(|_| line.contains("/networks/bridge")) {
         let _ = with_age(&mut server, &mut client, came_up).await;
     }
-    if let Some(after) = cut(line) {
+    if let Some(Harm::CutAfter(after)) = harm {
         let mut some = server.take(after as u64);
         let _ = tokio::io::copy(&mut some, &mut client).await;
         return;

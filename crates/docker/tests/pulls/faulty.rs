@@ -111,7 +111,7 @@ impl Shared {
 
     async fn serve(&self, mut stream: TcpStream) {
         let Some(head) = Head::read(&mut stream).await else {
-            // The answer to something that is no HTTP is HTTP, as of every server.
+            // Like other servers, it answers a request that is not HTTP with HTTP.
             let _ =
                 stream.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n").await;
             return;

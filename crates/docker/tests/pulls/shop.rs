@@ -122,12 +122,12 @@ impl Shop {
     }
 }
 
-/// A failure of the registry's.
+/// The message of a failure of the suite's registry.
 pub(crate) fn words(failure: Failure) -> String {
     failure.to_string()
 }
 
-/// A context that ends after `time`, the pull with it.
+/// A context whose launch, including the pull, must end after `time`.
 pub(crate) fn within(time: Duration) -> LaunchContext {
     LaunchContext::new(Instant::now() + time)
 }
@@ -139,7 +139,7 @@ pub(crate) fn pulled_within(time: Duration) -> LaunchContext {
     context
 }
 
-/// The context of a policy that another one follows.
+/// The context for a pull policy that is not the last of a list: it allows no retry.
 pub(crate) fn at_once() -> LaunchContext {
     let mut context = within(PATIENCE);
     context.retry_pull = false;
@@ -153,7 +153,7 @@ pub(crate) fn listened(mut context: LaunchContext) -> (LaunchContext, mpsc::Rece
     (context, events)
 }
 
-/// The backend's message for what a launch waited for.
+/// The messages about what a launch waited for.
 pub(crate) fn waits(events: &mut mpsc::Receiver<Event>) -> Vec<String> {
     let mut waits = Vec::new();
     while let Ok(event) = events.try_recv() {

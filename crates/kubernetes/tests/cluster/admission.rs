@@ -41,7 +41,7 @@ pub(crate) fn cases() -> Vec<(&'static str, Body)> {
     ]
 }
 
-/// Runs `body` under `policy`, which is removed whatever comes of it.
+/// Runs `body` under `policy`, and removes the policy whatever the result.
 async fn under<T>(policy: Policy, body: impl Future<Output = Checked<T>>) -> Checked<T> {
     let result = body.await;
     policy.remove().await?;
@@ -54,7 +54,7 @@ async fn a_pod_that_admission_denies_is_denied_at_once(case: Arc<Case>) -> Check
         let attempt = case.script("true");
         let begun = Instant::now();
         let error = refused(launch(&case.lab.runner(), &attempt).await)?;
-        // As Unavailable it ran as a local process.
+        // With `Unavailable`, the job ran as a local process.
         check(error.kind() == ErrorKind::Denied, || format!("{error:?}"))?;
         check(error.to_string().contains("no Pods of this team"), || error.to_string())?;
         check(begun.elapsed() < PATIENCE / 4, || format!("after {:?}", begun.elapsed()))
@@ -146,7 +146,7 @@ async fn a_restart_policy_changed_by_admission_shows_as_a_second_start(case: Arc
     let policy = Policy::mutating(&case, Target::Pods, change).await?;
     under(policy, async {
         let runner = case.lab.runner();
-        // Each run writes a line, and the second one stays.
+        // Each run writes a line, and the second run does not end.
         let script = "echo run >> /job/output/runs; \
                       [ $(wc -l < /job/output/runs) = 1 ] && exit 7; sleep 600";
         let (attempt, folder) = case.with_directory(script)?;
@@ -167,14 +167,14 @@ async fn a_restart_policy_changed_by_admission_shows_as_a_second_start(case: Arc
 /// How a sidecar runs beside the job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Beside {
-    /// As one more container.
+    /// As an additional container.
     Ordinary,
-    /// As an init container that is restarted always.
+    /// As an init container that always restarts.
     Native,
 }
 
 impl Beside {
-    /// The patch that adds a sidecar which never ends, unless it is told to.
+    /// Returns the patch that adds a sidecar. Unless the sidecar is signalled, it never ends.
     fn patch(self, image: &longshore_core::ImageRef) -> String {
         let program = r#"command: ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.2; done"]"#;
         match self {
@@ -200,7 +200,8 @@ async fn the_end_of_a_job_beside_a_sidecar_is_reported(case: Arc<Case>, beside: 
         let plays = [
             ("exit 0", None, exited(0)),
             ("exit 5", None, exited(5)),
-            // Above 128 it may be the end by a signal, and was waited for without end.
+            // An exit code above 128 may mean a signal, and the runner waited for more evidence
+            // without end.
             ("exit 200", None, exited(200)),
             (forever, Some(End::Timeout), Outcome::DeadlineExceeded { code: Some(9) }),
             (forever, Some(End::Cancel), Outcome::Cancelled { code: Some(9) }),
@@ -240,7 +241,7 @@ async fn play(
     let report = report.map_err(|_| format!("{script} {ending:?}: no end"))??;
     check(report.outcome == expected, || format!("{script} {ending:?}: {:?}", report.outcome))?;
     check(report.started_again.is_empty(), || format!("{:?}", report.started_again))?;
-    // What is left of the Pod ends too, though nobody removes it.
+    // The rest of the Pod also ends, although nobody removes it.
     let handle = &started.handle;
     let again = timeout(PATIENCE / 2, end(&runner, handle)).await??;
     check(again.outcome == expected, || format!("asked again: {:?}", again.outcome))?;

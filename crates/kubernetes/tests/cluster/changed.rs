@@ -1,4 +1,4 @@
-//! Jobs that somebody else changes while they run.
+//! Jobs that another client changes while they run.
 
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ pub(crate) fn cases() -> Vec<(&'static str, Body)> {
     ]
 }
 
-/// A job that runs until the file `end` is there.
+/// A job that runs until the file `end` exists.
 const UNTIL_TOLD: &str = "until [ -e /job/input/end ]; do sleep 0.1; done; exit 5";
 
 struct Running {
@@ -92,7 +92,7 @@ const ENDED: Outcome = Outcome::Exited { code: 5, signal: None };
 
 async fn an_image_that_is_changed_in_place_shows_as_a_second_start(case: Arc<Case>) -> Checked {
     let job = Running::start(&case).await?;
-    // Another name of the same image: the kubelet starts the container again.
+    // With another name of the same image, the kubelet starts the container again.
     let image = case.lab.image.to_string().replace("localhost:", "127.0.0.1:");
     let name = job.pod(&case).await?.name_any();
     let replace = json!([{"op": "replace", "path": "/spec/containers/0/image", "value": image}]);
@@ -110,7 +110,7 @@ async fn a_pod_that_loses_its_labels_is_followed_to_its_end(case: Arc<Case>) -> 
     }}});
     let (report, ended) = tokio::join!(job.end(), async {
         job.patch_pod(&case, stripped).await?;
-        // The follower gives them back; the watch had told of a deletion.
+        // The follower restores the labels; the watch had reported a deletion.
         while job.pod(&case).await.is_err() {
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
@@ -153,7 +153,7 @@ async fn an_orphaned_pod_is_followed_and_removed(case: Arc<Case>) -> Checked {
         ..DeleteParams::default()
     };
     case.lab.jobs().delete(&job.attempt.object_name(), &orphan).await?;
-    // Another process finds it still.
+    // Another process still finds the job.
     let found = || async {
         let handles = case.lab.runner().adopt(&case.installation).await?;
         Checked::Ok(handles == [job.started.handle.clone()])

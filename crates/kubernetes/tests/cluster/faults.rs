@@ -57,14 +57,14 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Tells how long after `since` the end was known, which must be within `limit`.
+/// Prints how long after `since` the end was known, which must be within `limit`.
 fn known(what: &str, since: Instant, limit: Duration) -> Checked {
     let after = since.elapsed();
     writeln!(std::io::stdout(), "kubernetes: {what}: the end known after {after:.1?}")?;
     check(after <= limit, || format!("{what}: the end was known only after {after:.1?}"))
 }
 
-/// What the API server says in a watch whose version is too old.
+/// Returns what the API server answers to a watch whose version is too old.
 fn gone() -> String {
     let status = json!({
         "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Expired",
@@ -73,11 +73,12 @@ fn gone() -> String {
     status.to_string()
 }
 
-/// How a watch is told that its version is too old. The API server does both, depending on where
-/// it notices; neither can be had from it at will.
+/// How the server reports to a watch that its version is too old. The API server does both,
+/// depending on where it detects this. Neither can be triggered at will, so the layer answers in
+/// its place.
 #[derive(Clone, Copy, Debug)]
 enum Gone {
-    /// By the answer's status.
+    /// By the status of the answer.
     Status,
     /// By an event.
     Event,
@@ -97,7 +98,7 @@ impl Gone {
 
 async fn a_watch_whose_version_is_gone_begins_anew(case: Arc<Case>) -> Checked {
     for how in [Gone::Status, Gone::Event] {
-        // From when the job runs on: by path, whether a list has been asked for since.
+        // Set once the job runs. Maps a path to whether a list has been requested since.
         let listed: Arc<Mutex<Option<HashMap<String, bool>>>> = Arc::default();
         let seen = listed.clone();
         let layer = Layer::start(case.lab.client.clone(), move |uri| {
@@ -125,7 +126,7 @@ async fn a_watch_whose_version_is_gone_begins_anew(case: Arc<Case>) -> Checked {
 }
 
 async fn a_watch_that_is_cut_anywhere_misses_nothing(case: Arc<Case>) -> Checked {
-    // Before an event, within its beginning, within it, and between two.
+    // Before an event, within its beginning, in the middle of it, and between two events.
     const CUTS: [usize; 12] = [0, 1, 20, 300, 1500, 4000, 6000, 1, 9000, 100, 5000, 700];
     let asked: Mutex<HashMap<String, usize>> = Mutex::default();
     let layer = Layer::start(case.lab.client.clone(), move |uri| {
@@ -161,7 +162,7 @@ async fn connections_that_are_cut_after_some_bytes_lose_nothing(case: Arc<Case>)
     let script = "for n in $(seq 1 50); do echo $n; sleep 0.1; done; exit 7";
     let started = launch(&runner, &case.script(script)).await?;
     let faults = async {
-        // A TLS handshake and some events.
+        // Enough for a TLS handshake and some events.
         toxic.cut_after(9_000).await?;
         sleep(Duration::from_secs(4)).await;
         toxic.cut_no_more().await
@@ -187,7 +188,7 @@ async fn a_connection_that_died_without_a_word_is_given_up(case: Arc<Case>) -> C
     };
     let output = output(&runner, &started.handle);
     let freeze = async {
-        // The log is being read by then.
+        // The runner reads the log by then.
         sleep(Duration::from_secs(1)).await;
         proxy.freeze();
     };
@@ -229,14 +230,14 @@ async fn an_end_while_the_api_server_is_away_is_told_when_it_is_back(case: Arc<C
     known("an API server that is back", back?, Duration::from_secs(12))
 }
 
-/// What a job writes that is made to be cut: lines of several bytes a character, and a long one.
+/// Returns the output of a job whose log is cut: lines with multi-byte characters, and a long one.
 fn wide(lines: usize) -> String {
     let short: String = (1..=lines).map(|n| format!("{n} grüße €😀\n")).collect();
     format!("{short}{}\n", "ab€😀".repeat(20_000))
 }
 
 async fn a_log_that_is_cut_anywhere_goes_on_without_gap_or_repeat(case: Arc<Case>) -> Checked {
-    // Of four bytes in a row within the long line, one is within a character.
+    // Of four consecutive bytes within the long line, at least one is within a character.
     const CUTS: [(usize, bool); 11] = [
         (0, false),
         (10, false),
@@ -283,12 +284,12 @@ async fn a_log_that_is_cut_anywhere_goes_on_without_gap_or_repeat(case: Arc<Case
     check(asked > CUTS.len(), || format!("cut only {asked} times"))
 }
 
-/// As when the kubelet goes away: the API server ends the log as if it were complete.
+/// A kubelet that goes away has this effect: the API server ends the log as if it were complete.
 async fn a_log_that_ends_before_its_job_is_read_on(case: Arc<Case>) -> Checked {
     let asked = AtomicUsize::new(0);
     let layer = Layer::start(case.lab.client.clone(), move |uri| {
         let first = uri.path().ends_with("/log") && asked.fetch_add(1, Ordering::SeqCst) == 0;
-        // A time and the first line.
+        // The length of a time and the first line.
         if first { Fate::Cut { after: 37, cleanly: true } } else { Fate::Pass }
     })
     .await?;

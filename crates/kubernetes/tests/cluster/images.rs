@@ -1,4 +1,4 @@
-//! Images: credentials, and registries that refuse, fail, or say nothing.
+//! Images: credentials, and registries that refuse, fail, or do not answer.
 
 use std::env;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ fn variable(name: &str) -> Checked<String> {
     env::var(name).map_err(|_| format!("set {name}").into())
 }
 
-/// An attempt to run `true` in `image`, pulled whatever is there.
+/// Returns an attempt that runs `true` in `image` and always pulls it.
 pub(crate) fn pulling(case: &Case, image: &str) -> Checked<Attempt> {
     let mut spec = JobSpec::container(image.parse::<ImageRef>()?);
     if let Some(container) = &mut spec.container {
@@ -60,7 +60,7 @@ pub(crate) fn pulling(case: &Case, image: &str) -> Checked<Attempt> {
     Ok(attempt)
 }
 
-/// The private image and its login.
+/// Returns an attempt with the private image, and the login for it.
 fn private(case: &Case) -> Checked<(Attempt, String)> {
     let attempt = pulling(case, &variable("LONGSHORE_LAB_PRIVATE_IMAGE")?)?;
     let file = variable("LONGSHORE_LAB_PRIVATE_REGISTRY_PASSWORD_FILE")?;
@@ -112,7 +112,7 @@ async fn a_login_is_a_secret_that_comes_and_goes_with_the_job(case: Arc<Case>) -
 async fn a_fenced_attempt_keeps_no_secret(case: Arc<Case>) -> Checked {
     let (mut attempt, password) = private(&case)?;
     log_in(&mut attempt, &password)?;
-    // A launch that ended between the Secret and the commit.
+    // Acts as a launch that ended after it created the Secret and before the commit.
     let name = attempt.object_name();
     let runner = case.lab.runner();
     let mut job = serde_json::to_value(prepared(&runner, &attempt)?)?;
@@ -138,7 +138,7 @@ async fn a_fenced_attempt_keeps_no_secret(case: Arc<Case>) -> Checked {
     check(fence.is_some(), || "the fence is gone".to_owned())
 }
 
-/// The Job that a launch of `attempt` would create.
+/// Returns the Job that a launch of `attempt` would create.
 fn prepared(
     runner: &KubernetesRunner,
     attempt: &Attempt,
@@ -176,7 +176,7 @@ async fn a_pull_secret_that_is_not_there_is_named_by_the_failure(case: Arc<Case>
     check(error.to_string().contains("no-such-secret"), || error.to_string())
 }
 
-/// A launch whose image must be there within `pull`, and the job within `start`.
+/// Launches with `pull` as the limit for the image and `start` as the limit for the start.
 async fn launch_by(
     runner: &dyn Runner,
     attempt: &Attempt,
@@ -211,7 +211,7 @@ async fn a_registry_that_refuses_connections_is_asked_until_the_pull_deadline(
     Ok(())
 }
 
-/// A registry that accepts and says nothing, and an image there.
+/// Returns a registry that accepts connections and never answers, and the name of an image there.
 async fn silence() -> Checked<(TcpListener, String)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let port = listener.local_addr()?.port();
@@ -239,7 +239,7 @@ async fn a_pull_that_cannot_be_taken_back_yet_is_settled_later(case: Arc<Case>) 
         }
         other => return Err(format!("{other:?}").into()),
     }
-    // As another process would, and too early: nothing is known yet.
+    // Acts as another process, and too early: nothing is known yet.
     let handle = runner.handle(&attempt);
     let other = case.lab.runner();
     let early = other.settle(&handle, Instant::now() + short).await;

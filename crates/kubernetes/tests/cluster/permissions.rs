@@ -1,4 +1,4 @@
-//! What the API server does not allow.
+//! Permissions that the API server does not grant.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub(crate) fn cases() -> Vec<(&'static str, Body)> {
     ]
 }
 
-/// What a probe says to an account that is allowed `rules` and no more.
+/// Returns the result of a probe by an account that has only the permissions `rules`.
 async fn probed_with(case: &Case, rules: Value) -> Checked<longshore_core::Result<Health>> {
     let name = format!("longshore-{}", case.installation);
     let client = case.lab.client.clone();

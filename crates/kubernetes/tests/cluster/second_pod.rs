@@ -1,4 +1,4 @@
-//! A second Pod beside the one that Longshore released.
+//! A second Pod in addition to the one that Longshore released.
 
 use std::sync::Arc;
 
@@ -21,9 +21,9 @@ pub(crate) fn cases() -> Vec<(&'static str, Body)> {
     })]
 }
 
-/// A Pod made from the template of `job`, as the Job controller makes one when it has not seen the
-/// one before. Without that controller's label, and not under its control, so that it does not
-/// mend this at once.
+/// Returns a Pod made from the template of `job`, such as the Job controller creates if it has not
+/// seen the first one. The Pod has neither the controller's label nor its controller reference, so
+/// that the controller does not delete it at once.
 fn second_pod(job: &Job) -> Checked<Pod> {
     let template = job.spec.as_ref().map(|spec| &spec.template).ok_or("a Job without a spec")?;
     let ours = |(key, _): &(&String, &String)| key.starts_with("longshore.dev/");

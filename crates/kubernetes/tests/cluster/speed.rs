@@ -1,4 +1,4 @@
-//! How soon a failure that waiting does not help ends the attempt.
+//! How soon a failure ends the attempt if waiting does not help.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -16,9 +16,9 @@ use tokio::time::Instant;
 
 use crate::{Body, Case, Checked, check, images, launch, refused};
 
-/// How many launches are timed, if `LONGSHORE_TIMED_LAUNCHES` does not say.
+/// The number of timed launches, unless `LONGSHORE_TIMED_LAUNCHES` sets it.
 const LAUNCHES: u32 = 7;
-/// What half of the launches must keep to. What a busy machine adds to one is no fault.
+/// The limit for the median. A busy machine may delay a single launch.
 const LIMIT: Duration = Duration::from_secs(1);
 
 /// The cases.
@@ -28,7 +28,7 @@ pub(crate) fn cases() -> Vec<(&'static str, Body)> {
     })]
 }
 
-/// When each step was seen first, by anybody who watches.
+/// When each step was first seen, by any of the watches.
 #[derive(Default)]
 struct Steps(Mutex<BTreeMap<&'static str, Instant>>);
 
@@ -42,7 +42,7 @@ impl Steps {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(step).copied()
     }
 
-    /// Notes what becomes of the Pods of `case` whose names begin with `name`.
+    /// Records the steps of the Pods of `case` whose names begin with `name`.
     async fn watch(&self, case: &Case, name: &str) {
         let labels = format!("longshore.dev/installation={}", case.installation);
         let config = watcher::Config::default().labels(&labels);
@@ -103,8 +103,8 @@ async fn a_definite_failure_ends_the_attempt_within_a_second(case: Arc<Case>) ->
         let steps = Steps::default();
         let name = attempt.object_name();
         let launching = async {
-            // The kubelet asks the runtime once a second: at another time of it each time. And the
-            // watches are to stand.
+            // The kubelet asks the runtime once a second, so each launch begins at a different
+            // offset within that second. The pause also lets the watches of this test start.
             tokio::time::sleep(Duration::from_millis(500 + u64::from(n * 370 % 1000))).await;
             let begun = Instant::now();
             let answer = launch(&runner, &attempt).await;
@@ -120,7 +120,7 @@ async fn a_definite_failure_ends_the_attempt_within_a_second(case: Arc<Case>) ->
         let not_found = ErrorKind::ImageUnavailable(ImageReason::NotFound);
         check(error.kind() == not_found, || format!("{error:?}"))?;
         let told = steps.at("1 event").into_iter().chain(steps.at("2 status")).min();
-        let (told, answered) = told.zip(steps.at("5 answer")).ok_or("nothing was told")?;
+        let (told, answered) = told.zip(steps.at("5 answer")).ok_or("nothing was reported")?;
         took.push(answered.saturating_duration_since(told));
         println!("{}", timeline(&steps, begun));
     }
@@ -130,7 +130,7 @@ async fn a_definite_failure_ends_the_attempt_within_a_second(case: Arc<Case>) ->
     check(*median < LIMIT, || format!("{took:?}"))
 }
 
-/// The steps in milliseconds since `begun`.
+/// Returns the steps in milliseconds since `begun`.
 fn timeline(steps: &Steps, begun: Instant) -> String {
     let steps = steps.0.lock().unwrap_or_else(PoisonError::into_inner);
     let each =

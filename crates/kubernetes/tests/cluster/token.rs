@@ -1,4 +1,4 @@
-//! A token that is not accepted any more while a job runs, and its successor.
+//! A token that becomes invalid while a job runs, and its successor.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -26,8 +26,8 @@ pub(crate) fn cases() -> Vec<(&'static str, Body)> {
     })]
 }
 
-/// A service account that may run jobs. Its tokens are good for as long as the Secret that each is
-/// bound to is there.
+/// A service account that may run jobs. Each of its tokens is bound to a Secret, and is valid while
+/// that Secret exists.
 struct Account {
     lab: Lab,
     name: String,
@@ -102,7 +102,7 @@ impl Account {
     }
 }
 
-/// A runner at `address` with the token in `token`.
+/// Returns a runner at `address` that uses the token in the file `token`.
 fn with_token(
     lab: &Lab,
     address: &str,
@@ -116,7 +116,7 @@ fn with_token(
     Ok((KubernetesRunner::new(RunnerName::kubernetes(), config), file))
 }
 
-/// Waits until the API server refuses `runner`: it remembers a token for some seconds.
+/// Waits until the API server refuses `runner`. The API server caches a token for some seconds.
 async fn until_refused(runner: &KubernetesRunner) -> Checked {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -128,7 +128,7 @@ async fn until_refused(runner: &KubernetesRunner) -> Checked {
     }
 }
 
-/// What the events tell: each trouble at once, and the end.
+/// Follows the events, sends each error to `troubles` at once, and returns the end.
 async fn told(
     runner: &KubernetesRunner,
     handle: &longshore_core::Handle,
@@ -152,7 +152,7 @@ async fn a_revoked_token_ends_no_job_and_its_successor_is_taken_up(case: Arc<Cas
     let account = Account::create(format!("longshore-{}", case.installation)).await?;
     let result = rotated(&case, &account).await;
     for number in [1, 2] {
-        // The first is gone already, if all went well.
+        // If all went well, the first one has been revoked already.
         let _ = account.revoke(number).await;
     }
     account.delete().await?;
@@ -178,7 +178,7 @@ async fn rotated(case: &Case, account: &Account) -> Checked {
     let rotation = async {
         account.revoke(1).await?;
         until_refused(&stranger).await?;
-        // The watches and the log must begin anew, with the old token.
+        // The watches and the log must reconnect, with the old token.
         proxy.cut();
         proxy.mend();
         let refused = async {
@@ -189,7 +189,7 @@ async fn rotated(case: &Case, account: &Account) -> Checked {
             }
             false
         };
-        check(timeout(PATIENCE, refused).await?, || "nobody was told of the refusal".to_owned())?;
+        check(timeout(PATIENCE, refused).await?, || "the refusal was not reported".to_owned())?;
         std::fs::write(folder.path().join("output/go"), "")?;
         sleep(Duration::from_secs(2)).await;
         std::fs::write(token.path(), account.token(2).await?)?;

@@ -1,4 +1,4 @@
-//! Jobs that get no Pod, or no node, and how long that is waited for.
+//! Jobs that get no Pod or no node, and how long the launch waits for one.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -34,12 +34,12 @@ pub(crate) fn cases() -> Vec<(&'static str, Body)> {
 }
 
 const START: Duration = Duration::from_secs(4);
-/// How much longer than its bound a refusal may take on a busy machine: the Pod is taken back with
-/// a proof.
+/// How much longer than its limit a refusal may take on a busy machine, because the launch takes
+/// the Pod back with a proof.
 const SLACK: Duration = Duration::from_secs(10);
 
-/// The refusal of a launch that may take minutes for its image, and [`START`] for everything else;
-/// and how long it took.
+/// Returns the refusal of a launch that may take minutes for its image and [`START`] for everything
+/// else, and how long the launch took.
 async fn refusal(runner: &KubernetesRunner, attempt: &Attempt) -> Checked<(Error, Duration)> {
     let begun = Instant::now();
     let mut context = LaunchContext::new(begun + Duration::from_secs(600));
@@ -48,7 +48,7 @@ async fn refusal(runner: &KubernetesRunner, attempt: &Attempt) -> Checked<(Error
     Ok((error, begun.elapsed()))
 }
 
-/// A namespace of the case's own, with `labels`, while `body` runs.
+/// Creates a namespace with `labels` for this case, and runs `body` in it.
 async fn in_namespace<F: Future<Output = Checked>>(
     case: &Case,
     labels: Value,
@@ -78,7 +78,7 @@ async fn quota(case: &Case, namespace: Option<&str>, hard: Value) -> Checked {
     let quotas: Api<ResourceQuota> = Api::namespaced(case.lab.client.clone(), name);
     let quota = json!({"metadata": {"name": "quota"}, "spec": {"hard": hard}});
     quotas.create(&PostParams::default(), &object(quota)?).await?;
-    // It counts once the controller has written its status.
+    // A quota counts once the controller has written its status.
     loop {
         let known = quotas.get("quota").await?.status.and_then(|status| status.hard);
         if known.is_some() {
@@ -88,7 +88,7 @@ async fn quota(case: &Case, namespace: Option<&str>, hard: Value) -> Checked {
     }
 }
 
-/// 900Gi with `startTimeout=4s` was still waiting after a minute.
+/// With `startTimeout=4s`, a job that asked for 900Gi was still waiting after a minute.
 async fn a_job_too_large_for_every_node_is_given_up_after_start_timeout(
     case: Arc<Case>,
 ) -> Checked {
@@ -101,7 +101,7 @@ async fn a_job_too_large_for_every_node_is_given_up_after_start_timeout(
     check(took >= START && took < START + SLACK, || format!("after {took:?}"))
 }
 
-/// A quota of `pods=0` fell back after ten minutes.
+/// With a quota of `pods=0`, a job fell back only after ten minutes.
 async fn a_quota_without_room_is_given_up_after_start_timeout(case: Arc<Case>) -> Checked {
     in_namespace(&case, json!({}), |config| async {
         quota(&case, config.namespace.as_deref(), json!({"pods": "0"})).await?;

@@ -1,4 +1,4 @@
-//! Taking back what is about to start.
+//! Taking back a Pod that is about to start.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ pub(crate) fn cases() -> Vec<(&'static str, Body)> {
     })]
 }
 
-/// An attempt that leaves a file in `folder` when it runs.
+/// Returns an attempt that creates a file in `folder` when it runs.
 fn leaving_a_mark(case: &Case, folder: &Path) -> Checked<Attempt> {
     for name in ["input", "output"] {
         std::fs::create_dir_all(folder.join(name))?;
@@ -39,7 +39,7 @@ async fn what_was_refused_after_a_cancel_at_any_moment_never_ran(case: Arc<Case>
             let attempt = leaving_a_mark(&case, &own)?;
             let context = LaunchContext::new(Instant::now() + PATIENCE);
             let cancel = async {
-                // A Pod takes one to two seconds to start here.
+                // Here, a Pod takes one to two seconds to start.
                 sleep(Duration::from_millis(100 + n * 47)).await;
                 context.cancel.cancel();
             };
@@ -48,7 +48,7 @@ async fn what_was_refused_after_a_cancel_at_any_moment_never_ran(case: Arc<Case>
         }
     });
     let answers: Vec<_> = launches.buffer_unordered(5).collect().await;
-    // What a kubelet still does is done by the time that the Pods are gone.
+    // Once the Pods are gone, the kubelet can start nothing more.
     case.clean_up().await?;
     let answers = answers.into_iter().collect::<Checked<Vec<_>>>()?;
     let refused = answers.iter().filter(|(_, refused)| *refused);

@@ -1,5 +1,5 @@
-//! A layer before the API server that understands HTTP: it hands on every request, and spoils what a
-//! test wants spoilt.
+//! An HTTP layer in front of the API server. It forwards every request, and breaks the answers that
+//! a test wants broken.
 
 use std::convert::Infallible;
 use std::io;
@@ -29,28 +29,28 @@ use crate::{Checked, kubeconfig};
 
 type Body = UnsyncBoxBody<Bytes, io::Error>;
 
-/// What becomes of a request.
+/// What happens to a request.
 #[derive(Clone, Debug)]
 pub(crate) enum Fate {
-    /// It is handed on.
+    /// The layer forwards it.
     Pass,
-    /// It is answered with this, and handed on to nobody.
+    /// The layer answers it with this, and does not forward it.
     Answer(StatusCode, String),
-    /// Of the server's answer so many bytes come; then the connection breaks, or the answer ends as
-    /// if it were complete.
+    /// After this many bytes of the server's answer, the connection breaks, or the answer ends as
+    /// if it were complete (`cleanly`).
     Cut { after: usize, cleanly: bool },
 }
 
-/// What is done to the answers that are under way.
+/// What has been done to the answers in progress.
 #[derive(Clone, Copy, Debug, Default)]
 struct State {
-    /// How often those that there were have been ended.
+    /// How many times the existing answers have been ended.
     severed: u32,
-    /// How often the watches that there were have fallen silent.
+    /// How many times the existing watches have been silenced.
     silenced: u32,
 }
 
-/// A layer on a port of its own, spoken to without TLS. Dropped, connections are refused.
+/// A layer on a port of its own, without TLS. Once it is dropped, its port refuses connections.
 pub(crate) struct Layer {
     address: String,
     state: Arc<watch::Sender<State>>,
@@ -58,7 +58,7 @@ pub(crate) struct Layer {
 }
 
 impl Layer {
-    /// A layer that asks `rule` about each request.
+    /// Starts a layer that applies `rule` to each request.
     pub(crate) async fn start(
         client: Client,
         rule: impl Fn(&Uri) -> Fate + Send + Sync + 'static,
@@ -70,7 +70,7 @@ impl Layer {
         Ok(Self { address, state, serving: tokio::spawn(serve(listener, shared)) })
     }
 
-    /// A runner that goes through it, while its kubeconfig lives.
+    /// Returns a runner that uses the layer, while its kubeconfig exists.
     pub(crate) fn runner(&self, lab: &Lab) -> Checked<(KubernetesRunner, tempfile::NamedTempFile)> {
         let file = kubeconfig(|c| {
             c["clusters"][0]["cluster"] = json!({"server": format!("http://{}", self.address)});
@@ -80,12 +80,12 @@ impl Layer {
         Ok((KubernetesRunner::new(RunnerName::kubernetes(), config), file))
     }
 
-    /// Ends the answers that are under way, as if they were complete.
+    /// Ends the answers in progress as if they were complete.
     pub(crate) fn sever(&self) {
         self.state.send_modify(|state| state.severed += 1);
     }
 
-    /// The watches that there are say nothing any more.
+    /// Makes the existing watches silent.
     pub(crate) fn silence_watches(&self) {
         self.state.send_modify(|state| state.silenced += 1);
     }
@@ -93,12 +93,12 @@ impl Layer {
 
 impl Drop for Layer {
     fn drop(&mut self) {
-        // With it go the connections.
+        // This also closes the connections.
         self.serving.abort();
     }
 }
 
-/// Whether `uri` asks for a watch.
+/// Returns whether `uri` requests a watch.
 pub(crate) fn is_watch(uri: &Uri) -> bool {
     uri.query().unwrap_or_default().split('&').any(|part| part == "watch=true")
 }
@@ -118,7 +118,7 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
             async move { Ok::<_, Infallible>(shared.answer(request).await) }
         });
         connections.spawn(async move {
-            // A body that breaks off, as it shall, is an error.
+            // A body that breaks off on purpose is an error here.
             let http = hyper::server::conn::http1::Builder::new();
             let _ = http.serve_connection(TokioIo::new(stream), service).await;
         });
@@ -143,7 +143,7 @@ impl Shared {
 
     async fn forward(&self, request: Request<Incoming>) -> Checked<Response<kube::client::Body>> {
         let (mut parts, body) = request.into_parts();
-        // These are about one connection, and there are two.
+        // These headers are about one connection, and there are two.
         for name in [AUTHORIZATION, CONNECTION, HOST, TRANSFER_ENCODING] {
             parts.headers.remove(name);
         }
@@ -165,7 +165,7 @@ fn whole(status: StatusCode, text: String) -> Response<Body> {
     answer
 }
 
-/// An answer's body as it comes, until something is done to it.
+/// Returns the body of an answer as it arrives, until it is severed, silenced or cut.
 fn under_way(
     body: kube::client::Body,
     mut state: watch::Receiver<State>,
@@ -209,7 +209,8 @@ fn under_way(
     BodyExt::boxed_unsync(StreamBody::new(frames))
 }
 
-/// Waits until no more of the answer is to come. True: it ends; false: it is silent.
+/// Waits until the answer must stop. Returns `true` if it must end, `false` if it must become
+/// silent.
 async fn stopped(state: &mut watch::Receiver<State>, first: State, watch: bool) -> bool {
     let change = state
         .wait_for(|now| now.severed != first.severed || (watch && now.silenced != first.silenced));

@@ -10,7 +10,7 @@ use kube::{Api, Client, ResourceExt};
 use longshore_core::{ImageRef, InstallationId, JobSpec, RunnerName};
 use longshore_kubernetes::{KubernetesConfig, KubernetesRunner};
 
-/// A real cluster, an image that its nodes can pull, and perhaps a claim.
+/// A real cluster, an image that its nodes can pull, and optionally a claim.
 pub(crate) struct Lab {
     pub(crate) client: Client,
     pub(crate) namespace: String,
@@ -19,7 +19,7 @@ pub(crate) struct Lab {
 }
 
 impl Lab {
-    /// The cluster that the environment names.
+    /// Returns the cluster that the environment names.
     pub(crate) async fn find() -> Result<Self, String> {
         if env::var_os("KUBECONFIG").is_none() {
             return Err("set KUBECONFIG".to_owned());
@@ -53,7 +53,7 @@ impl Lab {
         KubernetesRunner::new(RunnerName::kubernetes(), self.config())
     }
 
-    /// A job that runs `sh -c SCRIPT`.
+    /// Returns a job that runs `sh -c SCRIPT`.
     pub(crate) fn job(&self, script: &str) -> JobSpec {
         let mut job = JobSpec::container(self.image.clone());
         if let Some(container) = &mut job.container {
@@ -71,8 +71,8 @@ impl Lab {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    /// The objects of `installations`, but for tombstones that Kubernetes removes by itself: they
-    /// keep the fence up against requests still under way, so the runner must not remove them.
+    /// Returns the objects of `installations`, except for tombstones that Kubernetes will remove:
+    /// the runner must not remove those, because they keep the fence up against requests in flight.
     pub(crate) async fn leftovers(
         &self,
         installations: &[InstallationId],
@@ -97,9 +97,9 @@ impl Lab {
     }
 }
 
-/// Whether `job` is a tombstone that the TTL controller is going to remove within the hour: that
-/// controller removes a finished Job its `ttlSecondsAfterFinished` after its end. One that is not
-/// finished would stay for ever.
+/// Returns whether `job` is a tombstone that the TTL controller will remove within the hour. The
+/// controller removes a finished Job `ttlSecondsAfterFinished` after its end. A Job that is not
+/// finished would stay forever.
 fn expires_by_itself(job: &Job) -> bool {
     let spec = job.spec.clone().unwrap_or_default();
     let conditions = job.status.as_ref().and_then(|status| status.conditions.as_deref());

@@ -1,7 +1,6 @@
 //! Admission policies for the objects of one case, in force while the case runs.
 //!
-//! They are matched by the installation's label, so that other cases on the same cluster are not
-//! touched.
+//! They match the installation's label, so that they do not affect other cases on the same cluster.
 
 use std::time::Duration;
 
@@ -11,8 +10,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::{Case, Checked, PATIENCE, object};
 
-/// How often it is tried whether a policy is in force: nothing tells when the API server has read
-/// it.
+/// How often a dry run checks whether a policy is in force. No event reports when the API server
+/// has read a policy.
 const AGAIN: Duration = Duration::from_millis(100);
 
 /// A policy and its binding.
@@ -22,7 +21,7 @@ pub(crate) struct Policy {
     name: String,
 }
 
-/// Which objects a policy is about.
+/// The objects that a policy applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
     Jobs,
@@ -43,7 +42,7 @@ impl Target {
 }
 
 impl Policy {
-    /// A MutatingAdmissionPolicy that applies the JSON patch `patch`, a list in CEL.
+    /// Creates a MutatingAdmissionPolicy that applies the JSON patch `patch`, a list in CEL.
     pub(crate) async fn mutating(case: &Case, target: Target, patch: &str) -> Checked<Self> {
         let spec = json!({
             "failurePolicy": "Fail",
@@ -57,7 +56,7 @@ impl Policy {
         policy.until(case, target, changed).await
     }
 
-    /// A ValidatingAdmissionPolicy that denies every object, with `message`.
+    /// Creates a ValidatingAdmissionPolicy that denies every object, with `message`.
     pub(crate) async fn denying(case: &Case, target: Target, message: &str) -> Checked<Self> {
         let validation = json!({"expression": "false", "message": message});
         let spec = json!({"failurePolicy": "Fail", "validations": [validation]});
@@ -148,7 +147,7 @@ impl Policy {
     }
 }
 
-/// An object as Longshore's are, for a dry run.
+/// Returns an object like those of Longshore, for a dry run.
 fn probe(case: &Case, target: Target) -> Checked<Value> {
     let installation = &case.installation;
     let labels = json!({
@@ -176,14 +175,14 @@ fn probe(case: &Case, target: Target) -> Checked<Value> {
     })
 }
 
-/// Whether `whole` has everything that `part` has, with the same values and list lengths.
+/// Returns whether `whole` has everything that `part` has, with the same values and list lengths.
 fn contains(whole: &Value, part: &Value) -> bool {
     match (whole, part) {
         (Value::Object(whole), Value::Object(part)) => {
             let has = |(key, value): (&String, &Value)| {
                 whole.get(key).is_some_and(|found| contains(found, value))
             };
-            // Everything else that the API server adds is a default.
+            // Everything else that the API server adds is a default value.
             let added =
                 whole.contains_key("initContainers") && !part.contains_key("initContainers");
             part.iter().all(has) && !added

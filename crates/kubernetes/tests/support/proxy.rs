@@ -1,4 +1,4 @@
-//! A way to the API server that can be cut, or die without a word.
+//! A proxy in front of the API server that can be cut or frozen.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// A port on loopback that leads to another, or nowhere.
+/// A port on loopback that forwards to another port, or closes its connections.
 pub(crate) struct Proxy {
     /// Its address.
     pub(crate) address: String,
@@ -16,14 +16,14 @@ pub(crate) struct Proxy {
 #[derive(Clone, Copy)]
 struct State {
     open: bool,
-    /// How often the connections that there were have been cut.
+    /// How many times the existing connections have been cut.
     cut: u32,
-    /// How often they have been frozen.
+    /// How many times they have been frozen.
     frozen: u32,
 }
 
 impl Proxy {
-    /// A way to `target` (`HOST:PORT`), open.
+    /// Creates an open proxy to `target` (`HOST:PORT`).
     pub(crate) async fn to(target: String) -> std::io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?.to_string();
@@ -50,7 +50,8 @@ impl Proxy {
         self.state.send_modify(|state| state.open = true);
     }
 
-    /// Leaves every connection open and carries no more on it, in either direction. New ones work.
+    /// Keeps every connection open, but carries nothing more on it in either direction. New ones
+    /// work.
     pub(crate) fn freeze(&self) {
         self.state.send_modify(|state| state.frozen += 1);
     }
@@ -67,6 +68,6 @@ async fn carry(mut client: TcpStream, target: String, mut state: watch::Receiver
         _ = copy_bidirectional(&mut client, &mut server) => return,
         _ = change => {}
     }
-    // The sockets stay open until the way is cut.
+    // Keep the sockets open until the proxy is cut.
     let _ = state.wait_for(|state| state.cut != cut).await;
 }

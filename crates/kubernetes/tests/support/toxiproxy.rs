@@ -1,4 +1,4 @@
-//! The lab's proxy, by its API (<https://github.com/Shopify/toxiproxy#http-api>).
+//! A client for the lab's proxy (<https://github.com/Shopify/toxiproxy#http-api>).
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use crate::{Checked, PATIENCE};
 
-/// A port that leads to another, until it is spoilt. To be [removed](Self::remove).
+/// A port that forwards to another one and can be made faulty. Call [`remove`](Self::remove) at the
+/// end.
 pub(crate) struct Toxic {
     /// `http://HOST:PORT`
     api: String,
@@ -19,7 +20,7 @@ pub(crate) struct Toxic {
 }
 
 impl Toxic {
-    /// A new port in front of `upstream` (`HOST:PORT`).
+    /// Creates a port in front of `upstream` (`HOST:PORT`).
     pub(crate) async fn new(name: &str, upstream: &str) -> Checked<Self> {
         let api = std::env::var("LONGSHORE_LAB_TOXIPROXY")
             .map_err(|_| "set LONGSHORE_LAB_TOXIPROXY to the address of its API")?;
@@ -27,23 +28,24 @@ impl Toxic {
             "name": name, "listen": "127.0.0.1:0", "upstream": upstream, "enabled": true,
         });
         let made = send(&api, Method::POST, "/proxies", &body).await?;
-        let address = made["listen"].as_str().ok_or("the proxy tells no address")?.to_owned();
+        let address = made["listen"].as_str().ok_or("the proxy returned no address")?.to_owned();
         Ok(Self { api, name: name.to_owned(), address })
     }
 
-    /// From now on connections are refused, and those that are open are closed; or not any more.
+    /// With `false`, closes the open connections and refuses new ones; with `true`, accepts them
+    /// again.
     pub(crate) async fn enable(&self, enabled: bool) -> Checked {
         self.change("", json!({"enabled": enabled})).await
     }
 
-    /// From now on each connection is closed after so many bytes have come from the server.
+    /// Closes each connection after this many bytes from the server.
     pub(crate) async fn cut_after(&self, bytes: u32) -> Checked {
         let attributes = json!({"bytes": bytes});
         let toxic = json!({"type": "limit_data", "stream": "downstream", "attributes": attributes});
         self.change("/toxics", toxic).await
     }
 
-    /// Undoes that.
+    /// Undoes [`cut_after`](Self::cut_after).
     pub(crate) async fn cut_no_more(&self) -> Checked {
         let path = format!("/proxies/{}/toxics/limit_data_downstream", self.name);
         send(&self.api, Method::DELETE, &path, &Value::Null).await.map(drop)

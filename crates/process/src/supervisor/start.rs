@@ -151,7 +151,7 @@ fn find_program(
     Err(match not_executable {
         Some(path) => Refusal::new(
             RefusalKind::CommandNotExecutable,
-            format!("`{name}` cannot be executed: {}", path.display()),
+            format!("`{name}` cannot be executed: {}", why_not_executable(name, &path)),
         ),
         None if name.contains('/') => {
             Refusal::new(RefusalKind::CommandNotFound, format!("`{name}` does not exist"))
@@ -170,6 +170,21 @@ fn candidates(name: &str, search: Option<&OsStr>, working_dir: &Path) -> Vec<Pat
     let folders = search.unwrap_or_default().as_bytes().split(|b| *b == b':');
     // An empty entry is the working directory (POSIX, environment variable PATH).
     folders.map(|folder| working_dir.join(OsStr::from_bytes(folder)).join(name)).collect()
+}
+
+/// What is wrong with `path`, to which `name` leads.
+fn why_not_executable(name: &str, path: &Path) -> String {
+    let what = match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => "is a directory",
+        Ok(found) if !found.is_file() => "is not a regular file",
+        Ok(_) => "has no execute permission for the job's user",
+        Err(_) => "cannot be accessed",
+    };
+    if path == Path::new(name) {
+        format!("it {what}")
+    } else {
+        format!("{} {what}", path.display())
+    }
 }
 
 fn is_executable(path: &Path) -> bool {
@@ -204,5 +219,15 @@ mod tests {
         assert_eq!(kind("./a"), RefusalKind::CommandNotExecutable);
         assert_eq!(kind("nothing"), RefusalKind::CommandNotFound);
         assert_eq!(kind("a/nothing"), RefusalKind::CommandNotFound);
+        let folder = root.path().join("a").display().to_string();
+        let message = |name: &str| find(name).unwrap_err().message;
+        assert_eq!(message(&folder), format!("`{folder}` cannot be executed: it is a directory"));
+        assert_eq!(
+            message("data"),
+            format!(
+                "`data` cannot be executed: {folder}/data has no execute permission for the job's \
+                 user"
+            )
+        );
     }
 }
