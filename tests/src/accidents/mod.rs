@@ -13,6 +13,7 @@ mod cluster_admission;
 mod cluster_live;
 mod cluster_place;
 mod common;
+mod connection;
 mod docker;
 mod engine;
 mod judge;
@@ -20,5 +21,6 @@ mod process;
 mod run;
 mod situation;
 mod stage;
+mod wire;
 
 pub use run::main;

@@ -55,6 +55,7 @@ fn situations() -> Vec<Situation> {
         super::process::SITUATIONS,
         super::cluster_admission::SITUATIONS,
         super::cluster_place::SITUATIONS,
+        super::connection::SITUATIONS,
     ];
     tables.concat()
 }

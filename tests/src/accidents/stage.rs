@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use super::situation::Site;
+use crate::backend::Backend;
 use crate::bench::Bench;
 use crate::check::{Checked, until};
 use crate::command::Longshore;
@@ -18,6 +19,9 @@ use crate::running::{Ran, Running};
 /// How long the traces of a job may take to disappear after `gc`: a Pod that was deleted has a grace
 /// period.
 const CLEARED: Duration = Duration::from_secs(75);
+
+/// How long a command may take at most: its row's own limit is what counts.
+const LONGEST: Duration = Duration::from_secs(200);
 
 /// Says that it runs, and then does so until the file `go` is in its input, or for two minutes.
 pub(super) const WAITS: &str = "echo begun; n=0; until [ -e {jobDir}/input/go ] || [ $n -gt 600 ]; \
@@ -111,7 +115,7 @@ impl Stage {
 
     /// Waits for the command's end and stops the clock.
     pub(super) fn finish(&mut self, running: Running) -> Result<Ran> {
-        let ran = running.finish()?;
+        let ran = running.finish_within(LONGEST)?;
         self.took = self.begun.map(|begun| begun.elapsed());
         Ok(ran)
     }
@@ -195,12 +199,16 @@ impl Stage {
     /// Removes what is left of the job with `gc`, and by force what `gc` keeps. Fails if anything is
     /// left then, and returns how many jobs needed force.
     pub(super) fn clear(&self) -> Result<usize> {
-        let gc = || self.bench.longshore()?.args(["gc", "--older-than", "0s"]).run();
+        // Some jobs may have run as a local process instead.
+        let both = [self.bench.backend, Backend::Process];
+        let longshore =
+            || self.bench.with(&both[..1 + usize::from(self.bench.backend.has_images())]);
+        let gc = || longshore()?.args(["gc", "--older-than", "0s"]).run();
         gc()?.exits(0)?;
         let records = self.records()?;
         let ids: Vec<_> = records.iter().filter_map(|record| record["job"].as_str()).collect();
         for id in &ids {
-            self.bench.longshore()?.args(["rm", "--force", id]).run()?.exits(0)?;
+            longshore()?.args(["rm", "--force", id]).run()?.exits(0)?;
         }
         if !ids.is_empty() {
             gc()?.exits(0)?;
