@@ -1,16 +1,19 @@
 //! What can happen to a job on every runner.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use anyhow::ensure;
 use rustix::process::Signal;
 
 use super::situation::{
-    CONTAINERS, EVERYWHERE, PROCESS, Situation, Starts, ends, exits, on, refused,
+    CLUSTER, CONTAINERS, EVERYWHERE, Expected, NO_CLUSTER, PROCESS, Situation, Starts, ends, exits,
+    on, refused,
 };
 use super::stage::{Stage, WAITS};
 use crate::check::Checked;
-use crate::network::Silent;
+use crate::network::{Silent, refusing};
 use crate::running::Ran;
 
 /// Ignores TERM.
@@ -47,6 +50,18 @@ pub(super) const SITUATIONS: &[Situation] = &[
     on(EVERYWHERE, "its command does not exist", no_command, NOT_FOUND),
     on(EVERYWHERE, "its command cannot be executed", no_program, NOT_EXECUTABLE),
     on(EVERYWHERE, "its command is a directory", directory, NOT_EXECUTABLE_DIRECTORY),
+    on(EVERYWHERE, "its program may not be executed", |s| program(s, "", 0o644), FORBIDDEN),
+    on(NO_CLUSTER, "its program has no interpreter", no_interpreter, NO_INTERPRETER),
+    on(CLUSTER, "its program has no interpreter", no_interpreter, NO_INTERPRETER)
+        .known("the runtime reports exit code 255, as if it were the job's own"),
+    on(CONTAINERS, "its image does not exist", no_image, NO_IMAGE),
+    on(CONTAINERS, "its image is absent under Never", never, ABSENT),
+    on(CONTAINERS, "its registry refuses connections", no_registry, NO_REGISTRY),
+    on(NO_CLUSTER, "rm --force while it runs", removed, ends("Cancelled", 137, &[])),
+    // A Pod has a grace period of at least a second.
+    on(CLUSTER, "rm --force while it runs", removed, ends("Cancelled", 143, &[])),
+    on(EVERYWHERE, "gc while it runs", swept, exits(5)),
+    on(EVERYWHERE, "two commands with one idempotency key", twice, exits(5)),
     on(EVERYWHERE, "Ctrl-C while it runs", ctrl_c, ends("Cancelled", 143, &["was cancelled"])),
     on(EVERYWHERE, "Ctrl-C, and it exits with 0", polite, ends("Cancelled", 143, &[])),
     on(EVERYWHERE, "another command cancels it", cancelled, ends("Cancelled", 143, &[])),
@@ -59,17 +74,20 @@ pub(super) const SITUATIONS: &[Situation] = &[
     on(EVERYWHERE, "kill -9 of the command before the start", killed_before, INTERRUPTED),
 ];
 
-const OUT_OF_MEMORY: super::situation::Expected = ends("OutOfMemory", 137, &["memory"]);
-const NO_LIMIT: super::situation::Expected = refused("NotRun", 125, &["Unsupported", "memory"]);
-const NOT_FOUND: super::situation::Expected =
-    refused("Rejected", 127, &["CommandNotFound", "/no/such/command"]);
-const NOT_EXECUTABLE: super::situation::Expected =
-    refused("Rejected", 126, &["CommandNotExecutable", "/etc/passwd"]);
-const NOT_EXECUTABLE_DIRECTORY: super::situation::Expected =
+const OUT_OF_MEMORY: Expected = ends("OutOfMemory", 137, &["memory"]);
+const NO_LIMIT: Expected = refused("NotRun", 125, &["Unsupported", "memory"]);
+const NOT_FOUND: Expected = refused("Rejected", 127, &["CommandNotFound", "/no/such/command"]);
+const NOT_EXECUTABLE: Expected = refused("Rejected", 126, &["CommandNotExecutable", "/etc/passwd"]);
+const NOT_EXECUTABLE_DIRECTORY: Expected =
     refused("Rejected", 126, &["CommandNotExecutable", "/etc"]);
-const IN_PULL: super::situation::Expected = refused("Cancelled", 143, &[]).within(PULL_GIVEN_UP);
-const INTERRUPTED: super::situation::Expected =
-    ends("NotRun", 125, &["Interrupted"]).started(Starts::Never);
+const FORBIDDEN: Expected = refused("Rejected", 126, &["CommandNotExecutable", "input/program"]);
+const NO_INTERPRETER: Expected = refused("Rejected", 127, &["CommandNotFound", "input/program"]);
+const NO_IMAGE: Expected = refused("ImageUnavailable", 125, &["NotFound", "no-such-image"]);
+const ABSENT: Expected = refused("ImageUnavailable", 125, &["NotPresent", "Never"]);
+const NO_REGISTRY: Expected =
+    refused("ImageUnavailable", 125, &["Unreachable"]).within(PULL_GIVEN_UP);
+const IN_PULL: Expected = refused("Cancelled", 143, &[]).within(PULL_GIVEN_UP);
+const INTERRUPTED: Expected = ends("NotRun", 125, &["Interrupted"]).started(Starts::Never);
 
 fn out_of_memory(stage: &mut Stage) -> Checked<Ran> {
     let limits = stage.file("[resources.limits]\nmemory = '32Mi'\n")?;
@@ -113,6 +131,66 @@ fn no_program(stage: &mut Stage) -> Checked<Ran> {
 fn directory(stage: &mut Stage) -> Checked<Ran> {
     let command = stage.argv(&[], &["/etc"])?;
     stage.run(command)
+}
+
+/// Runs a program that is a file in the job's input.
+fn program(stage: &mut Stage, text: &str, mode: u32) -> Checked<Ran> {
+    stage.directory.input("program", text)?;
+    let path = stage.directory.path().join("input/program");
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    let command = stage.argv(&[], &["{jobDir}/input/program"])?;
+    stage.run(command)
+}
+
+fn no_interpreter(stage: &mut Stage) -> Checked<Ran> {
+    program(stage, "#!/no/such/interpreter\n", 0o755)
+}
+
+/// Runs a job with another image of the lab's registry.
+fn other_image(stage: &mut Stage, flags: &[&str]) -> Checked<Ran> {
+    let registry = stage.bench.image()?.split('/').next().unwrap_or_default().to_owned();
+    let image = format!("{registry}/longshore/no-such-image:1");
+    let command = stage.with_image(&image, flags, "exit 3")?;
+    stage.run(command)
+}
+
+fn no_image(stage: &mut Stage) -> Checked<Ran> {
+    other_image(stage, &[])
+}
+
+fn never(stage: &mut Stage) -> Checked<Ran> {
+    other_image(stage, &["--pull-policy", "Never"])
+}
+
+fn no_registry(stage: &mut Stage) -> Checked<Ran> {
+    let image = format!("{}/longshore/no-such-image:1", refusing()?);
+    let command = stage.with_image(&image, &[], "exit 3")?;
+    stage.run(command.env("JOB_PULLTIMEOUT", "4s"))
+}
+
+fn removed(stage: &mut Stage) -> Checked<Ran> {
+    let running = stage.waiting()?;
+    let id = stage.id()?;
+    stage.bench.longshore()?.args(["rm", "--force", &id]).run()?;
+    stage.finish(running)
+}
+
+fn swept(stage: &mut Stage) -> Checked<Ran> {
+    let running = stage.waiting()?;
+    let gc = stage.bench.longshore()?.args(["gc", "--older-than", "0s"]).run()?;
+    gc.exits(0)?;
+    ensure!(gc.stdout.is_empty(), "gc removed {:?}", gc.text());
+    stage.let_go(running)
+}
+
+/// The second command waits for the job of the first, and reports the same.
+fn twice(stage: &mut Stage) -> Checked<Ran> {
+    let running = stage.start(&["--idempotency-key", "k"], WAITS)?;
+    let second = stage.command(&["--idempotency-key", "k"], WAITS)?.spawn()?;
+    second.until_stderr(&stage.id()?)?;
+    let ran = stage.let_go(running)?;
+    second.finish()?.exits(5)?;
+    Ok(ran)
 }
 
 fn ctrl_c(stage: &mut Stage) -> Checked<Ran> {

@@ -23,6 +23,7 @@ const ONCE: Expected = exits(3).within(120);
 const AWAY: Expected = lost(&["lostAfter"]).within(120);
 
 pub(super) const SITUATIONS: &[Situation] = &[
+    on(CONTAINERS, "the server is away for good while it runs", gone, AWAY),
     on(CONTAINERS, "its server refuses connections", refused, ONCE),
     on(CONTAINERS, "its server never answers", never_answers, ONCE),
     on(CONTAINERS, "each piece takes 100 ms", |s| with(s, SLOW), ONCE),
@@ -48,7 +49,6 @@ pub(super) const SITUATIONS: &[Situation] = &[
     on(CONTAINERS, "all connections are reset while it runs", reset, exits(5).within(120)),
     on(CONTAINERS, "the server is away for 2 s while it runs", away, exits(5).within(120)),
     on(CONTAINERS, "the server is silent for 2 s while it runs", silent, exits(5).within(120)),
-    on(CONTAINERS, "the server is away for good while it runs", gone, AWAY),
 ];
 
 const SLOW: Fault = Fault::Slow(Duration::from_millis(100));

@@ -48,14 +48,14 @@ fn say(text: &str) {
 /// Returns the rows of the table.
 fn situations() -> Vec<Situation> {
     let tables: [&[Situation]; _] = [
-        // It has the slowest rows.
+        // These have the slowest rows.
         super::cluster_live::SITUATIONS,
+        super::connection::SITUATIONS,
         super::common::SITUATIONS,
         super::docker::SITUATIONS,
         super::process::SITUATIONS,
         super::cluster_admission::SITUATIONS,
         super::cluster_place::SITUATIONS,
-        super::connection::SITUATIONS,
     ];
     tables.concat()
 }

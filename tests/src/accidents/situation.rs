@@ -23,6 +23,7 @@ pub(super) const EVERYWHERE: &[Site] =
     &[Site::Process, Site::Docker, Site::Docker29, Site::Kubernetes];
 pub(super) const CONTAINERS: &[Site] = &[Site::Docker, Site::Docker29, Site::Kubernetes];
 pub(super) const ENGINES: &[Site] = &[Site::Docker, Site::Docker29];
+pub(super) const NO_CLUSTER: &[Site] = &[Site::Process, Site::Docker, Site::Docker29];
 pub(super) const PROCESS: &[Site] = &[Site::Process];
 pub(super) const CLUSTER: &[Site] = &[Site::Kubernetes];
 
