@@ -9,12 +9,14 @@
 //! - `cases` has the cases, with a file for each thing that people rely on.
 //! - `pull` is the pull-policy matrix, with its own target for all backends.
 //! - `faults` kills the command at every step, on all backends in parallel.
+//! - `accidents` plays what others do to a job, a table for all runners.
 //! - `helm` has the tools for the chart's cases.
 //! - `suite` runs the cases, `leftovers` checks at the end what is left behind.
 //!
 //! The cases read `DOCKER_HOST`, `KUBECONFIG` and `LONGSHORE_LAB_*`, as `cargo xtask lab env`
 //! prints them, and `LONGSHORE_REQUIRE` and `LONGSHORE_TEST_REPORT` as the conformance suite does.
 
+pub mod accidents;
 mod backend;
 mod bench;
 mod cases;

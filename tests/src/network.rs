@@ -43,6 +43,11 @@ impl Silent {
         TcpStream::connect(address).context("failed to end the silence").map(drop)
     }
 
+    /// Returns whether a client has connected since the last call.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.accepted.try_recv().is_ok()
+    }
+
     /// Waits until a client has connected.
     pub(crate) fn until_connected(&self) -> Result<()> {
         self.accepted

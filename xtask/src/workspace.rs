@@ -66,10 +66,11 @@ impl Workspace {
     }
 
     pub(crate) fn is_backend(&self, package: &Package) -> bool {
-        const OTHERS: [&str; 8] = [
+        const OTHERS: [&str; 9] = [
             "core",
             "dispatch",
             "config",
+            "hocon",
             "conformance",
             "journal",
             "registry",

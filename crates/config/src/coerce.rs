@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use longshore_hocon::parse_number;
+
 use crate::Origin;
-use crate::hocon::parse_number;
 use crate::node::{Kind, Node, Value, shorten};
 use crate::schema::{Part, expected};
 

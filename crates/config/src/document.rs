@@ -8,9 +8,9 @@ use serde::de::DeserializeOwned;
 
 use crate::check::check;
 use crate::error::ordered;
-use crate::hocon::Context;
+use crate::format::Context;
 use crate::schema::{Part, schema_of};
-use crate::{ConfigError, Format, Location, Problem, source, typed};
+use crate::{ConfigError, Format, Location, Problem, file, typed};
 
 /// Reads the file at `path` (at most 1 MiB; .toml, .yaml, .yml or .json) as a `T`.
 ///
@@ -19,7 +19,7 @@ use crate::{ConfigError, Format, Location, Problem, source, typed};
 /// a folder, a file that is too large and a file that is not UTF-8.
 pub fn read_document<T: DeserializeOwned + JsonSchema>(path: &Path) -> Result<T, ConfigError> {
     let format = document_format(path)?;
-    let text = source::read(path).map_err(Problem::from)?;
+    let text = file::read(path)?;
     parse(path, format, &text)
 }
 

@@ -1,11 +1,12 @@
 //! The formats of configuration files.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::hocon::{self, Context};
 use crate::node::{Node, Value};
 use crate::{Location, Problem, Warning};
 
+mod hocon;
 mod json;
 mod toml;
 mod yaml;
@@ -22,6 +23,14 @@ pub enum Format {
     Json,
     /// HOCON as in Cortex's `application.conf`, `.conf`.
     Hocon,
+}
+
+/// What a file needs besides its text. Only HOCON uses it.
+pub(crate) struct Context<'a> {
+    /// The fallback for substitutions that find nothing in the file.
+    pub(crate) environment: &'a BTreeMap<String, String>,
+    /// Returns whether to resolve a top-level key. All others belong to other programs.
+    pub(crate) wanted: &'a dyn Fn(&str) -> bool,
 }
 
 impl Format {
@@ -58,7 +67,7 @@ impl Format {
             Self::Json => json::parse(text, &file)?,
             Self::Hocon => {
                 let (node, said) = hocon::parse(text, path, context).map_err(|p| vec![p])?;
-                warnings.extend(said.into_iter().map(|message| Warning { message }));
+                warnings = said;
                 node
             }
         };

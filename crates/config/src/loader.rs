@@ -11,12 +11,12 @@ use serde::de::DeserializeOwned;
 
 use crate::check::check;
 use crate::error::ordered;
-use crate::hocon::Context;
+use crate::format::Context;
 use crate::keys::{Variables, find};
 use crate::node::{Node, dotted};
 use crate::schema::{Part, schema_of};
 use crate::settings::settings;
-use crate::{ConfigError, Format, Origin, Problem, Setting, Warning, coerce, source, typed};
+use crate::{ConfigError, Format, Origin, Problem, Setting, Warning, coerce, file, typed};
 
 /// Loads a configuration of type `T`: defaults < files < environment < flags.
 ///
@@ -213,5 +213,5 @@ impl Layers<'_> {
 
 fn open(path: &Path) -> Result<(Format, String), Problem> {
     let format = Format::of(path)?;
-    Ok((format, source::read(path)?))
+    Ok((format, file::read(path)?))
 }

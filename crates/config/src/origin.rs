@@ -1,37 +1,8 @@
 //! The origins of values.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-/// A file, or a line of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Location {
-    /// The file, as it was named. In HOCON it may be an included one.
-    pub path: Arc<Path>,
-    /// The line, counted from 1. `None` for the whole file.
-    pub line: Option<usize>,
-}
-
-impl Location {
-    pub(crate) fn file(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into().into(), line: None }
-    }
-
-    pub(crate) fn line(&self, line: usize) -> Self {
-        Self { path: Arc::clone(&self.path), line: Some(line) }
-    }
-}
-
-impl fmt::Display for Location {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            Some(line) => write!(f, "{}:{line}", self.path.display()),
-            None => write!(f, "{}", self.path.display()),
-        }
-    }
-}
+use crate::Location;
 
 /// Where a value comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]

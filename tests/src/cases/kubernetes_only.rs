@@ -30,7 +30,7 @@ fn either_way(bench: &Bench, kubeconfig: &str) -> Result<Ran> {
 }
 
 /// Writes a copy of the lab's kubeconfig, changed by `change`, which receives its cluster and user.
-pub(super) fn changed(
+pub(crate) fn changed(
     bench: &Bench,
     change: impl FnOnce(&mut Value, &mut Value),
 ) -> Result<String> {

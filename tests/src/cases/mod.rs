@@ -25,4 +25,5 @@ mod table;
 mod timeouts;
 
 pub(crate) use case::Case;
+pub(crate) use kubernetes_only::changed;
 pub(crate) use table::of;

@@ -31,6 +31,8 @@ pub(crate) enum Suite {
     PullPolicy,
     /// Kills of the command, on all backends.
     Faults,
+    /// What others do to a job, on all backends.
+    Accidents,
     /// Tests that stop an engine or the API server: they run alone, and last.
     Disruptive,
     /// The check for what all of them left on the machine.
@@ -38,7 +40,7 @@ pub(crate) enum Suite {
 }
 
 impl Suite {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Tidy,
         Self::Unit,
         Self::Doc,
@@ -48,6 +50,7 @@ impl Suite {
         Self::EndToEnd,
         Self::PullPolicy,
         Self::Faults,
+        Self::Accidents,
         Self::Disruptive,
         Self::Leftovers,
     ];
@@ -63,6 +66,7 @@ impl Suite {
             Self::EndToEnd => "end-to-end",
             Self::PullPolicy => "pull-policy",
             Self::Faults => "faults",
+            Self::Accidents => "accidents",
             Self::Disruptive => "disruptive",
             Self::Leftovers => "leftovers",
         }
@@ -73,7 +77,12 @@ impl Suite {
         Duration::from_secs(match self {
             Self::Tidy | Self::Unit | Self::Leftovers => 180,
             Self::Integration => 300,
-            Self::Doc | Self::Readme | Self::EndToEnd | Self::Faults | Self::Disruptive => 900,
+            Self::Doc
+            | Self::Readme
+            | Self::EndToEnd
+            | Self::Faults
+            | Self::Accidents
+            | Self::Disruptive => 900,
             Self::Conformance | Self::PullPolicy => 1200,
         })
     }
@@ -197,6 +206,7 @@ fn end_to_end(target: &str, backends: &[String]) -> (Suite, Option<String>) {
     let suite = match target {
         "pull_policy" => Suite::PullPolicy,
         "faults" => Suite::Faults,
+        "accidents" => Suite::Accidents,
         name if name.starts_with("disruptive") => Suite::Disruptive,
         _ => Suite::EndToEnd,
     };
@@ -217,7 +227,7 @@ fn needs(suite: Suite, backend: Option<&str>) -> Vec<Group> {
         (_, Some(HELM)) => {
             vec![Group::Docker, Group::Registry, Group::Kubernetes, Group::Helm]
         }
-        (Suite::PullPolicy, _) => vec![
+        (Suite::PullPolicy | Suite::Accidents, _) => vec![
             Group::Docker,
             Group::Docker29,
             Group::Registry,
@@ -317,6 +327,8 @@ mod tests {
         let case = planned("longshore-tests", "tests", "pull_policy", "test");
         assert_eq!((case.suite, case.needs.len()), (Suite::PullPolicy, 5));
         assert!(!case.answers_to("end-to-end"));
+        let accidents = planned("longshore-tests", "tests", "accidents", "test");
+        assert_eq!((accidents.suite, accidents.needs.len()), (Suite::Accidents, 5));
         for name in ["pull-policy", "longshore-tests"] {
             assert!(case.answers_to(name), "{name}");
         }

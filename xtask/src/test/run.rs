@@ -160,6 +160,7 @@ fn with_the_lab(
         // It uses all backends at once.
         vec![Lane { workers: 1, cases: of(&[Suite::PullPolicy], &|_| true) }],
         vec![Lane { workers: 1, cases: of(&[Suite::Faults], &|_| true) }],
+        vec![Lane { workers: 1, cases: of(&[Suite::Accidents], &|_| true) }],
         vec![Lane { workers: 1, cases: of(&[Suite::Disruptive], &|_| true) }],
     ];
     for mut lanes in phases {

@@ -137,7 +137,9 @@ impl Floor<'_> {
         let name = match (case.suite, &case.backend) {
             (Suite::Conformance, Some(backend)) => format!("conformance-{backend}"),
             (Suite::EndToEnd, _) if case.is_on_docker29() => format!("end-to-end-{DOCKER29}"),
-            (Suite::PullPolicy | Suite::Faults, _) => format!("{}-all", case.suite.name()),
+            (Suite::PullPolicy | Suite::Faults | Suite::Accidents, _) => {
+                format!("{}-all", case.suite.name())
+            }
             (Suite::EndToEnd | Suite::Disruptive, _) => format!("end-to-end-{}", case.target),
             _ => return None,
         };
@@ -190,7 +192,7 @@ impl Floor<'_> {
                 line(case, took, &counts.describe());
                 if !counts.failures.is_empty() {
                     show(&self.log(case));
-                } else if let Suite::PullPolicy | Suite::Faults = case.suite {
+                } else if let Suite::PullPolicy | Suite::Faults | Suite::Accidents = case.suite {
                     show(&self.folder.join(format!("report/{}.txt", case.suite.name())));
                 }
                 book.record(case, counts, took);

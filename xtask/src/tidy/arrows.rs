@@ -5,9 +5,10 @@ use crate::workspace::{Package, Workspace};
 
 /// Finds forbidden dependencies between crates. Dependencies run one way:
 /// core <- backends, conformance, dispatch. A backend knows no other backend,
-/// nor dispatch, config, journal or registry. Config, journal and registry know
-/// only core. Dispatch may know journal and registry. Only the facade names them
-/// all, and the command knows only the facade.
+/// nor dispatch, config, hocon, journal or registry. Hocon knows no other crate.
+/// Journal and registry know only core; config may also know hocon. Dispatch may
+/// know journal and registry. Only the facade names them all, except hocon, and
+/// the command knows only the facade.
 pub(crate) fn arrows(workspace: &Workspace) -> Vec<Finding> {
     let mut found = Vec::new();
     for package in &workspace.packages {
@@ -26,11 +27,11 @@ fn may_know(workspace: &Workspace, package: &Package, other: &Package, dev: bool
     let to_backend = workspace.is_backend(other);
     let to = other.name.as_str();
     match package.name.as_str() {
-        "longshore-core" | "xtask" => false,
-        "longshore-config"
-        | "longshore-conformance"
-        | "longshore-journal"
-        | "longshore-registry" => to == "longshore-core",
+        "longshore-core" | "longshore-hocon" | "xtask" => false,
+        "longshore-config" => ["longshore-core", "longshore-hocon"].contains(&to),
+        "longshore-conformance" | "longshore-journal" | "longshore-registry" => {
+            to == "longshore-core"
+        }
         "longshore" if dev => to_backend || to != "longshore-cli" && to != "longshore-tests",
         "longshore" => {
             const PARTS: [&str; 5] = [
@@ -74,6 +75,8 @@ mod tests {
         let workspace = workspace(&[
             ("longshore-core", "crates/core", &["serde"]),
             ("longshore-docker", "crates/docker", &["longshore-core", "dev:longshore-conformance"]),
+            ("longshore-hocon", "crates/hocon", &["serde_json"]),
+            ("longshore-config", "crates/config", &["dev:longshore-core", "longshore-hocon"]),
             ("longshore-registry", "crates/registry", &["longshore-core"]),
             ("longshore-journal", "crates/journal", &["longshore-core"]),
             (
@@ -102,10 +105,11 @@ mod tests {
         let workspace = workspace(&[
             ("longshore-core", "crates/core", &["longshore-config"]),
             ("longshore-config", "crates/config", &["longshore-docker"]),
+            ("longshore-hocon", "crates/hocon", &["longshore-core"]),
             ("longshore-docker", "crates/docker", &["longshore-process", "longshore-conformance"]),
             ("longshore-process", "crates/process", &["longshore-dispatch"]),
             ("longshore-kubernetes", "crates/kubernetes", &["longshore-registry"]),
-            ("longshore-journal", "crates/journal", &["longshore-registry"]),
+            ("longshore-journal", "crates/journal", &["longshore-registry", "longshore-hocon"]),
             ("longshore-registry", "crates/registry", &["longshore-dispatch"]),
             ("longshore-dispatch", "crates/dispatch", &["longshore-docker"]),
             ("longshore-conformance", "crates/conformance", &[]),
@@ -117,11 +121,13 @@ mod tests {
             [
                 "longshore-core depends on longshore-config",
                 "longshore-config depends on longshore-docker",
+                "longshore-hocon depends on longshore-core",
                 "longshore-docker depends on longshore-process",
                 "longshore-docker depends on longshore-conformance",
                 "longshore-process depends on longshore-dispatch",
                 "longshore-kubernetes depends on longshore-registry",
                 "longshore-journal depends on longshore-registry",
+                "longshore-journal depends on longshore-hocon",
                 "longshore-registry depends on longshore-dispatch",
                 "longshore-dispatch depends on longshore-docker",
                 "longshore-cli depends on longshore-core",

@@ -2,10 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod common;
+mod cortex;
 mod documents;
 mod errors;
 mod files;
 mod formats;
-mod hocon;
 mod loader;
 mod policies;

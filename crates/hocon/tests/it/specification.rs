@@ -1,28 +1,26 @@
-//! Tests of HOCON by its specification: each test has the specification's rule and, if it has one,
-//! its example.
+//! Tests of the reader by the specification: each test has the specification's rule and, if it has
+//! one, its example.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use longshore_config::{Format, Loader};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use longshore_hocon::{Document, Files, Includer, parse, parse_with};
 use serde_json::{Value, json};
 
-use crate::common::{Config, env};
-use longshore_core::{HumanDuration, RunnerName};
+fn environment(name: &str) -> Option<String> {
+    let variables = [("HOME", "/home/x"), ("EMPTY", ""), ("NUMBER", "7")];
+    let found = variables.into_iter().find(|(known, _)| *known == name);
+    found.map(|(_, value)| value.to_owned())
+}
 
-/// Any content of a file.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(transparent)]
-struct Anything(BTreeMap<String, Value>);
+fn resolve(document: &Document) -> Result<Value, String> {
+    match document.resolve(&environment) {
+        Ok(root) => Ok(root.into_json()),
+        Err(error) => Err(error.to_string()),
+    }
+}
 
 fn read(text: &str) -> Result<Value, String> {
-    let loaded = Loader::<Anything>::new()
-        .environment(env(&[("HOME", "/home/x"), ("EMPTY", ""), ("NUMBER", "7")]))
-        .text("x.conf", Format::Hocon, text)
-        .load();
-    loaded.map(|l| serde_json::to_value(l.value).unwrap()).map_err(|e| e.to_string())
+    resolve(&parse(text, "x.conf").map_err(|error| error.to_string())?)
 }
 
 fn same(cases: &[(&str, Value)]) {
@@ -299,9 +297,14 @@ fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it/fixtures").join(name)
 }
 
+fn parse_fixture(name: &str) -> Result<Document, String> {
+    let path = fixture(name);
+    let text = Files.read(&path).unwrap().unwrap();
+    parse_with(&text, &path, &Files).map_err(|error| error.to_string())
+}
+
 fn read_file(name: &str) -> Result<Value, String> {
-    let loaded = Loader::<Anything>::new().file(fixture(name)).load();
-    loaded.map(|l| serde_json::to_value(l.value).unwrap()).map_err(|e| e.to_string())
+    resolve(&parse_fixture(name)?)
 }
 
 #[test]
@@ -339,90 +342,9 @@ fn an_include_that_cannot_be_followed_is_refused_by_name() {
 
 #[test]
 fn an_optional_include_that_is_not_there_gets_a_warning() {
-    let loaded = Loader::<Anything>::new().file(fixture("optional.conf")).load().unwrap();
-    let [warning] = loaded.warnings.as_slice() else { panic!("{:?}", loaded.warnings) };
+    let document = parse_fixture("optional.conf").unwrap();
+    let [warning] = document.warnings() else { panic!("{:?}", document.warnings()) };
     let expected = "optional.conf:2: the included file \"not-there\" does not exist";
-    assert!(warning.message.ends_with(expected), "{warning}");
-    assert_eq!(serde_json::to_value(loaded.value).unwrap(), json!({"a": 1}));
-}
-
-#[test]
-fn a_cortex_configuration_is_read_as_cortex_reads_it() {
-    let load = |variables: &[(&str, &str)]| {
-        let file = fixture("application.conf");
-        Loader::<Config>::new().environment(env(variables)).file(file).load().unwrap()
-    };
-    let loaded = load(&[]);
-    let job = &loaded.value.job;
-    let runners: Vec<&str> = job.runners.iter().map(RunnerName::as_str).collect();
-    assert_eq!(runners, ["kubernetes", "docker", "process"]);
-    assert_eq!(job.timeout, HumanDuration::from_secs(1800));
-    assert_eq!(job.directory, "/opt/cortex");
-    assert_eq!(job.image_pull_policy.to_string(), "IfNotPresent");
-    assert_eq!(job.max_jobs, 20);
-    assert_eq!(job.rules[0].image_pull_policy.to_string(), "Always,IfNotPresent");
-    assert_eq!(job.rules[1].image, "busybox");
-    let claim = job.kubernetes.persistent_volume_claim_name.as_deref();
-    assert_eq!(claim, Some("cortex-jobs"));
-    let labels: Vec<(&str, &str)> =
-        job.kubernetes.labels.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-    let expected = [("app.kubernetes.io/part-of", "cortex"), ("tier", "2"), ("version", "1.10")];
-    assert_eq!(labels, expected);
-    assert!(job.docker.auto_remove);
-    assert_eq!(job.docker.memory.map(|m| m.bytes()), Some(512 << 20));
-    assert_eq!(loaded.value.docker.host.as_deref(), Some("unix:///var/run/docker.sock"));
-    assert_eq!(loaded.value.docker.auto_update, Some(true));
-    assert_eq!(loaded.warnings, []);
-
-    let origin = |key: &str| {
-        let setting = loaded.settings.iter().find(|s| s.key == key).unwrap();
-        setting.origin.to_string().rsplit('/').next().unwrap_or_default().to_owned()
-    };
-    assert_eq!(origin("job.imagePullPolicy"), "application.conf:32");
-    assert_eq!(origin("docker.host"), "application.conf:49");
-
-    let loaded = load(&[
-        ("JOB_IMAGE_PULL_POLICY", "Always"),
-        ("JOB_NAMESPACE", "prod"),
-        ("JOB_DIRECTORY_BASE", "/srv"),
-        ("JOB_TIMEOUT", "5m"),
-    ]);
-    let job = &loaded.value.job;
-    assert_eq!(job.image_pull_policy.to_string(), "Always");
-    let claim = job.kubernetes.persistent_volume_claim_name.as_deref();
-    assert_eq!(claim, Some("prod-jobs"));
-    assert_eq!(job.directory, "/srv");
-    assert_eq!(job.timeout, HumanDuration::from_secs(300));
-}
-
-#[test]
-fn a_system_property_in_the_settings_themselves_is_refused_by_name_and_line() {
-    let error = Loader::<Config>::new().file(fixture("tmpdir.conf")).load().unwrap_err();
-    let error = error.to_string();
-    let expected =
-        "tmpdir.conf:3: ${java.io.tmpdir} is a Java system property, which only a JVM has";
-    assert!(error.contains(expected), "{error}");
-}
-
-#[test]
-fn an_unset_variable_keeps_the_value_before() {
-    let load = |variables: &[(&str, &str)]| {
-        let file = fixture("unset.conf");
-        Loader::<Config>::new().environment(env(variables)).file(file).load().unwrap().value.job
-    };
-    assert_eq!(load(&[]).kubernetes.namespace.as_deref(), Some("default"));
-    let set = load(&[("LONGSHORE_TEST_NAMESPACE", "x")]);
-    assert_eq!(set.kubernetes.namespace.as_deref(), Some("x"));
-}
-
-#[test]
-fn the_environment_is_not_merged_into_the_file() {
-    let variables = env(&[("job", "x"), ("job.maxJobs", "9"), ("docker.host", "y")]);
-    let loaded = Loader::<Config>::new()
-        .environment(variables)
-        .text("x.conf", Format::Hocon, "job.directory = /x")
-        .load()
-        .unwrap();
-    assert_eq!(loaded.value.job.max_jobs, Config::default().job.max_jobs);
-    assert_eq!(loaded.value.docker.host, None);
+    assert!(warning.to_string().ends_with(expected), "{warning}");
+    assert_eq!(resolve(&document), Ok(json!({"a": 1})));
 }

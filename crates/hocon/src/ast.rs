@@ -2,30 +2,30 @@
 
 use std::collections::BTreeMap;
 
-use super::scalar::Scalar;
-use crate::{Location, Problem};
+use crate::scalar::Scalar;
+use crate::{Error, Location};
 
 /// The fields of one pair of braces, with all values of each key in order.
 #[derive(Debug, Default)]
-pub(super) struct Object {
-    pub(super) fields: BTreeMap<String, Vec<Entry>>,
+pub(crate) struct Object {
+    pub(crate) fields: BTreeMap<String, Vec<Entry>>,
     /// An include that cannot be followed. It is an error only if this object is evaluated.
-    pub(super) refused: Option<Problem>,
+    pub(crate) refused: Option<Error>,
 }
 
 /// One value of a field, or an element of an array.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     /// The place of the field's key or of the element.
-    pub(super) at: Location,
+    pub(crate) at: Location,
     /// The entry's id, unique among all files read together.
-    pub(super) id: usize,
-    pub(super) pieces: Vec<Piece>,
+    pub(crate) id: usize,
+    pub(crate) pieces: Vec<Piece>,
 }
 
 /// A part of a value concatenation.
 #[derive(Debug)]
-pub(super) enum Piece {
+pub(crate) enum Piece {
     /// White space between two other pieces. It matters only between simple values.
     Space(String),
     Scalar(Scalar),
@@ -38,12 +38,12 @@ pub(super) enum Piece {
 
 /// `${path}` or `${?path}`.
 #[derive(Debug)]
-pub(super) struct Substitution {
-    pub(super) at: Location,
-    pub(super) path: Vec<String>,
+pub(crate) struct Substitution {
+    pub(crate) at: Location,
+    pub(crate) path: Vec<String>,
     /// The path at which the containing file is included. `path` is looked up below it first.
-    pub(super) prefix: Vec<String>,
-    pub(super) optional: bool,
+    pub(crate) prefix: Vec<String>,
+    pub(crate) optional: bool,
 }
 
 impl Entry {
@@ -51,14 +51,14 @@ impl Entry {
     ///
     /// An object or array with a substitution deeper down does not count (HOCON.md,
     /// "Self-Referential Substitutions").
-    pub(super) fn refers(&self) -> bool {
+    pub(crate) fn refers(&self) -> bool {
         self.pieces.iter().any(|p| matches!(p, Piece::Substitution(_) | Piece::Before))
     }
 }
 
 impl Object {
     /// Adds `entry` under `path`, with an object for each element except the last.
-    pub(super) fn insert(&mut self, path: &[String], entry: Entry, ids: &mut dyn FnMut() -> usize) {
+    pub(crate) fn insert(&mut self, path: &[String], entry: Entry, ids: &mut dyn FnMut() -> usize) {
         let Some((first, rest)) = path.split_first() else { return };
         let entry = if rest.is_empty() {
             entry
@@ -72,7 +72,7 @@ impl Object {
     }
 
     /// Adds all fields of an included file.
-    pub(super) fn include(&mut self, other: Self) {
+    pub(crate) fn include(&mut self, other: Self) {
         for (key, mut entries) in other.fields {
             self.fields.entry(key).or_default().append(&mut entries);
         }

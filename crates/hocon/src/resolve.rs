@@ -7,12 +7,11 @@
 
 use std::collections::BTreeMap;
 
-use super::Context;
-use super::ast::{Entry, Object, Piece, Substitution};
-use super::scalar::Scalar;
-use crate::node::{Node, Value, dotted};
-use crate::source::MAX_BYTES;
-use crate::{Location, Problem};
+use crate::ast::{Entry, Object, Piece, Substitution};
+use crate::files::MAX_BYTES;
+use crate::path::dotted;
+use crate::scalar::Scalar;
+use crate::{Error, Location, Node, Value};
 
 /// The maximum number of evaluated values: a small file can require very many.
 const MAX_STEPS: usize = 1_000_000;
@@ -21,7 +20,7 @@ const MAX_STEPS: usize = 1_000_000;
 const MAX_DEPTH: usize = 200;
 
 /// The id of the whole file. The ids of entries start at 1.
-const ROOT: usize = 0;
+pub(crate) const ROOT: usize = 0;
 
 /// The values of one field, the latest last.
 type Stack<'a> = Vec<&'a Entry>;
@@ -37,15 +36,14 @@ enum Shape<'a> {
     Objects(Vec<&'a Object>),
 }
 
-pub(super) fn resolve(
-    root: Object,
-    file: &Location,
-    context: &Context<'_>,
-) -> Result<Node, Problem> {
-    let root = Entry { at: file.clone(), id: ROOT, pieces: vec![Piece::Object(root)] };
+pub(crate) fn resolve(
+    root: &Entry,
+    wanted: &dyn Fn(&str) -> bool,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Node, Error> {
     let mut resolver = Resolver {
-        root: vec![&root],
-        environment: context.environment,
+        root: vec![root],
+        environment,
         active: Vec::new(),
         inside: Vec::new(),
         looked_back: false,
@@ -54,15 +52,15 @@ pub(super) fn resolve(
         depth: 0,
     };
     let mut fields = BTreeMap::new();
-    if let Shape::Objects(objects) = resolver.shape(&[&root])? {
-        let wanted = all_fields(&objects).into_iter().filter(|(key, _)| (context.wanted)(key));
+    if let Shape::Objects(objects) = resolver.shape(&[root])? {
+        let wanted = all_fields(&objects).into_iter().filter(|(key, _)| wanted(key));
         for (key, stack) in wanted {
             if let Some(node) = resolver.node(&stack)? {
                 fields.insert(key.to_owned(), node);
             }
         }
     }
-    Ok(Node::new(Value::Table(fields), file.clone().into()))
+    Ok(Node::new(Value::Object(fields), root.at.clone()))
 }
 
 fn all_fields<'a>(objects: &[&'a Object]) -> BTreeMap<&'a str, Stack<'a>> {
@@ -79,7 +77,7 @@ fn field<'a>(objects: &[&'a Object], key: &str) -> Stack<'a> {
 
 struct Resolver<'a> {
     root: Stack<'a>,
-    environment: &'a BTreeMap<String, String>,
+    environment: &'a dyn Fn(&str) -> Option<String>,
     /// The values being evaluated that may refer to themselves.
     active: Vec<usize>,
     /// The values whose content is being evaluated, each inside the one before.
@@ -94,10 +92,10 @@ struct Resolver<'a> {
 
 impl<'a> Resolver<'a> {
     /// Returns the value of a field, or `None` if it is undefined.
-    fn node(&mut self, stack: &[&'a Entry]) -> Result<Option<Node>, Problem> {
+    fn node(&mut self, stack: &[&'a Entry]) -> Result<Option<Node>, Error> {
         let Some(top) = stack.last() else { return Ok(None) };
         if top.refers() && self.inside.contains(&top.id) {
-            return Err(Problem::new("this value contains itself").at(top.at.clone()));
+            return Err(Error::new(top.at.clone(), "this value contains itself"));
         }
         self.inside.push(top.id);
         self.enter(&top.at)?;
@@ -110,7 +108,7 @@ impl<'a> Resolver<'a> {
                 for element in elements {
                     nodes.extend(self.node(&element)?);
                 }
-                Some(Value::List(nodes))
+                Some(Value::Array(nodes))
             }
             Shape::Objects(objects) => {
                 let mut fields = BTreeMap::new();
@@ -119,37 +117,34 @@ impl<'a> Resolver<'a> {
                         fields.insert(key.to_owned(), node);
                     }
                 }
-                Some(Value::Table(fields))
+                Some(Value::Object(fields))
             }
         };
         self.depth -= 1;
         self.inside.pop();
-        Ok(value.map(|value| Node::new(value, at.unwrap_or(&top.at).clone().into())))
+        Ok(value.map(|value| Node::new(value, at.unwrap_or(&top.at).clone())))
     }
 
-    fn enter(&mut self, at: &Location) -> Result<(), Problem> {
+    fn enter(&mut self, at: &Location) -> Result<(), Error> {
         self.steps += 1;
         self.depth += 1;
         if self.depth > MAX_DEPTH {
-            return Err(Problem::new("substitutions are nested too deeply").at(at.clone()));
+            return Err(Error::new(at.clone(), "substitutions are nested too deeply"));
         }
         if self.steps > MAX_STEPS {
-            return Err(Problem::new("there are too many substitutions").at(at.clone()));
+            return Err(Error::new(at.clone(), "there are too many substitutions"));
         }
         Ok(())
     }
 
-    fn shape(&mut self, stack: &[&'a Entry]) -> Result<Shape<'a>, Problem> {
+    fn shape(&mut self, stack: &[&'a Entry]) -> Result<Shape<'a>, Error> {
         self.decide(stack).map(|(shape, _)| shape)
     }
 
     /// Merges a stack, from the top down to the first value that is not an object.
     ///
     /// Also returns the place of the uppermost value that is part of the result.
-    fn decide(
-        &mut self,
-        stack: &[&'a Entry],
-    ) -> Result<(Shape<'a>, Option<&'a Location>), Problem> {
+    fn decide(&mut self, stack: &[&'a Entry]) -> Result<(Shape<'a>, Option<&'a Location>), Error> {
         let under_way = stack.iter().position(|entry| self.active.contains(&entry.id));
         self.looked_back |= under_way.is_some();
         let stack = &stack[..under_way.unwrap_or(stack.len())];
@@ -176,7 +171,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn entry(&mut self, entry: &'a Entry, below: &[&'a Entry]) -> Result<Shape<'a>, Problem> {
+    fn entry(&mut self, entry: &'a Entry, below: &[&'a Entry]) -> Result<Shape<'a>, Error> {
         if entry.id == ROOT {
             return self.concatenation(entry, below);
         }
@@ -193,11 +188,7 @@ impl<'a> Resolver<'a> {
         shape
     }
 
-    fn concatenation(
-        &mut self,
-        entry: &'a Entry,
-        below: &[&'a Entry],
-    ) -> Result<Shape<'a>, Problem> {
+    fn concatenation(&mut self, entry: &'a Entry, below: &[&'a Entry]) -> Result<Shape<'a>, Error> {
         let mut parts = Vec::with_capacity(entry.pieces.len());
         for piece in &entry.pieces {
             parts.push(match piece {
@@ -211,10 +202,10 @@ impl<'a> Resolver<'a> {
                 Piece::Object(object) => Part::Shape(Shape::Objects(vec![object])),
             });
         }
-        join(parts).map_err(|message| Problem::new(message).at(entry.at.clone()))
+        join(parts).map_err(|message| Error::new(entry.at.clone(), message))
     }
 
-    fn substitute(&mut self, substitution: &'a Substitution) -> Result<Shape<'a>, Problem> {
+    fn substitute(&mut self, substitution: &'a Substitution) -> Result<Shape<'a>, Error> {
         let looked_back = std::mem::replace(&mut self.looked_back, false);
         let shape = self.look_up(substitution)?;
         let circle = std::mem::replace(&mut self.looked_back, looked_back);
@@ -233,7 +224,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn look_up(&mut self, substitution: &'a Substitution) -> Result<Shape<'a>, Problem> {
+    fn look_up(&mut self, substitution: &'a Substitution) -> Result<Shape<'a>, Error> {
         let Substitution { path, prefix, .. } = substitution;
         if !prefix.is_empty() {
             let full: Vec<String> = prefix.iter().chain(path).cloned().collect();
@@ -246,14 +237,14 @@ impl<'a> Resolver<'a> {
             Shape::Undefined => {}
             shape => return Ok(shape),
         }
-        Ok(match self.environment.get(&path.join(".")) {
+        Ok(match (self.environment)(&path.join(".")) {
             // Text that conversions may turn into another type, like unquoted text.
-            Some(text) => Shape::Scalar(Scalar::Quoted(text.clone())),
+            Some(text) => Shape::Scalar(Scalar::Quoted(text)),
             None => Shape::Undefined,
         })
     }
 
-    fn look_up_path(&mut self, path: &[String]) -> Result<Shape<'a>, Problem> {
+    fn look_up_path(&mut self, path: &[String]) -> Result<Shape<'a>, Error> {
         let mut stack = self.root.clone();
         for key in path {
             match self.shape(&stack)? {
@@ -265,10 +256,10 @@ impl<'a> Resolver<'a> {
     }
 }
 
-fn unresolved(substitution: &Substitution, reason: &str) -> Problem {
+fn unresolved(substitution: &Substitution, reason: &str) -> Error {
     let mark = if substitution.optional { "?" } else { "" };
     let path = dotted(&substitution.path);
-    Problem::new(format!("${{{mark}{path}}} {reason}")).at(substitution.at.clone())
+    Error::new(substitution.at.clone(), format!("${{{mark}{path}}} {reason}"))
 }
 
 fn reason(path: &[String], circle: bool) -> &'static str {

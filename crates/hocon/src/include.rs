@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::ast::Object;
-use super::cursor::Cursor;
-use super::parser::Parser;
-use crate::source::{self, Unreadable};
-use crate::{Location, Problem};
+use crate::ast::Object;
+use crate::cursor::Cursor;
+use crate::files::{MAX_BYTES, TOO_LARGE};
+use crate::parser::Parser;
+use crate::{Error, Includer, Location, Warning};
 
 /// The maximum number of included files, counting each inclusion.
 const MAX_FILES: usize = 256;
@@ -15,17 +15,18 @@ const MAX_FILES: usize = 256;
 const MAX_DEPTH: usize = 16;
 
 /// The files that are read together.
-#[derive(Default)]
-pub(super) struct Files {
-    pub(super) warnings: Vec<String>,
-    /// The real paths of the files being parsed, each included by the one before.
+pub(crate) struct Inclusions<'i> {
+    pub(crate) warnings: Vec<Warning>,
+    /// `None` if no file may be included.
+    includer: Option<&'i dyn Includer>,
+    /// The identities of the files being parsed, each included by the one before.
     chain: Vec<PathBuf>,
     count: usize,
     ids: usize,
 }
 
 /// What an `include` names.
-pub(super) struct Include {
+pub(crate) struct Include {
     name: String,
     how: How,
     required: bool,
@@ -42,7 +43,7 @@ enum How {
 
 impl Include {
     /// Parses what follows the word `include`.
-    pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Self, Problem> {
+    pub(crate) fn parse(cursor: &mut Cursor<'_>) -> Result<Self, Error> {
         cursor.blank();
         let required = open(cursor, "required");
         let hows = [("file", How::File), ("url", How::Url), ("classpath", How::Classpath)];
@@ -118,66 +119,67 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-impl Files {
-    pub(super) fn next_id(&mut self) -> usize {
+impl<'i> Inclusions<'i> {
+    pub(crate) const fn new(includer: Option<&'i dyn Includer>) -> Self {
+        Self { warnings: Vec::new(), includer, chain: Vec::new(), count: 0, ids: 0 }
+    }
+
+    pub(crate) fn next_id(&mut self) -> usize {
         self.ids += 1;
         self.ids
     }
 
     /// Parses the file at `path`, whose text is `text`, and everything that it includes.
-    pub(super) fn parse_root(&mut self, text: &str, path: &Path) -> Result<Object, Problem> {
-        // Text that is not a file has no real path and cannot be in a cycle.
-        self.chain.extend(path.canonicalize().ok());
+    pub(crate) fn parse_root(&mut self, text: &str, path: &Path) -> Result<Object, Error> {
+        self.chain.extend(self.includer.map(|includer| includer.identity(path)));
         let object = Parser::new(text, path, Vec::new(), self).root();
         self.chain.clear();
         object
     }
 
     /// Parses the files of `include`, at `at` in the file `from` below the keys `scope`.
-    pub(super) fn include(
+    pub(crate) fn include(
         &mut self,
         include: &Include,
         at: &Location,
         from: &Path,
         scope: &[String],
-    ) -> Result<Object, Problem> {
+    ) -> Result<Object, Error> {
         if let Some(message) = include.refusal() {
-            let refused = Some(Problem::new(message).at(at.clone()));
-            return Ok(Object { refused, ..Object::default() });
+            return Ok(refused(message, at));
         }
+        let Some(includer) = self.includer else {
+            let message = format!("include of \"{}\": includes are not allowed here", include.name);
+            return Ok(refused(message, at));
+        };
         let mut object = Object::default();
         let mut found = false;
         for path in include.candidates(from) {
-            match source::read(&path) {
-                Ok(text) => {
-                    found = true;
-                    object.include(self.included(&text, &path, at, scope)?);
-                }
-                Err(Unreadable::Missing(_)) => {}
-                Err(Unreadable::Other(problem)) => {
-                    let message = format!("the included file {problem}");
-                    return Err(Problem::new(message).at(at.clone()));
-                }
+            let text = includer.read(&path).map_err(|error| unreadable(&error, at))?;
+            if let Some(text) = text {
+                found = true;
+                object.include(self.included(includer, &text, &path, at, scope)?);
             }
         }
         if !found {
             let message = format!("the included file \"{}\" does not exist", include.name);
             if include.required {
-                return Err(Problem::new(message).at(at.clone()));
+                return Err(Error::new(at.clone(), message));
             }
-            self.warnings.push(format!("{at}: {message}"));
+            self.warnings.push(Warning { location: at.clone(), message });
         }
         Ok(object)
     }
 
     fn included(
         &mut self,
+        includer: &dyn Includer,
         text: &str,
         path: &Path,
         at: &Location,
         scope: &[String],
-    ) -> Result<Object, Problem> {
-        let refuse = |message: String| Err(Problem::new(message).at(at.clone()));
+    ) -> Result<Object, Error> {
+        let refuse = |message: String| Err(Error::new(at.clone(), message));
         if extension(path) == "properties" {
             let name = path.display();
             return refuse(format!(
@@ -188,16 +190,28 @@ impl Files {
         if self.count > MAX_FILES || self.chain.len() > MAX_DEPTH {
             return refuse("too many includes, or includes nested too deeply".to_owned());
         }
-        let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        if self.chain.contains(&real) {
+        if text.len() as u64 > MAX_BYTES {
+            return Err(unreadable(&Error::new(Location::file(path), TOO_LARGE), at));
+        }
+        let identity = includer.identity(path);
+        if self.chain.contains(&identity) {
             return refuse(format!(
                 "\"{}\" includes itself, directly or through other files",
                 path.display()
             ));
         }
-        self.chain.push(real);
+        self.chain.push(identity);
         let object = Parser::new(text, path, scope.to_vec(), self).root();
         self.chain.pop();
         object
     }
+}
+
+/// Returns an object that is an error only if it is resolved.
+fn refused(message: String, at: &Location) -> Object {
+    Object { refused: Some(Error::new(at.clone(), message)), ..Object::default() }
+}
+
+fn unreadable(error: &Error, at: &Location) -> Error {
+    Error::new(at.clone(), format!("the included file {error}"))
 }

@@ -2,20 +2,20 @@
 
 use std::path::Path;
 
-use super::ast::{Entry, Object, Piece, Substitution};
-use super::cursor::Cursor;
-use super::include::{Files, Include};
-use super::scalar::Scalar;
-use crate::node::dotted;
-use crate::{Location, Problem};
+use crate::ast::{Entry, Object, Piece, Substitution};
+use crate::cursor::{Cursor, is_space};
+use crate::include::{Include, Inclusions};
+use crate::path::dotted;
+use crate::scalar::Scalar;
+use crate::{Error, Location};
 
 /// The maximum nesting of braces and brackets.
 const MAX_DEPTH: usize = 64;
 
-pub(super) struct Parser<'a, 'f> {
+pub(crate) struct Parser<'a, 'f, 'i> {
     cursor: Cursor<'a>,
     path: &'a Path,
-    files: &'f mut Files,
+    inclusions: &'f mut Inclusions<'i>,
     /// The keys above the current place, from the root of all files.
     scope: Vec<String>,
     /// The length of the part of the scope that belongs to the including files.
@@ -23,19 +23,19 @@ pub(super) struct Parser<'a, 'f> {
     depth: usize,
 }
 
-impl<'a, 'f> Parser<'a, 'f> {
+impl<'a, 'f, 'i> Parser<'a, 'f, 'i> {
     /// Creates a parser of the file at `path`, which is included below `scope`.
-    pub(super) fn new(
+    pub(crate) fn new(
         text: &'a str,
         path: &'a Path,
         scope: Vec<String>,
-        files: &'f mut Files,
+        inclusions: &'f mut Inclusions<'i>,
     ) -> Self {
         let cursor = Cursor::new(text, Location::file(path));
-        Self { cursor, path, files, prefix: scope.len(), scope, depth: 0 }
+        Self { cursor, path, inclusions, prefix: scope.len(), scope, depth: 0 }
     }
 
-    pub(super) fn root(mut self) -> Result<Object, Problem> {
+    pub(crate) fn root(mut self) -> Result<Object, Error> {
         self.cursor.blank();
         if self.cursor.looking_at("[") {
             return Err(self.cursor.problem("the file contains a list, not keys and values"));
@@ -54,7 +54,7 @@ impl<'a, 'f> Parser<'a, 'f> {
     }
 
     /// Parses fields up to the closing brace, which is taken, or to the end of the file.
-    fn fields(&mut self, braced: bool) -> Result<Object, Problem> {
+    fn fields(&mut self, braced: bool) -> Result<Object, Error> {
         self.descend()?;
         let mut object = Object::default();
         loop {
@@ -76,7 +76,7 @@ impl<'a, 'f> Parser<'a, 'f> {
         Ok(object)
     }
 
-    fn descend(&mut self) -> Result<(), Problem> {
+    fn descend(&mut self) -> Result<(), Error> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
             return Err(self.cursor.problem("too deeply nested"));
@@ -85,7 +85,7 @@ impl<'a, 'f> Parser<'a, 'f> {
     }
 
     /// Takes what separates two fields or elements: a comma, a newline, or both.
-    fn separator(&mut self, end: char) -> Result<(), Problem> {
+    fn separator(&mut self, end: char) -> Result<(), Error> {
         let newline = self.cursor.blank();
         if self.cursor.take(",") {
             self.cursor.blank();
@@ -101,7 +101,7 @@ impl<'a, 'f> Parser<'a, 'f> {
         }
     }
 
-    fn field(&mut self, object: &mut Object) -> Result<(), Problem> {
+    fn field(&mut self, object: &mut Object) -> Result<(), Error> {
         if self.cursor.looking_at("include") && self.cursor.after(7, ends_include) {
             return self.include(object);
         }
@@ -115,13 +115,13 @@ impl<'a, 'f> Parser<'a, 'f> {
         let value = self.field_value(&at, &key);
         self.scope.truncate(scope);
         let pieces = value?;
-        let files = &mut self.files;
-        let entry = Entry { at, id: files.next_id(), pieces };
-        object.insert(&key, entry, &mut || files.next_id());
+        let inclusions = &mut self.inclusions;
+        let entry = Entry { at, id: inclusions.next_id(), pieces };
+        object.insert(&key, entry, &mut || inclusions.next_id());
         Ok(())
     }
 
-    fn field_value(&mut self, at: &Location, key: &[String]) -> Result<Vec<Piece>, Problem> {
+    fn field_value(&mut self, at: &Location, key: &[String]) -> Result<Vec<Piece>, Error> {
         self.cursor.blank();
         let append = self.cursor.take("+=");
         if !append && !self.cursor.take(":") && !self.cursor.take("=") {
@@ -140,20 +140,20 @@ impl<'a, 'f> Parser<'a, 'f> {
         if !append {
             return Ok(pieces);
         }
-        let id = self.files.next_id();
+        let id = self.inclusions.next_id();
         Ok(vec![Piece::Before, Piece::Array(vec![Entry { at: at.clone(), id, pieces }])])
     }
 
-    fn include(&mut self, object: &mut Object) -> Result<(), Problem> {
+    fn include(&mut self, object: &mut Object) -> Result<(), Error> {
         let at = self.cursor.here();
         self.cursor.take("include");
         let include = Include::parse(&mut self.cursor)?;
-        object.include(self.files.include(&include, &at, self.path, &self.scope)?);
+        object.include(self.inclusions.include(&include, &at, self.path, &self.scope)?);
         Ok(())
     }
 
     /// Parses a key: a path expression, up to its separator.
-    fn key(&mut self) -> Result<Vec<String>, Problem> {
+    fn key(&mut self) -> Result<Vec<String>, Error> {
         let key = self.path_expression()?;
         match key {
             Some(key) => Ok(key),
@@ -165,7 +165,7 @@ impl<'a, 'f> Parser<'a, 'f> {
     }
 
     /// Parses a path expression. Returns `None` if none starts here.
-    fn path_expression(&mut self) -> Result<Option<Vec<String>>, Problem> {
+    fn path_expression(&mut self) -> Result<Option<Vec<String>>, Error> {
         // Each element, and whether a part of it was quoted: only then may it be empty.
         let mut elements = vec![(String::new(), false)];
         let mut space = "";
@@ -204,7 +204,7 @@ impl<'a, 'f> Parser<'a, 'f> {
     }
 
     /// Parses a value concatenation. It ends at the end of the line, a comma, or a closing bracket.
-    fn value(&mut self) -> Result<Vec<Piece>, Problem> {
+    fn value(&mut self) -> Result<Vec<Piece>, Error> {
         let mut pieces = Vec::new();
         loop {
             let space = self.cursor.spaces();
@@ -216,7 +216,7 @@ impl<'a, 'f> Parser<'a, 'f> {
         }
     }
 
-    fn piece(&mut self) -> Result<Option<Piece>, Problem> {
+    fn piece(&mut self) -> Result<Option<Piece>, Error> {
         if let Some(text) = self.cursor.quoted()? {
             return Ok(Some(Piece::Scalar(Scalar::Quoted(text))));
         }
@@ -239,7 +239,7 @@ impl<'a, 'f> Parser<'a, 'f> {
         }
     }
 
-    fn substitution(&mut self) -> Result<Substitution, Problem> {
+    fn substitution(&mut self) -> Result<Substitution, Error> {
         let at = self.cursor.here();
         let optional = self.cursor.take("?");
         self.cursor.spaces();
@@ -257,7 +257,7 @@ impl<'a, 'f> Parser<'a, 'f> {
     }
 
     /// Parses elements up to the closing bracket, which is taken.
-    fn elements(&mut self) -> Result<Vec<Entry>, Problem> {
+    fn elements(&mut self) -> Result<Vec<Entry>, Error> {
         self.descend()?;
         let mut elements = Vec::new();
         loop {
@@ -273,7 +273,7 @@ impl<'a, 'f> Parser<'a, 'f> {
                 let c = self.cursor.peek().unwrap_or(',');
                 return Err(self.cursor.reserved(c));
             }
-            elements.push(Entry { at, id: self.files.next_id(), pieces });
+            elements.push(Entry { at, id: self.inclusions.next_id(), pieces });
             self.separator(']')?;
         }
         self.cursor.next();
@@ -284,7 +284,7 @@ impl<'a, 'f> Parser<'a, 'f> {
 
 /// Returns whether `c` after `include` ends the word.
 fn ends_include(c: char) -> bool {
-    super::cursor::is_space(c) || c == '"'
+    is_space(c) || c == '"'
 }
 
 /// Joins adjacent unquoted text without white space: it is one word, split where a number ended.

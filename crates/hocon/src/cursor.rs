@@ -1,43 +1,44 @@
 //! A cursor over the characters of a file.
 
-use crate::{Location, Problem};
+use crate::scalar::parse_number;
+use crate::{Error, Location};
 
 /// The characters that are not allowed in unquoted text.
 const FORBIDDEN: &str = "$\"{}[]:=,+#`^?!@*&\\";
 
-pub(super) struct Cursor<'a> {
+pub(crate) struct Cursor<'a> {
     rest: &'a str,
     line: usize,
     file: Location,
 }
 
 impl<'a> Cursor<'a> {
-    pub(super) const fn new(text: &'a str, file: Location) -> Self {
+    pub(crate) const fn new(text: &'a str, file: Location) -> Self {
         Self { rest: text, line: 1, file }
     }
 
-    pub(super) fn here(&self) -> Location {
+    pub(crate) fn here(&self) -> Location {
         self.file.line(self.line)
     }
 
-    pub(super) fn problem(&self, message: impl Into<String>) -> Problem {
-        Problem::new(format!("not valid HOCON: {}", message.into())).at(self.here())
+    pub(crate) fn problem(&self, message: impl Into<String>) -> Error {
+        Error::new(self.here(), format!("not valid HOCON: {}", message.into()))
     }
 
-    pub(super) fn peek(&self) -> Option<char> {
+    pub(crate) fn peek(&self) -> Option<char> {
         self.rest.chars().next()
     }
 
-    pub(super) fn looking_at(&self, text: &str) -> bool {
+    pub(crate) fn looking_at(&self, text: &str) -> bool {
         self.rest.starts_with(text)
     }
 
     /// Returns whether the character after the next `skip` bytes, all ASCII, satisfies `test`.
-    pub(super) fn after(&self, skip: usize, test: impl Fn(char) -> bool) -> bool {
+    pub(crate) fn after(&self, skip: usize, test: impl Fn(char) -> bool) -> bool {
         self.rest.get(skip..).and_then(|r| r.chars().next()).is_some_and(test)
     }
 
-    pub(super) fn next(&mut self) -> Option<char> {
+    pub(crate) fn next(&mut self) -> Option<char> {
         let c = self.peek()?;
         self.rest = &self.rest[c.len_utf8()..];
         if c == '\n' {
@@ -47,7 +48,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Takes `text` if it is next. `text` must not contain a newline.
-    pub(super) fn take(&mut self, text: &str) -> bool {
+    pub(crate) fn take(&mut self, text: &str) -> bool {
         match self.rest.strip_prefix(text) {
             Some(rest) => {
                 self.rest = rest;
@@ -57,7 +58,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    pub(super) fn take_while(&mut self, test: impl Fn(char) -> bool) -> &'a str {
+    pub(crate) fn take_while(&mut self, test: impl Fn(char) -> bool) -> &'a str {
         let whole = self.rest;
         while self.peek().is_some_and(&test) {
             self.next();
@@ -66,12 +67,12 @@ impl<'a> Cursor<'a> {
     }
 
     /// Takes white space except newlines.
-    pub(super) fn spaces(&mut self) -> &'a str {
+    pub(crate) fn spaces(&mut self) -> &'a str {
         self.take_while(|c| c != '\n' && is_space(c))
     }
 
     /// Takes white space and a comment, except newlines.
-    pub(super) fn spaces_and_comment(&mut self) {
+    pub(crate) fn spaces_and_comment(&mut self) {
         self.spaces();
         if self.looking_at("#") || self.looking_at("//") {
             self.take_while(|c| c != '\n');
@@ -79,7 +80,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Takes white space, comments and newlines, and returns whether there was a newline.
-    pub(super) fn blank(&mut self) -> bool {
+    pub(crate) fn blank(&mut self) -> bool {
         let before = self.line;
         loop {
             self.spaces_and_comment();
@@ -94,12 +95,12 @@ impl<'a> Cursor<'a> {
     }
 
     /// Takes a run of unquoted text. Returns empty text if none starts here.
-    pub(super) fn unquoted(&mut self) -> Result<&'a str, Problem> {
+    pub(crate) fn unquoted(&mut self) -> Result<&'a str, Error> {
         let whole = self.rest;
         // Only a number may contain a `+`, as in 1e+5. Other unquoted text may not.
         if self.peek().is_some_and(|c| c.is_ascii_digit() || c == '-') {
             let run = self.take_while(|c| c.is_ascii_digit() || "+-.eE".contains(c));
-            if run.contains('+') && super::scalar::parse_number(run).is_none() {
+            if run.contains('+') && parse_number(run).is_none() {
                 return Err(self.reserved('+'));
             }
         }
@@ -112,12 +113,12 @@ impl<'a> Cursor<'a> {
         Ok(&whole[..whole.len() - self.rest.len()])
     }
 
-    pub(super) fn reserved(&self, c: char) -> Problem {
+    pub(crate) fn reserved(&self, c: char) -> Error {
         self.problem(format!("`{c}` is not allowed here outside quotes"))
     }
 
     /// Takes a quoted string, if one starts here.
-    pub(super) fn quoted(&mut self) -> Result<Option<String>, Problem> {
+    pub(crate) fn quoted(&mut self) -> Result<Option<String>, Error> {
         if self.take("\"\"\"") {
             return self.triple_quoted().map(Some);
         }
@@ -144,7 +145,7 @@ impl<'a> Cursor<'a> {
     /// Takes the rest of a triple-quoted string.
     ///
     /// It ends at the last of three or more quotes. Those before the last three belong to the text.
-    fn triple_quoted(&mut self) -> Result<String, Problem> {
+    fn triple_quoted(&mut self) -> Result<String, Error> {
         let start = self.here();
         let mut text = String::new();
         loop {
@@ -159,7 +160,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    fn escape(&mut self) -> Result<char, Problem> {
+    fn escape(&mut self) -> Result<char, Error> {
         let c = self.next();
         Ok(match c {
             Some('"' | '\\' | '/') => c.unwrap_or_default(),
@@ -173,7 +174,7 @@ impl<'a> Cursor<'a> {
         })
     }
 
-    fn unicode_escape(&mut self) -> Result<char, Problem> {
+    fn unicode_escape(&mut self) -> Result<char, Error> {
         let first = self.code_unit()?;
         let second = if (0xd800..0xdc00).contains(&first) && self.take("\\u") {
             Some(self.code_unit()?)
@@ -189,7 +190,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    fn code_unit(&mut self) -> Result<u16, Problem> {
+    fn code_unit(&mut self) -> Result<u16, Error> {
         let unit = self.rest.get(..4).filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
         match unit.and_then(|digits| u16::from_str_radix(digits, 16).ok()) {
             Some(unit) => {
@@ -203,6 +204,6 @@ impl<'a> Cursor<'a> {
 
 /// Returns whether `c` is white space by HOCON.md, "Whitespace": Unicode's separators, including the
 /// no-break ones, and ASCII's.
-pub(super) const fn is_space(c: char) -> bool {
+pub(crate) const fn is_space(c: char) -> bool {
     c.is_whitespace() || matches!(c, '\u{1c}'..='\u{1f}' | '\u{feff}')
 }

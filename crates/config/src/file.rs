@@ -1,0 +1,13 @@
+//! Reads configuration files and documents.
+
+use std::path::Path;
+
+use longshore_hocon::{Files, Includer};
+
+use crate::{Location, Problem};
+
+/// Reads the regular file at `path`, at most 1 MiB, in the same way as a file that HOCON includes.
+pub(crate) fn read(path: &Path) -> Result<String, Problem> {
+    let missing = || Problem::new("there is no such file").at(Location::file(path));
+    Files.read(path)?.ok_or_else(missing)
+}
