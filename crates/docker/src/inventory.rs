@@ -12,9 +12,11 @@ use crate::place::{Found, Place, object_name, read_mark};
 /// The attempts of `installation` that have a container.
 pub(crate) async fn adopt(backend: &Backend, installation: &InstallationId) -> Result<Vec<Handle>> {
     let labels = vec![format!("{INSTALLATION}={installation}"), ATTEMPT.to_owned()];
-    let listed = backend.engine.list(labels).await.map_err(|fault| {
-        fault.into_error("failed to list this installation's containers").on(&backend.name)
-    })?;
+    let listed = backend
+        .engine
+        .list(labels)
+        .await
+        .map_err(|fault| fault.into_error("failed to list this installation's containers"))?;
     let handle = |container: ContainerSummary| {
         let attempt: AttemptId = container.labels?.get(ATTEMPT)?.parse().ok()?;
         let name = object_name(attempt.as_str());

@@ -1,6 +1,5 @@
 //! Launching: the image, the container, the start. [`Backend::launch`] describes the protocol.
 
-use std::path::Path;
 use std::time::Duration;
 
 use longshore_core::{
@@ -51,10 +50,7 @@ impl Backend {
         if matches!(launched, Err(LaunchError::Refused(_))) {
             self.watcher.discard(&attempt.id);
         }
-        launched.map_err(|error| match error {
-            LaunchError::Refused(e) => LaunchError::Refused(e.on(&self.name)),
-            LaunchError::Indeterminate(e) => LaunchError::Indeterminate(e.on(&self.name)),
-        })
+        launched
     }
 
     async fn try_launch(&self, attempt: &Attempt, context: &LaunchContext) -> Launched {
@@ -97,14 +93,16 @@ impl Backend {
         // Each wait in it ends by the context's deadlines; dropping it leaves nothing behind.
         tokio::select! {
             biased;
-            () = context.cancel.cancelled() => Err(cancelled()),
+            () = context.cancel.cancelled() => Err(Error::cancelled()),
             image = image::resolve(&order, &self.pulls, attempt.pull_policy, context) => image,
         }
     }
 
-    /// Checks the job directory before the engine does, with a clearer error.
+    /// Checks that the engine sees this machine's files, if the job has a directory.
     pub(crate) fn check_directory(&self, attempt: &Attempt) -> Result<()> {
-        let Some(directory) = &attempt.spec.job_directory else { return Ok(()) };
+        if attempt.spec.job_directory.is_none() {
+            return Ok(());
+        }
         let endpoint = self.engine.endpoint()?;
         if !endpoint.address.is_local() {
             return Err(Error::new(
@@ -113,16 +111,6 @@ impl Backend {
                  a network does not see this machine's files",
             )
             .with("address", &endpoint.address));
-        }
-        for folder in [Path::new(""), Path::new("input"), Path::new("output")] {
-            let path = directory.join(folder);
-            if !path.is_dir() {
-                return Err(Error::new(
-                    ErrorKind::InvalidSpec,
-                    "the job directory must be a folder with the folders input and output",
-                )
-                .with("missing", path.display()));
-            }
         }
         Ok(())
     }
@@ -340,13 +328,9 @@ fn is_no_such_image(fault: &Fault) -> bool {
     matches!(fault, Fault::Answered { status: 404, message } if message.contains("No such image"))
 }
 
-fn cancelled() -> Error {
-    Error::new(ErrorKind::Internal, "the launch was cancelled")
-}
-
 fn interrupted(context: &LaunchContext, deadline: Instant) -> Result<()> {
     if context.cancel.is_cancelled() {
-        return Err(cancelled());
+        return Err(Error::cancelled());
     }
     if Instant::now() >= deadline {
         return Err(late());

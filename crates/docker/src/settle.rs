@@ -32,7 +32,6 @@ impl Backend {
         let answer = timeout_at(deadline, self.try_settle(place)).await;
         let late = |_| {
             Error::new(ErrorKind::Unavailable, "failed to settle the attempt in time")
-                .on(&self.name)
                 .with("container", &place.name)
         };
         answer.map_err(late)?.map_err(|f| self.error(f, "failed to settle the attempt", place))
