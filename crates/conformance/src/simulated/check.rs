@@ -262,7 +262,9 @@ impl Story<'_> {
             let has = |what| self.has(&asked.attempt, what);
             let started = self.started().any(|e| e.attempt == asked.attempt);
             let removed = has(|w| matches!(w, What::Removed { .. } | What::Vanished));
-            if !started && !removed && !is_closed(self.entries, asked) {
+            // Without its marks, Longshore cannot commit it any more.
+            let may_stay = self.observed.may_be_left && has(|w| *w == What::MarksLost);
+            if !started && !removed && !may_stay && !is_closed(self.entries, asked) {
                 return Err(format!("{} could still start after the end", asked.attempt));
             }
             if started && !removed && !self.observed.may_be_left {
