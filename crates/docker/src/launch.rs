@@ -25,6 +25,8 @@ type Launched = std::result::Result<Started, LaunchError>;
 const TAKE_OVER: Duration = Duration::from_secs(3);
 /// How long to wait for another process that is creating or removing the container.
 const PAUSE: Duration = Duration::from_millis(50);
+/// How long past its deadline a launch waits for a container that the engine is creating.
+const LATE: Duration = Duration::from_secs(2);
 /// How long to wait for the engine's start event, which has the time of the start.
 const START_SHOWS: Duration = Duration::from_millis(500);
 
@@ -60,10 +62,9 @@ impl Backend {
         let order = Order { attempt, context, place, image, deadline };
         loop {
             interrupted(context, deadline).map_err(LaunchError::Refused)?;
-            // A dropped request to create starts nothing; a dropped request to inspect proves
-            // nothing.
-            let created = timeout_at(deadline, self.create(&order)).await;
-            match created.unwrap_or_else(|_| Err(late())).map_err(LaunchError::Refused)? {
+            // A dropped request to inspect proves nothing.
+            let creating = self.create_by(&order, deadline).await;
+            match creating.map_err(LaunchError::Refused)? {
                 Some(id) => return self.start(&order, &id).await,
                 None => {
                     let existing = timeout_at(deadline, self.existing(&order)).await;
@@ -113,6 +114,21 @@ impl Backend {
             .with("address", &endpoint.address));
         }
         Ok(())
+    }
+
+    /// Creates the container by `deadline`. `None` if its name is taken. A container that the engine
+    /// creates later starts nothing, but would be left behind, so this waits for it a little longer.
+    async fn create_by(&self, order: &Order<'_>, deadline: Instant) -> Result<Option<String>> {
+        let mut creating = std::pin::pin!(self.create(order));
+        if let Ok(created) = timeout_at(deadline, &mut creating).await {
+            return created;
+        }
+        match timeout(LATE, creating).await {
+            Ok(Ok(Some(id))) => self.withdraw(&id).await,
+            Ok(_) => {}
+            Err(_) => drop(self.engine.remove(&order.place.name, Removal::UnlessRunning).await),
+        }
+        Err(late())
     }
 
     /// Creates the container. `None` if its name is taken.
