@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use anyhow::{Context, Result, ensure};
+use bollard::models::ContainerSummary;
 use bollard::query_parameters::ListContainersOptionsBuilder;
 
 use crate::backend::Backend;
@@ -74,7 +75,8 @@ fn processes(traces: &[Trace]) -> Result<Vec<String>> {
     Ok(left)
 }
 
-/// Returns the containers of a case's installation, including the backend's marks.
+/// Returns the containers of a case's installation, including the backend's marks, except fences:
+/// these must stay for ten minutes.
 fn containers(lab: &Lab, traces: &[Trace]) -> Result<Vec<String>> {
     let host = lab.docker_host.as_deref().unwrap_or_default();
     let listed = runtime()?.block_on(async {
@@ -89,8 +91,13 @@ fn containers(lab: &Lab, traces: &[Trace]) -> Result<Vec<String>> {
         let id = labels.and_then(|labels| labels.get(INSTALLATION)).cloned();
         case_of(traces, id.as_deref())
     };
+    let is_fence = |it: &ContainerSummary| {
+        it.labels.as_ref().is_some_and(|labels| labels.contains_key(MARKED))
+            && !it.names.iter().flatten().any(|name| name.ends_with("-end"))
+    };
     Ok(listed
         .iter()
+        .filter(|it| !is_fence(it))
         .filter_map(|it| Some((of(it.labels.as_ref())?, it)))
         .map(|(case, it)| format!("{case}: container {:?}: {:?}", it.names, it.status))
         .collect())
@@ -119,6 +126,8 @@ fn objects(lab: &Lab, traces: &[Trace]) -> Result<Vec<String>> {
 }
 
 const INSTALLATION: &str = "longshore.dev/installation";
+/// The label of a mark that names its attempt.
+const MARKED: &str = "longshore.dev/marked-attempt";
 
 fn case_of<'a>(traces: &'a [Trace], installation: Option<&str>) -> Option<&'a str> {
     let trace = traces.iter().find(|it| it.installation.as_deref() == installation)?;

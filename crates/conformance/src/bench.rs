@@ -222,8 +222,14 @@ impl Bench {
         attempt: &Attempt,
         started: Started,
     ) -> Run {
-        let separate = self.can(Capability::SeparateStreams);
-        Run { runner, attempt: attempt.clone(), started, patience: self.patience(), separate }
+        Run {
+            runner,
+            attempt: attempt.clone(),
+            started,
+            patience: self.patience(),
+            separate: self.can(Capability::SeparateStreams),
+            hides_last_newlines: self.fixture().hides_last_newlines(),
+        }
     }
 
     /// Starts a new job.
@@ -353,6 +359,7 @@ pub(crate) struct Run {
     pub(crate) started: Started,
     patience: Duration,
     separate: bool,
+    hides_last_newlines: bool,
 }
 
 /// A job that has ended.
@@ -376,6 +383,7 @@ impl Run {
             started: self.started.clone(),
             patience: self.patience,
             separate: self.separate,
+            hides_last_newlines: self.hides_last_newlines,
         }
     }
 
@@ -398,7 +406,7 @@ impl Run {
         impl futures::Stream<Item = longshore_core::Result<longshore_core::LogChunk>> + Unpin + use<>,
     > {
         let chunks = self.runner.logs(self.handle(), since, follow);
-        Reader::new(chunks, since, self.separate, self.patience)
+        Reader::new(chunks, since, self.separate, self.hides_last_newlines, self.patience)
     }
 
     /// Reads the output from its beginning to its end.

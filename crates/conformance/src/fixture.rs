@@ -68,6 +68,12 @@ pub trait Fixture: Send + Sync + 'static {
         true
     }
 
+    /// Returns whether the backend may lose the newline at the end of a job's output. The runner then
+    /// ends the output with a gap of unknown length where it cannot know, as Docker 20.10 requires.
+    fn hides_last_newlines(&self) -> bool {
+        false
+    }
+
     /// Returns what the cases about images need. With `None` they are unsupported.
     fn images(&self) -> Option<&dyn Images> {
         None

@@ -31,11 +31,13 @@ impl Output {
 }
 
 /// Reads a stream of output piece by piece. Each piece must begin where the previous one ended and
-/// must not be empty. A gap is a failure, except in [`next_or_gap`](Self::next_or_gap).
+/// must not be empty. A gap is a failure, except in [`next_or_gap`](Self::next_or_gap), and at the end
+/// if the backend `hides_last_newlines`.
 pub(crate) struct Reader<S> {
     chunks: S,
     position: LogPosition,
     separate: bool,
+    hides_last_newlines: bool,
     patience: Duration,
 }
 
@@ -47,9 +49,10 @@ where
         chunks: S,
         since: LogPosition,
         separate: bool,
+        hides_last_newlines: bool,
         patience: Duration,
     ) -> Self {
-        Self { chunks, position: since, separate, patience }
+        Self { chunks, position: since, separate, hides_last_newlines, patience }
     }
 
     /// Returns where the next piece must begin.
@@ -61,6 +64,12 @@ where
     pub(crate) async fn next(&mut self) -> Checked<Option<(LogStream, bytes::Bytes)>> {
         match self.next_or_gap().await? {
             Some(LogChunk::Data { stream, bytes, .. }) => Ok(Some((stream, bytes))),
+            Some(LogChunk::Gap { missing: None, .. }) if self.hides_last_newlines => {
+                match self.next_or_gap().await? {
+                    None | Some(LogChunk::Gap { missing: None, .. }) => Ok(None),
+                    Some(more) => Err(Failure::new(format!("a gap before {more:?}"))),
+                }
+            }
             Some(gap) => Err(Failure::new(format!("output is missing: {gap:?}"))),
             None => Ok(None),
         }

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use crate::{JobSpec, Network, SecretSource};
+use crate::{
+    Error, ErrorKind, JobSpec, Network, ResourceList, Resources, Result, SecretSource,
+    SecurityContext,
+};
 
 /// Declares [`Capabilities`] and [`Capability`] together, so that both list the same capabilities.
 macro_rules! capabilities {
@@ -141,28 +144,66 @@ impl fmt::Display for Capability {
 }
 
 impl JobSpec {
-    /// Returns what the job needs from a runner. The dispatcher is the one place that compares it.
+    /// Checks that a runner with the capabilities `offered` can do everything that the job asks for.
+    /// This is the one place that compares capabilities.
+    ///
+    /// `remedy` returns the setting that would add a capability, if there is one
+    /// ([`Runner::remedy`](crate::Runner::remedy)).
+    ///
+    /// # Errors
+    /// `Unsupported`, naming every capability that the runner lacks.
+    pub fn ensure_supported(
+        &self,
+        offered: &Capabilities,
+        remedy: impl Fn(Capability) -> Option<String>,
+    ) -> Result<()> {
+        match self.required_capabilities().missing(offered, remedy) {
+            None => Ok(()),
+            Some(missing) => Err(Error::new(ErrorKind::Unsupported, missing)),
+        }
+    }
+
+    /// Returns what the job needs from a runner.
     #[must_use]
     pub fn required_capabilities(&self) -> Requirement {
+        // No `..`: each new field must be decided here.
+        let Self {
+            name: _,
+            container,
+            process,
+            labels: _,
+            env: _,
+            secret_env,
+            job_directory,
+            resources: Resources { limits: ResourceList { cpu, memory, pids } },
+            timeout: _,
+            grace_period: _,
+            security_context:
+                SecurityContext {
+                    run_as_user,
+                    run_as_group,
+                    read_only_root_filesystem,
+                    allow_privilege_escalation,
+                },
+            network,
+            image_pull_policy: _,
+            registries: _,
+            runners: _,
+        } = self;
         let mut one_of = Vec::new();
-        one_of.extend(self.container.as_ref().map(|_| Capability::Container));
-        one_of.extend(self.process.as_ref().map(|_| Capability::Process));
-        let limits = &self.resources.limits;
-        let security = &self.security_context;
+        one_of.extend(container.as_ref().map(|_| Capability::Container));
+        one_of.extend(process.as_ref().map(|_| Capability::Process));
         let from_secret = |s: &SecretSource| matches!(s, SecretSource::SecretKeyRef { .. });
         let wanted = [
-            (self.job_directory.is_some(), Capability::JobDirectory),
-            (limits.cpu.is_some(), Capability::LimitCpu),
-            (limits.memory.is_some(), Capability::LimitMemory),
-            (limits.pids.is_some(), Capability::LimitPids),
-            (self.network == Network::None, Capability::NetworkNone),
-            (
-                security.run_as_user.is_some() || security.run_as_group.is_some(),
-                Capability::RunAsUser,
-            ),
-            (security.read_only_root_filesystem, Capability::ReadOnlyRootFilesystem),
-            (security.allow_privilege_escalation == Some(false), Capability::NoPrivilegeEscalation),
-            (self.secret_env.values().any(from_secret), Capability::SecretKeyRef),
+            (job_directory.is_some(), Capability::JobDirectory),
+            (cpu.is_some(), Capability::LimitCpu),
+            (memory.is_some(), Capability::LimitMemory),
+            (pids.is_some(), Capability::LimitPids),
+            (*network == Network::None, Capability::NetworkNone),
+            (run_as_user.is_some() || run_as_group.is_some(), Capability::RunAsUser),
+            (*read_only_root_filesystem, Capability::ReadOnlyRootFilesystem),
+            (*allow_privilege_escalation == Some(false), Capability::NoPrivilegeEscalation),
+            (secret_env.values().any(from_secret), Capability::SecretKeyRef),
         ];
         let all_of = wanted.into_iter().filter_map(|(needed, c)| needed.then_some(c)).collect();
         Requirement { one_of, all_of }

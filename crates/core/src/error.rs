@@ -30,6 +30,8 @@ pub enum ErrorKind {
     ImageUnavailable(ImageReason),
     /// The backend accepted the job, then could not start it, and never will.
     Rejected(RejectReason),
+    /// The launch was cancelled before the job had started.
+    Cancelled,
     /// Any other failure of Longshore or of the backend.
     Internal,
 }
@@ -47,6 +49,7 @@ impl ErrorKind {
             Self::NotFound => "NotFound",
             Self::ImageUnavailable(_) => "ImageUnavailable",
             Self::Rejected(_) => "Rejected",
+            Self::Cancelled => "Cancelled",
             Self::Internal => "Internal",
         }
     }
@@ -84,7 +87,20 @@ impl Error {
         }
     }
 
-    /// Records the runner that failed.
+    /// Creates the error of a launch that was cancelled before the job had started.
+    #[must_use]
+    pub fn cancelled() -> Self {
+        Self::new(ErrorKind::Cancelled, "the launch was cancelled")
+    }
+
+    /// Changes the class of the error, and keeps everything else.
+    #[must_use]
+    pub const fn with_kind(mut self, kind: ErrorKind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// Records the runner that failed. The dispatcher calls this; a runner need not.
     #[must_use]
     pub fn on(mut self, runner: &RunnerName) -> Self {
         self.runner = Some(runner.clone());
@@ -188,6 +204,15 @@ pub enum LaunchError {
 }
 
 impl LaunchError {
+    /// Records the runner that failed.
+    #[must_use]
+    pub fn on(self, runner: &RunnerName) -> Self {
+        match self {
+            Self::Refused(error) => Self::Refused(error.on(runner)),
+            Self::Indeterminate(error) => Self::Indeterminate(error.on(runner)),
+        }
+    }
+
     /// Returns the error itself.
     #[must_use]
     pub const fn error(&self) -> &Error {

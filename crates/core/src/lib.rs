@@ -45,7 +45,9 @@ pub use pull::{PullPolicies, PullPoliciesError, PullPolicy, PullPolicyError};
 pub use quantity::{Cpu, Memory, QuantityError};
 pub use registry::{RegistryAuth, RegistryIdentity, RegistryLogin};
 pub use result::{JobResult, PassedOver};
-pub use runner::{Health, LaunchContext, LocalImage, Runner, Settled};
+pub use runner::{
+    Health, LaunchContext, LocalImage, Runner, Settled, unreadable_events, unreadable_logs,
+};
 pub use secret::Secret;
 pub use start_error::{StartError, start_error};
 pub use template::JobDirectoryView;

@@ -149,6 +149,23 @@ impl Outcome {
         matches!(self, Self::Exited { code: 0, .. })
     }
 
+    /// Returns whether the job ran and then ended on its own, at its timeout, or by an eviction:
+    /// its launch succeeded, and how it ended is known.
+    #[must_use]
+    pub const fn ran_to_its_end(&self) -> bool {
+        match self {
+            Self::Exited { .. }
+            | Self::OutOfMemory { .. }
+            | Self::DeadlineExceeded { .. }
+            | Self::Evicted { .. } => true,
+            Self::Cancelled { .. }
+            | Self::ImageUnavailable { .. }
+            | Self::Rejected { .. }
+            | Self::Lost { .. }
+            | Self::NotRun { .. } => false,
+        }
+    }
+
     /// Returns the exit code of the `longshore` command for this outcome.
     ///
     /// | outcome | exit code |
@@ -169,7 +186,14 @@ impl Outcome {
             Self::Cancelled { .. } => 143,
             Self::Rejected { reason: RejectReason::CommandNotFound, .. } => 127,
             Self::Rejected { reason: RejectReason::CommandNotExecutable, .. } => 126,
-            _ => 125,
+            Self::Rejected {
+                reason: RejectReason::ContainerConfig | RejectReason::Unschedulable,
+                ..
+            }
+            | Self::ImageUnavailable { .. }
+            | Self::Evicted { .. }
+            | Self::Lost { .. }
+            | Self::NotRun { .. } => 125,
         }
     }
 
@@ -185,6 +209,7 @@ impl Outcome {
             ErrorKind::Unavailable | ErrorKind::Saturated | ErrorKind::Unsupported => {
                 Self::NotRun { reason: NotRunReason::NoRunner, message }
             }
+            ErrorKind::Cancelled => Self::Cancelled { code: None },
             ErrorKind::NotFound | ErrorKind::Internal => {
                 Self::NotRun { reason: NotRunReason::Internal, message }
             }

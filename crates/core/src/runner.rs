@@ -4,13 +4,13 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::stream::BoxStream;
+use futures::stream::{self, BoxStream, StreamExt};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Attempt, Capabilities, Capability, Event, EventSink, Handle, ImageRef, InstallationId,
-    LaunchError, LogChunk, LogPosition, Plan, Result, RunnerName, Started,
+    Attempt, Capabilities, Capability, Error, Event, EventSink, Handle, ImageRef, InstallationId,
+    LaunchError, LogChunk, LogPosition, Outcome, Plan, Report, Result, RunnerName, Started,
 };
 
 /// What a launch receives besides the attempt.
@@ -201,6 +201,8 @@ pub trait Runner: fmt::Debug + Send + Sync + 'static {
     ///   ended, and then the stream ends.
     /// - An attempt that is gone (removed by another process or user, or never launched) ends as
     ///   `Lost`.
+    /// - A handle that the runner cannot read gives one item, `Lost` with the reason
+    ///   ([`unreadable_events`]).
     /// - A failure to reach the backend does not end the stream: it tries again for as long as it
     ///   is polled. An `Err` item is a hint for a person, and the stream continues after it.
     /// - This stream enforces the job's `timeout` while it is polled: a job past its timeout gets
@@ -220,6 +222,7 @@ pub trait Runner: fmt::Debug + Send + Sync + 'static {
     /// - The output of an attempt that was removed is a [`LogChunk::Gap`] in each stream, `Stdout`
     ///   and `Stderr`, or in the one stream of a runner without the capability `separate_streams`.
     ///   Then the stream ends.
+    /// - A handle that the runner cannot read gives one item, the error ([`unreadable_logs`]).
     fn logs(
         &self,
         handle: &Handle,
@@ -246,4 +249,18 @@ pub trait Runner: fmt::Debug + Send + Sync + 'static {
     /// - An attempt settled as `NeverStarted` stays fenced: only what the fence does not need is
     ///   removed.
     async fn remove(&self, handle: &Handle) -> Result<()>;
+}
+
+/// Returns the events of an attempt whose handle the runner cannot read: only [`Event::Ended`] with
+/// [`Outcome::Lost`], because no later look can find the attempt.
+#[must_use]
+pub fn unreadable_events(error: &Error) -> BoxStream<'static, Result<Event>> {
+    let outcome = Outcome::Lost { message: error.to_string() };
+    stream::iter([Ok(Event::Ended(Report::new(outcome)))]).boxed()
+}
+
+/// Returns the output of an attempt whose handle the runner cannot read: only the error.
+#[must_use]
+pub fn unreadable_logs(error: Error) -> BoxStream<'static, Result<LogChunk>> {
+    stream::iter([Err(error)]).boxed()
 }

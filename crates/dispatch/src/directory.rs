@@ -10,11 +10,18 @@ use longshore_core::{Error, ErrorKind, JobSpec};
 /// # Errors
 /// `InvalidSpec` naming the folder that is missing.
 pub(crate) async fn check(spec: &JobSpec) -> Result<(), Error> {
-    let Some(directory) = &spec.job_directory else { return Ok(()) };
+    let Some(directory) = spec.job_directory.clone() else { return Ok(()) };
+    let checked = tokio::task::spawn_blocking(move || check_now(&directory)).await;
+    checked.unwrap_or_else(|error| {
+        Err(Error::new(ErrorKind::Internal, "failed to check the job directory").caused_by(error))
+    })
+}
+
+/// Checks as [`check`] does, on this thread.
+pub(crate) fn check_now(directory: &Path) -> Result<(), Error> {
     for folder in [Path::new(""), Path::new("input"), Path::new("output")] {
         let path = directory.join(folder);
-        let found = tokio::fs::metadata(&path).await;
-        if !found.is_ok_and(|found| found.is_dir()) {
+        if !path.is_dir() {
             return Err(Error::new(
                 ErrorKind::InvalidSpec,
                 "the job directory must be a folder with the folders input and output",

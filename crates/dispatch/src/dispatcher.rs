@@ -19,6 +19,7 @@ use tracing::Instrument;
 use crate::builder::DispatcherBuilder;
 use crate::cancel::Canceller;
 use crate::credentials::Credentials;
+use crate::directory;
 use crate::fail_point::FailPoint;
 use crate::job::{JobEvents, JobLogs, State};
 use crate::lane::Lane;
@@ -316,7 +317,12 @@ impl Dispatcher {
     fn plan_on(&self, lane: &Lane, attempt: &mut Attempt) -> RunnerPlan {
         let effective = lane.pull_policy(Some(&attempt.spec), &self.inner.settings);
         attempt.pull_policy = effective.policies.iter().next().unwrap_or_default();
-        let planned = lane.supports(&attempt.spec).and_then(|()| lane.runner.plan(attempt));
+        let planned = lane
+            .supports(&attempt.spec)
+            .and_then(|()| {
+                attempt.spec.job_directory.as_deref().map_or(Ok(()), directory::check_now)
+            })
+            .and_then(|()| lane.runner.plan(attempt));
         let result = planned.map_err(|error| PassedOver::new(lane.name(), &error));
         RunnerPlan::new(lane.name().clone(), effective, result)
     }

@@ -53,6 +53,7 @@ mod tests {
             (ErrorKind::Rejected(RejectReason::ContainerConfig), Stop, Stop, Stop),
             (ErrorKind::InvalidSpec, Stop, Stop, Stop),
             (ErrorKind::NotFound, Stop, Stop, Stop),
+            (ErrorKind::Cancelled, Stop, Stop, Stop),
             (ErrorKind::Internal, Stop, Stop, Stop),
         ] {
             let default = Settings::default().fallback_on;

@@ -70,22 +70,15 @@ impl Lane {
         policy::effective(spec, settings, self.name(), self.pull_policy.as_ref())
     }
 
-    /// Checks that this runner can do all that `spec` needs. This is the only comparison.
+    /// Checks that this runner can do all that `spec` needs, with the required isolation.
     pub(crate) fn supports(&self, spec: &JobSpec) -> Result<(), Error> {
         let contained = spec.container.is_some() && self.runs_containers();
         if self.min_isolation == Isolation::Container && !contained {
             let why = "it would run the job without a container, which job.minIsolation rules out";
             return Err(Error::new(ErrorKind::Unsupported, why).on(self.name()));
         }
-        match spec
-            .required_capabilities()
-            .missing(self.runner.capabilities(), |c| self.runner.remedy(c))
-        {
-            None => Ok(()),
-            Some(missing) => {
-                Err(Error::new(ErrorKind::Unsupported, missing).on(self.runner.name()))
-            }
-        }
+        spec.ensure_supported(self.runner.capabilities(), |c| self.runner.remedy(c))
+            .map_err(|error| error.on(self.name()))
     }
 
     /// Waits for a launch slot on this runner. Fails at once if the runner is known not to take

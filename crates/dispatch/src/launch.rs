@@ -83,7 +83,7 @@ pub(crate) async fn launch(
     loop {
         tokio::select! {
             biased;
-            answer = &mut running => return answer.into(),
+            answer = &mut running => return answer.map_err(|e| e.on(runner.name())).into(),
             Some(event) = events.recv() => pass_on(event, runner, progress),
             () = &mut overdue => break,
         }

@@ -161,6 +161,5 @@ impl JobTask {
 
 /// Converts an error of the journal. It is never a reason to try another runner.
 pub(crate) fn unrecorded(error: JournalError) -> Error {
-    let error = Error::from(error);
-    Error::new(ErrorKind::Internal, error.to_string())
+    Error::from(error).with_kind(ErrorKind::Internal)
 }

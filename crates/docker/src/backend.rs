@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use longshore_core::{Error, Handle, Result, RunnerName};
+use longshore_core::{Error, RunnerName};
 
 use crate::client::Engine;
 use crate::command::Commands;
@@ -36,18 +36,14 @@ impl Backend {
         }
     }
 
-    pub(crate) fn place(&self, handle: &Handle) -> Result<Place> {
-        Place::read(handle, &self.name)
-    }
-
-    /// Converts `fault` to an error that names the runner and the container.
+    /// Converts `fault` to an error that names the container.
     pub(crate) fn error(&self, fault: Fault, what: &'static str, place: &Place) -> Error {
-        fault.into_error(what).on(&self.name).with("container", &place.name)
+        fault.into_error(what).with("container", &place.name)
     }
 
     /// Looks for an attempt's container and for the mark on its end, and records both in the
     /// watcher.
-    pub(crate) async fn look(&self, place: &Place) -> std::result::Result<Option<Seen>, Fault> {
+    pub(crate) async fn look(&self, place: &Place) -> Result<Option<Seen>, Fault> {
         let found = self.find(place).await?;
         let mark = place::read_mark(&self.engine, place, &place.end_name()).await?;
         let mark = mark.map(|found| found.mark);

@@ -1,20 +1,29 @@
 //! Listing and removing Longshore's containers on the engine.
 
+use std::time::Duration;
+
 use bollard::models::ContainerSummary;
+use jiff::Timestamp;
 use longshore_core::{AttemptId, Handle, InstallationId, Result};
 
 use crate::backend::Backend;
 use crate::client::{Answer, Removal, Removed};
-use crate::labels::{ATTEMPT, INSTALLATION};
+use crate::labels::{ATTEMPT, INSTALLATION, MARKED};
 use crate::ownership::is_named;
 use crate::place::{Found, Place, object_name, read_mark};
 
-/// The attempts of `installation` that have a container.
+/// How long a fence stays: longer than any request of a launch can be under way.
+const FENCE_STAYS: Duration = Duration::from_secs(600);
+
+/// The attempts of `installation` that have a container. Removes old fences.
 pub(crate) async fn adopt(backend: &Backend, installation: &InstallationId) -> Result<Vec<Handle>> {
+    remove_old_fences(backend, installation).await;
     let labels = vec![format!("{INSTALLATION}={installation}"), ATTEMPT.to_owned()];
-    let listed = backend.engine.list(labels).await.map_err(|fault| {
-        fault.into_error("failed to list this installation's containers").on(&backend.name)
-    })?;
+    let listed = backend
+        .engine
+        .list(labels)
+        .await
+        .map_err(|fault| fault.into_error("failed to list this installation's containers"))?;
     let handle = |container: ContainerSummary| {
         let attempt: AttemptId = container.labels?.get(ATTEMPT)?.parse().ok()?;
         let name = object_name(attempt.as_str());
@@ -27,7 +36,46 @@ pub(crate) async fn adopt(backend: &Backend, installation: &InstallationId) -> R
     Ok(listed.into_iter().filter_map(handle).collect())
 }
 
-/// Removes an attempt's container and its marks.
+/// Removes the fences of `installation` that are no longer needed. What fails is left to the next
+/// call.
+pub(crate) async fn remove_old_fences(backend: &Backend, installation: &InstallationId) {
+    if let Err(fault) = try_remove_old_fences(backend, installation).await {
+        tracing::debug!(?fault, "failed to remove old fences");
+    }
+}
+
+async fn try_remove_old_fences(backend: &Backend, installation: &InstallationId) -> Answer<()> {
+    let engine = &backend.engine;
+    let labels = vec![format!("{INSTALLATION}={installation}"), MARKED.to_owned()];
+    let fences: Vec<_> = engine.list(labels).await?.into_iter().filter(is_fence).collect();
+    if fences.is_empty() {
+        return Ok(());
+    }
+    // The engine's clock may differ from this machine's.
+    let now = engine.now().await?;
+    for fence in fences.iter().filter(|fence| is_old(fence, now)) {
+        if let Some(id) = &fence.id {
+            engine.remove(id, Removal::UnlessRunning).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a container is a mark with the name of the attempt's container.
+fn is_fence(listed: &ContainerSummary) -> bool {
+    let marked = listed.labels.as_ref().and_then(|labels| labels.get(MARKED));
+    marked.is_some_and(|attempt| is_named(listed.names.as_deref(), &object_name(attempt)))
+}
+
+fn is_old(fence: &ContainerSummary, now: Timestamp) -> bool {
+    let created = fence.created.and_then(|seconds| Timestamp::from_second(seconds).ok());
+    created
+        .and_then(|at| Duration::try_from(now.duration_since(at)).ok())
+        .is_some_and(|age| age > FENCE_STAYS)
+}
+
+/// Removes an attempt's container and the mark about its end. A fence stays, because a launch may
+/// still be under way; see [`remove_old_fences`].
 pub(crate) async fn remove(backend: &Backend, place: &Place) -> Result<()> {
     let removed = try_remove(backend, place).await;
     removed.map_err(|fault| backend.error(fault, "failed to remove the attempt", place))?;
@@ -48,10 +96,37 @@ async fn try_remove(backend: &Backend, place: &Place) -> Answer<()> {
     if let Found::Container(seen) = backend.find(place).await? {
         engine.remove(&seen.id, Removal::Force).await?;
     }
-    for name in [place.name.clone(), place.end_name()] {
-        if let Some(mark) = read_mark(engine, place, &name).await? {
-            engine.remove(&mark.id, Removal::Force).await?;
-        }
+    if let Some(mark) = read_mark(engine, place, &place.end_name()).await? {
+        engine.remove(&mark.id, Removal::Force).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    fn mark(name: &str, created: i64) -> ContainerSummary {
+        ContainerSummary {
+            names: Some(vec![format!("/{name}")]),
+            labels: Some(HashMap::from([(MARKED.to_owned(), "j-1".to_owned())])),
+            created: Some(created),
+            ..ContainerSummary::default()
+        }
+    }
+
+    /// A removal took the fence away, and a launch that was under way started the job.
+    #[test]
+    fn a_fence_outlives_every_launch_under_way() {
+        assert!(is_fence(&mark("longshore-j-1", 0)));
+        assert!(!is_fence(&mark("longshore-j-1-end", 0)));
+        assert!(!is_fence(&mark("longshore-j-2", 0)), "a forged label");
+        let now = Timestamp::from_second(10_000).unwrap();
+        let old = |created| is_old(&mark("longshore-j-1", created), now);
+        assert!(old(10_000 - 601));
+        assert!(!old(10_000 - 599));
+        assert!(!old(10_000 + 900), "by another clock");
+    }
 }

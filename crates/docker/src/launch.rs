@@ -1,6 +1,5 @@
 //! Launching: the image, the container, the start. [`Backend::launch`] describes the protocol.
 
-use std::path::Path;
 use std::time::Duration;
 
 use longshore_core::{
@@ -26,6 +25,8 @@ type Launched = std::result::Result<Started, LaunchError>;
 const TAKE_OVER: Duration = Duration::from_secs(3);
 /// How long to wait for another process that is creating or removing the container.
 const PAUSE: Duration = Duration::from_millis(50);
+/// How long past its deadline a launch waits for a container that the engine is creating.
+const LATE: Duration = Duration::from_secs(2);
 /// How long to wait for the engine's start event, which has the time of the start.
 const START_SHOWS: Duration = Duration::from_millis(500);
 
@@ -51,10 +52,7 @@ impl Backend {
         if matches!(launched, Err(LaunchError::Refused(_))) {
             self.watcher.discard(&attempt.id);
         }
-        launched.map_err(|error| match error {
-            LaunchError::Refused(e) => LaunchError::Refused(e.on(&self.name)),
-            LaunchError::Indeterminate(e) => LaunchError::Indeterminate(e.on(&self.name)),
-        })
+        launched
     }
 
     async fn try_launch(&self, attempt: &Attempt, context: &LaunchContext) -> Launched {
@@ -64,10 +62,9 @@ impl Backend {
         let order = Order { attempt, context, place, image, deadline };
         loop {
             interrupted(context, deadline).map_err(LaunchError::Refused)?;
-            // A dropped request to create starts nothing; a dropped request to inspect proves
-            // nothing.
-            let created = timeout_at(deadline, self.create(&order)).await;
-            match created.unwrap_or_else(|_| Err(late())).map_err(LaunchError::Refused)? {
+            // A dropped request to inspect proves nothing.
+            let creating = self.create_by(&order, deadline).await;
+            match creating.map_err(LaunchError::Refused)? {
                 Some(id) => return self.start(&order, &id).await,
                 None => {
                     let existing = timeout_at(deadline, self.existing(&order)).await;
@@ -97,14 +94,16 @@ impl Backend {
         // Each wait in it ends by the context's deadlines; dropping it leaves nothing behind.
         tokio::select! {
             biased;
-            () = context.cancel.cancelled() => Err(cancelled()),
+            () = context.cancel.cancelled() => Err(Error::cancelled()),
             image = image::resolve(&order, &self.pulls, attempt.pull_policy, context) => image,
         }
     }
 
-    /// Checks the job directory before the engine does, with a clearer error.
+    /// Checks that the engine sees this machine's files, if the job has a directory.
     pub(crate) fn check_directory(&self, attempt: &Attempt) -> Result<()> {
-        let Some(directory) = &attempt.spec.job_directory else { return Ok(()) };
+        if attempt.spec.job_directory.is_none() {
+            return Ok(());
+        }
         let endpoint = self.engine.endpoint()?;
         if !endpoint.address.is_local() {
             return Err(Error::new(
@@ -114,17 +113,22 @@ impl Backend {
             )
             .with("address", &endpoint.address));
         }
-        for folder in [Path::new(""), Path::new("input"), Path::new("output")] {
-            let path = directory.join(folder);
-            if !path.is_dir() {
-                return Err(Error::new(
-                    ErrorKind::InvalidSpec,
-                    "the job directory must be a folder with the folders input and output",
-                )
-                .with("missing", path.display()));
-            }
-        }
         Ok(())
+    }
+
+    /// Creates the container by `deadline`. `None` if its name is taken. A container that the engine
+    /// creates later starts nothing, but would be left behind, so this waits for it a little longer.
+    async fn create_by(&self, order: &Order<'_>, deadline: Instant) -> Result<Option<String>> {
+        let mut creating = std::pin::pin!(self.create(order));
+        if let Ok(created) = timeout_at(deadline, &mut creating).await {
+            return created;
+        }
+        match timeout(LATE, creating).await {
+            Ok(Ok(Some(id))) => self.withdraw(&id).await,
+            Ok(_) => {}
+            Err(_) => drop(self.engine.remove(&order.place.name, Removal::UnlessRunning).await),
+        }
+        Err(late())
     }
 
     /// Creates the container. `None` if its name is taken.
@@ -340,13 +344,9 @@ fn is_no_such_image(fault: &Fault) -> bool {
     matches!(fault, Fault::Answered { status: 404, message } if message.contains("No such image"))
 }
 
-fn cancelled() -> Error {
-    Error::new(ErrorKind::Internal, "the launch was cancelled")
-}
-
 fn interrupted(context: &LaunchContext, deadline: Instant) -> Result<()> {
     if context.cancel.is_cancelled() {
-        return Err(cancelled());
+        return Err(Error::cancelled());
     }
     if Instant::now() >= deadline {
         return Err(late());

@@ -51,9 +51,9 @@ impl Place {
         Self { attempt, installation, name }
     }
 
-    pub(crate) fn read(handle: &Handle, runner: &RunnerName) -> Result<Self> {
+    pub(crate) fn read(handle: &Handle) -> Result<Self> {
         let unknown = |what: &'static str| {
-            Error::new(ErrorKind::Internal, what).on(runner).with("attempt", &handle.attempt)
+            Error::new(ErrorKind::Internal, what).with("attempt", &handle.attempt)
         };
         if handle.version != VERSION {
             return Err(unknown("the handle is of a version that this runner does not know"));
@@ -233,7 +233,7 @@ mod tests {
         assert_eq!(handle, Place::of(&attempt).handle(&runner));
         let text = serde_json::to_string(&handle).unwrap();
         let again: Handle = serde_json::from_str(&text).unwrap();
-        assert_eq!(Place::read(&again, &runner).unwrap(), place);
+        assert_eq!(Place::read(&again).unwrap(), place);
     }
 
     #[test]
@@ -243,9 +243,9 @@ mod tests {
         let runner = RunnerName::docker();
         let mut handle = Place::of(&attempt).handle(&runner);
         handle.version = 99;
-        assert_eq!(Place::read(&handle, &runner).unwrap_err().kind(), ErrorKind::Internal);
+        assert_eq!(Place::read(&handle).unwrap_err().kind(), ErrorKind::Internal);
         handle.version = VERSION;
         handle.opaque = serde_json::json!({"pid": 1});
-        assert_eq!(Place::read(&handle, &runner).unwrap_err().kind(), ErrorKind::Internal);
+        assert_eq!(Place::read(&handle).unwrap_err().kind(), ErrorKind::Internal);
     }
 }

@@ -8,9 +8,7 @@ use crate::backend::Backend;
 pub(crate) async fn probe(backend: &Backend) -> Result<Health> {
     let engine = &backend.engine;
     let limit = engine.config().connect_timeout.get();
-    let failed = |fault: crate::fault::Fault| {
-        fault.into_error("failed to ask the Docker engine").on(&backend.name)
-    };
+    let failed = |fault: crate::fault::Fault| fault.into_error("failed to ask the Docker engine");
     let info = engine.call_within(limit, bollard::Docker::info).await.map_err(failed)?;
     let endpoint = engine.endpoint()?;
     let api = engine.docker().await.map_err(failed)?.client_version();
@@ -19,7 +17,6 @@ pub(crate) async fn probe(backend: &Backend) -> Result<Health> {
             ErrorKind::Unavailable,
             "the Docker engine runs no Linux containers",
         )
-        .on(&backend.name)
         .with("address", &endpoint.address));
     }
     let mut health = Health::default();

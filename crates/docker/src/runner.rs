@@ -4,18 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::StreamExt;
-use futures::stream::{self, BoxStream};
+use futures::stream::BoxStream;
 use longshore_core::{
     Attempt, Capabilities, Capability, Event, Handle, Health, ImageRef, ImageReport,
     InstallationId, LaunchContext, LaunchError, LocalImage, LogChunk, LogPosition, Plan,
-    PlanFormat, Result, Runner, RunnerName, Settled, Started,
+    PlanFormat, Result, Runner, RunnerName, Settled, Started, unreadable_events, unreadable_logs,
 };
 use tokio::time::Instant;
 
 use crate::backend::Backend;
 use crate::client::Engine;
 use crate::labels::Facts;
+use crate::place::Place;
 use crate::translate::{Base, Secrets, container, create_body};
 use crate::{DockerConfig, follow, image, inventory, logs, probe};
 
@@ -70,17 +70,15 @@ impl Runner for DockerRunner {
     }
 
     async fn local_image(&self, image: &ImageRef) -> Result<LocalImage> {
-        let found = image::local(&self.backend.engine, image).await;
-        found.map_err(|error| error.on(&self.backend.name))
+        image::local(&self.backend.engine, image).await
     }
 
     fn plan(&self, attempt: &Attempt) -> Result<Plan> {
-        let on_us = |error: longshore_core::Error| error.on(&self.backend.name);
-        plan(&self.backend, attempt).map_err(on_us)
+        plan(&self.backend, attempt)
     }
 
     fn handle(&self, attempt: &Attempt) -> Handle {
-        crate::place::Place::of(attempt).handle(&self.backend.name)
+        Place::of(attempt).handle(&self.backend.name)
     }
 
     async fn launch(
@@ -92,7 +90,7 @@ impl Runner for DockerRunner {
     }
 
     async fn settle(&self, handle: &Handle, deadline: Instant) -> Result<Settled> {
-        let place = self.backend.place(handle)?;
+        let place = Place::read(handle)?;
         self.backend.settle(&place, deadline).await
     }
 
@@ -101,9 +99,9 @@ impl Runner for DockerRunner {
     }
 
     fn events(&self, handle: &Handle) -> BoxStream<'static, Result<Event>> {
-        match self.backend.place(handle) {
+        match Place::read(handle) {
             Ok(place) => follow::follow(Arc::clone(&self.backend), place),
-            Err(error) => lost(error),
+            Err(error) => unreadable_events(&error),
         }
     }
 
@@ -113,27 +111,21 @@ impl Runner for DockerRunner {
         since: LogPosition,
         follow: bool,
     ) -> BoxStream<'static, Result<LogChunk>> {
-        match self.backend.place(handle) {
+        match Place::read(handle) {
             Ok(place) => logs::read(Arc::clone(&self.backend), place, since, follow),
-            Err(error) => stream::iter([Err(error)]).boxed(),
+            Err(error) => unreadable_logs(error),
         }
     }
 
     async fn cancel(&self, handle: &Handle, grace: Duration) -> Result<()> {
-        let place = self.backend.place(handle)?;
+        let place = Place::read(handle)?;
         self.backend.cancel(&place, grace).await
     }
 
     async fn remove(&self, handle: &Handle) -> Result<()> {
-        let place = self.backend.place(handle)?;
+        let place = Place::read(handle)?;
         inventory::remove(&self.backend, &place).await
     }
-}
-
-/// The events of a handle that is not one of this runner: the attempt cannot be followed.
-fn lost(error: longshore_core::Error) -> BoxStream<'static, Result<Event>> {
-    let outcome = longshore_core::Outcome::Lost { message: error.to_string() };
-    stream::iter([Ok(Event::Ended(longshore_core::Report::new(outcome)))]).boxed()
 }
 
 fn plan(backend: &Backend, attempt: &Attempt) -> Result<Plan> {

@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::backend::Backend;
 use crate::client::{Answer, Removal, Removed};
+use crate::inventory::remove_old_fences;
 use crate::labels::{Decision, Mark};
 use crate::life::never_started;
 use crate::outcome::Phase;
@@ -32,7 +33,6 @@ impl Backend {
         let answer = timeout_at(deadline, self.try_settle(place)).await;
         let late = |_| {
             Error::new(ErrorKind::Unavailable, "failed to settle the attempt in time")
-                .on(&self.name)
                 .with("container", &place.name)
         };
         answer.map_err(late)?.map_err(|f| self.error(f, "failed to settle the attempt", place))
@@ -42,7 +42,11 @@ impl Backend {
         let fence = Mark { decision: Decision::Fenced, grace: Duration::ZERO };
         loop {
             match write_mark(&self.engine, place, &place.name, fence).await? {
-                Written::Now | Written::Before(_) => return self.settle_renamed(place).await,
+                Written::Now => {
+                    remove_old_fences(self, &place.installation).await;
+                    return self.settle_renamed(place).await;
+                }
+                Written::Before(_) => return self.settle_renamed(place).await,
                 Written::Taken => {}
             }
             match look_by_name(&self.engine, place).await? {

@@ -37,6 +37,12 @@ impl Fixture for Docker {
         Ok(self.lab.leftovers(installations).await?)
     }
 
+    fn hides_last_newlines(&self) -> bool {
+        // As 20.10 does. Docker 25 (API 1.44) does not.
+        let version = self.lab.docker.client_version();
+        (version.major_version, version.minor_version) < (1, 44)
+    }
+
     fn job_directory_root(&self) -> Option<PathBuf> {
         Some(self.folder.path().to_owned())
     }

@@ -37,12 +37,22 @@ pub(crate) fn events(inner: Arc<Inner>, place: Place) -> impl Stream<Item = Resu
         let mut clock = Clock::default();
         let mut pause = Pause::default();
         let mut told = None;
-        if news.now().job_presence.is_gone() {
-            yield Ok(Event::Ended(gone()));
-            return;
-        }
+        // A removed Job: its Pods may remain for a moment, and count only if they are orphans.
+        let removed = news.now().job_presence.is_gone();
         loop {
             let snapshot = news.now();
+            match is_absent(&inner, &place, &snapshot, &mut news, removed).await {
+                Ok(true) => {
+                    yield Ok(Event::Ended(gone()));
+                    return;
+                }
+                Ok(false) => {}
+                Err(error) => {
+                    yield Err(error);
+                    pause.wait().await;
+                    continue;
+                }
+            }
             for event in narrator.tell(&snapshot) {
                 yield Ok(event);
             }
@@ -65,18 +75,6 @@ pub(crate) fn events(inner: Arc<Inner>, place: Place) -> impl Stream<Item = Resu
                 }
                 told = trouble;
             }
-            match is_absent(&inner, &place, &snapshot, &mut news).await {
-                Ok(true) => {
-                    yield Ok(Event::Ended(gone()));
-                    return;
-                }
-                Ok(false) => {}
-                Err(error) => {
-                    yield Err(error);
-                    pause.wait().await;
-                    continue;
-                }
-            }
             let due = clock.due(&snapshot);
             let alarm = due.map(|(at, _)| at).unwrap_or_else(far_away);
             let undecided = undecided_until(&snapshot);
@@ -97,12 +95,6 @@ pub(crate) fn events(inner: Arc<Inner>, place: Place) -> impl Stream<Item = Resu
             }
         }
     }
-}
-
-/// Returns the end of an attempt whose handle cannot be read.
-pub(crate) fn unreadable() -> Event {
-    let message = "its handle cannot be read".to_owned();
-    Event::Ended(Report::new(Outcome::Lost { message }))
 }
 
 fn watch_trouble(trouble: &str) -> Error {
@@ -280,23 +272,31 @@ pub(crate) async fn evidence(
     snapshot.pull.consulted
 }
 
-/// Returns whether the attempt is not on the cluster. A Job may be newer than the state of the
-/// watch, so this asks the API server once more.
+/// Returns whether the attempt is not on the cluster: the watches show nothing of it, or its Job was
+/// `removed`. A Job may be newer than the state of the watch, so this asks the API server once more.
 pub(crate) async fn is_absent(
     inner: &Inner,
     place: &Place,
     snapshot: &Snapshot,
     news: &mut Subscription,
+    removed: bool,
 ) -> Result<bool> {
     let health = news.health();
     let unknown = snapshot.job_presence == Presence::Unknown && snapshot.pods.is_empty();
-    if !unknown || !health.complete() {
+    if !(unknown || removed) || !health.complete() {
         return Ok(false);
     }
     let cluster = inner.connection.cluster().await?;
     absent_now(&cluster, place).await
 }
 
+/// Returns whether the API server has neither the Job nor an orphan of it: a Pod that no Job owns
+/// any more, because somebody deleted the Job with `--cascade=orphan`. The garbage collector deletes
+/// a Pod that still names the deleted Job as its owner.
 async fn absent_now(cluster: &Cluster, place: &Place) -> Result<bool> {
-    Ok(cluster.get_job(place).await?.is_none())
+    if cluster.get_job(place).await?.is_some() {
+        return Ok(false);
+    }
+    let pods = cluster.pods_of(place).await?;
+    Ok(!pods.iter().any(|pod| PodView::from(pod).job.is_none()))
 }

@@ -58,7 +58,7 @@ pub(crate) async fn launch(
     let submission = translate::translate(attempt, &inner.config).map_err(LaunchError::Refused)?;
     let begun = Instant::now();
     if context.cancel.is_cancelled() {
-        return Err(LaunchError::Refused(cancelled()));
+        return Err(LaunchError::Refused(Error::cancelled()));
     }
     let Some(left) = context.deadline.checked_duration_since(begun).filter(|d| !d.is_zero()) else {
         return Err(LaunchError::Refused(late()));
@@ -66,7 +66,7 @@ pub(crate) async fn launch(
     let connecting = inner.connection.cluster();
     let cluster = tokio::select! {
         cluster = connecting => cluster.map_err(LaunchError::Refused)?,
-        () = context.cancel.cancelled() => return Err(LaunchError::Refused(cancelled())),
+        () = context.cancel.cancelled() => return Err(LaunchError::Refused(Error::cancelled())),
         () = sleep_until(context.deadline) => return Err(LaunchError::Refused(late())),
     };
     let launch = Launch {
@@ -83,10 +83,6 @@ pub(crate) async fn launch(
         inner.connection.forget().await;
     }
     answer
-}
-
-fn cancelled() -> Error {
-    Error::new(ErrorKind::Internal, "cancelled")
 }
 
 fn late() -> Error {
@@ -216,7 +212,7 @@ impl Launch<'_> {
         if let Err(failure) = self.cluster.mark(&self.place, Ending::Cancelled).await {
             tracing::debug!(error = %Error::from(failure), "the cancel was not marked");
         }
-        self.withdraw(attempt, uid, cancelled(), CANCELLED_WITHDRAWAL, news).await
+        self.withdraw(attempt, uid, Error::cancelled(), CANCELLED_WITHDRAWAL, news).await
     }
 
     /// Returns why a launch gives up whose `clock` has expired.
@@ -298,7 +294,7 @@ impl Launch<'_> {
 
     pub(crate) fn given_up(&self, interrupt: Interrupt) -> Error {
         match interrupt {
-            Interrupt::Cancelled => cancelled(),
+            Interrupt::Cancelled => Error::cancelled(),
             Interrupt::Deadline => late().with("server", &self.cluster.server),
         }
     }

@@ -278,7 +278,7 @@ impl Reader {
                     Source::Pod(Target::of(&seen.pod))
                 });
             }
-            if is_absent(inner, place, &snapshot, news).await? {
+            if is_absent(inner, place, &snapshot, news, false).await? {
                 return Ok(Source::Gone);
             }
             if news.health().complete() && conclude(&snapshot, Instant::now()).is_some() {

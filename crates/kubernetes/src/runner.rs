@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::stream::{self, BoxStream, StreamExt};
+use futures::stream::{BoxStream, StreamExt};
 use kube::ResourceExt;
 use longshore_core::{
     Attempt, Capabilities, Capability, Event, Handle, Health, InstallationId, LaunchContext,
     LaunchError, LogChunk, LogPosition, Plan, Result, Runner, RunnerName, Settled, Started,
+    unreadable_events, unreadable_logs,
 };
 use tokio::time::Instant;
 
@@ -53,11 +54,11 @@ impl Runner for KubernetesRunner {
     }
 
     async fn probe(&self) -> Result<Health> {
-        probe::probe(&self.inner).await.map_err(|e| e.on(&self.inner.name))
+        probe::probe(&self.inner).await
     }
 
     fn plan(&self, attempt: &Attempt) -> Result<Plan> {
-        plan::plan(attempt, &self.inner.config).map_err(|e| e.on(&self.inner.name))
+        plan::plan(attempt, &self.inner.config)
     }
 
     fn handle(&self, attempt: &Attempt) -> Handle {
@@ -70,17 +71,12 @@ impl Runner for KubernetesRunner {
         attempt: &Attempt,
         context: &LaunchContext,
     ) -> std::result::Result<Started, LaunchError> {
-        launch::launch(&self.inner, attempt, context).await.map_err(|error| match error {
-            LaunchError::Refused(error) => LaunchError::Refused(error.on(&self.inner.name)),
-            LaunchError::Indeterminate(error) => {
-                LaunchError::Indeterminate(error.on(&self.inner.name))
-            }
-        })
+        launch::launch(&self.inner, attempt, context).await
     }
 
     async fn settle(&self, handle: &Handle, deadline: Instant) -> Result<Settled> {
         let place = Place::read(handle)?;
-        settle::settle(&self.inner, &place, deadline).await.map_err(|e| e.on(&self.inner.name))
+        settle::settle(&self.inner, &place, deadline).await
     }
 
     async fn adopt(&self, installation: &InstallationId) -> Result<Vec<Handle>> {
@@ -113,7 +109,7 @@ impl Runner for KubernetesRunner {
     fn events(&self, handle: &Handle) -> BoxStream<'static, Result<Event>> {
         match Place::read(handle) {
             Ok(place) => follow::events(self.inner.clone(), place).boxed(),
-            Err(error) => stream::iter([Err(error), Ok(follow::unreadable())]).boxed(),
+            Err(error) => unreadable_events(&error),
         }
     }
 
@@ -125,20 +121,19 @@ impl Runner for KubernetesRunner {
     ) -> BoxStream<'static, Result<LogChunk>> {
         match Place::read(handle) {
             Ok(place) => logs::logs(self.inner.clone(), place, since, follow).boxed(),
-            Err(error) => stream::iter([Err(error)]).boxed(),
+            Err(error) => unreadable_logs(error),
         }
     }
 
     async fn cancel(&self, handle: &Handle, grace: Duration) -> Result<()> {
         let place = Place::read(handle)?;
         let cluster = self.inner.connection.cluster().await?;
-        let ended = ending::end(&cluster, &place, Ending::Cancelled, Some(grace)).await;
-        ended.map_err(|e| e.on(&self.inner.name))
+        ending::end(&cluster, &place, Ending::Cancelled, Some(grace)).await
     }
 
     async fn remove(&self, handle: &Handle) -> Result<()> {
         let place = Place::read(handle)?;
-        settle::remove(&self.inner, &place).await.map_err(|e| e.on(&self.inner.name))?;
+        settle::remove(&self.inner, &place).await?;
         self.inner.forget_commit(&place);
         self.inner.hub.removed(&place);
         Ok(())

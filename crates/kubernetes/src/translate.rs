@@ -125,10 +125,7 @@ fn keep_the_exit_code() -> PodFailurePolicy {
 }
 
 fn check(attempt: &Attempt, config: &KubernetesConfig) -> Result<()> {
-    let needed = attempt.spec.required_capabilities();
-    if let Some(missing) = needed.missing(&capabilities(config), |c| remedy(c, config)) {
-        return Err(unsupported(missing));
-    }
+    attempt.spec.ensure_supported(&capabilities(config), |c| remedy(c, config))?;
     if attempt.registry_auth.as_ref().is_some_and(|auth| !secret::can_say(auth)) {
         return Err(unsupported(
             "the registry's credential is an identity token, for which a Kubernetes Secret has no \

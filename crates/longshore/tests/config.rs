@@ -132,8 +132,8 @@ fn what_is_wrong_with_images_is_said_when_the_configuration_is_read() {
     let later = format!("{rule}imagePullPolicy = ['Never', 'Always']\n");
     assert_eq!(
         refused(&later),
-        "l.toml:3: job.imagePullPolicyRules[0].imagePullPolicy[1]: the pull policy Always stands \
-         after Never in the list, where it would not be tried"
+        "l.toml:3: job.imagePullPolicyRules[0].imagePullPolicy[1]: the pull policy Always follows \
+         Never in the list and would not be tried"
     );
     let prefix = refused("job.imageRegistryPrefix = 'https://harbor.example.org'\n");
     assert!(prefix.starts_with("l.toml:1: job.imageRegistryPrefix: "), "{prefix}");

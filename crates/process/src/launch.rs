@@ -41,7 +41,7 @@ impl Launch<'_> {
     /// Sends `order` to a supervisor and waits for the result.
     pub(crate) async fn run(self, order: &[u8]) -> Launched {
         if self.context.cancel.is_cancelled() {
-            return Err(LaunchError::Refused(cancelled()));
+            return Err(LaunchError::Refused(Error::cancelled()));
         }
         if Instant::now() >= self.context.deadline {
             return Err(LaunchError::Refused(too_late()));
@@ -55,7 +55,7 @@ impl Launch<'_> {
             let reason = tokio::select! {
                 biased;
                 answer = &mut asking => Ok(answer),
-                () = self.context.cancel.cancelled() => Err(cancelled()),
+                () = self.context.cancel.cancelled() => Err(Error::cancelled()),
                 () = tokio::time::sleep_until(self.context.deadline) => Err(too_late()),
             };
             match reason {
@@ -175,10 +175,6 @@ pub(crate) async fn on_disk<T: Send + 'static>(
             .with("directory", place.directory().display())
             .caused_by(error)
     })
-}
-
-fn cancelled() -> Error {
-    Error::new(ErrorKind::Internal, "the launch was cancelled")
 }
 
 fn too_late() -> Error {

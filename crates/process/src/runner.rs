@@ -11,7 +11,7 @@ use futures::stream::BoxStream;
 use longshore_core::{
     Attempt, Capabilities, Capability, Error, ErrorKind, Event, Handle, Health, InstallationId,
     LaunchContext, LaunchError, LogChunk, LogPosition, Plan, Result, Runner, RunnerName, Settled,
-    Started,
+    Started, unreadable_events, unreadable_logs,
 };
 use tokio::time::Instant;
 
@@ -80,11 +80,11 @@ impl ProcessRunner {
     fn state_directory(&self) -> Result<&Path> {
         self.state_directory
             .as_deref()
-            .map_err(|message| Error::new(ErrorKind::Unavailable, message.clone()).on(&self.name))
+            .map_err(|message| Error::new(ErrorKind::Unavailable, message.clone()))
     }
 
     fn place(&self, handle: &Handle) -> Result<Place> {
-        let refuse = |message| Err(Error::new(ErrorKind::Internal, message).on(&self.name));
+        let refuse = |message| Err(Error::new(ErrorKind::Internal, message));
         if handle.version != HANDLE_VERSION {
             return refuse("the handle is of a version that this Longshore does not know");
         }
@@ -150,13 +150,12 @@ impl Runner for ProcessRunner {
 
     async fn probe(&self) -> Result<Health> {
         if let Some(error) = pool::obstacle() {
-            return Err(error.on(&self.name));
+            return Err(error);
         }
         let state_directory = self.state_directory()?.to_owned();
         let slots = self.config.slots;
         on_disk(&Place::at(state_directory), move |place| health::probe(place.directory(), slots))
             .await?
-            .map_err(|error| error.on(&self.name))
     }
 
     fn plan(&self, attempt: &Attempt) -> Result<Plan> {
@@ -230,10 +229,7 @@ impl Runner for ProcessRunner {
     fn events(&self, handle: &Handle) -> BoxStream<'static, Result<Event>> {
         match self.place(handle) {
             Ok(place) => follow_events(self.follower(place)),
-            Err(error) => {
-                let ended = View::Gone.report().map(|report| Ok(Event::Ended(report)));
-                futures::stream::iter(std::iter::once(Err(error)).chain(ended)).boxed()
-            }
+            Err(error) => unreadable_events(&error),
         }
     }
 
@@ -245,7 +241,7 @@ impl Runner for ProcessRunner {
     ) -> BoxStream<'static, Result<LogChunk>> {
         match self.place(handle) {
             Ok(place) => crate::logs::logs(place, self.watcher.clone(), since, follow),
-            Err(error) => futures::stream::iter([Err(error)]).boxed(),
+            Err(error) => unreadable_logs(error),
         }
     }
 

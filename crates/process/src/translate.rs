@@ -30,9 +30,7 @@ pub(crate) struct Submission {
 /// for an invalid job.
 fn checked<'a>(attempt: &'a Attempt, capabilities: &Capabilities) -> Result<&'a Process> {
     attempt.spec.validate()?;
-    if let Some(missing) = attempt.spec.required_capabilities().missing(capabilities, |_| None) {
-        return Err(Error::new(ErrorKind::Unsupported, missing));
-    }
+    attempt.spec.ensure_supported(capabilities, |_| None)?;
     attempt.spec.process.as_ref().ok_or_else(|| {
         Error::new(ErrorKind::Unsupported, "the job does not say how to run as a local process")
     })

@@ -400,7 +400,7 @@ fn one_idempotency_key_runs_a_job_once(bench: &Bench) -> Checked {
     let path = job.path().to_string_lossy().into_owned();
     let flags = ["--job-dir", &path, "--idempotency-key", "k"];
     let waiting = bench.script(&flags, STEPS)?.spawn()?;
-    waiting.until_stderr(&format!("that of job {id}"))?;
+    waiting.until_stderr(&format!("belongs to job {id}"))?;
     let other = bench.run(&["--idempotency-key", "k"], "exit 0")?;
     other.exits(125)?;
     says(&other.stderr, &["idempotency key `k`", &id])?;

@@ -174,7 +174,7 @@ fn a_run_with_the_key_of_a_detached_job_gives_its_output(bench: &Bench) -> Check
     ensure!(followers(bench)?.len() <= 1, "each submission leaves a process behind");
     let path = job.path().to_string_lossy().into_owned();
     let waiting = bench.script(&[&["--job-dir", &path], &flags[..]].concat(), NOTES)?.spawn()?;
-    waiting.until_stderr(&format!("that of job {id}"))?;
+    waiting.until_stderr(&format!("belongs to job {id}"))?;
     job.input("go", "")?;
     let ran = waiting.finish()?;
     ran.exits(7)?;

@@ -1,5 +1,6 @@
 //! Checks what is left on the machine when all suites are done.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::os::unix::ffi::OsStrExt;
@@ -161,9 +162,20 @@ fn judge(counts: &mut Counts, what: &str, look: impl Fn() -> Result<Vec<String>>
 struct Container {
     names: Vec<String>,
     status: String,
+    #[serde(default)]
+    labels: HashMap<String, String>,
 }
 
-/// Returns the containers of any installation on the engine at `host`, running or not.
+impl Container {
+    /// Returns whether it is the fence of an attempt, which must stay for ten minutes.
+    fn is_fence(&self) -> bool {
+        self.labels.contains_key("longshore.dev/marked-attempt")
+            && !self.names.iter().any(|name| name.ends_with("-end"))
+    }
+}
+
+/// Returns the containers of any installation on the engine at `host`, running or not, except
+/// fences.
 fn containers(host: &str) -> Result<Vec<String>> {
     let socket = host.strip_prefix("unix://").context("not a Unix socket")?;
     let label = INSTALLATION.replace('/', "%2F");
@@ -171,7 +183,8 @@ fn containers(host: &str) -> Result<Vec<String>> {
     let answer = Server::Unix(socket.into()).get(&path)?;
     ensure!(answer.status == 200, "the engine answers {}", answer.status);
     let listed: Vec<Container> = serde_json::from_slice(&answer.body)?;
-    Ok(listed.iter().map(|it| format!("{} ({})", it.names.join(" "), it.status)).collect())
+    let left = listed.iter().filter(|it| !it.is_fence());
+    Ok(left.map(|it| format!("{} ({})", it.names.join(" "), it.status)).collect())
 }
 
 /// Returns the objects of any installation in any namespace, except the marks of

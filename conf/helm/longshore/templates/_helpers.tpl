@@ -53,10 +53,11 @@ app.kubernetes.io/component: command
 {{- define "longshore.job" -}}
 {{- $image := required "set job.image: the image of the job to run" .Values.job.image -}}
 {{- $container := dict "image" $image -}}
-{{- range $key := list "command" "args" "workingDir" -}}
-{{- with get $.Values.job $key }}{{ $_ := set $container $key . }}{{ end -}}
+{{- range $key := list "command" "args" "workingDir" "init" -}}
+{{- $value := get $.Values.job $key -}}
+{{- if or $value (kindIs "bool" $value) }}{{ $_ := set $container $key $value }}{{ end -}}
 {{- end -}}
-{{- $rest := omit .Values.job "image" "command" "args" "workingDir" -}}
+{{- $rest := omit .Values.job "image" "command" "args" "workingDir" "init" -}}
 {{- toYaml (set $rest "container" $container) }}
 {{- end }}
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use longshore::{Detached, DetachedJob, Dispatcher, JobId, JobResult, Outcome, Record, Submission};
+use longshore::{Detached, DetachedJob, Dispatcher, JobId, JobResult, Record, Submission};
 
 use crate::args::{ConfigArgs, RunArgs};
 use crate::commands::run;
@@ -60,13 +60,10 @@ async fn to_the_start(mut job: DetachedJob, quiet: bool) -> Detached {
 /// Prints the id of a job that has already ended on its own: it was launched successfully, whatever
 /// its exit code. Returns the exit code.
 fn told(id: &JobId, result: &JobResult) -> Result<u8, CliError> {
-    match &result.outcome {
-        Outcome::Exited { .. }
-        | Outcome::OutOfMemory { .. }
-        | Outcome::DeadlineExceeded { .. }
-        | Outcome::Evicted { .. } => output::print(&format!("{id}\n")),
-        _ => Ok(run::exit_code(result)),
+    if result.outcome.ran_to_its_end() {
+        return output::print(&format!("{id}\n"));
     }
+    Ok(run::exit_code(result))
 }
 
 fn say_started(record: &Record) {

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use jiff::Timestamp;
-use longshore_core::{Event, Outcome};
+use longshore_core::{Event, LogPosition, Outcome};
+use tokio::time::Instant;
 
 use crate::Failure;
 use crate::bench::{Bench, Run, end_of};
@@ -25,6 +26,7 @@ cases! { "events":
     a_job_that_was_never_launched_is_lost,
     a_job_that_was_removed_is_lost,
     a_job_removed_under_a_listener_never_ends_as_a_success,
+    a_handle_that_cannot_be_read_is_lost_with_the_reason,
     a_stream_that_is_dropped_does_not_end_the_job,
 }
 
@@ -123,6 +125,28 @@ async fn a_job_removed_under_a_listener_never_ends_as_a_success(bench: Arc<Bench
     removed??;
     let outcome = report?.outcome;
     check(!outcome.is_success(), || format!("a job that was removed {outcome}"))
+}
+
+async fn a_handle_that_cannot_be_read_is_lost_with_the_reason(bench: Arc<Bench>) -> Checked {
+    let attempt = bench.attempt(bench.fixture().job("exit 0"));
+    let runner = bench.runner().await?;
+    let mut handle = runner.handle(&attempt);
+    handle.version = u32::MAX;
+    let deadline = Instant::now() + bench.patience();
+    let settled = bench.wait("settle to answer", runner.settle(&handle, deadline)).await?;
+    let error = settled.err().ok_or_else(|| Failure::new("settle can read the handle"))?;
+    let reading = runner.events(&handle).take(3).collect::<Vec<_>>();
+    let events = bench.wait("the events to end", reading).await?;
+    match events.as_slice() {
+        [Ok(Event::Ended(report))] => {
+            let expected = Outcome::Lost { message: error.to_string() };
+            same("the outcome", &report.outcome, &expected)?;
+        }
+        other => return Err(Failure::new(format!("expected only Ended, seen {other:?}"))),
+    }
+    let reading = runner.logs(&handle, LogPosition::START, true).take(3).collect::<Vec<_>>();
+    let logs = bench.wait("the output to end", reading).await?;
+    check(matches!(logs.as_slice(), [Err(_)]), || format!("expected only an error, seen {logs:?}"))
 }
 
 async fn a_stream_that_is_dropped_does_not_end_the_job(bench: Arc<Bench>) -> Checked {

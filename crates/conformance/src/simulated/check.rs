@@ -52,7 +52,7 @@ pub fn check(ledger: &[Entry], observed: &Observed) -> Result<(), String> {
     story.no_attempt_beside_an_open_one()?;
     story.only_the_ended_is_removed()?;
     story.the_truth_is_told()?;
-    story.second_starts_are_told()?;
+    story.second_starts_are_reported()?;
     story.changes_are_named()?;
     story.a_cancel_ends_it()?;
     story.nothing_is_left()
@@ -175,7 +175,7 @@ impl Story<'_> {
     }
 
     /// The end of an attempt shows each second start of its program up to then.
-    fn second_starts_are_told(&self) -> Result<(), String> {
+    fn second_starts_are_reported(&self) -> Result<(), String> {
         let told = &self.observed.result;
         let ended = self.entries.iter().position(
             |e| matches!(&e.what, What::Ended { outcome, .. } if *outcome == told.outcome),
@@ -262,7 +262,9 @@ impl Story<'_> {
             let has = |what| self.has(&asked.attempt, what);
             let started = self.started().any(|e| e.attempt == asked.attempt);
             let removed = has(|w| matches!(w, What::Removed { .. } | What::Vanished));
-            if !started && !removed && !is_closed(self.entries, asked) {
+            // Without its marks, Longshore cannot commit it any more.
+            let may_stay = self.observed.may_be_left && has(|w| *w == What::MarksLost);
+            if !started && !removed && !may_stay && !is_closed(self.entries, asked) {
                 return Err(format!("{} could still start after the end", asked.attempt));
             }
             if started && !removed && !self.observed.may_be_left {

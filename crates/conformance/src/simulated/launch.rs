@@ -147,7 +147,7 @@ impl SimulatedRunner {
         tokio::select! {
             biased;
             () = context.cancel.cancelled() => {
-                return Err(self.give_up(attempt, Error::new(ErrorKind::Internal, "cancelled")));
+                return Err(self.give_up(attempt, Error::cancelled()));
             }
             () = sleep_until(context.deadline) => {
                 let error = Error::new(ErrorKind::Unavailable, "not started by the deadline");

@@ -20,6 +20,7 @@ flaws! {
     EndsForOneListener: "events::every_listener_is_told_the_end",
     FollowsWithoutFollow: "logs::without_follow_it_ends_with_what_is_there",
     ForgetsTimeouts: "timeout::a_job_past_its_timeout_ends_as_deadline_exceeded",
+    HidesWhyAHandleIsBad: "events::a_handle_that_cannot_be_read_is_lost_with_the_reason",
     HangsOnAJobNeverLaunched: "events::a_job_that_was_never_launched_is_lost",
     HangsOnOutputNeverWritten: "logs::the_output_of_a_job_that_was_never_launched_ends",
     HoldsOutputUntilTheEnd: "logs::output_comes_while_the_job_runs",

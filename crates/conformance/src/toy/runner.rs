@@ -11,7 +11,7 @@ use futures::stream::BoxStream;
 use longshore_core::{
     Attempt, AttemptId, Capabilities, Capability, Error, ErrorKind, Event, Handle, Health,
     InstallationId, JobDirectoryView, LaunchContext, LaunchError, LogChunk, LogPosition, Plan,
-    PlanFormat, Result, Runner, RunnerName, Settled, Started,
+    PlanFormat, Result, Runner, RunnerName, Settled, Started, unreadable_events, unreadable_logs,
 };
 use tokio::time::{Instant, sleep_until};
 
@@ -124,7 +124,7 @@ impl Runner for Toy {
         context: &LaunchContext,
     ) -> std::result::Result<Started, LaunchError> {
         let refuse = |kind, why: &str| Err(LaunchError::Refused(Error::new(kind, why.to_owned())));
-        let cancelled = || refuse(ErrorKind::Internal, "cancelled");
+        let cancelled = || refuse(ErrorKind::Cancelled, "cancelled");
         let late = || refuse(ErrorKind::Unavailable, "failed to start before the deadline");
         if attempt.spec.process.is_none() && !self.has(RunsWhatItCannot) {
             return refuse(ErrorKind::Unsupported, "the job names no local process");
@@ -165,6 +165,7 @@ impl Runner for Toy {
     }
 
     async fn settle(&self, handle: &Handle, _: Instant) -> Result<Settled> {
+        read(handle)?;
         Ok(self.backend.settle(&handle.attempt, self.instance))
     }
 
@@ -174,6 +175,11 @@ impl Runner for Toy {
     }
 
     fn events(&self, handle: &Handle) -> BoxStream<'static, Result<Event>> {
+        if let Err(error) = read(handle)
+            && !self.has(HidesWhyAHandleIsBad)
+        {
+            return unreadable_events(&error);
+        }
         let backend = Arc::clone(&self.backend);
         streams::events(backend, &handle.attempt, self.entry(handle), self.instance).boxed()
     }
@@ -184,6 +190,9 @@ impl Runner for Toy {
         since: LogPosition,
         follow: bool,
     ) -> BoxStream<'static, Result<LogChunk>> {
+        if let Err(error) = read(handle) {
+            return unreadable_logs(error);
+        }
         let backend = Arc::clone(&self.backend);
         streams::logs(backend, self.entry(handle), since, follow).boxed()
     }
@@ -224,4 +233,12 @@ impl Runner for Toy {
         job.discard();
         Ok(())
     }
+}
+
+/// Checks that a toy wrote `handle`.
+fn read(handle: &Handle) -> Result<()> {
+    if handle.version == 1 {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Internal, "the handle is of an unknown version"))
 }

@@ -49,7 +49,7 @@ async fn a_job_is_cancelled_in_a_launch_and_no_other_runner_is_tried() {
     let scene = scene([launches([LaunchStep::Start { after: MINUTE }]), Script::default()]);
     let result = submit_and_cancel_after(&scene, SECOND).await.end().await;
     assert_eq!(result.outcome, UNSTARTED);
-    assert_eq!(scene.story(), ["first: LaunchAsked", "first: Refused(Internal)"]);
+    assert_eq!(scene.story(), ["first: LaunchAsked", "first: Refused(Cancelled)"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -103,7 +103,9 @@ fn is_test(path: &Path, name: &str) -> bool {
     let Some(at) = text.find(&format!("fn {name}(")) else { return false };
     let above = text[..at].rsplit("\n\n").next().unwrap_or_default();
     let is_marked = above.contains("#[test]") || above.contains("#[tokio::test");
-    is_marked || mentions(path.parent().unwrap(), name) > 1
+    // A case is listed beside its file, or in the test target one folder above.
+    let folder = path.parent().unwrap();
+    is_marked || mentions(folder, name) + mentions(folder.parent().unwrap(), name) > 1
 }
 
 /// Returns how often the name occurs in the folder's files.

@@ -90,7 +90,7 @@ pub(crate) async fn a_cancel_in_mid_pull_leaves_nothing_running_in_the_engine(la
         let (launched, cancelled) = tokio::join!(runner.launch(&attempt, &context), cancel);
         cancelled?;
         let error = refused(launched)?;
-        assert_eq!(error.kind(), ErrorKind::Internal, "{error}");
+        assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}");
         given_up(&shop, &mut hung_up, ended + 1).await?;
         assert!(begun.elapsed() < Duration::from_secs(20), "{mode:?}: {:?}", begun.elapsed());
         assert!(shop.lab.docker.inspect_container(&attempt.object_name(), None).await.is_err());

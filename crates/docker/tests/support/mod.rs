@@ -41,7 +41,7 @@ impl Lab {
         job
     }
 
-    /// The containers of `installations`, marks among them.
+    /// The containers of `installations`, marks among them. A fence stays for ten minutes.
     pub(crate) async fn leftovers(
         &self,
         installations: &[InstallationId],
@@ -53,9 +53,19 @@ impl Lab {
             let options =
                 ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
             for container in self.docker.list_containers(Some(options)).await? {
+                if is_fence(&container) {
+                    continue;
+                }
                 left.push(format!("container {:?}: {:?}", container.names, container.status));
             }
         }
         Ok(left)
     }
+}
+
+/// Whether `container` is a mark that has the name of an attempt's container.
+fn is_fence(container: &bollard::models::ContainerSummary) -> bool {
+    let marked = container.labels.as_ref().and_then(|l| l.get("longshore.dev/marked-attempt"));
+    let name = marked.map(|attempt| format!("/longshore-{attempt}"));
+    name.is_some_and(|name| container.names.iter().flatten().any(|it| *it == name))
 }
