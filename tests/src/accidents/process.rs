@@ -35,7 +35,7 @@ pub(super) const SITUATIONS: &[Situation] = &[
     on(PROCESS, "its supervisor is stopped and continued", supervisor_stopped, exits(5)),
     on(PROCESS, "its folder is removed while it runs", folder_removed, lost(&["removed"])),
     on(PROCESS, "its record is truncated while it runs", record_truncated, lost(&["record"]))
-        .known("a record that cannot be read is read again for ever, lostAfter or not"),
+        .known("a record that cannot be read is read again and again, past lostAfter"),
     on(PROCESS, "the folder of attempts is a file", no_attempts, NO_STATE),
     on(PROCESS, "its PATH has no such command", no_path, NO_PATH),
     on(PROCESS, "its working directory does not exist", no_folder, NO_FOLDER),
