@@ -40,7 +40,7 @@ pub(crate) fn kind(step: Step, status: u16, message: &str) -> ErrorKind {
         404 if step == Step::Create && said.contains("no such image") => {
             return ErrorKind::ImageUnavailable(ImageReason::NotPresent);
         }
-        _ if OF_THIS_ENGINE.iter().any(|parts| says(parts)) => return ErrorKind::Unsupported,
+        _ if OF_THIS_ENGINE.iter().any(says) => return ErrorKind::Unsupported,
         _ => {}
     }
     match start_error(message) {
