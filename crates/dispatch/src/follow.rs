@@ -39,12 +39,14 @@ pub(crate) async fn follow(
         tokio::select! {
             biased;
             never = &mut cancel => match never {},
-            lost = contact.changes() => {
-                if lost {
-                    return Followed::OutOfReach(contact.lost());
+            change = contact.changes() => match change {
+                Change::Reachable => {
+                    feed = Feed::open(watched);
+                    contact.listens();
                 }
-                contact.is_well();
-            }
+                Change::Quiet => contact.is_well(),
+                Change::Overdue => return Followed::OutOfReach(contact.lost()),
+            },
             event = feed.next() => match event {
                 Ok(Event::Ended(report)) => return Followed::Ended(report),
                 Ok(event) => {
@@ -60,8 +62,10 @@ pub(crate) async fn follow(
     }
 }
 
-/// Whether the backend can be reached. A job that runs for hours can be silent for hours. Only an
-/// error of its event stream raises the question; an event or a successful probe answers it.
+/// Whether the runner still reports about the attempt. A job that runs for hours can be silent for
+/// hours. Only an error of its event stream raises the question. An event answers it. A successful
+/// probe does not, because a backend that answers may still be unable to read this attempt: the
+/// events are opened again, and must then come without an error.
 struct Contact<'a> {
     watched: &'a Watched,
     patience: Patience,
@@ -71,7 +75,21 @@ struct Contact<'a> {
 struct Broken {
     give_up: Instant,
     reason: String,
-    well_again: BoxFuture<'static, ()>,
+    /// Whether the runner has answered a probe since the last error.
+    reachable: bool,
+    pauses: Pauses,
+    next: BoxFuture<'static, Change>,
+}
+
+/// What happened while the runner did not report about the attempt.
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    /// The runner answers probes again. The events must be opened again.
+    Reachable,
+    /// The events that were opened again came without an error.
+    Quiet,
+    /// No report came for `lostAfter`.
+    Overdue,
 }
 
 impl<'a> Contact<'a> {
@@ -84,33 +102,44 @@ impl<'a> Contact<'a> {
     }
 
     fn is_broken(&mut self, reason: String) {
-        match &mut self.broken {
-            Some(broken) => broken.reason = reason,
-            None => {
-                self.broken = Some(Broken {
-                    give_up: Instant::now() + self.patience.lost_after,
-                    reason,
-                    well_again: probe(self.watched.clone(), self.patience.connect_timeout).boxed(),
-                });
-            }
+        let mut broken = self.broken.take().unwrap_or_else(|| Broken {
+            give_up: Instant::now() + self.patience.lost_after,
+            reason: String::new(),
+            reachable: true,
+            pauses: Pauses::default(),
+            next: std::future::pending().boxed(),
+        });
+        broken.reason = reason;
+        if broken.reachable {
+            broken.reachable = false;
+            let pause = broken.pauses.next();
+            broken.next = probe(self.watched.clone(), self.patience.connect_timeout, pause).boxed();
+        }
+        self.broken = Some(broken);
+    }
+
+    /// Waits for an error of the events that were opened again.
+    fn listens(&mut self) {
+        if let Some(broken) = &mut self.broken {
+            broken.reachable = true;
+            broken.next = sleep(self.patience.connect_timeout).map(|()| Change::Quiet).boxed();
         }
     }
 
-    /// Waits for a change while out of contact. Returns false once the backend is back, and true
-    /// once it was away for too long.
-    async fn changes(&mut self) -> bool {
+    /// Waits for a change while the runner does not report about the attempt.
+    async fn changes(&mut self) -> Change {
         let Some(broken) = &mut self.broken else { return std::future::pending().await };
         tokio::select! {
             biased;
-            () = &mut broken.well_again => false,
-            () = sleep_until(broken.give_up) => true,
+            change = &mut broken.next => change,
+            () = sleep_until(broken.give_up) => Change::Overdue,
         }
     }
 
     fn lost(&self) -> Report {
         let reason = self.broken.as_ref().map_or("", |b| b.reason.as_str());
         let message = format!(
-            "no answer from {} for {:?} (lostAfter); the job may still run: {reason}",
+            "no answer about the job from {} for {:?} (lostAfter); the job may still run: {reason}",
             self.watched.runner.name(),
             self.patience.lost_after,
         );
@@ -118,13 +147,14 @@ impl<'a> Contact<'a> {
     }
 }
 
-/// Returns once the runner answers a probe.
-async fn probe(watched: Watched, connect_timeout: Duration) {
+/// Waits for `pause`, and then until the runner answers a probe.
+async fn probe(watched: Watched, connect_timeout: Duration, pause: Duration) -> Change {
+    sleep(pause).await;
     let mut pauses = Pauses::default();
     loop {
-        sleep(pauses.next()).await;
         if let Ok(Ok(_)) = timeout(connect_timeout, watched.runner.probe()).await {
-            return;
+            return Change::Reachable;
         }
+        sleep(pauses.next()).await;
     }
 }

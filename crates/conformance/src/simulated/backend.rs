@@ -1,10 +1,11 @@
 //! The simulated backend itself: its true state, which its runner may not see.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_core::{Attempt, AttemptId, RunnerName, Settled};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::ledger::{Ledger, What};
@@ -320,7 +321,7 @@ impl Backend {
     }
 
     fn places(&self) -> MutexGuard<'_, BTreeMap<AttemptId, Place>> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+        self.places.lock()
     }
 }
 

@@ -1,10 +1,11 @@
 //! What truly happened.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use longshore_core::{AttemptId, ErrorKind, Outcome, RunnerName};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// One thing that happened on a simulated backend.
@@ -98,10 +99,10 @@ impl Ledger {
             attempt: attempt.clone(),
             what,
         };
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
+        self.entries.lock().push(entry);
     }
 
     pub(super) fn entries(&self) -> Vec<Entry> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.entries.lock().clone()
     }
 }

@@ -1,11 +1,11 @@
 //! An attempt that is committed on the simulated backend.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use longshore_core::{HumanDuration, LogStream, Outcome, RejectReason, Report};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -102,6 +102,11 @@ impl Live {
             Beginning::Blocked { difference } => Some(difference),
             Beginning::Released => None,
         }
+    }
+
+    /// Returns from when on the backend cannot read it.
+    pub(super) fn unreadable_from(&self) -> Option<Instant> {
+        self.run.unreadable.map(|wait| self.started + wait)
     }
 
     pub(super) fn is_removed(&self) -> bool {
@@ -229,6 +234,6 @@ impl Live {
     }
 
     fn fate(&self) -> MutexGuard<'_, Fate> {
-        self.fate.lock().unwrap_or_else(PoisonError::into_inner)
+        self.fate.lock()
     }
 }

@@ -1,7 +1,7 @@
 //! The simulated runner: the view of the backend through its faults.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,6 +12,7 @@ use longshore_core::{
     InstallationId, LaunchContext, LaunchError, LogChunk, LogPosition, Plan, PlanFormat, Result,
     Runner, RunnerName, Settled, Started,
 };
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::backend::Backend;
@@ -91,7 +92,7 @@ impl SimulatedRunner {
     }
 
     pub(super) fn script(&self) -> MutexGuard<'_, Script> {
-        self.script.lock().unwrap_or_else(PoisonError::into_inner)
+        self.script.lock()
     }
 
     pub(super) fn next<T>(&self, queue: impl FnOnce(&mut Script) -> &mut VecDeque<T>) -> Option<T> {

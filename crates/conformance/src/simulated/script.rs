@@ -147,6 +147,9 @@ pub struct Run {
     /// How long another controller's finalizer keeps the attempt after its deletion was accepted.
     /// Meanwhile a job that runs continues, and `adopt` does not return the attempt.
     pub finalizer: Option<Duration>,
+    /// From when on, since its start, the backend cannot read the attempt: it answers, but each event
+    /// stream of the attempt fails.
+    pub unreadable: Option<Duration>,
     /// When the backend starts the job's program a second time, without being asked.
     pub second_start: Option<SecondStart>,
     /// What it writes.
@@ -182,6 +185,7 @@ impl Default for Run {
             term: Some(Duration::ZERO),
             vanishes: None,
             finalizer: None,
+            unreadable: None,
             second_start: None,
             output: Vec::new(),
         }
@@ -220,6 +224,13 @@ impl Run {
     #[must_use]
     pub const fn finalized_after(mut self, wait: Duration) -> Self {
         self.finalizer = Some(wait);
+        self
+    }
+
+    /// Lets the backend fail to read the attempt from `wait` on.
+    #[must_use]
+    pub const fn unreadable_after(mut self, wait: Duration) -> Self {
+        self.unreadable = Some(wait);
         self
     }
 

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use async_stream::stream;
 use futures::Stream;
-use longshore_core::{AttemptId, Event, LogChunk, LogPosition, LogStream, Outcome, Report, Result};
+use longshore_core::{
+    AttemptId, Error, ErrorKind, Event, LogChunk, LogPosition, LogStream, Outcome, Report, Result,
+};
 use tokio::time::{Instant, sleep_until};
 
 use super::live::{Live, Phase};
@@ -28,6 +30,12 @@ pub(super) fn events(
             yield Ok(Event::Ended(gone("nothing of that name is here")));
             return;
         };
+        let unreadable = live.unreadable_from();
+        let cannot_read = || unreadable.is_some_and(|from| from <= Instant::now());
+        while cannot_read() {
+            yield Err(Error::new(ErrorKind::Internal, "simulated: the attempt cannot be read"));
+            sleep_until(Instant::now() + RETRY).await;
+        }
         if let Some(difference) = live.difference() {
             yield Ok(Event::Waiting(difference.to_owned()));
         }
@@ -40,6 +48,10 @@ pub(super) fn events(
                 yield Err(runner.out_of_reach());
                 sleep_until(back.min(Instant::now() + RETRY)).await;
             }
+            while cannot_read() {
+                yield Err(Error::new(ErrorKind::Internal, "simulated: the attempt cannot be read"));
+                sleep_until(Instant::now() + RETRY).await;
+            }
             match &*phase.borrow_and_update() {
                 Phase::Running => {}
                 Phase::Ended { report, .. } => break report.clone(),
@@ -49,6 +61,7 @@ pub(super) fn events(
                 biased;
                 _ = phase.changed() => {}
                 () = at(runner.next_outage()) => {}
+                () = at(unreadable.filter(|_| !cannot_read())) => {}
             }
         };
         yield Ok(Event::Ended(report));

@@ -33,6 +33,20 @@ async fn a_job_out_of_reach_for_lost_after_is_lost_and_not_removed() {
     assert_eq!(scene.present(), 1);
 }
 
+/// Each successful probe of the backend put `lostAfter` off, and such a job was never lost.
+#[tokio::test(start_paused = true)]
+async fn a_job_that_its_healthy_backend_cannot_read_is_lost_after_lost_after() {
+    let mut script = Script::default();
+    script.runs.push_back(Run::exits(4, 60 * MINUTE).unreadable_after(MINUTE));
+    let scene = scene([script, Script::default()]);
+    let began = Instant::now();
+    let result = scene.run(job()).await;
+    let Outcome::Lost { message } = &result.outcome else { panic!("{:?}", result.outcome) };
+    assert!(message.contains("the attempt cannot be read"), "{message}");
+    assert_eq!(began.elapsed(), 11 * MINUTE);
+    assert_eq!(scene.present(), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_job_that_somebody_deleted_is_lost_at_once_with_the_output_so_far() {
     let output = (0..120).map(|i| Written::stdout(i * SECOND, "x".into()));
