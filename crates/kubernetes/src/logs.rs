@@ -223,6 +223,8 @@ struct Reader {
     inner: Arc<Inner>,
     place: Place,
     news: Option<Subscription>,
+    /// Whether the source was looked for before.
+    asked: bool,
     raw: Vec<u8>,
     /// The last piece, without the times of the lines.
     buffer: Vec<u8>,
@@ -238,6 +240,7 @@ impl Reader {
             inner,
             place,
             news: None,
+            asked: false,
             raw: vec![0; CHUNK],
             buffer: Vec::with_capacity(CHUNK),
             stamps: Stamps::new(Timestamp::now()),
@@ -247,39 +250,50 @@ impl Reader {
     }
 
     async fn source(&mut self, mode: Mode) -> Result<Source> {
-        match mode {
-            Mode::Once => self.source_now().await,
-            Mode::Follow => self.source_followed().await,
-        }
+        let first = !self.asked;
+        let source = match mode {
+            Mode::Once => self.source_now(first).await,
+            Mode::Follow => self.source_followed(first).await,
+        };
+        self.asked |= source.is_ok();
+        source
     }
 
-    async fn source_now(&self) -> Result<Source> {
+    async fn source_now(&self, first: bool) -> Result<Source> {
         let cluster = self.inner.connection.cluster().await?;
         let mut pods: Vec<PodView> =
             cluster.pods_of(&self.place).await?.iter().map(PodView::from).collect();
         pods.sort_by_key(|pod| pod.created);
-        if let Some(pod) = pods.into_iter().find(|pod| pod.container.created) {
-            return Ok(Source::Pod(Target::of(&pod)));
+        let pod = pods.into_iter().find(|pod| pod.container.created);
+        // The Pods of a removed Job remain for a moment.
+        let known = pod.as_ref().is_some_and(|pod| !first || pod.job.is_none());
+        if !known && cluster.get_job(&self.place).await?.is_none() {
+            return Ok(Source::Gone);
         }
-        let job = cluster.get_job(&self.place).await?;
-        Ok(if job.is_some() { Source::Nothing } else { Source::Gone })
+        Ok(pod.map_or(Source::Nothing, |pod| Source::Pod(Target::of(&pod))))
     }
 
     /// Waits until the container has started, or until it is known that it never will.
-    async fn source_followed(&mut self) -> Result<Source> {
+    async fn source_followed(&mut self, first: bool) -> Result<Source> {
         let (inner, place) = (&self.inner, &self.place);
         let news = self.news.get_or_insert_with(|| inner.hub.subscribe(place));
         loop {
             let snapshot = news.now();
+            let without_job = snapshot.job.is_none() || snapshot.job_presence.is_gone();
+            let removed = first && without_job;
+            if removed && !news.health().complete() {
+                news.changed().await;
+                continue;
+            }
+            if is_absent(inner, place, &snapshot, news, removed).await? {
+                return Ok(Source::Gone);
+            }
             if let Some(seen) = snapshot.pod().filter(|seen| seen.pod.container.has_started()) {
                 return Ok(if seen.presence.is_gone() {
                     Source::Gone
                 } else {
                     Source::Pod(Target::of(&seen.pod))
                 });
-            }
-            if is_absent(inner, place, &snapshot, news, false).await? {
-                return Ok(Source::Gone);
             }
             if news.health().complete() && conclude(&snapshot, Instant::now()).is_some() {
                 let is_gone = snapshot.job_presence.is_gone() && snapshot.pods.is_empty();
