@@ -3,11 +3,12 @@
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -190,7 +191,7 @@ impl Tap {
     }
 
     fn lock(&self) -> MutexGuard<'_, Heard> {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.0.lock()
     }
 
     fn text(&self) -> String {
@@ -202,9 +203,9 @@ impl Tap {
         limit: Duration,
         done: impl Fn(&Heard) -> bool,
     ) -> Option<MutexGuard<'_, Heard>> {
-        let waited = self.0.1.wait_timeout_while(self.lock(), limit, |read| !done(read));
-        let (read, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-        (!timeout.timed_out()).then_some(read)
+        let mut read = self.lock();
+        self.0.1.wait_while_for(&mut read, |read| !done(read), limit);
+        done(&read).then_some(read)
     }
 
     fn until(&self, text: &str) -> Result<()> {

@@ -4,11 +4,12 @@ use std::env;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use longshore_conformance::Ledger;
+use parking_lot::Mutex;
 
 use crate::backend::Backend;
 use crate::bench::Bench;
@@ -180,7 +181,7 @@ impl Floor {
     fn attempt(&self, case: &Case, backend: Backend) -> Result<()> {
         let bench = Bench::new(Arc::clone(&self.lab), backend, &case.name())?;
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| case.run(&bench)));
-        self.traces.lock().unwrap_or_else(PoisonError::into_inner).push(bench.trace());
+        self.traces.lock().push(bench.trace());
         result.unwrap_or_else(|_| Err(anyhow::anyhow!("the case panicked")))
     }
 
@@ -189,7 +190,7 @@ impl Floor {
         let floor = Arc::clone(self);
         let name = "leftovers::nothing_is_left_behind";
         Trial::ignorable_test(name, move || {
-            let traces = floor.traces.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let traces = floor.traces.lock().clone();
             if traces.is_empty() {
                 let reason = floor.missing().unwrap_or_else(|| "no case ran".to_owned());
                 floor.ledger.unsupported(name, &reason);

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
@@ -11,6 +11,7 @@ use longshore_core::{
     Attempt, Capabilities, Capability, Event, Handle, InstallationId, JobId, JobSpec,
     LaunchContext, LaunchError, LogPosition, Outcome, Report, Runner, Settled, Started,
 };
+use parking_lot::Mutex;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep};
@@ -20,10 +21,6 @@ use crate::output::{Output, Reader};
 use crate::pace::{self, Latency};
 use crate::wait::within;
 use crate::{Failure, Fixture, Pushed};
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// The state that all cases share.
 pub(crate) struct World {
@@ -62,7 +59,7 @@ impl World {
 
     /// Returns every installation for which a case launched jobs.
     pub(crate) fn installations(&self) -> Vec<InstallationId> {
-        lock(&self.installations).clone()
+        self.installations.lock().clone()
     }
 }
 
@@ -136,17 +133,17 @@ impl Bench {
     /// Returns a second installation that only this case uses.
     pub(crate) fn other_installation(&self) -> InstallationId {
         let other = InstallationId::random();
-        lock(&self.world.installations).push(other.clone());
+        self.world.installations.lock().push(other.clone());
         other
     }
 
     /// Returns the last step of the case, for the message of a case that timed out.
     pub(crate) fn last_step(&self) -> String {
-        lock(&self.step).clone()
+        self.step.lock().clone()
     }
 
     fn note(&self, step: String) {
-        *lock(&self.step) = step;
+        *self.step.lock() = step;
     }
 
     /// Awaits one step of the runner for at most the suite's patience.
@@ -173,12 +170,12 @@ impl Bench {
 
     /// Registers an attempt, which is removed after the case.
     pub(crate) fn track(&self, attempt: &Attempt) {
-        lock(&self.attempts).push(attempt.clone());
+        self.attempts.lock().push(attempt.clone());
     }
 
     /// Registers an image, which is removed from the backend and the registry after the case.
     pub(crate) fn track_image(&self, image: Pushed) {
-        lock(&self.images).push(image);
+        self.images.lock().push(image);
     }
 
     /// Returns a launch context with the suite's patience as its deadline.
@@ -274,7 +271,7 @@ impl Bench {
             fs::create_dir(path.join(name))?;
             open(&path.join(name), mode)?;
         }
-        lock(&self.directories).push(folder);
+        self.directories.lock().push(folder);
         Ok(Directory(path))
     }
 
@@ -288,7 +285,7 @@ impl Bench {
 
     /// Removes every attempt of this case and then every image.
     pub(crate) async fn clean_up(&self) -> Checked {
-        let attempts = std::mem::take(&mut *lock(&self.attempts));
+        let attempts = std::mem::take(&mut *self.attempts.lock());
         if !attempts.is_empty() {
             let runner = self.runner().await?;
             let results: Vec<Checked> = stream::iter(&attempts)
@@ -298,7 +295,7 @@ impl Bench {
                 .await;
             results.into_iter().collect::<Checked>()?;
         }
-        let images = std::mem::take(&mut *lock(&self.images));
+        let images = std::mem::take(&mut *self.images.lock());
         for image in &images {
             self.forget(image).await?;
         }

@@ -5,11 +5,12 @@
 //! one side never won is a failure.
 
 use std::ops::RangeInclusive;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use longshore_core::{LaunchError, Started};
+use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
 use crate::Failure;
@@ -102,7 +103,7 @@ impl Round {
     }
 
     fn saw(&self, start: Duration) {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).push(start);
+        self.seen.lock().push(start);
     }
 }
 
@@ -135,7 +136,7 @@ impl Race {
             });
             let some: Vec<_> = stream::iter(rounds).buffer_unordered(AT_ONCE).try_collect().await?;
             played.extend(some);
-            let of_now = seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let of_now = seen.lock().clone();
             if let Some(of_now) = Latency::of(of_now) {
                 latency.longest = latency.longest.max(of_now.longest);
                 // The machine was busier when the latency was measured: most rounds came late.

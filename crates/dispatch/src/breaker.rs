@@ -1,9 +1,10 @@
 //! Decides whether a runner is worth asking now, based on its earlier answers.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_core::{Error, ErrorKind};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -90,7 +91,7 @@ impl Breaker {
     }
 
     pub(crate) fn admission(&self) -> Admission {
-        let mut memory = self.lock();
+        let mut memory = self.memory.lock();
         let now = Instant::now();
         match &memory.full {
             Some(stored) if now < stored.until => return Admission::Refused(stored.error()),
@@ -107,12 +108,12 @@ impl Breaker {
 
     /// Records a successful probe.
     pub(crate) fn probed_well(&self) {
-        self.lock().state = State::Well { until: Instant::now() + FRESH };
+        self.memory.lock().state = State::Well { until: Instant::now() + FRESH };
     }
 
     /// Records that a job started.
     pub(crate) fn launched_well(&self) {
-        let mut memory = self.lock();
+        let mut memory = self.memory.lock();
         memory.state = State::Well { until: Instant::now() + FRESH };
         memory.failures = 0;
     }
@@ -120,14 +121,14 @@ impl Breaker {
     /// Returns the time until which no job may ask the runner, or `None` if the breaker is not
     /// open.
     pub(crate) fn open_until(&self) -> Option<Instant> {
-        self.lock().open_until()
+        self.memory.lock().open_until()
     }
 
     /// Returns when the task that [`refused`](Self::refused) requested must probe next, and the
     /// notification on which it must call this again sooner. Returns `None` if the runner is back
     /// and the task must end.
     pub(crate) fn next_question(&self) -> Option<(Instant, Arc<Notify>)> {
-        let mut memory = self.lock();
+        let mut memory = self.memory.lock();
         let until = memory.open_until();
         memory.asked = until.is_some();
         until.map(|until| (until, Arc::clone(&self.opened)))
@@ -137,7 +138,7 @@ impl Breaker {
     /// that probes the runner until it is back. Only one such task runs at a time, even if the
     /// runner comes back and goes away in between.
     pub(crate) fn refused(&self, error: &Error) -> bool {
-        let mut memory = self.lock();
+        let mut memory = self.memory.lock();
         let now = Instant::now();
         let asked = error.asked_to_wait().map(|wait| wait.min(LONGEST_RETRY_AFTER));
         match error.kind() {
@@ -161,13 +162,8 @@ impl Breaker {
     pub(crate) fn still_away(&self, error: &Error) {
         self.refused(error);
         if error.kind() != ErrorKind::Unavailable {
-            self.lock().state = State::Unknown;
+            self.memory.lock().state = State::Unknown;
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Memory> {
-        // Every change is one assignment, so a panic elsewhere leaves nothing half-changed.
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,10 +1,11 @@
 //! Pins an image reference to one digest, whichever runner a job runs on (`job.pinDigest`).
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_core::{Error, ErrorKind, ImageReason, ImageRef};
+use parking_lot::Mutex as StdMutex;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::timeout;
 
@@ -52,7 +53,7 @@ impl Pins {
     }
 
     fn entry(&self, image: &ImageRef) -> Arc<Mutex<Resolved>> {
-        let mut pins = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pins = self.0.lock();
         Arc::clone(pins.entry(image.canonical()).or_default())
     }
 }

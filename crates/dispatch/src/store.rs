@@ -3,13 +3,14 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use jiff::Timestamp;
 use longshore_core::{Error, JobId};
 use longshore_journal::{Journal, Options};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::OnceCell;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::warn;
@@ -53,7 +54,7 @@ pub(crate) struct Held {
 
 impl InFlight {
     fn lock(&self) -> MutexGuard<'_, HashMap<JobId, Canceller>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -6,10 +6,10 @@
 //! is known costs no request.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
 
 use bollard::query_parameters::ContainerArchiveInfoOptionsBuilder;
 use longshore_core::{Attempt, Error, ErrorKind, JobDirectoryView, RejectReason};
+use parking_lot::Mutex;
 
 use crate::client::{Answer, Engine};
 use crate::image::Image;
@@ -47,12 +47,12 @@ impl Commands {
         let lookup = Lookup::new(attempt, image)?;
         let key =
             [image.id.clone(), lookup.program.clone(), lookup.path.clone(), lookup.folder.clone()];
-        if self.lock().contains(&key) {
+        if self.0.lock().contains(&key) {
             return None;
         }
         match lookup.ask(engine, id).await.ok()? {
             File::Executable => {
-                let mut known = self.lock();
+                let mut known = self.0.lock();
                 if known.len() >= REMEMBERED {
                     known.clear();
                 }
@@ -75,10 +75,6 @@ impl Commands {
                 &lookup.program,
             )),
         }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<[String; 4]>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -8,7 +8,8 @@
 //! neither follows nor adopts nor removes.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 use crate::backend::Backend;
 use crate::client::Answer;
@@ -35,7 +36,7 @@ pub(crate) struct Strangers(Mutex<HashSet<String>>);
 impl Strangers {
     /// Warns about the container `id`, once.
     pub(crate) fn warn(&self, id: &str, attempt: &str) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.lock();
         if known.len() < MOST_STRANGERS && known.insert(id.to_owned()) {
             tracing::warn!(
                 container = id,

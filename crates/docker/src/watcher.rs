@@ -4,7 +4,7 @@
 //! watcher periodically compares a listing with what is known, as Kubernetes' informers do.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum as State, EventMessage};
@@ -12,6 +12,7 @@ use bollard::query_parameters::EventsOptionsBuilder;
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
 use longshore_core::AttemptId;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -62,7 +63,7 @@ impl Watcher {
             });
             ended.drop_guard()
         });
-        let mut sights = self.sights.lock();
+        let mut sights = self.sights.0.lock();
         sights
             .entry(attempt.to_string())
             .or_insert_with(|| watch::Sender::new(Sight::default()))
@@ -71,26 +72,26 @@ impl Watcher {
 
     /// Records the result of an inspection of `attempt`.
     pub(crate) fn saw(&self, attempt: &AttemptId, seen: Option<&Seen>, mark: Option<Mark>) {
-        if let Some(sight) = self.sights.lock().get(attempt.as_str()) {
+        if let Some(sight) = self.sights.0.lock().get(attempt.as_str()) {
             sight.send_modify(|sight| sight.look(seen, mark));
         }
     }
 
     /// Records what the engine remembered of `attempt`'s container.
     pub(crate) fn recall(&self, attempt: &AttemptId, past: &[Happening]) {
-        if let Some(sight) = self.sights.lock().get(attempt.as_str()) {
+        if let Some(sight) = self.sights.0.lock().get(attempt.as_str()) {
             sight.send_modify(|sight| sight.recall(past));
         }
     }
 
     /// What is known about `attempt` now, without following it.
     pub(crate) fn known(&self, attempt: &AttemptId) -> Option<Sight> {
-        self.sights.lock().get(attempt.as_str()).map(|sight| sight.borrow().clone())
+        self.sights.0.lock().get(attempt.as_str()).map(|sight| sight.borrow().clone())
     }
 
     /// Forgets `attempt`, which was not launched, unless it is followed.
     pub(crate) fn discard(&self, attempt: &AttemptId) {
-        let mut sights = self.sights.lock();
+        let mut sights = self.sights.0.lock();
         if sights.get(attempt.as_str()).is_some_and(|sight| sight.receiver_count() == 0) {
             sights.remove(attempt.as_str());
         }
@@ -98,26 +99,22 @@ impl Watcher {
 
     /// Forgets `attempt`, which was removed. Its followers learn of the removal first.
     pub(crate) fn forget(&self, attempt: &AttemptId) {
-        if let Some(sight) = self.sights.lock().remove(attempt.as_str()) {
+        if let Some(sight) = self.sights.0.lock().remove(attempt.as_str()) {
             sight.send_modify(|sight| sight.removed = true);
         }
     }
 }
 
 impl Sights {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, watch::Sender<Sight>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn take(&self, happening: Happening) {
-        if let Some(sight) = self.lock().get(&happening.attempt) {
+        if let Some(sight) = self.0.lock().get(&happening.attempt) {
             sight.send_modify(|sight| sight.take(happening));
         }
     }
 
     /// Records that events may have been missed: each follower inspects its attempt.
     fn doubt_all(&self) {
-        for sight in self.lock().values() {
+        for sight in self.0.lock().values() {
             sight.send_modify(Sight::doubt);
         }
     }
@@ -134,7 +131,7 @@ impl Sights {
             let name = object_name(attempt);
             listed.iter().find(|c| is_named(c.names.as_deref(), &name)).map(runs)
         };
-        for (attempt, sight) in &*self.lock() {
+        for (attempt, sight) in &*self.0.lock() {
             let known = sight.borrow().clone();
             let running = match &known.id {
                 Some(id) => by_id.get(id.as_str()).copied(),
@@ -155,7 +152,7 @@ impl Sights {
     }
 
     fn is_followed(&self) -> bool {
-        self.lock().values().any(|s| s.receiver_count() > 0 && !s.borrow().is_over())
+        self.0.lock().values().any(|s| s.receiver_count() > 0 && !s.borrow().is_over())
     }
 }
 

@@ -6,9 +6,10 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use longshore_core::JobId;
+use parking_lot::{Mutex, MutexGuard};
 use sha2::{Digest, Sha256};
 
 use crate::linux;
@@ -58,7 +59,7 @@ impl Locks {
     }
 
     fn held(&self) -> MutexGuard<'_, HashSet<JobId>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held.lock()
     }
 }
 

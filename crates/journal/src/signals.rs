@@ -4,9 +4,9 @@
 //! arrives too early or too often loses nothing.
 
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::error::{Cause, JournalError, Result};
@@ -75,7 +75,7 @@ impl Signals {
 
     /// Starts the one listener of this journal, unless it already runs.
     fn start(&self, folder: &Folder) -> std::io::Result<()> {
-        let mut listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut listener = self.listener.lock();
         if listener.as_ref().is_some_and(|listener| !listener.thread.is_finished()) {
             return Ok(());
         }

@@ -4,9 +4,9 @@
 //! the commit.
 
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
@@ -148,7 +148,7 @@ fn inline<T: Send>(
     work: impl FnOnce(&Connection) -> Stored<T> + Send,
     run: fn(&Database, Vec<Box<dyn Step + '_>>),
 ) -> Result<T> {
-    let database = database.lock().unwrap_or_else(PoisonError::into_inner);
+    let database = database.lock();
     let (reply, mut answer) = oneshot::channel();
     run(&database, vec![Box::new(Pending { work: Some(work), done: None, reply })]);
     answer.try_recv().unwrap_or(Err(JournalError::Closed))

@@ -2,11 +2,12 @@
 //! on single attempts share these watches.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use longshore_core::InstallationId;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
@@ -74,12 +75,6 @@ pub(crate) struct Subscription {
     health: watch::Receiver<Health>,
 }
 
-/// Locks `mutex`. Only a panic between two assignments to a map could poison it, and the map would
-/// still be valid.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Hub {
     /// Creates a hub without any watches.
     pub(crate) fn new(connection: Arc<Connection>) -> Self {
@@ -91,7 +86,7 @@ impl Hub {
     pub(crate) fn subscribe(self: &Arc<Self>, place: &Place) -> Subscription {
         let scope =
             Scope { namespace: place.namespace.clone(), installation: place.installation.clone() };
-        let mut groups = lock(&self.groups);
+        let mut groups = self.groups.lock();
         // A task ends with the runtime that it runs on, and the runner may outlive that runtime.
         groups.retain(|_, running| !running.task.is_finished());
         let running = groups.entry(scope.clone()).or_insert_with(|| {
@@ -121,7 +116,7 @@ impl Hub {
     /// Records that this process has removed the attempt at `place`, before any watch reports it.
     pub(crate) fn removed(&self, place: &Place) {
         let scope = Scope::of(place);
-        let group = lock(&self.groups).get(&scope).map(|running| running.group.clone());
+        let group = self.groups.lock().get(&scope).map(|running| running.group.clone());
         if let Some(group) = group {
             group.update_known(&place.attempt, |snapshot| snapshot.job_gone(None));
         }
@@ -145,7 +140,7 @@ async fn idle(hub: Weak<Hub>, group: Arc<Group>) {
             continue;
         }
         let Some(hub) = hub.upgrade() else { return };
-        let mut groups = lock(&hub.groups);
+        let mut groups = hub.groups.lock();
         if *group.listeners.borrow() == 0 {
             groups.remove(&group.scope);
             return;
@@ -172,7 +167,7 @@ impl Group {
     }
 
     fn entry(&self, attempt: &str) -> watch::Receiver<Snapshot> {
-        let mut attempts = lock(&self.attempts);
+        let mut attempts = self.attempts.lock();
         attempts
             .entry(attempt.to_owned())
             .or_insert_with(|| watch::Sender::new(Snapshot::default()))
@@ -182,7 +177,7 @@ impl Group {
     /// Applies `change` to what is known of `attempt`. Forgets the attempt once none of its objects
     /// is left and nobody listens.
     pub(crate) fn update(&self, attempt: &str, change: impl FnOnce(&mut Snapshot)) {
-        let mut attempts = lock(&self.attempts);
+        let mut attempts = self.attempts.lock();
         let entry = attempts
             .entry(attempt.to_owned())
             .or_insert_with(|| watch::Sender::new(Snapshot::default()));
@@ -194,14 +189,14 @@ impl Group {
 
     /// Applies `change` to what is known of `attempt`, if the attempt is known.
     pub(crate) fn update_known(&self, attempt: &str, change: impl FnOnce(&mut Snapshot)) {
-        if let Some(entry) = lock(&self.attempts).get(attempt) {
+        if let Some(entry) = self.attempts.lock().get(attempt) {
             entry.send_if_modified(|snapshot| modify(snapshot, change));
         }
     }
 
     /// Applies `change` to what is known of each attempt.
     pub(crate) fn update_all(&self, change: impl Fn(&mut Snapshot)) {
-        lock(&self.attempts).retain(|_, entry| {
+        self.attempts.lock().retain(|_, entry| {
             entry.send_if_modified(|snapshot| modify(snapshot, &change));
             entry.receiver_count() > 0 || !is_over(&entry.borrow())
         });

@@ -1,9 +1,10 @@
 //! State that the parts of a runner share.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use longshore_core::{Capabilities, RunnerName};
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::client::Connection;
 use crate::config::KubernetesConfig;
@@ -54,6 +55,6 @@ impl Inner {
 
     fn committed(&self) -> MutexGuard<'_, HashSet<String>> {
         // No code that could panic runs under this lock.
-        self.committed.lock().unwrap_or_else(PoisonError::into_inner)
+        self.committed.lock()
     }
 }

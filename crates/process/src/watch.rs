@@ -6,8 +6,9 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
+use parking_lot::Mutex;
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
@@ -64,7 +65,7 @@ impl Watcher {
         let instance = self.instance()?;
         let notify = Arc::new(Notify::new());
         // Locked over both steps, so that no watch of the same directory is dropped in between.
-        let mut watches = lock(&instance.watches);
+        let mut watches = instance.watches.lock();
         let flags = WatchFlags::MODIFY
             | WatchFlags::DELETE_SELF
             | WatchFlags::MOVE_SELF
@@ -77,7 +78,7 @@ impl Watcher {
 
     /// Returns the running instance, or a new one if there is none or its runtime is gone.
     fn instance(&self) -> io::Result<Arc<Instance>> {
-        let mut slot = lock(&self.0);
+        let mut slot = self.0.lock();
         if let Some(instance) = slot.as_ref().filter(|instance| instance.is_running()) {
             return Ok(Arc::clone(instance));
         }
@@ -95,16 +96,16 @@ impl Instance {
         let task = Mutex::default();
         let instance = Arc::new(Self { inotify: Arc::clone(&inotify), watches, task });
         let reader = tokio::spawn(read_all(inotify, Arc::downgrade(&instance)));
-        *lock(&instance.task) = Some(reader.abort_handle());
+        *instance.task.lock() = Some(reader.abort_handle());
         Ok(instance)
     }
 
     fn is_running(&self) -> bool {
-        lock(&self.task).as_ref().is_some_and(|task| !task.is_finished())
+        self.task.lock().as_ref().is_some_and(|task| !task.is_finished())
     }
 
     fn tell(&self, descriptor: i32, flags: ReadFlags, is_record: bool) {
-        let watches = lock(&self.watches);
+        let watches = self.watches.lock();
         if flags.contains(ReadFlags::QUEUE_OVERFLOW) {
             // It is not known which watches lost events.
             watches.values().flatten().for_each(|(_, notify)| notify.notify_one());
@@ -122,7 +123,7 @@ impl Instance {
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        if let Some(task) = lock(&self.task).take() {
+        if let Some(task) = self.task.lock().take() {
             task.abort();
         }
     }
@@ -130,7 +131,7 @@ impl Drop for Instance {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        let mut watches = lock(&self.instance.watches);
+        let mut watches = self.instance.watches.lock();
         let Some(listeners) = watches.get_mut(&self.descriptor) else { return };
         listeners.retain(|(_, notify)| !Arc::ptr_eq(notify, &self.notify));
         if listeners.is_empty() {
@@ -139,10 +140,6 @@ impl Drop for Watch {
             let _ = inotify::remove_watch(self.instance.inotify.get_ref(), self.descriptor);
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Reads notifications until the instance is gone.

@@ -6,13 +6,14 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use anyhow::{Result, anyhow, ensure};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use longshore_conformance::Ledger;
+use parking_lot::Mutex;
 
 use super::kill::{self, Killed};
 use super::tally::Tally;
@@ -142,8 +143,8 @@ impl Floor {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> parking_lot::MutexGuard<'_, T> {
+    mutex.lock()
 }
 
 /// Starts jobs and kills their commands, several concurrently, until enough were killed.

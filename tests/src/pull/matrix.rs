@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 
 use super::play::{Played, Seen};
@@ -33,11 +33,11 @@ impl Matrix {
 
     /// Adds a line below the table.
     pub(crate) fn note(&self, line: String) {
-        self.notes.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        self.notes.lock().push(line);
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<(Place, Cell), Entry>> {
-        self.played.lock().unwrap_or_else(PoisonError::into_inner)
+        self.played.lock()
     }
 
     /// Records the result of `cell` on `place`. Returns an error that describes what is wrong with
@@ -88,7 +88,7 @@ impl Matrix {
             );
         }
         let _ = writeln!(text, "{}", verdict(self.cells.len(), &played, differ));
-        let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        let notes = self.notes.lock();
         let notes: String = notes.iter().map(|line| format!("{line}\n")).collect();
         text + &excluded() + &notes
     }

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::io::BufReader;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use parking_lot::{Condvar, Mutex};
 use serde_json::Value;
 
 use crate::lab::Lab;
@@ -49,10 +50,8 @@ impl Watch {
     /// Returns when the image with `tag` was first reported missing.
     pub(crate) fn definite(&self, tag: &str, within: Duration) -> Result<Instant> {
         let (seen, news) = &*self.seen;
-        let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let (seen, _) = news
-            .wait_timeout_while(seen, within, |seen| !seen.contains_key(tag))
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut seen = seen.lock();
+        news.wait_while_for(&mut seen, |seen| !seen.contains_key(tag), within);
         seen.get(tag).copied().context("kubectl saw no failed pull")
     }
 }
@@ -67,7 +66,7 @@ impl Drop for Watch {
 fn note(seen: &Seen, tag: Option<String>, now: Instant) {
     if let Some(tag) = tag {
         let (seen, news) = &**seen;
-        seen.lock().unwrap_or_else(PoisonError::into_inner).entry(tag).or_insert(now);
+        seen.lock().entry(tag).or_insert(now);
         news.notify_all();
     }
 }
@@ -100,6 +99,6 @@ mod tests {
         let begun = Instant::now();
         note(&seen, Some("7".into()), begun);
         note(&seen, Some("7".into()), begun + Duration::from_secs(9));
-        assert_eq!(seen.0.lock().unwrap()["7"], begun);
+        assert_eq!(seen.0.lock()["7"], begun);
     }
 }

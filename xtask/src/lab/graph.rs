@@ -1,10 +1,10 @@
 //! Runs steps in parallel, each after those that it needs.
 
 use std::collections::HashMap;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 /// The result of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,7 +72,7 @@ impl Board {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<&'static str, State>> {
-        self.states.lock().unwrap_or_else(PoisonError::into_inner)
+        self.states.lock()
     }
 
     /// Waits until all of `needs` have succeeded; returns false if one cannot.
@@ -87,7 +87,7 @@ impl Board {
             if known.iter().all(|state| *state == State::Succeeded) {
                 return true;
             }
-            states = self.changed.wait(states).unwrap_or_else(PoisonError::into_inner);
+            self.changed.wait(&mut states);
         }
     }
 
@@ -136,7 +136,7 @@ mod tests {
     fn a_step_runs_after_what_it_needs() {
         let order = Mutex::new(Vec::new());
         let note = |name: &'static str| {
-            order.lock().unwrap().push(name);
+            order.lock().push(name);
             Ok(Done::Already)
         };
         let steps = vec![
@@ -145,7 +145,7 @@ mod tests {
             step("a", &[], || note("a")),
         ];
         run(steps, &|_| {}).unwrap();
-        assert_eq!(*order.lock().unwrap(), ["a", "b", "c"]);
+        assert_eq!(*order.lock(), ["a", "b", "c"]);
     }
 
     #[test]
@@ -156,10 +156,10 @@ mod tests {
             step("b", &["a"], || panic!("must not run")),
             step("c", &[], || Ok(Done::Changed("made".into()))),
         ];
-        let report = |finished: &Finished<'_>| ran.lock().unwrap().push(finished.name);
+        let report = |finished: &Finished<'_>| ran.lock().push(finished.name);
         let error = run(steps, &report).unwrap_err().to_string();
         assert_eq!(error, "failed, or not reached: a, b");
-        let mut ran = ran.into_inner().unwrap();
+        let mut ran = ran.into_inner();
         ran.sort_unstable();
         assert_eq!(ran, ["a", "c"]);
     }

@@ -2,11 +2,11 @@
 
 use std::fs::{self, File};
 use std::path::Path;
-use std::sync::Mutex;
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
+use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, flock};
 
 use super::book::Book;

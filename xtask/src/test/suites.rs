@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use parking_lot::{Mutex, MutexGuard};
 
 use super::again::{again, is_entitled};
 use super::book::{Book, Counts};
@@ -53,7 +53,7 @@ pub(crate) struct Lane<'a> {
 
 impl Floor<'_> {
     pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+        self.book.lock()
     }
 
     /// Runs all lanes in parallel, and returns when all are done.
@@ -202,7 +202,7 @@ impl Floor<'_> {
 }
 
 fn next<'a>(queue: &Mutex<VecDeque<&'a Case>>) -> Option<&'a Case> {
-    queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    queue.lock().pop_front()
 }
 
 fn line(case: &Case, took: Duration, what: &str) {

@@ -1,10 +1,11 @@
 //! Calls that race a launch. The race of `settle` is among its cases.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use longshore_core::{Attempt, LaunchContext, LaunchError, Outcome, Settled, Started};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::settle::fenced;
@@ -150,7 +151,7 @@ impl Refusals {
             Err(LaunchError::Indeterminate(_)) => (Winner::Nobody, 0..=1),
             Err(LaunchError::Refused(_)) => {
                 nothing_left_of(bench, attempt).await?;
-                self.0.lock().unwrap_or_else(PoisonError::into_inner).push(attempt.clone());
+                self.0.lock().push(attempt.clone());
                 (Winner::Rival, 0..=0)
             }
         };
@@ -158,7 +159,7 @@ impl Refusals {
     }
 
     async fn never_started(self, bench: &Bench) -> Checked {
-        for attempt in self.0.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        for attempt in self.0.into_inner() {
             never_started(bench, &attempt).await?;
         }
         Ok(())

@@ -1,10 +1,11 @@
 //! The toy's backend: what an engine or a cluster is to a real runner.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_core::{Attempt, AttemptId, Error, ErrorKind, InstallationId, Result, Settled};
+use parking_lot::{Mutex, MutexGuard};
 use rustix::process::Signal;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -73,7 +74,7 @@ impl Backend {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     pub(super) fn has(&self, flaw: Flaw) -> bool {

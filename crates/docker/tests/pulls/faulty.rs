@@ -1,10 +1,11 @@
 //! A proxy of the real registry that fails on demand, from a given moment on.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -106,7 +107,7 @@ impl Faulty {
 
 impl Shared {
     fn seen(&self) -> MutexGuard<'_, Vec<String>> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seen.lock()
     }
 
     async fn serve(&self, mut stream: TcpStream) {

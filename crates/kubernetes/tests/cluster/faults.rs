@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::io::Write;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
 use hyper::StatusCode;
 use longshore_core::{Outcome, Report};
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
@@ -54,7 +55,7 @@ fn is(report: &Report, expected: &Outcome) -> Checked {
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock()
 }
 
 /// Prints how long after `since` the end was known, which must be within `limit`.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
@@ -12,6 +12,7 @@ use kube::Api;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, watcher};
 use longshore_core::{ErrorKind, ImageReason};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::{Body, Case, Checked, check, images, launch, refused};
@@ -34,12 +35,12 @@ struct Steps(Mutex<BTreeMap<&'static str, Instant>>);
 
 impl Steps {
     fn note(&self, step: &'static str) {
-        let mut steps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut steps = self.0.lock();
         steps.entry(step).or_insert_with(Instant::now);
     }
 
     fn at(&self, step: &str) -> Option<Instant> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(step).copied()
+        self.0.lock().get(step).copied()
     }
 
     /// Records the steps of the Pods of `case` whose names begin with `name`.
@@ -132,7 +133,7 @@ async fn a_definite_failure_ends_the_attempt_within_a_second(case: Arc<Case>) ->
 
 /// Returns the steps in milliseconds since `begun`.
 fn timeline(steps: &Steps, begun: Instant) -> String {
-    let steps = steps.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let steps = steps.0.lock();
     let each =
         steps.iter().map(|(step, at)| format!("{step} {}", at.duration_since(begun).as_millis()));
     each.collect::<Vec<_>>().join(", ")
