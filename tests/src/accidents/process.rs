@@ -34,11 +34,14 @@ pub(super) const SITUATIONS: &[Situation] = &[
     on(PROCESS, "its supervisor is killed", supervisor_killed, lost(&["supervisor"])),
     on(PROCESS, "its supervisor is stopped and continued", supervisor_stopped, exits(5)),
     on(PROCESS, "its folder is removed while it runs", folder_removed, lost(&["removed"])),
-    on(PROCESS, "its record is truncated while it runs", record_truncated, lost(&["record"])),
+    on(PROCESS, "its record is truncated while it runs", record_truncated, RECORD_TRUNCATED),
     on(PROCESS, "the folder of attempts is a file", no_attempts, NO_STATE),
     on(PROCESS, "its PATH has no such command", no_path, NO_PATH),
     on(PROCESS, "its working directory does not exist", no_folder, NO_FOLDER),
 ];
+
+/// The wait for output comes after `lostAfter`.
+const RECORD_TRUNCATED: Expected = lost(&["record"]).within(120);
 
 /// How long a record stays unreadable at most: longer than `lostAfter` and the wait for output.
 const UNREADABLE: Duration = Duration::from_secs(60);
