@@ -23,7 +23,7 @@ use crate::watching::Pause;
 /// How long the end is held back for the Events that show whether the image was pulled. The kubelet
 /// sends Events and status independently, in any order, and on a busy node the Events come seconds
 /// later.
-const EVIDENCE: Duration = Duration::from_secs(1);
+pub(crate) const EVIDENCE: Duration = Duration::from_secs(1);
 /// How long a request for the Events of one Pod may take.
 const LAST_QUESTION: Duration = Duration::from_secs(3);
 /// If the process that set a mark has not ended the job after this time, the follower ends it.
@@ -192,7 +192,9 @@ async fn end_of(
         report.image.as_mut().filter(|i| i.resolved.is_some() && i.pulled.is_none())
     {
         let cluster = inner.connection.cluster().await?;
-        image.pulled = evidence(&cluster, place, news).await;
+        // The pull of a Pod that this process did not see starting came before the watch on Events.
+        let wait = if last.seen_starting.is_some() { EVIDENCE } else { Duration::ZERO };
+        image.pulled = evidence(&cluster, place, news, wait).await;
     }
     Ok(Some(report))
 }
@@ -243,12 +245,13 @@ async fn refreshed(cluster: &Cluster, place: &Place, snapshot: &Snapshot) -> Res
 }
 
 /// Returns whether the image was pulled, according to the Pod's Events; `None` if they no longer
-/// exist. Waits briefly for the watch, then requests this Pod's Events, because the watch skips
+/// exist. Waits for the watch for `wait`, then requests this Pod's Events, because the watch skips
 /// those from before it began.
 pub(crate) async fn evidence(
     cluster: &Cluster,
     place: &Place,
     news: &mut Subscription,
+    wait: Duration,
 ) -> Option<bool> {
     let waiting = async {
         loop {
@@ -259,7 +262,7 @@ pub(crate) async fn evidence(
             news.changed().await;
         }
     };
-    if let Ok(told) = timeout(EVIDENCE, waiting).await {
+    if let Ok(told) = timeout(wait, waiting).await {
         return told;
     }
     let mut snapshot = news.now();

@@ -119,7 +119,9 @@ impl Launch<'_> {
             }
             match start::progress(&snapshot) {
                 Progress::Started => {
-                    let pulled = follow::evidence(&self.cluster, &self.place, &mut news).await;
+                    let pulled =
+                        follow::evidence(&self.cluster, &self.place, &mut news, follow::EVIDENCE)
+                            .await;
                     return self.started(attempt, &snapshot, pulled);
                 }
                 Progress::Waiting => {}
