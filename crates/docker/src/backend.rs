@@ -7,8 +7,8 @@ use longshore_core::{Error, RunnerName};
 use crate::client::Engine;
 use crate::command::Commands;
 use crate::fault::Fault;
+use crate::location::{self, Found, Location, Seen};
 use crate::ownership::Strangers;
-use crate::place::{self, Found, Place, Seen};
 use crate::pull::Pulls;
 use crate::watcher::Watcher;
 
@@ -37,21 +37,21 @@ impl Backend {
     }
 
     /// Converts `fault` to an error that names the container.
-    pub(crate) fn error(&self, fault: Fault, what: &'static str, place: &Place) -> Error {
-        fault.into_error(what).with("container", &place.name)
+    pub(crate) fn error(&self, fault: Fault, what: &'static str, location: &Location) -> Error {
+        fault.into_error(what).with("container", &location.name)
     }
 
     /// Looks for an attempt's container and for the mark on its end, and records both in the
     /// watcher.
-    pub(crate) async fn look(&self, place: &Place) -> Result<Option<Seen>, Fault> {
-        let found = self.find(place).await?;
-        let mark = place::read_mark(&self.engine, place, &place.end_name()).await?;
+    pub(crate) async fn look(&self, location: &Location) -> Result<Option<Seen>, Fault> {
+        let found = self.find(location).await?;
+        let mark = location::read_mark(&self.engine, location, &location.end_name()).await?;
         let mark = mark.map(|found| found.mark);
         let seen = match found {
             Found::Container(seen) => Some(seen),
             Found::Nothing | Found::Fenced | Found::Taken => None,
         };
-        self.watcher.saw(&place.attempt, seen.as_ref(), mark);
+        self.watcher.saw(&location.attempt, seen.as_ref(), mark);
         Ok(seen)
     }
 }

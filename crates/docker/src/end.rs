@@ -10,39 +10,39 @@ use tokio::time::timeout;
 use crate::backend::Backend;
 use crate::client::{Answer, Engine};
 use crate::labels::{Decision, Mark};
+use crate::location::{Location, Seen, write_mark};
 use crate::outcome::Phase;
-use crate::place::{Place, Seen, write_mark};
 use crate::sight::Sight;
 
 impl Backend {
     /// Ends an attempt on request. Writes the mark first, by which every process distinguishes a
     /// cancelled job from a killed one, then sends TERM.
-    pub(crate) async fn cancel(&self, place: &Place, grace: Duration) -> Result<()> {
+    pub(crate) async fn cancel(&self, location: &Location, grace: Duration) -> Result<()> {
         let what = "failed to cancel the attempt";
-        let sight = self.watcher.watch(&place.attempt);
-        let found = self.look(place).await.map_err(|f| self.error(f, what, place))?;
+        let sight = self.watcher.watch(&location.attempt);
+        let found = self.look(location).await.map_err(|f| self.error(f, what, location))?;
         let Some(seen) = found else { return Ok(()) };
         let mark = Mark { decision: Decision::Cancelled, grace };
         match seen.phase {
             Phase::Ended(_) | Phase::Lost(_) | Phase::Restarted { .. } => Ok(()),
-            Phase::Running { .. } => self.end(place, &seen.id, mark, sight).await,
+            Phase::Running { .. } => self.end(location, &seen.id, mark, sight).await,
             Phase::Created { .. } => {
-                let unstarted = self.cancel_unstarted(place, &seen, mark).await;
-                if unstarted.map_err(|f| self.error(f, what, place))? {
+                let unstarted = self.cancel_unstarted(location, &seen, mark).await;
+                if unstarted.map_err(|f| self.error(f, what, location))? {
                     return Ok(());
                 }
-                self.end(place, &seen.id, mark, sight).await
+                self.end(location, &seen.id, mark, sight).await
             }
         }
     }
 
-    async fn cancel_unstarted(&self, place: &Place, seen: &Seen, mark: Mark) -> Answer<bool> {
-        write_mark(&self.engine, place, &place.end_name(), mark).await?;
-        if !self.remove_unstarted(place, seen).await? {
+    async fn cancel_unstarted(&self, location: &Location, seen: &Seen, mark: Mark) -> Answer<bool> {
+        write_mark(&self.engine, location, &location.end_name(), mark).await?;
+        if !self.remove_unstarted(location, seen).await? {
             return Ok(false);
         }
         let fence = Mark { decision: Decision::Fenced, grace: Duration::ZERO };
-        write_mark(&self.engine, place, &place.name, fence).await?;
+        write_mark(&self.engine, location, &location.name, fence).await?;
         Ok(true)
     }
 
@@ -50,20 +50,20 @@ impl Backend {
     /// KILL. Returns when the engine has sent TERM; the engine does the rest.
     pub(crate) async fn end(
         &self,
-        place: &Place,
+        location: &Location,
         id: &str,
         mark: Mark,
         sight: watch::Receiver<Sight>,
     ) -> Result<()> {
         let what = "failed to end the job";
-        let written = write_mark(&self.engine, place, &place.end_name(), mark).await;
-        written.map_err(|f| self.error(f, what, place))?;
+        let written = write_mark(&self.engine, location, &location.end_name(), mark).await;
+        written.map_err(|f| self.error(f, what, location))?;
         let ended = if mark.grace.is_zero() {
             self.engine.kill(id, "SIGKILL").await
         } else {
             stop(&self.engine, id, mark.grace, sight).await
         };
-        ended.map_err(|f| self.error(f, what, place))
+        ended.map_err(|f| self.error(f, what, location))
     }
 }
 

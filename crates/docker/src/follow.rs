@@ -14,10 +14,10 @@ use crate::backend::Backend;
 use crate::client::{Answer, Engine};
 use crate::labels::{Decision, Facts, Mark};
 use crate::life::{remembered, signalled_while_coming_up};
+use crate::location::Location;
 use crate::outcome::{
     Death, init_refusal, is_made_up, is_shortly_before, outcome, restarted, stopped,
 };
-use crate::place::Place;
 use crate::sight::{Heard, Sight};
 
 /// The shortest and the longest time between two requests to an engine that does not answer.
@@ -31,9 +31,12 @@ const SLACK: Duration = Duration::from_secs(5);
 const RESTART_SHOWS: Duration = Duration::from_secs(2);
 
 /// The events of an attempt, up to its end.
-pub(crate) fn follow(backend: Arc<Backend>, place: Place) -> BoxStream<'static, Result<Event>> {
+pub(crate) fn follow(
+    backend: Arc<Backend>,
+    location: Location,
+) -> BoxStream<'static, Result<Event>> {
     async_stream::stream! {
-        let mut follower = Follower::new(&backend, &place);
+        let mut follower = Follower::new(&backend, &location);
         loop {
             match follower.step().await {
                 Ok(Step::Started(at)) => yield Ok(Event::Started(at)),
@@ -56,7 +59,7 @@ enum Step {
 
 struct Follower<'a> {
     backend: &'a Backend,
-    place: &'a Place,
+    location: &'a Location,
     sight: watch::Receiver<Sight>,
     told_started: bool,
     backoff: Duration,
@@ -68,11 +71,11 @@ struct Follower<'a> {
 }
 
 impl<'a> Follower<'a> {
-    fn new(backend: &'a Backend, place: &'a Place) -> Self {
-        let sight = backend.watcher.watch(&place.attempt);
+    fn new(backend: &'a Backend, location: &'a Location) -> Self {
+        let sight = backend.watcher.watch(&location.attempt);
         Self {
             backend,
-            place,
+            location,
             sight,
             told_started: false,
             backoff: BACKOFF.0,
@@ -123,14 +126,14 @@ impl<'a> Follower<'a> {
 
     /// Inspects the attempt. Reports the failure of each try; each retry waits longer.
     async fn look(&mut self) -> Result<()> {
-        match self.backend.look(self.place).await {
+        match self.backend.look(self.location).await {
             Ok(_) => {
                 self.backoff = BACKOFF.0;
                 Ok(())
             }
             Err(fault) => {
                 self.back_off().await;
-                Err(self.backend.error(fault, "failed to look for the attempt", self.place))
+                Err(self.backend.error(fault, "failed to look for the attempt", self.location))
             }
         }
     }
@@ -163,7 +166,7 @@ impl<'a> Follower<'a> {
         let Some(id) = &sight.id else { return Ok(()) };
         let grace = sight.facts.as_ref().map_or(Duration::ZERO, |facts| facts.grace);
         let mark = sight.mark.unwrap_or(Mark { decision: Decision::Deadline, grace });
-        let ended = self.backend.end(self.place, id, mark, self.sight.clone()).await;
+        let ended = self.backend.end(self.location, id, mark, self.sight.clone()).await;
         self.marked = true;
         let again = if ended.is_ok() { mark.grace + SLACK } else { self.backoff };
         self.alarm = Some(Instant::now() + again);
@@ -200,7 +203,7 @@ impl<'a> Follower<'a> {
         report.started_at = sight.started_at;
         report.finished_at = sight.death.as_ref().and_then(|death| death.finished_at);
         report.image = sight.facts.as_ref().map(image);
-        report.started_again = sight.further_starts(&self.place.name);
+        report.started_again = sight.further_starts(&self.location.name);
         if !report.started_again.is_empty() {
             tracing::error!(starts = ?report.started_again, "the container was started again");
         }
@@ -215,9 +218,10 @@ impl<'a> Follower<'a> {
             return Ok(sight);
         }
         if sight.updated {
-            let looked = self.backend.look(self.place).await;
-            looked
-                .map_err(|f| self.backend.error(f, "failed to look for the attempt", self.place))?;
+            let looked = self.backend.look(self.location).await;
+            looked.map_err(|f| {
+                self.backend.error(f, "failed to look for the attempt", self.location)
+            })?;
         }
         let restarts = self.sight.borrow().restarts;
         if restarts || (lost && sight.signals.count() > 0) {
@@ -245,8 +249,8 @@ impl<'a> Follower<'a> {
         }
         match death.code {
             137 if !death.oom_killed => {
-                let seen = self.backend.look(self.place).await.map_err(|fault| {
-                    self.backend.error(fault, "failed to look for the attempt", self.place)
+                let seen = self.backend.look(self.location).await.map_err(|fault| {
+                    self.backend.error(fault, "failed to look for the attempt", self.location)
                 })?;
                 let known = self.sight.borrow().clone();
                 let whole = seen.is_some() && known.lost.is_none() && !known.removed;
@@ -267,9 +271,9 @@ impl<'a> Follower<'a> {
             return Ok(());
         };
         let past = remembered(&self.backend.engine, &id).await.map_err(|fault| {
-            self.backend.error(fault, "failed to ask for the container's past", self.place)
+            self.backend.error(fault, "failed to ask for the container's past", self.location)
         })?;
-        self.backend.watcher.recall(&self.place.attempt, &past);
+        self.backend.watcher.recall(&self.location.attempt, &past);
         self.recalled = true;
         Ok(())
     }
@@ -283,13 +287,13 @@ impl<'a> Follower<'a> {
         }
         let down = went_down(&self.backend.engine, &sight, death).await;
         down.map_err(|fault| {
-            self.backend.error(fault, "failed to ask when the engine came up", self.place)
+            self.backend.error(fault, "failed to ask when the engine came up", self.location)
         })
     }
 
     /// Whether the init could not execute the command: then its message is all the output.
     async fn init_says(&self, code: i32) -> Option<Outcome> {
-        let name = self.sight.borrow().id.clone().unwrap_or_else(|| self.place.name.clone());
+        let name = self.sight.borrow().id.clone().unwrap_or_else(|| self.location.name.clone());
         let logs = crate::logs::tail(&self.backend.engine, &name, 2);
         let limit = self.backend.engine.config().request_timeout.get();
         let said = timeout(limit, logs.try_collect::<Vec<_>>()).await.ok()?.ok()?;

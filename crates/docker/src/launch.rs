@@ -12,8 +12,8 @@ use crate::client::{Removal, Removed};
 use crate::fault::{Fault, late};
 use crate::image::{self, Image};
 use crate::labels::Facts;
+use crate::location::{Found, Location, Seen, look_by_name};
 use crate::outcome::Phase;
-use crate::place::{Found, Place, Seen, look_by_name};
 use crate::pull;
 use crate::refusal::{self, Step};
 use crate::translate::{Base, Secrets, container, create_body};
@@ -34,7 +34,7 @@ const START_SHOWS: Duration = Duration::from_millis(500);
 struct Order<'a> {
     attempt: &'a Attempt,
     context: &'a LaunchContext,
-    place: Place,
+    location: Location,
     image: Image,
     /// `start_timeout` after the image was there, and never after the launch's own deadline.
     deadline: Instant,
@@ -56,10 +56,10 @@ impl Backend {
     }
 
     async fn try_launch(&self, attempt: &Attempt, context: &LaunchContext) -> Launched {
-        let place = Place::of(attempt);
+        let location = Location::of(attempt);
         let image = self.prepare(attempt, context).await.map_err(LaunchError::Refused)?;
         let deadline = context.deadline.min(Instant::now() + context.start_timeout);
-        let order = Order { attempt, context, place, image, deadline };
+        let order = Order { attempt, context, location, image, deadline };
         loop {
             interrupted(context, deadline).map_err(LaunchError::Refused)?;
             // A dropped request to inspect proves nothing.
@@ -126,14 +126,14 @@ impl Backend {
         match timeout(LATE, creating).await {
             Ok(Ok(Some(id))) => self.withdraw(&id).await,
             Ok(_) => {}
-            Err(_) => drop(self.engine.remove(&order.place.name, Removal::UnlessRunning).await),
+            Err(_) => drop(self.engine.remove(&order.location.name, Removal::UnlessRunning).await),
         }
         Err(late())
     }
 
     /// Creates the container. `None` if its name is taken.
     async fn create(&self, order: &Order<'_>) -> Result<Option<String>> {
-        let Order { attempt, image, place, .. } = order;
+        let Order { attempt, image, location, .. } = order;
         let base = Base {
             image: image.id.clone(),
             user: image.user.clone(),
@@ -143,12 +143,12 @@ impl Backend {
         let config = self.engine.config();
         let body = create_body(attempt, &base, &facts, config, Secrets::Exposed)?;
         let shown = create_body(attempt, &base, &facts, config, Secrets::Masked)?;
-        let mut created = self.engine.create(&place.name, &body, shown.clone()).await;
+        let mut created = self.engine.create(&location.name, &body, shown.clone()).await;
         if created.as_ref().is_err_and(is_no_such_image) {
             // With the containerd store an image whose tag a pull has just moved is not known by
             // its id for a moment, until it is kept as one without a tag.
             sleep(PAUSE).await;
-            created = self.engine.create(&place.name, &body, shown).await;
+            created = self.engine.create(&location.name, &body, shown).await;
         }
         let created = match created {
             Ok(created) => created,
@@ -156,7 +156,7 @@ impl Backend {
             Err(fault) => {
                 if matches!(fault, Fault::Unanswered(_)) {
                     // It may have been created, now or later; nothing starts it.
-                    let _ = self.engine.remove(&place.name, Removal::UnlessRunning).await;
+                    let _ = self.engine.remove(&location.name, Removal::UnlessRunning).await;
                 }
                 return Err(refused_create(fault, order));
             }
@@ -227,7 +227,7 @@ impl Backend {
         let kind = refusal::kind(Step::Start, status, &message);
         let error = Error::new(kind, "failed to start the container")
             .with("status", status)
-            .with("container", &order.place.name)
+            .with("container", &order.location.name)
             .caused_by(message);
         // A successful removal proves that the container does not run in spite of the answer.
         match self.engine.remove(id, Removal::UnlessRunning).await {
@@ -244,17 +244,17 @@ impl Backend {
             Ok(Ok(sight)) => sight.started_at,
             _ => None,
         };
-        Started::new(order.place.handle(&self.name), at, Some(order.image.report.clone()))
+        Started::new(order.location.handle(&self.name), at, Some(order.image.report.clone()))
     }
 
     /// What already has the attempt's name. `None`: the name is free again.
     async fn existing(&self, order: &Order<'_>) -> Option<Launched> {
-        let place = &order.place;
+        let location = &order.location;
         let refuse = |kind, what: &'static str| {
-            let error = Error::new(kind, what).with("container", &place.name);
+            let error = Error::new(kind, what).with("container", &location.name);
             Some(Err(LaunchError::Refused(error)))
         };
-        match look_by_name(&self.engine, place).await {
+        match look_by_name(&self.engine, location).await {
             Ok(Found::Nothing) => None,
             Ok(Found::Fenced) => refuse(
                 ErrorKind::Unavailable,
@@ -264,67 +264,67 @@ impl Backend {
                 ErrorKind::Unavailable,
                 "the container's name is taken by one that is not Longshore's",
             ),
-            Ok(Found::Container(seen)) => match self.under_way(place, &seen) {
+            Ok(Found::Container(seen)) => match self.under_way(location, &seen) {
                 Some(started) => Some(Ok(started)),
                 // Being removed: the name is free soon.
                 None if matches!(seen.phase, Phase::Lost(_)) => None,
                 None => self.take_over(order, &seen).await,
             },
             // Another launch may have started it.
-            Err(fault) => Some(Err(indeterminate(fault, place))),
+            Err(fault) => Some(Err(indeterminate(fault, location))),
         }
     }
 
     /// Takes over a container that another launch created: waits for its start, and then removes
     /// it, which prevents its creator from starting it.
     async fn take_over(&self, order: &Order<'_>, seen: &Seen) -> Option<Launched> {
-        let place = &order.place;
-        let mut sight = self.watcher.watch(&place.attempt);
+        let location = &order.location;
+        let mut sight = self.watcher.watch(&location.attempt);
         let until = order.deadline.min(Instant::now() + TAKE_OVER);
         let started = sight.wait_for(|s| s.started || s.is_over());
         tokio::select! {
             _ = timeout_at(until, started) => {}
             () = order.context.cancel.cancelled() => {}
         }
-        if let Some(launched) = self.started_meanwhile(place).await {
+        if let Some(launched) = self.started_meanwhile(location).await {
             return Some(launched);
         }
-        match self.remove_unstarted(place, seen).await {
+        match self.remove_unstarted(location, seen).await {
             Ok(true) => None,
-            Ok(false) => Some(self.started_meanwhile(place).await.unwrap_or_else(|| {
+            Ok(false) => Some(self.started_meanwhile(location).await.unwrap_or_else(|| {
                 let error = Error::new(
                     ErrorKind::Unavailable,
                     "another client removed the container that another launch had created",
                 );
-                Err(LaunchError::Indeterminate(error.with("container", &place.name)))
+                Err(LaunchError::Indeterminate(error.with("container", &location.name)))
             })),
-            Err(fault) => Some(Err(indeterminate(fault, place))),
+            Err(fault) => Some(Err(indeterminate(fault, location))),
         }
     }
 
     /// The attempt, if another launch has started it. `None`: its container does not exist, or is
     /// only created.
-    async fn started_meanwhile(&self, place: &Place) -> Option<Launched> {
-        match self.find(place).await {
-            Ok(Found::Container(seen)) => self.under_way(place, &seen).map(Ok),
+    async fn started_meanwhile(&self, location: &Location) -> Option<Launched> {
+        match self.find(location).await {
+            Ok(Found::Container(seen)) => self.under_way(location, &seen).map(Ok),
             Ok(Found::Nothing | Found::Fenced | Found::Taken) => None,
-            Err(fault) => Some(Err(indeterminate(fault, place))),
+            Err(fault) => Some(Err(indeterminate(fault, location))),
         }
     }
 
-    fn under_way(&self, place: &Place, seen: &Seen) -> Option<Started> {
+    fn under_way(&self, location: &Location, seen: &Seen) -> Option<Started> {
         let at = match &seen.phase {
             Phase::Created { .. } | Phase::Lost(_) => return None,
             Phase::Running { started_at } | Phase::Restarted { started_at, .. } => *started_at,
             Phase::Ended(death) => death.started_at,
         };
-        Some(Started::new(place.handle(&self.name), at, Some(seen.facts.image.clone())))
+        Some(Started::new(location.handle(&self.name), at, Some(seen.facts.image.clone())))
     }
 }
 
-fn indeterminate(fault: Fault, place: &Place) -> LaunchError {
+fn indeterminate(fault: Fault, location: &Location) -> LaunchError {
     let error = fault.into_error("failed to look for the attempt");
-    LaunchError::Indeterminate(error.with("container", &place.name))
+    LaunchError::Indeterminate(error.with("container", &location.name))
 }
 
 /// Why the engine did not create the container.
@@ -337,7 +337,7 @@ fn refused_create(fault: Fault, order: &Order<'_>) -> Error {
         }
         fault => fault.into_error(what),
     };
-    error.with("container", &order.place.name)
+    error.with("container", &order.location.name)
 }
 
 fn is_no_such_image(fault: &Fault) -> bool {

@@ -19,8 +19,8 @@ use crate::backend::Backend;
 use crate::client::{Answer, Engine};
 use crate::fault::Fault;
 use crate::gather::gather;
+use crate::location::Location;
 use crate::outcome::is_before;
-use crate::place::Place;
 use crate::records::{Reader, Record, broken_off};
 use crate::sight::Sight;
 
@@ -35,32 +35,32 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 /// The output of an attempt, from `since` on.
 pub(crate) fn read(
     backend: Arc<Backend>,
-    place: Place,
+    location: Location,
     since: LogPosition,
     follow: bool,
 ) -> BoxStream<'static, Result<LogChunk>> {
     async_stream::stream! {
-        let sight = backend.watcher.watch(&place.attempt);
+        let sight = backend.watcher.watch(&location.attempt);
         let mut reader = Reader::new(since);
         let mut backoff = BACKOFF.0;
         // Whether a connection broke while the job ran.
         let mut broke = false;
         if follow && !sight.borrow().trusted {
             // A container that runs may have ended before. If this fails, the log says more.
-            let _ = backend.look(&place).await;
+            let _ = backend.look(&location).await;
         }
         'reading: loop {
             // A read that begins after the job's end reads the whole log.
             let final_read = !follow || is_over(&sight);
             let options = options(&reader, !final_read);
-            let name = sight.borrow().id.clone().unwrap_or_else(|| place.name.clone());
+            let name = sight.borrow().id.clone().unwrap_or_else(|| location.name.clone());
             let records = records(&backend.engine, &name, options).fuse();
             let mut records = std::pin::pin!(records);
             let mut broken = None;
             loop {
                 let some = tokio::select! {
                     some = gather(records.as_mut(), size) => some,
-                    () = silence(&backend, &place, &sight, final_read) => {
+                    () = silence(&backend, &location, &sight, final_read) => {
                         broken = Some(silent());
                         None
                     }
@@ -79,7 +79,7 @@ pub(crate) fn read(
             }
             match broken {
                 None if final_read => break,
-                None if ends_now(&backend, &place, &sight).await => {
+                None if ends_now(&backend, &location, &sight).await => {
                     if !backend.engine.follows_lossily() {
                         break;
                     }
@@ -87,7 +87,7 @@ pub(crate) fn read(
                     continue;
                 }
                 None => {}
-                Some(fault) if fault.is_not_found() => match gone(&backend, &place).await {
+                Some(fault) if fault.is_not_found() => match gone(&backend, &location).await {
                     Ok(true) => {
                         for chunk in reader.gap() {
                             yield Ok(chunk);
@@ -96,11 +96,11 @@ pub(crate) fn read(
                     }
                     Ok(false) => {}
                     Err(fault) => {
-                        yield Err(backend.error(fault, "failed to look for the attempt", &place));
+                        yield Err(backend.error(fault, "failed to look for the attempt", &location));
                     }
                 },
                 Some(fault) => {
-                    yield Err(backend.error(fault, "failed to read the job's output", &place));
+                    yield Err(backend.error(fault, "failed to read the job's output", &location));
                 }
             }
             broke |= !is_over(&sight);
@@ -116,7 +116,7 @@ pub(crate) fn read(
         }
         let open = reader.open_ends(backend.engine.loses_newlines());
         // The line of a job that still runs may continue.
-        if !open.is_empty() && ends_now(&backend, &place, &sight).await {
+        if !open.is_empty() && ends_now(&backend, &location, &sight).await {
             for chunk in open {
                 yield Ok(chunk);
             }
@@ -143,7 +143,7 @@ fn options(reader: &Reader, follow: bool) -> LogsOptions {
 /// Ends when the engine has been silent for too long. A running job may be silent for any time.
 async fn silence(
     backend: &Backend,
-    place: &Place,
+    location: &Location,
     sight: &watch::Receiver<Sight>,
     final_read: bool,
 ) {
@@ -162,7 +162,7 @@ async fn silence(
         }
         // A follower of the job's events inspects it, but there may be none.
         sleep(END_SHOWS).await;
-        if !told.borrow().trusted && backend.look(place).await.is_err() {
+        if !told.borrow().trusted && backend.look(location).await.is_err() {
             sleep(BACKOFF.1).await;
         }
     }
@@ -177,11 +177,11 @@ fn is_over(sight: &watch::Receiver<Sight>) -> bool {
 }
 
 /// Whether the job has ended: its followed log ends a little before its end becomes visible.
-async fn ends_now(backend: &Backend, place: &Place, sight: &watch::Receiver<Sight>) -> bool {
+async fn ends_now(backend: &Backend, location: &Location, sight: &watch::Receiver<Sight>) -> bool {
     let mut told = sight.clone();
     let over = timeout(END_SHOWS, told.wait_for(Sight::is_over)).await.is_ok();
     // `look` records what it finds in the sight.
-    over || (backend.look(place).await.is_ok() && is_over(sight))
+    over || (backend.look(location).await.is_ok() && is_over(sight))
 }
 
 /// Whether the job ended before its engine, which went down while it ran, was back. Output that it
@@ -196,8 +196,8 @@ async fn ended_unread(engine: &Engine, sight: &watch::Receiver<Sight>) -> bool {
 }
 
 /// Whether there is no container of the attempt.
-async fn gone(backend: &Backend, place: &Place) -> Answer<bool> {
-    Ok(backend.look(place).await?.is_none())
+async fn gone(backend: &Backend, location: &Location) -> Answer<bool> {
+    Ok(backend.look(location).await?.is_none())
 }
 
 /// The records of a container's log. A frame of neither stream is the engine's own report of a

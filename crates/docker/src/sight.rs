@@ -4,8 +4,8 @@ use bollard::models::EventMessage;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::labels::{ATTEMPT, Facts, Labels, MARKED, Mark};
+use crate::location::{Seen, object_name};
 use crate::outcome::{Death, Phase};
-use crate::place::{Seen, object_name};
 use crate::signals::Signals;
 
 /// What is known about one attempt.

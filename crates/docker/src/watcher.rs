@@ -19,8 +19,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::client::{Answer, Engine};
 use crate::labels::{ATTEMPT, INSTALLATION, Mark};
+use crate::location::{Seen, object_name};
 use crate::ownership::is_named;
-use crate::place::{Seen, object_name};
 use crate::sight::{Happening, Sight};
 
 /// How often a listing is compared with what is known: the event stream has no heartbeat, so an end

@@ -1,4 +1,4 @@
-//! The names of an attempt on the engine, and its marks.
+//! The names of an attempt on the engine.
 
 use bollard::models::{
     ContainerCreateBody, ContainerInspectResponse, HostConfig, RestartPolicyNameEnum,
@@ -31,14 +31,14 @@ pub(crate) fn object_name(attempt: &str) -> String {
 
 /// Identifies an attempt's container and marks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct Location {
     pub(crate) attempt: AttemptId,
     pub(crate) installation: InstallationId,
     /// The name of its container, or of its mark if it is fenced.
     pub(crate) name: String,
 }
 
-impl Place {
+impl Location {
     pub(crate) fn of(attempt: &Attempt) -> Self {
         Self {
             attempt: attempt.id.clone(),
@@ -111,32 +111,33 @@ pub(crate) enum Found {
 }
 
 /// Looks for the container with the attempt's name.
-pub(crate) async fn look_by_name(engine: &Engine, place: &Place) -> Answer<Found> {
-    let Some(found) = engine.inspect(&place.name).await? else { return Ok(Found::Nothing) };
+pub(crate) async fn look_by_name(engine: &Engine, location: &Location) -> Answer<Found> {
+    let Some(found) = engine.inspect(&location.name).await? else { return Ok(Found::Nothing) };
     let labels = labels_of(&found);
-    if let Some(seen) = seen(&found, place) {
+    if let Some(seen) = seen(&found, location) {
         return Ok(Found::Container(seen));
     }
-    Ok(if is_mark(&labels, place) { Found::Fenced } else { Found::Taken })
+    Ok(if is_mark(&labels, location) { Found::Fenced } else { Found::Taken })
 }
 
 fn labels_of(found: &ContainerInspectResponse) -> Labels {
     found.config.as_ref().and_then(|config| config.labels.clone()).unwrap_or_default()
 }
 
-fn is_of(labels: &Labels, place: &Place, attempt: &str) -> bool {
+fn is_of(labels: &Labels, location: &Location, attempt: &str) -> bool {
     let has = |key, value: &str| labels.get(key).map(String::as_str) == Some(value);
-    has(attempt, place.attempt.as_str()) && has(labels::INSTALLATION, place.installation.as_str())
+    has(attempt, location.attempt.as_str())
+        && has(labels::INSTALLATION, location.installation.as_str())
 }
 
-fn is_mark(labels: &Labels, place: &Place) -> bool {
-    is_of(labels, place, labels::MARKED) && !labels.contains_key(labels::ATTEMPT)
+fn is_mark(labels: &Labels, location: &Location) -> bool {
+    is_of(labels, location, labels::MARKED) && !labels.contains_key(labels::ATTEMPT)
 }
 
 /// The inspected container, if it has the attempt's labels.
-pub(crate) fn seen(found: &ContainerInspectResponse, place: &Place) -> Option<Seen> {
+pub(crate) fn seen(found: &ContainerInspectResponse, location: &Location) -> Option<Seen> {
     let labels = labels_of(found);
-    if !is_of(&labels, place, labels::ATTEMPT) {
+    if !is_of(&labels, location, labels::ATTEMPT) {
         return None;
     }
     Some(Seen {
@@ -175,13 +176,13 @@ pub(crate) enum Written {
 /// command does not exist: it cannot run, even if a user starts it.
 pub(crate) async fn write_mark(
     engine: &Engine,
-    place: &Place,
+    location: &Location,
     name: &str,
     mark: Mark,
 ) -> Answer<Written> {
     let body = ContainerCreateBody {
         cmd: Some(vec!["longshore-mark".to_owned()]),
-        labels: Some(mark.labels(&place.attempt, Some(&place.installation))),
+        labels: Some(mark.labels(&location.attempt, Some(&location.installation))),
         host_config: Some(HostConfig {
             network_mode: Some("none".to_owned()),
             ..HostConfig::default()
@@ -191,7 +192,7 @@ pub(crate) async fn write_mark(
     match engine.create(name, &body, body.clone()).await {
         Ok(_) => Ok(Written::Now),
         Err(fault) if fault.is_conflict() => {
-            let before = read_mark(engine, place, name).await?;
+            let before = read_mark(engine, location, name).await?;
             Ok(before.map_or(Written::Taken, |found| Written::Before(found.mark)))
         }
         Err(fault) => Err(fault),
@@ -208,12 +209,12 @@ pub(crate) struct FoundMark {
 /// The mark about the attempt with the name `name`, if it exists.
 pub(crate) async fn read_mark(
     engine: &Engine,
-    place: &Place,
+    location: &Location,
     name: &str,
 ) -> Answer<Option<FoundMark>> {
     let Some(found) = engine.inspect(name).await? else { return Ok(None) };
     let labels = labels_of(&found);
-    let mark = Mark::read(&labels).filter(|_| is_mark(&labels, place));
+    let mark = Mark::read(&labels).filter(|_| is_mark(&labels, location));
     Ok(found.id.zip(mark).map(|(id, mark)| FoundMark { id, mark }))
 }
 
@@ -224,16 +225,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_handle_is_pure_and_leads_back_to_its_place() {
+    fn a_handle_is_pure_and_leads_back_to_its_location() {
         let attempt =
             Attempt::new(InstallationId::random(), JobId::random(), 2, JobSpec::default());
-        let place = Place::of(&attempt);
+        let location = Location::of(&attempt);
         let runner = RunnerName::docker();
-        let handle = place.handle(&runner);
-        assert_eq!(handle, Place::of(&attempt).handle(&runner));
+        let handle = location.handle(&runner);
+        assert_eq!(handle, Location::of(&attempt).handle(&runner));
         let text = serde_json::to_string(&handle).unwrap();
         let again: Handle = serde_json::from_str(&text).unwrap();
-        assert_eq!(Place::read(&again).unwrap(), place);
+        assert_eq!(Location::read(&again).unwrap(), location);
     }
 
     #[test]
@@ -241,11 +242,11 @@ mod tests {
         let attempt =
             Attempt::new(InstallationId::random(), JobId::random(), 2, JobSpec::default());
         let runner = RunnerName::docker();
-        let mut handle = Place::of(&attempt).handle(&runner);
+        let mut handle = Location::of(&attempt).handle(&runner);
         handle.version = 99;
-        assert_eq!(Place::read(&handle).unwrap_err().kind(), ErrorKind::Internal);
+        assert_eq!(Location::read(&handle).unwrap_err().kind(), ErrorKind::Internal);
         handle.version = VERSION;
         handle.opaque = serde_json::json!({"pid": 1});
-        assert_eq!(Place::read(&handle).unwrap_err().kind(), ErrorKind::Internal);
+        assert_eq!(Location::read(&handle).unwrap_err().kind(), ErrorKind::Internal);
     }
 }
