@@ -6,8 +6,10 @@ use longshore_core::{Error, RunnerName};
 
 use crate::client::Engine;
 use crate::command::Commands;
+use crate::container::{Container, Found};
 use crate::fault::Fault;
-use crate::location::{self, Found, Location, Seen};
+use crate::location::Location;
+use crate::marks::read_mark;
 use crate::ownership::Strangers;
 use crate::pull::Pulls;
 use crate::watcher::Watcher;
@@ -43,15 +45,15 @@ impl Backend {
 
     /// Looks for an attempt's container and for the mark on its end, and records both in the
     /// watcher.
-    pub(crate) async fn look(&self, location: &Location) -> Result<Option<Seen>, Fault> {
+    pub(crate) async fn look(&self, location: &Location) -> Result<Option<Container>, Fault> {
         let found = self.find(location).await?;
-        let mark = location::read_mark(&self.engine, location, &location.end_name()).await?;
+        let mark = read_mark(&self.engine, location, &location.end_name()).await?;
         let mark = mark.map(|found| found.mark);
-        let seen = match found {
-            Found::Container(seen) => Some(seen),
+        let container = match found {
+            Found::Container(container) => Some(container),
             Found::Nothing | Found::Fenced | Found::Taken => None,
         };
-        self.watcher.saw(&location.attempt, seen.as_ref(), mark);
-        Ok(seen)
+        self.watcher.saw(&location.attempt, container.as_ref(), mark);
+        Ok(container)
     }
 }

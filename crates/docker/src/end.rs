@@ -9,8 +9,10 @@ use tokio::time::timeout;
 
 use crate::backend::Backend;
 use crate::client::{Answer, Engine};
+use crate::container::Container;
 use crate::labels::{Decision, Mark};
-use crate::location::{Location, Seen, write_mark};
+use crate::location::Location;
+use crate::marks::write_mark;
 use crate::outcome::Phase;
 use crate::sight::Sight;
 
@@ -21,24 +23,29 @@ impl Backend {
         let what = "failed to cancel the attempt";
         let sight = self.watcher.watch(&location.attempt);
         let found = self.look(location).await.map_err(|f| self.error(f, what, location))?;
-        let Some(seen) = found else { return Ok(()) };
+        let Some(container) = found else { return Ok(()) };
         let mark = Mark { decision: Decision::Cancelled, grace };
-        match seen.phase {
+        match container.phase {
             Phase::Ended(_) | Phase::Lost(_) | Phase::Restarted { .. } => Ok(()),
-            Phase::Running { .. } => self.end(location, &seen.id, mark, sight).await,
+            Phase::Running { .. } => self.end(location, &container.id, mark, sight).await,
             Phase::Created { .. } => {
-                let unstarted = self.cancel_unstarted(location, &seen, mark).await;
+                let unstarted = self.cancel_unstarted(location, &container, mark).await;
                 if unstarted.map_err(|f| self.error(f, what, location))? {
                     return Ok(());
                 }
-                self.end(location, &seen.id, mark, sight).await
+                self.end(location, &container.id, mark, sight).await
             }
         }
     }
 
-    async fn cancel_unstarted(&self, location: &Location, seen: &Seen, mark: Mark) -> Answer<bool> {
+    async fn cancel_unstarted(
+        &self,
+        location: &Location,
+        container: &Container,
+        mark: Mark,
+    ) -> Answer<bool> {
         write_mark(&self.engine, location, &location.end_name(), mark).await?;
-        if !self.remove_unstarted(location, seen).await? {
+        if !self.remove_unstarted(location, container).await? {
             return Ok(false);
         }
         let fence = Mark { decision: Decision::Fenced, grace: Duration::ZERO };

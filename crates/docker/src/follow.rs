@@ -249,11 +249,11 @@ impl<'a> Follower<'a> {
         }
         match death.code {
             137 if !death.oom_killed => {
-                let seen = self.backend.look(self.location).await.map_err(|fault| {
+                let container = self.backend.look(self.location).await.map_err(|fault| {
                     self.backend.error(fault, "failed to look for the attempt", self.location)
                 })?;
                 let known = self.sight.borrow().clone();
-                let whole = seen.is_some() && known.lost.is_none() && !known.removed;
+                let whole = container.is_some() && known.lost.is_none() && !known.removed;
                 Ok(whole.then(|| outcome(known.death.as_ref().unwrap_or(death), known.mark)))
             }
             code @ (126 | 127) => Ok(Some(match self.init_says(code).await {

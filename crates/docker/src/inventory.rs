@@ -8,8 +8,10 @@ use longshore_core::{AttemptId, Handle, InstallationId, Result};
 
 use crate::backend::Backend;
 use crate::client::{Answer, Removal, Removed};
+use crate::container::Found;
 use crate::labels::{ATTEMPT, INSTALLATION, MARKED};
-use crate::location::{Found, Location, object_name, read_mark};
+use crate::location::{Location, object_name};
+use crate::marks::read_mark;
 use crate::ownership::is_named;
 
 /// How long a fence stays: longer than any request of a launch can be under way.
@@ -93,8 +95,8 @@ async fn try_remove(backend: &Backend, location: &Location) -> Answer<()> {
     {
         return Ok(());
     }
-    if let Found::Container(seen) = backend.find(location).await? {
-        engine.remove(&seen.id, Removal::Force).await?;
+    if let Found::Container(container) = backend.find(location).await? {
+        engine.remove(&container.id, Removal::Force).await?;
     }
     if let Some(mark) = read_mark(engine, location, &location.end_name()).await? {
         engine.remove(&mark.id, Removal::Force).await?;

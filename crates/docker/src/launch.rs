@@ -9,10 +9,11 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::backend::Backend;
 use crate::client::{Removal, Removed};
+use crate::container::{Container, Found, find_by_name};
 use crate::fault::{Fault, late};
 use crate::image::{self, Image};
 use crate::labels::Facts;
-use crate::location::{Found, Location, Seen, look_by_name};
+use crate::location::Location;
 use crate::outcome::Phase;
 use crate::pull;
 use crate::refusal::{self, Step};
@@ -254,7 +255,7 @@ impl Backend {
             let error = Error::new(kind, what).with("container", &location.name);
             Some(Err(LaunchError::Refused(error)))
         };
-        match look_by_name(&self.engine, location).await {
+        match find_by_name(&self.engine, location).await {
             Ok(Found::Nothing) => None,
             Ok(Found::Fenced) => refuse(
                 ErrorKind::Unavailable,
@@ -264,11 +265,11 @@ impl Backend {
                 ErrorKind::Unavailable,
                 "the container's name is taken by one that is not Longshore's",
             ),
-            Ok(Found::Container(seen)) => match self.under_way(location, &seen) {
+            Ok(Found::Container(container)) => match self.under_way(location, &container) {
                 Some(started) => Some(Ok(started)),
                 // Being removed: the name is free soon.
-                None if matches!(seen.phase, Phase::Lost(_)) => None,
-                None => self.take_over(order, &seen).await,
+                None if matches!(container.phase, Phase::Lost(_)) => None,
+                None => self.take_over(order, &container).await,
             },
             // Another launch may have started it.
             Err(fault) => Some(Err(indeterminate(fault, location))),
@@ -277,7 +278,7 @@ impl Backend {
 
     /// Takes over a container that another launch created: waits for its start, and then removes
     /// it, which prevents its creator from starting it.
-    async fn take_over(&self, order: &Order<'_>, seen: &Seen) -> Option<Launched> {
+    async fn take_over(&self, order: &Order<'_>, container: &Container) -> Option<Launched> {
         let location = &order.location;
         let mut sight = self.watcher.watch(&location.attempt);
         let until = order.deadline.min(Instant::now() + TAKE_OVER);
@@ -289,7 +290,7 @@ impl Backend {
         if let Some(launched) = self.started_meanwhile(location).await {
             return Some(launched);
         }
-        match self.remove_unstarted(location, seen).await {
+        match self.remove_unstarted(location, container).await {
             Ok(true) => None,
             Ok(false) => Some(self.started_meanwhile(location).await.unwrap_or_else(|| {
                 let error = Error::new(
@@ -306,19 +307,19 @@ impl Backend {
     /// only created.
     async fn started_meanwhile(&self, location: &Location) -> Option<Launched> {
         match self.find(location).await {
-            Ok(Found::Container(seen)) => self.under_way(location, &seen).map(Ok),
+            Ok(Found::Container(container)) => self.under_way(location, &container).map(Ok),
             Ok(Found::Nothing | Found::Fenced | Found::Taken) => None,
             Err(fault) => Some(Err(indeterminate(fault, location))),
         }
     }
 
-    fn under_way(&self, location: &Location, seen: &Seen) -> Option<Started> {
-        let at = match &seen.phase {
+    fn under_way(&self, location: &Location, container: &Container) -> Option<Started> {
+        let at = match &container.phase {
             Phase::Created { .. } | Phase::Lost(_) => return None,
             Phase::Running { started_at } | Phase::Restarted { started_at, .. } => *started_at,
             Phase::Ended(death) => death.started_at,
         };
-        Some(Started::new(location.handle(&self.name), at, Some(seen.facts.image.clone())))
+        Some(Started::new(location.handle(&self.name), at, Some(container.facts.image.clone())))
     }
 }
 

@@ -7,10 +7,12 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::backend::Backend;
 use crate::client::{Answer, Removal, Removed};
+use crate::container::{Container, Found, find_by_name};
 use crate::inventory::remove_old_fences;
 use crate::labels::{Decision, Mark};
 use crate::life::never_started;
-use crate::location::{Found, Location, Seen, Written, look_by_name, write_mark};
+use crate::location::Location;
+use crate::marks::{MarkResult, write_mark};
 use crate::outcome::Phase;
 use crate::ownership::Renamed;
 
@@ -42,16 +44,16 @@ impl Backend {
         let fence = Mark { decision: Decision::Fenced, grace: Duration::ZERO };
         loop {
             match write_mark(&self.engine, location, &location.name, fence).await? {
-                Written::Now => {
+                MarkResult::Written => {
                     remove_old_fences(self, &location.installation).await;
                     return self.settle_renamed(location).await;
                 }
-                Written::Before(_) => return self.settle_renamed(location).await,
-                Written::Taken => {}
+                MarkResult::Existing(_) => return self.settle_renamed(location).await,
+                MarkResult::NameTaken => {}
             }
-            match look_by_name(&self.engine, location).await? {
-                Found::Container(seen) if matches!(seen.phase, Phase::Created { .. }) => {
-                    if !self.remove_unstarted(location, &seen).await? {
+            match find_by_name(&self.engine, location).await? {
+                Found::Container(container) if matches!(container.phase, Phase::Created { .. }) => {
+                    if !self.remove_unstarted(location, &container).await? {
                         return Ok(Settled::MayHaveStarted);
                     }
                 }
@@ -64,23 +66,27 @@ impl Backend {
 
     /// The name is fenced; a container that was renamed in the meantime still counts.
     async fn settle_renamed(&self, location: &Location) -> Answer<Settled> {
-        let seen = match self.find_renamed(location).await? {
+        let container = match self.find_renamed(location).await? {
             Renamed::Nothing => return Ok(Settled::NeverStarted),
-            Renamed::Container(seen) => seen,
+            Renamed::Container(container) => container,
             // It may be the attempt's after all, renamed before the engine forgot.
             Renamed::Stranger => return Ok(Settled::MayHaveStarted),
         };
-        let created = matches!(seen.phase, Phase::Created { .. });
-        let fenced = created && self.remove_unstarted(location, &seen).await?;
+        let created = matches!(container.phase, Phase::Created { .. });
+        let fenced = created && self.remove_unstarted(location, &container).await?;
         Ok(if fenced { Settled::NeverStarted } else { Settled::MayHaveStarted })
     }
 
     /// Removes a container that was seen as created. Returns whether it has provably never run.
-    pub(crate) async fn remove_unstarted(&self, location: &Location, seen: &Seen) -> Answer<bool> {
-        self.watcher.saw(&location.attempt, Some(seen), None);
-        if self.engine.remove(&seen.id, Removal::UnlessRunning).await? != Removed::ByUs {
+    pub(crate) async fn remove_unstarted(
+        &self,
+        location: &Location,
+        container: &Container,
+    ) -> Answer<bool> {
+        self.watcher.saw(&location.attempt, Some(container), None);
+        if self.engine.remove(&container.id, Removal::UnlessRunning).await? != Removed::ByUs {
             return Ok(false);
         }
-        Ok(never_started(&self.engine, &seen.id, seen.created).await)
+        Ok(never_started(&self.engine, &container.id, container.created).await)
     }
 }

@@ -3,8 +3,9 @@
 use bollard::models::EventMessage;
 use jiff::{SignedDuration, Timestamp};
 
+use crate::container::Container;
 use crate::labels::{ATTEMPT, Facts, Labels, MARKED, Mark};
-use crate::location::{Seen, object_name};
+use crate::location::object_name;
 use crate::outcome::{Death, Phase};
 use crate::signals::Signals;
 
@@ -159,7 +160,7 @@ impl Sight {
     }
 
     /// Applies an inspection; `None` if the container no longer exists.
-    pub(crate) fn look(&mut self, seen: Option<&Seen>, mark: Option<Mark>) {
+    pub(crate) fn look(&mut self, seen: Option<&Container>, mark: Option<Mark>) {
         self.mark = self.mark.or(mark);
         self.trusted = true;
         let Some(seen) = seen else {

@@ -45,9 +45,9 @@ fn second(second: i64) -> Option<Timestamp> {
     Timestamp::from_second(second).ok()
 }
 
-fn seen(phase: Phase) -> Seen {
+fn seen(phase: Phase) -> Container {
     let labels = Labels::default();
-    Seen {
+    Container {
         id: "c".to_owned(),
         created: second(1),
         phase,
@@ -56,7 +56,7 @@ fn seen(phase: Phase) -> Seen {
     }
 }
 
-fn ended(code: i32, started: i64, finished: i64) -> Seen {
+fn ended(code: i32, started: i64, finished: i64) -> Container {
     let (started_at, finished_at) = (second(started), second(finished));
     seen(Phase::Ended(Death { code, oom_killed: false, started_at, finished_at }))
 }

@@ -18,8 +18,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::client::{Answer, Engine};
+use crate::container::Container;
 use crate::labels::{ATTEMPT, INSTALLATION, Mark};
-use crate::location::{Seen, object_name};
+use crate::location::object_name;
 use crate::ownership::is_named;
 use crate::sight::{Happening, Sight};
 
@@ -71,9 +72,14 @@ impl Watcher {
     }
 
     /// Records the result of an inspection of `attempt`.
-    pub(crate) fn saw(&self, attempt: &AttemptId, seen: Option<&Seen>, mark: Option<Mark>) {
+    pub(crate) fn saw(
+        &self,
+        attempt: &AttemptId,
+        container: Option<&Container>,
+        mark: Option<Mark>,
+    ) {
         if let Some(sight) = self.sights.0.lock().get(attempt.as_str()) {
-            sight.send_modify(|sight| sight.look(seen, mark));
+            sight.send_modify(|sight| sight.look(container, mark));
         }
     }
 
