@@ -8,18 +8,18 @@ use crate::client::Engine;
 use crate::command::Commands;
 use crate::container::{Container, Found};
 use crate::fault::Fault;
+use crate::informer::Informer;
 use crate::location::Location;
 use crate::marks::read_mark;
 use crate::ownership::Strangers;
 use crate::pull::Pulls;
-use crate::watcher::Watcher;
 
 /// One engine, and what this process knows about it.
 #[derive(Debug)]
 pub(crate) struct Backend {
     pub(crate) name: RunnerName,
     pub(crate) engine: Arc<Engine>,
-    pub(crate) watcher: Watcher,
+    pub(crate) informer: Informer,
     pub(crate) pulls: Arc<Pulls>,
     pub(crate) commands: Commands,
     pub(crate) strangers: Strangers,
@@ -30,7 +30,7 @@ impl Backend {
         let engine = Arc::new(engine);
         Self {
             name,
-            watcher: Watcher::new(Arc::clone(&engine)),
+            informer: Informer::new(Arc::clone(&engine)),
             engine,
             pulls: Arc::default(),
             commands: Commands::default(),
@@ -44,8 +44,8 @@ impl Backend {
     }
 
     /// Looks for an attempt's container and for the mark on its end, and records both in the
-    /// watcher.
-    pub(crate) async fn look(&self, location: &Location) -> Result<Option<Container>, Fault> {
+    /// informer.
+    pub(crate) async fn inspect(&self, location: &Location) -> Result<Option<Container>, Fault> {
         let found = self.find(location).await?;
         let mark = read_mark(&self.engine, location, &location.end_name()).await?;
         let mark = mark.map(|found| found.mark);
@@ -53,7 +53,7 @@ impl Backend {
             Found::Container(container) => Some(container),
             Found::Nothing | Found::Fenced | Found::Taken => None,
         };
-        self.watcher.saw(&location.attempt, container.as_ref(), mark);
+        self.informer.record_inspection(&location.attempt, container.as_ref(), mark);
         Ok(container)
     }
 }

@@ -16,7 +16,7 @@ pub(crate) struct Container {
     pub(crate) created: Option<Timestamp>,
     pub(crate) phase: Phase,
     /// Whether the engine restarts it when it ends. Longshore never asks for that.
-    pub(crate) restarts: bool,
+    pub(crate) has_restart_policy: bool,
     pub(crate) facts: Facts,
 }
 
@@ -68,7 +68,7 @@ pub(crate) fn read_container(
         id: found.id.clone()?,
         created: moment(found.created.as_deref()),
         phase: phase(found.state.as_ref()?, restart_count(found)),
-        restarts: has_restart_policy(found),
+        has_restart_policy: has_restart_policy(found),
         facts: Facts::read(&labels),
     })
 }

@@ -14,26 +14,26 @@ use crate::labels::{Decision, Mark};
 use crate::location::Location;
 use crate::marks::write_mark;
 use crate::outcome::Phase;
-use crate::sight::Sight;
+use crate::snapshot::Snapshot;
 
 impl Backend {
     /// Ends an attempt on request. Writes the mark first, by which every process distinguishes a
     /// cancelled job from a killed one, then sends TERM.
     pub(crate) async fn cancel(&self, location: &Location, grace: Duration) -> Result<()> {
         let what = "failed to cancel the attempt";
-        let sight = self.watcher.watch(&location.attempt);
-        let found = self.look(location).await.map_err(|f| self.error(f, what, location))?;
+        let snapshot = self.informer.subscribe(&location.attempt);
+        let found = self.inspect(location).await.map_err(|f| self.error(f, what, location))?;
         let Some(container) = found else { return Ok(()) };
         let mark = Mark { decision: Decision::Cancelled, grace };
         match container.phase {
             Phase::Ended(_) | Phase::Lost(_) | Phase::Restarted { .. } => Ok(()),
-            Phase::Running { .. } => self.end(location, &container.id, mark, sight).await,
+            Phase::Running { .. } => self.end(location, &container.id, mark, snapshot).await,
             Phase::Created { .. } => {
                 let unstarted = self.cancel_unstarted(location, &container, mark).await;
                 if unstarted.map_err(|f| self.error(f, what, location))? {
                     return Ok(());
                 }
-                self.end(location, &container.id, mark, sight).await
+                self.end(location, &container.id, mark, snapshot).await
             }
         }
     }
@@ -60,7 +60,7 @@ impl Backend {
         location: &Location,
         id: &str,
         mark: Mark,
-        sight: watch::Receiver<Sight>,
+        snapshot: watch::Receiver<Snapshot>,
     ) -> Result<()> {
         let what = "failed to end the job";
         let written = write_mark(&self.engine, location, &location.end_name(), mark).await;
@@ -68,7 +68,7 @@ impl Backend {
         let ended = if mark.grace.is_zero() {
             self.engine.kill(id, "SIGKILL").await
         } else {
-            stop(&self.engine, id, mark.grace, sight).await
+            stop(&self.engine, id, mark.grace, snapshot).await
         };
         ended.map_err(|f| self.error(f, what, location))
     }
@@ -83,14 +83,14 @@ async fn stop(
     engine: &Arc<Engine>,
     id: &str,
     grace: Duration,
-    mut sight: watch::Receiver<Sight>,
+    mut snapshot: watch::Receiver<Snapshot>,
 ) -> Answer<()> {
-    let before = sight.borrow_and_update().signals.count();
+    let before = snapshot.borrow_and_update().signals.count();
     let stopping = {
         let (engine, id) = (Arc::clone(engine), id.to_owned());
         tokio::spawn(async move { engine.stop(&id, grace).await })
     };
-    let begun = sight.wait_for(|s| s.signals.count() > before || s.is_over());
+    let begun = snapshot.wait_for(|s| s.signals.count() > before || s.is_over());
     let limit = engine.config().request_timeout.get();
     tokio::select! {
         // A container that ended at once needs no event.

@@ -81,16 +81,17 @@ fn is_old(fence: &ContainerSummary, now: Timestamp) -> bool {
 pub(crate) async fn remove(backend: &Backend, location: &Location) -> Result<()> {
     let removed = try_remove(backend, location).await;
     removed.map_err(|fault| backend.error(fault, "failed to remove the attempt", location))?;
-    backend.watcher.forget(&location.attempt);
+    backend.informer.forget(&location.attempt);
     Ok(())
 }
 
 async fn try_remove(backend: &Backend, location: &Location) -> Answer<()> {
     let engine = &backend.engine;
     // An attempt that was followed from its creation on and has no mark has one container.
-    let known = backend.watcher.known(&location.attempt);
-    let alone = known.filter(|sight| sight.trusted && sight.mark.is_none() && !sight.removed);
-    if let Some(id) = alone.and_then(|sight| sight.id)
+    let known = backend.informer.snapshot(&location.attempt);
+    let alone =
+        known.filter(|snapshot| snapshot.synced && snapshot.mark.is_none() && !snapshot.removed);
+    if let Some(id) = alone.and_then(|snapshot| snapshot.id)
         && engine.remove(&id, Removal::Force).await? == Removed::ByUs
     {
         return Ok(());

@@ -51,7 +51,7 @@ impl Backend {
     pub(crate) async fn launch(&self, attempt: &Attempt, context: &LaunchContext) -> Launched {
         let launched = self.try_launch(attempt, context).await;
         if matches!(launched, Err(LaunchError::Refused(_))) {
-            self.watcher.discard(&attempt.id);
+            self.informer.discard(&attempt.id);
         }
         launched
     }
@@ -86,7 +86,7 @@ impl Backend {
         let wanted = &container(&attempt.spec)?.image;
         interrupted(context, context.deadline)?;
         self.check_directory(attempt)?;
-        self.watcher.watch(&attempt.id);
+        self.informer.subscribe(&attempt.id);
         let order = pull::Order {
             engine: &self.engine,
             image: wanted,
@@ -239,10 +239,10 @@ impl Backend {
     }
 
     async fn started(&self, order: &Order<'_>, id: &str) -> Started {
-        let mut sight = self.watcher.watch(&order.attempt.id);
-        let shows = sight.wait_for(|s| s.started && s.id.as_deref() == Some(id));
+        let mut snapshot = self.informer.subscribe(&order.attempt.id);
+        let shows = snapshot.wait_for(|s| s.started && s.id.as_deref() == Some(id));
         let at = match timeout(START_SHOWS, shows).await {
-            Ok(Ok(sight)) => sight.started_at,
+            Ok(Ok(snapshot)) => snapshot.started_at,
             _ => None,
         };
         Started::new(order.location.handle(&self.name), at, Some(order.image.report.clone()))
@@ -280,9 +280,9 @@ impl Backend {
     /// it, which prevents its creator from starting it.
     async fn take_over(&self, order: &Order<'_>, container: &Container) -> Option<Launched> {
         let location = &order.location;
-        let mut sight = self.watcher.watch(&location.attempt);
+        let mut snapshot = self.informer.subscribe(&location.attempt);
         let until = order.deadline.min(Instant::now() + TAKE_OVER);
-        let started = sight.wait_for(|s| s.started || s.is_over());
+        let started = snapshot.wait_for(|s| s.started || s.is_over());
         tokio::select! {
             _ = timeout_at(until, started) => {}
             () = order.context.cancel.cancelled() => {}

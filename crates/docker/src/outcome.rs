@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn a_255_that_the_engine_wrote_while_it_came_up_is_made_up() {
         let at = |text: &str| text.parse::<Timestamp>().unwrap();
-        // Container on 20.10 after the engine and all its helpers were killed and it came up again.
+        // Seen on 20.10 after the engine and all its helpers were killed and it came up again.
         let finished_at = Some(at("2026-11-23T19:09:38.270426118Z"));
         let came_up = at("2026-11-23T19:09:39.18052009Z");
         let death = |code| Death { code, finished_at, ..Death::default() };

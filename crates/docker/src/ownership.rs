@@ -14,8 +14,8 @@ use parking_lot::Mutex;
 use crate::backend::Backend;
 use crate::client::Answer;
 use crate::container::{Container, Found, find_by_name, read_container};
-use crate::life::was_renamed;
 use crate::location::Location;
+use crate::past_events::was_renamed;
 
 /// The most strangers that are kept, for the warnings about them.
 const MOST_STRANGERS: usize = 1024;
@@ -65,7 +65,7 @@ impl Backend {
     /// Looks for the attempt's container by its labels.
     pub(crate) async fn find_renamed(&self, location: &Location) -> Answer<Renamed> {
         let mut found = Renamed::Nothing;
-        let known = self.watcher.known(&location.attempt).and_then(|sight| sight.id);
+        let known = self.informer.snapshot(&location.attempt).and_then(|snapshot| snapshot.id);
         for listed in self.engine.list(location.labels()).await? {
             let Some(id) = listed.id else { continue };
             let inspected = self.engine.inspect(&id).await?;

@@ -10,11 +10,11 @@ use crate::client::{Answer, Removal, Removed};
 use crate::container::{Container, Found, find_by_name};
 use crate::inventory::remove_old_fences;
 use crate::labels::{Decision, Mark};
-use crate::life::never_started;
 use crate::location::Location;
 use crate::marks::{MarkResult, write_mark};
 use crate::outcome::Phase;
 use crate::ownership::Renamed;
+use crate::past_events::never_started;
 
 /// How long to wait for another process that is creating or removing the container.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -83,7 +83,7 @@ impl Backend {
         location: &Location,
         container: &Container,
     ) -> Answer<bool> {
-        self.watcher.saw(&location.attempt, Some(container), None);
+        self.informer.record_inspection(&location.attempt, Some(container), None);
         if self.engine.remove(&container.id, Removal::UnlessRunning).await? != Removed::ByUs {
             return Ok(false);
         }
