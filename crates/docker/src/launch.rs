@@ -32,7 +32,7 @@ const LATE: Duration = Duration::from_secs(2);
 const START_SHOWS: Duration = Duration::from_millis(500);
 
 /// What a launch submits.
-struct Order<'a> {
+struct LaunchRequest<'a> {
     attempt: &'a Attempt,
     context: &'a LaunchContext,
     location: Location,
@@ -60,15 +60,15 @@ impl Backend {
         let location = Location::of(attempt);
         let image = self.prepare(attempt, context).await.map_err(LaunchError::Refused)?;
         let deadline = context.deadline.min(Instant::now() + context.start_timeout);
-        let order = Order { attempt, context, location, image, deadline };
+        let request = LaunchRequest { attempt, context, location, image, deadline };
         loop {
             interrupted(context, deadline).map_err(LaunchError::Refused)?;
             // A dropped request to inspect proves nothing.
-            let creating = self.create_by(&order, deadline).await;
+            let creating = self.create_by(&request, deadline).await;
             match creating.map_err(LaunchError::Refused)? {
-                Some(id) => return self.start(&order, &id).await,
+                Some(id) => return self.start(&request, &id).await,
                 None => {
-                    let existing = timeout_at(deadline, self.existing(&order)).await;
+                    let existing = timeout_at(deadline, self.existing(&request)).await;
                     let late = |_| Some(Err(LaunchError::Indeterminate(late())));
                     if let Some(launched) = existing.unwrap_or_else(late) {
                         return launched;
@@ -87,7 +87,7 @@ impl Backend {
         interrupted(context, context.deadline)?;
         self.check_directory(attempt)?;
         self.informer.subscribe(&attempt.id);
-        let order = pull::Order {
+        let pull_request = pull::PullRequest {
             engine: &self.engine,
             image: wanted,
             auth: attempt.registry_auth.as_ref(),
@@ -96,7 +96,7 @@ impl Backend {
         tokio::select! {
             biased;
             () = context.cancel.cancelled() => Err(Error::cancelled()),
-            image = image::resolve(&order, &self.pulls, attempt.pull_policy, context) => image,
+            image = image::resolve(&pull_request, &self.pulls, attempt.pull_policy, context) => image,
         }
     }
 
@@ -119,22 +119,28 @@ impl Backend {
 
     /// Creates the container by `deadline`. `None` if its name is taken. A container that the engine
     /// creates later starts nothing, but would be left behind, so this waits for it a little longer.
-    async fn create_by(&self, order: &Order<'_>, deadline: Instant) -> Result<Option<String>> {
-        let mut creating = std::pin::pin!(self.create(order));
+    async fn create_by(
+        &self,
+        request: &LaunchRequest<'_>,
+        deadline: Instant,
+    ) -> Result<Option<String>> {
+        let mut creating = std::pin::pin!(self.create(request));
         if let Ok(created) = timeout_at(deadline, &mut creating).await {
             return created;
         }
         match timeout(LATE, creating).await {
             Ok(Ok(Some(id))) => self.withdraw(&id).await,
             Ok(_) => {}
-            Err(_) => drop(self.engine.remove(&order.location.name, Removal::UnlessRunning).await),
+            Err(_) => {
+                drop(self.engine.remove(&request.location.name, Removal::UnlessRunning).await)
+            }
         }
         Err(late())
     }
 
     /// Creates the container. `None` if its name is taken.
-    async fn create(&self, order: &Order<'_>) -> Result<Option<String>> {
-        let Order { attempt, image, location, .. } = order;
+    async fn create(&self, request: &LaunchRequest<'_>) -> Result<Option<String>> {
+        let LaunchRequest { attempt, image, location, .. } = request;
         let base = Base {
             image: image.id.clone(),
             user: image.user.clone(),
@@ -159,7 +165,7 @@ impl Backend {
                     // It may have been created, now or later; nothing starts it.
                     let _ = self.engine.remove(&location.name, Removal::UnlessRunning).await;
                 }
-                return Err(refused_create(fault, order));
+                return Err(refused_create(fault, request));
             }
         };
         let dropped =
@@ -178,7 +184,7 @@ impl Backend {
             self.withdraw(&created.id).await;
             return Err(refusal);
         }
-        order.context.events.emit(Event::Scheduled);
+        request.context.events.emit(Event::Scheduled);
         Ok(Some(created.id))
     }
 
@@ -191,19 +197,19 @@ impl Backend {
     }
 
     /// The commit: from here on the job may run.
-    async fn start(&self, order: &Order<'_>, id: &str) -> Launched {
-        if let Err(error) = interrupted(order.context, order.deadline) {
+    async fn start(&self, request: &LaunchRequest<'_>, id: &str) -> Launched {
+        if let Err(error) = interrupted(request.context, request.deadline) {
             self.withdraw(id).await;
             return Err(LaunchError::Refused(error));
         }
-        let started = timeout_at(order.deadline, self.engine.start(id)).await;
+        let started = timeout_at(request.deadline, self.engine.start(id)).await;
         match started {
-            Ok(Ok(())) => Ok(self.started(order, id).await),
+            Ok(Ok(())) => Ok(self.started(request, id).await),
             Ok(Err(Fault::Unreached(error))) => Err(LaunchError::Refused(error)),
             Ok(Err(Fault::Unanswered(error))) => Err(LaunchError::Indeterminate(error)),
             Err(_) => Err(LaunchError::Indeterminate(late())),
             Ok(Err(Fault::Answered { status, message })) => {
-                self.start_refused(order, id, status, message).await
+                self.start_refused(request, id, status, message).await
             }
         }
     }
@@ -211,13 +217,13 @@ impl Backend {
     /// Handles the engine's answer that it did not start the container. No other process starts it.
     async fn start_refused(
         &self,
-        order: &Order<'_>,
+        request: &LaunchRequest<'_>,
         id: &str,
         status: u16,
         message: String,
     ) -> Launched {
         if refusal::is_gone(status, &message, id) {
-            return self.existing(order).await.unwrap_or_else(|| {
+            return self.existing(request).await.unwrap_or_else(|| {
                 Err(LaunchError::Refused(Error::new(
                     ErrorKind::Unavailable,
                     "the container was removed before it started: the attempt was settled, \
@@ -228,29 +234,29 @@ impl Backend {
         let kind = refusal::kind(Step::Start, status, &message);
         let error = Error::new(kind, "failed to start the container")
             .with("status", status)
-            .with("container", &order.location.name)
+            .with("container", &request.location.name)
             .caused_by(message);
         // A successful removal proves that the container does not run in spite of the answer.
         match self.engine.remove(id, Removal::UnlessRunning).await {
             Ok(Removed::ByUs | Removed::WasGone) => Err(LaunchError::Refused(error)),
-            Ok(Removed::Not) => Ok(self.started(order, id).await),
+            Ok(Removed::Not) => Ok(self.started(request, id).await),
             Err(_) => Err(LaunchError::Indeterminate(error)),
         }
     }
 
-    async fn started(&self, order: &Order<'_>, id: &str) -> Started {
-        let mut snapshot = self.informer.subscribe(&order.attempt.id);
+    async fn started(&self, request: &LaunchRequest<'_>, id: &str) -> Started {
+        let mut snapshot = self.informer.subscribe(&request.attempt.id);
         let shows = snapshot.wait_for(|s| s.started && s.id.as_deref() == Some(id));
         let at = match timeout(START_SHOWS, shows).await {
             Ok(Ok(snapshot)) => snapshot.started_at,
             _ => None,
         };
-        Started::new(order.location.handle(&self.name), at, Some(order.image.report.clone()))
+        Started::new(request.location.handle(&self.name), at, Some(request.image.report.clone()))
     }
 
     /// What already has the attempt's name. `None`: the name is free again.
-    async fn existing(&self, order: &Order<'_>) -> Option<Launched> {
-        let location = &order.location;
+    async fn existing(&self, request: &LaunchRequest<'_>) -> Option<Launched> {
+        let location = &request.location;
         let refuse = |kind, what: &'static str| {
             let error = Error::new(kind, what).with("container", &location.name);
             Some(Err(LaunchError::Refused(error)))
@@ -269,7 +275,7 @@ impl Backend {
                 Some(started) => Some(Ok(started)),
                 // Being removed: the name is free soon.
                 None if matches!(container.phase, Phase::Lost(_)) => None,
-                None => self.take_over(order, &container).await,
+                None => self.take_over(request, &container).await,
             },
             // Another launch may have started it.
             Err(fault) => Some(Err(indeterminate(fault, location))),
@@ -278,14 +284,18 @@ impl Backend {
 
     /// Takes over a container that another launch created: waits for its start, and then removes
     /// it, which prevents its creator from starting it.
-    async fn take_over(&self, order: &Order<'_>, container: &Container) -> Option<Launched> {
-        let location = &order.location;
+    async fn take_over(
+        &self,
+        request: &LaunchRequest<'_>,
+        container: &Container,
+    ) -> Option<Launched> {
+        let location = &request.location;
         let mut snapshot = self.informer.subscribe(&location.attempt);
-        let until = order.deadline.min(Instant::now() + TAKE_OVER);
+        let until = request.deadline.min(Instant::now() + TAKE_OVER);
         let started = snapshot.wait_for(|s| s.started || s.is_over());
         tokio::select! {
             _ = timeout_at(until, started) => {}
-            () = order.context.cancel.cancelled() => {}
+            () = request.context.cancel.cancelled() => {}
         }
         if let Some(launched) = self.started_meanwhile(location).await {
             return Some(launched);
@@ -329,7 +339,7 @@ fn indeterminate(fault: Fault, location: &Location) -> LaunchError {
 }
 
 /// Why the engine did not create the container.
-fn refused_create(fault: Fault, order: &Order<'_>) -> Error {
+fn refused_create(fault: Fault, request: &LaunchRequest<'_>) -> Error {
     let what = "failed to create the container";
     let error = match fault {
         Fault::Answered { status, message } => {
@@ -338,7 +348,7 @@ fn refused_create(fault: Fault, order: &Order<'_>) -> Error {
         }
         fault => fault.into_error(what),
     };
-    error.with("container", &order.location.name)
+    error.with("container", &request.location.name)
 }
 
 fn is_no_such_image(fault: &Fault) -> bool {

@@ -50,6 +50,7 @@
 //! (target `bollard`).
 
 mod backend;
+mod batch;
 mod client;
 mod command;
 mod config;
@@ -60,7 +61,6 @@ mod end;
 mod endpoint;
 mod fault;
 mod follow;
-mod gather;
 mod image;
 mod image_fault;
 mod informer;
@@ -74,8 +74,8 @@ mod outcome;
 mod ownership;
 mod past_events;
 mod probe;
-mod progress;
 mod pull;
+mod pull_progress;
 mod records;
 mod refusal;
 mod runner;

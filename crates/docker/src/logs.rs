@@ -16,9 +16,9 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::backend::Backend;
+use crate::batch::next_batch;
 use crate::client::{Answer, Engine};
 use crate::fault::Fault;
-use crate::gather::gather;
 use crate::location::Location;
 use crate::outcome::is_before;
 use crate::records::{Reader, Record, broken_off};
@@ -59,7 +59,7 @@ pub(crate) fn read(
             let mut broken = None;
             loop {
                 let some = tokio::select! {
-                    some = gather(records.as_mut(), size) => some,
+                    some = next_batch(records.as_mut(), size) => some,
                     () = silence(&backend, &location, &snapshot, final_read) => {
                         broken = Some(silent());
                         None
