@@ -184,13 +184,14 @@ pub(crate) fn lab_of(pid: u32) -> Option<PathBuf> {
 }
 
 /// Returns the name of the process, for messages.
-pub(crate) fn command_name(pid: u32) -> String {
+#[must_use]
+pub fn command_name(pid: u32) -> String {
     fs::read_to_string(format!("/proc/{pid}/comm"))
         .map_or_else(|_| "?".to_owned(), |name| name.trim().to_owned())
 }
 
 /// Returns the ids of all processes of the machine.
-pub(crate) fn process_ids() -> impl Iterator<Item = u32> {
+pub fn process_ids() -> impl Iterator<Item = u32> {
     fs::read_dir("/proc")
         .into_iter()
         .flatten()

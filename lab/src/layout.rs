@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 /// The name of the node and of the cgroup that holds every container.
 pub(crate) const NODE: &str = "longshore-lab";
 /// The namespace of the volume claim.
-pub(crate) const NAMESPACE: &str = "longshore-test";
+pub const NAMESPACE: &str = "longshore-test";
 /// The claim on the lab's volume.
 pub(crate) const CLAIM: &str = "longshore-jobs";
 
@@ -58,7 +58,8 @@ impl Lab {
     }
 
     /// Returns the path of a program that is built from source.
-    pub(crate) fn bin(&self, name: &str) -> PathBuf {
+    #[must_use]
+    pub fn bin(&self, name: &str) -> PathBuf {
         self.root.join("bin").join(name)
     }
 
@@ -119,7 +120,8 @@ impl Lab {
 }
 
 /// Returns the checkout that this program was built from.
-pub(crate) fn checkout() -> PathBuf {
+#[must_use]
+pub fn checkout() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here).to_path_buf()
 }
@@ -129,7 +131,11 @@ pub(crate) fn source() -> PathBuf {
     checkout().join("tests/lab")
 }
 
-pub(crate) fn make_dir(path: &Path) -> Result<()> {
+/// Creates a folder and those above it.
+///
+/// # Errors
+/// If it cannot be created. The error names it.
+pub fn make_dir(path: &Path) -> Result<()> {
     fs::create_dir_all(path).with_context(|| format!("failed to create {}", path.display()))
 }
 

@@ -10,9 +10,12 @@ use anyhow::{Context, Result};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The address of a server.
 #[derive(Debug, Clone)]
-pub(crate) enum Server {
+pub enum Server {
+    /// A TCP address.
     Tcp(SocketAddr),
+    /// The path of a Unix socket.
     Unix(PathBuf),
 }
 
@@ -37,22 +40,32 @@ impl Client {
     }
 }
 
+/// The answer to a request.
 #[derive(Debug)]
-pub(crate) struct Response {
+pub struct Response {
+    /// The status code.
     pub status: u16,
+    /// The names and values of the headers, as they were sent.
     pub headers: Vec<(String, String)>,
+    /// The whole body.
     pub body: Vec<u8>,
 }
 
 impl Response {
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    /// Returns the value of a header. Its name is not case-sensitive.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name))?;
         Some(&found.1)
     }
 }
 
 impl Server {
-    pub(crate) fn get(&self, path: &str) -> Result<Response> {
+    /// Requests `path` with GET.
+    ///
+    /// # Errors
+    /// If there is no complete answer within ten seconds of silence. Any status is an answer.
+    pub fn get(&self, path: &str) -> Result<Response> {
         self.request("GET", path, &[], &[])
     }
 

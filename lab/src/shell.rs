@@ -18,7 +18,10 @@ pub(crate) fn run<S: AsRef<std::ffi::OsStr>>(
 }
 
 /// Runs `command` and returns its standard output.
-pub(crate) fn capture(command: &mut Command) -> Result<String> {
+///
+/// # Errors
+/// If it cannot be started or does not succeed. The error has the end of its standard error.
+pub fn capture(command: &mut Command) -> Result<String> {
     let output = command
         .stdin(Stdio::null())
         .output()
@@ -40,13 +43,14 @@ fn describe(command: &Command) -> String {
 }
 
 /// Prints a line. A closed stdout, as with `| head`, is not an error.
+#[macro_export]
 macro_rules! say {
     ($($words:tt)*) => {{
         use std::io::Write;
         let _ = writeln!(std::io::stdout(), $($words)*);
     }};
 }
-pub(crate) use say;
+pub use say;
 
 /// Finds `program` among Debian's programs.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
@@ -54,7 +58,8 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
 }
 
 /// Returns the last `lines` lines of `text`.
-pub(crate) fn tail(text: &str, lines: usize) -> String {
+#[must_use]
+pub fn tail(text: &str, lines: usize) -> String {
     let all: Vec<&str> = text.trim_end().lines().collect();
     all[all.len().saturating_sub(lines)..].join("\n")
 }

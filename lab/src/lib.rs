@@ -1,4 +1,4 @@
-//! The lab: a real Docker engine, a real registry and a real Kubernetes on
+//! The lab of the tests: a real Docker engine, a real registry and a real Kubernetes on
 //! this machine, under `target/lab` of the checkout.
 //!
 //! Where to look:
@@ -10,6 +10,9 @@
 //!   between; `up` puts steps and components into one graph (`graph`).
 //! - `process` and `state` start, record and stop processes; `down` and `clean`
 //!   remove everything.
+//!
+//! `cargo xtask lab` is its command. Tests use it directly, for example to stop the API server
+//! under a running job.
 
 mod api_service;
 mod build;
@@ -25,25 +28,28 @@ mod down;
 mod etcd;
 mod existing;
 mod graph;
-pub(crate) mod http;
+mod http;
 mod images;
 mod kubelet;
-pub(crate) mod layout;
+mod layout;
 mod login;
 mod network;
 mod packages;
 mod port;
-pub(crate) mod process;
+mod process;
 mod registry;
-pub(crate) mod shell;
 mod show;
 mod state;
 mod toxiproxy;
 mod up;
 
+pub mod shell;
+
 pub use component::{Group, start, stop};
 pub use docker::run_engine;
 pub use down::down;
-pub use layout::Lab;
+pub use http::{Response, Server};
+pub use layout::{Lab, NAMESPACE, checkout, make_dir};
+pub use process::{command_name, process_ids};
 pub use show::{environment, is_up, print_env, status};
 pub use up::{UpOptions, up};
