@@ -14,7 +14,7 @@ use crate::cancel::Canceller;
 use crate::job::State;
 use crate::progress::Progress;
 use crate::task::Manner;
-use crate::watched::Pauses;
+use crate::watched::backoff;
 
 /// A job that is followed from its record.
 pub(crate) struct Attached {
@@ -64,13 +64,13 @@ impl Attached {
         loop {
             let asked = *graces.borrow_and_update();
             if let Some(grace) = asked {
-                let mut pauses = Pauses::default();
+                let mut backoff = backoff(&self.id);
                 while let Err(error) = self.journal.request_cancel(&self.id, grace).await {
                     if matches!(error, JournalError::NoSuchJob(_)) {
                         break;
                     }
                     tracing::warn!(job = %self.id, %error, "failed to ask for a cancel");
-                    tokio::time::sleep(pauses.next()).await;
+                    tokio::time::sleep(backoff.next_pause()).await;
                 }
             }
             if graces.changed().await.is_err() {

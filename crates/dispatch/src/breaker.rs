@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_core::{Error, ErrorKind};
+use longshore_core::{Backoff, Error, ErrorKind};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -47,9 +47,8 @@ pub(crate) struct Breaker {
 #[derive(Debug)]
 struct Memory {
     state: State,
-    /// How often the runner was unavailable since a job last started on it.
-    failures: u32,
-    jitter: u64,
+    /// The pauses after each time that the runner was unavailable, since a job last started on it.
+    backoff: Backoff,
     /// Whether a task probes the runner until it is back.
     asked: bool,
     /// The last `Saturated` answer that came with a `Retry-After`.
@@ -82,11 +81,10 @@ impl Stored {
 }
 
 impl Breaker {
-    /// Creates a breaker that knows nothing yet. `jitter` makes its pauses differ from those of
-    /// others.
-    pub(crate) fn new(jitter: u64) -> Self {
-        let memory =
-            Memory { state: State::Unknown, failures: 0, jitter, asked: false, full: None };
+    /// Creates a breaker that knows nothing yet. `seed` determines the jitter of its pauses.
+    pub(crate) fn new(seed: u64) -> Self {
+        let backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE).seeded_by(&seed);
+        let memory = Memory { state: State::Unknown, backoff, asked: false, full: None };
         Self { memory: Mutex::new(memory), opened: Arc::default() }
     }
 
@@ -115,7 +113,7 @@ impl Breaker {
     pub(crate) fn launched_well(&self) {
         let mut memory = self.memory.lock();
         memory.state = State::Well { until: Instant::now() + FRESH };
-        memory.failures = 0;
+        memory.backoff.reset();
     }
 
     /// Returns the time until which no job may ask the runner, or `None` if the breaker is not
@@ -180,27 +178,8 @@ impl Memory {
         if matches!(&self.state, State::Open(open) if now < open.until) {
             return;
         }
-        self.failures = self.failures.saturating_add(1);
-        let wait = self.pause().max(asked.unwrap_or_default());
+        let wait = self.backoff.next_pause().max(asked.unwrap_or_default());
         self.state = State::Open(stored(error, now, wait));
-    }
-
-    /// Returns the pause: doubled with each failure, then reduced to between half and all of it.
-    fn pause(&mut self) -> Duration {
-        let doubled = FIRST_PAUSE.saturating_mul(1 << self.failures.saturating_sub(1).min(16));
-        let longest = doubled.min(LONGEST_PAUSE);
-        longest / 2 + longest.mul_f64(self.next_random()) / 2
-    }
-
-    /// Returns a number in [0, 1): splitmix64 (Steele, Lea, Flood, 2014). It is random enough to
-    /// spread back-offs, and repeatable.
-    fn next_random(&mut self) -> f64 {
-        self.jitter = self.jitter.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.jitter;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let top = u32::try_from((z ^ (z >> 31)) >> 32).unwrap_or_default();
-        f64::from(top) / (f64::from(u32::MAX) + 1.0)
     }
 }
 

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use longshore_core::{Event, Outcome, Report};
+use longshore_core::{Backoff, Event, Outcome, Report};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::watched::{Feed, Pauses, Watched};
+use crate::watched::{Feed, Watched};
 
 /// How the following of an attempt ended.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ struct Broken {
     reason: String,
     /// Whether the runner has answered a probe since the last error.
     reachable: bool,
-    pauses: Pauses,
+    backoff: Backoff,
     next: BoxFuture<'static, Change>,
 }
 
@@ -106,13 +106,13 @@ impl<'a> Contact<'a> {
             give_up: Instant::now() + self.patience.lost_after,
             reason: String::new(),
             reachable: true,
-            pauses: Pauses::default(),
+            backoff: self.watched.backoff(),
             next: std::future::pending().boxed(),
         });
         broken.reason = reason;
         if broken.reachable {
             broken.reachable = false;
-            let pause = broken.pauses.next();
+            let pause = broken.backoff.next_pause();
             broken.next = probe(self.watched.clone(), self.patience.connect_timeout, pause).boxed();
         }
         self.broken = Some(broken);
@@ -150,11 +150,11 @@ impl<'a> Contact<'a> {
 /// Waits for `pause`, and then until the runner answers a probe.
 async fn probe(watched: Watched, connect_timeout: Duration, pause: Duration) -> Change {
     sleep(pause).await;
-    let mut pauses = Pauses::default();
+    let mut backoff = watched.backoff();
     loop {
         if let Ok(Ok(_)) = timeout(connect_timeout, watched.runner.probe()).await {
             return Change::Reachable;
         }
-        sleep(pauses.next()).await;
+        sleep(backoff.next_pause()).await;
     }
 }

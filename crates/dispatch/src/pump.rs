@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use futures::StreamExt;
-use longshore_core::{ErrorKind, LogChunk, LogPosition, LogStream};
+use longshore_core::{Backoff, ErrorKind, LogChunk, LogPosition, LogStream};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::watched::{Pauses, Watched};
+use crate::watched::Watched;
 
 /// How many pieces of output are buffered for a slow reader. Then the runner's stream waits.
 pub(crate) const CHUNKS_KEPT: usize = 16;
@@ -50,7 +50,7 @@ enum Flow {
 /// The progress of the pump.
 struct Pass<'a> {
     position: &'a mut LogPosition,
-    pauses: &'a mut Pauses,
+    backoff: &'a mut Backoff,
     /// Since when no output has arrived, counted from the job's end.
     quiet_since: &'a mut Option<Instant>,
 }
@@ -58,17 +58,17 @@ struct Pass<'a> {
 impl Pass<'_> {
     fn came(&mut self, chunk: &LogChunk) {
         self.position.advance(chunk);
-        *self.pauses = Pauses::default();
+        self.backoff.reset();
         *self.quiet_since = None;
     }
 }
 
 impl Pump<'_> {
     async fn run(&self, position: &mut LogPosition) -> Flow {
-        let mut pauses = Pauses::default();
+        let mut backoff = self.watched.backoff();
         let mut quiet_since = None;
         loop {
-            let mut pass = Pass { position, pauses: &mut pauses, quiet_since: &mut quiet_since };
+            let mut pass = Pass { position, backoff: &mut backoff, quiet_since: &mut quiet_since };
             if let Some(flow) = self.run_once(&mut pass).await {
                 return flow;
             }
@@ -76,7 +76,7 @@ impl Pump<'_> {
                 biased;
                 () = self.reader.closed() => return Flow::Over,
                 () = self.drained(&mut quiet_since) => return Flow::Missing,
-                () = sleep(pauses.next()) => {}
+                () = sleep(backoff.next_pause()) => {}
             }
         }
     }

@@ -6,7 +6,7 @@ use longshore_core::{Event, Outcome, Report, Settled};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::watched::{Feed, Pauses, Watched};
+use crate::watched::{Feed, Watched};
 
 /// How long the runner may take to settle an attempt, per call.
 const SETTLE: Duration = Duration::from_secs(30);
@@ -74,9 +74,9 @@ async fn ask(watched: &Watched) -> Option<Settled> {
 }
 
 async fn ask_again(watched: &Watched) -> Settled {
-    let mut pauses = Pauses::default();
+    let mut backoff = watched.backoff();
     loop {
-        sleep(pauses.next()).await;
+        sleep(backoff.next_pause()).await;
         if let Some(settled) = ask(watched).await {
             return settled;
         }

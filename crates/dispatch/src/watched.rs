@@ -1,12 +1,13 @@
 //! An attempt that may be on its runner, and the calls to the runner about it.
 
 use std::convert::Infallible;
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::{BoxStream, Fuse};
-use longshore_core::{Error, ErrorKind, Event, Handle, Runner, Settled};
+use longshore_core::{Backoff, Error, ErrorKind, Event, Handle, Runner, Settled};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -19,6 +20,12 @@ pub(crate) const CALL: Duration = Duration::from_secs(60);
 const SLACK: Duration = Duration::from_secs(5);
 /// The pause before a broken stream is opened again.
 const REOPEN: Duration = Duration::from_secs(1);
+
+/// Returns the pauses between the retries of a call about `subject`: from one second to half a
+/// minute. They are the same in every run, for the simulations.
+pub(crate) fn backoff(subject: &impl Hash) -> Backoff {
+    Backoff::new(Duration::from_secs(1), Duration::from_secs(30)).seeded_by(subject)
+}
 
 /// An attempt that may be on its runner.
 #[derive(Clone, Debug)]
@@ -39,6 +46,11 @@ impl Watched {
 
     pub(crate) fn error(&self, message: &'static str) -> Error {
         Error::new(ErrorKind::Unavailable, message).on(self.runner.name())
+    }
+
+    /// Returns the pauses between the retries of a call about this attempt.
+    pub(crate) fn backoff(&self) -> Backoff {
+        backoff(&self.handle.attempt)
     }
 
     /// Passes each cancel request on to the runner, and retries until the runner accepts it. Never
@@ -71,24 +83,24 @@ impl Watched {
 
     /// Cancels the attempt. Retries until the runner accepts the request.
     async fn cancel(&self, grace: Duration) {
-        let mut pauses = Pauses::default();
+        let mut backoff = self.backoff();
         loop {
             match timeout(CALL, self.runner.cancel(&self.handle, grace)).await {
                 Ok(Ok(())) => return,
                 Ok(Err(error)) => self.trouble(&error),
                 Err(_) => self.trouble(&self.error("no answer to a cancel")),
             }
-            sleep(pauses.next()).await;
+            sleep(backoff.next_pause()).await;
         }
     }
 
     /// Removes the attempt from its runner. Returns false if that failed three times; a later
     /// clean-up must then remove it.
     pub(crate) async fn remove(&self) -> bool {
-        let mut pauses = Pauses::default();
+        let mut backoff = self.backoff();
         for attempt in 0..3 {
             if attempt > 0 {
-                sleep(pauses.next()).await;
+                sleep(backoff.next_pause()).await;
             }
             match self.remove_once().await {
                 Ok(()) => return true,
@@ -114,18 +126,6 @@ impl Watched {
             Ok(settled) => settled.map_err(|error| error.on(self.runner.name())),
             Err(_) => Err(self.error("no answer on whether the attempt started")),
         }
-    }
-}
-
-/// Pauses that double from one second to half a minute.
-#[derive(Debug, Default)]
-pub(crate) struct Pauses(u32);
-
-impl Pauses {
-    pub(crate) fn next(&mut self) -> Duration {
-        let pause = Duration::from_secs(1 << self.0.min(5)).min(Duration::from_secs(30));
-        self.0 += 1;
-        pause
     }
 }
 

@@ -9,40 +9,47 @@ use tokio::time::timeout;
 
 use crate::backend::Backend;
 use crate::client::{Answer, Engine};
+use crate::container::Container;
 use crate::labels::{Decision, Mark};
+use crate::location::Location;
+use crate::marks::write_mark;
 use crate::outcome::Phase;
-use crate::place::{Place, Seen, write_mark};
-use crate::sight::Sight;
+use crate::snapshot::Snapshot;
 
 impl Backend {
     /// Ends an attempt on request. Writes the mark first, by which every process distinguishes a
     /// cancelled job from a killed one, then sends TERM.
-    pub(crate) async fn cancel(&self, place: &Place, grace: Duration) -> Result<()> {
+    pub(crate) async fn cancel(&self, location: &Location, grace: Duration) -> Result<()> {
         let what = "failed to cancel the attempt";
-        let sight = self.watcher.watch(&place.attempt);
-        let found = self.look(place).await.map_err(|f| self.error(f, what, place))?;
-        let Some(seen) = found else { return Ok(()) };
+        let snapshot = self.informer.subscribe(&location.attempt);
+        let found = self.inspect(location).await.map_err(|f| self.error(f, what, location))?;
+        let Some(container) = found else { return Ok(()) };
         let mark = Mark { decision: Decision::Cancelled, grace };
-        match seen.phase {
+        match container.phase {
             Phase::Ended(_) | Phase::Lost(_) | Phase::Restarted { .. } => Ok(()),
-            Phase::Running { .. } => self.end(place, &seen.id, mark, sight).await,
+            Phase::Running { .. } => self.end(location, &container.id, mark, snapshot).await,
             Phase::Created { .. } => {
-                let unstarted = self.cancel_unstarted(place, &seen, mark).await;
-                if unstarted.map_err(|f| self.error(f, what, place))? {
+                let unstarted = self.cancel_unstarted(location, &container, mark).await;
+                if unstarted.map_err(|f| self.error(f, what, location))? {
                     return Ok(());
                 }
-                self.end(place, &seen.id, mark, sight).await
+                self.end(location, &container.id, mark, snapshot).await
             }
         }
     }
 
-    async fn cancel_unstarted(&self, place: &Place, seen: &Seen, mark: Mark) -> Answer<bool> {
-        write_mark(&self.engine, place, &place.end_name(), mark).await?;
-        if !self.remove_unstarted(place, seen).await? {
+    async fn cancel_unstarted(
+        &self,
+        location: &Location,
+        container: &Container,
+        mark: Mark,
+    ) -> Answer<bool> {
+        write_mark(&self.engine, location, &location.end_name(), mark).await?;
+        if !self.remove_unstarted(location, container).await? {
             return Ok(false);
         }
         let fence = Mark { decision: Decision::Fenced, grace: Duration::ZERO };
-        write_mark(&self.engine, place, &place.name, fence).await?;
+        write_mark(&self.engine, location, &location.name, fence).await?;
         Ok(true)
     }
 
@@ -50,20 +57,20 @@ impl Backend {
     /// KILL. Returns when the engine has sent TERM; the engine does the rest.
     pub(crate) async fn end(
         &self,
-        place: &Place,
+        location: &Location,
         id: &str,
         mark: Mark,
-        sight: watch::Receiver<Sight>,
+        snapshot: watch::Receiver<Snapshot>,
     ) -> Result<()> {
         let what = "failed to end the job";
-        let written = write_mark(&self.engine, place, &place.end_name(), mark).await;
-        written.map_err(|f| self.error(f, what, place))?;
+        let written = write_mark(&self.engine, location, &location.end_name(), mark).await;
+        written.map_err(|f| self.error(f, what, location))?;
         let ended = if mark.grace.is_zero() {
             self.engine.kill(id, "SIGKILL").await
         } else {
-            stop(&self.engine, id, mark.grace, sight).await
+            stop(&self.engine, id, mark.grace, snapshot).await
         };
-        ended.map_err(|f| self.error(f, what, place))
+        ended.map_err(|f| self.error(f, what, location))
     }
 }
 
@@ -76,14 +83,14 @@ async fn stop(
     engine: &Arc<Engine>,
     id: &str,
     grace: Duration,
-    mut sight: watch::Receiver<Sight>,
+    mut snapshot: watch::Receiver<Snapshot>,
 ) -> Answer<()> {
-    let before = sight.borrow_and_update().signals.count();
+    let before = snapshot.borrow_and_update().signals.count();
     let stopping = {
         let (engine, id) = (Arc::clone(engine), id.to_owned());
         tokio::spawn(async move { engine.stop(&id, grace).await })
     };
-    let begun = sight.wait_for(|s| s.signals.count() > before || s.is_over());
+    let begun = snapshot.wait_for(|s| s.signals.count() > before || s.is_over());
     let limit = engine.config().request_timeout.get();
     tokio::select! {
         // A container that ended at once needs no event.

@@ -17,7 +17,7 @@ const ENOUGH: usize = 64 * 1024;
 
 /// Returns the next items of `items`, or `None` at its end; `size` gives the bytes of an item. The
 /// engine's stream is behind a channel of one item, so it never has more than a few ready.
-pub(crate) async fn gather<S: Stream>(
+pub(crate) async fn next_batch<S: Stream>(
     mut items: Pin<&mut S>,
     size: impl Fn(&S::Item) -> usize,
 ) -> Option<Vec<S::Item>> {
@@ -61,7 +61,7 @@ mod tests {
 
     async fn next(items: Pin<&mut impl Stream<Item = usize>>) -> Option<(Vec<usize>, u128)> {
         let asked = Instant::now();
-        let some = gather(items, |_| 1).await?;
+        let some = next_batch(items, |_| 1).await?;
         Some((some, asked.elapsed().as_millis()))
     }
 
@@ -84,7 +84,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn no_record_waits_once_there_is_enough() {
         let mut items = pin!(stream::iter(0..9).fuse());
-        let some = gather(items.as_mut(), |_| ENOUGH / 4).await;
+        let some = next_batch(items.as_mut(), |_| ENOUGH / 4).await;
         assert_eq!(some, Some(vec![0, 1, 2, 3]));
         assert_eq!(next(items.as_mut()).await, Some((vec![4, 5, 6, 7, 8], 0)));
         assert_eq!(next(items.as_mut()).await, None);

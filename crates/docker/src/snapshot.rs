@@ -1,20 +1,20 @@
 //! What is known about one attempt, from the engine's events and from inspections. Pure.
 
-use bollard::models::EventMessage;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::labels::{ATTEMPT, Facts, Labels, MARKED, Mark};
+use crate::container::Container;
+use crate::container_event::{Change, ContainerEvent};
+use crate::labels::{Facts, Mark};
 use crate::outcome::{Death, Phase};
-use crate::place::{Seen, object_name};
 use crate::signals::Signals;
 
 /// What is known about one attempt.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Sight {
+pub(crate) struct Snapshot {
     /// Whether this includes everything that has happened to the container. If not, the container
     /// must be inspected.
-    pub(crate) trusted: bool,
-    pub(crate) heard: Heard,
+    pub(crate) synced: bool,
+    pub(crate) coverage: Coverage,
     pub(crate) id: Option<String>,
     pub(crate) facts: Option<Facts>,
     pub(crate) started_at: Option<Timestamp>,
@@ -24,13 +24,13 @@ pub(crate) struct Sight {
     /// The signals that the engine sent to it before its end.
     pub(crate) signals: Signals,
     /// The starts after the first end, as the engine's events showed them.
-    pub(crate) again: Vec<Option<Timestamp>>,
+    pub(crate) further_starts: Vec<Option<Timestamp>>,
     /// That it was started again, as an inspection or the engine's memory showed it.
     pub(crate) restarted: Option<Restarted>,
     /// Whether another client changed the container's configuration, such as its restart policy.
     pub(crate) updated: bool,
     /// Whether the engine restarts it when it ends, when it was last inspected.
-    pub(crate) restarts: bool,
+    pub(crate) has_restart_policy: bool,
     /// Whether the engine reported that it ran out of memory before its end.
     oom: bool,
     pub(crate) removed: bool,
@@ -55,149 +55,92 @@ pub(crate) struct Restarted {
 
 /// How much of an attempt's life the events covered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Heard {
+pub(crate) enum Coverage {
     /// Nothing: it had ended when it was first inspected.
     #[default]
-    Nothing,
+    None,
     /// A part; there was a time when no events were received.
-    Some,
+    Part,
     /// Everything, without a break: the engine has not gone down since it was created.
     All,
 }
 
-/// One of the engine's events, about an attempt.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Happening {
-    pub(crate) attempt: String,
-    container: String,
-    /// Whether the container has the attempt's own name.
-    named: bool,
-    what: What,
-    at: Option<Timestamp>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum What {
-    Created(Facts),
-    Started,
-    OutOfMemory,
-    Signalled(Option<u32>),
-    Died(i32),
-    Updated,
-    Destroyed,
-    Marked(Mark),
-}
-
-impl Happening {
-    /// Reads an event of type `container`
-    /// (<https://docs.docker.com/reference/cli/docker/system/events/#containers>). The attributes
-    /// hold the container's labels.
-    pub(crate) fn read(event: EventMessage) -> Option<Self> {
-        let actor = event.actor?;
-        let container = actor.id?;
-        let attributes: Labels = actor.attributes?;
-        let action = event.action?;
-        let at = event.time_nano.and_then(|n| Timestamp::from_nanosecond(i128::from(n)).ok());
-        let name = attributes.get("name").map(String::as_str).unwrap_or_default();
-        let Some(attempt) = attributes.get(ATTEMPT).cloned() else {
-            let attempt = attributes.get(MARKED)?.clone();
-            let own = object_name(&attempt);
-            let is_own = name.strip_prefix(&own).is_some_and(|rest| matches!(rest, "" | "-end"));
-            let what = What::Marked(Mark::read(&attributes).filter(|_| is_own)?);
-            let named = true;
-            return (action == "create").then_some(Self { attempt, container, named, what, at });
-        };
-        let named = name == object_name(&attempt);
-        let what = match action.as_str() {
-            "create" => What::Created(Facts::read(&attributes)),
-            "start" => What::Started,
-            "oom" => What::OutOfMemory,
-            "kill" => What::Signalled(attributes.get("signal").and_then(|n| n.parse().ok())),
-            "die" => What::Died(attributes.get("exitCode")?.parse().ok()?),
-            "update" => What::Updated,
-            "destroy" => What::Destroyed,
-            _ => return None,
-        };
-        Some(Self { attempt, container, named, what, at })
-    }
-}
-
-impl Sight {
+impl Snapshot {
     /// Applies an event.
-    pub(crate) fn take(&mut self, happening: Happening) {
-        let Happening { container, named, what, at, .. } = happening;
+    pub(crate) fn apply(&mut self, event: ContainerEvent) {
+        let ContainerEvent { container, named, change, at, .. } = event;
         // A stranger may have the attempt's labels. A container is known by its name first, and from
         // then on by its id, whatever others name it.
         let is_known = self.id.as_ref() == Some(&container);
         if !is_known && !named {
             return;
         }
-        match what {
-            What::Marked(mark) => self.mark = self.mark.or(Some(mark)),
-            What::Created(facts) => {
+        match change {
+            Change::Marked(mark) => self.mark = self.mark.or(Some(mark)),
+            Change::Created(facts) => {
                 // The beginning: no earlier event can have been missed.
                 let mark = self.mark;
-                *self = Self { trusted: true, heard: Heard::All, mark, ..Self::default() };
+                *self = Self { synced: true, coverage: Coverage::All, mark, ..Self::default() };
                 self.id = Some(container);
                 self.facts = Some(facts);
             }
             // Another container of the same attempt, which was removed before it started.
             _ if self.id.as_ref().is_some_and(|id| *id != container) => {}
-            What::Started => self.take_start(at),
-            What::OutOfMemory => self.oom |= self.death.is_none(),
-            What::Signalled(signal) if self.death.is_none() => self.signals.add(signal),
-            What::Signalled(_) => {}
-            // The first end counts. After a restart that was not heard, this end is not the first.
-            What::Died(code) if self.death.is_none() && self.restarted.is_none() => {
+            Change::Started => self.apply_start(at),
+            Change::OutOfMemory => self.oom |= self.death.is_none(),
+            Change::Signalled(signal) if self.death.is_none() => self.signals.add(signal),
+            Change::Signalled(_) => {}
+            // The first end counts. After a restart that no event reported, this end is not the first.
+            Change::Died(code) if self.death.is_none() && self.restarted.is_none() => {
                 let (oom_killed, started_at) = (self.oom, self.started_at);
                 self.death = Some(Death { code, oom_killed, started_at, finished_at: at });
             }
-            What::Died(_) => {}
-            What::Updated => self.updated = true,
-            What::Destroyed => self.removed = true,
+            Change::Died(_) => {}
+            Change::Updated => self.updated = true,
+            Change::Destroyed => self.removed = true,
         }
     }
 
     /// Applies an inspection; `None` if the container no longer exists.
-    pub(crate) fn look(&mut self, seen: Option<&Seen>, mark: Option<Mark>) {
+    pub(crate) fn apply_inspection(&mut self, container: Option<&Container>, mark: Option<Mark>) {
         self.mark = self.mark.or(mark);
-        self.trusted = true;
-        let Some(seen) = seen else {
+        self.synced = true;
+        let Some(container) = container else {
             self.removed = true;
             return;
         };
         self.removed = false;
-        self.id = Some(seen.id.clone());
-        self.facts = Some(seen.facts.clone());
-        self.restarts = seen.restarts;
-        match &seen.phase {
+        self.id = Some(container.id.clone());
+        self.facts = Some(container.facts.clone());
+        self.has_restart_policy = container.has_restart_policy;
+        match &container.phase {
             Phase::Created { .. } => {}
             Phase::Running { started_at } => {
                 self.started = true;
                 self.started_at = self.started_at.or(*started_at);
-                if self.heard == Heard::Nothing {
-                    self.heard = Heard::Some;
+                if self.coverage == Coverage::None {
+                    self.coverage = Coverage::Part;
                 }
             }
-            Phase::Ended(death) => self.look_at_end(death),
-            Phase::Restarted { started_at, starts } => self.look_at_restart(*started_at, *starts),
+            Phase::Ended(death) => self.apply_end(death),
+            Phase::Restarted { started_at, starts } => self.apply_restart(*started_at, *starts),
             Phase::Lost(why) => self.lost = Some(why.clone()),
         }
     }
 
-    fn look_at_end(&mut self, seen: &Death) {
+    fn apply_end(&mut self, death: &Death) {
         self.started = true;
-        self.started_at = self.started_at.or(seen.started_at);
+        self.started_at = self.started_at.or(death.started_at);
         match &self.death {
             // A later run than the one whose end is known.
-            Some(first) if is_after(seen.started_at, first.finished_at) => {
-                self.look_at_restart(seen.started_at, 2);
+            Some(first) if is_after(death.started_at, first.finished_at) => {
+                self.apply_restart(death.started_at, 2);
             }
-            _ => self.death = Some(seen.clone()),
+            _ => self.death = Some(death.clone()),
         }
     }
 
-    fn look_at_restart(&mut self, started_at: Option<Timestamp>, starts: u32) {
+    fn apply_restart(&mut self, started_at: Option<Timestamp>, starts: u32) {
         self.started = true;
         let starts = starts.max(self.restarted.map_or(0, |again| again.starts));
         self.restarted = Some(Restarted { started_at, starts });
@@ -205,11 +148,11 @@ impl Sight {
 
     /// A start counts as a further one if it is after the first end. (After a broken connection the
     /// engine repeats events.)
-    fn take_start(&mut self, at: Option<Timestamp>) {
+    fn apply_start(&mut self, at: Option<Timestamp>) {
         match &self.death {
             Some(death) if is_after(at, death.finished_at) => {
-                if !self.again.contains(&at) && self.again.len() < MOST_STARTS {
-                    self.again.push(at);
+                if !self.further_starts.contains(&at) && self.further_starts.len() < MOST_STARTS {
+                    self.further_starts.push(at);
                 }
             }
             Some(_) => {}
@@ -220,17 +163,17 @@ impl Sight {
         }
     }
 
-    /// Adds what the engine remembered of the container; see
-    /// [`remembered`](crate::life::remembered). If that begins with its creation, it shows the first
-    /// run. If not, it may still show that there was more than one run: an end that is known only
+    /// Applies the events of the container that the engine remembered; see
+    /// [`past_events`](crate::past_events::past_events). If they begin with its creation, they show
+    /// the first run. If not, they may still show that there was more than one run: an end that is known only
     /// from an inspection may then be that of a later run.
-    pub(crate) fn recall(&mut self, past: &[Happening]) {
+    pub(crate) fn apply_past_events(&mut self, past: &[ContainerEvent]) {
         let Some(id) = &self.id else { return };
         let mut known = Self { id: Some(id.clone()), ..Self::default() };
-        past.iter().cloned().for_each(|happening| known.take(happening));
+        past.iter().cloned().for_each(|event| known.apply(event));
         self.signals = self.signals.and(known.signals);
-        let first_again = known.again.first().copied().flatten();
-        if known.heard == Heard::All && (first_again.is_some() || self.restarted.is_some()) {
+        let first_again = known.further_starts.first().copied().flatten();
+        if known.coverage == Coverage::All && (first_again.is_some() || self.restarted.is_some()) {
             self.started_at = known.started_at;
             self.death = known.death;
         } else if let Some(again) = first_again
@@ -239,17 +182,17 @@ impl Sight {
             self.death = None;
         }
         if let Some(again) = first_again {
-            let starts = u32::try_from(known.again.len() + 1).unwrap_or(u32::MAX);
-            self.look_at_restart(Some(again), starts);
-            self.again = known.again;
+            let starts = u32::try_from(known.further_starts.len() + 1).unwrap_or(u32::MAX);
+            self.apply_restart(Some(again), starts);
+            self.further_starts = known.further_starts;
         }
     }
 
     /// Records that events may have been missed.
-    pub(crate) const fn doubt(&mut self) {
-        self.trusted = false;
-        if matches!(self.heard, Heard::All) {
-            self.heard = Heard::Some;
+    pub(crate) const fn invalidate(&mut self) {
+        self.synced = false;
+        if matches!(self.coverage, Coverage::All) {
+            self.coverage = Coverage::Part;
         }
     }
 
@@ -261,20 +204,20 @@ impl Sight {
 
     /// Whether the container is known to have started again after its first end.
     pub(crate) const fn started_again(&self) -> bool {
-        self.restarted.is_some() || !self.again.is_empty()
+        self.restarted.is_some() || !self.further_starts.is_empty()
     }
 
     /// The further starts, for a report: `NAME (start 2 at TIME)`.
-    pub(crate) fn further_starts(&self, name: &str) -> Vec<String> {
+    pub(crate) fn describe_further_starts(&self, name: &str) -> Vec<String> {
         let one = |number: usize, at: Option<Timestamp>| match at {
             Some(at) => format!("{name} (start {number} at {at})"),
             None => format!("{name} (start {number})"),
         };
         match self.restarted {
-            Some(Restarted { started_at, starts }) if self.again.is_empty() => {
+            Some(Restarted { started_at, starts }) if self.further_starts.is_empty() => {
                 vec![one(usize::try_from(starts).unwrap_or(2), started_at)]
             }
-            _ => self.again.iter().enumerate().map(|(i, at)| one(i + 2, *at)).collect(),
+            _ => self.further_starts.iter().enumerate().map(|(i, at)| one(i + 2, *at)).collect(),
         }
     }
 
@@ -295,5 +238,5 @@ fn is_after(one: Option<Timestamp>, other: Option<Timestamp>) -> bool {
 }
 
 #[cfg(test)]
-#[path = "sight_tests.rs"]
+#[path = "snapshot_tests.rs"]
 mod tests;

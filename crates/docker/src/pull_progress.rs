@@ -4,20 +4,20 @@ use std::collections::HashMap;
 
 use bollard::models::CreateImageInfo;
 
-/// The news in one message.
+/// What one message reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum News {
+pub(crate) enum Update {
     /// Nothing new: an engine with the containerd store repeats its messages ten times a second.
-    Nothing,
+    Unchanged,
     /// Progress.
-    Moved,
+    Progress,
     /// The registry gave no answer for a layer; the engine retries on its own.
-    Failed(String),
+    LayerFailed(String),
 }
 
 /// The progress of an image's parts.
 #[derive(Debug, Default)]
-pub(crate) struct Progress {
+pub(crate) struct PullProgress {
     parts: HashMap<String, Part>,
     digest: Option<String>,
 }
@@ -41,13 +41,13 @@ impl Part {
     }
 }
 
-impl Progress {
-    pub(crate) fn take(&mut self, info: &CreateImageInfo) -> News {
+impl PullProgress {
+    pub(crate) fn apply(&mut self, info: &CreateImageInfo) -> Update {
         let status = info.status.as_deref().unwrap_or_default();
         if let Some(digest) = status.strip_prefix("Digest: ") {
             self.digest = Some(digest.trim().to_owned());
         }
-        let Some(id) = &info.id else { return News::Moved };
+        let Some(id) = &info.id else { return Update::Progress };
         let positive = |n: Option<i64>| n.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
         let counted = info.progress_detail.as_ref();
         let at = counted.map_or(0, |counted| positive(counted.current));
@@ -64,11 +64,11 @@ impl Progress {
         }
         (part.status, part.at) = (status.to_owned(), at);
         if status.starts_with("Retrying") && !was_failed {
-            return News::Failed(format!(
+            return Update::LayerFailed(format!(
                 "the download of layer {id} failed; the engine reports: {status}"
             ));
         }
-        if moved { News::Moved } else { News::Nothing }
+        if moved { Update::Progress } else { Update::Unchanged }
     }
 
     /// Whether the pull waits for the engine's other pulls, and not for the registry.
@@ -105,53 +105,61 @@ mod tests {
 
     #[test]
     fn bytes_are_summed_over_layers_and_count_downloads_only() {
-        let mut progress = Progress::default();
-        assert_eq!(progress.take(&at("a", "Downloading", 3)), News::Moved);
-        assert_eq!(progress.take(&at("b", "Downloading", 9)), News::Moved);
+        let mut progress = PullProgress::default();
+        assert_eq!(progress.apply(&at("a", "Downloading", 3)), Update::Progress);
+        assert_eq!(progress.apply(&at("b", "Downloading", 9)), Update::Progress);
         assert_eq!(
-            progress.take(&message(r#"{"id":"b","status":"Download complete"}"#)),
-            News::Moved
+            progress.apply(&message(r#"{"id":"b","status":"Download complete"}"#)),
+            Update::Progress
         );
-        assert_eq!(progress.take(&at("b", "Extracting", 1)), News::Moved);
-        assert_eq!(progress.take(&message(r#"{"status":"Pulling from a","id":"1"}"#)), News::Moved);
+        assert_eq!(progress.apply(&at("b", "Extracting", 1)), Update::Progress);
+        assert_eq!(
+            progress.apply(&message(r#"{"status":"Pulling from a","id":"1"}"#)),
+            Update::Progress
+        );
         assert_eq!(progress.sum(), (13, Some(20)));
-        assert_eq!(progress.take(&message(r#"{"status":"Digest: sha256:00"}"#)), News::Moved);
+        assert_eq!(progress.apply(&message(r#"{"status":"Digest: sha256:00"}"#)), Update::Progress);
         assert_eq!(progress.into_digest().as_deref(), Some("sha256:00"));
     }
 
     #[test]
     fn what_an_engine_repeats_is_no_progress() {
-        let mut progress = Progress::default();
-        assert_eq!(progress.take(&at("a", "Downloading", 3)), News::Moved);
-        assert_eq!(progress.take(&at("a", "Downloading", 3)), News::Nothing);
-        assert_eq!(progress.take(&at("a", "Downloading", 4)), News::Moved);
-        assert_eq!(progress.take(&at("a", "Extracting", 4)), News::Moved);
+        let mut progress = PullProgress::default();
+        assert_eq!(progress.apply(&at("a", "Downloading", 3)), Update::Progress);
+        assert_eq!(progress.apply(&at("a", "Downloading", 3)), Update::Unchanged);
+        assert_eq!(progress.apply(&at("a", "Downloading", 4)), Update::Progress);
+        assert_eq!(progress.apply(&at("a", "Extracting", 4)), Update::Progress);
     }
 
     #[test]
     fn a_layer_that_the_engine_asks_for_again_is_one_failure_however_long_it_counts_down() {
-        let mut progress = Progress::default();
-        progress.take(&at("a", "Downloading", 3));
-        let first = progress.take(&at("a", "Retrying in 2 seconds", 0));
-        assert!(matches!(&first, News::Failed(words) if words.contains("Retrying in 2 seconds")));
-        assert_eq!(progress.take(&at("a", "Retrying in 1 second", 0)), News::Moved);
-        progress.take(&at("a", "Downloading", 1));
-        assert!(matches!(progress.take(&at("a", "Retrying in 10 seconds", 0)), News::Failed(_)));
+        let mut progress = PullProgress::default();
+        progress.apply(&at("a", "Downloading", 3));
+        let first = progress.apply(&at("a", "Retrying in 2 seconds", 0));
+        assert!(
+            matches!(&first, Update::LayerFailed(words) if words.contains("Retrying in 2 seconds"))
+        );
+        assert_eq!(progress.apply(&at("a", "Retrying in 1 second", 0)), Update::Progress);
+        progress.apply(&at("a", "Downloading", 1));
+        assert!(matches!(
+            progress.apply(&at("a", "Retrying in 10 seconds", 0)),
+            Update::LayerFailed(_)
+        ));
     }
 
     #[test]
     fn a_pull_is_queued_while_the_engine_is_at_none_of_its_layers() {
-        let mut progress = Progress::default();
+        let mut progress = PullProgress::default();
         assert!(!progress.is_queued());
-        progress.take(&at("a", "Already exists", 0));
-        progress.take(&at("b", "Pulling fs layer", 0));
-        progress.take(&at("b", "Waiting", 0));
+        progress.apply(&at("a", "Already exists", 0));
+        progress.apply(&at("b", "Pulling fs layer", 0));
+        progress.apply(&at("b", "Waiting", 0));
         assert!(progress.is_queued());
-        progress.take(&at("c", "Pulling fs layer", 0));
+        progress.apply(&at("c", "Pulling fs layer", 0));
         assert!(!progress.is_queued());
-        progress.take(&at("c", "Pull complete", 0));
+        progress.apply(&at("c", "Pull complete", 0));
         assert!(progress.is_queued());
-        progress.take(&at("b", "Downloading", 1));
+        progress.apply(&at("b", "Downloading", 1));
         assert!(!progress.is_queued());
     }
 }

@@ -1,7 +1,7 @@
 //! One stream of the engine's events for all attempts of a runner, shared by their followers.
 //!
 //! The engine drops events to a client that lags behind, and a connection may die silently. So the
-//! watcher periodically compares a listing with what is known, as Kubernetes' informers do.
+//! informer periodically compares a listing with what is known, as Kubernetes' informers do.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -18,10 +18,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::client::{Answer, Engine};
+use crate::container::Container;
+use crate::container_event::ContainerEvent;
 use crate::labels::{ATTEMPT, INSTALLATION, Mark};
+use crate::location::object_name;
 use crate::ownership::is_named;
-use crate::place::{Seen, object_name};
-use crate::sight::{Happening, Sight};
+use crate::snapshot::Snapshot;
 
 /// How often a listing is compared with what is known: the event stream has no heartbeat, so an end
 /// behind a connection that died silently is visible only there.
@@ -33,94 +35,100 @@ const FIRST_RESYNC: Duration = Duration::from_secs(5);
 const EXPLAINED: Duration = Duration::from_secs(2);
 /// The shortest and the longest time between two tries to connect.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
 /// What is known about each attempt, updated from the engine's events.
 #[derive(Debug)]
-pub(crate) struct Watcher {
+pub(crate) struct Informer {
     engine: Arc<Engine>,
-    sights: Arc<Sights>,
+    snapshots: Arc<Snapshots>,
     running: OnceLock<DropGuard>,
 }
 
 #[derive(Debug, Default)]
-struct Sights(Mutex<HashMap<String, watch::Sender<Sight>>>);
+struct Snapshots(Mutex<HashMap<String, watch::Sender<Snapshot>>>);
 
-impl Watcher {
+impl Informer {
     pub(crate) fn new(engine: Arc<Engine>) -> Self {
-        Self { engine, sights: Arc::default(), running: OnceLock::new() }
+        Self { engine, snapshots: Arc::default(), running: OnceLock::new() }
     }
 
     /// Subscribes to what is known about `attempt`. The first call connects.
-    pub(crate) fn watch(&self, attempt: &AttemptId) -> watch::Receiver<Sight> {
+    pub(crate) fn subscribe(&self, attempt: &AttemptId) -> watch::Receiver<Snapshot> {
         self.running.get_or_init(|| {
             let ended = CancellationToken::new();
-            let (engine, sights, end) =
-                (Arc::clone(&self.engine), Arc::clone(&self.sights), ended.clone());
+            let (engine, snapshots, end) =
+                (Arc::clone(&self.engine), Arc::clone(&self.snapshots), ended.clone());
             tokio::spawn(async move {
                 tokio::select! {
-                    () = run(&engine, &sights) => {}
+                    () = run(&engine, &snapshots) => {}
                     () = end.cancelled() => {}
                 }
             });
             ended.drop_guard()
         });
-        let mut sights = self.sights.0.lock();
-        sights
+        let mut snapshots = self.snapshots.0.lock();
+        snapshots
             .entry(attempt.to_string())
-            .or_insert_with(|| watch::Sender::new(Sight::default()))
+            .or_insert_with(|| watch::Sender::new(Snapshot::default()))
             .subscribe()
     }
 
     /// Records the result of an inspection of `attempt`.
-    pub(crate) fn saw(&self, attempt: &AttemptId, seen: Option<&Seen>, mark: Option<Mark>) {
-        if let Some(sight) = self.sights.0.lock().get(attempt.as_str()) {
-            sight.send_modify(|sight| sight.look(seen, mark));
+    pub(crate) fn record_inspection(
+        &self,
+        attempt: &AttemptId,
+        container: Option<&Container>,
+        mark: Option<Mark>,
+    ) {
+        if let Some(snapshot) = self.snapshots.0.lock().get(attempt.as_str()) {
+            snapshot.send_modify(|snapshot| snapshot.apply_inspection(container, mark));
         }
     }
 
     /// Records what the engine remembered of `attempt`'s container.
-    pub(crate) fn recall(&self, attempt: &AttemptId, past: &[Happening]) {
-        if let Some(sight) = self.sights.0.lock().get(attempt.as_str()) {
-            sight.send_modify(|sight| sight.recall(past));
+    pub(crate) fn record_past_events(&self, attempt: &AttemptId, past: &[ContainerEvent]) {
+        if let Some(snapshot) = self.snapshots.0.lock().get(attempt.as_str()) {
+            snapshot.send_modify(|snapshot| snapshot.apply_past_events(past));
         }
     }
 
     /// What is known about `attempt` now, without following it.
-    pub(crate) fn known(&self, attempt: &AttemptId) -> Option<Sight> {
-        self.sights.0.lock().get(attempt.as_str()).map(|sight| sight.borrow().clone())
+    pub(crate) fn snapshot(&self, attempt: &AttemptId) -> Option<Snapshot> {
+        self.snapshots.0.lock().get(attempt.as_str()).map(|snapshot| snapshot.borrow().clone())
     }
 
     /// Forgets `attempt`, which was not launched, unless it is followed.
     pub(crate) fn discard(&self, attempt: &AttemptId) {
-        let mut sights = self.sights.0.lock();
-        if sights.get(attempt.as_str()).is_some_and(|sight| sight.receiver_count() == 0) {
-            sights.remove(attempt.as_str());
+        let mut snapshots = self.snapshots.0.lock();
+        if snapshots.get(attempt.as_str()).is_some_and(|snapshot| snapshot.receiver_count() == 0) {
+            snapshots.remove(attempt.as_str());
         }
     }
 
     /// Forgets `attempt`, which was removed. Its followers learn of the removal first.
     pub(crate) fn forget(&self, attempt: &AttemptId) {
-        if let Some(sight) = self.sights.0.lock().remove(attempt.as_str()) {
-            sight.send_modify(|sight| sight.removed = true);
+        if let Some(snapshot) = self.snapshots.0.lock().remove(attempt.as_str()) {
+            snapshot.send_modify(|snapshot| snapshot.removed = true);
         }
     }
 }
 
-impl Sights {
-    fn take(&self, happening: Happening) {
-        if let Some(sight) = self.0.lock().get(&happening.attempt) {
-            sight.send_modify(|sight| sight.take(happening));
+impl Snapshots {
+    fn apply(&self, event: ContainerEvent) {
+        if let Some(snapshot) = self.0.lock().get(&event.attempt) {
+            snapshot.send_modify(|snapshot| snapshot.apply(event));
         }
     }
 
     /// Records that events may have been missed: each follower inspects its attempt.
-    fn doubt_all(&self) {
-        for sight in self.0.lock().values() {
-            sight.send_modify(Sight::doubt);
+    fn invalidate_all(&self) {
+        for snapshot in self.0.lock().values() {
+            snapshot.send_modify(Snapshot::invalidate);
         }
     }
 
-    /// Doubts every attempt that differs from the listing; returns whether there is any.
-    fn compare(&self, listed: &[ContainerSummary]) -> bool {
+    /// Invalidates every snapshot that differs from the listing; returns whether there is any.
+    fn compare_with_listing(&self, listed: &[ContainerSummary]) -> bool {
         let mut differs = false;
         let runs = |c: &ContainerSummary| {
             matches!(c.state, Some(State::RUNNING | State::PAUSED | State::RESTARTING))
@@ -131,8 +139,8 @@ impl Sights {
             let name = object_name(attempt);
             listed.iter().find(|c| is_named(c.names.as_deref(), &name)).map(runs)
         };
-        for (attempt, sight) in &*self.0.lock() {
-            let known = sight.borrow().clone();
+        for (attempt, snapshot) in &*self.0.lock() {
+            let known = snapshot.borrow().clone();
             let running = match &known.id {
                 Some(id) => by_id.get(id.as_str()).copied(),
                 None => by_name(attempt),
@@ -145,7 +153,7 @@ impl Sights {
             };
             if !agrees {
                 differs = true;
-                sight.send_modify(Sight::doubt);
+                snapshot.send_modify(Snapshot::invalidate);
             }
         }
         differs
@@ -157,18 +165,18 @@ impl Sights {
 }
 
 /// Connects again and again. The engine repeats the events in between that it remembers; because it
-/// may have forgotten some, all attempts are doubted.
-async fn run(engine: &Engine, sights: &Sights) {
+/// may have forgotten some, all snapshots are invalidated.
+async fn run(engine: &Engine, snapshots: &Snapshots) {
     let mut since = None;
     let mut backoff = BACKOFF.0;
     loop {
         if let Ok(events) = events(engine, since).await
-            && let Some(last) = listen(engine, sights, events).await
+            && let Some(last) = listen(engine, snapshots, events).await
         {
             since = Some(last);
             backoff = BACKOFF.0;
         }
-        sights.doubt_all();
+        snapshots.invalidate_all();
         // Jitter: not every client reconnects at the same instant after the engine came back.
         let jitter = f64::from(Timestamp::now().subsec_nanosecond().unsigned_abs() % 1000) / 2000.0;
         sleep(backoff.mul_f64(0.75 + jitter)).await;
@@ -204,7 +212,7 @@ async fn events(
 /// Applies events until the connection breaks; returns the engine's time of the last one.
 async fn listen(
     engine: &Engine,
-    sights: &Sights,
+    snapshots: &Snapshots,
     mut events: impl Stream<Item = Result<EventMessage, Cause>> + Unpin,
 ) -> Option<i64> {
     let mut last = None;
@@ -217,17 +225,17 @@ async fn listen(
                 Some(Ok(event)) => {
                     suspect = None;
                     last = event.time.or(last);
-                    if let Some(happening) = Happening::read(event) {
-                        sights.take(happening);
+                    if let Some(event) = ContainerEvent::read(event) {
+                        snapshots.apply(event);
                     }
                 }
                 Some(Err(_)) | None => return last,
             },
             _ = resync.tick() => {
                 // Checked only now, so that a follower that arrived since the last event counts.
-                if sights.is_followed()
+                if snapshots.is_followed()
                     && let Ok(listed) = engine.list(vec![ATTEMPT.to_owned()]).await
-                    && sights.compare(&listed)
+                    && snapshots.compare_with_listing(&listed)
                 {
                     suspect.get_or_insert_with(|| Instant::now() + EXPLAINED);
                 }

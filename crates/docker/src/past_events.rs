@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tokio::time::timeout;
 
 use crate::client::{Answer, Engine};
-use crate::sight::Happening;
+use crate::container_event::ContainerEvent;
 
 /// Whether the container `id`, created at `created` and just removed, provably never started: the
 /// engine reports its removal, and no start before that.
@@ -24,16 +24,16 @@ pub(crate) async fn never_started(engine: &Engine, id: &str, created: Option<Tim
         HashMap::from([("type".to_owned(), one("container")), ("container".to_owned(), one(id))]);
     let options = EventsOptionsBuilder::default().since(&since).filters(&filters).build();
     let Ok(docker) = engine.docker().await else { return false };
-    let told = ended_unstarted(docker.events(Some(options)));
-    timeout(engine.config().request_timeout.get(), told).await.unwrap_or(false)
+    let past = ended_unstarted(docker.events(Some(options)));
+    timeout(engine.config().request_timeout.get(), past).await.unwrap_or(false)
 }
 
 /// The most events that an engine remembers; it keeps 256.
 const MOST_EVENTS: usize = 1024;
 
 /// The events of the container `id` that the engine remembers. They may be all, some or none.
-pub(crate) async fn remembered(engine: &Engine, id: &str) -> Answer<Vec<Happening>> {
-    Ok(past(engine, id).await?.into_iter().filter_map(Happening::read).collect())
+pub(crate) async fn past_events(engine: &Engine, id: &str) -> Answer<Vec<ContainerEvent>> {
+    Ok(query(engine, id).await?.into_iter().filter_map(ContainerEvent::read).collect())
 }
 
 /// Whether the engine remembers that the container `id` had the name `name` and lost it.
@@ -42,10 +42,10 @@ pub(crate) async fn was_renamed(engine: &Engine, id: &str, name: &str) -> Answer
         let old = event.actor?.attributes?.remove("oldName")?;
         (event.action? == "rename" && old.trim_start_matches('/') == name).then_some(())
     };
-    Ok(past(engine, id).await?.into_iter().find_map(from_name).is_some())
+    Ok(query(engine, id).await?.into_iter().find_map(from_name).is_some())
 }
 
-async fn past(engine: &Engine, id: &str) -> Answer<Vec<EventMessage>> {
+async fn query(engine: &Engine, id: &str) -> Answer<Vec<EventMessage>> {
     let now = engine.now().await?;
     let one = |value: &str| vec![value.to_owned()];
     let filters =
@@ -83,8 +83,8 @@ pub(crate) async fn signalled_while_coming_up(
             let before = |event: EventMessage| {
                 event.time_nano.is_some_and(|at| i128::from(at) <= came_up.as_nanosecond())
             };
-            let told: Vec<_> = docker.events(Some(options)).try_collect().await?;
-            Ok(told.into_iter().any(before))
+            let past: Vec<_> = docker.events(Some(options)).try_collect().await?;
+            Ok(past.into_iter().any(before))
         })
         .await
 }
