@@ -4,7 +4,7 @@ use longshore::{Dispatcher, ErrorKind, JobId, JobResult, Record};
 
 use crate::commands::run::show;
 use crate::error::CliError;
-use crate::progress::Progress;
+use crate::progress::ProgressLine;
 
 /// Returns the current record of the job that `text` names.
 ///
@@ -25,7 +25,7 @@ pub async fn end_of(dispatcher: &Dispatcher, record: &Record) -> Result<JobResul
     }
     let mut job = dispatcher.attach(&record.id).await?;
     let events = job.take_events();
-    let progress = Progress::new(false);
+    let progress = ProgressLine::new(false);
     let ((), result) = tokio::join!(show(events, &progress, false), job.wait());
     progress.clear();
     if is_open(dispatcher, &record.id).await? {

@@ -8,9 +8,9 @@ use longshore::{Event, JobEvent};
 
 /// A progress line. It is shown only on a terminal, and disappears once the job starts.
 #[derive(Debug)]
-pub struct Progress(ProgressBar);
+pub struct ProgressLine(ProgressBar);
 
-impl Progress {
+impl ProgressLine {
     /// Creates a line on stderr, or a hidden one if stderr is not a terminal or `quiet` is set.
     pub fn new(quiet: bool) -> Self {
         if quiet || !std::io::stderr().is_terminal() {

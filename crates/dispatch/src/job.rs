@@ -14,7 +14,7 @@ use longshore_core::{
 use tokio::sync::{mpsc, watch};
 
 use crate::cancel::Canceller;
-use crate::pump::CHUNKS_KEPT;
+use crate::output::CHUNKS_KEPT;
 
 /// A job to submit, with its options. A [`JobSpec`] converts into a submission with the defaults.
 #[derive(Clone, Debug)]

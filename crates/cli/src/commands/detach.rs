@@ -7,7 +7,7 @@ use longshore::{Detached, DetachedJob, Dispatcher, JobId, JobResult, Record, Sub
 use crate::args::{ConfigArgs, RunArgs};
 use crate::commands::run;
 use crate::error::CliError;
-use crate::progress::Progress;
+use crate::progress::ProgressLine;
 use crate::signals::Signals;
 use crate::{follower, output, summary};
 
@@ -51,7 +51,7 @@ pub async fn detach(
 
 async fn to_the_start(mut job: DetachedJob, quiet: bool) -> Detached {
     let events = job.take_events();
-    let progress = Progress::new(quiet);
+    let progress = ProgressLine::new(quiet);
     let ((), left) = tokio::join!(run::show(events, &progress, quiet), job.left());
     progress.clear();
     left

@@ -9,7 +9,7 @@ use longshore::{Job, JobEvent, JobEvents, JobId, JobResult, JobSpec, Submission}
 use crate::args::RunArgs;
 use crate::commands::detach;
 use crate::error::CliError;
-use crate::progress::Progress;
+use crate::progress::ProgressLine;
 use crate::relay::{Relay, Unread};
 use crate::result_file::ResultFile;
 use crate::signals::Signals;
@@ -67,7 +67,7 @@ pub const fn exit_code(result: &JobResult) -> u8 {
 async fn follow(mut job: Job, quiet: bool) -> JobResult {
     let events = job.take_events();
     let logs = futures::stream::iter(job.take_logs()).flatten().map(Ok::<_, Infallible>);
-    let progress = Progress::new(quiet);
+    let progress = ProgressLine::new(quiet);
     let ((), Ok(()), result) = tokio::join!(
         show(events, &progress, quiet),
         Relay::new().pass_on(logs, &progress, Unread::Drop),
@@ -78,7 +78,7 @@ async fn follow(mut job: Job, quiet: bool) -> JobResult {
 }
 
 /// Shows a job's progress until `events` ends.
-pub async fn show(events: Option<JobEvents>, progress: &Progress, quiet: bool) {
+pub async fn show(events: Option<JobEvents>, progress: &ProgressLine, quiet: bool) {
     let Some(mut events) = events else { return };
     while let Some(event) = events.next().await {
         match &event {
