@@ -9,13 +9,13 @@ use jiff::Timestamp;
 use longshore_core::{Error, ErrorKind, Event, Outcome, Report, Result};
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::backend::Backend;
 use crate::client::Cluster;
 use crate::ending;
 use crate::hub::Subscription;
-use crate::inner::Inner;
+use crate::location::Location;
 use crate::names::Ending;
 use crate::outcome::{conclude, image, undecided_until};
-use crate::place::Place;
 use crate::start::Narrator;
 use crate::view::{JobView, PodSeen, PodView, Presence, Snapshot};
 use crate::watching::Pause;
@@ -29,10 +29,13 @@ const LAST_QUESTION: Duration = Duration::from_secs(3);
 /// If the process that set a mark has not ended the job after this time, the follower ends it.
 const OTHERS: Duration = Duration::from_secs(5);
 
-/// Returns the events of the attempt at `place` from now on, until its end.
-pub(crate) fn events(inner: Arc<Inner>, place: Place) -> impl Stream<Item = Result<Event>> + Send {
+/// Returns the events of the attempt at `location` from now on, until its end.
+pub(crate) fn events(
+    backend: Arc<Backend>,
+    location: Location,
+) -> impl Stream<Item = Result<Event>> + Send {
     stream! {
-        let mut news = inner.hub.subscribe(&place);
+        let mut news = backend.hub.subscribe(&location);
         let mut narrator = Narrator::default();
         let mut clock = Clock::default();
         let mut pause = Pause::default();
@@ -41,7 +44,7 @@ pub(crate) fn events(inner: Arc<Inner>, place: Place) -> impl Stream<Item = Resu
         let removed = news.now().job_presence.is_gone();
         loop {
             let snapshot = news.now();
-            match is_absent(&inner, &place, &snapshot, &mut news, removed).await {
+            match is_absent(&backend, &location, &snapshot, &mut news, removed).await {
                 Ok(true) => {
                     yield Ok(Event::Ended(gone()));
                     return;
@@ -56,7 +59,7 @@ pub(crate) fn events(inner: Arc<Inner>, place: Place) -> impl Stream<Item = Resu
             for event in narrator.tell(&snapshot) {
                 yield Ok(event);
             }
-            match end_of(&inner, &place, &snapshot, &mut news).await {
+            match end_of(&backend, &location, &snapshot, &mut news).await {
                 Ok(Some(report)) => {
                     yield Ok(Event::Ended(report));
                     return;
@@ -84,7 +87,7 @@ pub(crate) fn events(inner: Arc<Inner>, place: Place) -> impl Stream<Item = Resu
                 () = sleep_until(decided.unwrap_or_else(far_away)), if decided.is_some() => {}
                 () = sleep_until(alarm), if due.is_some() => {
                     let Some((_, ending)) = due else { continue };
-                    match end(&inner, &place, ending).await {
+                    match end(&backend, &location, ending).await {
                         Ok(()) => clock.done(),
                         Err(error) => {
                             yield Err(error);
@@ -105,9 +108,9 @@ fn far_away() -> Instant {
     Instant::now() + Duration::from_secs(86_400)
 }
 
-async fn end(inner: &Inner, place: &Place, ending: Ending) -> Result<()> {
-    let cluster = inner.connection.cluster().await?;
-    ending::end(&cluster, place, ending, None).await
+async fn end(backend: &Backend, location: &Location, ending: Ending) -> Result<()> {
+    let cluster = backend.connection.cluster().await?;
+    ending::end(&cluster, location, ending, None).await
 }
 
 /// Determines when the follower must end the job.
@@ -158,8 +161,8 @@ fn gone() -> Report {
 
 /// Returns how the attempt ended, if it has.
 async fn end_of(
-    inner: &Inner,
-    place: &Place,
+    backend: &Backend,
+    location: &Location,
     snapshot: &Snapshot,
     news: &mut Subscription,
 ) -> Result<Option<Report>> {
@@ -169,15 +172,15 @@ async fn end_of(
     let Some(mut report) = conclude(snapshot, Instant::now()) else { return Ok(None) };
     // The garbage collector deletes the Pod of a removed Job a little later.
     if snapshot.job.is_none() {
-        let cluster = inner.connection.cluster().await?;
-        if absent_now(&cluster, place).await? {
+        let cluster = backend.connection.cluster().await?;
+        if absent_now(&cluster, location).await? {
             return Ok(Some(gone()));
         }
     }
     let mut last = snapshot.clone();
     if hangs_on_the_order_of_news(snapshot, &report.outcome) {
-        let cluster = inner.connection.cluster().await?;
-        last = refreshed(&cluster, place, snapshot).await?;
+        let cluster = backend.connection.cluster().await?;
+        last = refreshed(&cluster, location, snapshot).await?;
         let Some(confirmed) = conclude(&last, Instant::now()) else {
             // The attempt has not ended yet.
             return Ok(None);
@@ -185,16 +188,16 @@ async fn end_of(
         report = confirmed;
     }
     if let Some(seen) = last.pod().filter(|seen| runs_on(seen)) {
-        let cluster = inner.connection.cluster().await?;
-        ending::end_rest(&cluster, place, &seen.pod).await;
+        let cluster = backend.connection.cluster().await?;
+        ending::end_rest(&cluster, location, &seen.pod).await;
     }
     if let Some(image) =
         report.image.as_mut().filter(|i| i.resolved.is_some() && i.pulled.is_none())
     {
-        let cluster = inner.connection.cluster().await?;
+        let cluster = backend.connection.cluster().await?;
         // The pull of a Pod that this process did not see starting came before the watch on Events.
         let wait = if last.seen_starting.is_some() { EVIDENCE } else { Duration::ZERO };
-        image.pulled = evidence(&cluster, place, news, wait).await;
+        image.pulled = evidence(&cluster, location, news, wait).await;
     }
     Ok(Some(report))
 }
@@ -221,23 +224,27 @@ fn hangs_on_the_order_of_news(snapshot: &Snapshot, outcome: &Outcome) -> bool {
 
 /// Returns `snapshot` updated with the current state on the API server. Restores Longshore's labels
 /// on a Pod that still exists without them, so that the watch sees the Pod again.
-async fn refreshed(cluster: &Cluster, place: &Place, snapshot: &Snapshot) -> Result<Snapshot> {
+async fn refreshed(
+    cluster: &Cluster,
+    location: &Location,
+    snapshot: &Snapshot,
+) -> Result<Snapshot> {
     let mut fresh = snapshot.clone();
-    match cluster.get_job(place).await? {
+    match cluster.get_job(location).await? {
         Some(job) => fresh.job_seen(JobView::from(&job)),
         None if !fresh.job_presence.is_gone() => fresh.job_gone(None),
         None => {}
     }
-    for pod in cluster.pods_of(place).await? {
+    for pod in cluster.pods_of(location).await? {
         fresh.pod_seen(PodView::from(&pod));
     }
     let gone = fresh.pods.clone().into_iter().filter(|seen| seen.presence.is_gone());
     for seen in gone {
-        let found = cluster.pod_named(place, &seen.pod.name).await?;
+        let found = cluster.pod_named(location, &seen.pod.name).await?;
         let found = found.filter(|pod| pod.metadata.uid.as_deref() == Some(&seen.pod.uid));
         if let Some(pod) = found {
             tracing::warn!(pod = %seen.pod.name, "somebody removed the labels of the job's Pod");
-            cluster.label_pod(place, &seen.pod.name, &seen.pod.uid).await?;
+            cluster.label_pod(location, &seen.pod.name, &seen.pod.uid).await?;
             fresh.pod_seen(PodView::from(&pod));
         }
     }
@@ -249,7 +256,7 @@ async fn refreshed(cluster: &Cluster, place: &Place, snapshot: &Snapshot) -> Res
 /// those from before it began.
 pub(crate) async fn evidence(
     cluster: &Cluster,
-    place: &Place,
+    location: &Location,
     news: &mut Subscription,
     wait: Duration,
 ) -> Option<bool> {
@@ -267,7 +274,7 @@ pub(crate) async fn evidence(
     }
     let mut snapshot = news.now();
     let uid = snapshot.pod()?.pod.uid.clone();
-    let events = timeout(LAST_QUESTION, cluster.events_of(place, &uid)).await.ok()?.ok()?;
+    let events = timeout(LAST_QUESTION, cluster.events_of(location, &uid)).await.ok()?.ok()?;
     for event in events {
         let reason = event.reason.unwrap_or_default();
         snapshot.event_seen(false, &reason, &event.message.unwrap_or_default());
@@ -278,8 +285,8 @@ pub(crate) async fn evidence(
 /// Returns whether the attempt is not on the cluster: the watches show nothing of it, or its Job was
 /// `removed`. A Job may be newer than the state of the watch, so this asks the API server once more.
 pub(crate) async fn is_absent(
-    inner: &Inner,
-    place: &Place,
+    backend: &Backend,
+    location: &Location,
     snapshot: &Snapshot,
     news: &mut Subscription,
     removed: bool,
@@ -289,17 +296,17 @@ pub(crate) async fn is_absent(
     if !(unknown || removed) || !health.complete() {
         return Ok(false);
     }
-    let cluster = inner.connection.cluster().await?;
-    absent_now(&cluster, place).await
+    let cluster = backend.connection.cluster().await?;
+    absent_now(&cluster, location).await
 }
 
 /// Returns whether the API server has neither the Job nor an orphan of it: a Pod that no Job owns
 /// any more, because somebody deleted the Job with `--cascade=orphan`. The garbage collector deletes
 /// a Pod that still names the deleted Job as its owner.
-async fn absent_now(cluster: &Cluster, place: &Place) -> Result<bool> {
-    if cluster.get_job(place).await?.is_some() {
+async fn absent_now(cluster: &Cluster, location: &Location) -> Result<bool> {
+    if cluster.get_job(location).await?.is_some() {
         return Ok(false);
     }
-    let pods = cluster.pods_of(place).await?;
+    let pods = cluster.pods_of(location).await?;
     Ok(!pods.iter().any(|pod| PodView::from(pod).job.is_none()))
 }

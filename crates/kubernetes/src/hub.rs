@@ -13,7 +13,7 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use crate::client::Connection;
-use crate::place::Place;
+use crate::location::Location;
 use crate::view::{PodView, Snapshot};
 use crate::watching;
 
@@ -81,11 +81,13 @@ impl Hub {
         Self { connection, groups: Mutex::default() }
     }
 
-    /// Subscribes to the attempt at `place`. Starts the watches of its scope if none run. Must be
+    /// Subscribes to the attempt at `location`. Starts the watches of its scope if none run. Must be
     /// called within a runtime.
-    pub(crate) fn subscribe(self: &Arc<Self>, place: &Place) -> Subscription {
-        let scope =
-            Scope { namespace: place.namespace.clone(), installation: place.installation.clone() };
+    pub(crate) fn subscribe(self: &Arc<Self>, location: &Location) -> Subscription {
+        let scope = Scope {
+            namespace: location.namespace.clone(),
+            installation: location.installation.clone(),
+        };
         let mut groups = self.groups.lock();
         // A task ends with the runtime that it runs on, and the runner may outlive that runtime.
         groups.retain(|_, running| !running.task.is_finished());
@@ -105,7 +107,7 @@ impl Hub {
         // The lock also protects the removal of an idle group, so this count cannot come too late.
         group.listeners.send_modify(|count| *count += 1);
         Subscription {
-            snapshot: group.entry(&place.attempt),
+            snapshot: group.entry(&location.attempt),
             health: group.health.subscribe(),
             group,
         }
@@ -113,19 +115,19 @@ impl Hub {
 }
 
 impl Hub {
-    /// Records that this process has removed the attempt at `place`, before any watch reports it.
-    pub(crate) fn removed(&self, place: &Place) {
-        let scope = Scope::of(place);
+    /// Records that this process has removed the attempt at `location`, before any watch reports it.
+    pub(crate) fn removed(&self, location: &Location) {
+        let scope = Scope::of(location);
         let group = self.groups.lock().get(&scope).map(|running| running.group.clone());
         if let Some(group) = group {
-            group.update_known(&place.attempt, |snapshot| snapshot.job_gone(None));
+            group.update_known(&location.attempt, |snapshot| snapshot.job_gone(None));
         }
     }
 }
 
 impl Scope {
-    fn of(place: &Place) -> Self {
-        Self { namespace: place.namespace.clone(), installation: place.installation.clone() }
+    fn of(location: &Location) -> Self {
+        Self { namespace: location.namespace.clone(), installation: location.installation.clone() }
     }
 }
 

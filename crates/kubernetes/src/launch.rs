@@ -7,14 +7,14 @@ use std::time::Duration;
 use longshore_core::{Attempt, Error, ErrorKind, LaunchContext, LaunchError, Started};
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::backend::Backend;
 use crate::client::Cluster;
 use crate::clock::PhaseClock;
 use crate::follow;
 use crate::hub::Subscription;
-use crate::inner::Inner;
+use crate::location::Location;
 use crate::names::{Commit, Ending};
 use crate::outcome;
-use crate::place::Place;
 use crate::refusal;
 use crate::start::{self, Narrator, Progress};
 use crate::submit::AFTER_CANCEL;
@@ -42,20 +42,21 @@ pub(crate) enum Interrupt {
 
 /// One launch.
 pub(crate) struct Launch<'a> {
-    pub(crate) inner: &'a Inner,
+    pub(crate) backend: &'a Backend,
     context: &'a LaunchContext,
     pub(crate) cluster: Arc<Cluster>,
-    pub(crate) place: Place,
+    pub(crate) location: Location,
     give_up: Instant,
 }
 
 /// Launches `attempt`.
 pub(crate) async fn launch(
-    inner: &Inner,
+    backend: &Backend,
     attempt: &Attempt,
     context: &LaunchContext,
 ) -> Launched<Started> {
-    let submission = translate::translate(attempt, &inner.config).map_err(LaunchError::Refused)?;
+    let submission =
+        translate::translate(attempt, &backend.config).map_err(LaunchError::Refused)?;
     let begun = Instant::now();
     if context.cancel.is_cancelled() {
         return Err(LaunchError::Refused(Error::cancelled()));
@@ -63,24 +64,24 @@ pub(crate) async fn launch(
     let Some(left) = context.deadline.checked_duration_since(begun).filter(|d| !d.is_zero()) else {
         return Err(LaunchError::Refused(late()));
     };
-    let connecting = inner.connection.cluster();
+    let connecting = backend.connection.cluster();
     let cluster = tokio::select! {
         cluster = connecting => cluster.map_err(LaunchError::Refused)?,
         () = context.cancel.cancelled() => return Err(LaunchError::Refused(Error::cancelled())),
         () = sleep_until(context.deadline) => return Err(LaunchError::Refused(late())),
     };
     let launch = Launch {
-        inner,
+        backend,
         context,
         cluster,
-        place: Place::of(attempt, inner.config.namespace.as_deref()),
+        location: Location::of(attempt, backend.config.namespace.as_deref()),
         give_up: context.deadline - RESERVE.min(left / 3),
     };
     let answer = launch.run(attempt, submission).await;
     if let Err(error) = &answer
         && matches!(error.error().kind(), ErrorKind::Unavailable | ErrorKind::Denied)
     {
-        inner.connection.forget().await;
+        backend.connection.forget().await;
     }
     answer
 }
@@ -91,7 +92,7 @@ fn late() -> Error {
 
 impl Launch<'_> {
     async fn run(&self, attempt: &Attempt, submission: Submission) -> Launched<Started> {
-        let mut news = self.inner.hub.subscribe(&self.place);
+        let mut news = self.backend.hub.subscribe(&self.location);
         let job = self.prepare(attempt, &submission).await?;
         match job.commit {
             Some(Commit::Open) => self.commit(&job, &mut news).await?,
@@ -111,7 +112,7 @@ impl Launch<'_> {
         let mut narrator = Narrator::default();
         let context = self.context;
         let mut clock = PhaseClock::new(context.start_timeout, context.pull_timeout, self.give_up);
-        let mut warnings = JobWarnings::new(&self.cluster, &self.place, uid);
+        let mut warnings = JobWarnings::new(&self.cluster, &self.location, uid);
         loop {
             let snapshot = news.now();
             for event in narrator.tell(&snapshot) {
@@ -119,9 +120,13 @@ impl Launch<'_> {
             }
             match start::progress(&snapshot) {
                 Progress::Started => {
-                    let pulled =
-                        follow::evidence(&self.cluster, &self.place, &mut news, follow::EVIDENCE)
-                            .await;
+                    let pulled = follow::evidence(
+                        &self.cluster,
+                        &self.location,
+                        &mut news,
+                        follow::EVIDENCE,
+                    )
+                    .await;
                     return self.started(attempt, &snapshot, pulled);
                 }
                 Progress::Waiting => {}
@@ -131,7 +136,7 @@ impl Launch<'_> {
                 }
                 Progress::NeverRan(kind, why) => {
                     self.remove(uid).await;
-                    self.inner.forget_commit(&self.place);
+                    self.backend.forget_commit(&self.location);
                     return Err(LaunchError::Refused(Error::new(kind, why)));
                 }
                 // The watch on Jobs may be ahead of the watch on Pods.
@@ -174,8 +179,8 @@ impl Launch<'_> {
 
     /// Returns whether there is a Pod that has ended and that the watch has not reported yet.
     async fn finds_pod(&self, news: &mut Subscription) -> bool {
-        if let Ok(pods) = self.cluster.pods_of(&self.place).await {
-            news.saw(&self.place.attempt, &pods);
+        if let Ok(pods) = self.cluster.pods_of(&self.location).await {
+            news.saw(&self.location.attempt, &pods);
         }
         news.now().pod().is_some()
     }
@@ -191,7 +196,8 @@ impl Launch<'_> {
         snapshot: &Snapshot,
         pulled: Option<bool>,
     ) -> Launched<Started> {
-        let handle = self.place.handle(&self.inner.name).map_err(LaunchError::Indeterminate)?;
+        let handle =
+            self.location.handle(&self.backend.name).map_err(LaunchError::Indeterminate)?;
         let container = snapshot.pod().map(|seen| &seen.pod.container);
         let ended = container.and_then(|c| c.terminated.as_ref()).and_then(|t| t.started);
         let started = container.and_then(|c| c.running).flatten().or(ended);
@@ -211,7 +217,7 @@ impl Launch<'_> {
         news: Subscription,
     ) -> Launched<Started> {
         // If the job starts nevertheless, it ends as cancelled, whichever process follows it.
-        if let Err(failure) = self.cluster.mark(&self.place, Ending::Cancelled).await {
+        if let Err(failure) = self.cluster.mark(&self.location, Ending::Cancelled).await {
             tracing::debug!(error = %Error::from(failure), "the cancel was not marked");
         }
         self.withdraw(attempt, uid, Error::cancelled(), CANCELLED_WITHDRAWAL, news).await
@@ -240,7 +246,7 @@ impl Launch<'_> {
         let by = (Instant::now() + at_most)
             .min(self.context.deadline.max(Instant::now() + AFTER_CANCEL));
         let withdrawal = {
-            let withdrawing = withdraw::withdraw(&self.cluster, &self.place, uid, &mut news, by);
+            let withdrawing = withdraw::withdraw(&self.cluster, &self.location, uid, &mut news, by);
             let mut withdrawing = std::pin::pin!(withdrawing);
             tokio::select! {
                 withdrawal = &mut withdrawing => withdrawal,
@@ -254,7 +260,7 @@ impl Launch<'_> {
         match withdrawal {
             Withdrawal::NeverStarted => {
                 self.remove(uid).await;
-                self.inner.forget_commit(&self.place);
+                self.backend.forget_commit(&self.location);
                 Err(LaunchError::Refused(error))
             }
             Withdrawal::Started(snapshot) => self.started(attempt, &snapshot, None),
@@ -272,10 +278,10 @@ impl Launch<'_> {
     /// Removes the Job with `uid`. A failed clean-up is only logged, so that it hides no other
     /// error.
     pub(crate) async fn remove(&self, uid: &str) {
-        let deleting = self.cluster.delete_job(&self.place, Some(uid));
+        let deleting = self.cluster.delete_job(&self.location, Some(uid));
         if let Err(failure) = deleting.await {
             let error = Error::from(failure);
-            tracing::warn!(%error, job = %self.place.job, "a Job that never started is left behind");
+            tracing::warn!(%error, job = %self.location.job, "a Job that never started is left behind");
         }
     }
 

@@ -32,6 +32,7 @@
 //! start to avoid that.
 
 mod api;
+mod backend;
 mod client;
 mod clock;
 mod config;
@@ -44,13 +45,12 @@ mod expand;
 mod fold;
 mod follow;
 mod hub;
-mod inner;
 mod job_view;
 mod launch;
+mod location;
 mod logs;
 mod names;
 mod outcome;
-mod place;
 mod plan;
 mod pod_view;
 mod probe;

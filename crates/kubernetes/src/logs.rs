@@ -11,13 +11,13 @@ use kube::api::LogParams;
 use longshore_core::{Error, LogChunk, LogPosition, LogStream, Result};
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::backend::Backend;
 use crate::client::Failure;
 use crate::cursor::{Cursor, Finder, Taken};
 use crate::follow::is_absent;
 use crate::hub::Subscription;
-use crate::inner::Inner;
+use crate::location::Location;
 use crate::outcome::conclude;
-use crate::place::Place;
 use crate::stamps::Stamps;
 use crate::view::{PodView, Snapshot};
 use crate::watching::Pause;
@@ -45,16 +45,16 @@ const STUCK: Duration = Duration::from_secs(2);
 /// ended.
 const ROTATION: Duration = Duration::from_secs(9);
 
-/// Returns the output of the attempt at `place` from `since` on.
+/// Returns the output of the attempt at `location` from `since` on.
 pub(crate) fn logs(
-    inner: Arc<Inner>,
-    place: Place,
+    backend: Arc<Backend>,
+    location: Location,
     since: LogPosition,
     follow: bool,
 ) -> impl Stream<Item = Result<LogChunk>> + Send {
     stream! {
         let mut cursor = Cursor::new(since.stdout);
-        let mut reader = Reader::new(inner, place);
+        let mut reader = Reader::new(backend, location);
         let mut rotated = false;
         let mut pause = Pause::default();
         let mut mode = if follow { Mode::Follow } else { Mode::Once };
@@ -220,8 +220,8 @@ enum After {
 }
 
 struct Reader {
-    inner: Arc<Inner>,
-    place: Place,
+    backend: Arc<Backend>,
+    location: Location,
     news: Option<Subscription>,
     /// Whether the source was looked for before.
     asked: bool,
@@ -235,10 +235,10 @@ struct Reader {
 }
 
 impl Reader {
-    fn new(inner: Arc<Inner>, place: Place) -> Self {
+    fn new(backend: Arc<Backend>, location: Location) -> Self {
         Self {
-            inner,
-            place,
+            backend,
+            location,
             news: None,
             asked: false,
             raw: vec![0; CHUNK],
@@ -260,14 +260,14 @@ impl Reader {
     }
 
     async fn source_now(&self, first: bool) -> Result<Source> {
-        let cluster = self.inner.connection.cluster().await?;
+        let cluster = self.backend.connection.cluster().await?;
         let mut pods: Vec<PodView> =
-            cluster.pods_of(&self.place).await?.iter().map(PodView::from).collect();
+            cluster.pods_of(&self.location).await?.iter().map(PodView::from).collect();
         pods.sort_by_key(|pod| pod.created);
         let pod = pods.into_iter().find(|pod| pod.container.created);
         // The Pods of a removed Job remain for a moment.
         let known = pod.as_ref().is_some_and(|pod| !first || pod.job.is_none());
-        if !known && cluster.get_job(&self.place).await?.is_none() {
+        if !known && cluster.get_job(&self.location).await?.is_none() {
             return Ok(Source::Gone);
         }
         Ok(pod.map_or(Source::Nothing, |pod| Source::Pod(Target::of(&pod))))
@@ -275,8 +275,8 @@ impl Reader {
 
     /// Waits until the container has started, or until it is known that it never will.
     async fn source_followed(&mut self, first: bool) -> Result<Source> {
-        let (inner, place) = (&self.inner, &self.place);
-        let news = self.news.get_or_insert_with(|| inner.hub.subscribe(place));
+        let (backend, location) = (&self.backend, &self.location);
+        let news = self.news.get_or_insert_with(|| backend.hub.subscribe(location));
         loop {
             let snapshot = news.now();
             let without_job = snapshot.job.is_none() || snapshot.job_presence.is_gone();
@@ -285,7 +285,7 @@ impl Reader {
                 news.changed().await;
                 continue;
             }
-            if is_absent(inner, place, &snapshot, news, removed).await? {
+            if is_absent(backend, location, &snapshot, news, removed).await? {
                 return Ok(Source::Gone);
             }
             if let Some(seen) = snapshot.pod().filter(|seen| seen.pod.container.has_started()) {
@@ -308,14 +308,14 @@ impl Reader {
         target: &Target,
         mode: Mode,
     ) -> std::result::Result<impl futures::AsyncBufRead + Unpin + use<>, OpenError> {
-        let cluster = self.inner.connection.cluster().await.map_err(OpenError::Connection)?;
+        let cluster = self.backend.connection.cluster().await.map_err(OpenError::Connection)?;
         let params = LogParams {
             container: Some(target.container.clone()),
             follow: mode == Mode::Follow,
             timestamps: true,
             ..<_>::default()
         };
-        let pods = cluster.pods(&self.place);
+        let pods = cluster.pods(&self.location);
         let opening = pods.log_stream(&target.pod, &params);
         let stream = cluster.ask("failed to read the job's output", opening).await;
         self.stamps = Stamps::new(Timestamp::now());
@@ -326,7 +326,7 @@ impl Reader {
     /// Reads the next piece. A stream may be silent while the container runs, but must end soon
     /// after the container has ended.
     async fn read(&mut self, stream: &mut (impl futures::AsyncRead + Unpin), mode: Mode) -> Read {
-        let limit = self.inner.config.request_timeout.get();
+        let limit = self.backend.config.request_timeout.get();
         let mut dead_at = (mode == Mode::Once).then(|| Instant::now() + limit);
         let limit = limit.min(LAST_WORDS);
         let stuck_at =
@@ -411,10 +411,10 @@ impl Reader {
         };
         if timeout(UNTIL_TOLD, told).await.is_err() {
             // Either the container still runs, or the watch has failed silently.
-            if let Ok(cluster) = self.inner.connection.cluster().await
-                && let Ok(pods) = cluster.pods_of(&self.place).await
+            if let Ok(cluster) = self.backend.connection.cluster().await
+                && let Ok(pods) = cluster.pods_of(&self.location).await
             {
-                news.saw(&self.place.attempt, &pods);
+                news.saw(&self.location.attempt, &pods);
             }
             if !ended(&news.now()) {
                 return After::GoesOn;

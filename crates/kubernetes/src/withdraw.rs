@@ -6,8 +6,8 @@ use tokio::time::{Instant, timeout_at};
 use crate::api::Patched;
 use crate::client::Cluster;
 use crate::hub::Subscription;
+use crate::location::Location;
 use crate::names::Commit;
-use crate::place::Place;
 use crate::start::never_started;
 use crate::view::{JobView, PodSeen, PodView, Presence, Snapshot};
 
@@ -46,13 +46,13 @@ pub(crate) enum Withdrawal {
 /// stalls within its first bytes, which containerd does not count.
 pub(crate) async fn withdraw(
     cluster: &Cluster,
-    place: &Place,
+    location: &Location,
     uid: &str,
     news: &mut Subscription,
     by: Instant,
 ) -> Withdrawal {
     let late = "the node did not confirm in time that the job never started";
-    let withdrawing = take_back(cluster, place, uid, news);
+    let withdrawing = take_back(cluster, location, uid, news);
     match timeout_at(by, withdrawing).await {
         Ok(Ok(withdrawal)) => withdrawal,
         Ok(Err(error)) => Withdrawal::Unproven(error.to_string()),
@@ -62,32 +62,32 @@ pub(crate) async fn withdraw(
 
 async fn take_back(
     cluster: &Cluster,
-    place: &Place,
+    location: &Location,
     uid: &str,
     news: &mut Subscription,
 ) -> Result<Withdrawal> {
-    if let Some(started) = started(cluster, place, news).await? {
+    if let Some(started) = started(cluster, location, news).await? {
         return Ok(Withdrawal::Started(started));
     }
-    match cluster.announce_withdrawal(place, uid).await? {
+    match cluster.announce_withdrawal(location, uid).await? {
         Patched::Applied(_) => {}
         // Another process may have withdrawn it.
-        Patched::Refused => match cluster.get_job(place).await? {
+        Patched::Refused => match cluster.get_job(location).await? {
             Some(job) if JobView::from(&job).commit == Some(Commit::Withdrawn) => {}
             _ => return Ok(unproven("somebody else changed the Job")),
         },
         Patched::Gone => return Ok(unproven("somebody deleted the Job")),
     }
-    if let Some(started) = delete_pods(cluster, place, news).await? {
+    if let Some(started) = delete_pods(cluster, location, news).await? {
         return Ok(Withdrawal::Started(started));
     }
-    if !matches!(cluster.suspend(place, uid).await?, Patched::Applied(_)) {
+    if !matches!(cluster.suspend(location, uid).await?, Patched::Applied(_)) {
         return Ok(unproven("the Job could not be suspended"));
     }
     if !follow(news).await {
         return Ok(unproven("the Pod's last status does not show that the job never started"));
     }
-    match overlooked(cluster, place, &news.now()).await? {
+    match overlooked(cluster, location, &news.now()).await? {
         None => Ok(Withdrawal::NeverStarted),
         Some(pod) => Ok(unproven(format!("the Pod {pod} may have started"))),
     }
@@ -101,11 +101,11 @@ fn unproven(why: impl Into<String>) -> Withdrawal {
 /// not.
 async fn started(
     cluster: &Cluster,
-    place: &Place,
+    location: &Location,
     news: &mut Subscription,
 ) -> Result<Option<Snapshot>> {
     let mut fresh = news.now();
-    for pod in cluster.pods_of(place).await? {
+    for pod in cluster.pods_of(location).await? {
         fresh.pod_seen(PodView::from(&pod));
     }
     let has_started = fresh.pods.iter().any(|seen| seen.pod.container.has_started());
@@ -117,13 +117,13 @@ async fn started(
 /// of the attempt if it has started.
 async fn delete_pods(
     cluster: &Cluster,
-    place: &Place,
+    location: &Location,
     news: &mut Subscription,
 ) -> Result<Option<Snapshot>> {
     loop {
         let mut fresh = news.now();
         let mut changed = false;
-        for pod in cluster.pods_of(place).await? {
+        for pod in cluster.pods_of(location).await? {
             fresh.pod_seen(PodView::from(&pod));
         }
         if fresh.pods.iter().any(|seen| seen.pod.container.has_started()) {
@@ -134,7 +134,7 @@ async fn delete_pods(
         let here = fresh.pods.iter().filter(|it| !it.presence.is_gone() && !it.pod.deleting);
         for pod in here.map(|seen| &seen.pod) {
             let version = Some(pod.resource_version.as_str());
-            changed |= !cluster.delete_pod(place, &pod.name, &pod.uid, version, grace).await?;
+            changed |= !cluster.delete_pod(location, &pod.name, &pod.uid, version, grace).await?;
         }
         if !changed {
             return Ok(None);
@@ -146,13 +146,13 @@ async fn delete_pods(
 /// is.
 pub(crate) async fn proof(
     cluster: &Cluster,
-    place: &Place,
+    location: &Location,
     news: &mut Subscription,
     by: Instant,
 ) -> Option<bool> {
     let proving = async {
         Ok::<_, Error>(
-            follow(news).await && overlooked(cluster, place, &news.now()).await?.is_none(),
+            follow(news).await && overlooked(cluster, location, &news.now()).await?.is_none(),
         )
     };
     timeout_at(by, proving).await.ok()?.ok()
@@ -180,13 +180,13 @@ async fn follow(news: &mut Subscription) -> bool {
 /// labels. A Pod that lost its labels also seems to be deleted.
 async fn overlooked(
     cluster: &Cluster,
-    place: &Place,
+    location: &Location,
     snapshot: &Snapshot,
 ) -> Result<Option<String>> {
-    let mut there = cluster.pods_of(place).await?;
-    there.extend(cluster.pods_by_job_name(place).await?);
+    let mut there = cluster.pods_of(location).await?;
+    there.extend(cluster.pods_by_job_name(location).await?);
     for seen in snapshot.pods.iter().filter(|seen| seen.presence.is_gone()) {
-        there.extend(cluster.pod_named(place, &seen.pod.name).await?);
+        there.extend(cluster.pod_named(location, &seen.pod.name).await?);
     }
     Ok(may_have_started(there.iter().map(PodView::from)))
 }
@@ -203,8 +203,8 @@ fn may_have_started(pods: impl Iterator<Item = PodView>) -> Option<String> {
 }
 
 /// Returns whether each Pod of the attempt provably never started and never will.
-pub(crate) async fn none_started(cluster: &Cluster, place: &Place) -> Result<bool> {
-    let mut there = cluster.pods_of(place).await?;
-    there.extend(cluster.pods_by_job_name(place).await?);
+pub(crate) async fn none_started(cluster: &Cluster, location: &Location) -> Result<bool> {
+    let mut there = cluster.pods_of(location).await?;
+    there.extend(cluster.pods_by_job_name(location).await?);
     Ok(may_have_started(there.iter().map(PodView::from)).is_none())
 }

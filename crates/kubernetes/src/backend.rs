@@ -9,12 +9,12 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::client::Connection;
 use crate::config::KubernetesConfig;
 use crate::hub::Hub;
-use crate::place::Place;
+use crate::location::Location;
 use crate::translate;
 
 /// State that the runner, its launches and its streams share.
 #[derive(Debug)]
-pub(crate) struct Inner {
+pub(crate) struct Backend {
     pub(crate) name: RunnerName,
     pub(crate) config: KubernetesConfig,
     pub(crate) capabilities: Capabilities,
@@ -25,7 +25,7 @@ pub(crate) struct Inner {
     committed: Mutex<HashSet<String>>,
 }
 
-impl Inner {
+impl Backend {
     pub(crate) fn new(name: RunnerName, config: KubernetesConfig) -> Self {
         let connection = Arc::new(Connection::new(config.clone()));
         Self {
@@ -38,19 +38,19 @@ impl Inner {
         }
     }
 
-    /// Records that the attempt at `place` is about to be released.
-    pub(crate) fn note_commit(&self, place: &Place) {
-        self.committed().insert(place.attempt.clone());
+    /// Records that the attempt at `location` is about to be released.
+    pub(crate) fn note_commit(&self, location: &Location) {
+        self.committed().insert(location.attempt.clone());
     }
 
-    /// Forgets the attempt at `place`, which provably never started or has been removed.
-    pub(crate) fn forget_commit(&self, place: &Place) {
-        self.committed().remove(&place.attempt);
+    /// Forgets the attempt at `location`, which provably never started or has been removed.
+    pub(crate) fn forget_commit(&self, location: &Location) {
+        self.committed().remove(&location.attempt);
     }
 
-    /// Returns whether this process may have released the attempt at `place`.
-    pub(crate) fn has_committed(&self, place: &Place) -> bool {
-        self.committed().contains(&place.attempt)
+    /// Returns whether this process may have released the attempt at `location`.
+    pub(crate) fn has_committed(&self, location: &Location) -> bool {
+        self.committed().contains(&location.attempt)
     }
 
     fn committed(&self) -> MutexGuard<'_, HashSet<String>> {
