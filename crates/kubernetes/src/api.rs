@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::client::{Cluster, Failure};
 use crate::location::Location;
-use crate::names::{self, Commit, Ending};
-use crate::view::{PodView, object_name};
+use crate::names::{self, Commit, Ending, object_name};
+use crate::pod_view::PodView;
 
 type Answer<T> = Result<T, Failure>;
 
@@ -68,7 +68,7 @@ impl Cluster {
 
     /// Deletes the attempt's own Secret, if it exists. If that fails, Kubernetes deletes the Secret
     /// together with the Job that owns it.
-    pub(crate) async fn drop_secret(&self, location: &Location) {
+    pub(crate) async fn delete_secret(&self, location: &Location) {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), self.namespace(location));
         let params = DeleteParams::default();
         let deleting = self.ask("failed to delete the Secret", api.delete(&location.job, &params));
@@ -122,7 +122,7 @@ impl Cluster {
     /// Turns the fenced Job with `uid` into a tombstone: it creates no Pod and fails after one
     /// second, and Kubernetes removes it after `seconds`. Until then, a late launch finds the name
     /// in use.
-    pub(crate) async fn bury(
+    pub(crate) async fn turn_into_tombstone(
         &self,
         location: &Location,
         uid: &str,

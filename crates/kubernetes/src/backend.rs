@@ -8,7 +8,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::client::Connection;
 use crate::config::KubernetesConfig;
-use crate::hub::Hub;
+use crate::informer::Informer;
 use crate::location::Location;
 use crate::translate;
 
@@ -19,7 +19,7 @@ pub(crate) struct Backend {
     pub(crate) config: KubernetesConfig,
     pub(crate) capabilities: Capabilities,
     pub(crate) connection: Arc<Connection>,
-    pub(crate) hub: Arc<Hub>,
+    pub(crate) informer: Arc<Informer>,
     /// The attempts that this process has released and not removed. If the Job of one has vanished,
     /// the attempt may have run.
     committed: Mutex<HashSet<String>>,
@@ -31,7 +31,7 @@ impl Backend {
         Self {
             name,
             capabilities: translate::capabilities(&config),
-            hub: Arc::new(Hub::new(connection.clone())),
+            informer: Arc::new(Informer::new(connection.clone())),
             connection,
             config,
             committed: Mutex::default(),

@@ -10,16 +10,17 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::backend::Backend;
 use crate::client::Cluster;
 use crate::clock::PhaseClock;
+use crate::error::Message;
 use crate::follow;
-use crate::hub::Subscription;
 use crate::location::Location;
 use crate::names::{Commit, Ending};
 use crate::outcome;
 use crate::refusal;
-use crate::start::{self, Narrator, Progress};
+use crate::snapshot::Snapshot;
+use crate::start_state::{self, EventReporter, StartState};
 use crate::submit::AFTER_CANCEL;
+use crate::subscription::Subscription;
 use crate::translate::{self, Submission};
-use crate::view::Snapshot;
 use crate::warnings::JobWarnings;
 use crate::withdraw::{self, Withdrawal};
 
@@ -92,14 +93,14 @@ fn late() -> Error {
 
 impl Launch<'_> {
     async fn run(&self, attempt: &Attempt, submission: Submission) -> Launched<Started> {
-        let mut news = self.backend.hub.subscribe(&self.location);
+        let mut subscription = self.backend.informer.subscribe(&self.location);
         let job = self.prepare(attempt, &submission).await?;
         match job.commit {
-            Some(Commit::Open) => self.commit(&job, &mut news).await?,
+            Some(Commit::Open) => self.commit(&job, &mut subscription).await?,
             Some(Commit::Committed) => {}
-            _ => return Err(self.fenced(&job, &mut news).await),
+            _ => return Err(self.fenced(&job, &mut subscription).await),
         }
-        self.wait(attempt, &job.uid, news).await
+        self.wait(attempt, &job.uid, subscription).await
     }
 
     /// Waits until the job has started, or takes it back.
@@ -107,82 +108,85 @@ impl Launch<'_> {
         &self,
         attempt: &Attempt,
         uid: &str,
-        mut news: Subscription,
+        mut subscription: Subscription,
     ) -> Launched<Started> {
-        let mut narrator = Narrator::default();
+        let mut reporter = EventReporter::default();
         let context = self.context;
         let mut clock = PhaseClock::new(context.start_timeout, context.pull_timeout, self.give_up);
         let mut warnings = JobWarnings::new(&self.cluster, &self.location, uid);
         loop {
-            let snapshot = news.now();
-            for event in narrator.tell(&snapshot) {
+            let snapshot = subscription.snapshot();
+            for event in reporter.new_events(&snapshot) {
                 self.context.events.emit(event);
             }
-            match start::progress(&snapshot) {
-                Progress::Started => {
+            match start_state::start_state(&snapshot) {
+                StartState::Started => {
                     let pulled = follow::evidence(
                         &self.cluster,
                         &self.location,
-                        &mut news,
+                        &mut subscription,
                         follow::EVIDENCE,
                     )
                     .await;
                     return self.started(attempt, &snapshot, pulled);
                 }
-                Progress::Waiting => {}
-                Progress::Hopeless(kind, why) => {
+                StartState::Waiting => {}
+                StartState::Hopeless(kind, why) => {
                     let error = Error::new(kind, why);
-                    return self.withdraw(attempt, uid, error, WITHDRAWAL, news).await;
+                    return self.withdraw(attempt, uid, error, WITHDRAWAL, subscription).await;
                 }
-                Progress::NeverRan(kind, why) => {
+                StartState::NeverRan(kind, why) => {
                     self.remove(uid).await;
                     self.backend.forget_commit(&self.location);
                     return Err(LaunchError::Refused(Error::new(kind, why)));
                 }
                 // The watch on Jobs may be ahead of the watch on Pods.
-                Progress::Over(_)
-                    if snapshot.pod().is_none() && self.finds_pod(&mut news).await =>
+                StartState::Over(_)
+                    if snapshot.pod().is_none() && self.finds_pod(&mut subscription).await =>
                 {
                     continue;
                 }
-                Progress::Over(why) => {
+                StartState::Over(why) => {
                     let error = Error::new(ErrorKind::Internal, why);
                     return Err(LaunchError::Indeterminate(error));
                 }
             }
-            clock.look(&snapshot, start::image_wait(&snapshot, news.health().no_events));
+            clock.update(
+                &snapshot,
+                start_state::image_wait(&snapshot, subscription.health().events_unavailable),
+            );
             if !self.context.retry_pull
                 && let Some(error) = clock.failed_once()
             {
-                return self.withdraw(attempt, uid, error, WITHDRAWAL, news).await;
+                return self.withdraw(attempt, uid, error, WITHDRAWAL, subscription).await;
             }
             tokio::select! {
                 biased;
                 () = self.context.cancel.cancelled() => {
-                    return self.take_back_cancelled(attempt, uid, news).await;
+                    return self.take_back_cancelled(attempt, uid, subscription).await;
                 }
                 () = sleep_until(clock.due()) => {
                     let error = self.too_late(&clock, &snapshot, warnings.last());
                     // A running pull ends only when the runtime gives it up.
                     let at_most = if clock.image_error().is_some() { self.left() } else { WITHDRAWAL };
-                    return self.withdraw(attempt, uid, error, at_most, news).await;
+                    return self.withdraw(attempt, uid, error, at_most, subscription).await;
                 }
                 warning = warnings.next(), if snapshot.pod().is_none() => {
                     if let Some(error) = refused_pod(&warning) {
-                        return self.withdraw(attempt, uid, error, WITHDRAWAL, news).await;
+                        return self.withdraw(attempt, uid, error, WITHDRAWAL, subscription).await;
                     }
                 }
-                () = news.changed() => {}
+                () = subscription.changed() => {}
             }
         }
     }
 
     /// Returns whether there is a Pod that has ended and that the watch has not reported yet.
-    async fn finds_pod(&self, news: &mut Subscription) -> bool {
+    async fn finds_pod(&self, subscription: &mut Subscription) -> bool {
         if let Ok(pods) = self.cluster.pods_of(&self.location).await {
-            news.saw(&self.location.attempt, &pods);
+            subscription.record_end(&self.location.attempt, &pods);
         }
-        news.now().pod().is_some()
+        subscription.snapshot().pod().is_some()
     }
 
     /// Returns how long the launch may still take.
@@ -198,7 +202,7 @@ impl Launch<'_> {
     ) -> Launched<Started> {
         let handle =
             self.location.handle(&self.backend.name).map_err(LaunchError::Indeterminate)?;
-        let container = snapshot.pod().map(|seen| &seen.pod.container);
+        let container = snapshot.pod().map(|observed| &observed.pod.container);
         let ended = container.and_then(|c| c.terminated.as_ref()).and_then(|t| t.started);
         let started = container.and_then(|c| c.running).flatten().or(ended);
         let mut image = outcome::image(snapshot);
@@ -214,13 +218,13 @@ impl Launch<'_> {
         &self,
         attempt: &Attempt,
         uid: &str,
-        news: Subscription,
+        subscription: Subscription,
     ) -> Launched<Started> {
         // If the job starts nevertheless, it ends as cancelled, whichever process follows it.
         if let Err(failure) = self.cluster.mark(&self.location, Ending::Cancelled).await {
             tracing::debug!(error = %Error::from(failure), "the cancel was not marked");
         }
-        self.withdraw(attempt, uid, Error::cancelled(), CANCELLED_WITHDRAWAL, news).await
+        self.withdraw(attempt, uid, Error::cancelled(), CANCELLED_WITHDRAWAL, subscription).await
     }
 
     /// Returns why a launch gives up whose `clock` has expired.
@@ -228,9 +232,9 @@ impl Launch<'_> {
         if let Some(error) = clock.image_error() {
             return error;
         }
-        let (kind, why) = start::at_deadline(snapshot, warning);
+        let (kind, why) = start_state::at_deadline(snapshot, warning);
         let message = format!("the job did not start within {}", clock.waited());
-        Error::new(kind, message).with("bound", clock.bound()).caused_by(Said(why))
+        Error::new(kind, message).with("bound", clock.bound()).caused_by(Message(why))
     }
 
     /// Takes the Pod back. Returns `Refused` with `error` once it is proven that the Pod never
@@ -241,12 +245,13 @@ impl Launch<'_> {
         uid: &str,
         error: Error,
         at_most: Duration,
-        mut news: Subscription,
+        mut subscription: Subscription,
     ) -> Launched<Started> {
         let by = (Instant::now() + at_most)
             .min(self.context.deadline.max(Instant::now() + AFTER_CANCEL));
         let withdrawal = {
-            let withdrawing = withdraw::withdraw(&self.cluster, &self.location, uid, &mut news, by);
+            let withdrawing =
+                withdraw::withdraw(&self.cluster, &self.location, uid, &mut subscription, by);
             let mut withdrawing = std::pin::pin!(withdrawing);
             tokio::select! {
                 withdrawal = &mut withdrawing => withdrawal,
@@ -256,7 +261,7 @@ impl Launch<'_> {
                 }
             }
         };
-        let error = with_secrets_warning(error, &news.now());
+        let error = with_secrets_warning(error, &subscription.snapshot());
         match withdrawal {
             Withdrawal::NeverStarted => {
                 self.remove(uid).await;
@@ -265,7 +270,7 @@ impl Launch<'_> {
             }
             Withdrawal::Started(snapshot) => self.started(attempt, &snapshot, None),
             Withdrawal::Unproven(why) => {
-                let difference = news.now().difference();
+                let difference = subscription.snapshot().difference();
                 let error = error.with("not proven that nothing started", why);
                 Err(LaunchError::Indeterminate(match difference {
                     Some(difference) => error.with("admission", difference),
@@ -315,7 +320,7 @@ fn refused_pod(warning: &str) -> Option<Error> {
         ErrorKind::Saturated | ErrorKind::Unavailable => None,
         kind => Some(
             Error::new(kind, "Kubernetes refused the job's Pod")
-                .caused_by(Said(warning.to_owned())),
+                .caused_by(Message(warning.to_owned())),
         ),
     }
 }
@@ -330,8 +335,3 @@ fn with_secrets_warning(error: Error, snapshot: &Snapshot) -> Error {
         _ => error,
     }
 }
-
-/// A cause in the words of Kubernetes.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Said(String);

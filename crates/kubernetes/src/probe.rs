@@ -185,10 +185,10 @@ mod tests {
 
     #[test]
     fn each_permission_that_is_missing_has_a_consequence_of_its_own() {
-        let told = WISHED.iter().flat_map(|(_, resource, _, verbs)| {
+        let reported = WISHED.iter().flat_map(|(_, resource, _, verbs)| {
             verbs.iter().map(move |verb| lack(&format!("{verb} {resource}")))
         });
-        let told: std::collections::BTreeSet<&str> = told.collect();
-        assert_eq!(told.len(), 3, "{told:?}");
+        let reported: std::collections::BTreeSet<&str> = reported.collect();
+        assert_eq!(reported.len(), 3, "{reported:?}");
     }
 }

@@ -16,10 +16,10 @@ use tokio::time::Instant;
 
 use crate::backend::Backend;
 use crate::config::KubernetesConfig;
+use crate::job_view::JobView;
 use crate::location::Location;
-use crate::names::{self, Ending};
-use crate::view::{JobView, object_name};
-use crate::{ending, follow, launch, logs, plan, probe, settle, translate};
+use crate::names::{self, Ending, object_name};
+use crate::{follow, launch, logs, plan, probe, settle, termination, translate};
 
 /// Runs jobs on a Kubernetes cluster, each as a `batch/v1` Job.
 ///
@@ -128,14 +128,14 @@ impl Runner for KubernetesRunner {
     async fn cancel(&self, handle: &Handle, grace: Duration) -> Result<()> {
         let location = Location::read(handle)?;
         let cluster = self.backend.connection.cluster().await?;
-        ending::end(&cluster, &location, Ending::Cancelled, Some(grace)).await
+        termination::terminate(&cluster, &location, Ending::Cancelled, Some(grace)).await
     }
 
     async fn remove(&self, handle: &Handle) -> Result<()> {
         let location = Location::read(handle)?;
         settle::remove(&self.backend, &location).await?;
         self.backend.forget_commit(&location);
-        self.backend.hub.removed(&location);
+        self.backend.informer.record_removal(&location);
         Ok(())
     }
 }

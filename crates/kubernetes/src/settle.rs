@@ -9,16 +9,17 @@ use tokio::time::{Instant, timeout_at};
 use crate::api::Patched;
 use crate::backend::Backend;
 use crate::client::Cluster;
+use crate::job_view::JobView;
 use crate::location::Location;
 use crate::names::{self, Commit, Ending};
-use crate::view::{JobView, PodView};
+use crate::pod_view::PodView;
 use crate::withdraw;
 
 /// How long a tombstone stays: longer than any request that was in flight when it was created.
 const TOMBSTONE_SECONDS: i32 = 600;
 /// How many times the Job is read again if it changes between the read and the patch. Each step of
 /// the protocol is final, so there are only a few.
-const LOOKS: usize = 5;
+const TRIES: usize = 5;
 
 /// Removes the attempt at `location`. A fence stays, because a late launch must find the name in use.
 pub(crate) async fn remove(backend: &Backend, location: &Location) -> Result<()> {
@@ -36,11 +37,11 @@ pub(crate) async fn remove(backend: &Backend, location: &Location) -> Result<()>
     let job = JobView::from(&job);
     if job.commit == Some(Commit::Closed) {
         if !job.tombstone {
-            cluster.bury(location, &job.uid, TOMBSTONE_SECONDS).await?;
+            cluster.turn_into_tombstone(location, &job.uid, TOMBSTONE_SECONDS).await?;
         }
         // The Job is the fence, and it stays. The Secret is not needed any more.
         if job.own_secret {
-            cluster.drop_secret(location).await;
+            cluster.delete_secret(location).await;
         }
         return Ok(());
     }
@@ -67,8 +68,8 @@ pub(crate) async fn settle(
 ) -> Result<Settled> {
     let settling = async {
         let cluster = backend.connection.cluster().await?;
-        for _ in 0..LOOKS {
-            if let Some(settled) = look(backend, &cluster, location, deadline).await? {
+        for _ in 0..TRIES {
+            if let Some(settled) = settle_once(backend, &cluster, location, deadline).await? {
                 return Ok(settled);
             }
         }
@@ -82,7 +83,7 @@ pub(crate) async fn settle(
 }
 
 /// Reads the Job once and tries the next step; `None` if the Job changed in the meantime.
-async fn look(
+async fn settle_once(
     backend: &Backend,
     cluster: &Cluster,
     location: &Location,
@@ -101,8 +102,8 @@ async fn look(
             Patched::Refused | Patched::Gone => None,
         },
         Some(Commit::Withdrawn) => {
-            let mut news = backend.hub.subscribe(location);
-            match withdraw::proof(cluster, location, &mut news, deadline).await {
+            let mut subscription = backend.informer.subscribe(location);
+            match withdraw::proof(cluster, location, &mut subscription, deadline).await {
                 Some(true) => Some(Settled::NeverStarted),
                 Some(false) => Some(Settled::MayHaveStarted),
                 // A node that is in the middle of a pull confirms only when the pull ends.

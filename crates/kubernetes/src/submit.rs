@@ -10,12 +10,12 @@ use tokio::time::{Instant, timeout};
 
 use crate::api::Patched;
 use crate::client::Failure;
-use crate::hub::Subscription;
+use crate::job_view::JobView;
 use crate::launch::{CANCELLED_WITHDRAWAL, Interrupt, Launch, Launched};
 use crate::names::Commit;
+use crate::subscription::Subscription;
 use crate::translate::Submission;
-use crate::view::JobView;
-use crate::{read_back, secret, withdraw};
+use crate::{admission, secret, withdraw};
 
 /// How long to wait after a cancel for a request that is in flight, so that its effect is known.
 pub(crate) const AFTER_CANCEL: Duration = Duration::from_secs(2);
@@ -49,7 +49,7 @@ impl Launch<'_> {
             self.discard(Some(&job.uid)).await;
             return Err(LaunchError::Refused(owner));
         }
-        if let Some(changes) = read_back::broken(&submission.job, &created) {
+        if let Some(changes) = admission::broken_by_admission(&submission.job, &created) {
             return Err(self.changed(&job, changes).await);
         }
         self.keep_secret(attempt, &job, false).await?;
@@ -130,7 +130,11 @@ impl Launch<'_> {
         Some(Error::new(ErrorKind::Unsupported, message).with("controller", owner))
     }
 
-    pub(crate) async fn commit(&self, job: &JobView, news: &mut Subscription) -> Launched<()> {
+    pub(crate) async fn commit(
+        &self,
+        job: &JobView,
+        subscription: &mut Subscription,
+    ) -> Launched<()> {
         if let Some(interrupt) = self.interrupted_now() {
             return Err(self.abandon(job, self.given_up(interrupt)).await);
         }
@@ -144,7 +148,7 @@ impl Launch<'_> {
             Ok(Patched::Refused) => match self.cluster.get_job(&self.location).await {
                 Ok(Some(now)) => match JobView::from(&now) {
                     now if now.commit == Some(Commit::Committed) => Ok(()),
-                    now => Err(self.fenced(&now, news).await),
+                    now => Err(self.fenced(&now, subscription).await),
                 },
                 Ok(None) => Err(LaunchError::Indeterminate(Error::new(
                     ErrorKind::Internal,
@@ -168,19 +172,23 @@ impl Launch<'_> {
     }
 
     /// Returns the error for a Job that has been fenced or withdrawn.
-    pub(crate) async fn fenced(&self, job: &JobView, news: &mut Subscription) -> LaunchError {
+    pub(crate) async fn fenced(
+        &self,
+        job: &JobView,
+        subscription: &mut Subscription,
+    ) -> LaunchError {
         let message = "the attempt was fenced before it had started";
         let error = Error::new(ErrorKind::Internal, message);
         if job.commit == Some(Commit::Closed) {
             // The Secret may have been created after the process that fenced the Job looked for it.
             if job.own_secret {
-                self.cluster.drop_secret(&self.location).await;
+                self.cluster.delete_secret(&self.location).await;
             }
             self.backend.forget_commit(&self.location);
             return LaunchError::Refused(error);
         }
         let by = Instant::now() + CANCELLED_WITHDRAWAL;
-        match withdraw::proof(&self.cluster, &self.location, news, by).await {
+        match withdraw::proof(&self.cluster, &self.location, subscription, by).await {
             Some(true) => LaunchError::Refused(error),
             _ => LaunchError::Indeterminate(error),
         }

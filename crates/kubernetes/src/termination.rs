@@ -6,9 +6,10 @@ use longshore_core::{Error, Result};
 
 use crate::api::Patched;
 use crate::client::Cluster;
+use crate::job_view::JobView;
 use crate::location::Location;
 use crate::names::{Commit, Ending};
-use crate::view::{JobView, PodView};
+use crate::pod_view::PodView;
 
 /// Ends the attempt at `location` with `grace` between TERM and KILL; `None` is the attempt's own
 /// grace period.
@@ -24,7 +25,7 @@ use crate::view::{JobView, PodView};
 ///
 /// # Errors
 /// The errors of the requests.
-pub(crate) async fn end(
+pub(crate) async fn terminate(
     cluster: &Cluster,
     location: &Location,
     ending: Ending,
@@ -110,7 +111,7 @@ async fn kill(
 
 /// Ends the rest of a Pod whose job container has ended: sidecars, or a container that was
 /// restarted, which is not the job. If this fails, the removal of the Job does it.
-pub(crate) async fn end_rest(cluster: &Cluster, location: &Location, pod: &PodView) {
+pub(crate) async fn terminate_rest(cluster: &Cluster, location: &Location, pod: &PodView) {
     let ending = cluster.expire_pod(location, &pod.name, &pod.uid, Ending::Over);
     if let Err(failure) = ending.await {
         let error = Error::from(failure);
