@@ -10,16 +10,16 @@ use longshore_core::{
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::attempt_client::AttemptClient;
 use crate::breaker::{Admission, Breaker};
+use crate::event_sink::JobEventSink;
 use crate::job::JobEvent;
 use crate::policy;
-use crate::progress::Progress;
-use crate::watched::Watched;
 use crate::{EffectivePullPolicy, Isolation, Settings};
 
 /// A runner, its breaker, and its throttle.
 #[derive(Debug)]
-pub(crate) struct Lane {
+pub(crate) struct Candidate {
     pub(crate) runner: Arc<dyn Runner>,
     pub(crate) breaker: Breaker,
     /// Its own pull policy, if one is configured.
@@ -31,7 +31,7 @@ pub(crate) struct Lane {
     min_isolation: Isolation,
 }
 
-impl Lane {
+impl Candidate {
     pub(crate) fn new(
         runner: Arc<dyn Runner>,
         settings: &Settings,
@@ -85,7 +85,7 @@ impl Lane {
     /// work.
     pub(crate) async fn admit(
         self: &Arc<Self>,
-        progress: &Progress,
+        sink: &JobEventSink,
     ) -> Result<OwnedSemaphorePermit, Error> {
         // Before the queue, so that no job waits for a runner that is known to be away.
         if let Admission::Refused(error) = self.breaker.admission() {
@@ -94,33 +94,33 @@ impl Lane {
         let permit = Arc::clone(&self.launches).acquire_owned().await.map_err(|_| {
             Error::new(ErrorKind::Internal, "failed to queue for a launch").on(self.name())
         })?;
-        self.ready(progress).await?;
+        self.ready(sink).await?;
         Ok(permit)
     }
 
     /// Asks the runner whether it can take work, unless the answer is known.
-    async fn ready(self: &Arc<Self>, progress: &Progress) -> Result<(), Error> {
+    async fn ready(self: &Arc<Self>, sink: &JobEventSink) -> Result<(), Error> {
         let _alone = match self.breaker.admission() {
-            Admission::Well => return Ok(()),
+            Admission::Healthy => return Ok(()),
             Admission::Refused(error) => return Err(error.on(self.name())),
-            Admission::Probe { standing: None } => self.probing.lock().await,
+            Admission::Probe { last_refusal: None } => self.probing.lock().await,
             // Only one job waits to see whether the runner is back; for the others it is still
             // away.
-            Admission::Probe { standing: Some(error) } => match self.probing.try_lock() {
+            Admission::Probe { last_refusal: Some(error) } => match self.probing.try_lock() {
                 Ok(alone) => alone,
                 Err(_) => return Err(error.on(self.name())),
             },
         };
         // Another job may have probed while this one waited.
         match self.breaker.admission() {
-            Admission::Well => return Ok(()),
+            Admission::Healthy => return Ok(()),
             Admission::Refused(error) => return Err(error.on(self.name())),
             Admission::Probe { .. } => {}
         }
-        progress.tell(JobEvent::Probing { runner: self.name().clone() });
+        sink.send(JobEvent::Probing { runner: self.name().clone() });
         match self.probe().await {
             Ok(_) => {
-                self.breaker.probed_well();
+                self.breaker.probe_succeeded();
                 Ok(())
             }
             Err(error) => {
@@ -152,8 +152,8 @@ impl Lane {
     }
 
     /// Returns the attempt at `handle` on this runner.
-    pub(crate) fn watched(&self, handle: &Handle, progress: Progress) -> Watched {
-        Watched { runner: Arc::clone(&self.runner), handle: handle.clone(), progress }
+    pub(crate) fn client(&self, handle: &Handle, sink: JobEventSink) -> AttemptClient {
+        AttemptClient { runner: Arc::clone(&self.runner), handle: handle.clone(), sink }
     }
 
     /// Probes the runner, bounded by `connectTimeout`.
@@ -172,22 +172,22 @@ impl Lane {
 
 /// Probes a runner that is away, each time its breaker allows it, until the runner is back or the
 /// dispatcher is dropped.
-async fn ask_again(lane: Weak<Lane>) {
+async fn ask_again(candidate: Weak<Candidate>) {
     loop {
-        let next = lane.upgrade().and_then(|lane| lane.breaker.next_question());
+        let next = candidate.upgrade().and_then(|candidate| candidate.breaker.next_probe());
         let Some((until, opened)) = next else { return };
         tokio::select! {
             () = sleep_until(until) => {}
             // The runner was back and has gone away again, so the pause is a new one.
             () = opened.notified() => continue,
         }
-        let Some(lane) = lane.upgrade() else { return };
+        let Some(candidate) = candidate.upgrade() else { return };
         // A job may be probing just now.
-        let _alone = lane.probing.lock().await;
-        if lane.breaker.open_until().is_some_and(|until| until <= Instant::now()) {
-            match lane.probe().await {
-                Ok(_) => lane.breaker.probed_well(),
-                Err(error) => lane.breaker.still_away(&error),
+        let _alone = candidate.probing.lock().await;
+        if candidate.breaker.open_until().is_some_and(|until| until <= Instant::now()) {
+            match candidate.probe().await {
+                Ok(_) => candidate.breaker.probe_succeeded(),
+                Err(error) => candidate.breaker.probe_failed(&error),
             }
         }
     }

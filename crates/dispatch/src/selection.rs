@@ -4,24 +4,30 @@ use std::sync::Arc;
 
 use longshore_core::{Error, ErrorKind, JobSpec, RunnerName};
 
-use crate::lane::Lane;
+use crate::candidate::Candidate;
 
 /// The least similarity (0 to 1) at which a configured name is suggested.
 const LIKENESS: f64 = 0.6;
 
 /// Returns the runners for `spec`: those it names, in its order, or else all of `configured`.
-pub(crate) fn order(configured: &[Arc<Lane>], spec: &JobSpec) -> Result<Vec<Arc<Lane>>, Error> {
+pub(crate) fn select(
+    configured: &[Arc<Candidate>],
+    spec: &JobSpec,
+) -> Result<Vec<Arc<Candidate>>, Error> {
     let Some(named) = &spec.runners else { return Ok(configured.to_vec()) };
     named.iter().map(|name| find(configured, name)).collect()
 }
 
-pub(crate) fn find(configured: &[Arc<Lane>], name: &RunnerName) -> Result<Arc<Lane>, Error> {
-    let found = configured.iter().find(|lane| lane.name() == name);
+pub(crate) fn find(
+    configured: &[Arc<Candidate>],
+    name: &RunnerName,
+) -> Result<Arc<Candidate>, Error> {
+    let found = configured.iter().find(|candidate| candidate.name() == name);
     found.cloned().ok_or_else(|| unknown(configured, name))
 }
 
-fn unknown(configured: &[Arc<Lane>], name: &RunnerName) -> Error {
-    let names: Vec<&str> = configured.iter().map(|lane| lane.name().as_str()).collect();
+fn unknown(configured: &[Arc<Candidate>], name: &RunnerName) -> Error {
+    let names: Vec<&str> = configured.iter().map(|candidate| candidate.name().as_str()).collect();
     let message = match nearest(&names, name.as_str()) {
         Some(meant) => format!("the runner `{name}` is not configured; did you mean `{meant}`?"),
         None => format!("the runner `{name}` is not configured"),

@@ -8,38 +8,36 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::watched::Watched;
+use crate::attempt_client::AttemptClient;
 
-/// How many pieces of output are buffered for a slow reader. Then the runner's stream waits.
-pub(crate) const CHUNKS_KEPT: usize = 16;
 /// How long after the job's end to wait for each next piece of its output.
 const DRAIN: Duration = Duration::from_secs(30);
 
 /// Passes the output of an attempt on, from `since` to its end. Returns when all output was taken,
 /// when the reader has left, or when no more output arrives although the job has `ended`. In the
 /// last case, the output ends with a gap.
-pub(crate) async fn pump(
-    watched: &Watched,
+pub(crate) async fn forward_output(
+    client: &AttemptClient,
     separate_streams: bool,
     reader: mpsc::Sender<LogChunk>,
     since: LogPosition,
     ended: CancellationToken,
 ) {
-    let pump = Pump { watched, reader, ended };
+    let forwarder = Forwarder { client, reader, ended };
     let mut position = since;
-    match pump.run(&mut position).await {
+    match forwarder.run(&mut position).await {
         Flow::Over => {}
-        Flow::Missing => pump.mark_missing(position, separate_streams).await,
+        Flow::Missing => forwarder.mark_missing(position, separate_streams).await,
     }
 }
 
-struct Pump<'a> {
-    watched: &'a Watched,
+struct Forwarder<'a> {
+    client: &'a AttemptClient,
     reader: mpsc::Sender<LogChunk>,
     ended: CancellationToken,
 }
 
-/// Why the pump stopped.
+/// Why the forwarder stopped.
 enum Flow {
     /// All output was passed on, or the reader has left.
     Over,
@@ -47,29 +45,30 @@ enum Flow {
     Missing,
 }
 
-/// The progress of the pump.
-struct Pass<'a> {
+/// What the forwarder has read so far.
+struct Progress<'a> {
     position: &'a mut LogPosition,
     backoff: &'a mut Backoff,
     /// Since when no output has arrived, counted from the job's end.
     quiet_since: &'a mut Option<Instant>,
 }
 
-impl Pass<'_> {
-    fn came(&mut self, chunk: &LogChunk) {
+impl Progress<'_> {
+    fn received(&mut self, chunk: &LogChunk) {
         self.position.advance(chunk);
         self.backoff.reset();
         *self.quiet_since = None;
     }
 }
 
-impl Pump<'_> {
+impl Forwarder<'_> {
     async fn run(&self, position: &mut LogPosition) -> Flow {
-        let mut backoff = self.watched.backoff();
+        let mut backoff = self.client.backoff();
         let mut quiet_since = None;
         loop {
-            let mut pass = Pass { position, backoff: &mut backoff, quiet_since: &mut quiet_since };
-            if let Some(flow) = self.run_once(&mut pass).await {
+            let mut progress =
+                Progress { position, backoff: &mut backoff, quiet_since: &mut quiet_since };
+            if let Some(flow) = self.run_once(&mut progress).await {
                 return flow;
             }
             tokio::select! {
@@ -82,27 +81,27 @@ impl Pump<'_> {
     }
 
     /// Reads one of the runner's streams to its end. Returns `None` if it broke off.
-    async fn run_once(&self, pass: &mut Pass<'_>) -> Option<Flow> {
-        let Watched { runner, handle, .. } = self.watched;
-        let mut chunks = runner.logs(handle, *pass.position, true);
+    async fn run_once(&self, progress: &mut Progress<'_>) -> Option<Flow> {
+        let AttemptClient { runner, handle, .. } = self.client;
+        let mut chunks = runner.logs(handle, *progress.position, true);
         let mut broken = false;
         loop {
             let next = tokio::select! {
                 biased;
                 () = self.reader.closed() => return Some(Flow::Over),
                 next = chunks.next() => next,
-                () = self.drained(pass.quiet_since) => return Some(Flow::Missing),
+                () = self.drained(progress.quiet_since) => return Some(Flow::Missing),
             };
             match next {
                 Some(Ok(chunk)) => {
                     broken = false;
-                    pass.came(&chunk);
+                    progress.received(&chunk);
                     if self.reader.send(chunk).await.is_err() {
                         return Some(Flow::Over);
                     }
                 }
                 Some(Err(error)) => {
-                    self.watched.trouble(&error);
+                    self.client.trouble(&error);
                     // Output that is gone does not come back.
                     if error.kind() == ErrorKind::NotFound && self.ended.is_cancelled() {
                         return Some(Flow::Missing);

@@ -11,20 +11,20 @@ pub(crate) const EVENTS_KEPT: usize = 256;
 
 /// Receives the progress of a job's task. Never waits.
 #[derive(Clone, Debug)]
-pub(crate) struct Progress(mpsc::Sender<JobEvent>);
+pub(crate) struct JobEventSink(mpsc::Sender<JobEvent>);
 
-impl Progress {
+impl JobEventSink {
     pub(crate) fn channel() -> (Self, mpsc::Receiver<JobEvent>) {
         let (sender, receiver) = mpsc::channel(EVENTS_KEPT);
         (Self(sender), receiver)
     }
 
     /// Creates a sink for progress that has no reader.
-    pub(crate) fn unheard() -> Self {
+    pub(crate) fn discarding() -> Self {
         Self::channel().0
     }
 
-    pub(crate) fn tell(&self, event: JobEvent) {
+    pub(crate) fn send(&self, event: JobEvent) {
         debug!(?event, "job");
         // Events are lost if the channel is full or the reader has left. The result does not need
         // them.
@@ -33,6 +33,6 @@ impl Progress {
 
     /// Reports a problem that does not change the result.
     pub(crate) fn trouble(&self, runner: &RunnerName, error: &Error) {
-        self.tell(JobEvent::Trouble { runner: runner.clone(), message: error.to_string() });
+        self.send(JobEvent::Trouble { runner: runner.clone(), message: error.to_string() });
     }
 }

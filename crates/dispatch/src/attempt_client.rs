@@ -11,8 +11,8 @@ use longshore_core::{Backoff, Error, ErrorKind, Event, Handle, Runner, Settled};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use crate::event_sink::JobEventSink;
 use crate::job::JobEvent;
-use crate::progress::Progress;
 
 /// How long one call of a runner may take that has no deadline of its own.
 pub(crate) const CALL: Duration = Duration::from_secs(60);
@@ -29,19 +29,19 @@ pub(crate) fn backoff(subject: &impl Hash) -> Backoff {
 
 /// An attempt that may be on its runner.
 #[derive(Clone, Debug)]
-pub(crate) struct Watched {
+pub(crate) struct AttemptClient {
     pub(crate) runner: Arc<dyn Runner>,
     pub(crate) handle: Handle,
-    pub(crate) progress: Progress,
+    pub(crate) sink: JobEventSink,
 }
 
-impl Watched {
+impl AttemptClient {
     pub(crate) fn trouble(&self, error: &Error) {
-        self.progress.trouble(self.runner.name(), error);
+        self.sink.trouble(self.runner.name(), error);
     }
 
-    pub(crate) fn tell(&self, event: Event) {
-        self.progress.tell(JobEvent::Runner { runner: self.runner.name().clone(), event });
+    pub(crate) fn report(&self, event: Event) {
+        self.sink.send(JobEvent::Runner { runner: self.runner.name().clone(), event });
     }
 
     pub(crate) fn error(&self, message: &'static str) -> Error {
@@ -55,7 +55,7 @@ impl Watched {
 
     /// Passes each cancel request on to the runner, and retries until the runner accepts it. Never
     /// returns.
-    pub(crate) async fn pass_on_cancel(
+    pub(crate) async fn forward_cancel(
         &self,
         mut graces: watch::Receiver<Option<Duration>>,
     ) -> Infallible {
@@ -130,15 +130,15 @@ impl Watched {
 }
 
 /// The events of an attempt. The stream is opened again if it breaks off.
-pub(crate) struct Feed {
-    watched: Watched,
+pub(crate) struct EventStream {
+    client: AttemptClient,
     stream: Fuse<BoxStream<'static, Result<Event, Error>>>,
 }
 
-impl Feed {
-    pub(crate) fn open(watched: &Watched) -> Self {
-        let stream = watched.runner.events(&watched.handle).fuse();
-        Self { watched: watched.clone(), stream }
+impl EventStream {
+    pub(crate) fn open(client: &AttemptClient) -> Self {
+        let stream = client.runner.events(&client.handle).fuse();
+        Self { client: client.clone(), stream }
     }
 
     /// Returns the next event, or what went wrong. There is always a next one. Cancel safe.
@@ -147,7 +147,7 @@ impl Feed {
             return item;
         }
         sleep(REOPEN).await;
-        self.stream = self.watched.runner.events(&self.watched.handle).fuse();
-        Err(self.watched.error("the stream of events broke off; it was opened again"))
+        self.stream = self.client.runner.events(&self.client.handle).fuse();
+        Err(self.client.error("the stream of events broke off; it was opened again"))
     }
 }

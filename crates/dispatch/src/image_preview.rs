@@ -5,32 +5,32 @@ use std::sync::Arc;
 use futures::future::join_all;
 use longshore_core::{ImageRef, JobSpec, PullPolicy};
 
+use crate::candidate::Candidate;
 use crate::credentials::Credentials;
-use crate::lane::Lane;
-use crate::report::{ImageOutlook, RunnerImage};
+use crate::report::{ImagePreview, RunnerImage};
 use crate::{EffectivePullPolicy, Settings};
 
-/// Looks at the image of `spec` concurrently on each runner of `order` that runs containers.
+/// Looks at the image of `spec` concurrently on each of `candidates` that runs containers.
 pub(crate) async fn look(
     spec: &JobSpec,
     image: &ImageRef,
-    order: &[Arc<Lane>],
+    candidates: &[Arc<Candidate>],
     settings: &Settings,
     credentials: &Credentials,
-) -> ImageOutlook {
-    let lanes = order.iter().filter(|lane| lane.runs_containers());
-    let asked = lanes.map(|lane| async move {
-        let pull_policy = lane.pull_policy(Some(spec), settings);
+) -> ImagePreview {
+    let candidates = candidates.iter().filter(|candidate| candidate.runs_containers());
+    let asked = candidates.map(|candidate| async move {
+        let pull_policy = candidate.pull_policy(Some(spec), settings);
         let warning = may_be_old(image, &pull_policy);
-        let local = lane.local_image(image).await;
-        RunnerImage { runner: lane.name().clone(), pull_policy, local, warning }
+        let local = candidate.local_image(image).await;
+        RunnerImage { runner: candidate.name().clone(), pull_policy, local, warning }
     });
     let (found, runners) = tokio::join!(credentials.find(spec), join_all(asked));
     let (login, warnings) = match found {
         Ok(found) => (Ok(found.origin), found.warnings),
         Err(error) => (Err(error), Vec::new()),
     };
-    ImageOutlook { image: image.clone(), login, warnings, runners }
+    ImagePreview { image: image.clone(), login, warnings, runners }
 }
 
 /// Returns a warning that the tag can be pushed again unnoticed, if the policy does not check for
