@@ -76,6 +76,7 @@ fn main() -> ExitCode {
             a_job_that_ended_leaves_no_daemon_that_keeps_its_output_open,
             an_orphan_is_reaped_while_the_job_runs,
             a_killed_supervisor_makes_the_job_lost_and_its_tree_is_killed,
+            a_follower_that_lacks_descriptors_never_kills_the_job,
             a_job_whose_directory_somebody_deletes_is_lost_and_killed,
         }
         supervisors {
