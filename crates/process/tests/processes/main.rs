@@ -61,6 +61,7 @@ fn main() -> ExitCode {
             a_launch_that_was_refused_never_starts_later,
             one_more_job_than_slots_is_saturated,
             fifty_jobs_run_at_once,
+            a_job_without_inotify_is_followed_cancelled_and_removed,
         }
         output {
             output_is_kept_byte_for_byte_without_a_final_newline,

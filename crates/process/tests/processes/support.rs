@@ -217,6 +217,35 @@ fn follow_without_descriptors(state: &Path, installation: &str, job: &str) {
     }
 }
 
+/// Returns a command that runs this test program as another process of a user without inotify
+/// instances, which launches `attempt`, cancels it, and follows it to its end.
+pub fn without_inotify(state: &Path, attempt: &Attempt) -> Command {
+    let mut command = Command::new("unshare");
+    // A user namespace has limits of its own: user_namespaces(7).
+    command.args(["--user", "--map-root-user", "sh", "-c"]);
+    command.arg(r#"echo 0 > /proc/sys/user/max_inotify_instances && exec "$0" "$@""#);
+    command.arg(std::env::current_exe().unwrap()).arg("--without-inotify").arg(state);
+    command.arg(attempt.installation.as_str()).arg(attempt.job.as_str());
+    command
+}
+
+/// Acts as the process that [`without_inotify`] starts, and prints the output and the outcome.
+fn follow_without_inotify(state: &Path, installation: &str, job: &str) {
+    let script = "echo begun; sleep 1000";
+    let attempt =
+        Attempt::new(installation.parse().unwrap(), job.parse().unwrap(), 1, shell(script));
+    run(async {
+        let runner = ProcessRunner::new(RunnerName::process(), config(state));
+        let handle = runner.launch(&attempt, &context()).await.unwrap().handle;
+        let mut output = runner.logs(&handle, LogPosition::START, true);
+        println!("{:?}", output.next().await);
+        runner.cancel(&handle, Duration::ZERO).await.unwrap();
+        println!("{}", end(&runner, &handle).await.outcome);
+        while output.next().await.is_some() {}
+        runner.remove(&handle).await.unwrap();
+    });
+}
+
 /// Acts as the process that [`other_process`] starts, if this is one: launches, prints `started` or
 /// the refusal, and stays alive until it is killed.
 pub fn helper() -> Option<ExitCode> {
@@ -225,10 +254,12 @@ pub fn helper() -> Option<ExitCode> {
         tell_what_is_inherited();
         return Some(ExitCode::SUCCESS);
     }
-    if let [_, starved, state, installation, job] = arguments.as_slice()
-        && starved == "--starved"
-    {
-        follow_without_descriptors(Path::new(state), installation, job);
+    if let [_, mode, state, installation, job] = arguments.as_slice() {
+        match mode.as_str() {
+            "--starved" => follow_without_descriptors(Path::new(state), installation, job),
+            "--without-inotify" => follow_without_inotify(Path::new(state), installation, job),
+            _ => return None,
+        }
         return Some(ExitCode::SUCCESS);
     }
     let [_, helper, state, installation, job, script] = arguments.as_slice() else { return None };

@@ -88,7 +88,7 @@ pub async fn a_follower_that_lacks_descriptors_never_kills_the_job() {
     assert!(seen.contains("Too many open files"), "it lacked none: {seen}");
     assert!(seen.contains("Started"), "it had enough in the end: {seen}");
     assert!(!seen.contains("Ended"), "{seen}");
-    
+
     bench.runner.cancel(&handle, Duration::ZERO).await.unwrap();
     assert_eq!(bench.end(&handle).await.outcome.kind(), "Cancelled");
 }
