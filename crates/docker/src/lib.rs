@@ -84,5 +84,8 @@ mod signals;
 mod snapshot;
 mod translate;
 
+#[doc(hidden)]
+pub mod fuzzing;
+
 pub use config::DockerConfig;
 pub use runner::DockerRunner;

@@ -71,5 +71,8 @@ mod warnings;
 mod watching;
 mod withdraw;
 
+#[doc(hidden)]
+pub mod fuzzing;
+
 pub use config::KubernetesConfig;
 pub use runner::KubernetesRunner;

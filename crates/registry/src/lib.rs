@@ -41,5 +41,8 @@ mod password;
 mod read;
 mod server;
 
+#[doc(hidden)]
+pub mod fuzzing;
+
 pub use check::InvalidLogin;
 pub use keyring::{Found, Keyring};
