@@ -2,7 +2,6 @@
 
 use longshore::{Dispatcher, ErrorKind, JobId, JobResult, Record};
 
-use crate::commands::run::show;
 use crate::error::CliError;
 use crate::progress::ProgressLine;
 
@@ -26,7 +25,7 @@ pub async fn end_of(dispatcher: &Dispatcher, record: &Record) -> Result<JobResul
     let mut job = dispatcher.attach(&record.id).await?;
     let events = job.take_events();
     let progress = ProgressLine::new(false);
-    let ((), result) = tokio::join!(show(events, &progress, false), job.wait());
+    let ((), result) = tokio::join!(progress.show_all(events, false), job.wait());
     progress.clear();
     if is_open(dispatcher, &record.id).await? {
         return Err(CliError::failed(format!("job {}: {}", record.id, result.outcome)));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use longshore_core::{
-    Attempt, AttemptId, Error, ErrorKind, ImageReason, JobSpec, PullPolicy, Report, Started,
+    Attempt, AttemptId, Error, ErrorKind, ImageReason, JobSpec, PullPolicy, Started,
 };
 use tokio::time::Instant;
 
@@ -13,38 +13,8 @@ use crate::job::JobEvent;
 use crate::launch::{Launched, Limits, launch};
 use crate::pin::Pin;
 use crate::settle::{Settlement, settle};
+use crate::taken::{Found, Taken, Tried};
 use crate::task::JobTask;
-
-/// An attempt that has started or may have started.
-#[derive(Debug)]
-pub(crate) struct Taken {
-    pub(crate) candidate: Arc<Candidate>,
-    pub(crate) attempt: AttemptId,
-    pub(crate) number: u32,
-    pub(crate) client: AttemptClient,
-    pub(crate) found: Found,
-    /// Whether the registry did not answer under an earlier pull policy.
-    pub(crate) after_no_answer: bool,
-}
-
-/// What is known about an attempt.
-#[derive(Debug)]
-pub(crate) enum Found {
-    Started(Started),
-    MayHaveStarted,
-    Ended(Report),
-    Unknown,
-}
-
-/// The outcome of trying one runner.
-pub(crate) enum Tried {
-    Taken(Box<Taken>),
-    Refused(Error),
-    /// The job was cancelled, and provably nothing started.
-    Cancelled,
-    /// A step could not be recorded. Provably nothing started.
-    Unrecorded(Error),
-}
 
 /// One pull policy of a list.
 #[derive(Clone, Copy)]

@@ -17,8 +17,8 @@ use crate::cancel::Canceller;
 use crate::candidate::Candidate;
 use crate::dispatcher::Dispatcher;
 use crate::event_sink::JobEventSink;
-use crate::job::{Job, JobEvents, JobLogs, State};
-use crate::output::{CHUNKS_KEPT, forward_output};
+use crate::job::{CHUNKS_KEPT, Job, JobEvents, JobLogs, State};
+use crate::output::forward_output;
 use crate::record::unrecorded;
 use crate::task::{JobTask, Manner};
 
@@ -63,7 +63,7 @@ impl Dispatcher {
     /// configured.
     pub async fn attach(&self, job: &JobId) -> Result<Job, Error> {
         let record = self.journal().await?.record(job).await?;
-        self.lane_of(&record)?;
+        self.candidate_of(&record)?;
         self.attach_as(&record, Manner::Kept, false).await
     }
 
@@ -116,7 +116,7 @@ impl Dispatcher {
         let _held = self.hold(&attached.id, &attached.canceller);
         let found = async {
             let record = claim.record().await?;
-            let candidate = self.lane_of(&record)?;
+            let candidate = self.candidate_of(&record)?;
             Ok::<_, Error>((record, candidate))
         };
         let (record, candidate) = match found.await {
@@ -164,7 +164,7 @@ impl Dispatcher {
         }
         let Some(claim) = journal.claim(job).await? else { return Ok(record) };
         let record = claim.record().await?;
-        let Ok(candidate) = self.lane_of(&record) else { return Ok(record) };
+        let Ok(candidate) = self.candidate_of(&record) else { return Ok(record) };
         if record.result.is_some() {
             return Ok(record);
         }
@@ -181,7 +181,7 @@ impl Dispatcher {
     pub fn needs_follower(&self, record: &Record) -> bool {
         let has_timeout = record.spec.timeout.or(self.timeout()).is_some();
         let kept = |candidate: &Candidate| candidate.runner.capabilities().keep_timeout;
-        let candidate = self.lane_of(record).ok().flatten();
+        let candidate = self.candidate_of(record).ok().flatten();
         record.result.is_none()
             && has_timeout
             && candidate.is_some_and(|candidate| !kept(&candidate))
@@ -289,7 +289,7 @@ impl Dispatcher {
 
     /// Returns the runner on which the job of `record` may be. Returns `None` if nothing of it was
     /// launched, or if every launched attempt provably never started.
-    fn lane_of(&self, record: &Record) -> Result<Option<Arc<Candidate>>, Error> {
+    fn candidate_of(&self, record: &Record) -> Result<Option<Arc<Candidate>>, Error> {
         record.committed().map(|attempt| self.candidate(&attempt.handle.runner)).transpose()
     }
 }

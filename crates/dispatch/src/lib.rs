@@ -56,6 +56,7 @@ mod settings;
 mod settle;
 mod store;
 mod take_up;
+mod taken;
 mod task;
 
 pub use builder::{BuildError, DispatcherBuilder};

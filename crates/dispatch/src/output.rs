@@ -10,8 +10,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::attempt_client::AttemptClient;
 
-/// How many pieces of output are buffered for a slow reader. Then the runner's stream waits.
-pub(crate) const CHUNKS_KEPT: usize = 16;
 /// How long after the job's end to wait for each next piece of its output.
 const DRAIN: Duration = Duration::from_secs(30);
 

@@ -9,10 +9,10 @@ use longshore_core::{
 use longshore_journal::{JournalError, NewAttempt};
 use tracing::{info, warn};
 
-use crate::attempt::{Found, Taken};
 use crate::candidate::Candidate;
 use crate::fail_point::FailPoint;
 use crate::job::{JobEvent, State};
+use crate::taken::{Found, Taken};
 use crate::task::JobTask;
 
 impl JobTask {

@@ -7,10 +7,10 @@ use longshore_core::{AttemptId, Error, ErrorKind, Event, NotRunReason, Outcome, 
 use longshore_journal::{AttemptRecord, AttemptState, Record};
 use tokio::time::{Instant, timeout_at};
 
-use crate::attempt::{Found, Taken};
 use crate::attempt_client::{AttemptClient, EventStream};
 use crate::candidate::Candidate;
 use crate::settle::Settlement;
+use crate::taken::{Found, Taken};
 use crate::task::JobTask;
 
 /// For an attempt that has ended, how long after its start event its end event may arrive.

@@ -12,7 +12,6 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::Settings;
-use crate::attempt::{Found, Taken, Tried};
 use crate::attempt_client::AttemptClient;
 use crate::cancel::Canceller;
 use crate::candidate::Candidate;
@@ -24,6 +23,7 @@ use crate::follow::{Followed, Patience, follow};
 use crate::job::{JobEvent, State};
 use crate::output::forward_output;
 use crate::pin::Pins;
+use crate::taken::{Found, Taken, Tried};
 
 /// One job in flight.
 #[derive(Debug)]

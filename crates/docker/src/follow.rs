@@ -166,7 +166,7 @@ impl<'a> Follower<'a> {
         let Some(id) = &snapshot.id else { return Ok(()) };
         let grace = snapshot.facts.as_ref().map_or(Duration::ZERO, |facts| facts.grace);
         let mark = snapshot.mark.unwrap_or(Mark { decision: Decision::Deadline, grace });
-        let ended = self.backend.end(self.location, id, mark, self.snapshot.clone()).await;
+        let ended = self.backend.terminate(self.location, id, mark, self.snapshot.clone()).await;
         self.marked = true;
         let again = if ended.is_ok() { mark.grace + SLACK } else { self.backoff };
         self.end_at = Some(Instant::now() + again);

@@ -57,7 +57,6 @@ mod config;
 mod container;
 mod container_event;
 mod credentials;
-mod end;
 mod endpoint;
 mod fault;
 mod follow;
@@ -82,6 +81,7 @@ mod runner;
 mod settle;
 mod signals;
 mod snapshot;
+mod termination;
 mod translate;
 
 #[doc(hidden)]

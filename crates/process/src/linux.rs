@@ -104,10 +104,21 @@ fn open(pid: Pid, start_time: u64) -> io::Result<Option<OwnedFd>> {
         Err(error) => return Err(error.into()),
     };
     // Read after the pidfd is open, so that the content applies to the process behind the pidfd.
-    Ok(match Stat::read(pid) {
-        Ok(stat) if stat.start_time == start_time && !stat.is_dead() => Some(pidfd),
-        _ => None,
-    })
+    let stat = gone_is_none(Stat::read(pid))?;
+    Ok(stat.filter(|stat| stat.start_time == start_time && !stat.is_dead()).map(|_| pidfd))
+}
+
+/// Returns `None` if a file of `/proc/PID` could not be read because the process is gone: `ENOENT`
+/// from opening the file, `ESRCH` from reading it. Any other failure, such as a lack of descriptors
+/// or of memory, says nothing about the process.
+fn gone_is_none<T>(read: io::Result<T>) -> io::Result<Option<T>> {
+    match read {
+        Ok(content) => Ok(Some(content)),
+        Err(error) => match Errno::from_io_error(&error) {
+            Some(Errno::NOENT | Errno::SRCH) => Ok(None),
+            _ => Err(error),
+        },
+    }
 }
 
 /// Registers `fd` with the runtime, which reports when it becomes readable.
@@ -193,11 +204,11 @@ impl Snapshot {
         for entry in fs::read_dir("/proc")? {
             let name = entry?.file_name();
             let pid = name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
+            let Some(pid) = pid else { continue };
             // A process that ended meanwhile does not have to be signalled.
-            let Some((pid, stat)) = pid.and_then(|pid| Some((pid, Stat::read(pid).ok()?))) else {
-                continue;
-            };
-            if !stat.is_dead() {
+            if let Some(stat) = gone_is_none(Stat::read(pid))?
+                && !stat.is_dead()
+            {
                 seen.insert(pid.as_raw_nonzero().get(), stat);
             }
         }
@@ -279,10 +290,15 @@ fn kill_orphans_seen(supervisor: &ProcessIdentity, marker: &[u8]) -> io::Result<
     let is_orphan = |pid: i32, stat: &Stat| {
         // While a session has a member, its number is not reused as the pid of a new process.
         let in_session = stat.session == supervisor.pid && stat.start_time >= supervisor.start_time;
-        pid != own && (in_session || has_marker(pid, marker))
+        Ok::<_, io::Error>(pid != own && (in_session || has_marker(pid, marker)?))
     };
-    let marked = snapshot.0.iter().filter(|(pid, stat)| is_orphan(**pid, stat));
-    let mut orphans = snapshot.closure(marked.map(|(pid, _)| *pid).collect());
+    let mut marked = HashSet::new();
+    for (pid, stat) in &snapshot.0 {
+        if is_orphan(*pid, stat)? {
+            marked.insert(*pid);
+        }
+    }
+    let mut orphans = snapshot.closure(marked);
     orphans.remove(&own);
     if orphans.is_empty() {
         return Ok(false);
@@ -291,9 +307,13 @@ fn kill_orphans_seen(supervisor: &ProcessIdentity, marker: &[u8]) -> io::Result<
     Ok(true)
 }
 
-fn has_marker(pid: i32, marker: &[u8]) -> bool {
-    fs::read(format!("/proc/{pid}/environ"))
-        .is_ok_and(|environ| environ.split(|b| *b == 0).any(|variable| variable == marker))
+fn has_marker(pid: i32, marker: &[u8]) -> io::Result<bool> {
+    let environ = match fs::read(format!("/proc/{pid}/environ")) {
+        // A process of another user.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(false),
+        read => gone_is_none(read)?,
+    };
+    Ok(environ.is_some_and(|it| it.split(|b| *b == 0).any(|variable| variable == marker)))
 }
 
 #[cfg(test)]

@@ -15,8 +15,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::check::usable_name;
-use crate::helper::Program;
 use crate::password::usable;
+use crate::program::Program;
 use crate::server::{Server, docker_name, registry_of};
 
 /// Accepts base64 without padding, because files written by hand may lack it.

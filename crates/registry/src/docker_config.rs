@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use longshore_core::ImageRef;
 
 use crate::config_json::{ConfigJson, Holds};
+use crate::found::Found;
 use crate::helper::Asking;
-use crate::keyring::Found;
 use crate::read::read;
 use crate::server::registry_of;
 

@@ -253,10 +253,10 @@ async fn what_is_known_of_an_image_beforehand_is_told_and_no_backend_is_needed_f
         .unwrap();
     let began = Instant::now();
     let spec = JobSpec::container("localhost:5001/x:1".parse().unwrap());
-    let outlook = dispatcher.look_at_image(&spec).await.unwrap().unwrap();
+    let preview = dispatcher.look_at_image(&spec).await.unwrap().unwrap();
     assert_eq!(began.elapsed(), 5 * SECOND);
-    assert_eq!(outlook.login.unwrap().as_deref(), Some("docker.registry"));
-    let [silent, docker] = &outlook.runners[..] else { panic!("{:?}", outlook.runners) };
+    assert_eq!(preview.login.unwrap().as_deref(), Some("docker.registry"));
+    let [silent, docker] = &preview.runners[..] else { panic!("{:?}", preview.runners) };
     let told = |r: &RunnerImage| (r.runner.to_string(), r.pull_policy.policies.to_string());
     assert_eq!(told(silent), ("silent".to_owned(), "IfNotPresent".to_owned()));
     assert_eq!(silent.local, LocalImage::Unknown);

@@ -27,13 +27,13 @@ impl Backend {
         let mark = Mark { decision: Decision::Cancelled, grace };
         match container.phase {
             Phase::Ended(_) | Phase::Lost(_) | Phase::Restarted { .. } => Ok(()),
-            Phase::Running { .. } => self.end(location, &container.id, mark, snapshot).await,
+            Phase::Running { .. } => self.terminate(location, &container.id, mark, snapshot).await,
             Phase::Created { .. } => {
                 let unstarted = self.cancel_unstarted(location, &container, mark).await;
                 if unstarted.map_err(|f| self.error(f, what, location))? {
                     return Ok(());
                 }
-                self.end(location, &container.id, mark, snapshot).await
+                self.terminate(location, &container.id, mark, snapshot).await
             }
         }
     }
@@ -55,7 +55,7 @@ impl Backend {
 
     /// Marks the attempt, unless it is marked, and ends its container: TERM, the grace period,
     /// KILL. Returns when the engine has sent TERM; the engine does the rest.
-    pub(crate) async fn end(
+    pub(crate) async fn terminate(
         &self,
         location: &Location,
         id: &str,

@@ -25,7 +25,7 @@ const ROTATES: u64 = 256 * 1024;
 /// lines themselves arrive without a pause, because the stream was behind. If the job itself had
 /// been silent, the stream would have been silent for as long.
 #[derive(Debug)]
-pub(crate) struct Stamps {
+pub(crate) struct TimestampStripper {
     opened: Timestamp,
     /// The beginning of a time that has not arrived completely; `None` within a line.
     coming: Option<Vec<u8>>,
@@ -33,7 +33,7 @@ pub(crate) struct Stamps {
     bytes: u64,
 }
 
-impl Stamps {
+impl TimestampStripper {
     /// Creates the state for a stream that is opened at `now`.
     pub(crate) const fn new(now: Timestamp) -> Self {
         Self { opened: now, coming: Some(Vec::new()), last: None, bytes: 0 }
@@ -114,13 +114,14 @@ mod tests {
     }
 
     fn stripped(raw: &str, size: usize) -> (String, Option<usize>) {
-        let (mut stamps, mut out, now) = (Stamps::new(OPENED), Vec::new(), Instant::now());
+        let (mut timestamps, mut out, now) =
+            (TimestampStripper::new(OPENED), Vec::new(), Instant::now());
         let leaps: Vec<usize> = raw
             .as_bytes()
             .chunks(size)
-            .filter_map(|piece| stamps.strip(piece, &mut out, now))
+            .filter_map(|piece| timestamps.strip(piece, &mut out, now))
             .collect();
-        stamps.finish(&mut out);
+        timestamps.finish(&mut out);
         assert!(leaps.len() < 2, "{leaps:?}");
         (String::from_utf8(out).unwrap(), leaps.first().copied())
     }
@@ -159,13 +160,14 @@ mod tests {
     #[test]
     fn a_job_that_was_silent_has_left_nothing_out() {
         let much: String = (0..5000).map(|_| stamped(1, &format!("{:040}\n", 0))).collect();
-        let (mut stamps, mut out, now) = (Stamps::new(OPENED), Vec::new(), Instant::now());
-        stamps.strip(much.as_bytes(), &mut out, now);
+        let (mut timestamps, mut out, now) =
+            (TimestampStripper::new(OPENED), Vec::new(), Instant::now());
+        timestamps.strip(much.as_bytes(), &mut out, now);
         let later = now + Duration::from_secs(10);
-        assert_eq!(stamps.strip(stamped(11, "x\n").as_bytes(), &mut out, later), None);
+        assert_eq!(timestamps.strip(stamped(11, "x\n").as_bytes(), &mut out, later), None);
         // Nor is output missing that the job wrote before the first read.
-        let mut stamps = Stamps::new(OPENED + jiff::SignedDuration::from_secs(60));
-        stamps.strip(much.as_bytes(), &mut out, now);
-        assert_eq!(stamps.strip(stamped(11, "x\n").as_bytes(), &mut out, now), None);
+        let mut timestamps = TimestampStripper::new(OPENED + jiff::SignedDuration::from_secs(60));
+        timestamps.strip(much.as_bytes(), &mut out, now);
+        assert_eq!(timestamps.strip(stamped(11, "x\n").as_bytes(), &mut out, now), None);
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::shape::PodShape;
+use crate::pod_spec_view::PodSpecView;
 
 /// The prefix of Longshore's own labels and annotations.
 const OURS: &str = "longshore.dev/";
@@ -17,7 +17,7 @@ const OURS: &str = "longshore.dev/";
 /// The marks decide who may release the Job, the labels identify it and its Pod, and the numbers
 /// keep Kubernetes from creating a second Pod. Admission may change everything else, such as the
 /// image.
-pub(crate) fn broken(submitted: &Job, created: &Job) -> Option<String> {
+pub(crate) fn broken_by_admission(submitted: &Job, created: &Job) -> Option<String> {
     let mut found = Vec::new();
     let (was, now) = (&submitted.metadata, &created.metadata);
     found.extend(missing("annotation", was.annotations.as_ref(), now.annotations.as_ref()));
@@ -42,11 +42,11 @@ pub(crate) fn broken(submitted: &Job, created: &Job) -> Option<String> {
     if !is_suspended(created) {
         found.push("spec.suspend is now false".to_owned());
     }
-    let shape = |job: &Job| {
+    let view = |job: &Job| {
         let spec = job.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
-        spec.map(PodShape::from).unwrap_or_default()
+        spec.map(PodSpecView::from).unwrap_or_default()
     };
-    let (was, now) = (shape(submitted), shape(created));
+    let (was, now) = (view(submitted), view(created));
     if was.never_restarts() && !now.never_restarts() || now.job().is_none() {
         found.extend(was.alteration(&now));
     }
@@ -91,7 +91,7 @@ mod tests {
         let submitted = job();
         let mut created = submitted.clone();
         change(&mut created);
-        broken(&submitted, &created)
+        broken_by_admission(&submitted, &created)
     }
 
     /// A suspended Job without its annotation hung forever and could not be cancelled.

@@ -8,20 +8,20 @@ use crate::names;
 
 /// The parts of a Pod's specification that decide what runs, and how often.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct PodShape {
+pub(crate) struct PodSpecView {
     /// `restartPolicy`.
     restart_policy: String,
     /// The scheduler that places it.
     pub(crate) scheduler: String,
     /// The containers, in order.
-    containers: Vec<ContainerShape>,
+    containers: Vec<ContainerSpecView>,
     /// The init containers, in order.
-    init: Vec<ContainerShape>,
+    init: Vec<ContainerSpecView>,
 }
 
 /// The parts of a container's specification that decide what runs in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ContainerShape {
+pub(crate) struct ContainerSpecView {
     /// Its name.
     name: String,
     /// Its image.
@@ -32,18 +32,18 @@ pub(crate) struct ContainerShape {
     sidecar: bool,
 }
 
-impl From<&PodSpec> for PodShape {
+impl From<&PodSpec> for PodSpecView {
     fn from(spec: &PodSpec) -> Self {
         Self {
             restart_policy: spec.restart_policy.clone().unwrap_or_else(|| "Always".to_owned()),
             scheduler: spec.scheduler_name.clone().unwrap_or_default(),
-            containers: spec.containers.iter().map(ContainerShape::from).collect(),
-            init: spec.init_containers.iter().flatten().map(ContainerShape::from).collect(),
+            containers: spec.containers.iter().map(ContainerSpecView::from).collect(),
+            init: spec.init_containers.iter().flatten().map(ContainerSpecView::from).collect(),
         }
     }
 }
 
-impl From<&Container> for ContainerShape {
+impl From<&Container> for ContainerSpecView {
     fn from(container: &Container) -> Self {
         let mut hasher = DefaultHasher::new();
         (&container.command, &container.args).hash(&mut hasher);
@@ -56,7 +56,7 @@ impl From<&Container> for ContainerShape {
     }
 }
 
-impl PodShape {
+impl PodSpecView {
     /// Returns the name of the container that runs the job: `job`, or the only container if
     /// admission renamed it. `None` if no container can be identified.
     pub(crate) fn job_container(&self) -> Option<&str> {
@@ -64,11 +64,11 @@ impl PodShape {
     }
 
     /// Returns the container with the job's name.
-    pub(crate) fn job(&self) -> Option<&ContainerShape> {
+    pub(crate) fn job(&self) -> Option<&ContainerSpecView> {
         self.containers.iter().find(|c| c.name == names::CONTAINER)
     }
 
-    fn renamed(&self) -> Option<&ContainerShape> {
+    fn renamed(&self) -> Option<&ContainerSpecView> {
         match self.containers.as_slice() {
             [only] if only.name != names::CONTAINER => Some(only),
             _ => None,
@@ -118,7 +118,7 @@ impl PodShape {
     }
 
     fn added(&self, pod: &Self) -> Vec<String> {
-        let known = |list: &[ContainerShape], name: &str| list.iter().any(|c| c.name == name);
+        let known = |list: &[ContainerSpecView], name: &str| list.iter().any(|c| c.name == name);
         let renamed = pod.job().is_none().then(|| pod.renamed()).flatten();
         let beside = pod.containers.iter().filter(|c| !known(&self.containers, &c.name));
         let beside = beside
@@ -142,12 +142,12 @@ mod tests {
 
     use super::*;
 
-    fn shape(spec: Value) -> PodShape {
-        PodShape::from(&serde_json::from_value::<PodSpec>(spec).unwrap())
+    fn view(spec: Value) -> PodSpecView {
+        PodSpecView::from(&serde_json::from_value::<PodSpec>(spec).unwrap())
     }
 
-    fn submitted() -> PodShape {
-        shape(json!({
+    fn submitted() -> PodSpecView {
+        view(json!({
             "restartPolicy": "Never",
             "containers": [{"name": "job", "image": "r/x:1", "command": ["true"]}],
         }))
@@ -183,17 +183,17 @@ mod tests {
                  added",
             ),
         ] {
-            assert_eq!(submitted().difference(&shape(pod)).as_deref(), Some(expected));
+            assert_eq!(submitted().difference(&view(pod)).as_deref(), Some(expected));
         }
     }
 
     #[test]
     fn a_renamed_container_is_the_jobs_only_where_it_is_alone() {
-        let one = shape(json!({"containers": [{"name": "x"}]}));
+        let one = view(json!({"containers": [{"name": "x"}]}));
         assert_eq!(one.job_container(), Some("x"));
-        let two = shape(json!({"containers": [{"name": "x"}, {"name": "y"}]}));
+        let two = view(json!({"containers": [{"name": "x"}, {"name": "y"}]}));
         assert_eq!(two.job_container(), None);
-        let beside = shape(json!({"containers": [{"name": "x"}, {"name": "job"}]}));
+        let beside = view(json!({"containers": [{"name": "x"}, {"name": "job"}]}));
         assert_eq!(beside.job_container(), Some("job"));
     }
 }

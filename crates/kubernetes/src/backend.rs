@@ -8,49 +8,49 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::client::Connection;
 use crate::config::KubernetesConfig;
-use crate::hub::Hub;
-use crate::place::Place;
+use crate::informer::Informer;
+use crate::location::Location;
 use crate::translate;
 
 /// State that the runner, its launches and its streams share.
 #[derive(Debug)]
-pub(crate) struct Inner {
+pub(crate) struct Backend {
     pub(crate) name: RunnerName,
     pub(crate) config: KubernetesConfig,
     pub(crate) capabilities: Capabilities,
     pub(crate) connection: Arc<Connection>,
-    pub(crate) hub: Arc<Hub>,
+    pub(crate) informer: Arc<Informer>,
     /// The attempts that this process has released and not removed. If the Job of one has vanished,
     /// the attempt may have run.
     committed: Mutex<HashSet<String>>,
 }
 
-impl Inner {
+impl Backend {
     pub(crate) fn new(name: RunnerName, config: KubernetesConfig) -> Self {
         let connection = Arc::new(Connection::new(config.clone()));
         Self {
             name,
             capabilities: translate::capabilities(&config),
-            hub: Arc::new(Hub::new(connection.clone())),
+            informer: Arc::new(Informer::new(connection.clone())),
             connection,
             config,
             committed: Mutex::default(),
         }
     }
 
-    /// Records that the attempt at `place` is about to be released.
-    pub(crate) fn note_commit(&self, place: &Place) {
-        self.committed().insert(place.attempt.clone());
+    /// Records that the attempt at `location` is about to be released.
+    pub(crate) fn note_commit(&self, location: &Location) {
+        self.committed().insert(location.attempt.clone());
     }
 
-    /// Forgets the attempt at `place`, which provably never started or has been removed.
-    pub(crate) fn forget_commit(&self, place: &Place) {
-        self.committed().remove(&place.attempt);
+    /// Forgets the attempt at `location`, which provably never started or has been removed.
+    pub(crate) fn forget_commit(&self, location: &Location) {
+        self.committed().remove(&location.attempt);
     }
 
-    /// Returns whether this process may have released the attempt at `place`.
-    pub(crate) fn has_committed(&self, place: &Place) -> bool {
-        self.committed().contains(&place.attempt)
+    /// Returns whether this process may have released the attempt at `location`.
+    pub(crate) fn has_committed(&self, location: &Location) -> bool {
+        self.committed().contains(&location.attempt)
     }
 
     fn committed(&self) -> MutexGuard<'_, HashSet<String>> {

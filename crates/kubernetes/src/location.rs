@@ -5,13 +5,13 @@ use longshore_core::{
 };
 use serde::Deserialize;
 
-/// The version of the serialized form of [`Place`].
+/// The version of the serialized form of [`Location`].
 const VERSION: u32 = 1;
 
 /// The location of an attempt on a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Place {
+pub(crate) struct Location {
     /// The configured namespace; `None` is the one of the kubeconfig's context.
     #[serde(default)]
     pub(crate) namespace: Option<String>,
@@ -23,8 +23,8 @@ pub(crate) struct Place {
     pub(crate) installation: InstallationId,
 }
 
-impl Place {
-    /// Returns the place of `attempt`.
+impl Location {
+    /// Returns the location of `attempt`.
     pub(crate) fn of(attempt: &Attempt, namespace: Option<&str>) -> Self {
         Self {
             namespace: namespace.map(str::to_owned),
@@ -34,7 +34,7 @@ impl Place {
         }
     }
 
-    /// Returns the handle of this place.
+    /// Returns the handle of this location.
     ///
     /// # Errors
     /// `Internal` if the attempt's name is not a valid ID.
@@ -46,7 +46,7 @@ impl Place {
         Ok(self.handle_of(runner, &attempt))
     }
 
-    /// Returns the handle of this place, which is the place of `attempt`.
+    /// Returns the handle of this location, which is the location of `attempt`.
     pub(crate) fn handle_of(&self, runner: &RunnerName, attempt: &AttemptId) -> Handle {
         let mut opaque = serde_json::json!({
             "job": self.job, "attempt": self.attempt, "installation": self.installation.as_str(),
@@ -57,7 +57,7 @@ impl Place {
         Handle::new(runner.clone(), VERSION, attempt.clone(), opaque)
     }
 
-    /// Returns the place that `handle` names.
+    /// Returns the location that `handle` names.
     ///
     /// # Errors
     /// `Internal` for a handle that this version did not write.
@@ -79,11 +79,11 @@ mod tests {
     fn a_handle_is_read_back_and_one_of_another_version_refused() {
         let spec = JobSpec::container("busybox".parse().unwrap());
         let attempt = Attempt::new(InstallationId::random(), JobId::random(), 1, spec);
-        let place = Place::of(&attempt, Some("jobs"));
-        let mut handle = place.handle(&RunnerName::kubernetes()).unwrap();
+        let location = Location::of(&attempt, Some("jobs"));
+        let mut handle = location.handle(&RunnerName::kubernetes()).unwrap();
         assert_eq!(handle.attempt, attempt.id);
-        assert_eq!(Place::read(&handle).unwrap(), place);
+        assert_eq!(Location::read(&handle).unwrap(), location);
         handle.version = 2;
-        assert!(Place::read(&handle).unwrap_err().to_string().contains("version: 2"));
+        assert!(Location::read(&handle).unwrap_err().to_string().contains("version: 2"));
     }
 }

@@ -4,13 +4,16 @@ use longshore_core::{
     ErrorKind, Event, ImageReason, PullPolicy, RejectReason, StartError, start_error,
 };
 
+use crate::meta::reason_and_message;
+use crate::names::object_name;
+use crate::pod_view::PodView;
 use crate::pull::{self, PullTrouble};
 use crate::refusal;
-use crate::view::{PodView, Presence, Snapshot, object_name, said};
+use crate::snapshot::{Presence, Snapshot};
 
-/// The progress of a launch.
+/// The state of a launch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Progress {
+pub(crate) enum StartState {
     /// The job may still start.
     Waiting,
     /// The job runs, or has run.
@@ -23,26 +26,26 @@ pub(crate) enum Progress {
     Over(String),
 }
 
-/// Returns the progress of the launch of `snapshot`.
-pub(crate) fn progress(snapshot: &Snapshot) -> Progress {
-    let Some(seen) = snapshot.pod() else { return without_pod(snapshot) };
-    let pod = &seen.pod;
+/// Returns the state of the launch of `snapshot`.
+pub(crate) fn start_state(snapshot: &Snapshot) -> StartState {
+    let Some(observed) = snapshot.pod() else { return without_pod(snapshot) };
+    let pod = &observed.pod;
     let container = &pod.container;
     if container.has_started() {
-        return Progress::Started;
+        return StartState::Started;
     }
     if let Some(end) = container.terminated.as_ref().filter(|t| t.never_ran())
-        && pod.shape.never_restarts()
-        && pod.shape.job().is_some()
+        && pod.spec.never_restarts()
+        && pod.spec.job().is_some()
     {
         // The runtime refused to start it, and with restartPolicy Never the kubelet does not try
         // again.
         let kind = refused_start(&end.message);
         let kind = kind.unwrap_or(ErrorKind::Rejected(RejectReason::ContainerConfig));
-        return Progress::NeverRan(kind, end.message.clone());
+        return StartState::NeverRan(kind, end.message.clone());
     }
-    if seen.presence.is_gone() || pod.deleting {
-        return Progress::Over(with_difference(
+    if observed.presence.is_gone() || pod.deleting {
+        return StartState::Over(with_difference(
             snapshot,
             "the Pod was deleted before it had started".to_owned(),
         ));
@@ -51,11 +54,11 @@ pub(crate) fn progress(snapshot: &Snapshot) -> Progress {
         return ended_unstarted(snapshot, pod);
     }
     match image_trouble(snapshot, pod) {
-        Some(PullTrouble::Definite(why, said)) => {
-            return Progress::Hopeless(ErrorKind::ImageUnavailable(why), said);
+        Some(PullTrouble::Definite(why, message)) => {
+            return StartState::Hopeless(ErrorKind::ImageUnavailable(why), message);
         }
         Some(PullTrouble::Transient(_) | PullTrouble::WithoutLogin(..)) => {
-            return Progress::Waiting;
+            return StartState::Waiting;
         }
         None => {}
     }
@@ -64,46 +67,46 @@ pub(crate) fn progress(snapshot: &Snapshot) -> Progress {
     }
     match &pod.unschedulable {
         Some(why) if why.contains("persistentvolumeclaim") && why.contains("not found") => {
-            Progress::Hopeless(ErrorKind::Rejected(RejectReason::ContainerConfig), why.clone())
+            StartState::Hopeless(ErrorKind::Rejected(RejectReason::ContainerConfig), why.clone())
         }
-        _ => Progress::Waiting,
+        _ => StartState::Waiting,
     }
 }
 
-fn without_pod(snapshot: &Snapshot) -> Progress {
+fn without_pod(snapshot: &Snapshot) -> StartState {
     if snapshot.job_presence.is_gone() {
-        return Progress::Over("the Job was deleted before it had started".to_owned());
+        return StartState::Over("the Job was deleted before it had started".to_owned());
     }
     match snapshot.job.as_ref().and_then(|job| job.over.clone()) {
-        Some(failed) => Progress::Over(failed),
-        None => Progress::Waiting,
+        Some(failed) => StartState::Over(failed),
+        None => StartState::Waiting,
     }
 }
 
-/// Returns the progress of a Pod with a final phase whose container did not start.
+/// Returns the state of the launch of a Pod with a final phase whose container did not start.
 ///
 /// Only the kubelet's own refusal of the Pod proves that nothing ran: the node had no room for it
 /// (`OutOfcpu`, `OutOfmemory`, `OutOfpods`, `NodeAffinity`; `pkg/kubelet/lifecycle`). In any other
 /// case, such as a failed init container or a container that the status does not mention, the
 /// process that follows the Pod to its end decides. The same applies to a Pod that the cluster
 /// disrupts, because the kubelet may not know of that yet.
-fn ended_unstarted(snapshot: &Snapshot, pod: &PodView) -> Progress {
+fn ended_unstarted(snapshot: &Snapshot, pod: &PodView) -> StartState {
     let why = unstarted(pod);
     if pod.refused && pod.disruption.is_none() && !pod.container.created {
-        return Progress::NeverRan(ErrorKind::Saturated, why);
+        return StartState::NeverRan(ErrorKind::Saturated, why);
     }
-    Progress::Over(with_difference(snapshot, why))
+    StartState::Over(with_difference(snapshot, why))
 }
 
 /// Returns why the job's container did not start, in the kubelet's words: what it says about the
 /// Pod and about an init container, and the container's state.
 pub(crate) fn unstarted(pod: &PodView) -> String {
-    let pod_says = said(Some(&pod.reason), Some(&pod.message));
+    let pod_message = reason_and_message(Some(&pod.reason), Some(&pod.message));
     if pod.refused {
-        return pod_says;
+        return pod_message;
     }
     let state = format!("container `{}`: {}", pod.job_container(), pod.container.state());
-    let parts = [Some(pod_says), pod.init_failure.clone(), Some(state)];
+    let parts = [Some(pod_message), pod.init_failure.clone(), Some(state)];
     parts.into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
@@ -125,11 +128,10 @@ fn image_trouble(snapshot: &Snapshot, pod: &PodView) -> Option<PullTrouble> {
     };
     match trouble {
         // Without a login, a registry may deny that an image exists.
-        Some(PullTrouble::Definite(why @ (ImageReason::Denied | ImageReason::NotFound), said))
-            if snapshot.may_have_missed_login() =>
-        {
-            Some(PullTrouble::WithoutLogin(why, said))
-        }
+        Some(PullTrouble::Definite(
+            why @ (ImageReason::Denied | ImageReason::NotFound),
+            message,
+        )) if snapshot.may_have_missed_login() => Some(PullTrouble::WithoutLogin(why, message)),
         trouble => trouble,
     }
 }
@@ -162,11 +164,11 @@ pub(crate) fn image_wait(snapshot: &Snapshot, no_events: bool) -> Option<ImageWa
         return None;
     }
     match image_trouble(snapshot, pod) {
-        Some(PullTrouble::Transient(said) | PullTrouble::Definite(_, said)) => {
-            return Some(ImageWait::Failing(said));
+        Some(PullTrouble::Transient(message) | PullTrouble::Definite(_, message)) => {
+            return Some(ImageWait::Failing(message));
         }
-        Some(PullTrouble::WithoutLogin(why, said)) => {
-            return Some(ImageWait::WithoutLogin(why, said));
+        Some(PullTrouble::WithoutLogin(why, message)) => {
+            return Some(ImageWait::WithoutLogin(why, message));
         }
         None => {}
     }
@@ -176,7 +178,7 @@ pub(crate) fn image_wait(snapshot: &Snapshot, no_events: bool) -> Option<ImageWa
 
 /// Returns what the reason of a waiting container means, if it is not about the image. The reasons
 /// are those of `pkg/kubelet/kuberuntime`.
-fn waiting(snapshot: &Snapshot, reason: &str, message: &str) -> Progress {
+fn waiting(snapshot: &Snapshot, reason: &str, message: &str) -> StartState {
     match reason {
         // A Secret or ConfigMap that does not exist, or a user that must not be root.
         "CreateContainerConfigError"
@@ -186,10 +188,10 @@ fn waiting(snapshot: &Snapshot, reason: &str, message: &str) -> Progress {
         }
         "CreateContainerError" | "RunContainerError" => match refused_start(message) {
             // The runtime itself failed, or nothing is known. The kubelet tries again.
-            None | Some(ErrorKind::Unavailable) => Progress::Waiting,
-            Some(kind) => Progress::Hopeless(kind, message.to_owned()),
+            None | Some(ErrorKind::Unavailable) => StartState::Waiting,
+            Some(kind) => StartState::Hopeless(kind, message.to_owned()),
         },
-        _ => Progress::Waiting,
+        _ => StartState::Waiting,
     }
 }
 
@@ -204,8 +206,8 @@ fn is_about_own_secret(snapshot: &Snapshot, message: &str) -> bool {
     })
 }
 
-fn rejected(reason: RejectReason, message: &str) -> Progress {
-    Progress::Hopeless(ErrorKind::Rejected(reason), message.to_owned())
+fn rejected(reason: RejectReason, message: &str) -> StartState {
+    StartState::Hopeless(ErrorKind::Rejected(reason), message.to_owned())
 }
 
 /// Returns what it means that the runtime, which gave this `message`, did not start the container;
@@ -222,7 +224,7 @@ fn refused_start(message: &str) -> Option<ErrorKind> {
 /// Returns why the job has not started in time, if it does not wait for its image. `job_warning` is
 /// the last warning about the Job, for example that its Pod could not be created.
 pub(crate) fn at_deadline(snapshot: &Snapshot, job_warning: Option<&str>) -> (ErrorKind, String) {
-    let Some(pod) = snapshot.pod().map(|seen| &seen.pod) else {
+    let Some(pod) = snapshot.pod().map(|observed| &observed.pod) else {
         let why = job_warning.unwrap_or("Kubernetes created no Pod");
         let kind = refusal::classify(why).unwrap_or(ErrorKind::Unavailable);
         return (kind, why.to_owned());
@@ -232,14 +234,14 @@ pub(crate) fn at_deadline(snapshot: &Snapshot, job_warning: Option<&str>) -> (Er
         && !is_about_own_secret(snapshot, message)
     {
         let kind = ErrorKind::Rejected(RejectReason::ContainerConfig);
-        return (kind, said(Some(reason), Some(message)));
+        return (kind, reason_and_message(Some(reason), Some(message)));
     }
     if !pod.scheduled {
         return match &pod.unschedulable {
             Some(why) => (ErrorKind::Saturated, why.clone()),
             None => (
                 ErrorKind::Unavailable,
-                format!("the scheduler `{}` has not looked at the Pod", pod.shape.scheduler),
+                format!("the scheduler `{}` has not looked at the Pod", pod.spec.scheduler),
             ),
         };
     }
@@ -264,8 +266,11 @@ pub(crate) fn never_started(snapshot: &Snapshot) -> Option<bool> {
         // is suspended, no earlier pass can still create a Pod.
         return suspended.then_some(true);
     }
-    let proofs: Vec<Option<bool>> =
-        snapshot.pods.iter().map(|seen| pod_never_started(&seen.pod, seen.presence)).collect();
+    let proofs: Vec<Option<bool>> = snapshot
+        .pods
+        .iter()
+        .map(|observed| pod_never_started(&observed.pod, observed.presence))
+        .collect();
     if proofs.contains(&Some(false)) {
         return Some(false);
     }
@@ -293,7 +298,7 @@ fn pod_never_started(pod: &PodView, presence: Presence) -> Option<bool> {
 
 /// Reports each step of an attempt once.
 #[derive(Debug, Default)]
-pub(crate) struct Narrator {
+pub(crate) struct EventReporter {
     scheduled: bool,
     pulling: bool,
     pulled: bool,
@@ -302,15 +307,15 @@ pub(crate) struct Narrator {
     waiting: Option<String>,
 }
 
-impl Narrator {
+impl EventReporter {
     /// Returns the events that are new in `snapshot`.
-    pub(crate) fn tell(&mut self, snapshot: &Snapshot) -> Vec<Event> {
-        let mut news = Vec::new();
-        let Some(pod) = snapshot.pod().map(|seen| &seen.pod) else { return news };
-        let mut once = |told: &mut bool, now: bool, event: Event| {
-            if now && !*told {
-                *told = true;
-                news.push(event);
+    pub(crate) fn new_events(&mut self, snapshot: &Snapshot) -> Vec<Event> {
+        let mut new_events = Vec::new();
+        let Some(pod) = snapshot.pod().map(|observed| &observed.pod) else { return new_events };
+        let mut once = |reported: &mut bool, now: bool, event: Event| {
+            if now && !*reported {
+                *reported = true;
+                new_events.push(event);
             }
         };
         let started = pod.container.has_started();
@@ -325,14 +330,14 @@ impl Narrator {
         if let Some(alteration) = snapshot.alteration().filter(|_| !self.altered) {
             self.altered = true;
             tracing::warn!(pod = %pod.name, "{alteration}");
-            news.push(Event::Waiting(alteration));
+            new_events.push(Event::Waiting(alteration));
         }
         let waits = why_waiting(pod).filter(|_| !started);
         if waits != self.waiting {
-            news.extend(waits.clone().map(Event::Waiting));
+            new_events.extend(waits.clone().map(Event::Waiting));
             self.waiting = waits;
         }
-        news
+        new_events
     }
 }
 
@@ -342,10 +347,10 @@ fn why_waiting(pod: &PodView) -> Option<String> {
         .waiting
         .as_ref()
         .filter(|(reason, message)| !message.is_empty() || !is_creating(reason));
-    let container = container.map(|(r, m)| said(Some(r), Some(m)));
+    let container = container.map(|(r, m)| reason_and_message(Some(r), Some(m)));
     container.or_else(|| pod.unschedulable.clone())
 }
 
 #[cfg(test)]
-#[path = "start_tests.rs"]
+#[path = "start_state_tests.rs"]
 mod tests;

@@ -5,20 +5,21 @@ use longshore_core::ImageReason;
 use super::*;
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 
+use crate::job_view::JobView;
 use crate::outcome::tests::{job, pod, snapshot};
-use crate::shape::PodShape;
-use crate::view::{JobView, PodSeen};
+use crate::pod_spec_view::PodSpecView;
+use crate::snapshot::ObservedPod;
 
-fn waiting_for(reason: &str, message: &str) -> Progress {
+fn waiting_for(reason: &str, message: &str) -> StartState {
     let state = serde_json::json!({"waiting": {"reason": reason, "message": message}});
-    progress(&snapshot(job(), [pod(serde_json::json!({}), "Pending", state, "")]))
+    start_state(&snapshot(job(), [pod(serde_json::json!({}), "Pending", state, "")]))
 }
 
 #[test]
 fn a_waiting_container_is_hopeless_only_where_waiting_does_not_help() {
     use ErrorKind::{ImageUnavailable, Rejected};
     let hopeless = |reason: &str, message: &str| match waiting_for(reason, message) {
-        Progress::Hopeless(kind, _) => kind,
+        StartState::Hopeless(kind, _) => kind,
         other => panic!("{reason} {message}: {other:?}"),
     };
     let config = Rejected(RejectReason::ContainerConfig);
@@ -35,7 +36,7 @@ fn a_waiting_container_is_hopeless_only_where_waiting_does_not_help() {
         ("CreateContainerConfigError", "failed to sync secret cache: timed out waiting"),
         ("CreateContainerError", "context deadline exceeded"),
     ] {
-        assert_eq!(waiting_for(reason, message), Progress::Waiting, "{reason} {message}");
+        assert_eq!(waiting_for(reason, message), StartState::Waiting, "{reason} {message}");
     }
 }
 
@@ -50,11 +51,11 @@ fn a_login_that_the_kubelet_had_not_got_yet_is_no_refusal() {
             snapshot(JobView { own_secret, ..job() }, [PodView { scheduled: true, ..waits }]);
         for _ in 0..pulls {
             if let Some(secrets) = secrets {
-                let said = format!("Unable to retrieve some image pull secrets ({secrets}); …");
-                all.event_seen(true, "FailedToRetrieveImagePullSecret", &said);
+                let warning = format!("Unable to retrieve some image pull secrets ({secrets}); …");
+                all.apply_event(true, "FailedToRetrieveImagePullSecret", &warning);
             }
-            all.event_seen(false, "Pulling", "Pulling image \"x\"");
-            all.event_seen(true, "Failed", &format!("Failed to pull image \"x\": {denied}"));
+            all.apply_event(false, "Pulling", "Pulling image \"x\"");
+            all.apply_event(true, "Failed", &format!("Failed to pull image \"x\": {denied}"));
         }
         all
     };
@@ -62,11 +63,11 @@ fn a_login_that_the_kubelet_had_not_got_yet_is_no_refusal() {
     for (secrets, pulls) in [("longshore-a-1", 1), ("team, longshore-a-1", 1), ("longshore-a-1", 3)]
     {
         let mut missed = heard(Some(secrets), true, pulls);
-        assert_eq!(progress(&missed), Progress::Waiting, "{secrets} {pulls}");
+        assert_eq!(start_state(&missed), StartState::Waiting, "{secrets} {pulls}");
         assert_eq!(image_wait(&missed, false), Some(without.clone()));
         // The second pull is running: 11 of 112 such jobs were killed while it succeeded.
-        missed.event_seen(false, "Pulling", "Pulling image \"x\"");
-        assert_eq!(progress(&missed), Progress::Waiting, "{secrets} {pulls}");
+        missed.apply_event(false, "Pulling", "Pulling image \"x\"");
+        assert_eq!(start_state(&missed), StartState::Waiting, "{secrets} {pulls}");
     }
     let refused = ErrorKind::ImageUnavailable(ImageReason::Denied);
     for definite in [
@@ -75,7 +76,7 @@ fn a_login_that_the_kubelet_had_not_got_yet_is_no_refusal() {
         heard(Some("longshore-a-10"), true, 1),
         heard(Some("longshore-a-1"), false, 1),
     ] {
-        let Progress::Hopeless(kind, _) = progress(&definite) else { panic!("{definite:?}") };
+        let StartState::Hopeless(kind, _) = start_state(&definite) else { panic!("{definite:?}") };
         assert_eq!(kind, refused);
     }
 }
@@ -87,10 +88,10 @@ fn an_own_secret_that_the_kubelet_does_not_know_yet_is_no_refusal() {
         let reason = "CreateContainerConfigError";
         let state = serde_json::json!({"waiting": {"reason": reason, "message": message}});
         let waits = pod(serde_json::json!({}), "Pending", state, "");
-        progress(&snapshot(JobView { own_secret: true, ..job() }, [waits]))
+        start_state(&snapshot(JobView { own_secret: true, ..job() }, [waits]))
     };
-    assert_eq!(waits("longshore-a-1"), Progress::Waiting);
-    assert!(matches!(waits("team"), Progress::Hopeless(ErrorKind::Rejected(_), _)));
+    assert_eq!(waits("longshore-a-1"), StartState::Waiting);
+    assert!(matches!(waits("team"), StartState::Hopeless(ErrorKind::Rejected(_), _)));
 }
 
 /// If admission renamed the container or added a failing init container, the missing status counted
@@ -103,17 +104,17 @@ fn no_evidence_about_the_container_is_never_proof() {
         view.scheduled = true;
         change(&mut view);
         let all = snapshot(job(), [view]);
-        (progress(&all), never_started(&all))
+        (start_state(&all), never_started(&all))
     };
     let (silent, proven) = failed(|pod| pod.container = ContainerView::default());
-    assert!(matches!(silent, Progress::Over(_)), "{silent:?}");
+    assert!(matches!(silent, StartState::Over(_)), "{silent:?}");
     assert_eq!(proven, Some(false));
     let (renamed, proven) = failed(|pod| {
         let spec = serde_json::json!({"restartPolicy": "Never", "containers": [
             {"name": "x", "image": "r/x:1"}]});
-        pod.shape = PodShape::from(&serde_json::from_value::<PodSpec>(spec).unwrap());
+        pod.spec = PodSpecView::from(&serde_json::from_value::<PodSpec>(spec).unwrap());
     });
-    let Progress::Over(why) = renamed else { panic!("{renamed:?}") };
+    let StartState::Over(why) = renamed else { panic!("{renamed:?}") };
     assert!(why.contains("container `job` is now `x`"), "{why}");
     assert_eq!(proven, Some(false));
     let (refused, proven) = failed(|pod| {
@@ -121,7 +122,7 @@ fn no_evidence_about_the_container_is_never_proof() {
         pod.container = ContainerView::default();
         "OutOfcpu".clone_into(&mut pod.reason);
     });
-    let saturated = Progress::NeverRan(ErrorKind::Saturated, "OutOfcpu".to_owned());
+    let saturated = StartState::NeverRan(ErrorKind::Saturated, "OutOfcpu".to_owned());
     assert_eq!(refused, saturated, "the kubelet itself refused the Pod");
     assert_eq!(proven, Some(true));
 }
@@ -157,9 +158,11 @@ fn a_command_that_the_runtime_refuses_never_ran() {
         "exitCode": 128, "reason": "StartError", "containerID": "containerd://a",
         "message": "exec: \"nope\": executable file not found in $PATH: unknown",
     }});
-    let refused =
-        progress(&snapshot(job(), [pod(serde_json::json!({}), "Pending", end, "containerd://a")]));
-    let Progress::NeverRan(kind, _) = refused else { panic!("{refused:?}") };
+    let refused = start_state(&snapshot(
+        job(),
+        [pod(serde_json::json!({}), "Pending", end, "containerd://a")],
+    ));
+    let StartState::NeverRan(kind, _) = refused else { panic!("{refused:?}") };
     assert_eq!(kind, ErrorKind::Rejected(RejectReason::CommandNotFound));
 }
 
@@ -186,7 +189,7 @@ fn a_deadline_is_told_by_what_was_waited_for() {
     view.scheduled = false;
     view.unschedulable =
         Some("Unschedulable: 0/1 nodes are available: Insufficient cpu".to_owned());
-    full.pods = vec![PodSeen { pod: Arc::new(view), presence: Presence::Here }];
+    full.pods = vec![ObservedPod { pod: Arc::new(view), presence: Presence::Here }];
     assert_eq!(at_deadline(&full, None).0, ErrorKind::Saturated);
 }
 
@@ -198,7 +201,7 @@ fn only_a_pod_with_a_node_waits_for_its_image() {
         view.scheduled = true;
         let mut all = snapshot(job(), []);
         change(&mut view, &mut all);
-        all.pod_seen(view);
+        all.apply_pod(view);
         all
     };
     let creating = |change| waits("ContainerCreating", "", change);
@@ -208,17 +211,17 @@ fn only_a_pod_with_a_node_waits_for_its_image() {
     assert_eq!(image_wait(&creating(|_, _| {}), true), Some(ImageWait::Silent));
     let never = creating(|pod, _| pod.policy = Some(PullPolicy::Never));
     assert_eq!(image_wait(&never, true), None);
-    let pulling = creating(|_, all| all.event_seen(false, "Pulling", "Pulling image \"x\""));
+    let pulling = creating(|_, all| all.apply_event(false, "Pulling", "Pulling image \"x\""));
     assert_eq!(image_wait(&pulling, false), Some(ImageWait::Silent));
     let refused = "dial tcp: connect: connection refused";
     let failing = Some(ImageWait::Failing(refused.to_owned()));
     assert_eq!(image_wait(&waits("ErrImagePull", refused, |_, _| {}), false), failing);
     // The kubelet tries once more; its last message still counts.
     let mut again = waits("ErrImagePull", refused, |_, _| {});
-    again.event_seen(false, "Pulling", "Pulling image \"x\"");
+    again.apply_event(false, "Pulling", "Pulling image \"x\"");
     assert_eq!(image_wait(&again, false), failing);
-    again.event_seen(false, "Pulled", "Successfully pulled image \"x\" in 1s");
-    again.pod_seen(creating(|_, _| {}).pods[0].pod.as_ref().clone());
+    again.apply_event(false, "Pulled", "Successfully pulled image \"x\" in 1s");
+    again.apply_pod(creating(|_, _| {}).pods[0].pod.as_ref().clone());
     assert_eq!(image_wait(&again, false), None, "it is there");
 }
 
@@ -226,16 +229,16 @@ fn only_a_pod_with_a_node_waits_for_its_image() {
 fn a_definite_failure_is_believed_from_the_event_that_comes_first() {
     let state = serde_json::json!({"waiting": {"reason": "ContainerCreating"}});
     let mut all = snapshot(job(), [pod(serde_json::json!({}), "Pending", state, "")]);
-    assert_eq!(progress(&all), Progress::Waiting);
-    all.event_seen(true, "Failed", "Failed to pull image \"x\": x: not found");
+    assert_eq!(start_state(&all), StartState::Waiting);
+    all.apply_event(true, "Failed", "Failed to pull image \"x\": x: not found");
     let kind = ErrorKind::ImageUnavailable(ImageReason::NotFound);
-    assert_eq!(progress(&all), Progress::Hopeless(kind, "x: not found".to_owned()));
+    assert_eq!(start_state(&all), StartState::Hopeless(kind, "x: not found".to_owned()));
     let never = r#"Container image "x" is not present with pull policy of Never"#;
-    all.event_seen(true, "ErrImageNeverPull", never);
+    all.apply_event(true, "ErrImageNeverPull", never);
     let not_present = ErrorKind::ImageUnavailable(ImageReason::NotPresent);
-    assert!(matches!(progress(&all), Progress::Hopeless(kind, _) if kind == not_present));
-    all.event_seen(true, "Failed", "Failed to pull image \"x\": 503 Service Unavailable");
-    assert_eq!(progress(&all), Progress::Waiting);
+    assert!(matches!(start_state(&all), StartState::Hopeless(kind, _) if kind == not_present));
+    all.apply_event(true, "Failed", "Failed to pull image \"x\": 503 Service Unavailable");
+    assert_eq!(start_state(&all), StartState::Waiting);
 }
 
 #[test]
@@ -252,7 +255,7 @@ fn that_a_pod_never_started_is_believed_only_with_a_proof() {
         let mut all = snapshot(job(), [pod(meta.clone(), phase, created.clone(), id)]);
         let mut view = (*all.pods[0].pod).clone();
         view.scheduled = true;
-        all.pods = vec![PodSeen { pod: Arc::new(view), presence: Presence::Here }];
+        all.pods = vec![ObservedPod { pod: Arc::new(view), presence: Presence::Here }];
         all
     };
     assert_eq!(never_started(&one(&none, "Pending", "")), None);
@@ -268,13 +271,13 @@ fn that_a_pod_never_started_is_believed_only_with_a_proof() {
     let mut homeless = one(&deleted, "Pending", "");
     let mut view = (*homeless.pods[0].pod).clone();
     view.scheduled = false;
-    homeless.pods = vec![PodSeen { pod: Arc::new(view), presence: Presence::Here }];
+    homeless.pods = vec![ObservedPod { pod: Arc::new(view), presence: Presence::Here }];
     assert_eq!(never_started(&homeless), Some(true));
     // An unreachable node may have started the container.
     let mut lost = one(&confirmed, "Failed", "");
     let mut view = (*lost.pods[0].pod).clone();
     view.disruption = Some(("DeletionByTaintManager".to_owned(), None));
-    lost.pods = vec![PodSeen { pod: Arc::new(view), presence: Presence::Deleted }];
+    lost.pods = vec![ObservedPod { pod: Arc::new(view), presence: Presence::Deleted }];
     assert_eq!(never_started(&lost), Some(false));
     let mut suspended = snapshot(job(), []);
     assert_eq!(never_started(&suspended), None, "a Pod may be on its way");
@@ -341,17 +344,17 @@ fn a_generation_without_a_deletion_proves_nothing() {
 
 #[test]
 fn each_step_is_told_once() {
-    let mut narrator = Narrator::default();
+    let mut reporter = EventReporter::default();
     let running = serde_json::json!({"running": {"startedAt": "2026-01-01T00:00:01Z"}});
     let mut all =
         snapshot(job(), [pod(serde_json::json!({}), "Running", running, "containerd://a")]);
     let mut view = (*all.pods[0].pod).clone();
     view.scheduled = true;
-    all.pods = vec![PodSeen { pod: Arc::new(view), presence: Presence::Here }];
-    let told = narrator.tell(&all);
+    all.pods = vec![ObservedPod { pod: Arc::new(view), presence: Presence::Here }];
+    let events = reporter.new_events(&all);
     assert!(
-        matches!(told.as_slice(), [Event::Scheduled, Event::Pulled, Event::Started(Some(_))]),
-        "{told:?}"
+        matches!(events.as_slice(), [Event::Scheduled, Event::Pulled, Event::Started(Some(_))]),
+        "{events:?}"
     );
-    assert_eq!(narrator.tell(&all), []);
+    assert_eq!(reporter.new_events(&all), []);
 }

@@ -2,17 +2,16 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tokio::time::Instant;
 
-pub(crate) use crate::container_view::Terminated;
-pub(crate) use crate::job_view::JobView;
-pub(crate) use crate::pod_view::PodView;
+use crate::job_view::JobView;
+use crate::names::object_name;
+use crate::pod_view::PodView;
 use crate::pull_history::PullHistory;
 
 /// A Pod, and whether it still exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct PodSeen {
+pub(crate) struct ObservedPod {
     /// The last known state of the Pod.
     pub(crate) pod: Arc<PodView>,
     /// Whether the Pod still exists.
@@ -48,22 +47,25 @@ pub(crate) struct Snapshot {
     /// Whether its Job exists.
     pub(crate) job_presence: Presence,
     /// Its Pods, in the order of their creation. More than one violates the protocol.
-    pub(crate) pods: Vec<PodSeen>,
+    pub(crate) pods: Vec<ObservedPod>,
     /// What the node has said about the pull of the image.
     pub(crate) pull: PullHistory,
     /// The last warning among the Pod's Events, for example about a volume that cannot be mounted.
     pub(crate) warning: Option<String>,
     /// When the container was seen to start, if it was seen waiting before. This is a local clock,
     /// because the node's clock may be wrong.
-    pub(crate) seen_starting: Option<Instant>,
+    pub(crate) start_observed: Option<Instant>,
     /// When the container's end was first seen.
-    pub(crate) seen_ending: Option<Instant>,
+    pub(crate) end_observed: Option<Instant>,
 }
 
 impl Snapshot {
     /// Returns the Pod that counts: the first whose container was created, or else the last.
-    pub(crate) fn pod(&self) -> Option<&PodSeen> {
-        self.pods.iter().find(|seen| seen.pod.container.created).or_else(|| self.pods.last())
+    pub(crate) fn pod(&self) -> Option<&ObservedPod> {
+        self.pods
+            .iter()
+            .find(|observed| observed.pod.container.created)
+            .or_else(|| self.pods.last())
     }
 
     /// Returns whether there is no proof yet that the registry refused a pull with the attempt's
@@ -77,35 +79,13 @@ impl Snapshot {
     /// Returns how the Pod that counts differs from the submitted one, as a text; `None` if it does
     /// not, or if one of the two is unknown.
     pub(crate) fn difference(&self) -> Option<String> {
-        let difference = self.job.as_ref()?.template.difference(&self.pod()?.pod.shape)?;
+        let difference = self.job.as_ref()?.template.difference(&self.pod()?.pod.spec)?;
         Some(format!("the Pod was changed by admission: {difference}"))
     }
 
     /// Like [`difference`](Self::difference), but ignores containers that were only added.
     pub(crate) fn alteration(&self) -> Option<String> {
-        let alteration = self.job.as_ref()?.template.alteration(&self.pod()?.pod.shape)?;
+        let alteration = self.job.as_ref()?.template.alteration(&self.pod()?.pod.spec)?;
         Some(format!("the Pod was changed by admission: {alteration}"))
     }
-}
-
-/// Returns the name of the objects of `attempt`, as [`longshore_core::Attempt::object_name`] does.
-pub(crate) fn object_name(attempt: &str) -> String {
-    format!("longshore-{attempt}")
-}
-
-/// Returns the annotation `key`.
-pub(crate) fn annotation<'a>(meta: &'a ObjectMeta, key: &str) -> Option<&'a str> {
-    meta.annotations.as_ref()?.get(key).map(String::as_str)
-}
-
-/// Returns the label `key`.
-pub(crate) fn label<'a>(meta: &'a ObjectMeta, key: &str) -> Option<&'a str> {
-    meta.labels.as_ref()?.get(key).map(String::as_str)
-}
-
-/// Returns `reason: message`, or the one of them that exists.
-pub(crate) fn said(reason: Option<&str>, message: Option<&str>) -> String {
-    let parts = [reason, message];
-    let given: Vec<&str> = parts.into_iter().flatten().filter(|part| !part.is_empty()).collect();
-    given.join(": ")
 }

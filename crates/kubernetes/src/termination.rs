@@ -6,11 +6,12 @@ use longshore_core::{Error, Result};
 
 use crate::api::Patched;
 use crate::client::Cluster;
+use crate::job_view::JobView;
+use crate::location::Location;
 use crate::names::{Commit, Ending};
-use crate::place::Place;
-use crate::view::{JobView, PodView};
+use crate::pod_view::PodView;
 
-/// Ends the attempt at `place` with `grace` between TERM and KILL; `None` is the attempt's own
+/// Ends the attempt at `location` with `grace` between TERM and KILL; `None` is the attempt's own
 /// grace period.
 ///
 /// The mark is written first, so that every process that reads the end knows its cause. With the
@@ -24,23 +25,23 @@ use crate::view::{JobView, PodView};
 ///
 /// # Errors
 /// The errors of the requests.
-pub(crate) async fn end(
+pub(crate) async fn terminate(
     cluster: &Cluster,
-    place: &Place,
+    location: &Location,
     ending: Ending,
     grace: Option<Duration>,
 ) -> Result<()> {
-    let pods: Vec<PodView> = cluster.pods_of(place).await?.iter().map(PodView::from).collect();
+    let pods: Vec<PodView> = cluster.pods_of(location).await?.iter().map(PodView::from).collect();
     let over = |pod: &PodView| pod.ended || (pod.container.terminated.is_some() && !pod.deleting);
     if pods.iter().any(over) {
         // The job has already ended, and keeps its outcome.
         return Ok(());
     }
-    let Some(job) = mark(cluster, place, ending).await? else {
-        return delete_orphans(cluster, place, &pods, grace).await;
+    let Some(job) = mark(cluster, location, ending).await? else {
+        return delete_orphans(cluster, location, &pods, grace).await;
     };
     if job.commit == Some(Commit::Open) && job.suspended {
-        match cluster.fence(place, &job.uid).await? {
+        match cluster.fence(location, &job.uid).await? {
             Patched::Applied(_) | Patched::Gone => return Ok(()),
             // Another process released the Job in the meantime.
             Patched::Refused => {}
@@ -48,48 +49,48 @@ pub(crate) async fn end(
     }
     let running: Vec<&PodView> = pods.iter().filter(|pod| pod.container.has_started()).collect();
     if running.is_empty() {
-        return take_back(cluster, place, &job).await;
+        return take_back(cluster, location, &job).await;
     }
     for pod in running {
-        kill(cluster, place, pod, &job, ending, grace).await?;
+        kill(cluster, location, pod, &job, ending, grace).await?;
     }
     Ok(())
 }
 
 /// Marks the Job. Returns `None` if the Job is gone. The first mark stays; a mark that another
 /// client has removed is written again.
-async fn mark(cluster: &Cluster, place: &Place, ending: Ending) -> Result<Option<JobView>> {
-    match cluster.mark(place, ending).await? {
+async fn mark(cluster: &Cluster, location: &Location, ending: Ending) -> Result<Option<JobView>> {
+    match cluster.mark(location, ending).await? {
         Patched::Applied(job) => return Ok(Some(JobView::from(&*job))),
         Patched::Gone => return Ok(None),
         Patched::Refused => {}
     }
-    let Some(job) = cluster.get_job(place).await?.as_ref().map(JobView::from) else {
+    let Some(job) = cluster.get_job(location).await?.as_ref().map(JobView::from) else {
         return Ok(None);
     };
     if job.ending.is_some() {
         return Ok(Some(job));
     }
-    let marked = cluster.mark_again(place, &job.uid, ending).await?;
+    let marked = cluster.mark_again(location, &job.uid, ending).await?;
     Ok(Some(JobView::from(&marked)))
 }
 
 /// Takes back a job of which nothing runs. A suspended Job creates no Pod, and Kubernetes deletes
 /// the one that waits. A Job without its commit annotation, which another client has removed, is
 /// deleted.
-async fn take_back(cluster: &Cluster, place: &Place, job: &JobView) -> Result<()> {
+async fn take_back(cluster: &Cluster, location: &Location, job: &JobView) -> Result<()> {
     if job.commit.is_none() {
-        cluster.delete_job(place, Some(&job.uid)).await?;
+        cluster.delete_job(location, Some(&job.uid)).await?;
         return Ok(());
     }
-    cluster.announce_withdrawal(place, &job.uid).await?;
-    cluster.suspend(place, &job.uid).await?;
+    cluster.announce_withdrawal(location, &job.uid).await?;
+    cluster.suspend(location, &job.uid).await?;
     Ok(())
 }
 
 async fn kill(
     cluster: &Cluster,
-    place: &Place,
+    location: &Location,
     pod: &PodView,
     job: &JobView,
     ending: Ending,
@@ -101,17 +102,17 @@ async fn kill(
     let ending = job.ending.filter(|first| *first != Ending::None).unwrap_or(ending);
     match seconds.filter(|seconds| *seconds != own) {
         Some(seconds) => {
-            cluster.delete_pod(place, &pod.name, &pod.uid, None, seconds).await?;
+            cluster.delete_pod(location, &pod.name, &pod.uid, None, seconds).await?;
         }
-        None => cluster.expire_pod(place, &pod.name, &pod.uid, ending).await?,
+        None => cluster.expire_pod(location, &pod.name, &pod.uid, ending).await?,
     }
     Ok(())
 }
 
 /// Ends the rest of a Pod whose job container has ended: sidecars, or a container that was
 /// restarted, which is not the job. If this fails, the removal of the Job does it.
-pub(crate) async fn end_rest(cluster: &Cluster, place: &Place, pod: &PodView) {
-    let ending = cluster.expire_pod(place, &pod.name, &pod.uid, Ending::Over);
+pub(crate) async fn terminate_rest(cluster: &Cluster, location: &Location, pod: &PodView) {
+    let ending = cluster.expire_pod(location, &pod.name, &pod.uid, Ending::Over);
     if let Err(failure) = ending.await {
         let error = Error::from(failure);
         tracing::warn!(%error, pod = %pod.name, "the rest of an ended job's Pod keeps running");
@@ -121,13 +122,13 @@ pub(crate) async fn end_rest(cluster: &Cluster, place: &Place, pod: &PodView) {
 /// Ends the Pods of a Job that another client deleted.
 async fn delete_orphans(
     cluster: &Cluster,
-    place: &Place,
+    location: &Location,
     pods: &[PodView],
     grace: Option<Duration>,
 ) -> Result<()> {
     let seconds = grace.map_or(1, whole_seconds);
     for pod in pods {
-        let deleting = cluster.delete_pod(place, &pod.name, &pod.uid, None, seconds);
+        let deleting = cluster.delete_pod(location, &pod.name, &pod.uid, None, seconds);
         deleting.await.map_err(Error::from)?;
     }
     Ok(())
