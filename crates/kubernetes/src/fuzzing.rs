@@ -11,20 +11,22 @@ use longshore_core::{ErrorKind, Event, ImageReason, Report};
 use serde_json::Value;
 use tokio::time::Instant;
 
+use crate::job_view::JobView;
+use crate::pod_view::PodView;
 use crate::pull::{self, PullTrouble};
-use crate::stamps::Stamps;
-use crate::start::{Narrator, at_deadline, image_wait, never_started, progress};
-use crate::view::{JobView, PodView, Snapshot};
+use crate::snapshot::Snapshot;
+use crate::start_state::{EventReporter, at_deadline, image_wait, never_started, start_state};
+use crate::timestamps::TimestampStripper;
 use crate::{outcome, refusal};
 
 /// Removes the kubelet's times from a log that arrives in `pieces`.
 pub fn strip_times<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
-    let (mut stamps, mut out, now) =
-        (Stamps::new(Timestamp::UNIX_EPOCH), Vec::new(), Instant::now());
+    let (mut stripper, mut out, now) =
+        (TimestampStripper::new(Timestamp::UNIX_EPOCH), Vec::new(), Instant::now());
     for piece in pieces {
-        stamps.strip(piece, &mut out, now);
+        stripper.strip(piece, &mut out, now);
     }
-    stamps.finish(&mut out);
+    stripper.finish(&mut out);
     out
 }
 
@@ -47,46 +49,46 @@ pub fn classify_refusal(message: &str) -> Option<ErrorKind> {
 /// follower reports. Each state comes as an event of a watch.
 #[must_use]
 pub fn follow(states: Vec<WatchEvent<Value>>) -> (Vec<Event>, Option<Report>) {
-    let (mut snapshot, mut narrator, mut events) =
-        (Snapshot::default(), Narrator::default(), Vec::new());
+    let (mut snapshot, mut reporter, mut events) =
+        (Snapshot::default(), EventReporter::default(), Vec::new());
     let mut report = None;
     for state in states {
         match state {
             WatchEvent::Added(object) | WatchEvent::Modified(object) => {
-                see(&mut snapshot, object, false);
+                apply(&mut snapshot, object, false);
             }
-            WatchEvent::Deleted(object) => see(&mut snapshot, object, true),
+            WatchEvent::Deleted(object) => apply(&mut snapshot, object, true),
             WatchEvent::Bookmark(_) | WatchEvent::Error(_) => {}
         }
-        events.extend(narrator.tell(&snapshot));
-        let _ = (progress(&snapshot), image_wait(&snapshot, false), never_started(&snapshot));
+        events.extend(reporter.new_events(&snapshot));
+        let _ = (start_state(&snapshot), image_wait(&snapshot, false), never_started(&snapshot));
         let _ = (at_deadline(&snapshot, None), outcome::undecided_until(&snapshot));
         report = report.or_else(|| outcome::conclude(&snapshot, Instant::now()));
     }
     (events, report)
 }
 
-fn see(snapshot: &mut Snapshot, object: Value, is_deleted: bool) {
+fn apply(snapshot: &mut Snapshot, object: Value, is_deleted: bool) {
     match object["kind"].as_str() {
         Some("Pod") => {
             let Ok(pod) = serde_json::from_value::<Pod>(object) else { return };
             match is_deleted {
-                true => snapshot.pod_deleted(PodView::from(&pod)),
-                false => snapshot.pod_seen(PodView::from(&pod)),
+                true => snapshot.remove_pod(PodView::from(&pod)),
+                false => snapshot.apply_pod(PodView::from(&pod)),
             }
         }
         Some("Job") => {
             let Ok(job) = serde_json::from_value::<Job>(object) else { return };
             match is_deleted {
-                true => snapshot.job_gone(Some(JobView::from(&job))),
-                false => snapshot.job_seen(JobView::from(&job)),
+                true => snapshot.remove_job(Some(JobView::from(&job))),
+                false => snapshot.apply_job(JobView::from(&job)),
             }
         }
         Some("Event") => {
             let Ok(event) = serde_json::from_value::<Told>(object) else { return };
             let is_warning = event.type_.as_deref() == Some("Warning");
             let text = |text: Option<String>| text.unwrap_or_default();
-            snapshot.event_seen(is_warning, &text(event.reason), &text(event.message));
+            snapshot.apply_event(is_warning, &text(event.reason), &text(event.message));
         }
         _ => {}
     }
