@@ -196,10 +196,10 @@ impl Stat {
 }
 
 /// Every visible process except zombies.
-struct Snapshot(HashMap<i32, Stat>);
+struct ProcessTable(HashMap<i32, Stat>);
 
-impl Snapshot {
-    fn take() -> io::Result<Self> {
+impl ProcessTable {
+    fn read() -> io::Result<Self> {
         let mut seen = HashMap::new();
         for entry in fs::read_dir("/proc")? {
             let name = entry?.file_name();
@@ -257,8 +257,8 @@ impl Snapshot {
 /// Signals every descendant of the calling process.
 pub(crate) fn signal_descendants(signal: Signal) -> io::Result<()> {
     let own = rustix::process::getpid().as_raw_nonzero().get();
-    let snapshot = Snapshot::take()?;
-    snapshot.signal(snapshot.descendants(own), signal)
+    let table = ProcessTable::read()?;
+    table.signal(table.descendants(own), signal)
 }
 
 /// Kills what a dead supervisor has left of an attempt, and returns once it is gone.
@@ -285,7 +285,7 @@ pub(crate) fn kill_orphans(supervisor: &ProcessIdentity, attempt: &str) -> io::R
 
 /// Kills the orphans that exist. Returns whether there were any.
 fn kill_orphans_seen(supervisor: &ProcessIdentity, marker: &[u8]) -> io::Result<bool> {
-    let snapshot = Snapshot::take()?;
+    let table = ProcessTable::read()?;
     let own = rustix::process::getpid().as_raw_nonzero().get();
     let is_orphan = |pid: i32, stat: &Stat| {
         // While a session has a member, its number is not reused as the pid of a new process.
@@ -293,17 +293,17 @@ fn kill_orphans_seen(supervisor: &ProcessIdentity, marker: &[u8]) -> io::Result<
         Ok::<_, io::Error>(pid != own && (in_session || has_marker(pid, marker)?))
     };
     let mut marked = HashSet::new();
-    for (pid, stat) in &snapshot.0 {
+    for (pid, stat) in &table.0 {
         if is_orphan(*pid, stat)? {
             marked.insert(*pid);
         }
     }
-    let mut orphans = snapshot.closure(marked);
+    let mut orphans = table.closure(marked);
     orphans.remove(&own);
     if orphans.is_empty() {
         return Ok(false);
     }
-    snapshot.signal(orphans, Signal::KILL)?;
+    table.signal(orphans, Signal::KILL)?;
     Ok(true)
 }
 
@@ -344,8 +344,8 @@ mod tests {
     fn descendants_are_found_over_several_generations() {
         let stat = |parent| Stat { state: b'S', parent, group: 1, session: 1, start_time: 1 };
         let processes = [(2, stat(1)), (3, stat(2)), (4, stat(3)), (5, stat(1))];
-        let snapshot = Snapshot(processes.into_iter().collect());
-        let mut found = snapshot.descendants(2);
+        let table = ProcessTable(processes.into_iter().collect());
+        let mut found = table.descendants(2);
         found.sort_unstable();
         assert_eq!(found, [3, 4]);
     }

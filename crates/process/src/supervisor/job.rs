@@ -14,10 +14,10 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 use super::copy::{Copy, More};
 use super::setup::Wake;
 use crate::linux::signal_descendants;
+use crate::location::Location;
 use crate::outcome::{Cause, Exit, outcome};
 use crate::record::{Begin, End};
-use crate::store::Place;
-use crate::wire::Order;
+use crate::wire::StartRequest;
 
 /// How often to check again for processes that survive KILL: no notification reports a process that
 /// was forked while the others were killed.
@@ -38,7 +38,7 @@ pub(super) struct Job {
     pub(super) record: File,
     pub(super) begin: Begin,
     pub(super) fsync: bool,
-    place: Place,
+    location: Location,
     outputs: [Option<Copy>; 2],
     lost: [u64; 2],
     grace: Duration,
@@ -58,8 +58,8 @@ pub(super) struct Job {
 
 impl Job {
     pub(super) fn new(
-        order: &Order,
-        place: Place,
+        request: &StartRequest,
+        location: Location,
         record: File,
         begin: Begin,
         outputs: [Option<Copy>; 2],
@@ -69,12 +69,12 @@ impl Job {
         Self {
             record,
             begin,
-            fsync: order.fsync,
-            place,
+            fsync: request.fsync,
+            location,
             outputs,
             lost: [0; 2],
-            grace: Duration::from_millis(order.grace_ms),
-            deadline: order.timeout_ms.and_then(after),
+            grace: Duration::from_millis(request.grace_ms),
+            deadline: request.timeout_ms.and_then(after),
             exit: None,
             cause: None,
             read_again_at: None,
@@ -179,7 +179,7 @@ impl Job {
     fn obey_cancel(&mut self) {
         let now = Instant::now();
         self.read_again_at = None;
-        match self.place.cancel_request() {
+        match self.location.cancel_request() {
             Ok(None) => {}
             Ok(Some(grace)) => self.tell_to_end(Some(Cause::Cancel), grace, now),
             // The directory of a running job was removed: that requests an end too.
