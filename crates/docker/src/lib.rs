@@ -85,5 +85,8 @@ mod strangers;
 mod termination;
 mod translate;
 
+#[doc(hidden)]
+pub mod fuzzing;
+
 pub use config::DockerConfig;
 pub use runner::DockerRunner;

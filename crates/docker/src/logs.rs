@@ -204,8 +204,7 @@ async fn gone(backend: &Backend, location: &Location) -> Answer<bool> {
     Ok(backend.inspect(location).await?.is_none())
 }
 
-/// The records of a container's log. A frame of neither stream is the engine's own report of a
-/// failure, or the rest of a broken frame: the connection is unusable.
+/// The records of a container's log, up to the first failure.
 fn records(
     engine: &Engine,
     name: &str,
@@ -221,19 +220,23 @@ fn records(
         };
         let mut frames = std::pin::pin!(docker.logs(name, Some(options)));
         while let Some(frame) = frames.next().await {
-            match frame {
-                Ok(LogOutput::StdOut { message }) => yield Ok((LogStream::Stdout, message)),
-                Ok(LogOutput::StdErr { message }) => yield Ok((LogStream::Stderr, message)),
-                Ok(LogOutput::StdIn { .. } | LogOutput::Console { .. }) => {
-                    yield Err(broken_off());
-                    return;
-                }
-                Err(cause) => {
-                    yield Err(engine.fault(cause));
-                    return;
-                }
+            let record = frame.map_err(|cause| engine.fault(cause)).and_then(record);
+            let is_last = record.is_err();
+            yield record;
+            if is_last {
+                return;
             }
         }
+    }
+}
+
+/// The record in a frame. A frame of neither stream is the engine's own report of a failure, or the
+/// rest of a broken frame: the connection is unusable.
+pub(crate) fn record(frame: LogOutput) -> Answer<Record> {
+    match frame {
+        LogOutput::StdOut { message } => Ok((LogStream::Stdout, message)),
+        LogOutput::StdErr { message } => Ok((LogStream::Stderr, message)),
+        LogOutput::StdIn { .. } | LogOutput::Console { .. } => Err(broken_off()),
     }
 }
 

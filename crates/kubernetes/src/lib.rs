@@ -75,5 +75,8 @@ mod warnings;
 mod watch;
 mod withdraw;
 
+#[doc(hidden)]
+pub mod fuzzing;
+
 pub use config::KubernetesConfig;
 pub use runner::KubernetesRunner;

@@ -43,6 +43,9 @@ mod program;
 mod read;
 mod server;
 
+#[doc(hidden)]
+pub mod fuzzing;
+
 pub use check::InvalidLogin;
 pub use found::Found;
 pub use keyring::Keyring;

@@ -8,7 +8,8 @@ use crate::workspace::{Package, Workspace};
 /// nor dispatch, config, hocon, journal or registry. Hocon knows no other crate.
 /// Journal and registry know only core; config may also know hocon. Dispatch may
 /// know journal and registry. Only the facade names them all, except hocon, and
-/// the command knows only the facade. The lab knows no crate of ours.
+/// the command knows only the facade. The lab knows no crate of ours. The fuzz
+/// targets may know every crate whose input is foreign.
 pub(crate) fn arrows(workspace: &Workspace) -> Vec<Finding> {
     let mut found = Vec::new();
     for package in &workspace.packages {
@@ -33,7 +34,8 @@ fn may_know(workspace: &Workspace, package: &Package, other: &Package, dev: bool
             to == "longshore-core"
         }
         "longshore" if dev => {
-            !["longshore-cli", "longshore-lab", "longshore-tests", "xtask"].contains(&to)
+            !["longshore-cli", "longshore-fuzz", "longshore-lab", "longshore-tests", "xtask"]
+                .contains(&to)
         }
         "longshore" => {
             const PARTS: [&str; 5] = [
@@ -47,6 +49,10 @@ fn may_know(workspace: &Workspace, package: &Package, other: &Package, dev: bool
         }
         "longshore-cli" => to == "longshore",
         "xtask" => to == "longshore-lab",
+        "longshore-fuzz" => {
+            let foreign = ["longshore", "longshore-core", "longshore-hocon", "longshore-registry"];
+            to_backend || foreign.contains(&to)
+        }
         // It tests the others from outside, and stops and starts backends.
         "longshore-tests" => {
             ["longshore", "longshore-core", "longshore-conformance", "longshore-lab"].contains(&to)
@@ -102,6 +108,7 @@ mod tests {
             ("longshore-lab", "lab", &["serde"]),
             ("longshore-tests", "tests", &["longshore", "longshore-lab"]),
             ("xtask", "xtask", &["longshore-lab"]),
+            ("longshore-fuzz", "fuzz", &["longshore", "longshore-docker", "longshore-registry"]),
         ]);
         assert_eq!(arrows(&workspace), []);
     }
@@ -123,6 +130,7 @@ mod tests {
             ("longshore-lab", "lab", &["longshore-core"]),
             ("longshore-tests", "tests", &["longshore-docker", "xtask"]),
             ("xtask", "xtask", &["longshore-core"]),
+            ("longshore-fuzz", "fuzz", &["longshore-dispatch", "xtask"]),
         ]);
         let found: Vec<_> = arrows(&workspace).into_iter().map(|finding| finding.what).collect();
         assert_eq!(
@@ -145,6 +153,8 @@ mod tests {
                 "longshore-tests depends on longshore-docker",
                 "longshore-tests depends on xtask",
                 "xtask depends on longshore-core",
+                "longshore-fuzz depends on longshore-dispatch",
+                "longshore-fuzz depends on xtask",
             ]
         );
     }
