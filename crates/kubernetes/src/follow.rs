@@ -75,7 +75,7 @@ pub(crate) fn events(inner: Arc<Inner>, place: Place) -> impl Stream<Item = Resu
                 }
                 told = trouble;
             }
-            let due = clock.due(&snapshot);
+            let due = clock.due(&snapshot, inner.connection.server_time());
             let alarm = due.map(|(at, _)| at).unwrap_or_else(far_away);
             let undecided = undecided_until(&snapshot);
             let decided = undecided.filter(|until| *until > Instant::now());
@@ -118,8 +118,9 @@ struct Clock {
 }
 
 impl Clock {
-    /// Returns when and why the follower must end the job; `None` if it need not.
-    fn due(&mut self, snapshot: &Snapshot) -> Option<(Instant, Ending)> {
+    /// Returns when and why the follower must end the job; `None` if it need not. `now` is the
+    /// cluster's time.
+    fn due(&mut self, snapshot: &Snapshot, now: Timestamp) -> Option<(Instant, Ending)> {
         let job = snapshot.job.as_ref()?;
         let pod = &snapshot.pod()?.pod;
         let running = pod.container.running?;
@@ -132,10 +133,10 @@ impl Clock {
         }
         let timeout = job.timeout?;
         let at = match (snapshot.seen_starting, running) {
-            // Longshore's own clock, if this process saw the start.
+            // If this process saw the start, no clock is compared with another.
             (Some(seen), _) => seen + timeout,
             (None, Some(started)) => {
-                let ran = Timestamp::now().duration_since(started);
+                let ran = now.duration_since(started);
                 let ran = Duration::try_from(ran).unwrap_or_default();
                 Instant::now() + timeout.saturating_sub(ran)
             }

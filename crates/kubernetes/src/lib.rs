@@ -60,6 +60,7 @@ mod read_back;
 mod refusal;
 mod runner;
 mod secret;
+mod server_clock;
 mod settle;
 mod shape;
 mod stamps;

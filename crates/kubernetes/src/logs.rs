@@ -6,7 +6,6 @@ use std::time::Duration;
 use async_stream::stream;
 use bytes::Bytes;
 use futures::{AsyncReadExt, Stream};
-use jiff::{SignedDuration, Timestamp};
 use kube::api::LogParams;
 use longshore_core::{Error, LogChunk, LogPosition, LogStream, Result};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -26,11 +25,11 @@ const CHUNK: usize = 64 * 1024;
 /// How long to wait for the container's end after the stream has ended, before the stream is opened
 /// again. The kubelet reports the end about a second later.
 const UNTIL_TOLD: Duration = Duration::from_secs(3);
-/// How long before the end of the stream, by the local clock, the container may have ended, by the
-/// node's clock, for the end of the container to explain the end of the stream. Otherwise the log
-/// is read once more: if a kubelet goes away, its stream ends as if it were complete
+/// How many seconds before the end of the stream, by the API server's clock, the container may have
+/// ended, by the node's, for its end to explain that of the stream. Otherwise the log is read once
+/// more: if a kubelet goes away, its stream ends as if it were complete
 /// (`responsewriters.StreamObject`), and the container may still write.
-const EXPLAINS: SignedDuration = SignedDuration::from_secs(5);
+const EXPLAINS: i64 = 5;
 /// How long a stream may be silent once the container has ended.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// The kubelet does not rotate a file with fewer bytes of output than this. Its default is 10 MiB,
@@ -236,6 +235,7 @@ struct Reader {
 
 impl Reader {
     fn new(inner: Arc<Inner>, place: Place) -> Self {
+        let stamps = Stamps::new(inner.connection.server_time());
         Self {
             inner,
             place,
@@ -243,7 +243,7 @@ impl Reader {
             asked: false,
             raw: vec![0; CHUNK],
             buffer: Vec::with_capacity(CHUNK),
-            stamps: Stamps::new(Timestamp::now()),
+            stamps,
             leap: None,
             opened: Opened::new(),
         }
@@ -318,7 +318,7 @@ impl Reader {
         let pods = cluster.pods(&self.place);
         let opening = pods.log_stream(&target.pod, &params);
         let stream = cluster.ask("failed to read the job's output", opening).await;
-        self.stamps = Stamps::new(Timestamp::now());
+        self.stamps = Stamps::new(self.inner.connection.server_time());
         self.leap = None;
         stream.map(Box::pin).map_err(OpenError::Request)
     }
@@ -344,7 +344,7 @@ impl Reader {
             tokio::select! {
                 read = stream.read(&mut self.raw) => match read {
                     Ok(read) => {
-                        self.strip(read);
+                        self.strip(read, mode);
                         match self.buffer.len() {
                             0 if read == 0 => return Read::End,
                             0 => {}
@@ -368,13 +368,15 @@ impl Reader {
     }
 
     /// Puts the `read` raw bytes into the buffer, without the times of the lines.
-    fn strip(&mut self, read: usize) {
+    fn strip(&mut self, read: usize, mode: Mode) {
         self.buffer.clear();
         if read == 0 {
             self.stamps.finish(&mut self.buffer);
             return;
         }
-        self.leap = self.stamps.strip(&self.raw[..read], &mut self.buffer, Instant::now());
+        let leap = self.stamps.strip(&self.raw[..read], &mut self.buffer, Instant::now());
+        // A kubelet that does not follow reads one file, and skips none.
+        self.leap = leap.filter(|_| mode == Mode::Follow);
     }
 
     /// Finds the reader's position in the rotated file. Returns `false` if output may be missing
@@ -402,7 +404,7 @@ impl Reader {
     }
 
     async fn after_end(&mut self) -> After {
-        let at = Timestamp::now();
+        let at = self.inner.connection.server_time();
         let Some(news) = &mut self.news else { return After::Complete };
         let told = async {
             while !ended(&news.now()) {
@@ -425,11 +427,9 @@ impl Reader {
             .pod()
             .and_then(|s| s.pod.container.terminated.as_ref())
             .and_then(|t| t.finished);
-        // The node's time is truncated to whole seconds.
-        let explains = finished.is_some_and(|finished| {
-            let later = at.duration_since(finished);
-            !later.is_negative() && later <= EXPLAINS
-        });
+        // Both times are truncated to whole seconds.
+        let explains =
+            finished.is_some_and(|it| (0..=EXPLAINS).contains(&at.duration_since(it).as_secs()));
         if explains { After::Complete } else { After::Doubtful }
     }
 }
