@@ -104,7 +104,10 @@ impl<'a> Follower<'a> {
                     }
                 }
             }
-            self.set_alarm(&sight);
+            if let Err(error) = self.set_alarm(&sight).await {
+                self.back_off().await;
+                return Err(error);
+            }
             match self.alarm {
                 None => self.changed().await,
                 Some(at) => tokio::select! {
@@ -142,20 +145,30 @@ impl<'a> Follower<'a> {
 
     /// Sets when the job must be ended: at its timeout, or, if it is marked and still runs, some
     /// time after its grace period.
-    fn set_alarm(&mut self, sight: &Sight) {
+    async fn set_alarm(&mut self, sight: &Sight) -> Result<()> {
         if !sight.started || sight.is_over() {
             self.alarm = None;
-            return;
+            return Ok(());
         }
         if let Some(mark) = sight.mark {
             if !self.marked {
                 self.marked = true;
                 self.alarm = Some(Instant::now() + mark.grace + SLACK);
             }
-        } else if self.alarm.is_none() {
-            let timeout = sight.facts.as_ref().and_then(|facts| facts.timeout);
-            self.alarm = timeout.map(|timeout| due(sight.started_at, timeout));
+        } else if self.alarm.is_none()
+            && let Some(timeout) = sight.facts.as_ref().and_then(|facts| facts.timeout)
+        {
+            self.alarm = Some(match sight.heard_start {
+                Some(heard) => heard + timeout,
+                None => {
+                    let now = self.backend.engine.now().await.map_err(|fault| {
+                        self.backend.error(fault, "failed to ask for the engine's time", self.place)
+                    })?;
+                    due(sight.started_at, now, timeout)
+                }
+            });
         }
+        Ok(())
     }
 
     async fn ring(&mut self, sight: &Sight) -> Result<()> {
@@ -339,12 +352,26 @@ fn was_cancelled(mark: Option<Mark>) -> bool {
     mark.is_some_and(|mark| mark.decision == Decision::Cancelled)
 }
 
-/// When `timeout` has passed for a job that started at `started_at`, by the engine's clock. If that
-/// clock is ahead of ours, the job gets at most its whole timeout from now on.
-fn due(started_at: Option<Timestamp>, timeout: Duration) -> Instant {
-    let now = Timestamp::now();
-    let had = started_at.map_or(Duration::ZERO, |at| {
-        Duration::try_from(now.duration_since(at)).unwrap_or(Duration::ZERO)
-    });
-    Instant::now() + timeout.saturating_sub(had)
+/// When `timeout` has passed for a job that started at `started_at`, if it is `now` there. Both times
+/// are the engine's, whose clock may differ from this machine's.
+fn due(started_at: Option<Timestamp>, now: Timestamp, timeout: Duration) -> Instant {
+    let ran = started_at.and_then(|at| Duration::try_from(now.duration_since(at)).ok());
+    Instant::now() + timeout.saturating_sub(ran.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timeout_counts_from_the_start_by_the_clock_of_the_engine() {
+        let started: Timestamp = "2001-02-03T04:05:06Z".parse().unwrap();
+        let after = |ran: i64| {
+            let now = started + jiff::SignedDuration::from_secs(ran);
+            due(Some(started), now, Duration::from_secs(60)).duration_since(Instant::now())
+        };
+        assert_eq!(after(20), Duration::from_secs(40));
+        assert_eq!(after(61), Duration::ZERO);
+        assert_eq!(after(-5), Duration::from_secs(60), "an engine's clock may be set back");
+    }
 }

@@ -2,6 +2,7 @@
 
 use bollard::models::EventMessage;
 use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
 
 use crate::labels::{ATTEMPT, Facts, Labels, MARKED, Mark};
 use crate::outcome::{Death, Phase};
@@ -19,6 +20,8 @@ pub(crate) struct Sight {
     pub(crate) facts: Option<Facts>,
     pub(crate) started_at: Option<Timestamp>,
     pub(crate) started: bool,
+    /// When this process received the event of its start.
+    pub(crate) heard_start: Option<Instant>,
     pub(crate) death: Option<Death>,
     pub(crate) mark: Option<Mark>,
     /// The signals that the engine sent to it before its end.
@@ -216,6 +219,7 @@ impl Sight {
             None => {
                 self.started = true;
                 self.started_at = self.started_at.or(at);
+                self.heard_start.get_or_insert_with(Instant::now);
             }
         }
     }
