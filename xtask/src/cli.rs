@@ -6,9 +6,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use longshore_lab::{self as lab, Group, Lab, UpOptions};
 
 use crate::bench::{self, BenchOptions};
-use crate::lab::{self, Group, Lab, UpOptions};
 use crate::test::TestOptions;
 use crate::{codegen, test, tidy};
 
@@ -89,8 +89,7 @@ enum LabTask {
 
 /// Runs the task that the command line names.
 #[expect(clippy::print_stderr, reason = "a development command talks to a person")]
-#[must_use]
-pub fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     match run(Cli::parse().task) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,

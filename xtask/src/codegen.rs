@@ -6,8 +6,8 @@
 //! that this program stays quick to build.
 
 use anyhow::{Context, Result};
+use longshore_lab::{say, shell};
 
-use crate::lab::shell::{self, say};
 use crate::workspace::cargo;
 
 /// The generated files.

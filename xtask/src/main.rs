@@ -1,7 +1,15 @@
 //! `cargo xtask`: Longshore's development tasks.
 
+mod bench;
+mod cli;
+mod codegen;
+mod markdown;
+mod test;
+mod tidy;
+mod workspace;
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    xtask::main()
+    cli::main()
 }

@@ -5,10 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use longshore_lab::{checkout, shell};
 use serde::Deserialize;
-
-use crate::lab::layout::checkout;
-use crate::lab::shell;
 
 /// The packages of this workspace, from `cargo metadata`.
 #[derive(Debug, Clone, Deserialize)]

@@ -14,9 +14,8 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use crate::args::{ConfigArgs, WaitArgs};
-use crate::commands::run;
 use crate::error::CliError;
-use crate::{output, settings};
+use crate::{output, settings, summary};
 
 /// The line that it prints once it follows the job. Any other line is the reason why it cannot.
 const FOLLOWS: &str = "follows";
@@ -67,7 +66,7 @@ pub async fn follow(args: &WaitArgs) -> Result<u8, CliError> {
         Ok(_) => format!("{FOLLOWS}\n"),
         Err(error) => format!("{error}\n"),
     })?;
-    Ok(run::exit_code(&result?.wait().await))
+    Ok(summary::exit_code(&result?.wait().await))
 }
 
 async fn begin(args: &WaitArgs) -> Result<longshore::Job, CliError> {

@@ -1,24 +1,24 @@
 //! What is known about a job's image before anything starts, for a person.
 
-use longshore::{ImageOutlook, LocalImage, RunnerImage, RunnerName};
+use longshore::{ImagePreview, LocalImage, RunnerImage, RunnerName};
 
 /// Returns what applies to the image on every runner.
-pub fn about_registry(outlook: &ImageOutlook) -> Vec<String> {
-    let mut lines = vec![format!("image: {}", outlook.image)];
-    lines.push(match &outlook.login {
-        Ok(Some(origin)) => format!("login for {}: {origin}", outlook.image.registry()),
-        Ok(None) => format!("login for {}: none, anonymous", outlook.image.registry()),
+pub fn about_registry(preview: &ImagePreview) -> Vec<String> {
+    let mut lines = vec![format!("image: {}", preview.image)];
+    lines.push(match &preview.login {
+        Ok(Some(origin)) => format!("login for {}: {origin}", preview.image.registry()),
+        Ok(None) => format!("login for {}: none, anonymous", preview.image.registry()),
         Err(error) => {
-            format!("login for {}: the job would be refused: {error}", outlook.image.registry())
+            format!("login for {}: the job would be refused: {error}", preview.image.registry())
         }
     });
-    lines.extend(outlook.warnings.iter().map(|warning| format!("warning: {warning}")));
+    lines.extend(preview.warnings.iter().map(|warning| format!("warning: {warning}")));
     lines
 }
 
 /// Returns what applies to the image on the runner `name`.
-pub fn about_runner(outlook: Option<&ImageOutlook>, name: &RunnerName) -> Vec<String> {
-    let Some(found) = outlook.and_then(|o| o.runners.iter().find(|r| r.runner == *name)) else {
+pub fn about_runner(preview: Option<&ImagePreview>, name: &RunnerName) -> Vec<String> {
+    let Some(found) = preview.and_then(|o| o.runners.iter().find(|r| r.runner == *name)) else {
         return Vec::new();
     };
     let mut lines = vec![format!("image: {}", local(found))];

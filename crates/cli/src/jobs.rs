@@ -2,9 +2,8 @@
 
 use longshore::{Dispatcher, ErrorKind, JobId, JobResult, Record};
 
-use crate::commands::run::show;
 use crate::error::CliError;
-use crate::progress::Progress;
+use crate::progress::ProgressLine;
 
 /// Returns the current record of the job that `text` names.
 ///
@@ -25,8 +24,8 @@ pub async fn end_of(dispatcher: &Dispatcher, record: &Record) -> Result<JobResul
     }
     let mut job = dispatcher.attach(&record.id).await?;
     let events = job.take_events();
-    let progress = Progress::new(false);
-    let ((), result) = tokio::join!(show(events, &progress, false), job.wait());
+    let progress = ProgressLine::new(false);
+    let ((), result) = tokio::join!(progress.show_all(events, false), job.wait());
     progress.clear();
     if is_open(dispatcher, &record.id).await? {
         return Err(CliError::failed(format!("job {}: {}", record.id, result.outcome)));

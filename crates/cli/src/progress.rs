@@ -3,14 +3,17 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
+use futures::StreamExt;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
-use longshore::{Event, JobEvent};
+use longshore::{Event, JobEvent, JobEvents};
+
+use crate::output;
 
 /// A progress line. It is shown only on a terminal, and disappears once the job starts.
 #[derive(Debug)]
-pub struct Progress(ProgressBar);
+pub struct ProgressLine(ProgressBar);
 
-impl Progress {
+impl ProgressLine {
     /// Creates a line on stderr, or a hidden one if stderr is not a terminal or `quiet` is set.
     pub fn new(quiet: bool) -> Self {
         if quiet || !std::io::stderr().is_terminal() {
@@ -26,10 +29,21 @@ impl Progress {
     }
 
     /// Shows `event`.
-    pub fn show(&self, event: &JobEvent) {
+    fn show(&self, event: &JobEvent) {
         match words(event) {
             Some(words) => self.0.set_message(words),
             None => self.0.finish_and_clear(),
+        }
+    }
+
+    /// Shows a job's progress until `events` ends, and its warnings unless `quiet`.
+    pub async fn show_all(&self, events: Option<JobEvents>, quiet: bool) {
+        let Some(mut events) = events else { return };
+        while let Some(event) = events.next().await {
+            match &event {
+                JobEvent::Warning { message } if !quiet => self.around(|| output::warn(message)),
+                event => self.show(event),
+            }
         }
     }
 

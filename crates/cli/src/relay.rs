@@ -7,7 +7,7 @@ use longshore::{LogChunk, LogStream};
 use tokio::io::{AsyncWrite, AsyncWriteExt, Stderr, Stdout};
 
 use crate::output;
-use crate::progress::Progress;
+use crate::progress::ProgressLine;
 
 /// How many pieces of output, each of some kilobytes at most, are combined in one write.
 const CHUNKS_AT_ONCE: usize = 64;
@@ -39,7 +39,7 @@ impl Relay {
     pub async fn pass_on<E>(
         mut self,
         chunks: impl Stream<Item = Result<LogChunk, E>>,
-        progress: &Progress,
+        progress: &ProgressLine,
         unread: Unread,
     ) -> Result<(), E> {
         // Output that arrived meanwhile is combined in one write: a backend may deliver each line

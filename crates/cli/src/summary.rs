@@ -1,6 +1,6 @@
 //! The result of a job, for a person.
 
-use longshore::{JobResult, PassedOver};
+use longshore::{JobId, JobResult, PassedOver};
 
 use crate::output;
 
@@ -20,6 +20,16 @@ pub fn passed_over(passed: &PassedOver) -> String {
 pub fn seconds_run(result: &JobResult) -> Option<f64> {
     let (started, finished) = result.started_at.zip(result.finished_at)?;
     Some(finished.duration_since(started).as_secs_f64())
+}
+
+/// Reports that the job was submitted before.
+pub fn say_known(id: &JobId) {
+    output::say(&format!("the idempotency key belongs to job {id}, which was submitted before"));
+}
+
+/// Returns the exit code of the command. Like that of a shell, an exit status has eight bits.
+pub const fn exit_code(result: &JobResult) -> u8 {
+    (result.outcome.exit_code() & 0xff) as u8
 }
 
 fn summary(result: &JobResult, seconds: Option<f64>) -> Vec<String> {

@@ -1,4 +1,4 @@
-//! The behaviour suite that every runner passes, and a simulated runner.
+//! The behaviour suite that every runner passes, a simulated runner, and a wrapper for runners.
 //!
 //! The docs of [`Runner`](longshore_core::Runner) state each method's behaviour as a list. Each
 //! line of those lists is a case, and the name of the case says the line. A backend's author
@@ -66,6 +66,7 @@ mod case;
 mod cases;
 mod failure;
 mod fixture;
+mod forward;
 mod output;
 mod pace;
 mod race;
@@ -80,6 +81,7 @@ mod wait;
 
 pub use failure::Failure;
 pub use fixture::{Fixture, Images, Unsupported};
+pub use forward::{Forward, Forwarding};
 pub use registry::{Pushed, TestRegistry};
 pub use report::{Counts, Ledger};
 pub use suite::main;

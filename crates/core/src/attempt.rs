@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::{DeserializeFromStr, SerializeDisplay};
 
 use crate::{JobSpec, PullPolicy, RegistryAuth, RunnerName, Secret};
 
@@ -45,12 +46,11 @@ macro_rules! identity {
             Hash,
             PartialOrd,
             Ord,
-            Serialize,
-            Deserialize,
+            SerializeDisplay,
+            DeserializeFromStr,
             JsonSchema,
         )]
-        #[serde(try_from = "String", into = "String")]
-        #[schemars(with = "String")]
+                #[schemars(with = "String")]
         pub struct $name(String);
 
         impl $name {
@@ -70,20 +70,6 @@ macro_rules! identity {
                 } else {
                     Err(InvalidId(text.to_owned()))
                 }
-            }
-        }
-
-        impl TryFrom<String> for $name {
-            type Error = InvalidId;
-
-            fn try_from(text: String) -> Result<Self, InvalidId> {
-                text.parse()
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(id: $name) -> Self {
-                id.0
             }
         }
 

@@ -6,13 +6,23 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde_with::{DeserializeFromStr, SerializeDisplay};
 
 /// A duration as people write it: `90s`, `1h 30m`, `10 minutes`, `250ms`, or ISO 8601 (`PT10M`).
 ///
 /// Never negative. Units are those of jiff's friendly format up to hours, and `d` for 24 hours.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    SerializeDisplay,
+    DeserializeFromStr,
+)]
 pub struct HumanDuration(Duration);
 
 impl HumanDuration {
@@ -65,20 +75,6 @@ fn whole_days(text: &str) -> Option<u64> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = &text[digits.len()..];
     matches!(unit, "d" | "day" | "days").then(|| digits.trim().parse().ok()).flatten()
-}
-
-impl TryFrom<String> for HumanDuration {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<HumanDuration> for String {
-    fn from(duration: HumanDuration) -> Self {
-        duration.to_string()
-    }
 }
 
 impl fmt::Display for HumanDuration {

@@ -5,15 +5,14 @@ use std::str::FromStr;
 
 use oci_spec::distribution::Reference;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde_with::{DeserializeFromStr, SerializeDisplay};
 
 /// A reference to a container image, as the distribution specification and Docker write it:
 /// `[HOST[:PORT]/]REPOSITORY[:TAG][@DIGEST]`.
 ///
 /// Keeps the text as given. Only the accessors fill in `docker.io` and `library/`, as Docker and
 /// the kubelet do. A reference with neither tag nor digest means the tag `latest`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, SerializeDisplay, DeserializeFromStr, JsonSchema)]
 #[schemars(with = "String")]
 pub struct ImageRef {
     given: String,
@@ -131,20 +130,6 @@ fn hint(text: &str) -> Option<&'static str> {
         Some("a repository's name is in lower case")
     } else {
         None
-    }
-}
-
-impl TryFrom<String> for ImageRef {
-    type Error = ImageRefError;
-
-    fn try_from(text: String) -> Result<Self, ImageRefError> {
-        text.parse()
-    }
-}
-
-impl From<ImageRef> for String {
-    fn from(image: ImageRef) -> Self {
-        image.given
     }
 }
 

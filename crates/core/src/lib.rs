@@ -8,6 +8,7 @@
 //! This crate does no I/O and knows no backend.
 
 mod attempt;
+mod backoff;
 mod capabilities;
 mod duration;
 mod error;
@@ -29,6 +30,7 @@ mod template;
 mod validate;
 
 pub use attempt::{Attempt, AttemptId, Handle, InstallationId, InvalidId, JobId};
+pub use backoff::Backoff;
 pub use capabilities::{Capabilities, Capability, Requirement};
 pub use duration::HumanDuration;
 pub use error::{Error, ErrorKind, LaunchError, Result};

@@ -4,16 +4,24 @@ use std::fmt;
 use std::str::FromStr;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde_with::{DeserializeFromStr, SerializeDisplay};
 
 /// The name under which a runner is configured, such as `kubernetes`.
 ///
 /// It is a DNS label (RFC 1123), so that labels, file names and environment keys can contain it:
 /// 1 to 63 lower-case letters, digits and `-`, with `-` neither first nor last.
 #[derive(
-    Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+    Clone,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    SerializeDisplay,
+    DeserializeFromStr,
+    JsonSchema,
 )]
-#[serde(try_from = "String", into = "String")]
 #[schemars(with = "String")]
 pub struct RunnerName(String);
 
@@ -60,20 +68,6 @@ impl FromStr for RunnerName {
             && !text.starts_with('-')
             && !text.ends_with('-');
         if valid { Ok(Self(text.to_owned())) } else { Err(InvalidName(text.to_owned())) }
-    }
-}
-
-impl TryFrom<String> for RunnerName {
-    type Error = InvalidName;
-
-    fn try_from(text: String) -> Result<Self, InvalidName> {
-        text.parse()
-    }
-}
-
-impl From<RunnerName> for String {
-    fn from(name: RunnerName) -> Self {
-        name.0
     }
 }
 

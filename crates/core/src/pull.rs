@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
+use serde_with::{DeserializeFromStr, SerializeDisplay};
 
 /// When a job's image is pulled, on every runner.
 ///
@@ -13,8 +14,9 @@ use serde::{Deserialize, Serialize};
 /// (<https://kubernetes.io/docs/concepts/containers/images/#image-pull-policy>). They are read in
 /// any case, and in GitLab Runner's spelling (`if-not-present`). Unlike in Kubernetes, the default
 /// does not depend on the tag: it is `IfNotPresent` for `latest` too.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, SerializeDisplay, DeserializeFromStr,
+)]
 pub enum PullPolicy {
     /// Ask the registry at each launch. A local copy is used only if the tag still names it.
     Always,
@@ -52,20 +54,6 @@ impl FromStr for PullPolicy {
             "never" => Ok(Self::Never),
             _ => Err(PullPolicyError(text.to_owned())),
         }
-    }
-}
-
-impl TryFrom<String> for PullPolicy {
-    type Error = PullPolicyError;
-
-    fn try_from(text: String) -> Result<Self, PullPolicyError> {
-        text.parse()
-    }
-}
-
-impl From<PullPolicy> for String {
-    fn from(policy: PullPolicy) -> Self {
-        policy.as_str().to_owned()
     }
 }
 

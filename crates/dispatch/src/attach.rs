@@ -10,11 +10,11 @@ use longshore_journal::{Attended, Journal, JournalError};
 use tokio::sync::{mpsc, watch};
 
 use crate::Dispatcher;
+use crate::attempt_client::backoff;
 use crate::cancel::Canceller;
+use crate::event_sink::JobEventSink;
 use crate::job::State;
-use crate::progress::Progress;
 use crate::task::Manner;
-use crate::watched::Pauses;
 
 /// A job that is followed from its record.
 pub(crate) struct Attached {
@@ -22,7 +22,7 @@ pub(crate) struct Attached {
     pub(crate) journal: Journal,
     pub(crate) id: JobId,
     pub(crate) canceller: Canceller,
-    pub(crate) progress: Progress,
+    pub(crate) sink: JobEventSink,
     /// Where the job's output goes if this process takes the job up.
     pub(crate) logs: Option<mpsc::Sender<LogChunk>>,
     pub(crate) state: watch::Sender<State>,
@@ -44,7 +44,7 @@ impl Attached {
             Ok(Attended::Ended(record)) => match record.result {
                 Some(result) => {
                     if record.detached {
-                        self.pass_on_what_is_there().await;
+                        self.forward_stored_output().await;
                     }
                     return self.tell(result);
                 }
@@ -64,13 +64,13 @@ impl Attached {
         loop {
             let asked = *graces.borrow_and_update();
             if let Some(grace) = asked {
-                let mut pauses = Pauses::default();
+                let mut backoff = backoff(&self.id);
                 while let Err(error) = self.journal.request_cancel(&self.id, grace).await {
                     if matches!(error, JournalError::NoSuchJob(_)) {
                         break;
                     }
                     tracing::warn!(job = %self.id, %error, "failed to ask for a cancel");
-                    tokio::time::sleep(pauses.next()).await;
+                    tokio::time::sleep(backoff.next_pause()).await;
                 }
             }
             if graces.changed().await.is_err() {
@@ -81,7 +81,7 @@ impl Attached {
 
     /// Sends the job's stored output to the reader. The owner of a detached job passes its output
     /// on to no reader.
-    async fn pass_on_what_is_there(&self) {
+    async fn forward_stored_output(&self) {
         let Some(reader) = &self.logs else { return };
         let failed = |error: &Error| {
             tracing::warn!(job = %self.id, %error, "failed to read the job's output");

@@ -3,48 +3,18 @@
 use std::sync::Arc;
 
 use longshore_core::{
-    Attempt, AttemptId, Error, ErrorKind, ImageReason, JobSpec, PullPolicy, Report, Started,
+    Attempt, AttemptId, Error, ErrorKind, ImageReason, JobSpec, PullPolicy, Started,
 };
 use tokio::time::Instant;
 
+use crate::attempt_client::AttemptClient;
+use crate::candidate::Candidate;
 use crate::job::JobEvent;
-use crate::lane::Lane;
 use crate::launch::{Launched, Limits, launch};
 use crate::pin::Pin;
 use crate::settle::{Settlement, settle};
+use crate::taken::{Found, Taken, Tried};
 use crate::task::JobTask;
-use crate::watched::Watched;
-
-/// An attempt that has started or may have started.
-#[derive(Debug)]
-pub(crate) struct Taken {
-    pub(crate) lane: Arc<Lane>,
-    pub(crate) attempt: AttemptId,
-    pub(crate) number: u32,
-    pub(crate) watched: Watched,
-    pub(crate) found: Found,
-    /// Whether the registry did not answer under an earlier pull policy.
-    pub(crate) after_no_answer: bool,
-}
-
-/// What is known about an attempt.
-#[derive(Debug)]
-pub(crate) enum Found {
-    Started(Started),
-    MayHaveStarted,
-    Ended(Report),
-    Unknown,
-}
-
-/// The outcome of trying one runner.
-pub(crate) enum Tried {
-    Taken(Box<Taken>),
-    Refused(Error),
-    /// The job was cancelled, and provably nothing started.
-    Cancelled,
-    /// A step could not be recorded. Provably nothing started.
-    Unrecorded(Error),
-}
 
 /// One pull policy of a list.
 #[derive(Clone, Copy)]
@@ -55,15 +25,15 @@ struct Turn {
 }
 
 impl JobTask {
-    pub(crate) async fn try_runner(&mut self, lane: &Arc<Lane>) -> Tried {
-        if let Err(unsupported) = lane.supports(&self.spec) {
+    pub(crate) async fn try_runner(&mut self, candidate: &Arc<Candidate>) -> Tried {
+        if let Err(unsupported) = candidate.supports(&self.spec) {
             return Tried::Refused(unsupported);
         }
         let cancelled = self.canceller.token().clone();
         let admitted = async {
             // Pin first: a job that waits for another job's digest must not occupy a launch slot.
-            let pin = self.pin(lane).await?;
-            Ok::<_, Error>((pin, lane.admit(&self.progress).await?))
+            let pin = self.pin(candidate).await?;
+            Ok::<_, Error>((pin, candidate.admit(&self.sink).await?))
         };
         let (mut pin, _launching) = tokio::select! {
             biased;
@@ -73,7 +43,7 @@ impl JobTask {
                 Err(error) => return Tried::Refused(error),
             },
         };
-        let tried = self.try_policies(lane, &pin).await;
+        let tried = self.try_policies(candidate, &pin).await;
         if let Tried::Taken(taken) = &tried
             && let Found::Started(Started { image: Some(image), .. }) = &taken.found
         {
@@ -83,33 +53,33 @@ impl JobTask {
     }
 
     /// Returns how to treat the digest of the image on this runner.
-    async fn pin(&self, lane: &Lane) -> Result<Pin, Error> {
+    async fn pin(&self, candidate: &Candidate) -> Result<Pin, Error> {
         match &self.spec.container {
-            Some(container) if self.settings.pin_digest && lane.runs_containers() => {
+            Some(container) if self.settings.pin_digest && candidate.runs_containers() => {
                 let patience = self.settings.launch_timeout();
-                self.pins.pin(&container.image, patience).await.map_err(|e| e.on(lane.name()))
+                self.pins.pin(&container.image, patience).await.map_err(|e| e.on(candidate.name()))
             }
             _ => Ok(Pin::AsNamed),
         }
     }
 
     /// Tries the effective pull policies in turn for as long as the registry does not answer.
-    async fn try_policies(&mut self, lane: &Arc<Lane>, pin: &Pin) -> Tried {
+    async fn try_policies(&mut self, candidate: &Arc<Candidate>, pin: &Pin) -> Tried {
         let spec = pinned(&self.spec, pin);
-        let effective = lane.pull_policy(Some(&self.spec), &self.settings);
+        let effective = candidate.pull_policy(Some(&self.spec), &self.settings);
         let mut policies = effective.policies.iter().peekable();
         let mut unanswered = None;
         while let Some(policy) = policies.next() {
             let is_last = policies.peek().is_none();
             let turn = Turn { policy, is_last, after_no_answer: unanswered.is_some() };
-            match self.try_policy(lane, &spec, turn).await {
+            match self.try_policy(candidate, &spec, turn).await {
                 Tried::Refused(error) if !is_last && got_no_answer(&error) => {
-                    self.progress.trouble(lane.name(), &error);
+                    self.sink.trouble(candidate.name(), &error);
                     unanswered = Some((policy, error));
                 }
                 Tried::Refused(error) => {
                     return Tried::Refused(match &unanswered {
-                        Some(before) => both(before, policy, error, lane),
+                        Some(before) => both(before, policy, error, candidate),
                         None => error,
                     });
                 }
@@ -117,17 +87,24 @@ impl JobTask {
             }
         }
         // A list of policies is never empty.
-        Tried::Refused(Error::new(ErrorKind::Internal, "no pull policy to try").on(lane.name()))
+        Tried::Refused(
+            Error::new(ErrorKind::Internal, "no pull policy to try").on(candidate.name()),
+        )
     }
 
     /// Makes one attempt with one pull policy.
-    async fn try_policy(&mut self, lane: &Arc<Lane>, spec: &Arc<JobSpec>, turn: Turn) -> Tried {
+    async fn try_policy(
+        &mut self,
+        candidate: &Arc<Candidate>,
+        spec: &Arc<JobSpec>,
+        turn: Turn,
+    ) -> Tried {
         let attempt = Arc::new(self.next_attempt(spec, turn.policy));
-        let watched = lane.watched(&lane.runner.handle(&attempt), self.progress.clone());
-        if let Err(error) = self.record_intent(lane, &attempt, &watched.handle).await {
+        let client = candidate.client(&candidate.runner.handle(&attempt), self.sink.clone());
+        if let Err(error) = self.record_intent(candidate, &attempt, &client.handle).await {
             return Tried::Unrecorded(error);
         }
-        let (runner, id) = (&lane.runner, attempt.id.clone());
+        let (runner, id) = (&candidate.runner, attempt.id.clone());
         let limits = Limits {
             start_timeout: self.settings.start_timeout.get(),
             pull_timeout: self.settings.pull_timeout.get(),
@@ -135,18 +112,18 @@ impl JobTask {
             retry_pull: turn.is_last,
         };
         let cancel = self.canceller.token();
-        let launched = launch(runner, attempt, limits, cancel, &self.progress).await;
+        let launched = launch(runner, attempt, limits, cancel, &self.sink).await;
         let found = match launched {
             Launched::Started(started) => Found::Started(started),
-            Launched::Refused(error) => return self.refused(lane, error).await,
+            Launched::Refused(error) => return self.refused(candidate, error).await,
             Launched::Unclear { error, answered } => {
-                match self.settle(&watched, &id, &error).await {
+                match self.settle(&client, &id, &error).await {
                     Settlement::NeverStarted => {
                         // Removing an attempt while its launch still runs could undo the fence.
                         if answered {
-                            self.search.fenced.push(watched);
+                            self.search.fenced.push(client);
                         }
-                        return self.refused(lane, error).await;
+                        return self.refused(candidate, error).await;
                     }
                     Settlement::MayHaveStarted => Found::MayHaveStarted,
                     Settlement::Ended(report) => Found::Ended(report),
@@ -155,8 +132,15 @@ impl JobTask {
             }
         };
         let after_no_answer = turn.after_no_answer;
-        let (lane, number) = (Arc::clone(lane), self.search.attempts);
-        Tried::Taken(Box::new(Taken { lane, attempt: id, number, watched, found, after_no_answer }))
+        let (candidate, number) = (Arc::clone(candidate), self.search.attempts);
+        Tried::Taken(Box::new(Taken {
+            candidate,
+            attempt: id,
+            number,
+            client,
+            found,
+            after_no_answer,
+        }))
     }
 
     fn next_attempt(&mut self, spec: &Arc<JobSpec>, policy: PullPolicy) -> Attempt {
@@ -175,26 +159,26 @@ impl JobTask {
 
     pub(crate) async fn settle(
         &self,
-        watched: &Watched,
+        client: &AttemptClient,
         attempt: &AttemptId,
         error: &Error,
     ) -> Settlement {
-        self.progress.tell(JobEvent::Settling {
-            runner: watched.runner.name().clone(),
+        self.sink.send(JobEvent::Settling {
+            runner: client.runner.name().clone(),
             attempt: attempt.clone(),
             message: error.to_string(),
         });
-        settle(watched, self.canceller.graces(), self.settings.lost_after.get()).await
+        settle(client, self.canceller.graces(), self.settings.lost_after.get()).await
     }
 
-    async fn refused(&self, lane: &Arc<Lane>, error: Error) -> Tried {
+    async fn refused(&self, candidate: &Arc<Candidate>, error: Error) -> Tried {
         if let Err(unrecorded) = self.record_refusal(&error).await {
             return Tried::Unrecorded(unrecorded);
         }
         if self.canceller.token().is_cancelled() {
             return Tried::Cancelled;
         }
-        lane.refused(&error);
+        candidate.refused(&error);
         Tried::Refused(error)
     }
 }
@@ -220,7 +204,12 @@ fn got_no_answer(error: &Error) -> bool {
 /// A missing local copy is not the cause: had the registry answered, there would have been a copy.
 /// The combined error is therefore `Unreachable`, a reason that may pass. Any other `error` is more
 /// specific than the missing answer and is returned unchanged.
-fn both(before: &(PullPolicy, Error), policy: PullPolicy, error: Error, lane: &Lane) -> Error {
+fn both(
+    before: &(PullPolicy, Error),
+    policy: PullPolicy,
+    error: Error,
+    candidate: &Candidate,
+) -> Error {
     if error.kind() != ErrorKind::ImageUnavailable(ImageReason::NotPresent) {
         return error;
     }
@@ -229,5 +218,5 @@ fn both(before: &(PullPolicy, Error), policy: PullPolicy, error: Error, lane: &L
         "the registry gave no answer, and there is no local copy: under {first}: {unanswered}; \
          under {policy}: {error}"
     );
-    Error::new(ErrorKind::ImageUnavailable(ImageReason::Unreachable), message).on(lane.name())
+    Error::new(ErrorKind::ImageUnavailable(ImageReason::Unreachable), message).on(candidate.name())
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_core::{Error, ErrorKind};
+use longshore_core::{Backoff, Error, ErrorKind};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -21,11 +21,11 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 #[derive(Debug)]
 pub(crate) enum Admission {
     /// Launch it: the runner was healthy just now.
-    Well,
+    Healthy,
     /// Probe first.
     Probe {
         /// The last refusal, if it still holds until another job has probed again.
-        standing: Option<Error>,
+        last_refusal: Option<Error>,
     },
     /// Pass the runner over at once, for this reason.
     Refused(Error),
@@ -47,11 +47,10 @@ pub(crate) struct Breaker {
 #[derive(Debug)]
 struct Memory {
     state: State,
-    /// How often the runner was unavailable since a job last started on it.
-    failures: u32,
-    jitter: u64,
+    /// The pauses after each time that the runner was unavailable, since a job last started on it.
+    backoff: Backoff,
     /// Whether a task probes the runner until it is back.
-    asked: bool,
+    probing: bool,
     /// The last `Saturated` answer that came with a `Retry-After`.
     full: Option<Stored>,
 }
@@ -59,7 +58,7 @@ struct Memory {
 #[derive(Debug)]
 enum State {
     Unknown,
-    Well { until: Instant },
+    Healthy { until: Instant },
     Open(Stored),
 }
 
@@ -82,11 +81,10 @@ impl Stored {
 }
 
 impl Breaker {
-    /// Creates a breaker that knows nothing yet. `jitter` makes its pauses differ from those of
-    /// others.
-    pub(crate) fn new(jitter: u64) -> Self {
-        let memory =
-            Memory { state: State::Unknown, failures: 0, jitter, asked: false, full: None };
+    /// Creates a breaker that knows nothing yet. `seed` determines the jitter of its pauses.
+    pub(crate) fn new(seed: u64) -> Self {
+        let backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE).seeded_by(&seed);
+        let memory = Memory { state: State::Unknown, backoff, probing: false, full: None };
         Self { memory: Mutex::new(memory), opened: Arc::default() }
     }
 
@@ -98,24 +96,24 @@ impl Breaker {
             _ => memory.full = None,
         }
         match &memory.state {
-            State::Unknown => Admission::Probe { standing: None },
-            State::Well { until } if now < *until => Admission::Well,
-            State::Well { .. } => Admission::Probe { standing: None },
+            State::Unknown => Admission::Probe { last_refusal: None },
+            State::Healthy { until } if now < *until => Admission::Healthy,
+            State::Healthy { .. } => Admission::Probe { last_refusal: None },
             State::Open(stored) if now < stored.until => Admission::Refused(stored.error()),
-            State::Open(stored) => Admission::Probe { standing: Some(stored.error()) },
+            State::Open(stored) => Admission::Probe { last_refusal: Some(stored.error()) },
         }
     }
 
     /// Records a successful probe.
-    pub(crate) fn probed_well(&self) {
-        self.memory.lock().state = State::Well { until: Instant::now() + FRESH };
+    pub(crate) fn probe_succeeded(&self) {
+        self.memory.lock().state = State::Healthy { until: Instant::now() + FRESH };
     }
 
     /// Records that a job started.
-    pub(crate) fn launched_well(&self) {
+    pub(crate) fn launch_succeeded(&self) {
         let mut memory = self.memory.lock();
-        memory.state = State::Well { until: Instant::now() + FRESH };
-        memory.failures = 0;
+        memory.state = State::Healthy { until: Instant::now() + FRESH };
+        memory.backoff.reset();
     }
 
     /// Returns the time until which no job may ask the runner, or `None` if the breaker is not
@@ -127,10 +125,10 @@ impl Breaker {
     /// Returns when the task that [`refused`](Self::refused) requested must probe next, and the
     /// notification on which it must call this again sooner. Returns `None` if the runner is back
     /// and the task must end.
-    pub(crate) fn next_question(&self) -> Option<(Instant, Arc<Notify>)> {
+    pub(crate) fn next_probe(&self) -> Option<(Instant, Arc<Notify>)> {
         let mut memory = self.memory.lock();
         let until = memory.open_until();
-        memory.asked = until.is_some();
+        memory.probing = until.is_some();
         until.map(|until| (until, Arc::clone(&self.opened)))
     }
 
@@ -140,17 +138,17 @@ impl Breaker {
     pub(crate) fn refused(&self, error: &Error) -> bool {
         let mut memory = self.memory.lock();
         let now = Instant::now();
-        let asked = error.asked_to_wait().map(|wait| wait.min(LONGEST_RETRY_AFTER));
+        let retry_after = error.asked_to_wait().map(|wait| wait.min(LONGEST_RETRY_AFTER));
         match error.kind() {
             ErrorKind::Unavailable => {
                 if !matches!(memory.state, State::Open(_)) {
                     self.opened.notify_one();
                 }
-                memory.open(error, now, asked);
-                return !std::mem::replace(&mut memory.asked, true);
+                memory.open(error, now, retry_after);
+                return !std::mem::replace(&mut memory.probing, true);
             }
             ErrorKind::Saturated => {
-                memory.full = asked.map(|wait| stored(error, now, wait));
+                memory.full = retry_after.map(|wait| stored(error, now, wait));
             }
             _ => {}
         }
@@ -159,7 +157,7 @@ impl Breaker {
 
     /// Records a failed probe of the background task. If the refusal is not `Unavailable`, the next
     /// job probes again and gets the answer itself.
-    pub(crate) fn still_away(&self, error: &Error) {
+    pub(crate) fn probe_failed(&self, error: &Error) {
         self.refused(error);
         if error.kind() != ErrorKind::Unavailable {
             self.memory.lock().state = State::Unknown;
@@ -175,32 +173,13 @@ impl Memory {
         }
     }
 
-    fn open(&mut self, error: &Error, now: Instant, asked: Option<Duration>) {
+    fn open(&mut self, error: &Error, now: Instant, retry_after: Option<Duration>) {
         // Of many launches that fail at once, only the first lengthens the pause.
         if matches!(&self.state, State::Open(open) if now < open.until) {
             return;
         }
-        self.failures = self.failures.saturating_add(1);
-        let wait = self.pause().max(asked.unwrap_or_default());
+        let wait = self.backoff.next_pause().max(retry_after.unwrap_or_default());
         self.state = State::Open(stored(error, now, wait));
-    }
-
-    /// Returns the pause: doubled with each failure, then reduced to between half and all of it.
-    fn pause(&mut self) -> Duration {
-        let doubled = FIRST_PAUSE.saturating_mul(1 << self.failures.saturating_sub(1).min(16));
-        let longest = doubled.min(LONGEST_PAUSE);
-        longest / 2 + longest.mul_f64(self.next_random()) / 2
-    }
-
-    /// Returns a number in [0, 1): splitmix64 (Steele, Lea, Flood, 2014). It is random enough to
-    /// spread back-offs, and repeatable.
-    fn next_random(&mut self) -> f64 {
-        self.jitter = self.jitter.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.jitter;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let top = u32::try_from((z ^ (z >> 31)) >> 32).unwrap_or_default();
-        f64::from(top) / (f64::from(u32::MAX) + 1.0)
     }
 }
 
@@ -229,7 +208,7 @@ mod tests {
             assert!(refuses(&breaker), "{longest}");
             tokio::time::advance(Duration::from_secs_f64(longest / 2.0 + 0.01)).await;
             assert!(
-                matches!(breaker.admission(), Admission::Probe { standing: Some(_) }),
+                matches!(breaker.admission(), Admission::Probe { last_refusal: Some(_) }),
                 "{longest}"
             );
         }
@@ -259,9 +238,9 @@ mod tests {
         for _ in 0..5 {
             pause_after_one_more(&breaker).await;
         }
-        breaker.probed_well();
+        breaker.probe_succeeded();
         assert!(pause_after_one_more(&breaker).await > Duration::from_secs(10));
-        breaker.launched_well();
+        breaker.launch_succeeded();
         assert!(pause_after_one_more(&breaker).await <= Duration::from_secs(2));
     }
 
@@ -269,11 +248,11 @@ mod tests {
     async fn one_task_at_a_time_asks_a_runner_that_comes_and_goes() {
         let breaker = Breaker::new(7);
         assert!(breaker.refused(&unavailable()), "somebody has to ask");
-        breaker.launched_well();
+        breaker.launch_succeeded();
         assert!(!breaker.refused(&unavailable()), "somebody does");
-        assert!(breaker.next_question().is_some());
-        breaker.launched_well();
-        assert!(breaker.next_question().is_none(), "it is back");
+        assert!(breaker.next_probe().is_some());
+        breaker.launch_succeeded();
+        assert!(breaker.next_probe().is_none(), "it is back");
         assert!(breaker.refused(&unavailable()), "nobody asks any more");
     }
 
@@ -292,15 +271,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn saturated_never_opens_it_but_says_when_to_come_back() {
         let breaker = Breaker::new(7);
-        breaker.probed_well();
+        breaker.probe_succeeded();
         let full = || Error::new(ErrorKind::Saturated, "exceeded quota");
         breaker.refused(&full());
-        assert!(matches!(breaker.admission(), Admission::Well));
+        assert!(matches!(breaker.admission(), Admission::Healthy));
         breaker.refused(&full().retry_after(Duration::from_secs(10)));
         let Admission::Refused(error) = breaker.admission() else { panic!("not refused") };
         assert_eq!(error.kind(), ErrorKind::Saturated);
         tokio::time::advance(Duration::from_secs(10)).await;
-        assert!(matches!(breaker.admission(), Admission::Well));
+        assert!(matches!(breaker.admission(), Admission::Healthy));
     }
 
     #[tokio::test(start_paused = true)]

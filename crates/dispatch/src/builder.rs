@@ -9,9 +9,9 @@ use longshore_core::{InstallationId, PullPolicies, RegistryAuth, Runner, RunnerN
 use longshore_journal::Journal;
 use longshore_registry::Keyring;
 
+use crate::candidate::Candidate;
 use crate::credentials::Credentials;
-use crate::lane::Lane;
-use crate::store::Place;
+use crate::store::JournalSource;
 use crate::{Dispatcher, Settings};
 
 /// Why a dispatcher could not be built.
@@ -35,7 +35,7 @@ pub struct DispatcherBuilder {
     credentials: Credentials,
     installation: Option<InstallationId>,
     jitter_seed: Option<u64>,
-    journal: Place,
+    journal: JournalSource,
 }
 
 impl DispatcherBuilder {
@@ -87,14 +87,14 @@ impl DispatcherBuilder {
     /// directory is opened on first use. Default: in memory, and only until each job is done.
     #[must_use]
     pub fn state_directory(mut self, path: impl Into<PathBuf>) -> Self {
-        self.journal = Place::Folder(path.into());
+        self.journal = JournalSource::Folder(path.into());
         self
     }
 
     /// Keeps the record of jobs in a journal that is already open.
     #[must_use]
     pub fn journal(mut self, journal: Journal) -> Self {
-        self.journal = Place::Open(journal);
+        self.journal = JournalSource::Open(journal);
         self
     }
 
@@ -120,13 +120,13 @@ impl DispatcherBuilder {
         }
         let seed = self.jitter_seed.unwrap_or_else(random_seed);
         let mut pull_policies = self.pull_policies;
-        let lanes = self.runners.into_iter().zip(seed..).map(|(runner, jitter)| {
+        let candidates = self.runners.into_iter().zip(seed..).map(|(runner, jitter)| {
             let pull_policy = pull_policies.remove(runner.name());
-            Arc::new(Lane::new(runner, &self.settings, pull_policy, jitter))
+            Arc::new(Candidate::new(runner, &self.settings, pull_policy, jitter))
         });
-        let lanes = lanes.collect();
+        let candidates = candidates.collect();
         let installation = self.installation.unwrap_or_else(InstallationId::random);
-        Ok(Dispatcher::new(lanes, self.settings, self.credentials, installation, self.journal))
+        Ok(Dispatcher::new(candidates, self.settings, self.credentials, installation, self.journal))
     }
 }
 

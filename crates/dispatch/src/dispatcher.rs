@@ -18,20 +18,20 @@ use tracing::Instrument;
 
 use crate::builder::DispatcherBuilder;
 use crate::cancel::Canceller;
+use crate::candidate::Candidate;
 use crate::credentials::Credentials;
 use crate::directory;
+use crate::event_sink::JobEventSink;
 use crate::fail_point::FailPoint;
+use crate::image_preview;
 use crate::job::{JobEvents, JobLogs, State};
-use crate::lane::Lane;
-use crate::order::{self, order};
-use crate::outlook;
 use crate::pin::Pins;
 use crate::policy;
-use crate::progress::Progress;
 use crate::secrets;
-use crate::store::{Held, Place, Store};
+use crate::selection::{self, select};
+use crate::store::{Held, JournalSource, Store};
 use crate::task::{JobTask, Manner, Search};
-use crate::{DetachedJob, ImageOutlook, Job, RunnerHealth, RunnerPlan, Settings, Submission};
+use crate::{DetachedJob, ImagePreview, Job, RunnerHealth, RunnerPlan, Settings, Submission};
 
 /// Runs each job on the first runner that can take it. Cheap to clone; needs a tokio runtime.
 #[derive(Clone, Debug)]
@@ -41,7 +41,7 @@ pub struct Dispatcher {
 
 #[derive(Debug)]
 struct Inner {
-    lanes: Vec<Arc<Lane>>,
+    candidates: Vec<Arc<Candidate>>,
     settings: Arc<Settings>,
     credentials: Credentials,
     pins: Arc<Pins>,
@@ -63,16 +63,16 @@ impl Dispatcher {
     }
 
     pub(crate) fn new(
-        lanes: Vec<Arc<Lane>>,
+        candidates: Vec<Arc<Candidate>>,
         settings: Settings,
         credentials: Credentials,
         installation: InstallationId,
-        journal: Place,
+        journal: JournalSource,
     ) -> Self {
         let room = usize::try_from(settings.max_jobs.get()).unwrap_or(usize::MAX);
         Self {
             inner: Arc::new(Inner {
-                lanes,
+                candidates,
                 credentials,
                 installation,
                 store: Store::new(journal, settings.retention.get()),
@@ -88,7 +88,7 @@ impl Dispatcher {
 
     /// The configured runners, in order.
     pub fn runners(&self) -> impl Iterator<Item = &Arc<dyn Runner>> {
-        self.inner.lanes.iter().map(|lane| &lane.runner)
+        self.inner.candidates.iter().map(|candidate| &candidate.runner)
     }
 
     /// The installation on whose behalf jobs are launched.
@@ -140,8 +140,8 @@ impl Dispatcher {
         new.id = id.unwrap_or(new.id);
         new.idempotency_key = key;
         new.detached = manner == Manner::Detached;
-        let order = self.prepare(&mut spec)?;
-        new.runners = order.iter().map(|lane| lane.name().clone()).collect();
+        let candidates = self.prepare(&mut spec)?;
+        new.runners = candidates.iter().map(|candidate| candidate.name().clone()).collect();
         let secret_env = secrets::read(&spec).await?;
         let room = self.room().await?;
         let tracked = self.tracked()?;
@@ -159,16 +159,16 @@ impl Dispatcher {
         };
         FailPoint::Submitted.reach();
         let id = claim.job().clone();
-        let (progress, events) = Progress::channel();
+        let (sink, events) = JobEventSink::channel();
         let (state, state_seen) = watch::channel(State::Running);
         let (logs, logs_read) = JobLogs::channel(logs);
         let search = Search { attempts: before, ..Search::default() };
         let canceller_of_job = canceller.clone();
         let task = JobTask {
             secret_env,
-            order,
+            candidates,
             canceller,
-            progress,
+            sink,
             logs,
             state,
             search,
@@ -226,8 +226,8 @@ impl Dispatcher {
             registry_auth: None,
             pins: Arc::clone(&inner.pins),
             settings: Arc::clone(&inner.settings),
-            order: Vec::new(),
-            progress: Progress::unheard(),
+            candidates: Vec::new(),
+            sink: JobEventSink::discarding(),
             logs: None,
             state: watch::Sender::new(State::Running),
             search: Search::default(),
@@ -257,12 +257,12 @@ impl Dispatcher {
         self.inner.store.held(job)
     }
 
-    pub(crate) fn lane(&self, runner: &RunnerName) -> Result<Arc<Lane>, Error> {
-        order::find(&self.inner.lanes, runner)
+    pub(crate) fn candidate(&self, runner: &RunnerName) -> Result<Arc<Candidate>, Error> {
+        selection::find(&self.inner.candidates, runner)
     }
 
-    pub(crate) fn lanes(&self) -> &[Arc<Lane>] {
-        &self.inner.lanes
+    pub(crate) fn candidates(&self) -> &[Arc<Candidate>] {
+        &self.inner.candidates
     }
 
     pub(crate) fn retention(&self) -> Duration {
@@ -279,16 +279,16 @@ impl Dispatcher {
     }
 
     /// Checks `spec`, fills in configured values, and returns its runners.
-    pub(crate) fn prepare(&self, spec: &mut JobSpec) -> Result<Vec<Arc<Lane>>, Error> {
+    pub(crate) fn prepare(&self, spec: &mut JobSpec) -> Result<Vec<Arc<Candidate>>, Error> {
         let settings = &self.inner.settings;
         spec.validate()?;
-        let order = order(&self.inner.lanes, spec)?;
+        let candidates = select(&self.inner.candidates, spec)?;
         policy::check(spec, settings)?;
         if let Some(prefix) = &settings.image_registry_prefix {
             prefix.apply(spec)?;
         }
         spec.timeout = spec.timeout.or(settings.timeout);
-        Ok(order)
+        Ok(candidates)
     }
 
     async fn room(&self) -> Result<OwnedSemaphorePermit, Error> {
@@ -307,24 +307,24 @@ impl Dispatcher {
     /// policy that jobs may not name.
     pub fn plan(&self, spec: &JobSpec) -> Result<Vec<RunnerPlan>, Error> {
         let mut spec = spec.clone();
-        let order = self.prepare(&mut spec)?;
+        let candidates = self.prepare(&mut spec)?;
         let mut attempt =
             Attempt::new(self.inner.installation.clone(), planned_job(), 1, spec.clone());
         attempt.secret_env = secrets::masked(&spec);
-        Ok(order.iter().map(|lane| self.plan_on(lane, &mut attempt)).collect())
+        Ok(candidates.iter().map(|candidate| self.plan_on(candidate, &mut attempt)).collect())
     }
 
-    fn plan_on(&self, lane: &Lane, attempt: &mut Attempt) -> RunnerPlan {
-        let effective = lane.pull_policy(Some(&attempt.spec), &self.inner.settings);
+    fn plan_on(&self, candidate: &Candidate, attempt: &mut Attempt) -> RunnerPlan {
+        let effective = candidate.pull_policy(Some(&attempt.spec), &self.inner.settings);
         attempt.pull_policy = effective.policies.iter().next().unwrap_or_default();
-        let planned = lane
+        let planned = candidate
             .supports(&attempt.spec)
             .and_then(|()| {
                 attempt.spec.job_directory.as_deref().map_or(Ok(()), directory::check_now)
             })
-            .and_then(|()| lane.runner.plan(attempt));
-        let result = planned.map_err(|error| PassedOver::new(lane.name(), &error));
-        RunnerPlan::new(lane.name().clone(), effective, result)
+            .and_then(|()| candidate.runner.plan(attempt));
+        let result = planned.map_err(|error| PassedOver::new(candidate.name(), &error));
+        RunnerPlan::new(candidate.name().clone(), effective, result)
     }
 
     /// Returns what is known about the job's image before anything starts: whether each runner has
@@ -337,22 +337,22 @@ impl Dispatcher {
     ///
     /// # Errors
     /// As [`plan`](Self::plan).
-    pub async fn look_at_image(&self, spec: &JobSpec) -> Result<Option<ImageOutlook>, Error> {
+    pub async fn look_at_image(&self, spec: &JobSpec) -> Result<Option<ImagePreview>, Error> {
         let mut spec = spec.clone();
-        let order = self.prepare(&mut spec)?;
+        let candidates = self.prepare(&mut spec)?;
         let Some(container) = &spec.container else { return Ok(None) };
         let Inner { settings, credentials, .. } = &*self.inner;
         let image = &container.image;
-        Ok(Some(outlook::look(&spec, image, &order, settings, credentials).await))
+        Ok(Some(image_preview::look(&spec, image, &candidates, settings, credentials).await))
     }
 
     /// Asks all configured runners concurrently whether they can take work. Each must answer within
     /// `connectTimeout`.
     pub async fn doctor(&self) -> Vec<RunnerHealth> {
         let settings = &self.inner.settings;
-        let asked = self.inner.lanes.iter().map(|lane| async move {
-            let policy = lane.pull_policy(None, settings);
-            RunnerHealth::new(lane.name().clone(), policy, lane.probe().await)
+        let asked = self.inner.candidates.iter().map(|candidate| async move {
+            let policy = candidate.pull_policy(None, settings);
+            RunnerHealth::new(candidate.name().clone(), policy, candidate.probe().await)
         });
         join_all(asked).await
     }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use longshore_core::{Event, Outcome, Report};
+use longshore_core::{Backoff, Event, Outcome, Report};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::watched::{Feed, Pauses, Watched};
+use crate::attempt_client::{AttemptClient, EventStream};
 
 /// How the following of an attempt ended.
 #[derive(Debug)]
@@ -28,20 +28,20 @@ pub(crate) struct Patience {
 
 /// Follows the attempt to its end, and passes each cancel request on.
 pub(crate) async fn follow(
-    watched: &Watched,
+    client: &AttemptClient,
     graces: watch::Receiver<Option<Duration>>,
     patience: Patience,
 ) -> Followed {
-    let mut cancel = std::pin::pin!(watched.pass_on_cancel(graces));
-    let mut contact = Contact::new(watched, patience);
-    let mut feed = Feed::open(watched);
+    let mut cancel = std::pin::pin!(client.forward_cancel(graces));
+    let mut contact = Contact::new(client, patience);
+    let mut feed = EventStream::open(client);
     loop {
         tokio::select! {
             biased;
             never = &mut cancel => match never {},
             change = contact.changes() => match change {
                 Change::Reachable => {
-                    feed = Feed::open(watched);
+                    feed = EventStream::open(client);
                     contact.listens();
                 }
                 Change::Quiet => contact.is_well(),
@@ -51,11 +51,11 @@ pub(crate) async fn follow(
                 Ok(Event::Ended(report)) => return Followed::Ended(report),
                 Ok(event) => {
                     contact.is_well();
-                    watched.tell(event);
+                    client.report(event);
                 }
                 Err(error) => {
                     contact.is_broken(error.to_string());
-                    watched.trouble(&error);
+                    client.trouble(&error);
                 }
             },
         }
@@ -67,7 +67,7 @@ pub(crate) async fn follow(
 /// probe does not, because a backend that answers may still be unable to read this attempt: the
 /// events are opened again, and must then come without an error.
 struct Contact<'a> {
-    watched: &'a Watched,
+    client: &'a AttemptClient,
     patience: Patience,
     broken: Option<Broken>,
 }
@@ -77,7 +77,7 @@ struct Broken {
     reason: String,
     /// Whether the runner has answered a probe since the last error.
     reachable: bool,
-    pauses: Pauses,
+    backoff: Backoff,
     next: BoxFuture<'static, Change>,
 }
 
@@ -93,8 +93,8 @@ enum Change {
 }
 
 impl<'a> Contact<'a> {
-    const fn new(watched: &'a Watched, patience: Patience) -> Self {
-        Self { watched, patience, broken: None }
+    const fn new(client: &'a AttemptClient, patience: Patience) -> Self {
+        Self { client, patience, broken: None }
     }
 
     fn is_well(&mut self) {
@@ -106,14 +106,14 @@ impl<'a> Contact<'a> {
             give_up: Instant::now() + self.patience.lost_after,
             reason: String::new(),
             reachable: true,
-            pauses: Pauses::default(),
+            backoff: self.client.backoff(),
             next: std::future::pending().boxed(),
         });
         broken.reason = reason;
         if broken.reachable {
             broken.reachable = false;
-            let pause = broken.pauses.next();
-            broken.next = probe(self.watched.clone(), self.patience.connect_timeout, pause).boxed();
+            let pause = broken.backoff.next_pause();
+            broken.next = probe(self.client.clone(), self.patience.connect_timeout, pause).boxed();
         }
         self.broken = Some(broken);
     }
@@ -140,7 +140,7 @@ impl<'a> Contact<'a> {
         let reason = self.broken.as_ref().map_or("", |b| b.reason.as_str());
         let message = format!(
             "no answer about the job from {} for {:?} (lostAfter); the job may still run: {reason}",
-            self.watched.runner.name(),
+            self.client.runner.name(),
             self.patience.lost_after,
         );
         Report::new(Outcome::Lost { message })
@@ -148,13 +148,13 @@ impl<'a> Contact<'a> {
 }
 
 /// Waits for `pause`, and then until the runner answers a probe.
-async fn probe(watched: Watched, connect_timeout: Duration, pause: Duration) -> Change {
+async fn probe(client: AttemptClient, connect_timeout: Duration, pause: Duration) -> Change {
     sleep(pause).await;
-    let mut pauses = Pauses::default();
+    let mut backoff = client.backoff();
     loop {
-        if let Ok(Ok(_)) = timeout(connect_timeout, watched.runner.probe()).await {
+        if let Ok(Ok(_)) = timeout(connect_timeout, client.runner.probe()).await {
             return Change::Reachable;
         }
-        sleep(pauses.next()).await;
+        sleep(backoff.next_pause()).await;
     }
 }

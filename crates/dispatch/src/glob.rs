@@ -7,6 +7,7 @@ use globset::{GlobBuilder, GlobMatcher};
 use longshore_core::{ImageRef, PullPolicies};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::{DeserializeFromStr, SerializeDisplay};
 
 /// A pull policy for the images that match a pattern.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -27,8 +28,7 @@ pub struct ImagePullPolicyRule {
 /// whose first part is not a registry host is one of Docker's short names, as in an image name: `x`
 /// is `docker.io/library/x`, and `team/*` is `docker.io/team/*`. A pattern that begins with a
 /// wildcard is used unchanged.
-#[derive(Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, SerializeDisplay, DeserializeFromStr, JsonSchema)]
 #[schemars(with = "String")]
 pub struct ImageGlob {
     given: String,
@@ -98,20 +98,6 @@ impl FromStr for ImageGlob {
             Ok(glob) => Ok(Self { given: text.to_owned(), matcher: glob.compile_matcher() }),
             Err(error) => Err(refused(&error.kind().to_string())),
         }
-    }
-}
-
-impl TryFrom<String> for ImageGlob {
-    type Error = ImageGlobError;
-
-    fn try_from(text: String) -> Result<Self, ImageGlobError> {
-        text.parse()
-    }
-}
-
-impl From<ImageGlob> for String {
-    fn from(glob: ImageGlob) -> Self {
-        glob.given
     }
 }
 

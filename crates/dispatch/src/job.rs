@@ -14,7 +14,9 @@ use longshore_core::{
 use tokio::sync::{mpsc, watch};
 
 use crate::cancel::Canceller;
-use crate::pump::CHUNKS_KEPT;
+
+/// How many pieces of output are buffered for a slow reader. Then the runner's stream waits.
+pub(crate) const CHUNKS_KEPT: usize = 16;
 
 /// A job to submit, with its options. A [`JobSpec`] converts into a submission with the defaults.
 #[derive(Clone, Debug)]

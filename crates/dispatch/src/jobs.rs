@@ -12,15 +12,15 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::attach::Attached;
+use crate::attempt_client::{AttemptClient, EventStream};
 use crate::cancel::Canceller;
+use crate::candidate::Candidate;
 use crate::dispatcher::Dispatcher;
-use crate::job::{Job, JobEvents, JobLogs, State};
-use crate::lane::Lane;
-use crate::progress::Progress;
-use crate::pump::{CHUNKS_KEPT, pump};
+use crate::event_sink::JobEventSink;
+use crate::job::{CHUNKS_KEPT, Job, JobEvents, JobLogs, State};
+use crate::output::forward_output;
 use crate::record::unrecorded;
 use crate::task::{JobTask, Manner};
-use crate::watched::{Feed, Watched};
 
 impl Dispatcher {
     /// Returns the recorded job that `text` names: its id, or at least the first four characters of
@@ -63,7 +63,7 @@ impl Dispatcher {
     /// configured.
     pub async fn attach(&self, job: &JobId) -> Result<Job, Error> {
         let record = self.journal().await?.record(job).await?;
-        self.lane_of(&record)?;
+        self.candidate_of(&record)?;
         self.attach_as(&record, Manner::Kept, false).await
     }
 
@@ -79,7 +79,7 @@ impl Dispatcher {
         let journal = self.journal().await?.clone();
         let tracked = self.tracked()?;
         let canceller = Canceller::new(record.spec.effective_grace_period().get());
-        let (progress, events) = Progress::channel();
+        let (sink, events) = JobEventSink::channel();
         let (logs, logs_read) = JobLogs::channel(logs);
         let (state, seen) = watch::channel(State::Running);
         let id = record.id.clone();
@@ -92,7 +92,7 @@ impl Dispatcher {
             journal,
             id: id.clone(),
             canceller: canceller.clone(),
-            progress,
+            sink,
             logs,
             state,
             manner,
@@ -116,10 +116,10 @@ impl Dispatcher {
         let _held = self.hold(&attached.id, &attached.canceller);
         let found = async {
             let record = claim.record().await?;
-            let lane = self.lane_of(&record)?;
-            Ok::<_, Error>((record, lane))
+            let candidate = self.candidate_of(&record)?;
+            Ok::<_, Error>((record, candidate))
         };
-        let (record, lane) = match found.await {
+        let (record, candidate) = match found.await {
             Ok(found) => found,
             Err(error) => return Err((attached, error)),
         };
@@ -135,10 +135,10 @@ impl Dispatcher {
             return Ok(());
         }
         tracing::info!("taken up");
-        let Attached { canceller, progress, logs, state, manner, .. } = attached;
+        let Attached { canceller, sink, logs, state, manner, .. } = attached;
         let task = self.taken_up(&record, claim);
-        let task = JobTask { canceller, progress, logs, state, manner, ..task };
-        task.take_up(record, lane).await;
+        let task = JobTask { canceller, sink, logs, state, manner, ..task };
+        task.take_up(record, candidate).await;
         Ok(())
     }
 
@@ -164,12 +164,12 @@ impl Dispatcher {
         }
         let Some(claim) = journal.claim(job).await? else { return Ok(record) };
         let record = claim.record().await?;
-        let Ok(lane) = self.lane_of(&record) else { return Ok(record) };
+        let Ok(candidate) = self.candidate_of(&record) else { return Ok(record) };
         if record.result.is_some() {
             return Ok(record);
         }
         let task = self.taken_up(&record, claim);
-        task.look(record, lane, self.connect_timeout()).await;
+        task.look(record, candidate, self.connect_timeout()).await;
         Ok(journal.record(job).await?)
     }
 
@@ -180,9 +180,11 @@ impl Dispatcher {
     #[must_use]
     pub fn needs_follower(&self, record: &Record) -> bool {
         let has_timeout = record.spec.timeout.or(self.timeout()).is_some();
-        let kept = |lane: &Lane| lane.runner.capabilities().keep_timeout;
-        let lane = self.lane_of(record).ok().flatten();
-        record.result.is_none() && has_timeout && lane.is_some_and(|lane| !kept(&lane))
+        let kept = |candidate: &Candidate| candidate.runner.capabilities().keep_timeout;
+        let candidate = self.candidate_of(record).ok().flatten();
+        record.result.is_none()
+            && has_timeout
+            && candidate.is_some_and(|candidate| !kept(&candidate))
     }
 
     /// Requests the end of a job, whichever process owns it: TERM, `grace` (`None`: the job's own),
@@ -229,12 +231,12 @@ impl Dispatcher {
         if record.removed_at.is_some() {
             return Err(none("the job's output was removed together with the job".to_owned()));
         }
-        let lane = self.lane(&attempt.handle.runner)?;
-        let watched = lane.watched(&attempt.handle, Progress::unheard());
+        let candidate = self.candidate(&attempt.handle.runner)?;
+        let client = candidate.client(&attempt.handle, JobEventSink::discarding());
         if !follow {
-            return Ok(watched.runner.logs(&watched.handle, since, false));
+            return Ok(client.runner.logs(&client.handle, since, false));
         }
-        Ok(follow_logs(watched, since))
+        Ok(follow_logs(client, since))
     }
 
     /// Returns the record of a job once it has started or ended. A job that no process launches any
@@ -279,16 +281,16 @@ impl Dispatcher {
             return Ok(());
         }
         for attempt in &record.attempts {
-            let lane = self.lane(&attempt.handle.runner)?;
-            lane.watched(&attempt.handle, Progress::unheard()).remove_once().await?;
+            let candidate = self.candidate(&attempt.handle.runner)?;
+            candidate.client(&attempt.handle, JobEventSink::discarding()).remove_once().await?;
         }
         Ok(())
     }
 
     /// Returns the runner on which the job of `record` may be. Returns `None` if nothing of it was
     /// launched, or if every launched attempt provably never started.
-    fn lane_of(&self, record: &Record) -> Result<Option<Arc<Lane>>, Error> {
-        record.committed().map(|attempt| self.lane(&attempt.handle.runner)).transpose()
+    fn candidate_of(&self, record: &Record) -> Result<Option<Arc<Candidate>>, Error> {
+        record.committed().map(|attempt| self.candidate(&attempt.handle.runner)).transpose()
     }
 }
 
@@ -321,21 +323,21 @@ const CLEAN_UP: (Duration, u32) = (Duration::from_millis(10), 10);
 
 /// Returns the output of an attempt from `since` to its end.
 fn follow_logs(
-    watched: Watched,
+    client: AttemptClient,
     since: LogPosition,
 ) -> BoxStream<'static, Result<LogChunk, Error>> {
     let (sender, chunks) = mpsc::channel(CHUNKS_KEPT);
-    let separate = watched.runner.capabilities().separate_streams;
+    let separate = client.runner.capabilities().separate_streams;
     tokio::spawn(async move {
         let ended = CancellationToken::new();
         let reader = sender.clone();
         let to_the_end = async {
             tokio::select! {
-                () = has_ended(&watched) => ended.cancel(),
+                () = has_ended(&client) => ended.cancel(),
                 () = reader.closed() => {}
             }
         };
-        tokio::join!(pump(&watched, separate, sender, since, ended.clone()), to_the_end);
+        tokio::join!(forward_output(&client, separate, sender, since, ended.clone()), to_the_end);
     });
     futures::stream::unfold(chunks, |mut chunks| async {
         let chunk = chunks.recv().await?;
@@ -344,13 +346,13 @@ fn follow_logs(
     .boxed()
 }
 
-async fn has_ended(watched: &Watched) {
-    let mut feed = Feed::open(watched);
+async fn has_ended(client: &AttemptClient) {
+    let mut feed = EventStream::open(client);
     loop {
         match feed.next().await {
             Ok(Event::Ended(_)) => return,
             Ok(_) => {}
-            Err(error) => watched.trouble(&error),
+            Err(error) => client.trouble(&error),
         }
     }
 }

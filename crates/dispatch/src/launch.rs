@@ -10,8 +10,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::event_sink::JobEventSink;
 use crate::job::JobEvent;
-use crate::progress::Progress;
 
 /// How late a runner may answer before the dispatcher stops waiting: after the deadline, and again
 /// after a cancel.
@@ -65,7 +65,7 @@ pub(crate) async fn launch(
     attempt: Arc<Attempt>,
     limits: Limits,
     cancel: &CancellationToken,
-    progress: &Progress,
+    sink: &JobEventSink,
 ) -> Launched {
     let (sender, mut events) = mpsc::channel(EVENTS_KEPT);
     let mut context = LaunchContext::new(limits.deadline);
@@ -84,7 +84,7 @@ pub(crate) async fn launch(
         tokio::select! {
             biased;
             answer = &mut running => return answer.map_err(|e| e.on(runner.name())).into(),
-            Some(event) = events.recv() => pass_on(event, runner, progress),
+            Some(event) = events.recv() => pass_on(event, runner, sink),
             () = &mut overdue => break,
         }
     }
@@ -106,9 +106,9 @@ async fn overdue(deadline: Instant, stop: &CancellationToken) {
     sleep(OVERDUE).await;
 }
 
-fn pass_on(event: Event, runner: &Arc<dyn Runner>, progress: &Progress) {
+fn pass_on(event: Event, runner: &Arc<dyn Runner>, sink: &JobEventSink) {
     // A launch reports its end through its return value.
     if !matches!(event, Event::Ended(_)) {
-        progress.tell(JobEvent::Runner { runner: runner.name().clone(), event });
+        sink.send(JobEvent::Runner { runner: runner.name().clone(), event });
     }
 }

@@ -5,12 +5,11 @@ use std::str::FromStr;
 
 use longshore_core::{Error, ErrorKind, ImageRef, JobSpec};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde_with::{DeserializeFromStr, SerializeDisplay};
 
 /// A registry, or a path in one, that is put before the names of images that contain no registry:
 /// `HOST[:PORT][/PATH]`, such as `harbor.example.org/proxy`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, SerializeDisplay, DeserializeFromStr, JsonSchema)]
 #[schemars(with = "String")]
 pub struct ImageRegistryPrefix(String);
 
@@ -64,20 +63,6 @@ impl FromStr for ImageRegistryPrefix {
             )),
             Ok(_) => Ok(Self(text.to_owned())),
         }
-    }
-}
-
-impl TryFrom<String> for ImageRegistryPrefix {
-    type Error = ImageRegistryPrefixError;
-
-    fn try_from(text: String) -> Result<Self, ImageRegistryPrefixError> {
-        text.parse()
-    }
-}
-
-impl From<ImageRegistryPrefix> for String {
-    fn from(prefix: ImageRegistryPrefix) -> Self {
-        prefix.0
     }
 }
 

@@ -12,12 +12,12 @@ use longshore_core::{
 use longshore_journal::{Journal, JournalError, Record};
 use tokio::time::timeout;
 
+use crate::attempt_client::CALL;
+use crate::candidate::Candidate;
 use crate::dispatcher::Dispatcher;
-use crate::lane::Lane;
-use crate::progress::Progress;
+use crate::event_sink::JobEventSink;
 use crate::record::unrecorded;
 use crate::take_up::first_news;
-use crate::watched::CALL;
 
 /// An attempt of this installation that is left on a backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,22 +107,22 @@ impl Dispatcher {
         let manner = Manner { before, dry_run };
         let mut reaped = Reaped::default();
         let mut seen = HashMap::new();
-        for lane in self.lanes() {
-            let adopted = timeout(CALL, lane.runner.adopt(self.installation())).await;
+        for candidate in self.candidates() {
+            let adopted = timeout(CALL, candidate.runner.adopt(self.installation())).await;
             let handles = match adopted {
                 Ok(Ok(handles)) => handles,
                 Ok(Err(error)) => {
-                    reaped.unasked.push((lane.name().clone(), error.to_string()));
+                    reaped.unasked.push((candidate.name().clone(), error.to_string()));
                     continue;
                 }
                 Err(_) => {
                     let message = format!("no answer within {CALL:?}");
-                    reaped.unasked.push((lane.name().clone(), message));
+                    reaped.unasked.push((candidate.name().clone(), message));
                     continue;
                 }
             };
             for handle in handles {
-                let reaping = reap(journal, lane, &handle, manner, &mut seen);
+                let reaping = reap(journal, candidate, &handle, manner, &mut seen);
                 reaped.leftovers.extend(reaping.await?);
             }
         }
@@ -175,7 +175,7 @@ impl Dispatcher {
         manner: Manner,
         reaped: &mut Reaped,
     ) -> bool {
-        let Ok(lane) = self.lane(&handle.runner) else { return false };
+        let Ok(candidate) = self.candidate(&handle.runner) else { return false };
         if reaped.unasked.iter().any(|(runner, _)| *runner == handle.runner) {
             return false;
         }
@@ -183,11 +183,11 @@ impl Dispatcher {
             return known.fate == Fate::Removed;
         }
         let why = if is_lost(record) {
-            stray(&lane, handle, manner, "it is on record as lost").await
+            stray(&candidate, handle, manner, "it is on record as lost").await
         } else {
             Ok("the job is over, and this may have been left behind".to_owned())
         };
-        let left = remove(&lane, handle, manner, why).await;
+        let left = remove(&candidate, handle, manner, why).await;
         let clear = left.fate == Fate::Removed;
         // Most often, there was nothing to remove.
         reaped.leftovers.extend((!clear).then_some(left));
@@ -198,7 +198,7 @@ impl Dispatcher {
 /// Decides about the attempt at `handle`. Returns `None` if it is where it should be.
 async fn reap(
     journal: &Journal,
-    lane: &Arc<Lane>,
+    candidate: &Arc<Candidate>,
     handle: &Handle,
     manner: Manner,
     seen: &mut HashMap<JobId, Option<Record>>,
@@ -206,14 +206,14 @@ async fn reap(
     let why = match standing(journal, handle, manner, seen).await? {
         Standing::Expected => return Ok(None),
         Standing::Over(why) => Ok(why),
-        Standing::Open(why) => stray(lane, handle, manner, why).await,
+        Standing::Open(why) => stray(candidate, handle, manner, why).await,
     };
-    Ok(Some(remove(lane, handle, manner, why).await))
+    Ok(Some(remove(candidate, handle, manner, why).await))
 }
 
 /// Removes the attempt at `handle`, unless `why` is an error that says why it stays.
 async fn remove(
-    lane: &Arc<Lane>,
+    candidate: &Arc<Candidate>,
     handle: &Handle,
     manner: Manner,
     why: Result<String, String>,
@@ -221,12 +221,12 @@ async fn remove(
     let (why, fate) = match why {
         Err(why) => (why, Fate::Kept),
         Ok(why) if manner.dry_run => (why, Fate::Remove),
-        Ok(why) => match lane.watched(handle, Progress::unheard()).remove_once().await {
+        Ok(why) => match candidate.client(handle, JobEventSink::discarding()).remove_once().await {
             Ok(()) => (why, Fate::Removed),
             Err(error) => (why, Fate::Failed(error.to_string())),
         },
     };
-    let (runner, attempt) = (lane.name().clone(), handle.attempt.clone());
+    let (runner, attempt) = (candidate.name().clone(), handle.attempt.clone());
     Leftover { runner, attempt, why, fate }
 }
 
@@ -272,17 +272,17 @@ fn is_lost(record: &Record) -> bool {
 /// Returns why an attempt that is not known to be over may be removed. An `Err` says why it may
 /// not.
 async fn stray(
-    lane: &Arc<Lane>,
+    candidate: &Arc<Candidate>,
     handle: &Handle,
     manner: Manner,
     known: &str,
 ) -> Result<String, String> {
-    let watched = lane.watched(handle, Progress::unheard());
-    match first_news(&watched, lane.connect_timeout()).await {
+    let client = candidate.client(handle, JobEventSink::discarding());
+    match first_news(&client, candidate.connect_timeout()).await {
         Some(Event::Ended(_)) => Ok(format!("it has ended, and {known}")),
         Some(_) => Err(format!("it is running, although {known}")),
         None if manner.dry_run => Ok(format!("{known}; it is removed unless it has started")),
-        None => match watched.settle(lane.connect_timeout()).await {
+        None => match client.settle(candidate.connect_timeout()).await {
             Ok(Settled::NeverStarted) => Ok(format!("it never started, and {known}")),
             Ok(_) => Err(format!("it may be running, although {known}")),
             Err(error) => Err(format!("it may be running, although {known}: {error}")),

@@ -9,10 +9,10 @@ use longshore_core::{
 use longshore_journal::{JournalError, NewAttempt};
 use tracing::{info, warn};
 
-use crate::attempt::{Found, Taken};
+use crate::candidate::Candidate;
 use crate::fail_point::FailPoint;
 use crate::job::{JobEvent, State};
-use crate::lane::Lane;
+use crate::taken::{Found, Taken};
 use crate::task::JobTask;
 
 impl JobTask {
@@ -22,7 +22,7 @@ impl JobTask {
     /// If the intent was not recorded: then nothing may be launched.
     pub(crate) async fn record_intent(
         &mut self,
-        lane: &Lane,
+        candidate: &Candidate,
         attempt: &Attempt,
         handle: &Handle,
     ) -> Result<(), Error> {
@@ -32,8 +32,8 @@ impl JobTask {
         FailPoint::Intent.reach();
         info!(attempt = %attempt.id, runner = %handle.runner, policy = %attempt.pull_policy, "launching");
         self.search.last_attempt = Some(attempt.id.clone());
-        self.progress.tell(JobEvent::Launching {
-            runner: lane.name().clone(),
+        self.sink.send(JobEvent::Launching {
+            runner: candidate.name().clone(),
             attempt: attempt.id.clone(),
             pull_policy: attempt.pull_policy,
         });
@@ -54,25 +54,25 @@ impl JobTask {
     pub(crate) async fn record_passed_over(&mut self, passed: PassedOver) {
         // For people only; the result contains it too.
         self.heed(self.claim.passed_over(&passed).await);
-        self.progress.tell(JobEvent::PassedOver(passed.clone()));
+        self.sink.send(JobEvent::PassedOver(passed.clone()));
         self.search.passed_over.push(passed);
     }
 
     /// Records that an attempt has started, or may have. No other attempt will be made.
     pub(crate) async fn record_start(&self, taken: &Taken) {
         let Found::Started(started) = &taken.found else {
-            info!(attempt = %taken.attempt, runner = %taken.lane.name(), "may have started");
+            info!(attempt = %taken.attempt, runner = %taken.candidate.name(), "may have started");
             return;
         };
-        info!(attempt = %taken.attempt, runner = %taken.lane.name(), "started");
-        taken.lane.breaker.launched_well();
+        info!(attempt = %taken.attempt, runner = %taken.candidate.name(), "started");
+        taken.candidate.breaker.launch_succeeded();
         // Without this record, a recovery asks the runner, which knows.
         let (at, image) = (started.started_at, started.image.as_ref());
         FailPoint::Launched.reach();
         self.heed(self.claim.started(taken.number, at, image).await);
         FailPoint::Started.reach();
-        self.progress.tell(JobEvent::Started {
-            runner: taken.lane.name().clone(),
+        self.sink.send(JobEvent::Started {
+            runner: taken.candidate.name().clone(),
             attempt: taken.attempt.clone(),
             started_at: started.started_at,
         });
@@ -102,7 +102,7 @@ impl JobTask {
         let Err(error) = step else { return true };
         let message = Error::from(error).to_string();
         warn!(message, "failed to record a step of the job");
-        self.progress.tell(JobEvent::Warning { message });
+        self.sink.send(JobEvent::Warning { message });
         false
     }
 
@@ -130,8 +130,8 @@ impl JobTask {
     /// Returns the result of a job whose attempt ran.
     pub(crate) fn result_of(&self, taken: &Taken, report: Report) -> JobResult {
         let mut result = self.result(report);
-        result.runner = Some(taken.lane.name().clone());
-        result.separate_streams = Some(taken.lane.runner.capabilities().separate_streams);
+        result.runner = Some(taken.candidate.name().clone());
+        result.separate_streams = Some(taken.candidate.runner.capabilities().separate_streams);
         if let Found::Started(started) = &taken.found {
             result.started_at = result.started_at.or(started.started_at);
             result.image = result.image.or_else(|| started.image.clone());

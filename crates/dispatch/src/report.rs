@@ -51,7 +51,7 @@ impl RunnerHealth {
 /// What is known about a job's image before anything starts.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct ImageOutlook {
+pub struct ImagePreview {
     /// The image, with `job.imageRegistryPrefix` applied.
     pub image: ImageRef,
     /// The origin of the login for its registry, such as `job.registries[0]`, or `None` for an

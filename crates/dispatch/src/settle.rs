@@ -6,7 +6,7 @@ use longshore_core::{Event, Outcome, Report, Settled};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::watched::{Feed, Pauses, Watched};
+use crate::attempt_client::{AttemptClient, EventStream};
 
 /// How long the runner may take to settle an attempt, per call.
 const SETTLE: Duration = Duration::from_secs(30);
@@ -27,17 +27,17 @@ pub(crate) enum Settlement {
 /// Settles the attempt. If the runner cannot settle it, watches its events and asks again until
 /// `lost_after` has passed. Never starts anything.
 pub(crate) async fn settle(
-    watched: &Watched,
+    client: &AttemptClient,
     graces: watch::Receiver<Option<Duration>>,
     lost_after: Duration,
 ) -> Settlement {
     let give_up = Instant::now() + lost_after;
-    if let Some(settled) = ask(watched).await {
+    if let Some(settled) = ask(client).await {
         return settled.into();
     }
-    let mut again = std::pin::pin!(ask_again(watched));
-    let mut cancel = std::pin::pin!(watched.pass_on_cancel(graces));
-    let mut feed = Feed::open(watched);
+    let mut again = std::pin::pin!(ask_again(client));
+    let mut cancel = std::pin::pin!(client.forward_cancel(graces));
+    let mut feed = EventStream::open(client);
     loop {
         tokio::select! {
             biased;
@@ -49,11 +49,11 @@ pub(crate) async fn settle(
                 Ok(Event::Ended(Report { outcome: Outcome::Lost { .. }, .. })) => {}
                 Ok(Event::Ended(report)) => return Settlement::Ended(report),
                 Ok(started @ Event::Started(_)) => {
-                    watched.tell(started);
+                    client.report(started);
                     return Settlement::MayHaveStarted;
                 }
-                Ok(event) => watched.tell(event),
-                Err(error) => watched.trouble(&error),
+                Ok(event) => client.report(event),
+                Err(error) => client.trouble(&error),
             },
         }
     }
@@ -69,15 +69,15 @@ impl From<Settled> for Settlement {
     }
 }
 
-async fn ask(watched: &Watched) -> Option<Settled> {
-    watched.settle(SETTLE).await.map_err(|error| watched.trouble(&error)).ok()
+async fn ask(client: &AttemptClient) -> Option<Settled> {
+    client.settle(SETTLE).await.map_err(|error| client.trouble(&error)).ok()
 }
 
-async fn ask_again(watched: &Watched) -> Settled {
-    let mut pauses = Pauses::default();
+async fn ask_again(client: &AttemptClient) -> Settled {
+    let mut backoff = client.backoff();
     loop {
-        sleep(pauses.next()).await;
-        if let Some(settled) = ask(watched).await {
+        sleep(backoff.next_pause()).await;
+        if let Some(settled) = ask(client).await {
             return settled;
         }
     }

@@ -20,7 +20,7 @@ use crate::record::unrecorded;
 
 /// Where the journal is.
 #[derive(Clone, Debug, Default)]
-pub(crate) enum Place {
+pub(crate) enum JournalSource {
     /// In memory: a job is forgotten once it is done.
     #[default]
     Memory,
@@ -33,7 +33,7 @@ pub(crate) enum Place {
 /// The journal, and the jobs of this process to which requests in it may apply.
 #[derive(Debug)]
 pub(crate) struct Store {
-    place: Place,
+    source: JournalSource,
     retention: Duration,
     journal: OnceCell<Journal>,
     in_flight: Arc<InFlight>,
@@ -65,10 +65,10 @@ impl Drop for Held {
 }
 
 impl Store {
-    pub(crate) fn new(place: Place, retention: Duration) -> Self {
+    pub(crate) fn new(source: JournalSource, retention: Duration) -> Self {
         let stop = CancellationToken::new();
         Self {
-            place,
+            source,
             retention,
             journal: OnceCell::new(),
             in_flight: Arc::default(),
@@ -79,7 +79,7 @@ impl Store {
 
     /// Whether a job's record is deleted once nothing of it is left on any backend.
     pub(crate) const fn forgets(&self) -> bool {
-        matches!(self.place, Place::Memory)
+        matches!(self.source, JournalSource::Memory)
     }
 
     /// Returns the journal. Opens it on first use.
@@ -91,12 +91,12 @@ impl Store {
     }
 
     async fn open(&self) -> Result<Journal, Error> {
-        let journal = match &self.place {
-            Place::Memory => return Journal::in_memory().map_err(unrecorded),
-            Place::Folder(path) => {
+        let journal = match &self.source {
+            JournalSource::Memory => return Journal::in_memory().map_err(unrecorded),
+            JournalSource::Folder(path) => {
                 Journal::open(path, Options::default()).await.map_err(unrecorded)?
             }
-            Place::Open(journal) => journal.clone(),
+            JournalSource::Open(journal) => journal.clone(),
         };
         let listening = listen(journal.clone(), Arc::clone(&self.in_flight));
         let tidying = tidy(journal.clone(), self.retention);

@@ -7,36 +7,36 @@ use longshore_core::{AttemptId, Error, ErrorKind, Event, NotRunReason, Outcome, 
 use longshore_journal::{AttemptRecord, AttemptState, Record};
 use tokio::time::{Instant, timeout_at};
 
-use crate::attempt::{Found, Taken};
-use crate::lane::Lane;
+use crate::attempt_client::{AttemptClient, EventStream};
+use crate::candidate::Candidate;
 use crate::settle::Settlement;
+use crate::taken::{Found, Taken};
 use crate::task::JobTask;
-use crate::watched::{Feed, Watched};
 
 /// For an attempt that has ended, how long after its start event its end event may arrive.
 const AT_ONCE: Duration = Duration::from_millis(500);
 
 impl JobTask {
-    /// Sees the job of `record` to its end. Its last attempt, if any, is on `lane`. Never launches
+    /// Sees the job of `record` to its end. Its last attempt, if any, is on `candidate`. Never launches
     /// the job again: if it had not started, it is fenced and over.
-    pub(crate) async fn take_up(mut self, record: Record, lane: Option<Arc<Lane>>) {
-        self.recall(&record);
-        let (Some(attempt), Some(lane)) = (record.committed(), lane) else {
+    pub(crate) async fn take_up(mut self, record: Record, candidate: Option<Arc<Candidate>>) {
+        self.restore(&record);
+        let (Some(attempt), Some(candidate)) = (record.committed(), candidate) else {
             return self.end_without_start(self.interrupted(), None).await;
         };
-        let watched = lane.watched(&attempt.handle, self.progress.clone());
+        let client = candidate.client(&attempt.handle, self.sink.clone());
         let id = attempt.handle.attempt.clone();
         let found = match &attempt.state {
             AttemptState::Started { .. } => started(attempt),
-            _ => match self.settle(&watched, &id, &left_behind()).await {
-                Settlement::NeverStarted => return self.never_started(watched).await,
+            _ => match self.settle(&client, &id, &left_behind()).await {
+                Settlement::NeverStarted => return self.never_started(client).await,
                 Settlement::MayHaveStarted => Found::MayHaveStarted,
                 Settlement::Ended(report) => Found::Ended(report),
                 Settlement::Unknown => Found::Unknown,
             },
         };
-        let taken = taken(&record, attempt, &lane, watched, found);
-        self.see_through(taken).await;
+        let taken = taken(&record, attempt, &candidate, client, found);
+        self.follow_to_end(taken).await;
     }
 
     /// Records what can be determined about the job of `record` within about `patience`, and
@@ -44,30 +44,30 @@ impl JobTask {
     pub(crate) async fn look(
         mut self,
         record: Record,
-        lane: Option<Arc<Lane>>,
+        candidate: Option<Arc<Candidate>>,
         patience: Duration,
     ) {
-        self.recall(&record);
-        let (Some(attempt), Some(lane)) = (record.committed(), lane) else {
+        self.restore(&record);
+        let (Some(attempt), Some(candidate)) = (record.committed(), candidate) else {
             return self.end_without_start(self.interrupted(), None).await;
         };
-        let watched = lane.watched(&attempt.handle, self.progress.clone());
+        let client = candidate.client(&attempt.handle, self.sink.clone());
         if !matches!(attempt.state, AttemptState::Started { .. }) {
-            match watched.settle(patience).await {
-                Ok(Settled::NeverStarted) => return self.never_started(watched).await,
+            match client.settle(patience).await {
+                Ok(Settled::NeverStarted) => return self.never_started(client).await,
                 Ok(_) => {}
-                Err(error) => return watched.trouble(&error),
+                Err(error) => return client.trouble(&error),
             }
         }
-        if let Some(Event::Ended(report)) = first_news(&watched, patience).await {
-            let taken = taken(&record, attempt, &lane, watched, started(attempt));
+        if let Some(Event::Ended(report)) = first_news(&client, patience).await {
+            let taken = taken(&record, attempt, &candidate, client, started(attempt));
             let result = self.result_of(&taken, report);
             self.record_outcome(&result).await;
         }
     }
 
     /// Restores the progress of the process before.
-    fn recall(&mut self, record: &Record) {
+    fn restore(&mut self, record: &Record) {
         self.search.attempts = record.next_number().saturating_sub(1);
         self.search.last_attempt = record.attempts.last().map(|a| a.handle.attempt.clone());
         self.search.passed_over.clone_from(&record.passed_over);
@@ -76,10 +76,10 @@ impl JobTask {
         }
     }
 
-    async fn never_started(&mut self, watched: Watched) {
+    async fn never_started(&mut self, client: AttemptClient) {
         // If this is not recorded, the next process that takes the job up finds the same state.
         if self.record_refusal(&left_behind()).await.is_ok() {
-            self.search.fenced.push(watched);
+            self.search.fenced.push(client);
             self.end_without_start(self.interrupted(), None).await;
         }
     }
@@ -112,8 +112,8 @@ fn started(attempt: &AttemptRecord) -> Found {
 fn taken(
     record: &Record,
     attempt: &AttemptRecord,
-    lane: &Arc<Lane>,
-    watched: Watched,
+    candidate: &Arc<Candidate>,
+    client: AttemptClient,
     found: Found,
 ) -> Taken {
     let id: AttemptId = attempt.handle.attempt.clone();
@@ -122,10 +122,10 @@ fn taken(
         before.number < attempt.number && before.handle.runner == attempt.handle.runner
     };
     Taken {
-        lane: Arc::clone(lane),
+        candidate: Arc::clone(candidate),
         attempt: id,
         number: attempt.number,
-        watched,
+        client,
         found,
         after_no_answer: record.attempts.iter().any(unanswered),
     }
@@ -133,8 +133,8 @@ fn taken(
 
 /// Returns the first event that shows whether the attempt runs or how it ended. Returns `None` if
 /// no such event arrives in time.
-pub(crate) async fn first_news(watched: &Watched, patience: Duration) -> Option<Event> {
-    let mut feed = Feed::open(watched);
+pub(crate) async fn first_news(client: &AttemptClient, patience: Duration) -> Option<Event> {
+    let mut feed = EventStream::open(client);
     let mut runs = None;
     let mut until = Instant::now() + patience;
     loop {
@@ -146,7 +146,7 @@ pub(crate) async fn first_news(watched: &Watched, patience: Duration) -> Option<
                 until = until.min(Instant::now() + AT_ONCE);
             }
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => watched.trouble(&error),
+            Ok(Err(error)) => client.trouble(&error),
             Err(_) => return runs,
         }
     }

@@ -12,18 +12,18 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::Settings;
-use crate::attempt::{Found, Taken, Tried};
+use crate::attempt_client::AttemptClient;
 use crate::cancel::Canceller;
+use crate::candidate::Candidate;
 use crate::credentials::Credentials;
 use crate::directory;
+use crate::event_sink::JobEventSink;
 use crate::fallback::{Verdict, verdict};
 use crate::follow::{Followed, Patience, follow};
 use crate::job::{JobEvent, State};
-use crate::lane::Lane;
+use crate::output::forward_output;
 use crate::pin::Pins;
-use crate::progress::Progress;
-use crate::pump::pump;
-use crate::watched::Watched;
+use crate::taken::{Found, Taken, Tried};
 
 /// One job in flight.
 #[derive(Debug)]
@@ -38,9 +38,9 @@ pub(crate) struct JobTask {
     pub(crate) pins: Arc<Pins>,
     pub(crate) settings: Arc<Settings>,
     /// The runners to try, in order.
-    pub(crate) order: Vec<Arc<Lane>>,
+    pub(crate) candidates: Vec<Arc<Candidate>>,
     pub(crate) canceller: Canceller,
-    pub(crate) progress: Progress,
+    pub(crate) sink: JobEventSink,
     pub(crate) logs: Option<mpsc::Sender<LogChunk>>,
     pub(crate) state: watch::Sender<State>,
     pub(crate) search: Search,
@@ -71,18 +71,18 @@ pub(crate) struct Search {
     pub(crate) last_attempt: Option<AttemptId>,
     pub(crate) passed_over: Vec<PassedOver>,
     /// Attempts that were fenced before they started. They are removed when the job has ended.
-    pub(crate) fenced: Vec<Watched>,
+    pub(crate) fenced: Vec<AttemptClient>,
 }
 
 impl JobTask {
     /// Runs the job to its end.
     pub(crate) async fn run(mut self) {
-        let order = std::mem::take(&mut self.order);
-        if let Err(outcome) = self.prepare(&order).await {
+        let candidates = std::mem::take(&mut self.candidates);
+        if let Err(outcome) = self.prepare(&candidates).await {
             return self.end_without_start(outcome, None).await;
         }
-        for (i, lane) in order.iter().enumerate() {
-            match self.try_runner(lane).await {
+        for (i, candidate) in candidates.iter().enumerate() {
+            match self.try_runner(candidate).await {
                 Tried::Taken(taken) => return self.started(*taken).await,
                 Tried::Cancelled => {
                     return self.end_without_start(Outcome::Cancelled { code: None }, None).await;
@@ -91,14 +91,15 @@ impl JobTask {
                     return self.end_without_start(Outcome::refused(&error), None).await;
                 }
                 Tried::Refused(error) => {
-                    let last = i + 1 == order.len();
+                    let last = i + 1 == candidates.len();
                     match verdict(error.kind(), &self.settings.fallback_on, last) {
                         Verdict::PassOver => {
-                            self.record_passed_over(PassedOver::new(lane.name(), &error)).await;
+                            self.record_passed_over(PassedOver::new(candidate.name(), &error))
+                                .await;
                         }
                         Verdict::Stop => {
                             let outcome = Outcome::refused(&error);
-                            return self.end_without_start(outcome, Some(lane)).await;
+                            return self.end_without_start(outcome, Some(candidate)).await;
                         }
                     }
                 }
@@ -108,9 +109,11 @@ impl JobTask {
     }
 
     /// Does what must precede the first call of a runner.
-    async fn prepare(&mut self, order: &[Arc<Lane>]) -> Result<(), Outcome> {
+    async fn prepare(&mut self, candidates: &[Arc<Candidate>]) -> Result<(), Outcome> {
         directory::check(&self.spec).await.map_err(|error| Outcome::refused(&error))?;
-        if self.spec.container.is_none() || !order.iter().any(|lane| lane.runs_containers()) {
+        if self.spec.container.is_none()
+            || !candidates.iter().any(|candidate| candidate.runs_containers())
+        {
             return Ok(());
         }
         // A credential helper may take a while.
@@ -124,7 +127,7 @@ impl JobTask {
             }
         };
         for message in found.warnings {
-            self.progress.tell(JobEvent::Warning { message });
+            self.sink.send(JobEvent::Warning { message });
         }
         self.registry_auth = found.auth;
         Ok(())
@@ -137,9 +140,13 @@ impl JobTask {
         Outcome::NotRun { reason: NotRunReason::NoRunner, message }
     }
 
-    pub(crate) async fn end_without_start(&mut self, outcome: Outcome, due_to: Option<&Arc<Lane>>) {
+    pub(crate) async fn end_without_start(
+        &mut self,
+        outcome: Outcome,
+        due_to: Option<&Arc<Candidate>>,
+    ) {
         let mut result = self.result(Report::new(outcome));
-        result.runner = due_to.map(|lane| lane.name().clone());
+        result.runner = due_to.map(|candidate| candidate.name().clone());
         let recorded = self.record_outcome(&result).await;
         self.logs = None;
         self.finish(recorded).await;
@@ -157,18 +164,18 @@ impl JobTask {
             state.send_replace(State::Left);
             return;
         }
-        self.see_through(taken).await;
+        self.follow_to_end(taken).await;
     }
 
     /// Follows the attempt to its end, passes its output on, and removes it.
-    pub(crate) async fn see_through(mut self, mut taken: Taken) {
+    pub(crate) async fn follow_to_end(mut self, mut taken: Taken) {
         let ended = CancellationToken::new();
-        let separate = taken.lane.runner.capabilities().separate_streams;
+        let separate = taken.candidate.runner.capabilities().separate_streams;
         let logs = self.logs.take();
-        let watched = taken.watched.clone();
+        let client = taken.client.clone();
         let output = async {
             if let Some(reader) = logs {
-                pump(&watched, separate, reader, LogPosition::START, ended.clone()).await;
+                forward_output(&client, separate, reader, LogPosition::START, ended.clone()).await;
             }
         };
         let to_the_end = async {
@@ -182,7 +189,7 @@ impl JobTask {
         };
         let ((), removable) = tokio::join!(output, to_the_end);
         let wanted = removable && self.manner == Manner::Attached;
-        let removed = wanted && taken.watched.remove().await;
+        let removed = wanted && taken.client.remove().await;
         self.finish(removed).await;
     }
 
@@ -192,7 +199,7 @@ impl JobTask {
             Found::Unknown => {
                 let message = format!(
                     "{} did not report for {:?} (lostAfter) whether it started; it may still run",
-                    taken.lane.name(),
+                    taken.candidate.name(),
                     self.settings.lost_after.get(),
                 );
                 Followed::OutOfReach(Report::new(Outcome::Lost { message }))
@@ -202,7 +209,7 @@ impl JobTask {
                     connect_timeout: self.settings.connect_timeout.get(),
                     lost_after: self.settings.lost_after.get(),
                 };
-                follow(&taken.watched, self.canceller.graces(), patience).await
+                follow(&taken.client, self.canceller.graces(), patience).await
             }
         }
     }

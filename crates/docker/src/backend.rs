@@ -6,18 +6,20 @@ use longshore_core::{Error, RunnerName};
 
 use crate::client::Engine;
 use crate::command::Commands;
+use crate::container::{Container, Found};
 use crate::fault::Fault;
+use crate::informer::Informer;
+use crate::location::Location;
+use crate::marks::read_mark;
 use crate::ownership::Strangers;
-use crate::place::{self, Found, Place, Seen};
 use crate::pull::Pulls;
-use crate::watcher::Watcher;
 
 /// One engine, and what this process knows about it.
 #[derive(Debug)]
 pub(crate) struct Backend {
     pub(crate) name: RunnerName,
     pub(crate) engine: Arc<Engine>,
-    pub(crate) watcher: Watcher,
+    pub(crate) informer: Informer,
     pub(crate) pulls: Arc<Pulls>,
     pub(crate) commands: Commands,
     pub(crate) strangers: Strangers,
@@ -28,7 +30,7 @@ impl Backend {
         let engine = Arc::new(engine);
         Self {
             name,
-            watcher: Watcher::new(Arc::clone(&engine)),
+            informer: Informer::new(Arc::clone(&engine)),
             engine,
             pulls: Arc::default(),
             commands: Commands::default(),
@@ -37,21 +39,21 @@ impl Backend {
     }
 
     /// Converts `fault` to an error that names the container.
-    pub(crate) fn error(&self, fault: Fault, what: &'static str, place: &Place) -> Error {
-        fault.into_error(what).with("container", &place.name)
+    pub(crate) fn error(&self, fault: Fault, what: &'static str, location: &Location) -> Error {
+        fault.into_error(what).with("container", &location.name)
     }
 
     /// Looks for an attempt's container and for the mark on its end, and records both in the
-    /// watcher.
-    pub(crate) async fn look(&self, place: &Place) -> Result<Option<Seen>, Fault> {
-        let found = self.find(place).await?;
-        let mark = place::read_mark(&self.engine, place, &place.end_name()).await?;
+    /// informer.
+    pub(crate) async fn inspect(&self, location: &Location) -> Result<Option<Container>, Fault> {
+        let found = self.find(location).await?;
+        let mark = read_mark(&self.engine, location, &location.end_name()).await?;
         let mark = mark.map(|found| found.mark);
-        let seen = match found {
-            Found::Container(seen) => Some(seen),
+        let container = match found {
+            Found::Container(container) => Some(container),
             Found::Nothing | Found::Fenced | Found::Taken => None,
         };
-        self.watcher.saw(&place.attempt, seen.as_ref(), mark);
-        Ok(seen)
+        self.informer.record_inspection(&location.attempt, container.as_ref(), mark);
+        Ok(container)
     }
 }

@@ -109,8 +109,9 @@ impl Lookup {
         let folder = way.working_dir.clone().unwrap_or_else(|| image.working_dir.clone());
         let path = job.env.get("PATH").cloned().unwrap_or_else(|| image.path.clone());
         let inside = format!("{}/", JobDirectoryView::IN_CONTAINER);
-        let in_job_directory =
-            |place: &str| job.job_directory.is_some() && format!("{place}/").starts_with(&inside);
+        let in_job_directory = |directory: &str| {
+            job.job_directory.is_some() && format!("{directory}/").starts_with(&inside)
+        };
         if in_job_directory(&program)
             || in_job_directory(&folder)
             || path.split(':').any(in_job_directory)
@@ -128,9 +129,9 @@ impl Lookup {
         if self.program.contains('/') {
             return vec![format!("{}/{}", folder.trim_end_matches('/'), self.program)];
         }
-        let within = |place: &str| {
-            let place = if place.is_empty() { folder } else { place };
-            format!("{}/{}", place.trim_end_matches('/'), self.program)
+        let within = |directory: &str| {
+            let directory = if directory.is_empty() { folder } else { directory };
+            format!("{}/{}", directory.trim_end_matches('/'), self.program)
         };
         self.path.split(':').map(within).collect()
     }
@@ -203,12 +204,12 @@ mod tests {
                 job.container.as_mut().unwrap().command = vec![command.to_owned()];
             }
         };
-        for (command, places) in [
+        for (command, candidates) in [
             ("sh", vec!["/bin/sh", "/usr/bin/sh"]),
             ("/x/y", vec!["/x/y"]),
             ("./run", vec!["/srv/./run"]),
         ] {
-            assert_eq!(lookup(set(command)).unwrap().candidates(), places);
+            assert_eq!(lookup(set(command)).unwrap().candidates(), candidates);
         }
         assert_eq!(lookup(|_| ()).unwrap().program, "entry", "the image's own");
     }

@@ -6,7 +6,7 @@ use longshore_core::{Error, ErrorKind, Result};
 
 use crate::DockerConfig;
 
-/// Docker's own place for its socket.
+/// The path of Docker's own socket.
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 
 /// Where the engine is, and what names it.

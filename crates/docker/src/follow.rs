@@ -13,12 +13,12 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use crate::backend::Backend;
 use crate::client::{Answer, Engine};
 use crate::labels::{Decision, Facts, Mark};
-use crate::life::{remembered, signalled_while_coming_up};
+use crate::location::Location;
 use crate::outcome::{
     Death, init_refusal, is_made_up, is_shortly_before, outcome, restarted, stopped,
 };
-use crate::place::Place;
-use crate::sight::{Heard, Sight};
+use crate::past_events::{past_events, signalled_while_coming_up};
+use crate::snapshot::{Coverage, Snapshot};
 
 /// The shortest and the longest time between two requests to an engine that does not answer.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
@@ -31,9 +31,12 @@ const SLACK: Duration = Duration::from_secs(5);
 const RESTART_SHOWS: Duration = Duration::from_secs(2);
 
 /// The events of an attempt, up to its end.
-pub(crate) fn follow(backend: Arc<Backend>, place: Place) -> BoxStream<'static, Result<Event>> {
+pub(crate) fn follow(
+    backend: Arc<Backend>,
+    location: Location,
+) -> BoxStream<'static, Result<Event>> {
     async_stream::stream! {
-        let mut follower = Follower::new(&backend, &place);
+        let mut follower = Follower::new(&backend, &location);
         loop {
             match follower.step().await {
                 Ok(Step::Started(at)) => yield Ok(Event::Started(at)),
@@ -56,46 +59,46 @@ enum Step {
 
 struct Follower<'a> {
     backend: &'a Backend,
-    place: &'a Place,
-    sight: watch::Receiver<Sight>,
-    told_started: bool,
+    location: &'a Location,
+    snapshot: watch::Receiver<Snapshot>,
+    start_reported: bool,
     backoff: Duration,
     /// When the job must be ended (again).
-    alarm: Option<Instant>,
+    end_at: Option<Instant>,
     marked: bool,
     /// Whether this has asked for the events that the engine remembers.
-    recalled: bool,
+    past_events_read: bool,
 }
 
 impl<'a> Follower<'a> {
-    fn new(backend: &'a Backend, place: &'a Place) -> Self {
-        let sight = backend.watcher.watch(&place.attempt);
+    fn new(backend: &'a Backend, location: &'a Location) -> Self {
+        let snapshot = backend.informer.subscribe(&location.attempt);
         Self {
             backend,
-            place,
-            sight,
-            told_started: false,
+            location,
+            snapshot,
+            start_reported: false,
             backoff: BACKOFF.0,
-            alarm: None,
+            end_at: None,
             marked: false,
-            recalled: false,
+            past_events_read: false,
         }
     }
 
     /// Waits for the next event.
     async fn step(&mut self) -> Result<Step> {
         loop {
-            let sight = self.sight.borrow_and_update().clone();
-            if !sight.trusted && !sight.removed {
-                self.look().await?;
+            let snapshot = self.snapshot.borrow_and_update().clone();
+            if !snapshot.synced && !snapshot.removed {
+                self.inspect().await?;
                 continue;
             }
-            if sight.started && !self.told_started {
-                self.told_started = true;
-                return Ok(Step::Started(sight.started_at));
+            if snapshot.started && !self.start_reported {
+                self.start_reported = true;
+                return Ok(Step::Started(snapshot.started_at));
             }
-            if sight.is_over() {
-                match self.report(&sight).await {
+            if snapshot.is_over() {
+                match self.report(&snapshot).await {
                     Ok(Some(report)) => return Ok(Step::Ended(report)),
                     Ok(None) => {}
                     Err(error) => {
@@ -104,36 +107,36 @@ impl<'a> Follower<'a> {
                     }
                 }
             }
-            if let Err(error) = self.set_alarm(&sight).await {
+            if let Err(error) = self.schedule_end(&snapshot).await {
                 self.back_off().await;
                 return Err(error);
             }
-            match self.alarm {
+            match self.end_at {
                 None => self.changed().await,
                 Some(at) => tokio::select! {
                     () = self.changed() => {}
-                    () = sleep_until(at) => self.ring(&sight).await?,
+                    () = sleep_until(at) => self.end_now(&snapshot).await?,
                 },
             }
         }
     }
 
     async fn changed(&self) {
-        // The watcher drops the sender when it forgets the attempt, and reports that before.
-        let mut sight = self.sight.clone();
-        let _ = sight.changed().await;
+        // The informer drops the sender when it forgets the attempt, and reports that before.
+        let mut snapshot = self.snapshot.clone();
+        let _ = snapshot.changed().await;
     }
 
     /// Inspects the attempt. Reports the failure of each try; each retry waits longer.
-    async fn look(&mut self) -> Result<()> {
-        match self.backend.look(self.place).await {
+    async fn inspect(&mut self) -> Result<()> {
+        match self.backend.inspect(self.location).await {
             Ok(_) => {
                 self.backoff = BACKOFF.0;
                 Ok(())
             }
             Err(fault) => {
                 self.back_off().await;
-                Err(self.backend.error(fault, "failed to look for the attempt", self.place))
+                Err(self.backend.error(fault, "failed to look for the attempt", self.location))
             }
         }
     }
@@ -145,75 +148,81 @@ impl<'a> Follower<'a> {
 
     /// Sets when the job must be ended: at its timeout, or, if it is marked and still runs, some
     /// time after its grace period.
-    async fn set_alarm(&mut self, sight: &Sight) -> Result<()> {
-        if !sight.started || sight.is_over() {
-            self.alarm = None;
+    async fn schedule_end(&mut self, snapshot: &Snapshot) -> Result<()> {
+        if !snapshot.started || snapshot.is_over() {
+            self.end_at = None;
             return Ok(());
         }
-        if let Some(mark) = sight.mark {
+        if let Some(mark) = snapshot.mark {
             if !self.marked {
                 self.marked = true;
-                self.alarm = Some(Instant::now() + mark.grace + SLACK);
+                self.end_at = Some(Instant::now() + mark.grace + SLACK);
             }
-        } else if self.alarm.is_none()
-            && let Some(timeout) = sight.facts.as_ref().and_then(|facts| facts.timeout)
+        } else if self.end_at.is_none()
+            && let Some(timeout) = snapshot.facts.as_ref().and_then(|facts| facts.timeout)
         {
-            self.alarm = Some(match sight.heard_start {
-                Some(heard) => heard + timeout,
+            self.end_at = Some(match snapshot.start_observed {
+                Some(observed) => observed + timeout,
                 None => {
                     let now = self.backend.engine.now().await.map_err(|fault| {
-                        self.backend.error(fault, "failed to ask for the engine's time", self.place)
+                        let action = "failed to ask for the engine's time";
+                        self.backend.error(fault, action, self.location)
                     })?;
-                    due(sight.started_at, now, timeout)
+                    due(snapshot.started_at, now, timeout)
                 }
             });
         }
         Ok(())
     }
 
-    async fn ring(&mut self, sight: &Sight) -> Result<()> {
-        self.alarm = None;
-        let Some(id) = &sight.id else { return Ok(()) };
-        let grace = sight.facts.as_ref().map_or(Duration::ZERO, |facts| facts.grace);
-        let mark = sight.mark.unwrap_or(Mark { decision: Decision::Deadline, grace });
-        let ended = self.backend.end(self.place, id, mark, self.sight.clone()).await;
+    async fn end_now(&mut self, snapshot: &Snapshot) -> Result<()> {
+        self.end_at = None;
+        let Some(id) = &snapshot.id else { return Ok(()) };
+        let grace = snapshot.facts.as_ref().map_or(Duration::ZERO, |facts| facts.grace);
+        let mark = snapshot.mark.unwrap_or(Mark { decision: Decision::Deadline, grace });
+        let ended = self.backend.terminate(self.location, id, mark, self.snapshot.clone()).await;
         self.marked = true;
         let again = if ended.is_ok() { mark.grace + SLACK } else { self.backoff };
-        self.alarm = Some(Instant::now() + again);
+        self.end_at = Some(Instant::now() + again);
         ended
     }
 
     /// How it ended; `None` if it must be inspected again.
-    async fn report(&mut self, sight: &Sight) -> Result<Option<Report>> {
+    async fn report(&mut self, snapshot: &Snapshot) -> Result<Option<Report>> {
         let lost = |message: &str| Outcome::Lost { message: message.to_owned() };
-        if sight.mark.is_none() && !self.recalled && sight.heard != Heard::All && sight.started {
-            self.recall().await?;
+        if snapshot.mark.is_none()
+            && !self.past_events_read
+            && snapshot.coverage != Coverage::All
+            && snapshot.started
+        {
+            self.read_past_events().await?;
             // What it remembers may change what is known.
             return Ok(None);
         }
-        let outcome = match (&sight.lost, &sight.death, sight.restarted) {
-            (None, Some(death), _) => match self.certain(death, sight.mark).await? {
+        let outcome = match (&snapshot.lost, &snapshot.death, snapshot.restarted) {
+            (None, Some(death), _) => match self.certain(death, snapshot.mark).await? {
                 Some(outcome) => outcome,
                 None => lost("the container was killed and removed by another client"),
             },
             (Some(why), ..) => lost(why),
             (None, None, _)
-                if was_cancelled(sight.mark) && (!sight.started || sight.restarted.is_some()) =>
+                if was_cancelled(snapshot.mark)
+                    && (!snapshot.started || snapshot.restarted.is_some()) =>
             {
                 Outcome::Cancelled { code: None }
             }
-            (None, None, _) if sight.id.is_none() && !sight.started => {
+            (None, None, _) if snapshot.id.is_none() && !snapshot.started => {
                 lost("there is no container of this attempt: it was never started, or was removed")
             }
             (None, None, Some(again)) => restarted(again.starts),
             (None, None, None) => lost("another client removed the container"),
         };
-        let sight = self.with_further_starts(matches!(outcome, Outcome::Lost { .. })).await?;
+        let snapshot = self.with_further_starts(matches!(outcome, Outcome::Lost { .. })).await?;
         let mut report = Report::new(outcome);
-        report.started_at = sight.started_at;
-        report.finished_at = sight.death.as_ref().and_then(|death| death.finished_at);
-        report.image = sight.facts.as_ref().map(image);
-        report.started_again = sight.further_starts(&self.place.name);
+        report.started_at = snapshot.started_at;
+        report.finished_at = snapshot.death.as_ref().and_then(|death| death.finished_at);
+        report.image = snapshot.facts.as_ref().map(image);
+        report.started_again = snapshot.describe_further_starts(&self.location.name);
         if !report.started_again.is_empty() {
             tracing::error!(starts = ?report.started_again, "the container was started again");
         }
@@ -222,23 +231,24 @@ impl<'a> Follower<'a> {
 
     /// What is known once a restart that follows the end at once has shown: that of a restart policy
     /// that another client has set, or that of `docker restart`, which ends the job as `lost`.
-    async fn with_further_starts(&self, lost: bool) -> Result<Sight> {
-        let sight = self.sight.borrow().clone();
-        if sight.removed || sight.mark.is_some() || sight.started_again() {
-            return Ok(sight);
+    async fn with_further_starts(&self, lost: bool) -> Result<Snapshot> {
+        let snapshot = self.snapshot.borrow().clone();
+        if snapshot.removed || snapshot.mark.is_some() || snapshot.started_again() {
+            return Ok(snapshot);
         }
-        if sight.updated {
-            let looked = self.backend.look(self.place).await;
-            looked
-                .map_err(|f| self.backend.error(f, "failed to look for the attempt", self.place))?;
+        if snapshot.updated {
+            let inspected = self.backend.inspect(self.location).await;
+            inspected.map_err(|f| {
+                self.backend.error(f, "failed to look for the attempt", self.location)
+            })?;
         }
-        let restarts = self.sight.borrow().restarts;
-        if restarts || (lost && sight.signals.count() > 0) {
-            let mut shows = self.sight.clone();
+        let has_restart_policy = self.snapshot.borrow().has_restart_policy;
+        if has_restart_policy || (lost && snapshot.signals.count() > 0) {
+            let mut shows = self.snapshot.clone();
             let _ =
                 timeout(RESTART_SHOWS, shows.wait_for(|s| s.started_again() || s.removed)).await;
         }
-        Ok(self.sight.borrow().clone())
+        Ok(self.snapshot.borrow().clone())
     }
 
     /// The outcome of a death that an event reported; `None` if the container was removed. Where
@@ -252,17 +262,17 @@ impl<'a> Follower<'a> {
         if let Some(message) = self.engine_went_down(death).await? {
             return Ok(Some(Outcome::Lost { message: message.to_owned() }));
         }
-        let signals = self.sight.borrow().signals;
+        let signals = self.snapshot.borrow().signals;
         if let Some(signal) = signals.cause(death.code) {
             return Ok(Some(stopped(signal, death.code)));
         }
         match death.code {
             137 if !death.oom_killed => {
-                let seen = self.backend.look(self.place).await.map_err(|fault| {
-                    self.backend.error(fault, "failed to look for the attempt", self.place)
+                let container = self.backend.inspect(self.location).await.map_err(|fault| {
+                    self.backend.error(fault, "failed to look for the attempt", self.location)
                 })?;
-                let known = self.sight.borrow().clone();
-                let whole = seen.is_some() && known.lost.is_none() && !known.removed;
+                let known = self.snapshot.borrow().clone();
+                let whole = container.is_some() && known.lost.is_none() && !known.removed;
                 Ok(whole.then(|| outcome(known.death.as_ref().unwrap_or(death), known.mark)))
             }
             code @ (126 | 127) => Ok(Some(match self.init_says(code).await {
@@ -274,35 +284,37 @@ impl<'a> Follower<'a> {
     }
 
     /// Asks the engine for the events that this process did not hear, once.
-    async fn recall(&mut self) -> Result<()> {
-        let sight = self.sight.borrow().clone();
-        let Some(id) = sight.id.filter(|_| !self.recalled && sight.heard != Heard::All) else {
+    async fn read_past_events(&mut self) -> Result<()> {
+        let snapshot = self.snapshot.borrow().clone();
+        let Some(id) =
+            snapshot.id.filter(|_| !self.past_events_read && snapshot.coverage != Coverage::All)
+        else {
             return Ok(());
         };
-        let past = remembered(&self.backend.engine, &id).await.map_err(|fault| {
-            self.backend.error(fault, "failed to ask for the container's past", self.place)
+        let past = past_events(&self.backend.engine, &id).await.map_err(|fault| {
+            self.backend.error(fault, "failed to ask for the container's past", self.location)
         })?;
-        self.backend.watcher.recall(&self.place.attempt, &past);
-        self.recalled = true;
+        self.backend.informer.record_past_events(&self.location.attempt, &past);
+        self.past_events_read = true;
         Ok(())
     }
 
     /// Why `death` says nothing about the job, if the engine went down while the job ran. A
-    /// follower that heard every event, with no signal among them, knows that the engine did not.
+    /// follower that received every event, with no signal among them, knows that the engine did not.
     async fn engine_went_down(&self, death: &Death) -> Result<Option<&'static str>> {
-        let sight = self.sight.borrow().clone();
-        if sight.heard == Heard::All && sight.signals.count() == 0 {
+        let snapshot = self.snapshot.borrow().clone();
+        if snapshot.coverage == Coverage::All && snapshot.signals.count() == 0 {
             return Ok(None);
         }
-        let down = went_down(&self.backend.engine, &sight, death).await;
+        let down = went_down(&self.backend.engine, &snapshot, death).await;
         down.map_err(|fault| {
-            self.backend.error(fault, "failed to ask when the engine came up", self.place)
+            self.backend.error(fault, "failed to ask when the engine came up", self.location)
         })
     }
 
     /// Whether the init could not execute the command: then its message is all the output.
     async fn init_says(&self, code: i32) -> Option<Outcome> {
-        let name = self.sight.borrow().id.clone().unwrap_or_else(|| self.place.name.clone());
+        let name = self.snapshot.borrow().id.clone().unwrap_or_else(|| self.location.name.clone());
         let logs = crate::logs::tail(&self.backend.engine, &name, 2);
         let limit = self.backend.engine.config().request_timeout.get();
         let said = timeout(limit, logs.try_collect::<Vec<_>>()).await.ok()?.ok()?;
@@ -319,9 +331,13 @@ impl<'a> Follower<'a> {
 /// possibly 0. In the first case the signal is among the engine's last events; in the second it is
 /// among the first that the new engine remembers. Where no process listened, only the times remain
 /// as evidence.
-async fn went_down(engine: &Engine, sight: &Sight, death: &Death) -> Answer<Option<&'static str>> {
+async fn went_down(
+    engine: &Engine,
+    snapshot: &Snapshot,
+    death: &Death,
+) -> Answer<Option<&'static str>> {
     let Some(came_up) = engine.came_up().await? else { return Ok(None) };
-    if sight.started_at.is_some_and(|started| came_up <= started) {
+    if snapshot.started_at.is_some_and(|started| came_up <= started) {
         return Ok(None);
     }
     if is_made_up(death, came_up) {
@@ -331,13 +347,13 @@ async fn went_down(engine: &Engine, sight: &Sight, death: &Death) -> Answer<Opti
     if engine.leaves_containers_alone().await? {
         return Ok(None);
     }
-    if sight.heard == Heard::Nothing && is_shortly_before(death, came_up) {
+    if snapshot.coverage == Coverage::None && is_shortly_before(death, came_up) {
         return Ok(Some(
             "the engine went down at about the time when the job ended, and may have ended it",
         ));
     }
-    let ended = match &sight.id {
-        _ if sight.signals.count() > 0 => true,
+    let ended = match &snapshot.id {
+        _ if snapshot.signals.count() > 0 => true,
         Some(id) => signalled_while_coming_up(engine, id, came_up).await?,
         None => false,
     };

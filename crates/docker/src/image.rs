@@ -12,7 +12,7 @@ use tokio::time::timeout_at;
 
 use crate::client::Engine;
 use crate::fault::late;
-use crate::pull::{Order, Pulled, Pulls, reference};
+use crate::pull::{PullRequest, Pulled, Pulls, reference};
 
 /// The search path if neither the job nor the image sets one: the engine's default for Linux.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -35,12 +35,12 @@ pub(crate) struct Image {
 
 /// Makes the image available as `policy` says, by the context's deadlines.
 pub(crate) async fn resolve(
-    order: &Order<'_>,
+    request: &PullRequest<'_>,
     pulls: &Arc<Pulls>,
     policy: PullPolicy,
     context: &LaunchContext,
 ) -> Result<Image> {
-    let Order { engine, image, .. } = *order;
+    let PullRequest { engine, image, .. } = *request;
     let mut since = match policy {
         PullPolicy::Always => None,
         _ => Some(pulls.succeeded()),
@@ -58,7 +58,7 @@ pub(crate) async fn resolve(
             )
             .with("image", image));
         }
-        let pulled = pulls.pull(order, context, since).await;
+        let pulled = pulls.pull(request, context, since).await;
         match pulled.map_err(|fault| fault.error(image.as_str()))? {
             Pulled::LookAgain => since = None,
             Pulled::Done(digest) => {

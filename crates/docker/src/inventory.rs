@@ -8,9 +8,11 @@ use longshore_core::{AttemptId, Handle, InstallationId, Result};
 
 use crate::backend::Backend;
 use crate::client::{Answer, Removal, Removed};
+use crate::container::Found;
 use crate::labels::{ATTEMPT, INSTALLATION, MARKED};
+use crate::location::{Location, object_name};
+use crate::marks::read_mark;
 use crate::ownership::is_named;
-use crate::place::{Found, Place, object_name, read_mark};
 
 /// How long a fence stays: longer than any request of a launch can be under way.
 const FENCE_STAYS: Duration = Duration::from_secs(600);
@@ -31,7 +33,7 @@ pub(crate) async fn adopt(backend: &Backend, installation: &InstallationId) -> R
             backend.strangers.warn(&container.id?, attempt.as_str());
             return None;
         }
-        Some(Place::new(attempt, installation.clone(), name).handle(&backend.name))
+        Some(Location::new(attempt, installation.clone(), name).handle(&backend.name))
     };
     Ok(listed.into_iter().filter_map(handle).collect())
 }
@@ -76,27 +78,28 @@ fn is_old(fence: &ContainerSummary, now: Timestamp) -> bool {
 
 /// Removes an attempt's container and the mark about its end. A fence stays, because a launch may
 /// still be under way; see [`remove_old_fences`].
-pub(crate) async fn remove(backend: &Backend, place: &Place) -> Result<()> {
-    let removed = try_remove(backend, place).await;
-    removed.map_err(|fault| backend.error(fault, "failed to remove the attempt", place))?;
-    backend.watcher.forget(&place.attempt);
+pub(crate) async fn remove(backend: &Backend, location: &Location) -> Result<()> {
+    let removed = try_remove(backend, location).await;
+    removed.map_err(|fault| backend.error(fault, "failed to remove the attempt", location))?;
+    backend.informer.forget(&location.attempt);
     Ok(())
 }
 
-async fn try_remove(backend: &Backend, place: &Place) -> Answer<()> {
+async fn try_remove(backend: &Backend, location: &Location) -> Answer<()> {
     let engine = &backend.engine;
     // An attempt that was followed from its creation on and has no mark has one container.
-    let known = backend.watcher.known(&place.attempt);
-    let alone = known.filter(|sight| sight.trusted && sight.mark.is_none() && !sight.removed);
-    if let Some(id) = alone.and_then(|sight| sight.id)
+    let known = backend.informer.snapshot(&location.attempt);
+    let alone =
+        known.filter(|snapshot| snapshot.synced && snapshot.mark.is_none() && !snapshot.removed);
+    if let Some(id) = alone.and_then(|snapshot| snapshot.id)
         && engine.remove(&id, Removal::Force).await? == Removed::ByUs
     {
         return Ok(());
     }
-    if let Found::Container(seen) = backend.find(place).await? {
-        engine.remove(&seen.id, Removal::Force).await?;
+    if let Found::Container(container) = backend.find(location).await? {
+        engine.remove(&container.id, Removal::Force).await?;
     }
-    if let Some(mark) = read_mark(engine, place, &place.end_name()).await? {
+    if let Some(mark) = read_mark(engine, location, &location.end_name()).await? {
         engine.remove(&mark.id, Removal::Force).await?;
     }
     Ok(())

@@ -136,7 +136,7 @@ impl Mark {
 }
 
 fn text(duration: Duration) -> String {
-    String::from(HumanDuration::from(duration))
+    HumanDuration::from(duration).to_string()
 }
 
 #[cfg(test)]

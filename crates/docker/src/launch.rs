@@ -9,11 +9,12 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::backend::Backend;
 use crate::client::{Removal, Removed};
+use crate::container::{Container, Found, find_by_name};
 use crate::fault::{Fault, late};
 use crate::image::{self, Image};
 use crate::labels::Facts;
+use crate::location::Location;
 use crate::outcome::Phase;
-use crate::place::{Found, Place, Seen, look_by_name};
 use crate::pull;
 use crate::refusal::{self, Step};
 use crate::translate::{Base, Secrets, container, create_body};
@@ -31,10 +32,10 @@ const LATE: Duration = Duration::from_secs(2);
 const START_SHOWS: Duration = Duration::from_millis(500);
 
 /// What a launch submits.
-struct Order<'a> {
+struct LaunchRequest<'a> {
     attempt: &'a Attempt,
     context: &'a LaunchContext,
-    place: Place,
+    location: Location,
     image: Image,
     /// `start_timeout` after the image was there, and never after the launch's own deadline.
     deadline: Instant,
@@ -50,24 +51,24 @@ impl Backend {
     pub(crate) async fn launch(&self, attempt: &Attempt, context: &LaunchContext) -> Launched {
         let launched = self.try_launch(attempt, context).await;
         if matches!(launched, Err(LaunchError::Refused(_))) {
-            self.watcher.discard(&attempt.id);
+            self.informer.discard(&attempt.id);
         }
         launched
     }
 
     async fn try_launch(&self, attempt: &Attempt, context: &LaunchContext) -> Launched {
-        let place = Place::of(attempt);
+        let location = Location::of(attempt);
         let image = self.prepare(attempt, context).await.map_err(LaunchError::Refused)?;
         let deadline = context.deadline.min(Instant::now() + context.start_timeout);
-        let order = Order { attempt, context, place, image, deadline };
+        let request = LaunchRequest { attempt, context, location, image, deadline };
         loop {
             interrupted(context, deadline).map_err(LaunchError::Refused)?;
             // A dropped request to inspect proves nothing.
-            let creating = self.create_by(&order, deadline).await;
+            let creating = self.create_by(&request, deadline).await;
             match creating.map_err(LaunchError::Refused)? {
-                Some(id) => return self.start(&order, &id).await,
+                Some(id) => return self.start(&request, &id).await,
                 None => {
-                    let existing = timeout_at(deadline, self.existing(&order)).await;
+                    let existing = timeout_at(deadline, self.existing(&request)).await;
                     let late = |_| Some(Err(LaunchError::Indeterminate(late())));
                     if let Some(launched) = existing.unwrap_or_else(late) {
                         return launched;
@@ -85,8 +86,8 @@ impl Backend {
         let wanted = &container(&attempt.spec)?.image;
         interrupted(context, context.deadline)?;
         self.check_directory(attempt)?;
-        self.watcher.watch(&attempt.id);
-        let order = pull::Order {
+        self.informer.subscribe(&attempt.id);
+        let pull_request = pull::PullRequest {
             engine: &self.engine,
             image: wanted,
             auth: attempt.registry_auth.as_ref(),
@@ -95,7 +96,7 @@ impl Backend {
         tokio::select! {
             biased;
             () = context.cancel.cancelled() => Err(Error::cancelled()),
-            image = image::resolve(&order, &self.pulls, attempt.pull_policy, context) => image,
+            image = image::resolve(&pull_request, &self.pulls, attempt.pull_policy, context) => image,
         }
     }
 
@@ -118,22 +119,28 @@ impl Backend {
 
     /// Creates the container by `deadline`. `None` if its name is taken. A container that the engine
     /// creates later starts nothing, but would be left behind, so this waits for it a little longer.
-    async fn create_by(&self, order: &Order<'_>, deadline: Instant) -> Result<Option<String>> {
-        let mut creating = std::pin::pin!(self.create(order));
+    async fn create_by(
+        &self,
+        request: &LaunchRequest<'_>,
+        deadline: Instant,
+    ) -> Result<Option<String>> {
+        let mut creating = std::pin::pin!(self.create(request));
         if let Ok(created) = timeout_at(deadline, &mut creating).await {
             return created;
         }
         match timeout(LATE, creating).await {
             Ok(Ok(Some(id))) => self.withdraw(&id).await,
             Ok(_) => {}
-            Err(_) => drop(self.engine.remove(&order.place.name, Removal::UnlessRunning).await),
+            Err(_) => {
+                drop(self.engine.remove(&request.location.name, Removal::UnlessRunning).await)
+            }
         }
         Err(late())
     }
 
     /// Creates the container. `None` if its name is taken.
-    async fn create(&self, order: &Order<'_>) -> Result<Option<String>> {
-        let Order { attempt, image, place, .. } = order;
+    async fn create(&self, request: &LaunchRequest<'_>) -> Result<Option<String>> {
+        let LaunchRequest { attempt, image, location, .. } = request;
         let base = Base {
             image: image.id.clone(),
             user: image.user.clone(),
@@ -143,12 +150,12 @@ impl Backend {
         let config = self.engine.config();
         let body = create_body(attempt, &base, &facts, config, Secrets::Exposed)?;
         let shown = create_body(attempt, &base, &facts, config, Secrets::Masked)?;
-        let mut created = self.engine.create(&place.name, &body, shown.clone()).await;
+        let mut created = self.engine.create(&location.name, &body, shown.clone()).await;
         if created.as_ref().is_err_and(is_no_such_image) {
             // With the containerd store an image whose tag a pull has just moved is not known by
             // its id for a moment, until it is kept as one without a tag.
             sleep(PAUSE).await;
-            created = self.engine.create(&place.name, &body, shown).await;
+            created = self.engine.create(&location.name, &body, shown).await;
         }
         let created = match created {
             Ok(created) => created,
@@ -156,9 +163,9 @@ impl Backend {
             Err(fault) => {
                 if matches!(fault, Fault::Unanswered(_)) {
                     // It may have been created, now or later; nothing starts it.
-                    let _ = self.engine.remove(&place.name, Removal::UnlessRunning).await;
+                    let _ = self.engine.remove(&location.name, Removal::UnlessRunning).await;
                 }
-                return Err(refused_create(fault, order));
+                return Err(refused_create(fault, request));
             }
         };
         let dropped =
@@ -177,7 +184,7 @@ impl Backend {
             self.withdraw(&created.id).await;
             return Err(refusal);
         }
-        order.context.events.emit(Event::Scheduled);
+        request.context.events.emit(Event::Scheduled);
         Ok(Some(created.id))
     }
 
@@ -190,19 +197,19 @@ impl Backend {
     }
 
     /// The commit: from here on the job may run.
-    async fn start(&self, order: &Order<'_>, id: &str) -> Launched {
-        if let Err(error) = interrupted(order.context, order.deadline) {
+    async fn start(&self, request: &LaunchRequest<'_>, id: &str) -> Launched {
+        if let Err(error) = interrupted(request.context, request.deadline) {
             self.withdraw(id).await;
             return Err(LaunchError::Refused(error));
         }
-        let started = timeout_at(order.deadline, self.engine.start(id)).await;
+        let started = timeout_at(request.deadline, self.engine.start(id)).await;
         match started {
-            Ok(Ok(())) => Ok(self.started(order, id).await),
+            Ok(Ok(())) => Ok(self.started(request, id).await),
             Ok(Err(Fault::Unreached(error))) => Err(LaunchError::Refused(error)),
             Ok(Err(Fault::Unanswered(error))) => Err(LaunchError::Indeterminate(error)),
             Err(_) => Err(LaunchError::Indeterminate(late())),
             Ok(Err(Fault::Answered { status, message })) => {
-                self.start_refused(order, id, status, message).await
+                self.start_refused(request, id, status, message).await
             }
         }
     }
@@ -210,13 +217,13 @@ impl Backend {
     /// Handles the engine's answer that it did not start the container. No other process starts it.
     async fn start_refused(
         &self,
-        order: &Order<'_>,
+        request: &LaunchRequest<'_>,
         id: &str,
         status: u16,
         message: String,
     ) -> Launched {
         if refusal::is_gone(status, &message, id) {
-            return self.existing(order).await.unwrap_or_else(|| {
+            return self.existing(request).await.unwrap_or_else(|| {
                 Err(LaunchError::Refused(Error::new(
                     ErrorKind::Unavailable,
                     "the container was removed before it started: the attempt was settled, \
@@ -227,34 +234,34 @@ impl Backend {
         let kind = refusal::kind(Step::Start, status, &message);
         let error = Error::new(kind, "failed to start the container")
             .with("status", status)
-            .with("container", &order.place.name)
+            .with("container", &request.location.name)
             .caused_by(message);
         // A successful removal proves that the container does not run in spite of the answer.
         match self.engine.remove(id, Removal::UnlessRunning).await {
             Ok(Removed::ByUs | Removed::WasGone) => Err(LaunchError::Refused(error)),
-            Ok(Removed::Not) => Ok(self.started(order, id).await),
+            Ok(Removed::Not) => Ok(self.started(request, id).await),
             Err(_) => Err(LaunchError::Indeterminate(error)),
         }
     }
 
-    async fn started(&self, order: &Order<'_>, id: &str) -> Started {
-        let mut sight = self.watcher.watch(&order.attempt.id);
-        let shows = sight.wait_for(|s| s.started && s.id.as_deref() == Some(id));
+    async fn started(&self, request: &LaunchRequest<'_>, id: &str) -> Started {
+        let mut snapshot = self.informer.subscribe(&request.attempt.id);
+        let shows = snapshot.wait_for(|s| s.started && s.id.as_deref() == Some(id));
         let at = match timeout(START_SHOWS, shows).await {
-            Ok(Ok(sight)) => sight.started_at,
+            Ok(Ok(snapshot)) => snapshot.started_at,
             _ => None,
         };
-        Started::new(order.place.handle(&self.name), at, Some(order.image.report.clone()))
+        Started::new(request.location.handle(&self.name), at, Some(request.image.report.clone()))
     }
 
     /// What already has the attempt's name. `None`: the name is free again.
-    async fn existing(&self, order: &Order<'_>) -> Option<Launched> {
-        let place = &order.place;
+    async fn existing(&self, request: &LaunchRequest<'_>) -> Option<Launched> {
+        let location = &request.location;
         let refuse = |kind, what: &'static str| {
-            let error = Error::new(kind, what).with("container", &place.name);
+            let error = Error::new(kind, what).with("container", &location.name);
             Some(Err(LaunchError::Refused(error)))
         };
-        match look_by_name(&self.engine, place).await {
+        match find_by_name(&self.engine, location).await {
             Ok(Found::Nothing) => None,
             Ok(Found::Fenced) => refuse(
                 ErrorKind::Unavailable,
@@ -264,71 +271,75 @@ impl Backend {
                 ErrorKind::Unavailable,
                 "the container's name is taken by one that is not Longshore's",
             ),
-            Ok(Found::Container(seen)) => match self.under_way(place, &seen) {
+            Ok(Found::Container(container)) => match self.under_way(location, &container) {
                 Some(started) => Some(Ok(started)),
                 // Being removed: the name is free soon.
-                None if matches!(seen.phase, Phase::Lost(_)) => None,
-                None => self.take_over(order, &seen).await,
+                None if matches!(container.phase, Phase::Lost(_)) => None,
+                None => self.take_over(request, &container).await,
             },
             // Another launch may have started it.
-            Err(fault) => Some(Err(indeterminate(fault, place))),
+            Err(fault) => Some(Err(indeterminate(fault, location))),
         }
     }
 
     /// Takes over a container that another launch created: waits for its start, and then removes
     /// it, which prevents its creator from starting it.
-    async fn take_over(&self, order: &Order<'_>, seen: &Seen) -> Option<Launched> {
-        let place = &order.place;
-        let mut sight = self.watcher.watch(&place.attempt);
-        let until = order.deadline.min(Instant::now() + TAKE_OVER);
-        let started = sight.wait_for(|s| s.started || s.is_over());
+    async fn take_over(
+        &self,
+        request: &LaunchRequest<'_>,
+        container: &Container,
+    ) -> Option<Launched> {
+        let location = &request.location;
+        let mut snapshot = self.informer.subscribe(&location.attempt);
+        let until = request.deadline.min(Instant::now() + TAKE_OVER);
+        let started = snapshot.wait_for(|s| s.started || s.is_over());
         tokio::select! {
             _ = timeout_at(until, started) => {}
-            () = order.context.cancel.cancelled() => {}
+            () = request.context.cancel.cancelled() => {}
         }
-        if let Some(launched) = self.started_meanwhile(place).await {
+        if let Some(launched) = self.started_meanwhile(location).await {
             return Some(launched);
         }
-        match self.remove_unstarted(place, seen).await {
+        match self.remove_unstarted(location, container).await {
             Ok(true) => None,
-            Ok(false) => Some(self.started_meanwhile(place).await.unwrap_or_else(|| {
+            Ok(false) => Some(self.started_meanwhile(location).await.unwrap_or_else(|| {
                 let error = Error::new(
                     ErrorKind::Unavailable,
                     "another client removed the container that another launch had created",
                 );
-                Err(LaunchError::Indeterminate(error.with("container", &place.name)))
+                Err(LaunchError::Indeterminate(error.with("container", &location.name)))
             })),
-            Err(fault) => Some(Err(indeterminate(fault, place))),
+            Err(fault) => Some(Err(indeterminate(fault, location))),
         }
     }
 
     /// The attempt, if another launch has started it. `None`: its container does not exist, or is
     /// only created.
-    async fn started_meanwhile(&self, place: &Place) -> Option<Launched> {
-        match self.find(place).await {
-            Ok(Found::Container(seen)) => self.under_way(place, &seen).map(Ok),
+    async fn started_meanwhile(&self, location: &Location) -> Option<Launched> {
+        match self.find(location).await {
+            Ok(Found::Container(container)) => self.under_way(location, &container).map(Ok),
             Ok(Found::Nothing | Found::Fenced | Found::Taken) => None,
-            Err(fault) => Some(Err(indeterminate(fault, place))),
+            Err(fault) => Some(Err(indeterminate(fault, location))),
         }
     }
 
-    fn under_way(&self, place: &Place, seen: &Seen) -> Option<Started> {
-        let at = match &seen.phase {
+    fn under_way(&self, location: &Location, container: &Container) -> Option<Started> {
+        let at = match &container.phase {
             Phase::Created { .. } | Phase::Lost(_) => return None,
             Phase::Running { started_at } | Phase::Restarted { started_at, .. } => *started_at,
             Phase::Ended(death) => death.started_at,
         };
-        Some(Started::new(place.handle(&self.name), at, Some(seen.facts.image.clone())))
+        Some(Started::new(location.handle(&self.name), at, Some(container.facts.image.clone())))
     }
 }
 
-fn indeterminate(fault: Fault, place: &Place) -> LaunchError {
+fn indeterminate(fault: Fault, location: &Location) -> LaunchError {
     let error = fault.into_error("failed to look for the attempt");
-    LaunchError::Indeterminate(error.with("container", &place.name))
+    LaunchError::Indeterminate(error.with("container", &location.name))
 }
 
 /// Why the engine did not create the container.
-fn refused_create(fault: Fault, order: &Order<'_>) -> Error {
+fn refused_create(fault: Fault, request: &LaunchRequest<'_>) -> Error {
     let what = "failed to create the container";
     let error = match fault {
         Fault::Answered { status, message } => {
@@ -337,7 +348,7 @@ fn refused_create(fault: Fault, order: &Order<'_>) -> Error {
         }
         fault => fault.into_error(what),
     };
-    error.with("container", &order.place.name)
+    error.with("container", &request.location.name)
 }
 
 fn is_no_such_image(fault: &Fault) -> bool {

@@ -50,36 +50,42 @@
 //! (target `bollard`).
 
 mod backend;
+mod batch;
 mod client;
 mod command;
 mod config;
+mod container;
+mod container_event;
 mod credentials;
-mod end;
 mod endpoint;
 mod fault;
 mod follow;
-mod gather;
 mod image;
 mod image_fault;
+mod informer;
 mod inventory;
 mod labels;
 mod launch;
-mod life;
+mod location;
 mod logs;
+mod marks;
 mod outcome;
 mod ownership;
-mod place;
+mod past_events;
 mod probe;
-mod progress;
 mod pull;
+mod pull_progress;
 mod records;
 mod refusal;
 mod runner;
 mod settle;
-mod sight;
 mod signals;
+mod snapshot;
+mod termination;
 mod translate;
-mod watcher;
+
+#[doc(hidden)]
+pub mod fuzzing;
 
 pub use config::DockerConfig;
 pub use runner::DockerRunner;

@@ -16,13 +16,13 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::backend::Backend;
+use crate::batch::next_batch;
 use crate::client::{Answer, Engine};
 use crate::fault::Fault;
-use crate::gather::gather;
+use crate::location::Location;
 use crate::outcome::is_before;
-use crate::place::Place;
 use crate::records::{Reader, Record, broken_off};
-use crate::sight::Sight;
+use crate::snapshot::Snapshot;
 
 /// The shortest and the longest time between two tries to continue reading.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -35,38 +35,38 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 /// The output of an attempt, from `since` on.
 pub(crate) fn read(
     backend: Arc<Backend>,
-    place: Place,
+    location: Location,
     since: LogPosition,
     follow: bool,
 ) -> BoxStream<'static, Result<LogChunk>> {
     async_stream::stream! {
-        let sight = backend.watcher.watch(&place.attempt);
+        let snapshot = backend.informer.subscribe(&location.attempt);
         let mut reader = Reader::new(since);
         let mut backoff = BACKOFF.0;
         // Whether a connection broke while the job ran.
         let mut broke = false;
-        if follow && !sight.borrow().trusted {
+        if follow && !snapshot.borrow().synced {
             // A container that runs may have ended before. If this fails, the log says more.
-            let _ = backend.look(&place).await;
+            let _ = backend.inspect(&location).await;
         }
         'reading: loop {
             // A read that begins after the job's end reads the whole log.
-            let final_read = !follow || is_over(&sight);
+            let final_read = !follow || is_over(&snapshot);
             let options = options(&reader, !final_read);
-            let name = sight.borrow().id.clone().unwrap_or_else(|| place.name.clone());
+            let name = snapshot.borrow().id.clone().unwrap_or_else(|| location.name.clone());
             let records = records(&backend.engine, &name, options).fuse();
             let mut records = std::pin::pin!(records);
             let mut broken = None;
             loop {
                 let some = tokio::select! {
-                    some = gather(records.as_mut(), size) => some,
-                    () = silence(&backend, &place, &sight, final_read) => {
+                    some = next_batch(records.as_mut(), size) => some,
+                    () = silence(&backend, &location, &snapshot, final_read) => {
                         broken = Some(silent());
                         None
                     }
                 };
                 let Some(some) = some else { break };
-                reader.end_at(sight.borrow().end_of_output());
+                reader.end_at(snapshot.borrow().end_of_output());
                 let (chunks, fault) = reader.take_all(some);
                 for chunk in chunks {
                     backoff = BACKOFF.0;
@@ -79,7 +79,7 @@ pub(crate) fn read(
             }
             match broken {
                 None if final_read => break,
-                None if ends_now(&backend, &place, &sight).await => {
+                None if ends_now(&backend, &location, &snapshot).await => {
                     if !backend.engine.follows_lossily() {
                         break;
                     }
@@ -87,7 +87,7 @@ pub(crate) fn read(
                     continue;
                 }
                 None => {}
-                Some(fault) if fault.is_not_found() => match gone(&backend, &place).await {
+                Some(fault) if fault.is_not_found() => match gone(&backend, &location).await {
                     Ok(true) => {
                         for chunk in reader.gap() {
                             yield Ok(chunk);
@@ -96,19 +96,19 @@ pub(crate) fn read(
                     }
                     Ok(false) => {}
                     Err(fault) => {
-                        yield Err(backend.error(fault, "failed to look for the attempt", &place));
+                        yield Err(backend.error(fault, "failed to look for the attempt", &location));
                     }
                 },
                 Some(fault) => {
-                    yield Err(backend.error(fault, "failed to read the job's output", &place));
+                    yield Err(backend.error(fault, "failed to read the job's output", &location));
                 }
             }
-            broke |= !is_over(&sight);
+            broke |= !is_over(&snapshot);
             reader.reconnect();
             sleep(backoff).await;
             backoff = (backoff * 2).min(BACKOFF.1);
         }
-        if broke && ended_unread(&backend.engine, &sight).await {
+        if broke && ended_unread(&backend.engine, &snapshot).await {
             for chunk in reader.gap() {
                 yield Ok(chunk);
             }
@@ -116,7 +116,7 @@ pub(crate) fn read(
         }
         let open = reader.open_ends(backend.engine.loses_newlines());
         // The line of a job that still runs may continue.
-        if !open.is_empty() && ends_now(&backend, &place, &sight).await {
+        if !open.is_empty() && ends_now(&backend, &location, &snapshot).await {
             for chunk in open {
                 yield Ok(chunk);
             }
@@ -143,26 +143,26 @@ fn options(reader: &Reader, follow: bool) -> LogsOptions {
 /// Ends when the engine has been silent for too long. A running job may be silent for any time.
 async fn silence(
     backend: &Backend,
-    place: &Place,
-    sight: &watch::Receiver<Sight>,
+    location: &Location,
+    snapshot: &watch::Receiver<Snapshot>,
     final_read: bool,
 ) {
     if final_read {
         return sleep(backend.engine.config().request_timeout.get()).await;
     }
-    let mut told = sight.clone();
+    let mut changes = snapshot.clone();
     loop {
-        let known = told.wait_for(|sight| sight.is_over() || !sight.trusted).await;
-        let over = known.map(|sight| sight.is_over());
+        let known = changes.wait_for(|snapshot| snapshot.is_over() || !snapshot.synced).await;
+        let over = known.map(|snapshot| snapshot.is_over());
         match over {
             Ok(true) => return sleep(LAST_WORDS).await,
             Ok(false) => {}
-            // The watcher has forgotten the attempt: no more news arrive.
+            // The informer has forgotten the attempt: no more changes arrive.
             Err(_) => return std::future::pending().await,
         }
         // A follower of the job's events inspects it, but there may be none.
         sleep(END_SHOWS).await;
-        if !told.borrow().trusted && backend.look(place).await.is_err() {
+        if !changes.borrow().synced && backend.inspect(location).await.is_err() {
             sleep(BACKOFF.1).await;
         }
     }
@@ -172,22 +172,26 @@ fn silent() -> Fault {
     Fault::Answered { status: 500, message: "the engine said nothing more".to_owned() }
 }
 
-fn is_over(sight: &watch::Receiver<Sight>) -> bool {
-    sight.borrow().is_over()
+fn is_over(snapshot: &watch::Receiver<Snapshot>) -> bool {
+    snapshot.borrow().is_over()
 }
 
 /// Whether the job has ended: its followed log ends a little before its end becomes visible.
-async fn ends_now(backend: &Backend, place: &Place, sight: &watch::Receiver<Sight>) -> bool {
-    let mut told = sight.clone();
-    let over = timeout(END_SHOWS, told.wait_for(Sight::is_over)).await.is_ok();
-    // `look` records what it finds in the sight.
-    over || (backend.look(place).await.is_ok() && is_over(sight))
+async fn ends_now(
+    backend: &Backend,
+    location: &Location,
+    snapshot: &watch::Receiver<Snapshot>,
+) -> bool {
+    let mut changes = snapshot.clone();
+    let over = timeout(END_SHOWS, changes.wait_for(Snapshot::is_over)).await.is_ok();
+    // `inspect` records what it finds in the snapshot.
+    over || (backend.inspect(location).await.is_ok() && is_over(snapshot))
 }
 
 /// Whether the job ended before its engine, which went down while it ran, was back. Output that it
 /// wrote in between was in its pipes, and is lost with them.
-async fn ended_unread(engine: &Engine, sight: &watch::Receiver<Sight>) -> bool {
-    let Some(death) = sight.borrow().death.clone() else { return false };
+async fn ended_unread(engine: &Engine, snapshot: &watch::Receiver<Snapshot>) -> bool {
+    let Some(death) = snapshot.borrow().death.clone() else { return false };
     match engine.came_up().await {
         Ok(came_up) => came_up.is_some_and(|came_up| is_before(&death, came_up)),
         // An unnecessary gap is better than a missing one.
@@ -196,12 +200,11 @@ async fn ended_unread(engine: &Engine, sight: &watch::Receiver<Sight>) -> bool {
 }
 
 /// Whether there is no container of the attempt.
-async fn gone(backend: &Backend, place: &Place) -> Answer<bool> {
-    Ok(backend.look(place).await?.is_none())
+async fn gone(backend: &Backend, location: &Location) -> Answer<bool> {
+    Ok(backend.inspect(location).await?.is_none())
 }
 
-/// The records of a container's log. A frame of neither stream is the engine's own report of a
-/// failure, or the rest of a broken frame: the connection is unusable.
+/// The records of a container's log, up to the first failure.
 fn records(
     engine: &Engine,
     name: &str,
@@ -217,19 +220,23 @@ fn records(
         };
         let mut frames = std::pin::pin!(docker.logs(name, Some(options)));
         while let Some(frame) = frames.next().await {
-            match frame {
-                Ok(LogOutput::StdOut { message }) => yield Ok((LogStream::Stdout, message)),
-                Ok(LogOutput::StdErr { message }) => yield Ok((LogStream::Stderr, message)),
-                Ok(LogOutput::StdIn { .. } | LogOutput::Console { .. }) => {
-                    yield Err(broken_off());
-                    return;
-                }
-                Err(cause) => {
-                    yield Err(engine.fault(cause));
-                    return;
-                }
+            let record = frame.map_err(|cause| engine.fault(cause)).and_then(record);
+            let is_last = record.is_err();
+            yield record;
+            if is_last {
+                return;
             }
         }
+    }
+}
+
+/// The record in a frame. A frame of neither stream is the engine's own report of a failure, or the
+/// rest of a broken frame: the connection is unusable.
+pub(crate) fn record(frame: LogOutput) -> Answer<Record> {
+    match frame {
+        LogOutput::StdOut { message } => Ok((LogStream::Stdout, message)),
+        LogOutput::StdErr { message } => Ok((LogStream::Stderr, message)),
+        LogOutput::StdIn { .. } | LogOutput::Console { .. } => Err(broken_off()),
     }
 }
 

@@ -13,8 +13,9 @@ use parking_lot::Mutex;
 
 use crate::backend::Backend;
 use crate::client::Answer;
-use crate::life::was_renamed;
-use crate::place::{Found, Place, Seen, look_by_name, seen};
+use crate::container::{Container, Found, find_by_name, read_container};
+use crate::location::Location;
+use crate::past_events::was_renamed;
 
 /// The most strangers that are kept, for the warnings about them.
 const MOST_STRANGERS: usize = 1024;
@@ -24,7 +25,7 @@ const MOST_STRANGERS: usize = 1024;
 pub(crate) enum Renamed {
     Nothing,
     /// The attempt's container.
-    Container(Seen),
+    Container(Container),
     /// Only containers that are not provably the attempt's.
     Stranger,
 }
@@ -50,34 +51,36 @@ impl Strangers {
 
 impl Backend {
     /// Looks for the attempt's container by its name and then, if it was renamed, by its labels.
-    pub(crate) async fn find(&self, place: &Place) -> Answer<Found> {
-        let by_name = look_by_name(&self.engine, place).await?;
+    pub(crate) async fn find(&self, location: &Location) -> Answer<Found> {
+        let by_name = find_by_name(&self.engine, location).await?;
         if matches!(by_name, Found::Container(_)) {
             return Ok(by_name);
         }
-        Ok(match self.find_renamed(place).await? {
-            Renamed::Container(seen) => Found::Container(seen),
+        Ok(match self.find_renamed(location).await? {
+            Renamed::Container(container) => Found::Container(container),
             Renamed::Nothing | Renamed::Stranger => by_name,
         })
     }
 
     /// Looks for the attempt's container by its labels.
-    pub(crate) async fn find_renamed(&self, place: &Place) -> Answer<Renamed> {
+    pub(crate) async fn find_renamed(&self, location: &Location) -> Answer<Renamed> {
         let mut found = Renamed::Nothing;
-        let known = self.watcher.known(&place.attempt).and_then(|sight| sight.id);
-        for listed in self.engine.list(place.labels()).await? {
+        let known = self.informer.snapshot(&location.attempt).and_then(|snapshot| snapshot.id);
+        for listed in self.engine.list(location.labels()).await? {
             let Some(id) = listed.id else { continue };
             let inspected = self.engine.inspect(&id).await?;
-            let Some(seen) = inspected.as_ref().and_then(|found| seen(found, place)) else {
+            let Some(container) =
+                inspected.as_ref().and_then(|found| read_container(found, location))
+            else {
                 continue;
             };
             let is_ours = known.as_ref() == Some(&id)
-                || is_named(listed.names.as_deref(), &place.name)
-                || was_renamed(&self.engine, &id, &place.name).await?;
+                || is_named(listed.names.as_deref(), &location.name)
+                || was_renamed(&self.engine, &id, &location.name).await?;
             if is_ours {
-                return Ok(Renamed::Container(seen));
+                return Ok(Renamed::Container(container));
             }
-            self.strangers.warn(&id, place.attempt.as_str());
+            self.strangers.warn(&id, location.attempt.as_str());
             found = Renamed::Stranger;
         }
         Ok(found)

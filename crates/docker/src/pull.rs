@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::client::Engine;
 use crate::credentials;
 use crate::image_fault::PullFault;
-use crate::progress::{News, Progress};
+use crate::pull_progress::{PullProgress, Update};
 
 /// The first pause before a retry after a registry gave no answer; each further pause is twice as
 /// long.
@@ -26,11 +26,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// The pulls under way in this process.
 #[derive(Debug, Default)]
-pub(crate) struct Pulls(Mutex<Register>);
+pub(crate) struct Pulls(Mutex<PullTable>);
 
 #[derive(Debug, Default)]
-struct Register {
-    under_way: HashMap<Key, Weak<Flight>>,
+struct PullTable {
+    running: HashMap<Key, Weak<SharedPull>>,
     /// How many have succeeded.
     succeeded: u64,
 }
@@ -45,20 +45,20 @@ struct Key {
 /// One pull for all launches that wait for it; it retries until it has an answer. It ends when no
 /// launch waits any more: the engine abandons a pull whose client has disconnected.
 #[derive(Debug)]
-struct Flight {
+struct SharedPull {
     state: watch::Receiver<State>,
     /// Ends a pause.
     wake: Arc<Notify>,
     task: AbortHandle,
 }
 
-impl Drop for Flight {
+impl Drop for SharedPull {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-/// The progress of a flight.
+/// The progress of a shared pull.
 #[derive(Clone, Debug, Default)]
 struct State {
     current: u64,
@@ -77,7 +77,7 @@ struct State {
 
 /// What a pull needs.
 #[derive(Clone, Debug)]
-pub(crate) struct Order<'a> {
+pub(crate) struct PullRequest<'a> {
     pub(crate) engine: &'a Arc<Engine>,
     pub(crate) image: &'a ImageRef,
     pub(crate) auth: Option<&'a RegistryAuth>,
@@ -96,7 +96,7 @@ pub(crate) enum Pulled {
 impl Pulls {
     /// How many pulls have succeeded.
     pub(crate) fn succeeded(&self) -> u64 {
-        self.register().succeeded
+        self.table().succeeded
     }
 
     /// Pulls an image, or waits for a pull of it that is under way. If the context allows retries,
@@ -107,90 +107,90 @@ impl Pulls {
     /// image, or `None` to pull in any case.
     pub(crate) async fn pull(
         self: &Arc<Self>,
-        order: &Order<'_>,
+        request: &PullRequest<'_>,
         context: &LaunchContext,
         since: Option<u64>,
     ) -> Result<Pulled, PullFault> {
-        let shown = order.auth.map(|auth| credentials::header(auth, order.image)).transpose();
-        let Some((flight, failures)) = self.join(order, shown.map_err(PullFault::from)?, since)
+        let auth_header =
+            request.auth.map(|auth| credentials::header(auth, request.image)).transpose();
+        let Some((shared, failures)) =
+            self.join(request, auth_header.map_err(PullFault::from)?, since)
         else {
             return Ok(Pulled::LookAgain);
         };
         let until = Instant::now()
             .checked_add(context.pull_timeout)
             .map_or(context.deadline, |until| until.min(context.deadline));
-        match timeout_at(until, flight.result(context, failures)).await {
+        match timeout_at(until, shared.result(context, failures)).await {
             Ok(result) => result.map(Pulled::Done),
-            Err(_) => Err(flight.out_of_time()),
+            Err(_) => Err(shared.out_of_time()),
         }
     }
 
-    /// The flight, and how many failures it had when this launch joined.
+    /// The shared pull, and how many failures it had when this launch joined.
     fn join(
         self: &Arc<Self>,
-        order: &Order<'_>,
-        shown: Option<String>,
+        request: &PullRequest<'_>,
+        auth_header: Option<String>,
         since: Option<u64>,
-    ) -> Option<(Arc<Flight>, u32)> {
-        let key = Key { image: reference(order.image), auth: order.auth.cloned() };
-        let mut register = self.register();
-        register.under_way.retain(|_, flight| flight.strong_count() > 0);
-        let unfinished = |flight: &Arc<Flight>| flight.state.borrow().result.is_none();
-        if let Some(flight) =
-            register.under_way.get(&key).and_then(Weak::upgrade).filter(unfinished)
-        {
-            let failures = flight.state.borrow().failures;
-            return Some((flight, failures));
+    ) -> Option<(Arc<SharedPull>, u32)> {
+        let key = Key { image: reference(request.image), auth: request.auth.cloned() };
+        let mut table = self.table();
+        table.running.retain(|_, shared| shared.strong_count() > 0);
+        let unfinished = |shared: &Arc<SharedPull>| shared.state.borrow().result.is_none();
+        if let Some(shared) = table.running.get(&key).and_then(Weak::upgrade).filter(unfinished) {
+            let failures = shared.state.borrow().failures;
+            return Some((shared, failures));
         }
-        if since.is_some_and(|since| since != register.succeeded) {
+        if since.is_some_and(|since| since != table.succeeded) {
             return None;
         }
         let (sender, state) = watch::channel(State::default());
         let wake = Arc::new(Notify::new());
-        let pilot = Pilot {
+        let puller = PullTask {
             pulls: Arc::downgrade(self),
-            engine: Arc::clone(order.engine),
-            image: order.image.clone(),
-            shown,
+            engine: Arc::clone(request.engine),
+            image: request.image.clone(),
+            auth_header,
             state: sender,
             wake: Arc::clone(&wake),
         };
-        let task = tokio::spawn(pilot.fly()).abort_handle();
-        let flight = Arc::new(Flight { state, wake, task });
-        register.under_way.insert(key, Arc::downgrade(&flight));
-        Some((flight, 0))
+        let task = tokio::spawn(puller.run()).abort_handle();
+        let shared = Arc::new(SharedPull { state, wake, task });
+        table.running.insert(key, Arc::downgrade(&shared));
+        Some((shared, 0))
     }
 
-    fn register(&self) -> MutexGuard<'_, Register> {
+    fn table(&self) -> MutexGuard<'_, PullTable> {
         self.0.lock()
     }
 }
 
-impl Flight {
-    /// The result for a launch that joined after `told` failures.
+impl SharedPull {
+    /// The result for a launch that joined after `failures_reported` failures.
     async fn result(
         &self,
         context: &LaunchContext,
-        mut told: u32,
+        mut failures_reported: u32,
     ) -> Result<Option<String>, PullFault> {
         let mut state = self.state.clone();
         if !context.retry_pull && state.borrow().paused {
             self.wake.notify_one();
         }
         loop {
-            let seen = state.borrow_and_update().clone();
-            if let Some(result) = seen.result {
-                return result.map_err(|fault| fault.after(seen.tries));
+            let known = state.borrow_and_update().clone();
+            if let Some(result) = known.result {
+                return result.map_err(|fault| fault.after(known.tries));
             }
-            match seen.last.filter(|_| seen.failures != told) {
-                Some(last) if !context.retry_pull => return Err(last.after(seen.tries)),
+            match known.last.filter(|_| known.failures != failures_reported) {
+                Some(last) if !context.retry_pull => return Err(last.after(known.tries)),
                 Some(last) => context.events.emit(Event::Waiting(last.to_string())),
-                None if seen.paused => {}
-                None => {
-                    context.events.emit(Event::Pulling { current: seen.current, total: seen.total })
-                }
+                None if known.paused => {}
+                None => context
+                    .events
+                    .emit(Event::Pulling { current: known.current, total: known.total }),
             }
-            told = seen.failures;
+            failures_reported = known.failures;
             if state.changed().await.is_err() {
                 return Err(PullFault::unreachable("the pull was interrupted"));
             }
@@ -199,39 +199,39 @@ impl Flight {
 
     /// The failure of a launch whose deadline has passed.
     fn out_of_time(&self) -> PullFault {
-        let seen = self.state.borrow().clone();
-        let fault = match (seen.last, seen.current) {
+        let known = self.state.borrow().clone();
+        let fault = match (known.last, known.current) {
             (Some(last), _) => last,
             (None, 0) => PullFault::unreachable("the registry gave no answer"),
-            (None, current) => PullFault::unreachable(match seen.total {
+            (None, current) => PullFault::unreachable(match known.total {
                 Some(total) => {
                     format!("the pull did not finish in time: {current} of {total} bytes received")
                 }
                 None => format!("the pull did not finish in time: {current} bytes received"),
             }),
         };
-        fault.after(seen.tries)
+        fault.after(known.tries)
     }
 }
 
-/// The state of a flight's task.
-struct Pilot {
+/// The state of the task of a shared pull.
+struct PullTask {
     pulls: Weak<Pulls>,
     engine: Arc<Engine>,
     image: ImageRef,
     /// The value of `X-Registry-Auth`.
-    shown: Option<String>,
+    auth_header: Option<String>,
     state: watch::Sender<State>,
     wake: Arc<Notify>,
 }
 
-impl Pilot {
+impl PullTask {
     /// Pulls until there is an answer, and publishes its progress.
-    async fn fly(self) {
+    async fn run(self) {
         let mut pause = FIRST_PAUSE;
         let result = loop {
             self.state.send_modify(|state| state.tries += 1);
-            match self.ask().await {
+            match self.try_once().await {
                 Err(fault) if fault.is_transient() => self.failed(fault, true),
                 result => break result,
             }
@@ -243,7 +243,7 @@ impl Pilot {
             pause = (pause * 2).min(LONGEST_PAUSE);
         };
         if let (Ok(_), Some(pulls)) = (&result, self.pulls.upgrade()) {
-            pulls.register().succeeded += 1;
+            pulls.table().succeeded += 1;
         }
         self.state.send_modify(|state| state.result = Some(result));
     }
@@ -257,13 +257,13 @@ impl Pilot {
     }
 
     /// Asks the engine to pull once.
-    async fn ask(&self) -> Result<Option<String>, PullFault> {
+    async fn try_once(&self) -> Result<Option<String>, PullFault> {
         let docker = self.engine.docker().await.map_err(PullFault::new)?.clone();
-        let docker = match self.shown.clone() {
+        let docker = match self.auth_header.clone() {
             None => docker,
             // Set here, after the client has logged the request.
-            Some(shown) => docker.with_request_modifier(move |mut request| {
-                if let Ok(value) = shown.parse() {
+            Some(auth_header) => docker.with_request_modifier(move |mut request| {
+                if let Ok(value) = auth_header.parse() {
                     request.headers_mut().insert("x-registry-auth", value);
                 }
                 request
@@ -278,7 +278,7 @@ impl Pilot {
         let mut messages = std::pin::pin!(docker.create_image(Some(options), None, None));
         let stall = self.engine.config().pull_stall_timeout;
         let mut moved = Instant::now();
-        let mut progress = Progress::default();
+        let mut progress = PullProgress::default();
         loop {
             let Ok(message) = timeout_at(moved + stall.get(), messages.next()).await else {
                 return Err(PullFault::unreachable(format!(
@@ -287,10 +287,10 @@ impl Pilot {
             };
             let Some(message) = message else { return Ok(progress.into_digest()) };
             let message = message.map_err(|cause| PullFault::of_pull(&self.engine, cause))?;
-            match progress.take(&message) {
-                News::Nothing if !progress.is_queued() => continue,
-                News::Failed(words) => self.failed(PullFault::unreachable(words), false),
-                News::Nothing | News::Moved => {}
+            match progress.apply(&message) {
+                Update::Unchanged if !progress.is_queued() => continue,
+                Update::LayerFailed(message) => self.failed(PullFault::unreachable(message), false),
+                Update::Unchanged | Update::Progress => {}
             }
             moved = Instant::now();
             let (current, total) = progress.sum();
@@ -331,18 +331,18 @@ mod tests {
         Arc::new(Engine::new(DockerConfig { host, ..DockerConfig::default() }))
     }
 
-    // The test awaits nothing, so no flight ends.
+    // The test awaits nothing, so no pull ends.
     #[tokio::test]
     async fn a_pull_is_shared_by_those_who_want_the_same_image_with_the_same_login() {
         let (pulls, engine) = (Arc::new(Pulls::default()), nowhere());
         let auth = |password: &str| RegistryAuth::password("r", "me", Secret::new(password));
         let join = |image: &str, auth: Option<&RegistryAuth>| {
             let image = image.parse().unwrap();
-            let order = Order { engine: &engine, image: &image, auth };
-            pulls.join(&order, None, None).unwrap().0
+            let request = PullRequest { engine: &engine, image: &image, auth };
+            pulls.join(&request, None, None).unwrap().0
         };
         let (mine, yours) = (auth("mine"), auth("yours"));
-        let flights = [
+        let first = [
             join("r:1/x", None),
             join("r:1/x", Some(&mine)),
             join("r:1/x", Some(&yours)),
@@ -356,9 +356,9 @@ mod tests {
             join("r:1/x:2", None),
             join("docker.io/library/x", None),
         ];
-        for (i, flight) in flights.iter().enumerate() {
+        for (i, shared) in first.iter().enumerate() {
             for (j, other) in again.iter().enumerate() {
-                assert_eq!(Arc::ptr_eq(flight, other), i == j, "{i} {j}");
+                assert_eq!(Arc::ptr_eq(shared, other), i == j, "{i} {j}");
             }
         }
     }
@@ -367,12 +367,12 @@ mod tests {
     async fn one_who_looked_before_a_pull_ended_looks_again_before_pulling() {
         let (pulls, engine) = (Arc::new(Pulls::default()), nowhere());
         let image = "x".parse().unwrap();
-        let order = Order { engine: &engine, image: &image, auth: None };
+        let request = PullRequest { engine: &engine, image: &image, auth: None };
         let before = pulls.succeeded();
-        pulls.register().succeeded += 1;
-        assert!(pulls.join(&order, None, Some(before)).is_none());
-        assert!(pulls.join(&order, None, Some(before + 1)).is_some());
-        assert!(pulls.join(&order, None, None).is_some(), "Always");
+        pulls.table().succeeded += 1;
+        assert!(pulls.join(&request, None, Some(before)).is_none());
+        assert!(pulls.join(&request, None, Some(before + 1)).is_some());
+        assert!(pulls.join(&request, None, None).is_some(), "Always");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::backend::Backend;
 use crate::client::Engine;
 use crate::labels::Facts;
-use crate::place::Place;
+use crate::location::Location;
 use crate::translate::{Base, Secrets, container, create_body};
 use crate::{DockerConfig, follow, image, inventory, logs, probe};
 
@@ -78,7 +78,7 @@ impl Runner for DockerRunner {
     }
 
     fn handle(&self, attempt: &Attempt) -> Handle {
-        Place::of(attempt).handle(&self.backend.name)
+        Location::of(attempt).handle(&self.backend.name)
     }
 
     async fn launch(
@@ -90,8 +90,8 @@ impl Runner for DockerRunner {
     }
 
     async fn settle(&self, handle: &Handle, deadline: Instant) -> Result<Settled> {
-        let place = Place::read(handle)?;
-        self.backend.settle(&place, deadline).await
+        let location = Location::read(handle)?;
+        self.backend.settle(&location, deadline).await
     }
 
     async fn adopt(&self, installation: &InstallationId) -> Result<Vec<Handle>> {
@@ -99,8 +99,8 @@ impl Runner for DockerRunner {
     }
 
     fn events(&self, handle: &Handle) -> BoxStream<'static, Result<Event>> {
-        match Place::read(handle) {
-            Ok(place) => follow::follow(Arc::clone(&self.backend), place),
+        match Location::read(handle) {
+            Ok(location) => follow::follow(Arc::clone(&self.backend), location),
             Err(error) => unreadable_events(&error),
         }
     }
@@ -111,20 +111,20 @@ impl Runner for DockerRunner {
         since: LogPosition,
         follow: bool,
     ) -> BoxStream<'static, Result<LogChunk>> {
-        match Place::read(handle) {
-            Ok(place) => logs::read(Arc::clone(&self.backend), place, since, follow),
+        match Location::read(handle) {
+            Ok(location) => logs::read(Arc::clone(&self.backend), location, since, follow),
             Err(error) => unreadable_logs(error),
         }
     }
 
     async fn cancel(&self, handle: &Handle, grace: Duration) -> Result<()> {
-        let place = Place::read(handle)?;
-        self.backend.cancel(&place, grace).await
+        let location = Location::read(handle)?;
+        self.backend.cancel(&location, grace).await
     }
 
     async fn remove(&self, handle: &Handle) -> Result<()> {
-        let place = Place::read(handle)?;
-        inventory::remove(&self.backend, &place).await
+        let location = Location::read(handle)?;
+        inventory::remove(&self.backend, &location).await
     }
 }
 

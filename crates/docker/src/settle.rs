@@ -7,12 +7,14 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::backend::Backend;
 use crate::client::{Answer, Removal, Removed};
+use crate::container::{Container, Found, find_by_name};
 use crate::inventory::remove_old_fences;
 use crate::labels::{Decision, Mark};
-use crate::life::never_started;
+use crate::location::Location;
+use crate::marks::{MarkResult, write_mark};
 use crate::outcome::Phase;
 use crate::ownership::Renamed;
-use crate::place::{Found, Place, Seen, Written, look_by_name, write_mark};
+use crate::past_events::never_started;
 
 /// How long to wait for another process that is creating or removing the container.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -29,29 +31,29 @@ impl Backend {
     ///
     /// If the job starts and ends between the inspection and the removal, the engine's memory of
     /// events contains the start.
-    pub(crate) async fn settle(&self, place: &Place, deadline: Instant) -> Result<Settled> {
-        let answer = timeout_at(deadline, self.try_settle(place)).await;
+    pub(crate) async fn settle(&self, location: &Location, deadline: Instant) -> Result<Settled> {
+        let answer = timeout_at(deadline, self.try_settle(location)).await;
         let late = |_| {
             Error::new(ErrorKind::Unavailable, "failed to settle the attempt in time")
-                .with("container", &place.name)
+                .with("container", &location.name)
         };
-        answer.map_err(late)?.map_err(|f| self.error(f, "failed to settle the attempt", place))
+        answer.map_err(late)?.map_err(|f| self.error(f, "failed to settle the attempt", location))
     }
 
-    async fn try_settle(&self, place: &Place) -> Answer<Settled> {
+    async fn try_settle(&self, location: &Location) -> Answer<Settled> {
         let fence = Mark { decision: Decision::Fenced, grace: Duration::ZERO };
         loop {
-            match write_mark(&self.engine, place, &place.name, fence).await? {
-                Written::Now => {
-                    remove_old_fences(self, &place.installation).await;
-                    return self.settle_renamed(place).await;
+            match write_mark(&self.engine, location, &location.name, fence).await? {
+                MarkResult::Written => {
+                    remove_old_fences(self, &location.installation).await;
+                    return self.settle_renamed(location).await;
                 }
-                Written::Before(_) => return self.settle_renamed(place).await,
-                Written::Taken => {}
+                MarkResult::Existing(_) => return self.settle_renamed(location).await,
+                MarkResult::NameTaken => {}
             }
-            match look_by_name(&self.engine, place).await? {
-                Found::Container(seen) if matches!(seen.phase, Phase::Created { .. }) => {
-                    if !self.remove_unstarted(place, &seen).await? {
+            match find_by_name(&self.engine, location).await? {
+                Found::Container(container) if matches!(container.phase, Phase::Created { .. }) => {
+                    if !self.remove_unstarted(location, &container).await? {
                         return Ok(Settled::MayHaveStarted);
                     }
                 }
@@ -63,24 +65,28 @@ impl Backend {
     }
 
     /// The name is fenced; a container that was renamed in the meantime still counts.
-    async fn settle_renamed(&self, place: &Place) -> Answer<Settled> {
-        let seen = match self.find_renamed(place).await? {
+    async fn settle_renamed(&self, location: &Location) -> Answer<Settled> {
+        let container = match self.find_renamed(location).await? {
             Renamed::Nothing => return Ok(Settled::NeverStarted),
-            Renamed::Container(seen) => seen,
+            Renamed::Container(container) => container,
             // It may be the attempt's after all, renamed before the engine forgot.
             Renamed::Stranger => return Ok(Settled::MayHaveStarted),
         };
-        let created = matches!(seen.phase, Phase::Created { .. });
-        let fenced = created && self.remove_unstarted(place, &seen).await?;
+        let created = matches!(container.phase, Phase::Created { .. });
+        let fenced = created && self.remove_unstarted(location, &container).await?;
         Ok(if fenced { Settled::NeverStarted } else { Settled::MayHaveStarted })
     }
 
     /// Removes a container that was seen as created. Returns whether it has provably never run.
-    pub(crate) async fn remove_unstarted(&self, place: &Place, seen: &Seen) -> Answer<bool> {
-        self.watcher.saw(&place.attempt, Some(seen), None);
-        if self.engine.remove(&seen.id, Removal::UnlessRunning).await? != Removed::ByUs {
+    pub(crate) async fn remove_unstarted(
+        &self,
+        location: &Location,
+        container: &Container,
+    ) -> Answer<bool> {
+        self.informer.record_inspection(&location.attempt, Some(container), None);
+        if self.engine.remove(&container.id, Removal::UnlessRunning).await? != Removed::ByUs {
             return Ok(false);
         }
-        Ok(never_started(&self.engine, &seen.id, seen.created).await)
+        Ok(never_started(&self.engine, &container.id, container.created).await)
     }
 }

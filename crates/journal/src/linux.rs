@@ -9,7 +9,7 @@ use std::path::Path;
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -53,21 +53,67 @@ pub(crate) fn is_locked(file: &File, offset: i64) -> io::Result<bool> {
     Ok(i32::from(range.l_type) != libc::F_UNLCK)
 }
 
+/// How often a process without inotify reads the journal again.
+const INTERVAL: Timespec = Timespec { tv_sec: 0, tv_nsec: 250_000_000 };
+
 /// Reports when a process closes one of the watched files after opening it for writing.
+///
+/// A user has only few inotify instances (`fs.inotify.max_user_instances`, 128 by default), which
+/// all programs share. If they are used up, every file is reported as closed four times a second:
+/// a signal that arrives too often loses nothing.
 #[derive(Debug)]
 pub(crate) struct Closings {
-    inotify: OwnedFd,
-    watched: Vec<i32>,
+    inotify: Option<Inotify>,
+    files: usize,
     stopped: OwnedFd,
 }
 
-/// Replaces the system's misleading message, `Too many open files`, with the limit to raise.
-fn limit(error: Errno) -> io::Error {
-    let limit = match error {
-        Errno::MFILE => "fs.inotify.max_user_instances or this process's limit of open files",
-        _ => return error.into(),
-    };
-    io::Error::other(format!("failed to create another inotify instance: raise {limit}"))
+/// An inotify instance and the descriptors of its watches.
+#[derive(Debug)]
+struct Inotify {
+    instance: OwnedFd,
+    watches: Vec<i32>,
+}
+
+impl Inotify {
+    /// Watches `files`. Returns `None` if the instances (`EMFILE`), the watches (`ENOSPC`) or the
+    /// memory for them are used up, or if the kernel has no inotify: inotify_init(2),
+    /// inotify_add_watch(2).
+    fn watch(files: &[&Path]) -> io::Result<Option<Self>> {
+        let watched = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).and_then(|it| {
+            let watch = |file: &&Path| inotify::add_watch(&it, *file, WatchFlags::CLOSE_WRITE);
+            let watches = files.iter().map(watch).collect::<Result<_, _>>()?;
+            Ok(Self { instance: it, watches })
+        });
+        match watched {
+            Ok(inotify) => Ok(Some(inotify)),
+            Err(error @ (Errno::MFILE | Errno::NOSPC | Errno::NOMEM | Errno::NOSYS)) => {
+                tracing::debug!(%error, "no inotify, reading the journal periodically");
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn read(&self) -> io::Result<Vec<bool>> {
+        let mut buffer = [MaybeUninit::uninit(); BUFFER_BYTES];
+        let mut closed = vec![false; self.watches.len()];
+        let mut reader = inotify::Reader::new(&self.instance, &mut buffer);
+        loop {
+            match reader.next() {
+                Ok(event) => {
+                    // After an overflow it is unknown which files' events were lost.
+                    let all = event.events().contains(ReadFlags::QUEUE_OVERFLOW);
+                    for (closed, watched) in closed.iter_mut().zip(&self.watches) {
+                        *closed |= all || *watched == event.wd();
+                    }
+                }
+                Err(Errno::AGAIN) => return Ok(closed),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
 }
 
 /// Ends the wait for closings when dropped.
@@ -79,50 +125,28 @@ pub(crate) struct Stop {
 impl Closings {
     /// Starts to watch `files`.
     pub(crate) fn watch(files: &[&Path]) -> io::Result<(Self, Stop)> {
-        let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).map_err(limit)?;
-        let mut watched = Vec::new();
-        for file in files {
-            watched.push(inotify::add_watch(&inotify, *file, WatchFlags::CLOSE_WRITE)?);
-        }
+        let inotify = Inotify::watch(files)?;
         let (stopped, pipe) = pipe_with(PipeFlags::CLOEXEC)?;
-        Ok((Self { inotify, watched, stopped }, Stop { _pipe: pipe }))
+        Ok((Self { inotify, files: files.len(), stopped }, Stop { _pipe: pipe }))
     }
 
     /// Waits for the next closings. Returns for each file whether it was closed, in the order of
     /// [`watch`](Self::watch), or `None` once the wait is stopped.
     pub(crate) fn next(&self) -> io::Result<Option<Vec<bool>>> {
-        let mut ready = [
-            PollFd::new(&self.inotify, PollFlags::IN),
-            // Nothing is written to this pipe. It becomes ready when its other end closes.
-            PollFd::new(&self.stopped, PollFlags::IN),
-        ];
-        match poll(&mut ready, None) {
+        // Nothing is written to this pipe. It becomes ready when its other end closes.
+        let mut ready = vec![PollFd::new(&self.stopped, PollFlags::IN)];
+        let inotify = self.inotify.as_ref();
+        ready.extend(inotify.map(|it| PollFd::new(&it.instance, PollFlags::IN)));
+        match poll(&mut ready, inotify.is_none().then_some(&INTERVAL)) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        if !ready[1].revents().is_empty() {
+        if !ready[0].revents().is_empty() {
             return Ok(None);
         }
-        self.read().map(Some)
-    }
-
-    fn read(&self) -> io::Result<Vec<bool>> {
-        let mut buffer = [MaybeUninit::uninit(); BUFFER_BYTES];
-        let mut closed = vec![false; self.watched.len()];
-        let mut reader = inotify::Reader::new(&self.inotify, &mut buffer);
-        loop {
-            match reader.next() {
-                Ok(event) => {
-                    // After an overflow it is unknown which files' events were lost.
-                    let all = event.events().contains(ReadFlags::QUEUE_OVERFLOW);
-                    for (closed, watched) in closed.iter_mut().zip(&self.watched) {
-                        *closed |= all || *watched == event.wd();
-                    }
-                }
-                Err(Errno::AGAIN) => return Ok(closed),
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
+        match inotify {
+            Some(inotify) => inotify.read().map(Some),
+            None => Ok(Some(vec![true; self.files])),
         }
     }
 }

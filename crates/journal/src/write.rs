@@ -107,13 +107,13 @@ fn known(db: &Connection, job: &NewJob, key: &str, digest: &str) -> Stored<Optio
 }
 
 /// The state on which a step depends.
-struct Progress {
+struct RecordedState {
     ended: bool,
     /// The last attempt's number and state.
     last: Option<(u32, String)>,
 }
 
-fn progress(db: &Connection, job: &JobId) -> Stored<Progress> {
+fn recorded_state(db: &Connection, job: &JobId) -> Stored<RecordedState> {
     let ended = db
         .prepare_cached("SELECT result IS NOT NULL FROM jobs WHERE id = ?1")?
         .query_row([job.as_str()], |row| row.get(0))
@@ -125,7 +125,7 @@ fn progress(db: &Connection, job: &JobId) -> Stored<Progress> {
         )?
         .query_row([job.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    Ok(Progress { ended, last })
+    Ok(RecordedState { ended, last })
 }
 
 fn out_of_order<T>(job: &JobId, step: &'static str, reason: impl Into<String>) -> Stored<T> {
@@ -144,11 +144,11 @@ pub(crate) fn intent(
         let (job, attempt) = (job.clone(), given);
         return Err(JournalError::WrongAttempt { job, attempt }.into());
     }
-    let progress = progress(db, job)?;
-    if progress.ended {
+    let recorded = recorded_state(db, job)?;
+    if recorded.ended {
         return out_of_order(job, STEP, "it has ended");
     }
-    if let Some((number, state)) = progress.last {
+    if let Some((number, state)) = recorded.last {
         if state != "refused" {
             let reason = format!("attempt {number} may run ({state})");
             return out_of_order(job, STEP, reason);
@@ -191,7 +191,7 @@ pub(crate) fn started(
     image: Option<&ImageReport>,
 ) -> Stored<()> {
     const STEP: &str = "a start";
-    check_last(&progress(db, job)?, job, STEP, number, &["intent", "started"])?;
+    check_last(&recorded_state(db, job)?, job, STEP, number, &["intent", "started"])?;
     let image = image.map(|image| json(job, "image", image)).transpose()?;
     db.prepare_cached(
         "UPDATE attempts SET state = 'started', started_at = coalesce(?3, started_at), \
@@ -214,8 +214,8 @@ pub(crate) fn refused(
     message: &str,
 ) -> Stored<()> {
     const STEP: &str = "a refusal";
-    let progress = progress(db, job)?;
-    check_last(&progress, job, STEP, number, &["intent", "refused"])?;
+    let recorded = recorded_state(db, job)?;
+    check_last(&recorded, job, STEP, number, &["intent", "refused"])?;
     // The first reason stays.
     db.prepare_cached(
         "UPDATE attempts SET state = 'refused', kind = coalesce(kind, ?3), \
@@ -226,16 +226,16 @@ pub(crate) fn refused(
 }
 
 fn check_last(
-    progress: &Progress,
+    recorded: &RecordedState,
     job: &JobId,
     step: &'static str,
     number: u32,
     states: &[&str],
 ) -> Stored<()> {
-    if progress.ended {
+    if recorded.ended {
         return out_of_order(job, step, "it has ended");
     }
-    match &progress.last {
+    match &recorded.last {
         Some((last, state)) if *last == number && states.contains(&state.as_str()) => Ok(()),
         Some((last, state)) if *last == number => {
             out_of_order(job, step, format!("attempt {number} is on record as {state}"))
@@ -250,7 +250,7 @@ fn check_last(
 }
 
 pub(crate) fn passed_over(db: &Connection, job: &JobId, passed: &PassedOver) -> Stored<()> {
-    if progress(db, job)?.ended {
+    if recorded_state(db, job)?.ended {
         return out_of_order(job, "a runner that was passed over", "it has ended");
     }
     db.prepare_cached(
@@ -300,7 +300,7 @@ fn same_outcome(job: &JobId, recorded: &str, result: &JobResult) -> Stored<()> {
 }
 
 pub(crate) fn removed(db: &Connection, job: &JobId, now: Timestamp) -> Stored<()> {
-    if !progress(db, job)?.ended {
+    if !recorded_state(db, job)?.ended {
         return out_of_order(job, "the removal", "it has no outcome yet");
     }
     db.prepare_cached("UPDATE jobs SET removed_at = coalesce(removed_at, ?2) WHERE id = ?1")?
@@ -309,7 +309,7 @@ pub(crate) fn removed(db: &Connection, job: &JobId, now: Timestamp) -> Stored<()
 }
 
 pub(crate) fn forget(db: &Connection, job: &JobId) -> Stored<()> {
-    progress(db, job)?;
+    recorded_state(db, job)?;
     if !forget_if_finished(db, job)? {
         return out_of_order(job, "the end of the record", "part of it may still be on a backend");
     }
@@ -330,7 +330,7 @@ pub(crate) fn request_cancel(
     grace_ms: i64,
     now: Timestamp,
 ) -> Stored<Cancelled> {
-    if progress(db, job)?.ended {
+    if recorded_state(db, job)?.ended {
         return Ok(Cancelled::AlreadyEnded);
     }
     // A request whose grace is not shorter than an earlier one changes nothing.

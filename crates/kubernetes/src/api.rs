@@ -7,9 +7,9 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Precon
 use serde_json::{Value, json};
 
 use crate::client::{Cluster, Failure};
-use crate::names::{self, Commit, Ending};
-use crate::place::Place;
-use crate::view::{PodView, object_name};
+use crate::location::Location;
+use crate::names::{self, Commit, Ending, object_name};
+use crate::pod_view::PodView;
 
 type Answer<T> = Result<T, Failure>;
 
@@ -29,92 +29,105 @@ pub(crate) enum Patched {
 const CONFLICTS: usize = 5;
 
 impl Cluster {
-    /// Returns the namespace of `place`.
-    pub(crate) fn namespace<'a>(&'a self, place: &'a Place) -> &'a str {
-        place.namespace.as_deref().unwrap_or(&self.namespace)
+    /// Returns the namespace of `location`.
+    pub(crate) fn namespace<'a>(&'a self, location: &'a Location) -> &'a str {
+        location.namespace.as_deref().unwrap_or(&self.namespace)
     }
 
-    fn jobs(&self, place: &Place) -> Api<Job> {
-        Api::namespaced(self.client.clone(), self.namespace(place))
+    fn jobs(&self, location: &Location) -> Api<Job> {
+        Api::namespaced(self.client.clone(), self.namespace(location))
     }
 
-    /// Returns the client for the Pods in the namespace of `place`.
-    pub(crate) fn pods(&self, place: &Place) -> Api<Pod> {
-        Api::namespaced(self.client.clone(), self.namespace(place))
+    /// Returns the client for the Pods in the namespace of `location`.
+    pub(crate) fn pods(&self, location: &Location) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), self.namespace(location))
     }
 
     /// Creates `job`.
-    pub(crate) async fn create_job(&self, place: &Place, job: &Job) -> Answer<Job> {
-        let (api, params) = (self.jobs(place), PostParams::default());
+    pub(crate) async fn create_job(&self, location: &Location, job: &Job) -> Answer<Job> {
+        let (api, params) = (self.jobs(location), PostParams::default());
         self.ask("failed to create the Job", api.create(&params, job)).await
     }
 
-    /// Returns the Job of `place`, if it exists.
-    pub(crate) async fn get_job(&self, place: &Place) -> Answer<Option<Job>> {
-        let api = self.jobs(place);
-        self.ask("failed to read the Job", api.get_opt(&place.job)).await
+    /// Returns the Job of `location`, if it exists.
+    pub(crate) async fn get_job(&self, location: &Location) -> Answer<Option<Job>> {
+        let api = self.jobs(location);
+        self.ask("failed to read the Job", api.get_opt(&location.job)).await
     }
 
     /// Creates `secret`.
-    pub(crate) async fn create_secret(&self, place: &Place, secret: &Secret) -> Answer<Secret> {
-        let api: Api<Secret> = Api::namespaced(self.client.clone(), self.namespace(place));
+    pub(crate) async fn create_secret(
+        &self,
+        location: &Location,
+        secret: &Secret,
+    ) -> Answer<Secret> {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), self.namespace(location));
         let params = PostParams::default();
         self.ask("failed to create the Secret", api.create(&params, secret)).await
     }
 
     /// Deletes the attempt's own Secret, if it exists. If that fails, Kubernetes deletes the Secret
     /// together with the Job that owns it.
-    pub(crate) async fn drop_secret(&self, place: &Place) {
-        let api: Api<Secret> = Api::namespaced(self.client.clone(), self.namespace(place));
+    pub(crate) async fn delete_secret(&self, location: &Location) {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), self.namespace(location));
         let params = DeleteParams::default();
-        let deleting = self.ask("failed to delete the Secret", api.delete(&place.job, &params));
+        let deleting = self.ask("failed to delete the Secret", api.delete(&location.job, &params));
         if let Err(failure) = gone_is_fine(deleting.await.map(drop)) {
             let error = longshore_core::Error::from(failure);
-            tracing::warn!(%error, secret = %place.job, "a Secret stays until its Job is removed");
+            tracing::warn!(%error, secret = %location.job, "a Secret stays until its Job is removed");
         }
     }
 
     /// Releases the Job with `uid`, unless it has been fenced.
-    pub(crate) async fn commit(&self, place: &Place, uid: &str) -> Answer<Patched> {
+    pub(crate) async fn commit(&self, location: &Location, uid: &str) -> Answer<Patched> {
         let patch = json!([
             test_uid(uid),
             test_commit(Commit::Open),
             set_commit(Commit::Committed),
             set_suspend(false),
         ]);
-        self.patch_job("failed to release the Job", place, patch).await
+        self.patch_job("failed to release the Job", location, patch).await
     }
 
     /// Fences the Job with `uid`, unless it has been released.
-    pub(crate) async fn fence(&self, place: &Place, uid: &str) -> Answer<Patched> {
+    pub(crate) async fn fence(&self, location: &Location, uid: &str) -> Answer<Patched> {
         let patch = json!([
             test_uid(uid),
             {"op": "test", "path": "/spec/suspend", "value": true},
             test_commit(Commit::Open),
             set_commit(Commit::Closed),
         ]);
-        self.patch_job("failed to fence the Job", place, patch).await
+        self.patch_job("failed to fence the Job", location, patch).await
     }
 
     /// Marks the released Job with `uid` as withdrawn, so that every process that follows it knows
     /// who deletes its Pod.
-    pub(crate) async fn announce_withdrawal(&self, place: &Place, uid: &str) -> Answer<Patched> {
+    pub(crate) async fn announce_withdrawal(
+        &self,
+        location: &Location,
+        uid: &str,
+    ) -> Answer<Patched> {
         let patch =
             json!([test_uid(uid), test_commit(Commit::Committed), set_commit(Commit::Withdrawn),]);
-        self.patch_job("failed to withdraw the Job", place, patch).await
+        self.patch_job("failed to withdraw the Job", location, patch).await
     }
 
     /// Suspends the withdrawn Job with `uid`. Kubernetes then creates no Pod for it and deletes the
     /// existing one.
-    pub(crate) async fn suspend(&self, place: &Place, uid: &str) -> Answer<Patched> {
+    pub(crate) async fn suspend(&self, location: &Location, uid: &str) -> Answer<Patched> {
         let patch = json!([test_uid(uid), test_commit(Commit::Withdrawn), set_suspend(true)]);
-        self.patch_job("failed to suspend the Job", place, patch).await
+        self.patch_job("failed to suspend the Job", location, patch).await
     }
 
     /// Turns the fenced Job with `uid` into a tombstone: it creates no Pod and fails after one
     /// second, and Kubernetes removes it after `seconds`. Until then, a late launch finds the name
     /// in use.
-    pub(crate) async fn bury(&self, place: &Place, uid: &str, seconds: i32) -> Answer<Patched> {
+    pub(crate) async fn turn_into_tombstone(
+        &self,
+        location: &Location,
+        uid: &str,
+        seconds: i32,
+    ) -> Answer<Patched> {
         let label = format!("/metadata/labels/{}", pointer(names::TOMBSTONE));
         let patch = json!([
             test_uid(uid),
@@ -125,37 +138,47 @@ impl Cluster {
             {"op": "replace", "path": "/spec/ttlSecondsAfterFinished", "value": seconds},
             set_suspend(false),
         ]);
-        self.patch_job("failed to close the Job", place, patch).await
+        self.patch_job("failed to close the Job", location, patch).await
     }
 
     /// Records on the Job why Longshore ends the job early. The first mark stays. A mark that
     /// another client has removed is not written again.
-    pub(crate) async fn mark(&self, place: &Place, ending: Ending) -> Answer<Patched> {
+    pub(crate) async fn mark(&self, location: &Location, ending: Ending) -> Answer<Patched> {
         let path = annotation_path(names::ENDING);
         let patch = json!([
             {"op": "test", "path": path, "value": Ending::None.as_str()},
             {"op": "replace", "path": path, "value": ending.as_str()},
         ]);
-        self.patch_job("failed to mark the Job", place, patch).await
+        self.patch_job("failed to mark the Job", location, patch).await
     }
 
     /// Records why Longshore ends the job early, if another client has removed the annotation.
-    pub(crate) async fn mark_again(&self, place: &Place, uid: &str, ending: Ending) -> Answer<Job> {
+    pub(crate) async fn mark_again(
+        &self,
+        location: &Location,
+        uid: &str,
+        ending: Ending,
+    ) -> Answer<Job> {
         let patch = Patch::Merge(json!({
             "metadata": {"uid": uid, "annotations": {names::ENDING: ending.as_str()}},
         }));
-        let (api, params) = (self.jobs(place), PatchParams::default());
-        let request = api.patch(&place.job, &params, &patch);
+        let (api, params) = (self.jobs(location), PatchParams::default());
+        let request = api.patch(&location.job, &params, &patch);
         self.ask("failed to mark the Job", request).await
     }
 
-    async fn patch_job(&self, action: &'static str, place: &Place, ops: Value) -> Answer<Patched> {
-        let api = self.jobs(place);
+    async fn patch_job(
+        &self,
+        action: &'static str,
+        location: &Location,
+        ops: Value,
+    ) -> Answer<Patched> {
+        let api = self.jobs(location);
         let mut conflicts = 0;
         loop {
             let request = async {
                 let patch: Patch<Job> = json_patch(&ops)?;
-                api.patch(&place.job, &PatchParams::default(), &patch).await
+                api.patch(&location.job, &PatchParams::default(), &patch).await
             };
             match self.ask(action, request).await {
                 Ok(job) => return Ok(Patched::Applied(Box::new(job))),
@@ -171,14 +194,14 @@ impl Cluster {
         }
     }
 
-    /// Deletes the Job of `place`; with `uid`, only the Job with that uid. Kubernetes then deletes
+    /// Deletes the Job of `location`; with `uid`, only the Job with that uid. Kubernetes then deletes
     /// its Pods and its Secret. Returns `false` if there is no such Job.
-    pub(crate) async fn delete_job(&self, place: &Place, uid: Option<&str>) -> Answer<bool> {
+    pub(crate) async fn delete_job(&self, location: &Location, uid: Option<&str>) -> Answer<bool> {
         let mut params = DeleteParams::background();
         params.preconditions =
             uid.map(|uid| Preconditions { uid: Some(uid.to_owned()), resource_version: None });
-        let api = self.jobs(place);
-        match self.ask("failed to delete the Job", api.delete(&place.job, &params)).await {
+        let api = self.jobs(location);
+        match self.ask("failed to delete the Job", api.delete(&location.job, &params)).await {
             Ok(_) => Ok(true),
             // 409: another object now has the name, so the intended one is gone.
             Err(failure) if matches!(failure.code(), Some(404 | 409)) => Ok(false),
@@ -187,52 +210,52 @@ impl Cluster {
     }
 
     /// Returns the Pods that carry the attempt's labels.
-    pub(crate) async fn pods_of(&self, place: &Place) -> Answer<Vec<Pod>> {
+    pub(crate) async fn pods_of(&self, location: &Location) -> Answer<Vec<Pod>> {
         let selector = format!(
             "{}={},{}={}",
             names::INSTALLATION,
-            place.installation,
+            location.installation,
             names::ATTEMPT,
-            place.attempt
+            location.attempt
         );
-        self.select_pods(place, &selector).await
+        self.select_pods(location, &selector).await
     }
 
     /// Returns the Pods that the Job controller created for the attempt's Job. Selects them by the
     /// label that the controller itself sets
     /// (<https://kubernetes.io/docs/reference/labels-annotations-taints/#batchkubernetesio-job-name>).
-    pub(crate) async fn pods_by_job_name(&self, place: &Place) -> Answer<Vec<Pod>> {
-        self.select_pods(place, &format!("batch.kubernetes.io/job-name={}", place.job)).await
+    pub(crate) async fn pods_by_job_name(&self, location: &Location) -> Answer<Vec<Pod>> {
+        self.select_pods(location, &format!("batch.kubernetes.io/job-name={}", location.job)).await
     }
 
-    async fn select_pods(&self, place: &Place, selector: &str) -> Answer<Vec<Pod>> {
-        let (api, params) = (self.pods(place), ListParams::default().labels(selector));
+    async fn select_pods(&self, location: &Location, selector: &str) -> Answer<Vec<Pod>> {
+        let (api, params) = (self.pods(location), ListParams::default().labels(selector));
         let list = self.ask("failed to list the job's Pods", api.list(&params)).await?;
         Ok(list.items)
     }
 
     /// Returns the Pod called `name`, if it exists. Uses a list, because Longshore has no
     /// permission to get Pods.
-    pub(crate) async fn pod_named(&self, place: &Place, name: &str) -> Answer<Option<Pod>> {
+    pub(crate) async fn pod_named(&self, location: &Location, name: &str) -> Answer<Option<Pod>> {
         let params = ListParams::default().fields(&format!("metadata.name={name}"));
-        let api = self.pods(place);
+        let api = self.pods(location);
         let list = self.ask("failed to read the job's Pod", api.list(&params)).await?;
         Ok(list.items.into_iter().next())
     }
 
-    /// Returns the Jobs of the installation that `place` names.
-    pub(crate) async fn jobs_of(&self, place: &Place) -> Answer<Vec<Job>> {
-        let selector = format!("{}={}", names::INSTALLATION, place.installation);
-        let (api, params) = (self.jobs(place), ListParams::default().labels(&selector));
+    /// Returns the Jobs of the installation that `location` names.
+    pub(crate) async fn jobs_of(&self, location: &Location) -> Answer<Vec<Job>> {
+        let selector = format!("{}={}", names::INSTALLATION, location.installation);
+        let (api, params) = (self.jobs(location), ListParams::default().labels(&selector));
         let list = self.ask("failed to list the Jobs", api.list(&params)).await?;
         Ok(list.items)
     }
 
-    /// Returns the Pods of the installation that `place` names that no Job owns, but whose labels
+    /// Returns the Pods of the installation that `location` names that no Job owns, but whose labels
     /// and name show that they were created for one of its attempts.
-    pub(crate) async fn orphans_of(&self, place: &Place) -> Answer<Vec<Pod>> {
+    pub(crate) async fn orphans_of(&self, location: &Location) -> Answer<Vec<Pod>> {
         let mut pods = self
-            .select_pods(place, &format!("{}={}", names::INSTALLATION, place.installation))
+            .select_pods(location, &format!("{}={}", names::INSTALLATION, location.installation))
             .await?;
         pods.retain(|pod| {
             let view = PodView::from(pod);
@@ -245,12 +268,12 @@ impl Cluster {
     }
 
     /// Restores the attempt's labels, which another client has removed, on the Pod with `uid`.
-    pub(crate) async fn label_pod(&self, place: &Place, name: &str, uid: &str) -> Answer<()> {
+    pub(crate) async fn label_pod(&self, location: &Location, name: &str, uid: &str) -> Answer<()> {
         let patch = Patch::Merge(json!({"metadata": {"uid": uid, "labels": {
-            names::INSTALLATION: place.installation.as_str(),
-            names::ATTEMPT: place.attempt,
+            names::INSTALLATION: location.installation.as_str(),
+            names::ATTEMPT: location.attempt,
         }}}));
-        let (api, params) = (self.pods(place), PatchParams::default());
+        let (api, params) = (self.pods(location), PatchParams::default());
         let request = api.patch(name, &params, &patch);
         gone_is_fine(self.ask("failed to label the job's Pod", request).await.map(drop))
     }
@@ -262,7 +285,7 @@ impl Cluster {
     /// deadline without the mark, whatever happens to the Job's annotations.
     pub(crate) async fn expire_pod(
         &self,
-        place: &Place,
+        location: &Location,
         name: &str,
         uid: &str,
         mark: Ending,
@@ -274,7 +297,7 @@ impl Cluster {
             // second.
             "spec": {"activeDeadlineSeconds": 1},
         }));
-        let (api, params) = (self.pods(place), PatchParams::default());
+        let (api, params) = (self.pods(location), PatchParams::default());
         let request = api.patch(name, &params, &patch);
         gone_is_fine(self.ask("failed to end the Pod", request).await.map(drop))
     }
@@ -284,7 +307,7 @@ impl Cluster {
     /// `false` if it has changed.
     pub(crate) async fn delete_pod(
         &self,
-        place: &Place,
+        location: &Location,
         name: &str,
         uid: &str,
         version: Option<&str>,
@@ -298,7 +321,7 @@ impl Cluster {
             }),
             ..<_>::default()
         };
-        let api = self.pods(place);
+        let api = self.pods(location);
         match self.ask("failed to delete the Pod", api.delete(name, &params)).await {
             Ok(_) => Ok(true),
             Err(failure) if failure.code() == Some(404) => Ok(true),
@@ -310,8 +333,8 @@ impl Cluster {
     }
 
     /// Returns the Events of the object with `uid`.
-    pub(crate) async fn events_of(&self, place: &Place, uid: &str) -> Answer<Vec<Event>> {
-        let api: Api<Event> = Api::namespaced(self.client.clone(), self.namespace(place));
+    pub(crate) async fn events_of(&self, location: &Location, uid: &str) -> Answer<Vec<Event>> {
+        let api: Api<Event> = Api::namespaced(self.client.clone(), self.namespace(location));
         let params = ListParams::default().fields(&format!("involvedObject.uid={uid}"));
         let list = self.ask("failed to list the Events", api.list(&params)).await?;
         Ok(list.items)

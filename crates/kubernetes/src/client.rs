@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use kube::Client;
 use kube::client::ClientBuilder;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
-use longshore_core::{Error, ErrorKind, Result};
+use longshore_core::{Backoff, Error, ErrorKind, Result};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tower::util::MapResponseLayer;
@@ -18,11 +18,22 @@ use tower::util::MapResponseLayer;
 use crate::config::KubernetesConfig;
 use crate::error::{self, failed, timed_out};
 use crate::server_clock::ServerClock;
-use crate::watching::WATCH_SECONDS;
 
+/// How long one watch request lasts, in seconds. The server then ends it, and the next request resumes there.
+/// The time is short, so that a silently broken connection is soon detected. Three requests in that
+/// time serve all jobs.
+pub(crate) const WATCH_SECONDS: u32 = 30;
 /// How long a watch may be silent before it counts as dead and is resumed. A little longer than the
 /// time after which the server ends a watch request.
 const WATCH_SILENCE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 5);
+
+/// The first pause before a failed request is sent again, and the longest one.
+const RETRY_PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+
+/// Returns the pauses between the retries of requests.
+pub(crate) fn retry_backoff() -> Backoff {
+    Backoff::new(RETRY_PAUSES.0, RETRY_PAUSES.1)
+}
 
 /// A cluster that Longshore can send requests to.
 pub(crate) struct Cluster {

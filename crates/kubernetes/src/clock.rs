@@ -5,8 +5,8 @@ use std::time::Duration;
 use longshore_core::{Error, ErrorKind, HumanDuration, ImageReason};
 use tokio::time::Instant;
 
-use crate::start::ImageWait;
-use crate::view::Snapshot;
+use crate::snapshot::Snapshot;
+use crate::start_state::ImageWait;
 
 /// What a launch waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,8 +48,8 @@ impl PhaseClock {
 
     /// Records what `snapshot` waits for. `image` is the state of its image, if the launch waits
     /// for that.
-    pub(crate) fn look(&mut self, snapshot: &Snapshot, image: Option<ImageWait>) {
-        let scheduled = snapshot.pod().is_some_and(|seen| seen.pod.scheduled);
+    pub(crate) fn update(&mut self, snapshot: &Snapshot, image: Option<ImageWait>) {
+        let scheduled = snapshot.pod().is_some_and(|observed| observed.pod.scheduled);
         let phase = match (scheduled, &image) {
             (false, _) => Phase::Scheduling,
             (true, Some(_)) => Phase::Pulling,
@@ -80,22 +80,22 @@ impl PhaseClock {
 
     /// Returns why the image is missing, if the launch waits for the image.
     pub(crate) fn image_error(&self) -> Option<Error> {
-        let (reason, said) = match self.image.as_ref()? {
-            ImageWait::Failing(said) => (ImageReason::Unreachable, said.clone()),
+        let (reason, message) = match self.image.as_ref()? {
+            ImageWait::Failing(message) => (ImageReason::Unreachable, message.clone()),
             ImageWait::Silent => {
                 let waited = HumanDuration::from_secs(self.since.elapsed().as_secs().max(1));
-                let said = format!("the registry gave no answer within {waited}");
-                (ImageReason::Unreachable, said)
+                let message = format!("the registry gave no answer within {waited}");
+                (ImageReason::Unreachable, message)
             }
-            ImageWait::WithoutLogin(reason, said) => {
-                let said = format!(
+            ImageWait::WithoutLogin(reason, message) => {
+                let message = format!(
                     "the registry refused the node, which had not received the job's registry \
-                     login yet and did not pull again in time: {said}"
+                     login yet and did not pull again in time: {message}"
                 );
-                (*reason, said)
+                (*reason, message)
             }
         };
-        Some(Error::new(ErrorKind::ImageUnavailable(reason), said))
+        Some(Error::new(ErrorKind::ImageUnavailable(reason), message))
     }
 
     /// Returns how long the phase has lasted.
@@ -119,7 +119,7 @@ mod tests {
 
     use super::*;
     use crate::outcome::tests::{job, pod, snapshot};
-    use crate::view::PodView;
+    use crate::pod_view::PodView;
 
     const START: Duration = Duration::from_secs(4);
     const PULL: Duration = Duration::from_secs(60);
@@ -142,9 +142,9 @@ mod tests {
     async fn a_pod_without_a_node_has_start_timeout_and_no_pull_timeout() {
         let mut clock = clock();
         let begun = Instant::now();
-        clock.look(&snapshot(job(), []), None);
+        clock.update(&snapshot(job(), []), None);
         sleep(Duration::from_secs(3)).await;
-        clock.look(&with_pod(false), None);
+        clock.update(&with_pod(false), None);
         assert_eq!(clock.due(), begun + START, "the Pod itself gives no more time");
         assert_eq!(clock.bound(), "job.startTimeout");
     }
@@ -152,15 +152,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn each_phase_has_its_own_time_from_its_beginning() {
         let mut clock = clock();
-        clock.look(&with_pod(false), None);
+        clock.update(&with_pod(false), None);
         sleep(Duration::from_secs(3)).await;
-        clock.look(&with_pod(true), Some(ImageWait::Silent));
+        clock.update(&with_pod(true), Some(ImageWait::Silent));
         let pulls = Instant::now();
         assert_eq!(clock.due(), pulls + PULL);
         sleep(Duration::from_secs(30)).await;
-        clock.look(&with_pod(true), refused());
+        clock.update(&with_pod(true), refused());
         assert_eq!(clock.due(), pulls + PULL, "a failure does not begin the phase again");
-        clock.look(&with_pod(true), None);
+        clock.update(&with_pod(true), None);
         assert_eq!(clock.due(), Instant::now() + START);
         assert!(clock.image_error().is_none(), "it is not the image that is waited for");
     }
@@ -168,9 +168,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_failed_pull_is_given_up_at_once_only_where_it_has_an_answer() {
         let mut clock = clock();
-        clock.look(&with_pod(true), refused());
+        clock.update(&with_pod(true), refused());
         assert_eq!(clock.failed_once().unwrap().to_string(), "connection refused");
-        clock.look(&with_pod(true), Some(ImageWait::Silent));
+        clock.update(&with_pod(true), Some(ImageWait::Silent));
         assert!(clock.failed_once().is_none());
         sleep(PULL).await;
         let error = clock.image_error().unwrap();
@@ -183,7 +183,7 @@ mod tests {
     async fn a_refusal_without_the_login_is_no_unreachable_registry() {
         let mut clock = clock();
         let denied = ImageWait::WithoutLogin(ImageReason::Denied, "no credentials".to_owned());
-        clock.look(&with_pod(true), Some(denied));
+        clock.update(&with_pod(true), Some(denied));
         assert!(clock.failed_once().is_none(), "the node pulls again with the login");
         let error = clock.image_error().unwrap();
         assert_eq!(error.kind(), ErrorKind::ImageUnavailable(ImageReason::Denied));
@@ -194,7 +194,7 @@ mod tests {
     async fn the_launch_gives_up_in_time_whatever_it_waits_for() {
         let give_up = Instant::now() + Duration::from_secs(10);
         let mut clock = PhaseClock::new(START, PULL, give_up);
-        clock.look(&with_pod(true), Some(ImageWait::Silent));
+        clock.update(&with_pod(true), Some(ImageWait::Silent));
         assert_eq!(clock.due(), give_up);
         let clock = PhaseClock::new(Duration::MAX, PULL, give_up);
         assert_eq!(clock.due(), give_up);

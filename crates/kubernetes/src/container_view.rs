@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::view::said;
+use crate::meta::reason_and_message;
 
 /// The job's container within its Pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,10 +67,10 @@ impl ContainerView {
     /// Returns the state of the container in the kubelet's words.
     pub(crate) fn state(&self) -> String {
         if let Some((reason, message)) = &self.waiting {
-            return format!("waiting: {}", said(Some(reason), Some(message)));
+            return format!("waiting: {}", reason_and_message(Some(reason), Some(message)));
         }
         if let Some(end) = &self.terminated {
-            let why = said(Some(&end.reason), Some(&end.message));
+            let why = reason_and_message(Some(&end.reason), Some(&end.message));
             return format!("terminated with exit code {}: {why}", end.code);
         }
         if self.running.is_some() { "running".to_owned() } else { "not reported".to_owned() }
@@ -138,12 +138,12 @@ pub(crate) fn init_failure(status: &ContainerStatus) -> Option<String> {
     if let Some(end) = view.terminated.as_ref().or(view.before.as_ref())
         && end.code != 0
     {
-        let why = said(Some(&end.reason), Some(&end.message));
+        let why = reason_and_message(Some(&end.reason), Some(&end.message));
         return Some(format!("init container `{name}` ended with exit code {}: {why}", end.code));
     }
     match &view.waiting {
         Some((reason, message)) if reason != "PodInitializing" => {
-            let why = said(Some(reason), Some(message));
+            let why = reason_and_message(Some(reason), Some(message));
             Some(format!("init container `{name}` waits: {why}"))
         }
         _ if view.running.is_some() && status.started == Some(false) => {

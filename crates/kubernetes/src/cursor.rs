@@ -15,7 +15,7 @@ pub(crate) struct Cursor {
     /// How many bytes of the file have been read in this pass.
     position: u64,
     tail: Vec<u8>,
-    seen: Vec<u8>,
+    observed: Vec<u8>,
 }
 
 /// What to do with a piece of the log.
@@ -37,7 +37,7 @@ pub(crate) enum Taken {
 impl Cursor {
     /// Creates a cursor for a reader that has the first `have` bytes.
     pub(crate) const fn new(have: u64) -> Self {
-        Self { have, at: have, position: 0, tail: Vec::new(), seen: Vec::new() }
+        Self { have, at: have, position: 0, tail: Vec::new(), observed: Vec::new() }
     }
 
     /// Returns how many bytes of the log the reader has.
@@ -58,7 +58,7 @@ impl Cursor {
     /// Prepares for reading the file again from its beginning.
     pub(crate) fn rewind(&mut self) {
         self.position = 0;
-        self.seen.clear();
+        self.observed.clear();
     }
 
     /// Records that the reader has the file up to `at`.
@@ -82,13 +82,13 @@ impl Cursor {
         let known = usize::try_from(self.at.saturating_sub(self.position)).unwrap_or(usize::MAX);
         let from = known.min(piece.len());
         if from > 0 {
-            keep(&mut self.seen, &piece[..from]);
+            keep(&mut self.observed, &piece[..from]);
         }
         self.position = end;
         // All earlier bytes have been read again, so they must end with the bytes that were read
         // last. The file may begin in the middle of those.
-        let common = self.tail.len().min(self.seen.len());
-        let same = self.seen.ends_with(&self.tail[self.tail.len() - common..]);
+        let common = self.tail.len().min(self.observed.len());
+        let same = self.observed.ends_with(&self.tail[self.tail.len() - common..]);
         if from > 0 && end >= self.at && !same {
             return Taken::Rotated;
         }

@@ -11,13 +11,13 @@ use crate::refusal;
 /// A cause in the words of the API server or the system.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-struct Said(String);
+pub(crate) struct Message(pub(crate) String);
 
 /// Returns `error` as the failure of `action` (`failed to …`).
 pub(crate) fn failed(action: &'static str, error: &kube::Error) -> Error {
     match error {
         kube::Error::Api(status) => {
-            let wrapped = Error::new(kind(status), action).caused_by(Said(words(status)));
+            let wrapped = Error::new(kind(status), action).caused_by(Message(words(status)));
             let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
             if seconds > 0 {
                 wrapped.retry_after(Duration::from_secs(u64::from(seconds)))
@@ -25,14 +25,14 @@ pub(crate) fn failed(action: &'static str, error: &kube::Error) -> Error {
                 wrapped
             }
         }
-        other => Error::new(ErrorKind::Unavailable, action).caused_by(Said(innermost(other))),
+        other => Error::new(ErrorKind::Unavailable, action).caused_by(Message(innermost(other))),
     }
 }
 
 /// Returns the error for an `action` that did not answer in time.
 pub(crate) fn timed_out(action: &'static str, after: Duration) -> Error {
     Error::new(ErrorKind::Unavailable, action)
-        .caused_by(Said(format!("no answer within {:.1}s", after.as_secs_f32())))
+        .caused_by(Message(format!("no answer within {:.1}s", after.as_secs_f32())))
 }
 
 fn words(status: &Status) -> String {

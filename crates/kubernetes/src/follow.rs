@@ -7,18 +7,19 @@ use async_stream::stream;
 use futures::Stream;
 use jiff::Timestamp;
 use longshore_core::{Error, ErrorKind, Event, Outcome, Report, Result};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::client::Cluster;
-use crate::ending;
-use crate::hub::Subscription;
-use crate::inner::Inner;
+use crate::backend::Backend;
+use crate::client::{Cluster, retry_backoff};
+use crate::job_view::JobView;
+use crate::location::Location;
 use crate::names::Ending;
 use crate::outcome::{conclude, image, undecided_until};
-use crate::place::Place;
-use crate::start::Narrator;
-use crate::view::{JobView, PodSeen, PodView, Presence, Snapshot};
-use crate::watching::Pause;
+use crate::pod_view::PodView;
+use crate::snapshot::{ObservedPod, Presence, Snapshot};
+use crate::start_state::EventReporter;
+use crate::subscription::Subscription;
+use crate::termination;
 
 /// How long the end is held back for the Events that show whether the image was pulled. The kubelet
 /// sends Events and status independently, in any order, and on a busy node the Events come seconds
@@ -29,19 +30,22 @@ const LAST_QUESTION: Duration = Duration::from_secs(3);
 /// If the process that set a mark has not ended the job after this time, the follower ends it.
 const OTHERS: Duration = Duration::from_secs(5);
 
-/// Returns the events of the attempt at `place` from now on, until its end.
-pub(crate) fn events(inner: Arc<Inner>, place: Place) -> impl Stream<Item = Result<Event>> + Send {
+/// Returns the events of the attempt at `location` from now on, until its end.
+pub(crate) fn events(
+    backend: Arc<Backend>,
+    location: Location,
+) -> impl Stream<Item = Result<Event>> + Send {
     stream! {
-        let mut news = inner.hub.subscribe(&place);
-        let mut narrator = Narrator::default();
+        let mut subscription = backend.informer.subscribe(&location);
+        let mut reporter = EventReporter::default();
         let mut clock = Clock::default();
-        let mut pause = Pause::default();
-        let mut told = None;
+        let mut backoff = retry_backoff();
+        let mut reported = None;
         // A removed Job: its Pods may remain for a moment, and count only if they are orphans.
-        let removed = news.now().job_presence.is_gone();
+        let removed = subscription.snapshot().job_presence.is_gone();
         loop {
-            let snapshot = news.now();
-            match is_absent(&inner, &place, &snapshot, &mut news, removed).await {
+            let snapshot = subscription.snapshot();
+            match is_absent(&backend, &location, &snapshot, &mut subscription, removed).await {
                 Ok(true) => {
                     yield Ok(Event::Ended(gone()));
                     return;
@@ -49,14 +53,14 @@ pub(crate) fn events(inner: Arc<Inner>, place: Place) -> impl Stream<Item = Resu
                 Ok(false) => {}
                 Err(error) => {
                     yield Err(error);
-                    pause.wait().await;
+                    sleep(backoff.next_pause()).await;
                     continue;
                 }
             }
-            for event in narrator.tell(&snapshot) {
+            for event in reporter.new_events(&snapshot) {
                 yield Ok(event);
             }
-            match end_of(&inner, &place, &snapshot, &mut news).await {
+            match end_of(&backend, &location, &snapshot, &mut subscription).await {
                 Ok(Some(report)) => {
                     yield Ok(Event::Ended(report));
                     return;
@@ -64,31 +68,31 @@ pub(crate) fn events(inner: Arc<Inner>, place: Place) -> impl Stream<Item = Resu
                 Ok(None) => {}
                 Err(error) => {
                     yield Err(error);
-                    pause.wait().await;
+                    sleep(backoff.next_pause()).await;
                     continue;
                 }
             }
-            let trouble = news.health().trouble;
-            if trouble != told {
+            let trouble = subscription.health().failure;
+            if trouble != reported {
                 if let Some(trouble) = &trouble {
                     yield Err(watch_trouble(trouble));
                 }
-                told = trouble;
+                reported = trouble;
             }
-            let due = clock.due(&snapshot, inner.connection.server_time());
+            let due = clock.due(&snapshot, backend.connection.server_time());
             let alarm = due.map(|(at, _)| at).unwrap_or_else(far_away);
             let undecided = undecided_until(&snapshot);
             let decided = undecided.filter(|until| *until > Instant::now());
             tokio::select! {
-                () = news.changed() => {}
+                () = subscription.changed() => {}
                 () = sleep_until(decided.unwrap_or_else(far_away)), if decided.is_some() => {}
                 () = sleep_until(alarm), if due.is_some() => {
                     let Some((_, ending)) = due else { continue };
-                    match end(&inner, &place, ending).await {
+                    match end(&backend, &location, ending).await {
                         Ok(()) => clock.done(),
                         Err(error) => {
                             yield Err(error);
-                            pause.wait().await;
+                            sleep(backoff.next_pause()).await;
                         }
                     }
                 }
@@ -105,9 +109,9 @@ fn far_away() -> Instant {
     Instant::now() + Duration::from_secs(86_400)
 }
 
-async fn end(inner: &Inner, place: &Place, ending: Ending) -> Result<()> {
-    let cluster = inner.connection.cluster().await?;
-    ending::end(&cluster, place, ending, None).await
+async fn end(backend: &Backend, location: &Location, ending: Ending) -> Result<()> {
+    let cluster = backend.connection.cluster().await?;
+    termination::terminate(&cluster, location, ending, None).await
 }
 
 /// Determines when the follower must end the job.
@@ -132,9 +136,9 @@ impl Clock {
             return Some((marked + OTHERS, ending));
         }
         let timeout = job.timeout?;
-        let at = match (snapshot.seen_starting, running) {
+        let at = match (snapshot.start_observed, running) {
             // If this process saw the start, no clock is compared with another.
-            (Some(seen), _) => seen + timeout,
+            (Some(observed), _) => observed + timeout,
             (None, Some(started)) => {
                 let ran = now.duration_since(started);
                 let ran = Duration::try_from(ran).unwrap_or_default();
@@ -159,59 +163,59 @@ fn gone() -> Report {
 
 /// Returns how the attempt ended, if it has.
 async fn end_of(
-    inner: &Inner,
-    place: &Place,
+    backend: &Backend,
+    location: &Location,
     snapshot: &Snapshot,
-    news: &mut Subscription,
+    subscription: &mut Subscription,
 ) -> Result<Option<Report>> {
-    if !news.health().complete() {
+    if !subscription.health().is_synced() {
         return Ok(None);
     }
     let Some(mut report) = conclude(snapshot, Instant::now()) else { return Ok(None) };
     // The garbage collector deletes the Pod of a removed Job a little later.
     if snapshot.job.is_none() {
-        let cluster = inner.connection.cluster().await?;
-        if absent_now(&cluster, place).await? {
+        let cluster = backend.connection.cluster().await?;
+        if absent_now(&cluster, location).await? {
             return Ok(Some(gone()));
         }
     }
     let mut last = snapshot.clone();
-    if hangs_on_the_order_of_news(snapshot, &report.outcome) {
-        let cluster = inner.connection.cluster().await?;
-        last = refreshed(&cluster, place, snapshot).await?;
+    if depends_on_watch_order(snapshot, &report.outcome) {
+        let cluster = backend.connection.cluster().await?;
+        last = refreshed(&cluster, location, snapshot).await?;
         let Some(confirmed) = conclude(&last, Instant::now()) else {
             // The attempt has not ended yet.
             return Ok(None);
         };
         report = confirmed;
     }
-    if let Some(seen) = last.pod().filter(|seen| runs_on(seen)) {
-        let cluster = inner.connection.cluster().await?;
-        ending::end_rest(&cluster, place, &seen.pod).await;
+    if let Some(observed) = last.pod().filter(|observed| runs_on(observed)) {
+        let cluster = backend.connection.cluster().await?;
+        termination::terminate_rest(&cluster, location, &observed.pod).await;
     }
     if let Some(image) =
         report.image.as_mut().filter(|i| i.resolved.is_some() && i.pulled.is_none())
     {
-        let cluster = inner.connection.cluster().await?;
+        let cluster = backend.connection.cluster().await?;
         // The pull of a Pod that this process did not see starting came before the watch on Events.
-        let wait = if last.seen_starting.is_some() { EVIDENCE } else { Duration::ZERO };
-        image.pulled = evidence(&cluster, place, news, wait).await;
+        let wait = if last.start_observed.is_some() { EVIDENCE } else { Duration::ZERO };
+        image.pulled = evidence(&cluster, location, subscription, wait).await;
     }
     Ok(Some(report))
 }
 
 /// Returns whether something in the Pod still runs after the job's container has ended: a sidecar,
 /// or the same container again.
-fn runs_on(seen: &PodSeen) -> bool {
-    let pod = &seen.pod;
+fn runs_on(observed: &ObservedPod) -> bool {
+    let pod = &observed.pod;
     let runs = pod.others_run || pod.container.restarts > 0;
-    runs && !pod.ended && !pod.deleting && !seen.presence.is_gone() && pod.mark.is_none()
+    runs && !pod.ended && !pod.deleting && !observed.presence.is_gone() && pod.mark.is_none()
 }
 
 /// Returns whether `outcome` could depend on the order in which the watches reported. Each watch
 /// may lag, so these may be missing: a mark on the Job, a Pod that is older than the state of the
 /// Job, the labels of a Pod that therefore seems to be deleted, the reason for the end.
-fn hangs_on_the_order_of_news(snapshot: &Snapshot, outcome: &Outcome) -> bool {
+fn depends_on_watch_order(snapshot: &Snapshot, outcome: &Outcome) -> bool {
     let reason_is_missing = undecided_until(snapshot).is_some();
     match outcome {
         Outcome::DeadlineExceeded { .. } | Outcome::Lost { .. } | Outcome::Evicted { .. } => true,
@@ -222,24 +226,28 @@ fn hangs_on_the_order_of_news(snapshot: &Snapshot, outcome: &Outcome) -> bool {
 
 /// Returns `snapshot` updated with the current state on the API server. Restores Longshore's labels
 /// on a Pod that still exists without them, so that the watch sees the Pod again.
-async fn refreshed(cluster: &Cluster, place: &Place, snapshot: &Snapshot) -> Result<Snapshot> {
+async fn refreshed(
+    cluster: &Cluster,
+    location: &Location,
+    snapshot: &Snapshot,
+) -> Result<Snapshot> {
     let mut fresh = snapshot.clone();
-    match cluster.get_job(place).await? {
-        Some(job) => fresh.job_seen(JobView::from(&job)),
-        None if !fresh.job_presence.is_gone() => fresh.job_gone(None),
+    match cluster.get_job(location).await? {
+        Some(job) => fresh.apply_job(JobView::from(&job)),
+        None if !fresh.job_presence.is_gone() => fresh.remove_job(None),
         None => {}
     }
-    for pod in cluster.pods_of(place).await? {
-        fresh.pod_seen(PodView::from(&pod));
+    for pod in cluster.pods_of(location).await? {
+        fresh.apply_pod(PodView::from(&pod));
     }
-    let gone = fresh.pods.clone().into_iter().filter(|seen| seen.presence.is_gone());
-    for seen in gone {
-        let found = cluster.pod_named(place, &seen.pod.name).await?;
-        let found = found.filter(|pod| pod.metadata.uid.as_deref() == Some(&seen.pod.uid));
+    let gone = fresh.pods.clone().into_iter().filter(|observed| observed.presence.is_gone());
+    for observed in gone {
+        let found = cluster.pod_named(location, &observed.pod.name).await?;
+        let found = found.filter(|pod| pod.metadata.uid.as_deref() == Some(&observed.pod.uid));
         if let Some(pod) = found {
-            tracing::warn!(pod = %seen.pod.name, "somebody removed the labels of the job's Pod");
-            cluster.label_pod(place, &seen.pod.name, &seen.pod.uid).await?;
-            fresh.pod_seen(PodView::from(&pod));
+            tracing::warn!(pod = %observed.pod.name, "somebody removed the labels of the job's Pod");
+            cluster.label_pod(location, &observed.pod.name, &observed.pod.uid).await?;
+            fresh.apply_pod(PodView::from(&pod));
         }
     }
     Ok(fresh)
@@ -250,28 +258,28 @@ async fn refreshed(cluster: &Cluster, place: &Place, snapshot: &Snapshot) -> Res
 /// those from before it began.
 pub(crate) async fn evidence(
     cluster: &Cluster,
-    place: &Place,
-    news: &mut Subscription,
+    location: &Location,
+    subscription: &mut Subscription,
     wait: Duration,
 ) -> Option<bool> {
     let waiting = async {
         loop {
-            let pulled = image(&news.now()).pulled;
-            if pulled.is_some() || news.health().no_events {
+            let pulled = image(&subscription.snapshot()).pulled;
+            if pulled.is_some() || subscription.health().events_unavailable {
                 return pulled;
             }
-            news.changed().await;
+            subscription.changed().await;
         }
     };
-    if let Ok(told) = timeout(wait, waiting).await {
-        return told;
+    if let Ok(reported) = timeout(wait, waiting).await {
+        return reported;
     }
-    let mut snapshot = news.now();
+    let mut snapshot = subscription.snapshot();
     let uid = snapshot.pod()?.pod.uid.clone();
-    let events = timeout(LAST_QUESTION, cluster.events_of(place, &uid)).await.ok()?.ok()?;
+    let events = timeout(LAST_QUESTION, cluster.events_of(location, &uid)).await.ok()?.ok()?;
     for event in events {
         let reason = event.reason.unwrap_or_default();
-        snapshot.event_seen(false, &reason, &event.message.unwrap_or_default());
+        snapshot.apply_event(false, &reason, &event.message.unwrap_or_default());
     }
     snapshot.pull.consulted
 }
@@ -279,28 +287,28 @@ pub(crate) async fn evidence(
 /// Returns whether the attempt is not on the cluster: the watches show nothing of it, or its Job was
 /// `removed`. A Job may be newer than the state of the watch, so this asks the API server once more.
 pub(crate) async fn is_absent(
-    inner: &Inner,
-    place: &Place,
+    backend: &Backend,
+    location: &Location,
     snapshot: &Snapshot,
-    news: &mut Subscription,
+    subscription: &mut Subscription,
     removed: bool,
 ) -> Result<bool> {
-    let health = news.health();
+    let health = subscription.health();
     let unknown = snapshot.job_presence == Presence::Unknown && snapshot.pods.is_empty();
-    if !(unknown || removed) || !health.complete() {
+    if !(unknown || removed) || !health.is_synced() {
         return Ok(false);
     }
-    let cluster = inner.connection.cluster().await?;
-    absent_now(&cluster, place).await
+    let cluster = backend.connection.cluster().await?;
+    absent_now(&cluster, location).await
 }
 
 /// Returns whether the API server has neither the Job nor an orphan of it: a Pod that no Job owns
 /// any more, because somebody deleted the Job with `--cascade=orphan`. The garbage collector deletes
 /// a Pod that still names the deleted Job as its owner.
-async fn absent_now(cluster: &Cluster, place: &Place) -> Result<bool> {
-    if cluster.get_job(place).await?.is_some() {
+async fn absent_now(cluster: &Cluster, location: &Location) -> Result<bool> {
+    if cluster.get_job(location).await?.is_some() {
         return Ok(false);
     }
-    let pods = cluster.pods_of(place).await?;
+    let pods = cluster.pods_of(location).await?;
     Ok(!pods.iter().any(|pod| PodView::from(pod).job.is_none()))
 }

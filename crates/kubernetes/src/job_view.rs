@@ -6,10 +6,10 @@ use std::time::Duration;
 use k8s_openapi::api::batch::v1::Job;
 use longshore_core::HumanDuration;
 
+use crate::meta::{annotation, label, reason_and_message};
 use crate::names::{self, Commit, Ending};
+use crate::pod_spec_view::PodSpecView;
 use crate::secret;
-use crate::shape::PodShape;
-use crate::view::{annotation, label, said};
 
 /// The view of a Job.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub(crate) struct JobView {
     /// Whether the Pod reads the attempt's own Secret, which has the name of the Job.
     pub(crate) own_secret: bool,
     /// The Pod that its template describes.
-    pub(crate) template: PodShape,
+    pub(crate) template: PodSpecView,
     /// The attempt's label.
     pub(crate) attempt: Option<String>,
     /// The installation's label.
@@ -83,7 +83,7 @@ impl From<&Job> for JobView {
             own_secret: pod.is_some_and(|pod| {
                 secret::reads_own(job.metadata.name.as_deref().unwrap_or_default(), pod)
             }),
-            template: pod.map(PodShape::from).unwrap_or_default(),
+            template: pod.map(PodSpecView::from).unwrap_or_default(),
             attempt: label(&job.metadata, names::ATTEMPT).map(str::to_owned),
             installation: label(&job.metadata, names::INSTALLATION).map(str::to_owned),
             tombstone: label(&job.metadata, names::TOMBSTONE).is_some(),
@@ -91,9 +91,9 @@ impl From<&Job> for JobView {
             suspension_seen: condition("Suspended").is_some(),
             over: condition("Failed")
                 .or_else(|| condition("Complete"))
-                .map(|c| said(c.reason.as_deref(), c.message.as_deref())),
+                .map(|c| reason_and_message(c.reason.as_deref(), c.message.as_deref())),
             failing: condition("FailureTarget")
-                .map(|c| said(c.reason.as_deref(), c.message.as_deref())),
+                .map(|c| reason_and_message(c.reason.as_deref(), c.message.as_deref())),
             exit_code: condition("Failed")
                 .and_then(|c| exit_code(c.message.as_deref().unwrap_or_default()))
                 .or_else(|| condition("Complete").map(|_| 0)),

@@ -7,19 +7,20 @@ use std::time::Duration;
 use longshore_core::{Attempt, Error, ErrorKind, LaunchContext, LaunchError, Started};
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::backend::Backend;
 use crate::client::Cluster;
 use crate::clock::PhaseClock;
+use crate::error::Message;
 use crate::follow;
-use crate::hub::Subscription;
-use crate::inner::Inner;
+use crate::location::Location;
 use crate::names::{Commit, Ending};
 use crate::outcome;
-use crate::place::Place;
 use crate::refusal;
-use crate::start::{self, Narrator, Progress};
+use crate::snapshot::Snapshot;
+use crate::start_state::{self, EventReporter, StartState};
 use crate::submit::AFTER_CANCEL;
+use crate::subscription::Subscription;
 use crate::translate::{self, Submission};
-use crate::view::Snapshot;
 use crate::warnings::JobWarnings;
 use crate::withdraw::{self, Withdrawal};
 
@@ -42,20 +43,21 @@ pub(crate) enum Interrupt {
 
 /// One launch.
 pub(crate) struct Launch<'a> {
-    pub(crate) inner: &'a Inner,
+    pub(crate) backend: &'a Backend,
     context: &'a LaunchContext,
     pub(crate) cluster: Arc<Cluster>,
-    pub(crate) place: Place,
+    pub(crate) location: Location,
     give_up: Instant,
 }
 
 /// Launches `attempt`.
 pub(crate) async fn launch(
-    inner: &Inner,
+    backend: &Backend,
     attempt: &Attempt,
     context: &LaunchContext,
 ) -> Launched<Started> {
-    let submission = translate::translate(attempt, &inner.config).map_err(LaunchError::Refused)?;
+    let submission =
+        translate::translate(attempt, &backend.config).map_err(LaunchError::Refused)?;
     let begun = Instant::now();
     if context.cancel.is_cancelled() {
         return Err(LaunchError::Refused(Error::cancelled()));
@@ -63,24 +65,24 @@ pub(crate) async fn launch(
     let Some(left) = context.deadline.checked_duration_since(begun).filter(|d| !d.is_zero()) else {
         return Err(LaunchError::Refused(late()));
     };
-    let connecting = inner.connection.cluster();
+    let connecting = backend.connection.cluster();
     let cluster = tokio::select! {
         cluster = connecting => cluster.map_err(LaunchError::Refused)?,
         () = context.cancel.cancelled() => return Err(LaunchError::Refused(Error::cancelled())),
         () = sleep_until(context.deadline) => return Err(LaunchError::Refused(late())),
     };
     let launch = Launch {
-        inner,
+        backend,
         context,
         cluster,
-        place: Place::of(attempt, inner.config.namespace.as_deref()),
+        location: Location::of(attempt, backend.config.namespace.as_deref()),
         give_up: context.deadline - RESERVE.min(left / 3),
     };
     let answer = launch.run(attempt, submission).await;
     if let Err(error) = &answer
         && matches!(error.error().kind(), ErrorKind::Unavailable | ErrorKind::Denied)
     {
-        inner.connection.forget().await;
+        backend.connection.forget().await;
     }
     answer
 }
@@ -91,14 +93,14 @@ fn late() -> Error {
 
 impl Launch<'_> {
     async fn run(&self, attempt: &Attempt, submission: Submission) -> Launched<Started> {
-        let mut news = self.inner.hub.subscribe(&self.place);
+        let mut subscription = self.backend.informer.subscribe(&self.location);
         let job = self.prepare(attempt, &submission).await?;
         match job.commit {
-            Some(Commit::Open) => self.commit(&job, &mut news).await?,
+            Some(Commit::Open) => self.commit(&job, &mut subscription).await?,
             Some(Commit::Committed) => {}
-            _ => return Err(self.fenced(&job, &mut news).await),
+            _ => return Err(self.fenced(&job, &mut subscription).await),
         }
-        self.wait(attempt, &job.uid, news).await
+        self.wait(attempt, &job.uid, subscription).await
     }
 
     /// Waits until the job has started, or takes it back.
@@ -106,78 +108,85 @@ impl Launch<'_> {
         &self,
         attempt: &Attempt,
         uid: &str,
-        mut news: Subscription,
+        mut subscription: Subscription,
     ) -> Launched<Started> {
-        let mut narrator = Narrator::default();
+        let mut reporter = EventReporter::default();
         let context = self.context;
         let mut clock = PhaseClock::new(context.start_timeout, context.pull_timeout, self.give_up);
-        let mut warnings = JobWarnings::new(&self.cluster, &self.place, uid);
+        let mut warnings = JobWarnings::new(&self.cluster, &self.location, uid);
         loop {
-            let snapshot = news.now();
-            for event in narrator.tell(&snapshot) {
+            let snapshot = subscription.snapshot();
+            for event in reporter.new_events(&snapshot) {
                 self.context.events.emit(event);
             }
-            match start::progress(&snapshot) {
-                Progress::Started => {
-                    let pulled =
-                        follow::evidence(&self.cluster, &self.place, &mut news, follow::EVIDENCE)
-                            .await;
+            match start_state::start_state(&snapshot) {
+                StartState::Started => {
+                    let pulled = follow::evidence(
+                        &self.cluster,
+                        &self.location,
+                        &mut subscription,
+                        follow::EVIDENCE,
+                    )
+                    .await;
                     return self.started(attempt, &snapshot, pulled);
                 }
-                Progress::Waiting => {}
-                Progress::Hopeless(kind, why) => {
+                StartState::Waiting => {}
+                StartState::Hopeless(kind, why) => {
                     let error = Error::new(kind, why);
-                    return self.withdraw(attempt, uid, error, WITHDRAWAL, news).await;
+                    return self.withdraw(attempt, uid, error, WITHDRAWAL, subscription).await;
                 }
-                Progress::NeverRan(kind, why) => {
+                StartState::NeverRan(kind, why) => {
                     self.remove(uid).await;
-                    self.inner.forget_commit(&self.place);
+                    self.backend.forget_commit(&self.location);
                     return Err(LaunchError::Refused(Error::new(kind, why)));
                 }
                 // The watch on Jobs may be ahead of the watch on Pods.
-                Progress::Over(_)
-                    if snapshot.pod().is_none() && self.finds_pod(&mut news).await =>
+                StartState::Over(_)
+                    if snapshot.pod().is_none() && self.finds_pod(&mut subscription).await =>
                 {
                     continue;
                 }
-                Progress::Over(why) => {
+                StartState::Over(why) => {
                     let error = Error::new(ErrorKind::Internal, why);
                     return Err(LaunchError::Indeterminate(error));
                 }
             }
-            clock.look(&snapshot, start::image_wait(&snapshot, news.health().no_events));
+            clock.update(
+                &snapshot,
+                start_state::image_wait(&snapshot, subscription.health().events_unavailable),
+            );
             if !self.context.retry_pull
                 && let Some(error) = clock.failed_once()
             {
-                return self.withdraw(attempt, uid, error, WITHDRAWAL, news).await;
+                return self.withdraw(attempt, uid, error, WITHDRAWAL, subscription).await;
             }
             tokio::select! {
                 biased;
                 () = self.context.cancel.cancelled() => {
-                    return self.take_back_cancelled(attempt, uid, news).await;
+                    return self.take_back_cancelled(attempt, uid, subscription).await;
                 }
                 () = sleep_until(clock.due()) => {
                     let error = self.too_late(&clock, &snapshot, warnings.last());
                     // A running pull ends only when the runtime gives it up.
                     let at_most = if clock.image_error().is_some() { self.left() } else { WITHDRAWAL };
-                    return self.withdraw(attempt, uid, error, at_most, news).await;
+                    return self.withdraw(attempt, uid, error, at_most, subscription).await;
                 }
                 warning = warnings.next(), if snapshot.pod().is_none() => {
                     if let Some(error) = refused_pod(&warning) {
-                        return self.withdraw(attempt, uid, error, WITHDRAWAL, news).await;
+                        return self.withdraw(attempt, uid, error, WITHDRAWAL, subscription).await;
                     }
                 }
-                () = news.changed() => {}
+                () = subscription.changed() => {}
             }
         }
     }
 
     /// Returns whether there is a Pod that has ended and that the watch has not reported yet.
-    async fn finds_pod(&self, news: &mut Subscription) -> bool {
-        if let Ok(pods) = self.cluster.pods_of(&self.place).await {
-            news.saw(&self.place.attempt, &pods);
+    async fn finds_pod(&self, subscription: &mut Subscription) -> bool {
+        if let Ok(pods) = self.cluster.pods_of(&self.location).await {
+            subscription.record_end(&self.location.attempt, &pods);
         }
-        news.now().pod().is_some()
+        subscription.snapshot().pod().is_some()
     }
 
     /// Returns how long the launch may still take.
@@ -191,8 +200,9 @@ impl Launch<'_> {
         snapshot: &Snapshot,
         pulled: Option<bool>,
     ) -> Launched<Started> {
-        let handle = self.place.handle(&self.inner.name).map_err(LaunchError::Indeterminate)?;
-        let container = snapshot.pod().map(|seen| &seen.pod.container);
+        let handle =
+            self.location.handle(&self.backend.name).map_err(LaunchError::Indeterminate)?;
+        let container = snapshot.pod().map(|observed| &observed.pod.container);
         let ended = container.and_then(|c| c.terminated.as_ref()).and_then(|t| t.started);
         let started = container.and_then(|c| c.running).flatten().or(ended);
         let mut image = outcome::image(snapshot);
@@ -208,13 +218,13 @@ impl Launch<'_> {
         &self,
         attempt: &Attempt,
         uid: &str,
-        news: Subscription,
+        subscription: Subscription,
     ) -> Launched<Started> {
         // If the job starts nevertheless, it ends as cancelled, whichever process follows it.
-        if let Err(failure) = self.cluster.mark(&self.place, Ending::Cancelled).await {
+        if let Err(failure) = self.cluster.mark(&self.location, Ending::Cancelled).await {
             tracing::debug!(error = %Error::from(failure), "the cancel was not marked");
         }
-        self.withdraw(attempt, uid, Error::cancelled(), CANCELLED_WITHDRAWAL, news).await
+        self.withdraw(attempt, uid, Error::cancelled(), CANCELLED_WITHDRAWAL, subscription).await
     }
 
     /// Returns why a launch gives up whose `clock` has expired.
@@ -222,9 +232,9 @@ impl Launch<'_> {
         if let Some(error) = clock.image_error() {
             return error;
         }
-        let (kind, why) = start::at_deadline(snapshot, warning);
+        let (kind, why) = start_state::at_deadline(snapshot, warning);
         let message = format!("the job did not start within {}", clock.waited());
-        Error::new(kind, message).with("bound", clock.bound()).caused_by(Said(why))
+        Error::new(kind, message).with("bound", clock.bound()).caused_by(Message(why))
     }
 
     /// Takes the Pod back. Returns `Refused` with `error` once it is proven that the Pod never
@@ -235,12 +245,13 @@ impl Launch<'_> {
         uid: &str,
         error: Error,
         at_most: Duration,
-        mut news: Subscription,
+        mut subscription: Subscription,
     ) -> Launched<Started> {
         let by = (Instant::now() + at_most)
             .min(self.context.deadline.max(Instant::now() + AFTER_CANCEL));
         let withdrawal = {
-            let withdrawing = withdraw::withdraw(&self.cluster, &self.place, uid, &mut news, by);
+            let withdrawing =
+                withdraw::withdraw(&self.cluster, &self.location, uid, &mut subscription, by);
             let mut withdrawing = std::pin::pin!(withdrawing);
             tokio::select! {
                 withdrawal = &mut withdrawing => withdrawal,
@@ -250,16 +261,16 @@ impl Launch<'_> {
                 }
             }
         };
-        let error = with_secrets_warning(error, &news.now());
+        let error = with_secrets_warning(error, &subscription.snapshot());
         match withdrawal {
             Withdrawal::NeverStarted => {
                 self.remove(uid).await;
-                self.inner.forget_commit(&self.place);
+                self.backend.forget_commit(&self.location);
                 Err(LaunchError::Refused(error))
             }
             Withdrawal::Started(snapshot) => self.started(attempt, &snapshot, None),
             Withdrawal::Unproven(why) => {
-                let difference = news.now().difference();
+                let difference = subscription.snapshot().difference();
                 let error = error.with("not proven that nothing started", why);
                 Err(LaunchError::Indeterminate(match difference {
                     Some(difference) => error.with("admission", difference),
@@ -272,10 +283,10 @@ impl Launch<'_> {
     /// Removes the Job with `uid`. A failed clean-up is only logged, so that it hides no other
     /// error.
     pub(crate) async fn remove(&self, uid: &str) {
-        let deleting = self.cluster.delete_job(&self.place, Some(uid));
+        let deleting = self.cluster.delete_job(&self.location, Some(uid));
         if let Err(failure) = deleting.await {
             let error = Error::from(failure);
-            tracing::warn!(%error, job = %self.place.job, "a Job that never started is left behind");
+            tracing::warn!(%error, job = %self.location.job, "a Job that never started is left behind");
         }
     }
 
@@ -309,7 +320,7 @@ fn refused_pod(warning: &str) -> Option<Error> {
         ErrorKind::Saturated | ErrorKind::Unavailable => None,
         kind => Some(
             Error::new(kind, "Kubernetes refused the job's Pod")
-                .caused_by(Said(warning.to_owned())),
+                .caused_by(Message(warning.to_owned())),
         ),
     }
 }
@@ -324,8 +335,3 @@ fn with_secrets_warning(error: Error, snapshot: &Snapshot) -> Error {
         _ => error,
     }
 }
-
-/// A cause in the words of Kubernetes.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Said(String);

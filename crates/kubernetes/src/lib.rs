@@ -31,46 +31,53 @@
 //! rotated before the first read, the job seems to have been silent at first. Follow a job from its
 //! start to avoid that.
 
+mod admission;
 mod api;
+mod backend;
+mod cache;
 mod client;
 mod clock;
 mod config;
 mod container_view;
 mod cursor;
-mod ending;
 mod error;
-mod events;
-mod expand;
-mod fold;
+mod escape;
+mod event_watch;
 mod follow;
-mod hub;
-mod inner;
+mod informer;
 mod job_view;
 mod launch;
+mod location;
+mod log_reader;
 mod logs;
+mod meta;
 mod names;
 mod outcome;
-mod place;
 mod plan;
+mod pod_spec_view;
 mod pod_view;
 mod probe;
 mod pull;
 mod pull_history;
-mod read_back;
 mod refusal;
 mod runner;
 mod secret;
 mod server_clock;
 mod settle;
-mod shape;
-mod stamps;
-mod start;
+mod snapshot;
+mod snapshot_updates;
+mod start_state;
 mod submit;
+mod subscription;
+mod termination;
+mod timestamps;
 mod translate;
-mod view;
 mod warnings;
-mod watching;
+mod watch;
 mod withdraw;
+
+#[doc(hidden)]
+pub mod fuzzing;
 
 pub use config::KubernetesConfig;
 pub use runner::KubernetesRunner;

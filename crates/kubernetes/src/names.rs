@@ -1,4 +1,4 @@
-//! The labels and annotations of Longshore's objects, and the values of the marks.
+//! The names, labels and annotations of Longshore's objects, and the values of the marks.
 
 /// Label: the installation that launched the object.
 pub(crate) const INSTALLATION: &str = "longshore.dev/installation";
@@ -24,6 +24,11 @@ pub(crate) const KUEUE_QUEUE: &str = "kueue.x-k8s.io/queue-name";
 pub(crate) const CONTAINER: &str = "job";
 /// The name of the volume that holds the job directory.
 pub(crate) const VOLUME: &str = "job";
+
+/// Returns the name of the objects of `attempt`, as [`longshore_core::Attempt::object_name`] does.
+pub(crate) fn object_name(attempt: &str) -> String {
+    format!("longshore-{attempt}")
+}
 
 /// The step that an attempt's Job has reached. Each step is a JSON patch that tests the previous
 /// step, so exactly one of two concurrent patches wins.

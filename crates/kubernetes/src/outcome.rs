@@ -8,10 +8,13 @@ use longshore_core::{
 };
 use tokio::time::Instant;
 
+use crate::container_view::Terminated;
+use crate::meta::reason_and_message;
 use crate::names::{Commit, Ending};
+use crate::pod_view::PodView;
 use crate::pull;
-use crate::start::{unstarted, with_difference};
-use crate::view::{PodSeen, PodView, Presence, Snapshot, Terminated, said};
+use crate::snapshot::{ObservedPod, Presence, Snapshot};
+use crate::start_state::{unstarted, with_difference};
 
 /// How long after the container's end, beyond its grace period, the reason of the Pod's end may
 /// arrive. The kubelet holds the reason back until nothing of the Pod runs.
@@ -25,12 +28,12 @@ const REASON_SLACK: Duration = Duration::from_secs(3);
 /// the kubelet restarted the container, the first run is the job.
 pub(crate) fn conclude(snapshot: &Snapshot, now: Instant) -> Option<Report> {
     let outcome = match snapshot.pod() {
-        Some(seen) => of_pod(snapshot, seen, now)?,
+        Some(observed) => of_pod(snapshot, observed, now)?,
         None => without_pod(snapshot)?,
     };
     let again = started_again(snapshot);
     let outcome = note_second_start(&again, outcome);
-    let container = snapshot.pod().map(|seen| &seen.pod.container);
+    let container = snapshot.pod().map(|observed| &observed.pod.container);
     let end = container.and_then(|c| c.first_end());
     let mut report = Report::new(outcome);
     report.started_at = end
@@ -47,28 +50,28 @@ pub(crate) fn conclude(snapshot: &Snapshot, now: Instant) -> Option<Report> {
 /// it does not wait. A kubelet that ends the Pod has done so by the end of the grace period. If the
 /// Pod still runs then, a sidecar keeps it running, and nothing ended the container from outside.
 pub(crate) fn undecided_until(snapshot: &Snapshot) -> Option<Instant> {
-    let seen = snapshot.pod()?;
-    if seen.pod.ended || seen.presence.is_gone() {
+    let observed = snapshot.pod()?;
+    if observed.pod.ended || observed.presence.is_gone() {
         return None;
     }
     let grace = snapshot.job.as_ref().map_or(30, |job| job.grace);
     let grace = Duration::from_secs(u64::try_from(grace).unwrap_or_default());
-    snapshot.seen_ending?.checked_add(grace.saturating_add(REASON_SLACK))
+    snapshot.end_observed?.checked_add(grace.saturating_add(REASON_SLACK))
 }
 
 /// Returns what is known of the attempt's image.
 pub(crate) fn image(snapshot: &Snapshot) -> ImageReport {
     let requested = snapshot.job.as_ref().map_or("", |job| job.image()).to_owned();
-    let pod = snapshot.pod().map(|seen| &seen.pod);
+    let pod = snapshot.pod().map(|observed| &observed.pod);
     let mut report = ImageReport::new(requested, PullPolicy::default());
     if let Some(policy) = pod.and_then(|pod| pod.policy) {
         report.policy = policy;
     }
-    let told = pod.and_then(|pod| pull::digest(&pod.container.image_id));
+    let reported = pod.and_then(|pod| pull::digest(&pod.container.image_id));
     // An image named by a digest resolves to that digest. If it is the digest of an index, CRI-O
     // reports the digest of the manifest for its platform instead.
     let named = report.requested.split_once('@').map(|(_, digest)| digest.to_owned());
-    report.resolved = told.map(|told| named.unwrap_or(told));
+    report.resolved = reported.map(|reported| named.unwrap_or(reported));
     // With Never, the node asks no registry, whatever late Events may say.
     let never = report.policy == PullPolicy::Never;
     report.pulled = snapshot.pull.consulted.or(never.then_some(false));
@@ -79,12 +82,12 @@ pub(crate) fn image(snapshot: &Snapshot) -> ImageReport {
 /// the Job.
 fn ending(snapshot: &Snapshot) -> Ending {
     let of_job = || snapshot.job.as_ref().and_then(|job| job.ending);
-    let of_pod = snapshot.pod().and_then(|seen| seen.pod.mark);
+    let of_pod = snapshot.pod().and_then(|observed| observed.pod.mark);
     of_pod.or_else(of_job).unwrap_or(Ending::None)
 }
 
-fn of_pod(snapshot: &Snapshot, seen: &PodSeen, now: Instant) -> Option<Outcome> {
-    let pod = &seen.pod;
+fn of_pod(snapshot: &Snapshot, observed: &ObservedPod, now: Instant) -> Option<Outcome> {
+    let pod = &observed.pod;
     let container = &pod.container;
     if container.restarts > 0 {
         return Some(of_first_run(snapshot, pod));
@@ -93,8 +96,8 @@ fn of_pod(snapshot: &Snapshot, seen: &PodSeen, now: Instant) -> Option<Outcome> 
         // A container without an ID never ran. The kubelet also writes `ContainerStatusUnknown` for
         // a container that it had not yet created when the Pod was deleted (observed).
         Some(end) if container.created => of_container(snapshot, pod, end, now),
-        _ if seen.presence.is_gone() || pod.ended => {
-            Some(without_end(snapshot, pod, seen.presence))
+        _ if observed.presence.is_gone() || pod.ended => {
+            Some(without_end(snapshot, pod, observed.presence))
         }
         _ => None,
     }
@@ -111,7 +114,7 @@ fn of_first_run(snapshot: &Snapshot, pod: &PodView) -> Outcome {
     match pod.container.first_end() {
         // With a changed restartPolicy, the first run ended undisturbed. With a changed container,
         // the kubelet killed the first run.
-        Some(end) if !pod.shape.never_restarts() && !end.never_ran() => by_itself(end),
+        Some(end) if !pod.spec.never_restarts() && !end.never_ran() => by_itself(end),
         Some(_) => Outcome::Lost {
             message: changed("somebody changed the Pod, and the kubelet started the job again"),
         },
@@ -215,7 +218,7 @@ fn eviction(pod: &PodView) -> Option<String> {
         return Some(message.clone());
     }
     matches!(pod.reason.as_str(), "Evicted" | "Preempting" | "Terminated" | "NodeShutdown")
-        .then(|| said(Some(&pod.reason), Some(&pod.message)))
+        .then(|| reason_and_message(Some(&pod.reason), Some(&pod.message)))
 }
 
 /// Returns the outcome of a Pod that is over, but whose status shows no end of the container.
@@ -238,7 +241,7 @@ fn without_end(snapshot: &Snapshot, pod: &PodView, presence: Presence) -> Outcom
         Presence::Deleted => Outcome::Lost { message: why_deleted(snapshot) },
         Presence::Here | Presence::Unknown if pod.refused => Outcome::Rejected {
             reason: RejectReason::Unschedulable,
-            message: said(Some(&pod.reason), Some(&pod.message)),
+            message: reason_and_message(Some(&pod.reason), Some(&pod.message)),
         },
         // The kubelet reports the state of this container by name, and never created it.
         Presence::Here | Presence::Unknown if pod.shows_that_nothing_ran() => Outcome::Rejected {
@@ -260,7 +263,7 @@ fn withdrawn(snapshot: &Snapshot) -> bool {
 /// Returns who deleted the Pod, as far as the Job shows it.
 fn why_deleted(snapshot: &Snapshot) -> String {
     let Some(job) = &snapshot.job else { return "somebody deleted the Pod".to_owned() };
-    let started = snapshot.pod().is_some_and(|seen| seen.pod.container.has_started());
+    let started = snapshot.pod().is_some_and(|observed| observed.pod.container.has_started());
     if withdrawn(snapshot) {
         return if started {
             "Longshore deleted the Pod because the job had not started in time, and the job \
@@ -338,8 +341,9 @@ fn without_pod(snapshot: &Snapshot) -> Option<Outcome> {
 /// promises at least once, not at most once
 /// (<https://kubernetes.io/docs/concepts/workloads/controllers/job/#handling-pod-and-container-failures>).
 fn started_again(snapshot: &Snapshot) -> Vec<String> {
-    let Some(first) = snapshot.pod().map(|seen| &seen.pod) else { return Vec::new() };
-    let others = snapshot.pods.iter().map(|seen| &seen.pod).filter(|pod| pod.uid != first.uid);
+    let Some(first) = snapshot.pod().map(|observed| &observed.pod) else { return Vec::new() };
+    let others =
+        snapshot.pods.iter().map(|observed| &observed.pod).filter(|pod| pod.uid != first.uid);
     let others = others
         .filter(|pod| pod.job == first.job && pod.container.has_started())
         .map(|pod| pod.name.clone());

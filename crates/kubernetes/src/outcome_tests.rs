@@ -2,8 +2,8 @@ use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::shape::PodShape;
-use crate::view::JobView;
+use crate::job_view::JobView;
+use crate::pod_spec_view::PodSpecView;
 
 /// Returns a released Job of this attempt.
 pub(crate) fn job() -> JobView {
@@ -30,9 +30,9 @@ pub(crate) fn job() -> JobView {
 }
 
 /// Returns the template of a Job for `image`.
-fn template(image: &str) -> PodShape {
+fn template(image: &str) -> PodSpecView {
     let spec = json!({"restartPolicy": "Never", "containers": [{"name": "job", "image": image}]});
-    PodShape::from(&serde_json::from_value::<PodSpec>(spec).unwrap())
+    PodSpecView::from(&serde_json::from_value::<PodSpec>(spec).unwrap())
 }
 
 /// Returns a Pod with its container in `state`, as the API server represents it.
@@ -60,9 +60,9 @@ fn pod_with(mut meta: Value, mut status: Value, state: Value, container_id: &str
 /// Returns the snapshot of an attempt with `job` and `pods`.
 pub(crate) fn snapshot(job: JobView, pods: impl IntoIterator<Item = PodView>) -> Snapshot {
     let mut all = Snapshot::default();
-    all.job_seen(job);
+    all.apply_job(job);
     for pod in pods {
-        all.pod_seen(pod);
+        all.apply_pod(pod);
     }
     all
 }
@@ -96,8 +96,8 @@ const ID: &str = "containerd://a";
 fn a_container_that_ended_by_itself_gives_its_code_at_once() {
     for code in [0, 1, 42, 128] {
         let reason = if code == 0 { "Completed" } else { "Error" };
-        let seen = outcome(job(), pod(json!({}), "Running", ended(reason, code), ID));
-        assert_eq!(seen, Some(Outcome::Exited { code, signal: None }));
+        let observed = outcome(job(), pod(json!({}), "Running", ended(reason, code), ID));
+        assert_eq!(observed, Some(Outcome::Exited { code, signal: None }));
     }
     let report =
         concluded(&snapshot(job(), [pod(json!({}), "Running", ended("Completed", 0), ID)]));
@@ -188,8 +188,11 @@ fn a_pod_that_somebody_deleted_is_lost_whatever_its_code() {
 #[test]
 fn what_the_cluster_takes_away_is_evicted() {
     let evicted = json!({"phase": "Failed", "reason": "Evicted", "message": "The node was low"});
-    let seen = outcome(job(), pod_with(json!({}), evicted, ended("Error", 137), ID));
-    assert_eq!(seen, Some(Outcome::Evicted { message: "Evicted: The node was low".to_owned() }));
+    let observed = outcome(job(), pod_with(json!({}), evicted, ended("Error", 137), ID));
+    assert_eq!(
+        observed,
+        Some(Outcome::Evicted { message: "Evicted: The node was low".to_owned() })
+    );
     let condition = json!({
         "type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler",
         "lastTransitionTime": "2026-01-01T00:00:02Z",
@@ -211,7 +214,7 @@ fn what_cannot_be_known_is_lost() {
     }
     let mut no_job = Snapshot::default();
     assert_eq!(concluded(&no_job), None);
-    no_job.job_gone(None);
+    no_job.remove_job(None);
     assert_eq!(concluded(&no_job).unwrap().outcome.kind(), "Lost");
 }
 
@@ -367,7 +370,7 @@ fn a_container_that_was_started_again_is_reported_with_the_end_of_the_first_run(
         let mut view = pod(json!({}), "Running", json!({"running": {}}), "containerd://b");
         let spec = json!({"restartPolicy": policy, "containers": [
             {"name": "job", "image": "r/x:1"}]});
-        view.shape = PodShape::from(&serde_json::from_value::<PodSpec>(spec).unwrap());
+        view.spec = PodSpecView::from(&serde_json::from_value::<PodSpec>(spec).unwrap());
         view.container.restarts = restarts;
         view.container.before =
             Some(Terminated { code: 3, reason: "Error".to_owned(), ..Terminated::default() });
@@ -381,7 +384,7 @@ fn a_container_that_was_started_again_is_reported_with_the_end_of_the_first_run(
     let unseen = concluded(&snapshot(job(), [restarted("OnFailure", 2)])).unwrap();
     assert_eq!(unseen.outcome.kind(), "Lost", "the first end is not in the status any more");
     let mut followed = snapshot(job(), [restarted("OnFailure", 1)]);
-    followed.pod_seen(restarted("OnFailure", 2));
+    followed.apply_pod(restarted("OnFailure", 2));
     let report = concluded(&followed).unwrap();
     assert_eq!(report.outcome, Outcome::Exited { code: 3, signal: None }, "it was seen before");
 }

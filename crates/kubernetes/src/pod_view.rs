@@ -7,9 +7,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use longshore_core::PullPolicy;
 
 use crate::container_view::{ContainerView, init_failure, is_running};
+use crate::meta::{annotation, reason_and_message};
 use crate::names::{self, Ending};
-use crate::shape::PodShape;
-use crate::view::{annotation, said};
+use crate::pod_spec_view::PodSpecView;
 
 /// The view of a Pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub(crate) struct PodView {
     /// The pull policy after admission.
     pub(crate) policy: Option<PullPolicy>,
     /// What the Pod runs after admission.
-    pub(crate) shape: PodShape,
+    pub(crate) spec: PodSpecView,
     /// The job's container.
     pub(crate) container: ContainerView,
     /// Whether another container of the Pod runs, such as a sidecar.
@@ -71,7 +71,7 @@ pub(crate) struct PodView {
 impl PodView {
     /// Returns the name of the container whose output is the job's.
     pub(crate) fn job_container(&self) -> &str {
-        self.shape.job_container().unwrap_or(names::CONTAINER)
+        self.spec.job_container().unwrap_or(names::CONTAINER)
     }
 
     /// Returns whether a Pod, of which nothing runs or can run, provably never ran the job: the
@@ -82,7 +82,7 @@ impl PodView {
     /// submitted.
     pub(crate) fn shows_that_nothing_ran(&self) -> bool {
         self.refused
-            || (self.container.known && !self.container.created && self.shape.job().is_some())
+            || (self.container.known && !self.container.created && self.spec.job().is_some())
     }
 }
 
@@ -132,9 +132,9 @@ impl From<&Pod> for PodView {
         let asked = meta.deletion_timestamp.as_ref().zip(grace).map(|(at, grace)| {
             at.0.saturating_sub(SignedDuration::from_secs(grace)).unwrap_or(at.0)
         });
-        let shape = spec.map(PodShape::from).unwrap_or_default();
+        let spec_view = spec.map(PodSpecView::from).unwrap_or_default();
         let statuses = statuses(status);
-        let own = shape.job_container();
+        let own = spec_view.job_container();
         let container = statuses
             .iter()
             .find(|s| Some(s.name.as_str()) == own)
@@ -170,14 +170,16 @@ impl From<&Pod> for PodView {
             blocked: ["PodReadyToStartContainers", "Initialized"]
                 .into_iter()
                 .find_map(|kind| condition(status, kind, "False").map(|why| (kind, why)))
-                .map(|(kind, why)| said(Some(&format!("{kind} is False")), Some(&why))),
+                .map(|(kind, why)| {
+                    reason_and_message(Some(&format!("{kind} is False")), Some(&why))
+                }),
             init_failure: init.iter().find_map(init_failure),
             policy: spec.and_then(|s| {
                 let container = s.containers.iter().find(|c| Some(c.name.as_str()) == own)?;
                 container.image_pull_policy.as_deref()?.parse().ok()
             }),
             others_run: others.into_iter().any(is_running),
-            shape,
+            spec: spec_view,
             container,
         }
     }
@@ -191,7 +193,7 @@ fn statuses(status: Option<&PodStatus>) -> Vec<&ContainerStatus> {
 fn condition(status: Option<&PodStatus>, kind: &str, value: &str) -> Option<String> {
     let conditions = status?.conditions.as_deref()?;
     let found = conditions.iter().find(|c| c.type_ == kind && c.status == value)?;
-    Some(said(found.reason.as_deref(), found.message.as_deref()))
+    Some(reason_and_message(found.reason.as_deref(), found.message.as_deref()))
 }
 
 fn disruption(status: Option<&PodStatus>) -> Option<(String, Option<Timestamp>)> {

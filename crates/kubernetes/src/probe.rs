@@ -11,9 +11,9 @@ use kube::api::PostParams;
 use longshore_core::{Error, ErrorKind, Health, Result};
 use tokio::time::timeout;
 
+use crate::backend::Backend;
 use crate::client::Cluster;
 use crate::error::timed_out;
-use crate::inner::Inner;
 
 /// API group, resource, subresource, verbs.
 type Needed = (&'static str, &'static str, &'static str, &'static [&'static str]);
@@ -29,26 +29,26 @@ const WISHED: &[Needed] =
     &[("", "events", "", &["list", "watch"]), ("", "secrets", "", &["create", "delete"])];
 
 /// Checks whether the cluster can accept work now.
-pub(crate) async fn probe(inner: &Inner) -> Result<Health> {
-    let limit = inner.config.connect_timeout.get();
-    let answer = match timeout(limit, ask(inner)).await {
+pub(crate) async fn probe(backend: &Backend) -> Result<Health> {
+    let limit = backend.config.connect_timeout.get();
+    let answer = match timeout(limit, ask(backend)).await {
         Ok(answer) => answer,
         Err(_) => Err(timed_out("failed to reach the API server", limit)),
     };
     if answer.is_err() {
-        inner.connection.forget().await;
+        backend.connection.forget().await;
     }
     answer
 }
 
-async fn ask(inner: &Inner) -> Result<Health> {
-    let cluster = inner.connection.cluster().await?;
+async fn ask(backend: &Backend) -> Result<Health> {
+    let cluster = backend.connection.cluster().await?;
     let server = |error: Error| error.with("server", &cluster.server);
     let version = cluster
         .ask("failed to reach the API server", cluster.client.apiserver_version())
         .await
         .map_err(|failure| server(failure.into()))?;
-    let namespace = inner.config.namespace.as_deref().unwrap_or(&cluster.namespace);
+    let namespace = backend.config.namespace.as_deref().unwrap_or(&cluster.namespace);
     check_namespace(&cluster, namespace).await.map_err(server)?;
     let rules = rules(&cluster, namespace).await.map_err(server)?;
     let missing = missing(&cluster, namespace, NEEDED, &rules).await.map_err(server)?;
@@ -61,8 +61,8 @@ async fn ask(inner: &Inner) -> Result<Health> {
     health.version = format!("Kubernetes {}", version.git_version);
     health.facts.push(("server", cluster.server.clone()));
     health.facts.push(("namespace", namespace.to_owned()));
-    health.facts.extend(inner.config.context.clone().map(|context| ("context", context)));
-    if let Some(claim) = &inner.config.persistent_volume_claim_name {
+    health.facts.extend(backend.config.context.clone().map(|context| ("context", context)));
+    if let Some(claim) = &backend.config.persistent_volume_claim_name {
         health.facts.push(("persistentVolumeClaimName", claim.clone()));
     }
     health
@@ -185,10 +185,10 @@ mod tests {
 
     #[test]
     fn each_permission_that_is_missing_has_a_consequence_of_its_own() {
-        let told = WISHED.iter().flat_map(|(_, resource, _, verbs)| {
+        let reported = WISHED.iter().flat_map(|(_, resource, _, verbs)| {
             verbs.iter().map(move |verb| lack(&format!("{verb} {resource}")))
         });
-        let told: std::collections::BTreeSet<&str> = told.collect();
-        assert_eq!(told.len(), 3, "{told:?}");
+        let reported: std::collections::BTreeSet<&str> = reported.collect();
+        assert_eq!(reported.len(), 3, "{reported:?}");
     }
 }

@@ -20,18 +20,18 @@ pub(crate) enum PullTrouble {
 ///
 /// The reasons are the kubelet's (`pkg/kubelet/images/types.go`, `pkg/kubelet/events`).
 pub(crate) fn trouble(reason: &str, message: &str, known: Option<&str>) -> Option<PullTrouble> {
-    let said = || message.to_owned();
+    let text = || message.to_owned();
     Some(match reason {
-        "ErrImageNeverPull" => PullTrouble::Definite(ImageReason::NotPresent, said()),
+        "ErrImageNeverPull" => PullTrouble::Definite(ImageReason::NotPresent, text()),
         "InvalidImageName" | "SignatureValidationFailed" => {
-            PullTrouble::Definite(ImageReason::Invalid, said())
+            PullTrouble::Definite(ImageReason::Invalid, text())
         }
         "ErrImagePull" | "ImagePullBackOff" => {
             judge(failure(reason, message).or(known).unwrap_or(message))
         }
         // The runtime could not read its own store, or the registry is down. The image is not the
         // cause, and the kubelet tries again.
-        "ImageInspectError" | "RegistryUnavailable" => PullTrouble::Transient(said()),
+        "ImageInspectError" | "RegistryUnavailable" => PullTrouble::Transient(text()),
         _ => return None,
     })
 }
@@ -65,7 +65,7 @@ pub(crate) fn failure<'a>(reason: &str, message: &'a str) -> Option<&'a str> {
         "Failed" => after("Failed to pull image "),
         _ => None,
     }
-    .filter(|said| !said.is_empty())
+    .filter(|text| !text.is_empty())
 }
 
 /// Phrases of the runtimes and the reason that each one means, in order: the first phrase that the
@@ -161,10 +161,10 @@ const WORDS: &[(&str, ImageReason)] = &[
 
 /// Returns why a pull failed, according to the runtime's message.
 fn classify(message: &str) -> ImageReason {
-    let said = bare(message).to_lowercase();
+    let text = bare(message).to_lowercase();
     WORDS
         .iter()
-        .find(|(words, _)| said.contains(words))
+        .find(|(words, _)| text.contains(words))
         .map_or(ImageReason::Unreachable, |(_, reason)| *reason)
 }
 

@@ -94,8 +94,8 @@ mod tests {
     const OWN: &str = "longshore-a-1";
 
     fn miss(history: &mut PullHistory, secrets: &str) {
-        let said = format!("Unable to retrieve some image pull secrets ({secrets}); attempting");
-        history.event("FailedToRetrieveImagePullSecret", &said);
+        let warning = format!("Unable to retrieve some image pull secrets ({secrets}); attempting");
+        history.event("FailedToRetrieveImagePullSecret", &warning);
     }
 
     fn pull(history: &mut PullHistory) {

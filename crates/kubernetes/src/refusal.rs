@@ -15,8 +15,8 @@ use longshore_core::{ErrorKind, RejectReason};
 ///   `Denied`, so that a refusal never leads to a less isolated runner.
 /// - A webhook that cannot be called has decided nothing.
 pub(crate) fn classify(words: &str) -> Option<ErrorKind> {
-    let said = words.to_lowercase();
-    let has = |words: &str| said.contains(words);
+    let message = words.to_lowercase();
+    let has = |words: &str| message.contains(words);
     let is_forbidden = has("is forbidden") || has("forbidden:");
     // This comes first: the text that follows is the policy's own, and may repeat any phrase below.
     let is_policy = (has("admission webhook") && has("denied the request"))

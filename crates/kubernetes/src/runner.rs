@@ -14,12 +14,12 @@ use longshore_core::{
 };
 use tokio::time::Instant;
 
+use crate::backend::Backend;
 use crate::config::KubernetesConfig;
-use crate::inner::Inner;
-use crate::names::{self, Ending};
-use crate::place::Place;
-use crate::view::{JobView, object_name};
-use crate::{ending, follow, launch, logs, plan, probe, settle, translate};
+use crate::job_view::JobView;
+use crate::location::Location;
+use crate::names::{self, Ending, object_name};
+use crate::{follow, launch, logs, plan, probe, settle, termination, translate};
 
 /// Runs jobs on a Kubernetes cluster, each as a `batch/v1` Job.
 ///
@@ -27,7 +27,7 @@ use crate::{ending, follow, launch, logs, plan, probe, settle, translate};
 /// failure.
 #[derive(Debug)]
 pub struct KubernetesRunner {
-    inner: Arc<Inner>,
+    backend: Arc<Backend>,
 }
 
 impl KubernetesRunner {
@@ -35,35 +35,35 @@ impl KubernetesRunner {
     /// request; [`probe`](Runner::probe) reports errors in the configuration.
     #[must_use]
     pub fn new(name: RunnerName, config: KubernetesConfig) -> Self {
-        Self { inner: Arc::new(Inner::new(name, config)) }
+        Self { backend: Arc::new(Backend::new(name, config)) }
     }
 }
 
 #[async_trait]
 impl Runner for KubernetesRunner {
     fn name(&self) -> &RunnerName {
-        &self.inner.name
+        &self.backend.name
     }
 
     fn capabilities(&self) -> &Capabilities {
-        &self.inner.capabilities
+        &self.backend.capabilities
     }
 
     fn remedy(&self, capability: Capability) -> Option<String> {
-        translate::remedy(capability, &self.inner.config)
+        translate::remedy(capability, &self.backend.config)
     }
 
     async fn probe(&self) -> Result<Health> {
-        probe::probe(&self.inner).await
+        probe::probe(&self.backend).await
     }
 
     fn plan(&self, attempt: &Attempt) -> Result<Plan> {
-        plan::plan(attempt, &self.inner.config)
+        plan::plan(attempt, &self.backend.config)
     }
 
     fn handle(&self, attempt: &Attempt) -> Handle {
-        Place::of(attempt, self.inner.config.namespace.as_deref())
-            .handle_of(&self.inner.name, &attempt.id)
+        Location::of(attempt, self.backend.config.namespace.as_deref())
+            .handle_of(&self.backend.name, &attempt.id)
     }
 
     async fn launch(
@@ -71,22 +71,22 @@ impl Runner for KubernetesRunner {
         attempt: &Attempt,
         context: &LaunchContext,
     ) -> std::result::Result<Started, LaunchError> {
-        launch::launch(&self.inner, attempt, context).await
+        launch::launch(&self.backend, attempt, context).await
     }
 
     async fn settle(&self, handle: &Handle, deadline: Instant) -> Result<Settled> {
-        let place = Place::read(handle)?;
-        settle::settle(&self.inner, &place, deadline).await
+        let location = Location::read(handle)?;
+        settle::settle(&self.backend, &location, deadline).await
     }
 
     async fn adopt(&self, installation: &InstallationId) -> Result<Vec<Handle>> {
-        let anywhere = Place {
-            namespace: self.inner.config.namespace.clone(),
+        let anywhere = Location {
+            namespace: self.backend.config.namespace.clone(),
             job: String::new(),
             attempt: String::new(),
             installation: installation.clone(),
         };
-        let cluster = self.inner.connection.cluster().await?;
+        let cluster = self.backend.connection.cluster().await?;
         let mut attempts = BTreeSet::new();
         for job in cluster.jobs_of(&anywhere).await? {
             let view = JobView::from(&job);
@@ -98,17 +98,17 @@ impl Runner for KubernetesRunner {
         for pod in cluster.orphans_of(&anywhere).await? {
             attempts.extend(pod.labels().get(names::ATTEMPT).cloned());
         }
-        let places = attempts.into_iter().map(|attempt| Place {
+        let locations = attempts.into_iter().map(|attempt| Location {
             job: object_name(&attempt),
             attempt,
             ..anywhere.clone()
         });
-        places.map(|place| place.handle(&self.inner.name)).collect()
+        locations.map(|location| location.handle(&self.backend.name)).collect()
     }
 
     fn events(&self, handle: &Handle) -> BoxStream<'static, Result<Event>> {
-        match Place::read(handle) {
-            Ok(place) => follow::events(self.inner.clone(), place).boxed(),
+        match Location::read(handle) {
+            Ok(location) => follow::events(self.backend.clone(), location).boxed(),
             Err(error) => unreadable_events(&error),
         }
     }
@@ -119,23 +119,23 @@ impl Runner for KubernetesRunner {
         since: LogPosition,
         follow: bool,
     ) -> BoxStream<'static, Result<LogChunk>> {
-        match Place::read(handle) {
-            Ok(place) => logs::logs(self.inner.clone(), place, since, follow).boxed(),
+        match Location::read(handle) {
+            Ok(location) => logs::logs(self.backend.clone(), location, since, follow).boxed(),
             Err(error) => unreadable_logs(error),
         }
     }
 
     async fn cancel(&self, handle: &Handle, grace: Duration) -> Result<()> {
-        let place = Place::read(handle)?;
-        let cluster = self.inner.connection.cluster().await?;
-        ending::end(&cluster, &place, Ending::Cancelled, Some(grace)).await
+        let location = Location::read(handle)?;
+        let cluster = self.backend.connection.cluster().await?;
+        termination::terminate(&cluster, &location, Ending::Cancelled, Some(grace)).await
     }
 
     async fn remove(&self, handle: &Handle) -> Result<()> {
-        let place = Place::read(handle)?;
-        settle::remove(&self.inner, &place).await?;
-        self.inner.forget_commit(&place);
-        self.inner.hub.removed(&place);
+        let location = Location::read(handle)?;
+        settle::remove(&self.backend, &location).await?;
+        self.backend.forget_commit(&location);
+        self.backend.informer.record_removal(&location);
         Ok(())
     }
 }

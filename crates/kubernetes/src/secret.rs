@@ -57,7 +57,7 @@ pub(crate) fn env_key(attempt: &Attempt, name: &str) -> String {
 /// Returns whether a Secret can represent `auth`. It can represent a name and a password. It cannot
 /// represent a token that replaces both, because the kubelet reads no such token from a Docker
 /// configuration (`pkg/credentialprovider/config.go`, `dockerConfigEntryWithAuth`).
-pub(crate) const fn can_say(auth: &RegistryAuth) -> bool {
+pub(crate) const fn can_represent(auth: &RegistryAuth) -> bool {
     matches!(auth.identity, RegistryIdentity::Password { .. })
 }
 
@@ -102,6 +102,7 @@ mod tests {
     use longshore_core::{InstallationId, JobId, JobSpec, Secret as Text};
 
     use super::*;
+    use crate::job_view::JobView;
 
     fn attempt(server: &str, identity: fn(&str) -> RegistryAuth) -> Attempt {
         let spec = JobSpec::container("r/x:1".parse().unwrap());
@@ -135,7 +136,7 @@ mod tests {
     #[test]
     fn a_token_makes_no_secret() {
         let token = attempt("r", |server| RegistryAuth::token(server, Text::new("t")));
-        assert!(!can_say(token.registry_auth.as_ref().unwrap()));
+        assert!(!can_represent(token.registry_auth.as_ref().unwrap()));
         assert_eq!(secret(&token, &KubernetesConfig::default(), |_| String::new()), None);
     }
 
@@ -147,7 +148,7 @@ mod tests {
         };
         let reads = |attempt: &Attempt| {
             let job = crate::translate::translate(attempt, &config).unwrap().job;
-            crate::view::JobView::from(&job).own_secret
+            JobView::from(&job).own_secret
         };
         let mut plain = attempt("r", login);
         assert!(reads(&plain));

@@ -10,12 +10,12 @@ use tokio::time::{Instant, timeout};
 
 use crate::api::Patched;
 use crate::client::Failure;
-use crate::hub::Subscription;
+use crate::job_view::JobView;
 use crate::launch::{CANCELLED_WITHDRAWAL, Interrupt, Launch, Launched};
 use crate::names::Commit;
+use crate::subscription::Subscription;
 use crate::translate::Submission;
-use crate::view::JobView;
-use crate::{read_back, secret, withdraw};
+use crate::{admission, secret, withdraw};
 
 /// How long to wait after a cancel for a request that is in flight, so that its effect is known.
 pub(crate) const AFTER_CANCEL: Duration = Duration::from_secs(2);
@@ -27,7 +27,7 @@ impl Launch<'_> {
         attempt: &Attempt,
         submission: &Submission,
     ) -> Launched<JobView> {
-        let creating = self.cluster.create_job(&self.place, &submission.job);
+        let creating = self.cluster.create_job(&self.location, &submission.job);
         let created = match self.unless_given_up(creating).await {
             Ok(Ok(job)) => job,
             Ok(Err(failure)) if failure.code() == Some(409) => return self.find(attempt).await,
@@ -49,7 +49,7 @@ impl Launch<'_> {
             self.discard(Some(&job.uid)).await;
             return Err(LaunchError::Refused(owner));
         }
-        if let Some(changes) = read_back::broken(&submission.job, &created) {
+        if let Some(changes) = admission::broken_by_admission(&submission.job, &created) {
             return Err(self.changed(&job, changes).await);
         }
         self.keep_secret(attempt, &job, false).await?;
@@ -64,7 +64,7 @@ impl Launch<'_> {
                        promise to start one at most once";
         let error = Error::new(ErrorKind::Unsupported, message).with("changes", changes);
         if !job.suspended {
-            self.inner.note_commit(&self.place);
+            self.backend.note_commit(&self.location);
         }
         self.discard(Some(&job.uid)).await;
         if job.suspended { LaunchError::Refused(error) } else { LaunchError::Indeterminate(error) }
@@ -73,7 +73,7 @@ impl Launch<'_> {
     /// Creates the Secret of `job`, if it needs one. With `again`, the Secret may already exist.
     async fn keep_secret(&self, attempt: &Attempt, job: &JobView, again: bool) -> Launched<()> {
         let Some(secret) = self.secret(attempt, job) else { return Ok(()) };
-        let creating = self.cluster.create_secret(&self.place, &secret);
+        let creating = self.cluster.create_secret(&self.location, &secret);
         let refusal = match self.unless_given_up(creating).await {
             Ok(Ok(_)) => return Ok(()),
             Ok(Err(failure)) if again && failure.code() == Some(409) => return Ok(()),
@@ -85,12 +85,12 @@ impl Launch<'_> {
 
     fn secret(&self, attempt: &Attempt, job: &JobView) -> Option<Secret> {
         let mut secret =
-            secret::secret(attempt, &self.inner.config, |value| value.expose().to_owned())?;
+            secret::secret(attempt, &self.backend.config, |value| value.expose().to_owned())?;
         // With this owner, Kubernetes removes the Secret when any client removes the Job.
         secret.metadata.owner_references = Some(vec![OwnerReference {
             api_version: "batch/v1".to_owned(),
             kind: "Job".to_owned(),
-            name: self.place.job.clone(),
+            name: self.location.job.clone(),
             uid: job.uid.clone(),
             ..<_>::default()
         }]);
@@ -101,9 +101,9 @@ impl Launch<'_> {
     async fn find(&self, attempt: &Attempt) -> Launched<JobView> {
         let refuse = |message: &'static str| {
             let error = Error::new(ErrorKind::Internal, message);
-            LaunchError::Refused(error.with("job", &self.place.job))
+            LaunchError::Refused(error.with("job", &self.location.job))
         };
-        let found = self.cluster.get_job(&self.place).await;
+        let found = self.cluster.get_job(&self.location).await;
         let found = found.map_err(|e| LaunchError::Indeterminate(e.into()))?;
         let Some(job) = found.as_ref().map(JobView::from) else {
             return Err(refuse("the Job was removed while it was being launched again"));
@@ -130,21 +130,25 @@ impl Launch<'_> {
         Some(Error::new(ErrorKind::Unsupported, message).with("controller", owner))
     }
 
-    pub(crate) async fn commit(&self, job: &JobView, news: &mut Subscription) -> Launched<()> {
+    pub(crate) async fn commit(
+        &self,
+        job: &JobView,
+        subscription: &mut Subscription,
+    ) -> Launched<()> {
         if let Some(interrupt) = self.interrupted_now() {
             return Err(self.abandon(job, self.given_up(interrupt)).await);
         }
-        self.inner.note_commit(&self.place);
-        match self.cluster.commit(&self.place, &job.uid).await {
+        self.backend.note_commit(&self.location);
+        match self.cluster.commit(&self.location, &job.uid).await {
             Ok(Patched::Applied(_)) => Ok(()),
             Ok(Patched::Gone) => Err(LaunchError::Indeterminate(Error::new(
                 ErrorKind::Internal,
                 "somebody deleted the Job before it was released",
             ))),
-            Ok(Patched::Refused) => match self.cluster.get_job(&self.place).await {
+            Ok(Patched::Refused) => match self.cluster.get_job(&self.location).await {
                 Ok(Some(now)) => match JobView::from(&now) {
                     now if now.commit == Some(Commit::Committed) => Ok(()),
-                    now => Err(self.fenced(&now, news).await),
+                    now => Err(self.fenced(&now, subscription).await),
                 },
                 Ok(None) => Err(LaunchError::Indeterminate(Error::new(
                     ErrorKind::Internal,
@@ -155,7 +159,7 @@ impl Launch<'_> {
             // The answer was lost; the fence shows which of the two came first.
             Err(failure) => match self.abandon(job, failure.into()).await {
                 LaunchError::Indeterminate(error) => {
-                    match self.cluster.get_job(&self.place).await {
+                    match self.cluster.get_job(&self.location).await {
                         Ok(Some(now)) if JobView::from(&now).commit == Some(Commit::Committed) => {
                             Ok(())
                         }
@@ -168,19 +172,23 @@ impl Launch<'_> {
     }
 
     /// Returns the error for a Job that has been fenced or withdrawn.
-    pub(crate) async fn fenced(&self, job: &JobView, news: &mut Subscription) -> LaunchError {
+    pub(crate) async fn fenced(
+        &self,
+        job: &JobView,
+        subscription: &mut Subscription,
+    ) -> LaunchError {
         let message = "the attempt was fenced before it had started";
         let error = Error::new(ErrorKind::Internal, message);
         if job.commit == Some(Commit::Closed) {
             // The Secret may have been created after the process that fenced the Job looked for it.
             if job.own_secret {
-                self.cluster.drop_secret(&self.place).await;
+                self.cluster.delete_secret(&self.location).await;
             }
-            self.inner.forget_commit(&self.place);
+            self.backend.forget_commit(&self.location);
             return LaunchError::Refused(error);
         }
         let by = Instant::now() + CANCELLED_WITHDRAWAL;
-        match withdraw::proof(&self.cluster, &self.place, news, by).await {
+        match withdraw::proof(&self.cluster, &self.location, subscription, by).await {
             Some(true) => LaunchError::Refused(error),
             _ => LaunchError::Indeterminate(error),
         }
@@ -189,11 +197,11 @@ impl Launch<'_> {
     /// Fences and removes a Job that was not released. Returns `Refused` with `error` if the fence
     /// wins.
     pub(crate) async fn abandon(&self, job: &JobView, error: Error) -> LaunchError {
-        let fencing = self.cluster.fence(&self.place, &job.uid);
+        let fencing = self.cluster.fence(&self.location, &job.uid);
         match timeout(CANCELLED_WITHDRAWAL, fencing).await {
             Ok(Ok(Patched::Applied(_))) => {
                 self.remove(&job.uid).await;
-                self.inner.forget_commit(&self.place);
+                self.backend.forget_commit(&self.location);
                 LaunchError::Refused(error)
             }
             _ => LaunchError::Indeterminate(error),
@@ -203,7 +211,7 @@ impl Launch<'_> {
     /// Tries to remove a Job that was never released. If that fails, the Job stays suspended
     /// forever.
     async fn discard(&self, uid: Option<&str>) {
-        let deleting = self.cluster.delete_job(&self.place, uid);
+        let deleting = self.cluster.delete_job(&self.location, uid);
         match timeout(AFTER_CANCEL, deleting).await {
             Ok(Ok(_)) => {}
             Ok(Err(failure)) => {

@@ -18,7 +18,7 @@ use longshore_core::{
 };
 
 use crate::config::{KubernetesConfig, MINIMUM_TTL_SECONDS};
-use crate::expand::literal;
+use crate::escape::literal;
 use crate::names::{self, Commit, Ending};
 use crate::secret;
 
@@ -126,7 +126,7 @@ fn keep_the_exit_code() -> PodFailurePolicy {
 
 fn check(attempt: &Attempt, config: &KubernetesConfig) -> Result<()> {
     attempt.spec.ensure_supported(&capabilities(config), |c| remedy(c, config))?;
-    if attempt.registry_auth.as_ref().is_some_and(|auth| !secret::can_say(auth)) {
+    if attempt.registry_auth.as_ref().is_some_and(|auth| !secret::can_represent(auth)) {
         return Err(unsupported(
             "the registry's credential is an identity token, for which a Kubernetes Secret has no \
              place: it takes a name and a password",

@@ -133,8 +133,8 @@ fn what_a_pod_cannot_express_is_refused_with_the_reason() {
 fn a_job_directory_outside_the_volume_is_refused() {
     let config = with_volume();
     for path in ["/srv/other", "/srv/jobs/../other", "/srv/jobsX/a", "/"] {
-        let said = refusal(&config, |j| j.job_directory = Some(PathBuf::from(path)));
-        assert!(said.contains("outside job.directory"), "{path}: {said}");
+        let refused = refusal(&config, |j| j.job_directory = Some(PathBuf::from(path)));
+        assert!(refused.contains("outside job.directory"), "{path}: {refused}");
     }
     let root = attempt(|j| j.job_directory = Some(PathBuf::from("/srv/jobs")));
     assert!(yaml(&root, &config).contains("subPath: input"));

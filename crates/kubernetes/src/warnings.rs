@@ -11,7 +11,7 @@ use kube::runtime::{WatchStreamExt, watcher::DefaultBackoff};
 use tokio::time::{Instant, sleep_until};
 
 use crate::client::Cluster;
-use crate::place::Place;
+use crate::location::Location;
 
 /// How long the Job controller may take to create a Pod before the Job's Events are requested. It
 /// usually takes 50 ms, so most jobs cost no request.
@@ -33,8 +33,8 @@ pub(crate) struct JobWarnings {
 
 impl JobWarnings {
     /// Creates the watch for the Job with `uid`.
-    pub(crate) fn new(cluster: &Cluster, place: &Place, uid: &str) -> Self {
-        let api = Api::namespaced(cluster.watcher.clone(), cluster.namespace(place));
+    pub(crate) fn new(cluster: &Cluster, location: &Location, uid: &str) -> Self {
+        let api = Api::namespaced(cluster.watcher.clone(), cluster.namespace(location));
         let selector = format!("involvedObject.uid={uid},type=Warning");
         Self { due: Instant::now() + SILENCE, watch: None, api, selector, last: None }
     }

@@ -5,11 +5,13 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::api::Patched;
 use crate::client::Cluster;
-use crate::hub::Subscription;
+use crate::job_view::JobView;
+use crate::location::Location;
 use crate::names::Commit;
-use crate::place::Place;
-use crate::start::never_started;
-use crate::view::{JobView, PodSeen, PodView, Presence, Snapshot};
+use crate::pod_view::PodView;
+use crate::snapshot::{ObservedPod, Presence, Snapshot};
+use crate::start_state::never_started;
+use crate::subscription::Subscription;
 
 /// The result of a withdrawal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,13 +48,13 @@ pub(crate) enum Withdrawal {
 /// stalls within its first bytes, which containerd does not count.
 pub(crate) async fn withdraw(
     cluster: &Cluster,
-    place: &Place,
+    location: &Location,
     uid: &str,
-    news: &mut Subscription,
+    subscription: &mut Subscription,
     by: Instant,
 ) -> Withdrawal {
     let late = "the node did not confirm in time that the job never started";
-    let withdrawing = take_back(cluster, place, uid, news);
+    let withdrawing = take_back(cluster, location, uid, subscription);
     match timeout_at(by, withdrawing).await {
         Ok(Ok(withdrawal)) => withdrawal,
         Ok(Err(error)) => Withdrawal::Unproven(error.to_string()),
@@ -62,32 +64,32 @@ pub(crate) async fn withdraw(
 
 async fn take_back(
     cluster: &Cluster,
-    place: &Place,
+    location: &Location,
     uid: &str,
-    news: &mut Subscription,
+    subscription: &mut Subscription,
 ) -> Result<Withdrawal> {
-    if let Some(started) = started(cluster, place, news).await? {
+    if let Some(started) = started(cluster, location, subscription).await? {
         return Ok(Withdrawal::Started(started));
     }
-    match cluster.announce_withdrawal(place, uid).await? {
+    match cluster.announce_withdrawal(location, uid).await? {
         Patched::Applied(_) => {}
         // Another process may have withdrawn it.
-        Patched::Refused => match cluster.get_job(place).await? {
+        Patched::Refused => match cluster.get_job(location).await? {
             Some(job) if JobView::from(&job).commit == Some(Commit::Withdrawn) => {}
             _ => return Ok(unproven("somebody else changed the Job")),
         },
         Patched::Gone => return Ok(unproven("somebody deleted the Job")),
     }
-    if let Some(started) = delete_pods(cluster, place, news).await? {
+    if let Some(started) = delete_pods(cluster, location, subscription).await? {
         return Ok(Withdrawal::Started(started));
     }
-    if !matches!(cluster.suspend(place, uid).await?, Patched::Applied(_)) {
+    if !matches!(cluster.suspend(location, uid).await?, Patched::Applied(_)) {
         return Ok(unproven("the Job could not be suspended"));
     }
-    if !follow(news).await {
+    if !wait_for_proof(subscription).await {
         return Ok(unproven("the Pod's last status does not show that the job never started"));
     }
-    match overlooked(cluster, place, &news.now()).await? {
+    match pod_missed_by_watch(cluster, location, &subscription.snapshot()).await? {
         None => Ok(Withdrawal::NeverStarted),
         Some(pod) => Ok(unproven(format!("the Pod {pod} may have started"))),
     }
@@ -101,14 +103,14 @@ fn unproven(why: impl Into<String>) -> Withdrawal {
 /// not.
 async fn started(
     cluster: &Cluster,
-    place: &Place,
-    news: &mut Subscription,
+    location: &Location,
+    subscription: &mut Subscription,
 ) -> Result<Option<Snapshot>> {
-    let mut fresh = news.now();
-    for pod in cluster.pods_of(place).await? {
-        fresh.pod_seen(PodView::from(&pod));
+    let mut fresh = subscription.snapshot();
+    for pod in cluster.pods_of(location).await? {
+        fresh.apply_pod(PodView::from(&pod));
     }
-    let has_started = fresh.pods.iter().any(|seen| seen.pod.container.has_started());
+    let has_started = fresh.pods.iter().any(|observed| observed.pod.container.has_started());
     Ok(has_started.then_some(fresh))
 }
 
@@ -117,24 +119,24 @@ async fn started(
 /// of the attempt if it has started.
 async fn delete_pods(
     cluster: &Cluster,
-    place: &Place,
-    news: &mut Subscription,
+    location: &Location,
+    subscription: &mut Subscription,
 ) -> Result<Option<Snapshot>> {
     loop {
-        let mut fresh = news.now();
+        let mut fresh = subscription.snapshot();
         let mut changed = false;
-        for pod in cluster.pods_of(place).await? {
-            fresh.pod_seen(PodView::from(&pod));
+        for pod in cluster.pods_of(location).await? {
+            fresh.apply_pod(PodView::from(&pod));
         }
-        if fresh.pods.iter().any(|seen| seen.pod.container.has_started()) {
+        if fresh.pods.iter().any(|observed| observed.pod.container.has_started()) {
             return Ok(Some(fresh));
         }
         let grace = fresh.job.as_ref().map_or(30, |job| job.grace);
         let grace = u32::try_from(grace).unwrap_or(u32::MAX);
         let here = fresh.pods.iter().filter(|it| !it.presence.is_gone() && !it.pod.deleting);
-        for pod in here.map(|seen| &seen.pod) {
+        for pod in here.map(|observed| &observed.pod) {
             let version = Some(pod.resource_version.as_str());
-            changed |= !cluster.delete_pod(place, &pod.name, &pod.uid, version, grace).await?;
+            changed |= !cluster.delete_pod(location, &pod.name, &pod.uid, version, grace).await?;
         }
         if !changed {
             return Ok(None);
@@ -146,47 +148,50 @@ async fn delete_pods(
 /// is.
 pub(crate) async fn proof(
     cluster: &Cluster,
-    place: &Place,
-    news: &mut Subscription,
+    location: &Location,
+    subscription: &mut Subscription,
     by: Instant,
 ) -> Option<bool> {
     let proving = async {
         Ok::<_, Error>(
-            follow(news).await && overlooked(cluster, place, &news.now()).await?.is_none(),
+            wait_for_proof(subscription).await
+                && pod_missed_by_watch(cluster, location, &subscription.snapshot())
+                    .await?
+                    .is_none(),
         )
     };
     timeout_at(by, proving).await.ok()?.ok()
 }
 
-async fn follow(news: &mut Subscription) -> bool {
+async fn wait_for_proof(subscription: &mut Subscription) -> bool {
     loop {
-        let snapshot = news.now();
+        let snapshot = subscription.snapshot();
         let withdrawn =
             snapshot.job.as_ref().is_some_and(|job| job.commit == Some(Commit::Withdrawn));
-        let health = news.health();
+        let health = subscription.health();
         if withdrawn
-            && health.jobs
-            && health.pods
+            && health.jobs_listed
+            && health.pods_listed
             && let Some(proven) = never_started(&snapshot)
         {
             return proven;
         }
-        news.changed().await;
+        subscription.changed().await;
     }
 }
 
 /// Returns the name of a Pod of the attempt that may have started although the watch shows none, if
 /// there is one. The watch may not have reported the Pod yet, or the Pod may have no Longshore
 /// labels. A Pod that lost its labels also seems to be deleted.
-async fn overlooked(
+async fn pod_missed_by_watch(
     cluster: &Cluster,
-    place: &Place,
+    location: &Location,
     snapshot: &Snapshot,
 ) -> Result<Option<String>> {
-    let mut there = cluster.pods_of(place).await?;
-    there.extend(cluster.pods_by_job_name(place).await?);
-    for seen in snapshot.pods.iter().filter(|seen| seen.presence.is_gone()) {
-        there.extend(cluster.pod_named(place, &seen.pod.name).await?);
+    let mut there = cluster.pods_of(location).await?;
+    there.extend(cluster.pods_by_job_name(location).await?);
+    for observed in snapshot.pods.iter().filter(|observed| observed.presence.is_gone()) {
+        there.extend(cluster.pod_named(location, &observed.pod.name).await?);
     }
     Ok(may_have_started(there.iter().map(PodView::from)))
 }
@@ -195,7 +200,7 @@ async fn overlooked(
 fn may_have_started(pods: impl Iterator<Item = PodView>) -> Option<String> {
     pods.into_iter().find_map(|pod| {
         let alone = Snapshot {
-            pods: vec![PodSeen { pod: pod.clone().into(), presence: Presence::Here }],
+            pods: vec![ObservedPod { pod: pod.clone().into(), presence: Presence::Here }],
             ..Snapshot::default()
         };
         (never_started(&alone) != Some(true)).then_some(pod.name)
@@ -203,8 +208,8 @@ fn may_have_started(pods: impl Iterator<Item = PodView>) -> Option<String> {
 }
 
 /// Returns whether each Pod of the attempt provably never started and never will.
-pub(crate) async fn none_started(cluster: &Cluster, place: &Place) -> Result<bool> {
-    let mut there = cluster.pods_of(place).await?;
-    there.extend(cluster.pods_by_job_name(place).await?);
+pub(crate) async fn none_started(cluster: &Cluster, location: &Location) -> Result<bool> {
+    let mut there = cluster.pods_of(location).await?;
+    there.extend(cluster.pods_by_job_name(location).await?);
     Ok(may_have_started(there.iter().map(PodView::from)).is_none())
 }

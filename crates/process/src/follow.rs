@@ -9,8 +9,9 @@ use longshore_core::{Error, ErrorKind, Outcome, Report, Result};
 use tokio::io::unix::AsyncFd;
 
 use crate::linux::{Liveness, kill_orphans, nudge, watch_readable};
+use crate::location::Location;
 use crate::record::{Begin, End, Entry, Record, Refusal, Starting};
-use crate::store::{Place, missing_is_none};
+use crate::store::missing_is_none;
 use crate::watch::{Kind, Watch, Watcher};
 
 /// How soon to retry a failed operation, where no notification shows when it would succeed.
@@ -18,7 +19,7 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// What is known about an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum View {
+pub(crate) enum AttemptState {
     /// The attempt does not exist.
     Gone,
     /// The attempt never started and can never start.
@@ -34,7 +35,7 @@ pub(crate) enum View {
 /// Follows one attempt to its end.
 #[derive(Debug)]
 pub(crate) struct Follower {
-    place: Place,
+    location: Location,
     watcher: Watcher,
     kind: Kind,
     watch: Option<Watch>,
@@ -45,7 +46,7 @@ pub(crate) struct Follower {
 #[derive(Debug)]
 enum Supervisor {
     /// Not checked yet.
-    Unseen(Option<Box<Starting>>),
+    Unchecked(Option<Box<Starting>>),
     /// Alive. Readable once it is dead.
     Alive(AsyncFd<OwnedFd>),
     Dead,
@@ -54,44 +55,44 @@ enum Supervisor {
 }
 
 impl Follower {
-    pub(crate) const fn new(place: Place, watcher: Watcher, kind: Kind) -> Self {
-        Self { place, watcher, kind, watch: None, supervisor: Supervisor::Unseen(None) }
+    pub(crate) const fn new(location: Location, watcher: Watcher, kind: Kind) -> Self {
+        Self { location, watcher, kind, watch: None, supervisor: Supervisor::Unchecked(None) }
     }
 
     /// Returns what is known now. If the supervisor of an attempt is dead, ends the attempt: kills
     /// what is left of it and records it as `Lost`.
-    pub(crate) async fn look(&mut self) -> Result<View> {
-        let view = self.read()?;
-        if let (View::Running(_), Supervisor::Dead) = (&view, &self.supervisor) {
+    pub(crate) async fn state(&mut self) -> Result<AttemptState> {
+        let state = self.read()?;
+        if let (AttemptState::Running(_), Supervisor::Dead) = (&state, &self.supervisor) {
             self.end_lost().await?;
             return self.read();
         }
-        Ok(view)
+        Ok(state)
     }
 
-    fn read(&mut self) -> Result<View> {
-        let record = self.place.read().map_err(|error| self.failed("read", error))?;
+    fn read(&mut self) -> Result<AttemptState> {
+        let record = self.location.read_record().map_err(|error| self.failed("read", error))?;
         let Some(record) = record else {
             // If the supervisor still has the job, it notices that the directory is gone and ends
             // the job.
             let nudged = match &self.supervisor {
                 Supervisor::Alive(pidfd) => nudge(pidfd),
-                Supervisor::Unseen(Some(starting)) => starting.supervisor.nudge(),
+                Supervisor::Unchecked(Some(starting)) => starting.supervisor.nudge(),
                 _ => Ok(()),
             };
             nudged.map_err(|error| self.failed("end what is left of", error))?;
-            return Ok(View::Gone);
+            return Ok(AttemptState::Gone);
         };
-        if let (Supervisor::Unseen(seen @ None), Some(starting)) =
+        if let (Supervisor::Unchecked(seen @ None), Some(starting)) =
             (&mut self.supervisor, &record.starting)
         {
             *seen = Some(Box::new(starting.clone()));
         }
-        Ok(View::of(record))
+        Ok(AttemptState::of(record))
     }
 
     /// Returns once something may have changed. The first call only begins to watch and returns at
-    /// once, so that the caller looks again.
+    /// once, so that the caller reads the state again.
     pub(crate) async fn changed(&mut self) -> Result<()> {
         if self.begin_to_watch()? {
             return Ok(());
@@ -116,15 +117,15 @@ impl Follower {
     fn begin_to_watch(&mut self) -> Result<bool> {
         let mut begun = false;
         if self.watch.is_none() {
-            let watch = self.watcher.watch(self.place.directory(), self.kind);
+            let watch = self.watcher.watch(self.location.directory(), self.kind);
             match missing_is_none(watch).map_err(|error| self.failed("watch", error))? {
                 Some(watch) => self.watch = Some(watch),
-                // The directory is gone; the next look reports it.
+                // The directory is gone; the next `state` reports it.
                 None => return Ok(true),
             }
             begun = true;
         }
-        if let Supervisor::Unseen(Some(starting)) = &self.supervisor {
+        if let Supervisor::Unchecked(Some(starting)) = &self.supervisor {
             let seen = starting.supervisor.open().and_then(|liveness| {
                 Ok(match liveness {
                     Liveness::Alive(fd) => Supervisor::Alive(watch_readable(fd)?),
@@ -148,15 +149,15 @@ impl Follower {
 
     /// Ends an attempt whose supervisor is dead.
     async fn end_lost(&self) -> Result<()> {
-        let place = self.place.clone();
+        let location = self.location.clone();
         let ended = tokio::task::spawn_blocking(move || {
-            let Some(record) = place.read()? else { return Ok(()) };
+            let Some(record) = location.read_record()? else { return Ok(()) };
             let Some(starting) = &record.starting else { return Ok(()) };
             if record.ended.is_some() || record.refused.is_some() {
                 return Ok(());
             }
             kill_orphans(&starting.supervisor, starting.attempt.as_str())?;
-            place.append(&Entry::Ended(lost(record.started)))
+            location.append(&Entry::Ended(lost(record.started)))
         });
         ended
             .await
@@ -171,7 +172,7 @@ impl Follower {
 
     fn failed(&self, what: &str, error: io::Error) -> Error {
         Error::new(ErrorKind::Internal, format!("failed to {what} the attempt"))
-            .with("directory", self.place.directory().display())
+            .with("directory", self.location.directory().display())
             .caused_by(error)
     }
 }
@@ -181,11 +182,11 @@ async fn death(supervisor: &Supervisor) -> bool {
     match supervisor {
         Supervisor::Alive(pidfd) => pidfd.readable().await.is_ok(),
         Supervisor::Dead => true,
-        Supervisor::Unseen(_) | Supervisor::Unknown => std::future::pending().await,
+        Supervisor::Unchecked(_) | Supervisor::Unknown => std::future::pending().await,
     }
 }
 
-impl View {
+impl AttemptState {
     fn of(record: Record) -> Self {
         if record.starting.is_none() {
             return Self::Fenced;

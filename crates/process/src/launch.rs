@@ -1,4 +1,4 @@
-//! One launch, from the order sent to a clear answer.
+//! One launch, from the request sent to a clear answer.
 
 use std::io;
 use std::pin::pin;
@@ -9,10 +9,11 @@ use longshore_core::{
 };
 use tokio::time::Instant;
 
-use crate::follow::{Follower, View};
+use crate::follow::{AttemptState, Follower};
+use crate::location::Location;
 use crate::pool::{Pool, Supervisor};
 use crate::record::Refusal;
-use crate::store::{Committed, Place};
+use crate::store::Committed;
 use crate::watch::{Kind, Watcher};
 use crate::wire::Answer;
 
@@ -30,7 +31,7 @@ type Launched = std::result::Result<Started, LaunchError>;
 /// The parameters of a launch.
 pub(crate) struct Launch<'a> {
     pub(crate) handle: Handle,
-    pub(crate) place: Place,
+    pub(crate) location: Location,
     pub(crate) fsync: bool,
     pub(crate) pool: &'a Arc<Pool>,
     pub(crate) watcher: &'a Watcher,
@@ -38,8 +39,8 @@ pub(crate) struct Launch<'a> {
 }
 
 impl Launch<'_> {
-    /// Sends `order` to a supervisor and waits for the result.
-    pub(crate) async fn run(self, order: &[u8]) -> Launched {
+    /// Sends `request` to a supervisor and waits for the result.
+    pub(crate) async fn run(self, request: &[u8]) -> Launched {
         if self.context.cancel.is_cancelled() {
             return Err(LaunchError::Refused(Error::cancelled()));
         }
@@ -49,7 +50,7 @@ impl Launch<'_> {
         let mut supervisor = self.pool.take().map_err(LaunchError::Refused)?;
         let asked = {
             let mut asking = pin!(async {
-                supervisor.send(order).await?;
+                supervisor.send(request).await?;
                 supervisor.answer().await
             });
             let reason = tokio::select! {
@@ -108,20 +109,20 @@ impl Launch<'_> {
     /// Determines the result of an attempt that another process has launched or fenced.
     async fn existing(self) -> Launched {
         let limit = self.context.deadline.max(Instant::now() + SOON);
-        let mut follower = Follower::new(self.place.clone(), self.watcher.clone(), Kind::Record);
-        match tokio::time::timeout_at(limit, settled_view(&mut follower)).await {
+        let mut follower = Follower::new(self.location.clone(), self.watcher.clone(), Kind::Record);
+        match tokio::time::timeout_at(limit, settled_state(&mut follower)).await {
             Err(_) => Err(LaunchError::Indeterminate(too_late())),
             Ok(Err(error)) => Err(LaunchError::Indeterminate(error)),
-            Ok(Ok(View::Gone)) => Err(LaunchError::Indeterminate(Error::new(
+            Ok(Ok(AttemptState::Gone)) => Err(LaunchError::Indeterminate(Error::new(
                 ErrorKind::NotFound,
                 "the attempt was launched and removed meanwhile",
             ))),
-            Ok(Ok(View::Fenced)) => Err(LaunchError::Refused(Error::new(
+            Ok(Ok(AttemptState::Fenced)) => Err(LaunchError::Refused(Error::new(
                 ErrorKind::Internal,
                 "the attempt was withdrawn before it could start",
             ))),
-            Ok(Ok(View::Refused(refusal))) => Err(self.refused(&refusal).await),
-            Ok(Ok(View::Running(begin) | View::Ended(begin, _))) => {
+            Ok(Ok(AttemptState::Refused(refusal))) => Err(self.refused(&refusal).await),
+            Ok(Ok(AttemptState::Running(begin) | AttemptState::Ended(begin, _))) => {
                 Ok(Started::new(self.handle, begin.map(|begin| begin.at), None))
             }
         }
@@ -129,7 +130,7 @@ impl Launch<'_> {
 
     async fn refused(&self, refusal: &Refusal) -> LaunchError {
         if refusal.committed
-            && let Err(error) = on_disk(&self.place, Place::remove).await
+            && let Err(error) = on_disk(&self.location, Location::remove).await
         {
             // The record shows that nothing started; the directory only takes space.
             tracing::warn!(%error, "failed to remove a refused attempt");
@@ -139,7 +140,7 @@ impl Launch<'_> {
 
     async fn fence(&self) -> Result<Committed> {
         let fsync = self.fsync;
-        on_disk(&self.place, move |place| place.fence(fsync)).await
+        on_disk(&self.location, move |location| location.fence(fsync)).await
     }
 }
 
@@ -148,22 +149,22 @@ async fn soon(asking: impl Future<Output = io::Result<Answer>>) -> io::Result<An
     tokio::time::timeout(SOON, asking).await.unwrap_or_else(timed_out)
 }
 
-/// Returns the first view in which the attempt is no longer about to start.
-async fn settled_view(follower: &mut Follower) -> Result<View> {
+/// Returns the first state in which the attempt is no longer about to start.
+async fn settled_state(follower: &mut Follower) -> Result<AttemptState> {
     loop {
-        match follower.look().await? {
-            View::Running(None) => follower.changed().await?,
-            view => return Ok(view),
+        match follower.state().await? {
+            AttemptState::Running(None) => follower.changed().await?,
+            state => return Ok(state),
         }
     }
 }
 
-/// Does `work` on `place` without blocking the caller's thread, for a bounded time.
+/// Does `work` on `location` without blocking the caller's thread, for a bounded time.
 pub(crate) async fn on_disk<T: Send + 'static>(
-    place: &Place,
-    work: impl FnOnce(&Place) -> io::Result<T> + Send + 'static,
+    location: &Location,
+    work: impl FnOnce(&Location) -> io::Result<T> + Send + 'static,
 ) -> Result<T> {
-    let owned = place.clone();
+    let owned = location.clone();
     let task = tokio::task::spawn_blocking(move || work(&owned));
     let done = match tokio::time::timeout(DISK_LIMIT, task).await {
         Ok(Ok(done)) => done,
@@ -172,7 +173,7 @@ pub(crate) async fn on_disk<T: Send + 'static>(
     };
     done.map_err(|error| {
         Error::new(ErrorKind::Unavailable, "failed to use the attempt's directory")
-            .with("directory", place.directory().display())
+            .with("directory", location.directory().display())
             .caused_by(error)
     })
 }

@@ -14,12 +14,13 @@ compile_error!("longshore-process needs Linux: pidfd, inotify and subreapers");
 
 mod config;
 mod follow;
-mod health;
 mod launch;
 mod linux;
+mod location;
 mod logs;
 mod outcome;
 mod pool;
+mod probe;
 mod record;
 mod runner;
 mod store;

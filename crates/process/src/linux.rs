@@ -104,10 +104,21 @@ fn open(pid: Pid, start_time: u64) -> io::Result<Option<OwnedFd>> {
         Err(error) => return Err(error.into()),
     };
     // Read after the pidfd is open, so that the content applies to the process behind the pidfd.
-    Ok(match Stat::read(pid) {
-        Ok(stat) if stat.start_time == start_time && !stat.is_dead() => Some(pidfd),
-        _ => None,
-    })
+    let stat = gone_is_none(Stat::read(pid))?;
+    Ok(stat.filter(|stat| stat.start_time == start_time && !stat.is_dead()).map(|_| pidfd))
+}
+
+/// Returns `None` if a file of `/proc/PID` could not be read because the process is gone: `ENOENT`
+/// from opening the file, `ESRCH` from reading it. Any other failure, such as a lack of descriptors
+/// or of memory, says nothing about the process.
+fn gone_is_none<T>(read: io::Result<T>) -> io::Result<Option<T>> {
+    match read {
+        Ok(content) => Ok(Some(content)),
+        Err(error) => match Errno::from_io_error(&error) {
+            Some(Errno::NOENT | Errno::SRCH) => Ok(None),
+            _ => Err(error),
+        },
+    }
 }
 
 /// Registers `fd` with the runtime, which reports when it becomes readable.
@@ -185,19 +196,19 @@ impl Stat {
 }
 
 /// Every visible process except zombies.
-struct Snapshot(HashMap<i32, Stat>);
+struct ProcessTable(HashMap<i32, Stat>);
 
-impl Snapshot {
-    fn take() -> io::Result<Self> {
+impl ProcessTable {
+    fn read() -> io::Result<Self> {
         let mut seen = HashMap::new();
         for entry in fs::read_dir("/proc")? {
             let name = entry?.file_name();
             let pid = name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
+            let Some(pid) = pid else { continue };
             // A process that ended meanwhile does not have to be signalled.
-            let Some((pid, stat)) = pid.and_then(|pid| Some((pid, Stat::read(pid).ok()?))) else {
-                continue;
-            };
-            if !stat.is_dead() {
+            if let Some(stat) = gone_is_none(Stat::read(pid))?
+                && !stat.is_dead()
+            {
                 seen.insert(pid.as_raw_nonzero().get(), stat);
             }
         }
@@ -246,8 +257,8 @@ impl Snapshot {
 /// Signals every descendant of the calling process.
 pub(crate) fn signal_descendants(signal: Signal) -> io::Result<()> {
     let own = rustix::process::getpid().as_raw_nonzero().get();
-    let snapshot = Snapshot::take()?;
-    snapshot.signal(snapshot.descendants(own), signal)
+    let table = ProcessTable::read()?;
+    table.signal(table.descendants(own), signal)
 }
 
 /// Kills what a dead supervisor has left of an attempt, and returns once it is gone.
@@ -274,26 +285,35 @@ pub(crate) fn kill_orphans(supervisor: &ProcessIdentity, attempt: &str) -> io::R
 
 /// Kills the orphans that exist. Returns whether there were any.
 fn kill_orphans_seen(supervisor: &ProcessIdentity, marker: &[u8]) -> io::Result<bool> {
-    let snapshot = Snapshot::take()?;
+    let table = ProcessTable::read()?;
     let own = rustix::process::getpid().as_raw_nonzero().get();
     let is_orphan = |pid: i32, stat: &Stat| {
         // While a session has a member, its number is not reused as the pid of a new process.
         let in_session = stat.session == supervisor.pid && stat.start_time >= supervisor.start_time;
-        pid != own && (in_session || has_marker(pid, marker))
+        Ok::<_, io::Error>(pid != own && (in_session || has_marker(pid, marker)?))
     };
-    let marked = snapshot.0.iter().filter(|(pid, stat)| is_orphan(**pid, stat));
-    let mut orphans = snapshot.closure(marked.map(|(pid, _)| *pid).collect());
+    let mut marked = HashSet::new();
+    for (pid, stat) in &table.0 {
+        if is_orphan(*pid, stat)? {
+            marked.insert(*pid);
+        }
+    }
+    let mut orphans = table.closure(marked);
     orphans.remove(&own);
     if orphans.is_empty() {
         return Ok(false);
     }
-    snapshot.signal(orphans, Signal::KILL)?;
+    table.signal(orphans, Signal::KILL)?;
     Ok(true)
 }
 
-fn has_marker(pid: i32, marker: &[u8]) -> bool {
-    fs::read(format!("/proc/{pid}/environ"))
-        .is_ok_and(|environ| environ.split(|b| *b == 0).any(|variable| variable == marker))
+fn has_marker(pid: i32, marker: &[u8]) -> io::Result<bool> {
+    let environ = match fs::read(format!("/proc/{pid}/environ")) {
+        // A process of another user.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(false),
+        read => gone_is_none(read)?,
+    };
+    Ok(environ.is_some_and(|it| it.split(|b| *b == 0).any(|variable| variable == marker)))
 }
 
 #[cfg(test)]
@@ -324,8 +344,8 @@ mod tests {
     fn descendants_are_found_over_several_generations() {
         let stat = |parent| Stat { state: b'S', parent, group: 1, session: 1, start_time: 1 };
         let processes = [(2, stat(1)), (3, stat(2)), (4, stat(3)), (5, stat(1))];
-        let snapshot = Snapshot(processes.into_iter().collect());
-        let mut found = snapshot.descendants(2);
+        let table = ProcessTable(processes.into_iter().collect());
+        let mut found = table.descendants(2);
         found.sort_unstable();
         assert_eq!(found, [3, 4]);
     }

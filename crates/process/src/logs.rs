@@ -11,9 +11,10 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use longshore_core::{Error, ErrorKind, LogChunk, LogPosition, LogStream, Result};
 
-use crate::follow::{Follower, View};
+use crate::follow::{AttemptState, Follower};
+use crate::location::Location;
 use crate::record::End;
-use crate::store::{Place, missing_is_none};
+use crate::store::missing_is_none;
 use crate::watch::{Kind, Watcher};
 
 /// The largest piece that is passed on at once.
@@ -21,21 +22,21 @@ const CHUNK_BYTES: u64 = 256 << 10;
 
 const STREAMS: [LogStream; 2] = [LogStream::Stdout, LogStream::Stderr];
 
-/// Returns the output of the attempt at `place` from `since` on, to its end if `follow`.
+/// Returns the output of the attempt at `location` from `since` on, to its end if `follow`.
 pub(crate) fn logs(
-    place: Place,
+    location: Location,
     watcher: Watcher,
     since: LogPosition,
     follow: bool,
 ) -> BoxStream<'static, Result<LogChunk>> {
     stream! {
         let mut position = since;
-        let mut follower = Follower::new(place.clone(), watcher, Kind::Everything);
+        let mut follower = Follower::new(location.clone(), watcher, Kind::Everything);
         let mut files = Files::default();
         loop {
             // The record is read first: no more output follows after the recorded end.
-            let view = match follower.look().await {
-                Ok(view) => view,
+            let state = match follower.state().await {
+                Ok(state) => state,
                 Err(error) => {
                     yield Err(error);
                     if !follow {
@@ -45,7 +46,7 @@ pub(crate) fn logs(
                     continue;
                 }
             };
-            if let Err(error) = files.open(&place) {
+            if let Err(error) = files.open(&location) {
                 yield Err(error);
                 return;
             }
@@ -68,14 +69,14 @@ pub(crate) fn logs(
                     }
                 }
             }
-            if let View::Running(_) = view && follow {
+            if let AttemptState::Running(_) = state && follow {
                 if let Err(error) = follower.changed().await {
                     yield Err(error);
                     follower.pause().await;
                 }
                 continue;
             }
-            for gap in gaps(&view, position) {
+            for gap in gaps(&state, position) {
                 yield Ok(gap);
             }
             return;
@@ -85,12 +86,12 @@ pub(crate) fn logs(
 }
 
 /// Returns the gaps after the last byte that could be read.
-fn gaps(view: &View, position: LogPosition) -> Vec<LogChunk> {
-    let missing = |stream: LogStream| match view {
-        View::Running(_) | View::Refused(_) | View::Fenced => None,
+fn gaps(state: &AttemptState, position: LogPosition) -> Vec<LogChunk> {
+    let missing = |stream: LogStream| match state {
+        AttemptState::Running(_) | AttemptState::Refused(_) | AttemptState::Fenced => None,
         // The amount of lost output is unknown.
-        View::Gone => Some(None),
-        View::Ended(_, end) => Some(lost(end, stream)).filter(|n| *n > 0).map(Some),
+        AttemptState::Gone => Some(None),
+        AttemptState::Ended(_, end) => Some(lost(end, stream)).filter(|n| *n > 0).map(Some),
     };
     let gap = |stream| Some(LogChunk::gap(stream, position.of(stream), missing(stream)?));
     STREAMS.into_iter().filter_map(gap).collect()
@@ -112,11 +113,11 @@ struct Files {
 }
 
 impl Files {
-    fn open(&mut self, place: &Place) -> Result<()> {
+    fn open(&mut self, location: &Location) -> Result<()> {
         for stream in STREAMS {
             let file = self.of(stream);
             if file.is_none() {
-                let opened = missing_is_none(File::open(place.output(stream)));
+                let opened = missing_is_none(File::open(location.output(stream)));
                 *file = opened.map_err(|error| failed(stream, error))?.map(Arc::new);
             }
         }

@@ -42,9 +42,9 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
-    /// Sends an encoded order.
-    pub(crate) async fn send(&mut self, order: &[u8]) -> io::Result<()> {
-        self.connection.write_all(order).await
+    /// Sends an encoded request.
+    pub(crate) async fn send(&mut self, request: &[u8]) -> io::Result<()> {
+        self.connection.write_all(request).await
     }
 
     /// Returns the next answer. If the future is dropped midway, the supervisor is no longer

@@ -16,17 +16,15 @@ use longshore_core::{
 use tokio::time::Instant;
 
 use crate::config::ProcessConfig;
-use crate::follow::{Follower, View};
+use crate::follow::{AttemptState, Follower};
 use crate::launch::{Launch, on_disk};
+use crate::location::Location;
 use crate::pool::Pool;
-use crate::store::{self, Committed, Place};
+use crate::store::{self, Committed};
 use crate::translate::{self, Submission};
 use crate::watch::{Kind, Watcher};
-use crate::wire::{Order, encode_order};
-use crate::{health, pool};
-
-/// The version of a handle's format: `{"directory": "/…/attempts/ID"}`.
-const HANDLE_VERSION: u32 = 1;
+use crate::wire::{StartRequest, encode_request};
+use crate::{pool, probe};
 
 /// How long a running job that is removed may take to vanish. Longer than a supervisor tries to
 /// kill.
@@ -83,35 +81,18 @@ impl ProcessRunner {
             .map_err(|message| Error::new(ErrorKind::Unavailable, message.clone()))
     }
 
-    fn place(&self, handle: &Handle) -> Result<Place> {
-        let refuse = |message| Err(Error::new(ErrorKind::Internal, message));
-        if handle.version != HANDLE_VERSION {
-            return refuse("the handle is of a version that this Longshore does not know");
-        }
-        match handle.opaque.get("directory").and_then(serde_json::Value::as_str) {
-            Some(directory) if directory.starts_with('/') => Ok(Place::at(directory.into())),
-            _ => refuse("the handle does not name a directory"),
-        }
+    fn follower(&self, location: Location) -> Follower {
+        Follower::new(location, self.watcher.clone(), Kind::Record)
     }
 
-    fn handle_of(&self, attempt: longshore_core::AttemptId, place: &Place) -> Handle {
-        let directory = place.directory().to_string_lossy();
-        let opaque = serde_json::json!({ "directory": directory });
-        Handle::new(self.name.clone(), HANDLE_VERSION, attempt, opaque)
-    }
-
-    fn follower(&self, place: Place) -> Follower {
-        Follower::new(place, self.watcher.clone(), Kind::Record)
-    }
-
-    /// Returns the encoded order for `attempt`. It contains the secrets.
-    fn order(&self, attempt: &Attempt) -> Result<Vec<u8>> {
+    /// Returns the encoded request for `attempt`. It contains the secrets.
+    fn request(&self, attempt: &Attempt) -> Result<Vec<u8>> {
         let state_directory = self.state_directory()?.to_owned();
         let host = std::env::vars_os();
         let submission = translate::submission(attempt, &self.capabilities, &self.config, host)?;
         let Submission { argv, working_dir, job_directory, environment } = submission;
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        let order = Order {
+        let request = StartRequest {
             attempt: attempt.id.clone(),
             job: attempt.job.clone(),
             installation: attempt.installation.clone(),
@@ -124,14 +105,14 @@ impl ProcessRunner {
             grace_ms: millis(attempt.spec.effective_grace_period().get()),
             fsync: self.config.fsync,
         };
-        encode_order(&order, &environment).map_err(|error| {
+        encode_request(&request, &environment).map_err(|error| {
             Error::new(ErrorKind::InvalidSpec, "failed to encode the job").caused_by(error)
         })
     }
 
-    async fn wait_for_end(&self, place: &Place) -> Result<()> {
-        let mut follower = self.follower(place.clone());
-        while let View::Running(_) = follower.look().await? {
+    async fn wait_for_end(&self, location: &Location) -> Result<()> {
+        let mut follower = self.follower(location.clone());
+        while let AttemptState::Running(_) = follower.state().await? {
             follower.changed().await?;
         }
         Ok(())
@@ -154,8 +135,10 @@ impl Runner for ProcessRunner {
         }
         let state_directory = self.state_directory()?.to_owned();
         let slots = self.config.slots;
-        on_disk(&Place::at(state_directory), move |place| health::probe(place.directory(), slots))
-            .await?
+        on_disk(&Location::at(state_directory), move |location| {
+            probe::probe(location.directory(), slots)
+        })
+        .await?
     }
 
     fn plan(&self, attempt: &Attempt) -> Result<Plan> {
@@ -163,12 +146,12 @@ impl Runner for ProcessRunner {
     }
 
     fn handle(&self, attempt: &Attempt) -> Handle {
-        // Without a state directory, nothing is ever launched, and the handle names no place.
-        let place = match &self.state_directory {
-            Ok(directory) => Place::new(directory, &attempt.id),
-            Err(_) => Place::at(PathBuf::new()),
+        // Without a state directory, nothing is ever launched, and the handle names no location.
+        let location = match &self.state_directory {
+            Ok(directory) => Location::new(directory, &attempt.id),
+            Err(_) => Location::at(PathBuf::new()),
         };
-        self.handle_of(attempt.id.clone(), &place)
+        location.handle(&self.name, attempt.id.clone())
     }
 
     async fn launch(
@@ -176,26 +159,26 @@ impl Runner for ProcessRunner {
         attempt: &Attempt,
         context: &LaunchContext,
     ) -> std::result::Result<Started, LaunchError> {
-        let order = self.order(attempt).map_err(LaunchError::Refused)?;
+        let request = self.request(attempt).map_err(LaunchError::Refused)?;
         let handle = self.handle(attempt);
-        let place = self.place(&handle).map_err(LaunchError::Refused)?;
+        let location = Location::read(&handle).map_err(LaunchError::Refused)?;
         let launch = Launch {
             handle,
-            place,
+            location,
             fsync: self.config.fsync,
             pool: &self.pool,
             watcher: &self.watcher,
             context,
         };
-        launch.run(&order).await
+        launch.run(&request).await
     }
 
     async fn settle(&self, handle: &Handle, deadline: Instant) -> Result<Settled> {
-        let place = self.place(handle)?;
+        let location = Location::read(handle)?;
         let fsync = self.config.fsync;
-        let settling = on_disk(&place, move |place| match place.fence(fsync)? {
+        let settling = on_disk(&location, move |location| match location.fence(fsync)? {
             Committed::Won => Ok(Settled::NeverStarted),
-            Committed::Taken => Ok(match place.read()? {
+            Committed::Taken => Ok(match location.read_record()? {
                 Some(record) if record.starting.is_none() || record.refused.is_some() => {
                     Settled::NeverStarted
                 }
@@ -209,26 +192,29 @@ impl Runner for ProcessRunner {
 
     async fn adopt(&self, installation: &InstallationId) -> Result<Vec<Handle>> {
         let state_directory = self.state_directory()?.to_owned();
-        let found = on_disk(&Place::at(state_directory), |place| {
-            let directory = place.directory();
+        let found = on_disk(&Location::at(state_directory), |location| {
+            let directory = location.directory();
             store::collect_garbage(directory)?;
-            let places = store::list(directory)?;
+            let locations = store::list(directory)?;
             // A directory that cannot be read is not ours, or is not an attempt.
-            Ok(places.into_iter().filter_map(|p| Some((p.read().ok()??, p))).collect::<Vec<_>>())
+            Ok(locations
+                .into_iter()
+                .filter_map(|p| Some((p.read_record().ok()??, p)))
+                .collect::<Vec<_>>())
         })
         .await?;
-        let mine = found.into_iter().filter_map(|(record, place)| {
+        let mine = found.into_iter().filter_map(|(record, location)| {
             let starting = record.starting.filter(|starting| {
                 starting.installation == *installation && starting.runner == self.name
             })?;
-            record.refused.is_none().then(|| self.handle_of(starting.attempt, &place))
+            record.refused.is_none().then(|| location.handle(&self.name, starting.attempt))
         });
         Ok(mine.collect())
     }
 
     fn events(&self, handle: &Handle) -> BoxStream<'static, Result<Event>> {
-        match self.place(handle) {
-            Ok(place) => follow_events(self.follower(place)),
+        match Location::read(handle) {
+            Ok(location) => follow_events(self.follower(location)),
             Err(error) => unreadable_events(&error),
         }
     }
@@ -239,20 +225,20 @@ impl Runner for ProcessRunner {
         since: LogPosition,
         follow: bool,
     ) -> BoxStream<'static, Result<LogChunk>> {
-        match self.place(handle) {
-            Ok(place) => crate::logs::logs(place, self.watcher.clone(), since, follow),
+        match Location::read(handle) {
+            Ok(location) => crate::logs::logs(location, self.watcher.clone(), since, follow),
             Err(error) => unreadable_logs(error),
         }
     }
 
     async fn cancel(&self, handle: &Handle, grace: Duration) -> Result<()> {
         let fsync = self.config.fsync;
-        on_disk(&self.place(handle)?, move |place| {
-            let Some(record) = place.read()? else { return Ok(()) };
+        on_disk(&Location::read(handle)?, move |location| {
+            let Some(record) = location.read_record()? else { return Ok(()) };
             let over = record.ended.is_some() || record.refused.is_some();
             match record.starting {
                 Some(starting) if !over => {
-                    place.request_cancel(grace, fsync)?;
+                    location.request_cancel(grace, fsync)?;
                     starting.supervisor.nudge()
                 }
                 _ => Ok(()),
@@ -262,31 +248,31 @@ impl Runner for ProcessRunner {
     }
 
     async fn remove(&self, handle: &Handle) -> Result<()> {
-        let place = self.place(handle)?;
-        if let Ok(View::Running(_)) = self.follower(place.clone()).look().await {
+        let location = Location::read(handle)?;
+        if let Ok(AttemptState::Running(_)) = self.follower(location.clone()).state().await {
             self.cancel(handle, Duration::ZERO).await?;
-            tokio::time::timeout(REMOVE_LIMIT, self.wait_for_end(&place)).await.unwrap_or_else(
+            tokio::time::timeout(REMOVE_LIMIT, self.wait_for_end(&location)).await.unwrap_or_else(
                 |_| Err(Error::new(ErrorKind::Unavailable, "failed to kill the job in time")),
             )?;
         }
-        on_disk(&place, Place::remove).await
+        on_disk(&location, Location::remove).await
     }
 }
 
 /// Returns the events of an attempt until its end.
 fn follow_events(mut follower: Follower) -> BoxStream<'static, Result<Event>> {
     stream! {
-        let mut told = false;
+        let mut start_reported = false;
         loop {
-            let looked = follower.look().await;
-            if let Ok(View::Running(Some(begin)) | View::Ended(Some(begin), _)) = &looked
-                && !told
+            let state = follower.state().await;
+            if let Ok(AttemptState::Running(Some(begin)) | AttemptState::Ended(Some(begin), _)) = &state
+                && !start_reported
             {
-                told = true;
+                start_reported = true;
                 yield Ok(Event::Started(Some(begin.at)));
             }
-            let next = match looked {
-                Ok(view) => match view.report() {
+            let next = match state {
+                Ok(state) => match state.report() {
                     Some(report) => {
                         yield Ok(Event::Ended(report));
                         return;

@@ -1,5 +1,5 @@
-//! The directories of attempts: `STATE/attempts/ATTEMPT/` with `record.jsonl`, `stdout`, `stderr`
-//! and requests to cancel.
+//! The contents of the directories of attempts: `STATE/attempts/ATTEMPT/` has `record.jsonl`,
+//! `stdout`, `stderr` and requests to cancel.
 //!
 //! A directory is created under another name, with its first record line in it, and then renamed.
 //! The rename is the commit: rename(2) onto a directory that is not empty fails. Of all that want
@@ -13,9 +13,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
-use longshore_core::{AttemptId, LogStream};
+use longshore_core::LogStream;
 use rustix::io::Errno;
 
+use crate::location::{Location, attempts, output_name};
 use crate::record::{self, Entry, Record};
 
 pub(crate) const RECORD: &str = "record.jsonl";
@@ -26,12 +27,6 @@ const OLD_PREFIX: &str = ".old-";
 /// The age at which [`collect_garbage`] removes a fence or a left-over directory: longer than any
 /// launch takes.
 const GARBAGE_AGE: Duration = Duration::from_secs(24 * 3600);
-
-/// The directory of one attempt, whether or not it exists.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    directory: PathBuf,
-}
 
 /// Whether a directory was put in place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,32 +44,13 @@ pub(crate) struct Files {
     pub(crate) stderr: File,
 }
 
-impl Place {
-    /// Returns the place of `attempt` in `state_directory`.
-    pub(crate) fn new(state_directory: &Path, attempt: &AttemptId) -> Self {
-        Self { directory: attempts(state_directory).join(attempt.as_str()) }
-    }
-
-    /// Returns the place that a handle names.
-    pub(crate) const fn at(directory: PathBuf) -> Self {
-        Self { directory }
-    }
-
-    pub(crate) fn directory(&self) -> &Path {
-        &self.directory
-    }
-
-    /// Returns the path of the file that holds `stream`.
-    pub(crate) fn output(&self, stream: LogStream) -> PathBuf {
-        self.directory.join(output_name(stream))
-    }
-
+impl Location {
     /// Reads the record. Returns `None` if the attempt does not exist.
-    pub(crate) fn read(&self) -> io::Result<Option<Record>> {
-        missing_is_none(Record::read(&self.directory.join(RECORD)))
+    pub(crate) fn read_record(&self) -> io::Result<Option<Record>> {
+        missing_is_none(Record::read(&self.directory().join(RECORD)))
     }
 
-    /// Takes the place for a job that is then started.
+    /// Takes the location for a job that is then started.
     pub(crate) fn commit(&self, entry: &Entry, fsync: bool) -> io::Result<Option<Files>> {
         let temporary = self.temporary(NEW_PREFIX);
         let prepared = (|| {
@@ -104,12 +80,12 @@ impl Place {
         if fsync {
             record.sync_all()?;
         }
-        match rustix::fs::rename(temporary, &self.directory) {
+        match rustix::fs::rename(temporary, self.directory()) {
             Ok(()) => {}
             Err(Errno::NOTEMPTY | Errno::EXIST) => return Ok(Committed::Taken),
             Err(error) => return Err(error.into()),
         }
-        if fsync && let Some(parent) = self.directory.parent() {
+        if fsync && let Some(parent) = self.directory().parent() {
             File::open(parent)?.sync_all()?;
         }
         Ok(Committed::Won)
@@ -117,7 +93,7 @@ impl Place {
 
     /// Appends `entry` to the existing record.
     pub(crate) fn append(&self, entry: &Entry) -> io::Result<()> {
-        let path = self.directory.join(RECORD);
+        let path = self.directory().join(RECORD);
         record::append(&mut OpenOptions::new().append(true).open(path)?, entry)
     }
 
@@ -125,12 +101,12 @@ impl Place {
     /// the grace period, so that requests never overwrite each other.
     pub(crate) fn request_cancel(&self, grace: Duration, fsync: bool) -> io::Result<()> {
         let name = format!("{CANCEL_PREFIX}{}", grace.as_millis());
-        let Some(file) = missing_is_none(create(&self.directory.join(name)))? else {
+        let Some(file) = missing_is_none(create(&self.directory().join(name)))? else {
             return Ok(());
         };
         if fsync {
             file.sync_all()?;
-            File::open(&self.directory)?.sync_all()?;
+            File::open(self.directory())?.sync_all()?;
         }
         Ok(())
     }
@@ -138,7 +114,7 @@ impl Place {
     /// Returns the shortest grace period of all requests to cancel, or `None` without a request.
     pub(crate) fn cancel_request(&self) -> io::Result<Option<Duration>> {
         let mut shortest = None;
-        for entry in fs::read_dir(&self.directory)? {
+        for entry in fs::read_dir(self.directory())? {
             let name = entry?.file_name();
             let grace = name.to_str().and_then(|name| name.strip_prefix(CANCEL_PREFIX));
             let Some(millis) = grace.and_then(|text| text.parse().ok()) else { continue };
@@ -150,17 +126,17 @@ impl Place {
 
     /// Removes the attempt: it disappears at once and is deleted afterwards.
     ///
-    /// A fence stays, for [`collect_garbage`] to remove. A supervisor that received the order
+    /// A fence stays, for [`collect_garbage`] to remove. A supervisor that received the request
     /// earlier may commit only now, even if its sender is dead, and would start the job if the
     /// fence were gone.
     pub(crate) fn remove(&self) -> io::Result<()> {
-        let fenced = matches!(self.read(), Ok(Some(record)) if record.starting.is_none());
+        let fenced = matches!(self.read_record(), Ok(Some(record)) if record.starting.is_none());
         if fenced { Ok(()) } else { self.delete() }
     }
 
     fn delete(&self) -> io::Result<()> {
         let old = self.temporary(OLD_PREFIX);
-        if missing_is_none(fs::rename(&self.directory, &old))?.is_some() {
+        if missing_is_none(fs::rename(self.directory(), &old))?.is_some() {
             fs::remove_dir_all(&old)?;
         }
         Ok(())
@@ -169,40 +145,28 @@ impl Place {
     /// Returns a unique name in the same folder as the directory.
     fn temporary(&self, prefix: &str) -> PathBuf {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
-        let name = self.directory.file_name().unwrap_or_default().to_string_lossy();
+        let name = self.directory().file_name().unwrap_or_default().to_string_lossy();
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         // The time distinguishes a process from an earlier one with the same pid.
         let now = Timestamp::now().as_nanosecond();
         let unique = format!("{prefix}{name}-{}-{number}-{now}", std::process::id());
-        self.directory.with_file_name(unique)
-    }
-}
-
-/// Returns the folder of all attempts.
-fn attempts(state_directory: &Path) -> PathBuf {
-    state_directory.join("attempts")
-}
-
-const fn output_name(stream: LogStream) -> &'static str {
-    match stream {
-        LogStream::Stdout => "stdout",
-        LogStream::Stderr => "stderr",
+        self.directory().with_file_name(unique)
     }
 }
 
 /// Returns the attempts in `state_directory`, in no particular order.
-pub(crate) fn list(state_directory: &Path) -> io::Result<Vec<Place>> {
+pub(crate) fn list(state_directory: &Path) -> io::Result<Vec<Location>> {
     let Some(entries) = missing_is_none(fs::read_dir(attempts(state_directory)))? else {
         return Ok(Vec::new());
     };
-    let mut places = Vec::new();
+    let mut locations = Vec::new();
     for entry in entries {
         let directory = entry?.path();
         if !is_temporary(&directory) {
-            places.push(Place { directory });
+            locations.push(Location::at(directory));
         }
     }
-    Ok(places)
+    Ok(locations)
 }
 
 /// Removes what no launch can still need: old fences, and directories whose creator died.
@@ -218,12 +182,13 @@ pub(crate) fn collect_garbage(state_directory: &Path) -> io::Result<()> {
         if age < GARBAGE_AGE {
             continue;
         }
-        let place = Place { directory };
-        let fenced = || matches!(place.read(), Ok(Some(record)) if record.starting.is_none());
-        if is_temporary(&place.directory) {
-            missing_is_none(fs::remove_dir_all(&place.directory))?;
+        let location = Location::at(directory);
+        let fenced =
+            || matches!(location.read_record(), Ok(Some(record)) if record.starting.is_none());
+        if is_temporary(location.directory()) {
+            missing_is_none(fs::remove_dir_all(location.directory()))?;
         } else if fenced() {
-            place.delete()?;
+            location.delete()?;
         }
     }
     Ok(())
@@ -270,6 +235,8 @@ pub(crate) fn missing_is_none<T>(result: io::Result<T>) -> io::Result<Option<T>>
 
 #[cfg(test)]
 mod tests {
+    use longshore_core::AttemptId;
+
     use super::*;
 
     fn fenced() -> Entry {
@@ -281,10 +248,10 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         for round in 0..50 {
             let attempt: AttemptId = format!("job-{round}").parse().unwrap();
-            let place = Place::new(state.path(), &attempt);
+            let location = Location::new(state.path(), &attempt);
             let won = std::thread::scope(|scope| {
-                let commit = || place.commit(&fenced(), false).unwrap().is_some();
-                let fence = || place.fence(false).unwrap() == Committed::Won;
+                let commit = || location.commit(&fenced(), false).unwrap().is_some();
+                let fence = || location.fence(false).unwrap() == Committed::Won;
                 let tasks = [
                     scope.spawn(commit),
                     scope.spawn(commit),
@@ -303,31 +270,34 @@ mod tests {
     #[test]
     fn the_shortest_of_several_graces_counts() {
         let state = tempfile::tempdir().unwrap();
-        let place = Place::new(state.path(), &"job-1".parse().unwrap());
-        place.request_cancel(Duration::from_secs(1), false).unwrap();
-        place.fence(false).unwrap();
-        assert_eq!(place.cancel_request().unwrap(), None);
+        let location = Location::new(state.path(), &"job-1".parse().unwrap());
+        location.request_cancel(Duration::from_secs(1), false).unwrap();
+        location.fence(false).unwrap();
+        assert_eq!(location.cancel_request().unwrap(), None);
         for millis in [5000, 20, 700] {
-            place.request_cancel(Duration::from_millis(millis), false).unwrap();
+            location.request_cancel(Duration::from_millis(millis), false).unwrap();
         }
-        assert_eq!(place.cancel_request().unwrap(), Some(Duration::from_millis(20)));
+        assert_eq!(location.cancel_request().unwrap(), Some(Duration::from_millis(20)));
     }
 
     #[test]
     fn the_state_is_for_its_owner_alone() {
         use std::os::unix::fs::PermissionsExt;
         let state = tempfile::tempdir().unwrap();
-        let place = Place::new(&state.path().join("deep/er"), &"job-1".parse().unwrap());
-        place.commit(&fenced(), true).unwrap().unwrap();
-        for path in [state.path().join("deep"), place.directory().to_owned()] {
+        let location = Location::new(&state.path().join("deep/er"), &"job-1".parse().unwrap());
+        location.commit(&fenced(), true).unwrap().unwrap();
+        for path in [state.path().join("deep"), location.directory().to_owned()] {
             assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o700);
         }
-        let output = fs::metadata(place.output(LogStream::Stdout)).unwrap();
+        let output = fs::metadata(location.output(LogStream::Stdout)).unwrap();
         assert_eq!(output.permissions().mode() & 0o777, 0o600);
-        place.remove().unwrap();
-        assert!(place.read().unwrap().is_some(), "a fence stays until no launch can need it");
-        place.delete().unwrap();
-        place.delete().unwrap();
-        assert_eq!(place.read().unwrap(), None);
+        location.remove().unwrap();
+        assert!(
+            location.read_record().unwrap().is_some(),
+            "a fence stays until no launch can need it"
+        );
+        location.delete().unwrap();
+        location.delete().unwrap();
+        assert_eq!(location.read_record().unwrap(), None);
     }
 }

@@ -1,5 +1,6 @@
 //! Notifications about the directories of attempts. There is one inotify instance for all of them,
-//! since a user has only few (`fs.inotify.max_user_instances`, 128 by default).
+//! since a user has only few (`fs.inotify.max_user_instances`, 128 by default). If other programs
+//! have used them up, a watch is a timer instead: everything works, more slowly.
 
 use std::collections::HashMap;
 use std::io;
@@ -7,6 +8,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
@@ -14,6 +16,7 @@ use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
+use tokio::time::sleep;
 
 use crate::linux::watch_readable;
 use crate::store::RECORD;
@@ -28,6 +31,17 @@ pub(crate) enum Kind {
     Record,
     /// Changes of the record and of the output.
     Everything,
+}
+
+/// How often a watch without inotify looks.
+const INTERVAL: Duration = Duration::from_millis(250);
+
+/// Whether `error` says that the user's instances (`EMFILE`), the user's watches (`ENOSPC`) or the
+/// kernel's memory for them are used up, or that the kernel has no inotify: inotify_init(2),
+/// inotify_add_watch(2).
+fn is_used_up(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    errno.is_some_and(|it| [Errno::MFILE, Errno::NOSPC, Errno::NOMEM, Errno::NOSYS].contains(&it))
 }
 
 /// Creates watches. Cheap to clone. Starts nothing before the first watch.
@@ -46,22 +60,45 @@ type Listener = (Kind, Arc<Notify>);
 
 /// Reports changes in one directory until dropped.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub(crate) enum Watch {
+    Inotify(InotifyWatch),
+    /// The limit of instances or of watches is reached.
+    Timer,
+}
+
+/// A watch of an inotify instance.
+#[derive(Debug)]
+pub(crate) struct InotifyWatch {
     instance: Arc<Instance>,
     descriptor: i32,
     notify: Arc<Notify>,
 }
 
 impl Watch {
-    /// Returns after something has changed since the last call, or since the watch began.
+    /// Returns after something has changed since the last call, or since the watch began. May
+    /// return although nothing has changed.
     pub(crate) async fn changed(&self) {
-        self.notify.notified().await;
+        match self {
+            Self::Inotify(watch) => watch.notify.notified().await,
+            Self::Timer => sleep(INTERVAL).await,
+        }
     }
 }
 
 impl Watcher {
     /// Watches `directory`. Fails with `NotFound` if it does not exist.
     pub(crate) fn watch(&self, directory: &Path, kind: Kind) -> io::Result<Watch> {
+        match self.watch_with_inotify(directory, kind) {
+            Ok(watch) => Ok(Watch::Inotify(watch)),
+            Err(error) if is_used_up(&error) => {
+                tracing::debug!(path = %directory.display(), %error, "no inotify, looking periodically");
+                Ok(Watch::Timer)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn watch_with_inotify(&self, directory: &Path, kind: Kind) -> io::Result<InotifyWatch> {
         let instance = self.instance()?;
         let notify = Arc::new(Notify::new());
         // Locked over both steps, so that no watch of the same directory is dropped in between.
@@ -73,7 +110,7 @@ impl Watcher {
         let descriptor = inotify::add_watch(instance.inotify.get_ref(), directory, flags)?;
         watches.entry(descriptor).or_default().push((kind, Arc::clone(&notify)));
         drop(watches);
-        Ok(Watch { instance, descriptor, notify })
+        Ok(InotifyWatch { instance, descriptor, notify })
     }
 
     /// Returns the running instance, or a new one if there is none or its runtime is gone.
@@ -129,7 +166,7 @@ impl Drop for Instance {
     }
 }
 
-impl Drop for Watch {
+impl Drop for InotifyWatch {
     fn drop(&mut self) {
         let mut watches = self.instance.watches.lock();
         let Some(listeners) = watches.get_mut(&self.descriptor) else { return };

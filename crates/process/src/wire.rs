@@ -1,7 +1,7 @@
 //! The protocol between a runner and its supervisor, over a socket pair.
 //!
-//! A frame is its length as four bytes, little-endian, followed by that many bytes. An order is two
-//! frames: the order as JSON, and the environment as `NAME=VALUE` with NUL after each. Environment
+//! A frame is its length as four bytes, little-endian, followed by that many bytes. A request is two
+//! frames: the request as JSON, and the environment as `NAME=VALUE` with NUL after each. Environment
 //! and arguments are sent only this way, so that no secret is in an argv or a file.
 
 use std::ffi::{OsStr, OsString};
@@ -22,7 +22,7 @@ const MAX_FRAME: usize = 16 << 20;
 /// A job to run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Order {
+pub(crate) struct StartRequest {
     pub(crate) attempt: AttemptId,
     pub(crate) job: JobId,
     pub(crate) installation: InstallationId,
@@ -54,8 +54,11 @@ pub(crate) enum Answer {
 /// A variable of the environment and its value. Has no `Debug`: the value may be a secret.
 pub(crate) type Environment = Vec<(OsString, OsString)>;
 
-/// Encodes an order and its environment.
-pub(crate) fn encode_order(order: &Order, environment: &Environment) -> io::Result<Vec<u8>> {
+/// Encodes a request and its environment.
+pub(crate) fn encode_request(
+    request: &StartRequest,
+    environment: &Environment,
+) -> io::Result<Vec<u8>> {
     let mut block = Vec::new();
     for (name, value) in environment {
         block.extend_from_slice(name.as_bytes());
@@ -63,7 +66,7 @@ pub(crate) fn encode_order(order: &Order, environment: &Environment) -> io::Resu
         block.extend_from_slice(value.as_bytes());
         block.push(0);
     }
-    let mut bytes = encode(&serde_json::to_vec(order)?)?;
+    let mut bytes = encode(&serde_json::to_vec(request)?)?;
     bytes.extend(encode(&block)?);
     Ok(bytes)
 }
@@ -78,11 +81,13 @@ fn encode(payload: &[u8]) -> io::Result<Vec<u8>> {
     Ok([&length.to_le_bytes()[..], payload].concat())
 }
 
-/// Returns the next order, or `None` at the end of the connection.
-pub(crate) fn read_order(socket: &mut impl Read) -> io::Result<Option<(Order, Environment)>> {
-    let Some(order) = read_frame(socket)? else { return Ok(None) };
+/// Returns the next request, or `None` at the end of the connection.
+pub(crate) fn read_request(
+    socket: &mut impl Read,
+) -> io::Result<Option<(StartRequest, Environment)>> {
+    let Some(request) = read_frame(socket)? else { return Ok(None) };
     let Some(block) = read_frame(socket)? else { return Ok(None) };
-    Ok(Some((decode(&order)?, decode_environment(&block))))
+    Ok(Some((decode(&request)?, decode_environment(&block))))
 }
 
 fn decode_environment(block: &[u8]) -> Environment {
@@ -144,8 +149,8 @@ pub(crate) fn lookup<'a>(environment: &'a Environment, name: &str) -> Option<&'a
 mod tests {
     use super::*;
 
-    fn order() -> Order {
-        Order {
+    fn request() -> StartRequest {
+        StartRequest {
             attempt: "job-1".parse().unwrap(),
             job: "job".parse().unwrap(),
             installation: "here".parse().unwrap(),
@@ -161,17 +166,17 @@ mod tests {
     }
 
     #[test]
-    fn an_order_arrives_with_its_environment_byte_for_byte() {
+    fn a_request_arrives_with_its_environment_byte_for_byte() {
         let odd = OsString::from_vec(vec![0xff, b'=', b'\n']);
         let environment = vec![("A".into(), odd), ("EMPTY".into(), OsString::new())];
-        let bytes = encode_order(&order(), &environment).unwrap();
+        let bytes = encode_request(&request(), &environment).unwrap();
         let mut socket = bytes.as_slice();
-        assert_eq!(read_order(&mut socket).unwrap(), Some((order(), environment)));
-        assert_eq!(read_order(&mut socket).unwrap(), None);
+        assert_eq!(read_request(&mut socket).unwrap(), Some((request(), environment)));
+        assert_eq!(read_request(&mut socket).unwrap(), None);
     }
 
     #[test]
     fn a_frame_that_is_too_long_is_refused_before_memory_is_taken() {
-        assert!(read_order(&mut &u32::MAX.to_le_bytes()[..]).is_err());
+        assert!(read_request(&mut &u32::MAX.to_le_bytes()[..]).is_err());
     }
 }

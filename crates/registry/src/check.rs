@@ -6,7 +6,7 @@ use std::path::Path;
 
 use longshore_core::{Error, ErrorKind, RegistryLogin};
 
-use crate::helper::Program;
+use crate::program::Program;
 use crate::server::Server;
 
 /// The error for a login that is invalid regardless of files and helpers.

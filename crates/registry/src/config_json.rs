@@ -15,8 +15,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::check::usable_name;
-use crate::helper::Program;
 use crate::password::usable;
+use crate::program::Program;
 use crate::server::{Server, docker_name, registry_of};
 
 /// Accepts base64 without padding, because files written by hand may lack it.
@@ -34,8 +34,8 @@ pub(crate) struct ConfigJson {
     auths: Option<BTreeMap<String, Value>>,
 }
 
-/// One place in `config.json` that may provide credentials.
-pub(crate) struct Place {
+/// One source in `config.json` that may provide credentials.
+pub(crate) struct CredentialSource {
     /// Its key: `credHelpers`, `credsStore`, `auths`.
     pub(crate) key: &'static str,
     /// Its content, or what is wrong with it.
@@ -60,37 +60,37 @@ impl ConfigJson {
         })
     }
 
-    /// Returns the places to look up the registry of `image`, in order.
-    pub(crate) fn places(&self, image: &ImageRef) -> Vec<Place> {
-        let mut places = Vec::new();
+    /// Returns the sources to look up the registry of `image`, in order.
+    pub(crate) fn sources(&self, image: &ImageRef) -> Vec<CredentialSource> {
+        let mut sources = Vec::new();
         let named = self.cred_helpers.as_ref().and_then(|it| best(it, image, |_| true));
         match named {
             // A registry without a helper is not in the store either.
             Some(Value::String(name)) if name.is_empty() => {}
-            Some(Value::String(name)) => places.push(helper("credHelpers", name)),
-            Some(_) => places.push(wrong("credHelpers", "the helper's name is not a string")),
+            Some(Value::String(name)) => sources.push(helper("credHelpers", name)),
+            Some(_) => sources.push(wrong("credHelpers", "the helper's name is not a string")),
             None => {}
         }
         if let (None, Some(name)) = (named, &self.creds_store)
             && !name.is_empty()
         {
-            places.push(helper("credsStore", name));
+            sources.push(helper("credsStore", name));
         }
         if let Some(entry) = self.auths.as_ref().and_then(|it| best(it, image, says_something)) {
             let holds = login(entry, registry_of(image)).map(Holds::Login).map_err(str::to_owned);
-            places.push(Place { key: "auths", holds });
+            sources.push(CredentialSource { key: "auths", holds });
         }
-        places
+        sources
     }
 }
 
-fn helper(key: &'static str, name: &str) -> Place {
+fn helper(key: &'static str, name: &str) -> CredentialSource {
     let program = Program::of(name).map(Holds::Helper);
-    Place { key, holds: program.map_err(|why| format!("the helper's name {why}")) }
+    CredentialSource { key, holds: program.map_err(|why| format!("the helper's name {why}")) }
 }
 
-fn wrong(key: &'static str, why: &str) -> Place {
-    Place { key, holds: Err(why.to_owned()) }
+fn wrong(key: &'static str, why: &str) -> CredentialSource {
+    CredentialSource { key, holds: Err(why.to_owned()) }
 }
 
 /// Returns the entry whose key fits `image` best: the longest path, then Docker's own spelling, then

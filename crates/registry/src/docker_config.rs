@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use longshore_core::ImageRef;
 
 use crate::config_json::{ConfigJson, Holds};
+use crate::found::Found;
 use crate::helper::Asking;
-use crate::keyring::Found;
 use crate::read::read;
 use crate::server::registry_of;
 
@@ -27,7 +27,7 @@ fn folder_of(named: Option<OsString>, home: Option<PathBuf>) -> Option<PathBuf> 
 
 /// Finds the credentials for the registry of `image` in the `config.json` in `folder`.
 ///
-/// After a failure no further place is tried: it might have the credentials of another user.
+/// After a failure no further source is tried: it might have the credentials of another user.
 pub(crate) async fn find(folder: &Path, image: &ImageRef, asking: Asking<'_>) -> Found {
     let path = folder.join("config.json");
     let shown = path.display();
@@ -45,9 +45,9 @@ pub(crate) async fn find(folder: &Path, image: &ImageRef, asking: Asking<'_>) ->
         Ok(config) => config,
         Err(why) => return without(format!("{shown} {why}")),
     };
-    for place in config.places(image) {
-        let origin = format!("{shown} ({})", place.key);
-        let (auth, warning) = match place.holds {
+    for source in config.sources(image) {
+        let origin = format!("{shown} ({})", source.key);
+        let (auth, warning) = match source.holds {
             Ok(Holds::Login(auth)) => (Some(auth), content.warning(&path)),
             Ok(Holds::Helper(program)) => match asking.ask(&program, registry).await {
                 Ok(auth) => (auth, None),

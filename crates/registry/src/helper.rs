@@ -1,9 +1,7 @@
 //! Runs a credential helper: `docker-credential-X get`, with the server on its standard input.
 
 use std::ffi::OsStr;
-use std::fmt;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -14,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
 use crate::answer::{Output, understand};
+use crate::program::Program;
 use crate::server::docker_name;
 
 /// The maximum size of an answer. The longest tokens have some KiB.
@@ -25,41 +24,6 @@ const LARGEST_COMPLAINT: usize = 8 * 1024;
 /// The helper's output is complete by then, but a process that it left behind may keep the output
 /// open.
 const LINGER: Duration = Duration::from_millis(500);
-
-/// The program of a helper: `docker-credential-X`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Program(String);
-
-impl Program {
-    /// Returns the program of the helper `name`, which must not lead out of the folders of `PATH`.
-    pub(crate) fn of(name: &str) -> std::result::Result<Self, &'static str> {
-        let plain = |it: char| it.is_ascii_alphanumeric() || "._-".contains(it);
-        if name.is_empty() || !name.chars().all(plain) {
-            return Err("is not a helper's plain name: `X` for the program `docker-credential-X`");
-        }
-        Ok(Self(format!("docker-credential-{name}")))
-    }
-
-    /// Returns the first executable with this name in the folders of `path`.
-    ///
-    /// Skips relative folders: any user may have put a file in the current folder.
-    async fn find(&self, path: &OsStr) -> Option<PathBuf> {
-        for folder in std::env::split_paths(path).filter(|folder| folder.is_absolute()) {
-            let file = folder.join(&self.0);
-            let metadata = tokio::fs::metadata(&file).await;
-            if metadata.is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0) {
-                return Some(file);
-            }
-        }
-        None
-    }
-}
-
-impl fmt::Display for Program {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// How to run helpers.
 #[derive(Clone, Copy)]

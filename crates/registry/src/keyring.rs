@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_core::{ImageRef, RegistryAuth, RegistryLogin, Result};
+use longshore_core::{ImageRef, RegistryLogin, Result};
 
 use crate::check::check;
+use crate::found::Found;
 use crate::helper::Asking;
 use crate::{InvalidLogin, docker_config, login};
 
@@ -37,18 +38,6 @@ impl Default for Inner {
     fn default() -> Self {
         Self { logins: vec![], docker_config: None, helper_timeout: HELPER_TIMEOUT, path: None }
     }
-}
-
-/// The result of [`Keyring::find`] for an image's registry.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Found {
-    /// The credentials for the registry; `None` for anonymous access.
-    pub auth: Option<RegistryAuth>,
-    /// Where the credentials come from: `registries[0]` of the job itself, `job.registries[0]` of
-    /// the configuration, or `FOLDER/config.json (credHelpers)` with the key in the file.
-    pub origin: Option<String>,
-    /// Warnings for a person, one sentence each. They contain no secret.
-    pub warnings: Vec<String>,
 }
 
 impl Keyring {

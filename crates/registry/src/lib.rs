@@ -34,12 +34,18 @@ mod answer;
 mod check;
 mod config_json;
 mod docker_config;
+mod found;
 mod helper;
 mod keyring;
 mod login;
 mod password;
+mod program;
 mod read;
 mod server;
 
+#[doc(hidden)]
+pub mod fuzzing;
+
 pub use check::InvalidLogin;
-pub use keyring::{Found, Keyring};
+pub use found::Found;
+pub use keyring::Keyring;

@@ -3,8 +3,9 @@
 use longshore_core::{Error, ErrorKind, ImageRef, RegistryAuth, RegistryLogin, Result};
 
 use crate::check::{Source, check};
-use crate::helper::{Asking, Program};
-use crate::keyring::Found;
+use crate::found::Found;
+use crate::helper::Asking;
+use crate::program::Program;
 use crate::server::{docker_name, registry_of};
 
 /// Finds the credentials for the registry of `image` in the best of `logins`.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::slice::from_ref;
 
 use anyhow::{bail, ensure};
 use serde_json::{Value, json};
@@ -100,7 +101,7 @@ impl LoggedIn {
                 "annotations": {"kubernetes.io/service-account.name": account},
             },
         });
-        create(stage, &[secret.clone()])?;
+        create(stage, from_ref(&secret))?;
         let token = token(stage, &account)?;
         let wire = wire(stage, Fault::None)?;
         let kubeconfig = write(stage, &wire, &token)?;
@@ -158,7 +159,7 @@ fn token_returns(stage: &mut Stage) -> Checked<Ran> {
     let job = LoggedIn::new(stage, "60s")?;
     job.revoke(stage, "secret")?;
     stage.directory.input("go", "")?;
-    create(stage, &[job.secret.clone()])?;
+    create(stage, from_ref(&job.secret))?;
     let again = token(stage, &job.account)?;
     ensure!(again == job.token, "the Secret has another token");
     stage.finish(job.running)

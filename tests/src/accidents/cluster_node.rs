@@ -1,6 +1,8 @@
 //! What others do to the node of a job: cordons, taints, drains, and Pods of a higher priority.
 //! The lab has one node, so these rows are played alone.
 
+use std::slice::from_ref;
+
 use anyhow::{Context, Result};
 use serde_json::json;
 
@@ -132,7 +134,7 @@ fn outrank(stage: &mut Stage) -> Checked {
     });
     create(stage, &[class])?;
     // The admission of Pods learns of the class a moment later.
-    until(PATIENCE, "the class to be known", || Ok(create(stage, &[pod.clone()]).ok()))
+    until(PATIENCE, "the class to be known", || Ok(create(stage, from_ref(&pod)).ok()))
 }
 
 fn outranked(stage: &mut Stage) -> Checked<Ran> {

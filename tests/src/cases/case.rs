@@ -1,5 +1,7 @@
 //! A case: one behaviour to check.
 
+use std::process::Command;
+
 use crate::backend::Backend;
 use crate::bench::Bench;
 use crate::check::Checked;
@@ -28,6 +30,8 @@ pub(crate) enum Need {
     CurrentEngine,
     /// Root, to run the command as another user.
     Root,
+    /// User namespaces, which have limits of their own.
+    UserNamespaces,
 }
 
 impl Need {
@@ -53,6 +57,13 @@ impl Need {
             Self::Root => (
                 rustix::process::geteuid().is_root(),
                 "only root can run the command as another user",
+            ),
+            Self::UserNamespaces => (
+                Command::new("unshare")
+                    .args(["--user", "true"])
+                    .status()
+                    .is_ok_and(|it| it.success()),
+                "this system does not allow user namespaces",
             ),
         };
         (!there).then_some(reason)

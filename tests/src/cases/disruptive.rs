@@ -5,9 +5,9 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
+use longshore_lab as lab;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use xtask::lab;
 
 use super::case::cases;
 use crate::backend::Backend;

@@ -1,6 +1,7 @@
 //! Jobs that outlive the command that submitted them, and the commands about them.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
@@ -15,6 +16,7 @@ use crate::check::{Checked, same, says, until};
 use crate::command::Longshore;
 use crate::folders::JobDirectory;
 use crate::network::Silent;
+use crate::programs;
 use crate::running::{PATIENCE, Ran};
 
 cases! { "jobs":
@@ -30,6 +32,7 @@ cases! { "jobs":
     cancel_ends_a_job_and_says_so_once_it_has_ended,
     rm_removes_a_job_from_its_runner_and_from_the_record,
     rm_by_force_kills_a_job_that_goes_on,
+    without_inotify_jobs_are_waited_for_cancelled_and_removed [UserNamespaces],
     a_job_whose_command_was_killed_is_found_again_and_runs_once,
     a_job_whose_command_was_killed_before_its_start_never_starts,
     one_idempotency_key_runs_a_job_once,
@@ -351,6 +354,26 @@ fn killed_run(bench: &Bench, job: &JobDirectory, flags: &[&str]) -> Checked {
     running.signal(Signal::KILL)?;
     let ran = running.finish()?;
     same("its exit code", ran.code(), None)
+}
+
+/// Returns `longshore ARGS` for a user who has no inotify instance left.
+fn without_inotify(bench: &Bench, args: &[&str]) -> Result<Longshore> {
+    let command = bench.program(Path::new("unshare"))?.env("JOB_RUNNERS", bench.backend.name());
+    let script = r#"echo 0 > /proc/sys/user/max_inotify_instances && exec "$0" "$@""#;
+    let command = command.args(["--user", "--map-root-user", "sh", "-c", script]);
+    Ok(bench.reaching(command.arg(programs::longshore()?).args(args), bench.backend))
+}
+
+fn without_inotify_jobs_are_waited_for_cancelled_and_removed(bench: &Bench) -> Checked {
+    let id = detached(bench, &[], "sleep 600")?;
+    let waiting = without_inotify(bench, &["wait", &id])?.spawn()?;
+    let cancelled = without_inotify(bench, &["cancel", &id])?.run()?;
+    cancelled.exits(0)?;
+    let waited = waiting.finish()?;
+    says(&waited.stderr, &["was cancelled"])?;
+    let id = detached(bench, &[], "sleep 600")?;
+    without_inotify(bench, &["rm", "--force", &id])?.run()?.exits(0)?;
+    same("the jobs left", listed(bench, &[])?, Vec::<Value>::new())
 }
 
 fn a_job_whose_command_was_killed_is_found_again_and_runs_once(bench: &Bench) -> Checked {

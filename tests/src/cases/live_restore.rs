@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use xtask::lab;
+use longshore_lab as lab;
 
 use super::case::cases;
 use super::disruptive::init_of;

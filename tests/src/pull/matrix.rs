@@ -8,14 +8,14 @@ use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 
 use super::play::{Played, Seen};
-use super::station::Place;
+use super::station::ContainerBackend;
 use super::table::Cell;
 
 /// The cells and the result of each on each backend.
 #[derive(Debug)]
 pub(crate) struct Matrix {
     cells: Vec<Cell>,
-    played: Mutex<BTreeMap<(Place, Cell), Entry>>,
+    played: Mutex<BTreeMap<(ContainerBackend, Cell), Entry>>,
     notes: Mutex<Vec<String>>,
 }
 
@@ -36,7 +36,7 @@ impl Matrix {
         self.notes.lock().push(line);
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<(Place, Cell), Entry>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<(ContainerBackend, Cell), Entry>> {
         self.played.lock()
     }
 
@@ -44,7 +44,7 @@ impl Matrix {
     /// it.
     pub(crate) fn keep(
         &self,
-        place: Place,
+        place: ContainerBackend,
         cell: Cell,
         played: anyhow::Result<Played>,
     ) -> Result<(), String> {
@@ -66,7 +66,7 @@ impl Matrix {
     pub(crate) fn render(&self) -> String {
         let played = self.lock();
         let mut text = String::new();
-        let places = Place::ALL.map(|place| format!("{:<10}", place.name())).join(" ");
+        let places = ContainerBackend::ALL.map(|place| format!("{:<10}", place.name())).join(" ");
         // Writing to a String does not fail.
         let _ = writeln!(
             text,
@@ -75,7 +75,8 @@ impl Matrix {
         );
         let mut differ = 0;
         for cell in &self.cells {
-            let seen = Place::ALL.map(|place| column(played.get(&(place, *cell)), *cell));
+            let seen =
+                ContainerBackend::ALL.map(|place| column(played.get(&(place, *cell)), *cell));
             let alike = seen.iter().all(|it| it == OK || it == ABSENT);
             differ += usize::from(!alike);
             let Cell { policy, registry, local, reference } = cell;
@@ -95,7 +96,7 @@ impl Matrix {
 
     /// Writes the results of each backend to `folder`.
     pub(crate) fn write(&self, folder: &Path) -> std::io::Result<()> {
-        for place in Place::ALL {
+        for place in ContainerBackend::ALL {
             let cells: Vec<Value> = self
                 .lock()
                 .iter()
@@ -130,9 +131,13 @@ fn column(entry: Option<&Entry>, cell: Cell) -> String {
     }
 }
 
-fn verdict(cells: usize, played: &BTreeMap<(Place, Cell), Entry>, differ: usize) -> String {
-    let count = |place: Place| played.keys().filter(|(of, _)| *of == place).count();
-    let counts = Place::ALL.map(|place| format!("{} on {}", count(place), place.name()));
+fn verdict(
+    cells: usize,
+    played: &BTreeMap<(ContainerBackend, Cell), Entry>,
+    differ: usize,
+) -> String {
+    let count = |place: ContainerBackend| played.keys().filter(|(of, _)| *of == place).count();
+    let counts = ContainerBackend::ALL.map(|place| format!("{} on {}", count(place), place.name()));
     let said = match differ {
         0 => "all equal".to_owned(),
         1 => "1 DIFFERS".to_owned(),
@@ -202,13 +207,27 @@ mod tests {
     fn a_line_shows_all_backends_and_where_one_differs() {
         let (always, never) = (cell(Policy::Always), cell(Policy::Never));
         let matrix = Matrix::new(vec![always, never]);
-        assert!(matrix.keep(Place::Docker, always, Ok(played(ImageReason::Denied, true))).is_ok());
-        let other = matrix.keep(Place::Kubernetes, always, Ok(played(ImageReason::NotFound, true)));
+        assert!(
+            matrix
+                .keep(ContainerBackend::Docker, always, Ok(played(ImageReason::Denied, true)))
+                .is_ok()
+        );
+        let other = matrix.keep(
+            ContainerBackend::Kubernetes,
+            always,
+            Ok(played(ImageReason::NotFound, true)),
+        );
         assert!(other.unwrap_err().contains("expected Denied, seen NotFound"));
         assert!(
-            matrix.keep(Place::Docker, never, Ok(played(ImageReason::NotPresent, false))).is_ok()
+            matrix
+                .keep(ContainerBackend::Docker, never, Ok(played(ImageReason::NotPresent, false)))
+                .is_ok()
         );
-        let asked = matrix.keep(Place::Docker29, never, Ok(played(ImageReason::NotPresent, true)));
+        let asked = matrix.keep(
+            ContainerBackend::Docker29,
+            never,
+            Ok(played(ImageReason::NotPresent, true)),
+        );
         assert!(asked.unwrap_err().contains("was asked"));
         let text = matrix.render();
         let lines: Vec<&str> = text.lines().collect();

@@ -14,7 +14,7 @@ use super::matrix::Matrix;
 use super::once;
 use super::play::play;
 use super::shop::Shop;
-use super::station::{Place, Station};
+use super::station::{ContainerBackend, Station};
 use super::table::{Cell, Registry};
 use crate::books::{self, Books};
 use crate::lab::Lab;
@@ -59,7 +59,7 @@ struct Floor {
     /// Why no backend can be tested, or `None`.
     problem: Option<String>,
     shop: Option<Shop>,
-    stations: BTreeMap<Place, Arc<Station>>,
+    stations: BTreeMap<ContainerBackend, Arc<Station>>,
     matrix: Matrix,
     list: Vec<Cell>,
     books: Books,
@@ -80,7 +80,7 @@ impl Floor {
         let problem = shop.as_ref().err().map(|error| format!("{error:#}"));
         let entered = runtime.enter();
         let mut stations = BTreeMap::new();
-        for place in Place::ALL {
+        for place in ContainerBackend::ALL {
             if problem.is_none() && Station::missing(place, &lab).is_none() {
                 stations.insert(place, Arc::new(Station::new(place, &lab)?));
             }
@@ -115,8 +115,9 @@ impl Floor {
 
     /// Returns a trial for each cell on each backend.
     fn cells(self: &Arc<Self>) -> Vec<Trial> {
-        let on_all = self.list.iter().flat_map(|cell| Place::ALL.map(|place| (place, *cell)));
-        let trial = |(place, cell): (Place, Cell)| {
+        let on_all =
+            self.list.iter().flat_map(|cell| ContainerBackend::ALL.map(|place| (place, *cell)));
+        let trial = |(place, cell): (ContainerBackend, Cell)| {
             let name = format!("{}::{cell}", place.name());
             self.trial(name, place, move |floor, station, shop, repository| {
                 floor.runtime.block_on(async {
@@ -134,7 +135,7 @@ impl Floor {
 
     /// Returns the trials that run after the cells, one after another.
     fn alone(self: &Arc<Self>) -> Vec<Trial> {
-        let many = Place::ALL.map(|place| {
+        let many = ContainerBackend::ALL.map(|place| {
             let name = format!("{}::fifty_jobs_of_one_absent_image_cause_one_pull", place.name());
             self.trial(name, place, |floor, station, shop, repository| {
                 let told = once::fifty_jobs(station, shop, &repository);
@@ -142,7 +143,7 @@ impl Floor {
                 Ok(())
             })
         });
-        let left = Place::ALL.map(|place| {
+        let left = ContainerBackend::ALL.map(|place| {
             let name = format!("{}::nothing_is_left_behind", place.name());
             self.trial(name, place, move |floor, station, _, _| {
                 floor.runtime.block_on(async {
@@ -158,7 +159,7 @@ impl Floor {
     fn trial(
         self: &Arc<Self>,
         name: String,
-        place: Place,
+        place: ContainerBackend,
         body: impl FnOnce(&Self, &Arc<Station>, &Shop, String) -> Result<()> + Send + 'static,
     ) -> Trial {
         let floor = Arc::clone(self);
@@ -173,7 +174,7 @@ impl Floor {
         })
     }
 
-    fn missing(&self, place: Place) -> String {
+    fn missing(&self, place: ContainerBackend) -> String {
         let missing = Station::missing(place, &self.lab).or_else(|| self.problem.clone());
         missing.unwrap_or_default()
     }

@@ -30,13 +30,13 @@ const PATIENCE: Duration = Duration::from_secs(240);
 
 /// The backends on which the cells are played.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Place {
+pub(crate) enum ContainerBackend {
     Docker,
     Docker29,
     Kubernetes,
 }
 
-impl Place {
+impl ContainerBackend {
     pub(crate) const ALL: [Self; 3] = [Self::Docker, Self::Docker29, Self::Kubernetes];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -74,7 +74,7 @@ impl Place {
 /// A backend, reached as a service would reach it.
 #[derive(Debug)]
 pub(crate) struct Station {
-    pub(crate) place: Place,
+    pub(crate) place: ContainerBackend,
     pub(crate) lab: Lab,
     /// The dispatcher for jobs whose registry answers.
     patient: Dispatcher,
@@ -87,9 +87,9 @@ pub(crate) struct Station {
 
 impl Station {
     /// Returns why `place` is not available, or `None` if it is.
-    pub(crate) fn missing(place: Place, lab: &Lab) -> Option<String> {
+    pub(crate) fn missing(place: ContainerBackend, lab: &Lab) -> Option<String> {
         let missing = place.lab(lab).missing(place.backend())?;
-        Some(if place == Place::Docker29 {
+        Some(if place == ContainerBackend::Docker29 {
             "no second engine here: set LONGSHORE_LAB_DOCKER29_HOST (cargo xtask lab env)"
                 .to_owned()
         } else {
@@ -98,7 +98,7 @@ impl Station {
     }
 
     /// Creates a station. Starts nothing.
-    pub(crate) fn new(place: Place, lab: &Lab) -> Result<Self> {
+    pub(crate) fn new(place: ContainerBackend, lab: &Lab) -> Result<Self> {
         let lab = place.lab(lab);
         let state = tempfile::Builder::new().prefix("longshore-e2e-").tempdir()?;
         let patient = dispatcher(place, &lab, state.path(), LONG)?;
@@ -210,7 +210,12 @@ impl Station {
 }
 
 /// Creates a dispatcher with only `place`. Its installation is that of `state`.
-fn dispatcher(place: Place, lab: &Lab, state: &Path, pull_timeout: &str) -> Result<Dispatcher> {
+fn dispatcher(
+    place: ContainerBackend,
+    lab: &Lab,
+    state: &Path,
+    pull_timeout: &str,
+) -> Result<Dispatcher> {
     let own = match place.backend() {
         Backend::Kubernetes => json!({"kubeconfig": lab.kubeconfig, "namespace": lab.namespace}),
         _ => json!({"host": lab.docker_host}),

@@ -4,10 +4,10 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
+use longshore_lab::NAMESPACE;
 
 use super::run::Bench;
 use super::sample::Sample;
-use crate::lab::layout::NAMESPACE;
 
 /// Measures jobs on Kubernetes that `longshore run` runs.
 pub(crate) fn by_longshore(bench: &Bench<'_>) -> Result<Sample> {

@@ -6,13 +6,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use longshore_lab::{self as lab, Group, Lab, NAMESPACE, UpOptions, say};
 
 use super::image_failure::{NOT_FOUND, NOT_PRESENT, image_failure};
 use super::no_op::{by_kubectl, by_longshore};
 use super::sample::Sample;
-use crate::lab::layout::NAMESPACE;
-use crate::lab::shell::say;
-use crate::lab::{self, Group, Lab, UpOptions};
 use crate::workspace::{Workspace, cargo};
 
 /// The time limit for each wait.

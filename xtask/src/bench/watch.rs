@@ -7,11 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use longshore_lab::{Lab, NAMESPACE};
 use parking_lot::{Condvar, Mutex};
 use serde_json::Value;
-
-use crate::lab::Lab;
-use crate::lab::layout::NAMESPACE;
 
 /// The Events with which the kubelet reports that it has no image
 /// (`pkg/kubelet/events/event.go`). They precede the update of the Pod's status.

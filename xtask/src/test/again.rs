@@ -63,7 +63,7 @@ mod tests {
 
     use super::super::plan::DOCKER29;
     use super::*;
-    use crate::lab::Group;
+    use longshore_lab::Group;
 
     fn case(suite: Suite) -> Case {
         Case { needs: vec![Group::Docker29], ..Case::step(suite, Some(DOCKER29)) }

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use longshore_lab::make_dir;
 use serde::Deserialize;
 
 use super::execute::{self, Ended};
 use super::interrupt::Interrupt;
 use super::plan::Case;
-use crate::lab::layout::make_dir;
 use crate::workspace::{Workspace, cargo};
 
 /// The time limit of a build from scratch, on two cores that also build Kubernetes.

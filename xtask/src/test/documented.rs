@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use longshore_lab::shell;
 
 use super::book::Counts;
 use super::build::Built;
@@ -13,7 +14,6 @@ use super::execute::{self, Ended};
 use super::judge::Verdict;
 use super::plan::Case;
 use super::suites::Floor;
-use crate::lab::shell;
 use crate::markdown;
 
 /// The expected report of the example.

@@ -1,13 +1,13 @@
 //! The steps that are not test programs and need no lab: tidy, and doc tests.
 
 use anyhow::Result;
+use longshore_lab::say;
 
 use super::book::Counts;
 use super::environment;
 use super::judge::Verdict;
 use super::plan::Case;
 use super::suites::Floor;
-use crate::lab::shell::say;
 use crate::tidy;
 use crate::workspace::cargo;
 

@@ -10,6 +10,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use longshore_lab::{Server, command_name, process_ids, shell};
 use serde::Deserialize;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -18,9 +19,6 @@ use super::book::Counts;
 use super::judge::Verdict;
 use super::session::Backends;
 use super::suites::Floor;
-use crate::lab::http::Server;
-use crate::lab::process::{command_name, process_ids};
-use crate::lab::shell;
 
 /// How long to wait for things that are ending: a Pod has its grace period, a
 /// supervisor its idle time.

@@ -5,9 +5,9 @@ use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use longshore_lab::Group;
 
 use super::options::{TestOptions, backend_names};
-use crate::lab::Group;
 use crate::workspace::{Package, Target, Workspace};
 
 /// The current Docker engine, as a separate backend beside `docker`, which is

@@ -6,6 +6,7 @@ use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
+use longshore_lab::{make_dir, say};
 use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, flock};
 
@@ -18,8 +19,6 @@ use super::plan::{self, Case, Suite};
 use super::session::{Backends, Session};
 use super::suites::{Floor, Lane};
 use super::{documented, early, table};
-use crate::lab::layout::make_dir;
-use crate::lab::shell::say;
 use crate::workspace::Workspace;
 
 /// Runs everything that the options select. Returns true on success.

@@ -3,11 +3,10 @@
 use std::time::Instant;
 
 use anyhow::Result;
+use longshore_lab::{self as lab, Group, Lab, UpOptions, say};
 
 use super::options::{TestOptions, is_ci};
 use super::plan::Case;
-use crate::lab::shell::say;
-use crate::lab::{self, Group, Lab, UpOptions};
 
 /// Brings the lab up before the tests, and takes it down after them if it was
 /// not up before.

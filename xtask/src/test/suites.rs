@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use longshore_lab::say;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::again::{again, is_entitled};
@@ -19,7 +20,6 @@ use super::judge::{Verdict, judge};
 use super::leftovers::Scratch;
 use super::plan::{Case, DOCKER29, Suite};
 use super::session::Backends;
-use crate::lab::shell::say;
 use crate::workspace::Workspace;
 
 /// The maximum number of bytes shown of a failed program's output.

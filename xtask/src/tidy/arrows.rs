@@ -8,7 +8,8 @@ use crate::workspace::{Package, Workspace};
 /// nor dispatch, config, hocon, journal or registry. Hocon knows no other crate.
 /// Journal and registry know only core; config may also know hocon. Dispatch may
 /// know journal and registry. Only the facade names them all, except hocon, and
-/// the command knows only the facade.
+/// the command knows only the facade. The lab knows no crate of ours. The fuzz
+/// targets may know every crate whose input is foreign.
 pub(crate) fn arrows(workspace: &Workspace) -> Vec<Finding> {
     let mut found = Vec::new();
     for package in &workspace.packages {
@@ -27,12 +28,15 @@ fn may_know(workspace: &Workspace, package: &Package, other: &Package, dev: bool
     let to_backend = workspace.is_backend(other);
     let to = other.name.as_str();
     match package.name.as_str() {
-        "longshore-core" | "longshore-hocon" | "xtask" => false,
+        "longshore-core" | "longshore-hocon" | "longshore-lab" => false,
         "longshore-config" => ["longshore-core", "longshore-hocon"].contains(&to),
         "longshore-conformance" | "longshore-journal" | "longshore-registry" => {
             to == "longshore-core"
         }
-        "longshore" if dev => to_backend || to != "longshore-cli" && to != "longshore-tests",
+        "longshore" if dev => {
+            !["longshore-cli", "longshore-fuzz", "longshore-lab", "longshore-tests", "xtask"]
+                .contains(&to)
+        }
         "longshore" => {
             const PARTS: [&str; 5] = [
                 "longshore-core",
@@ -43,10 +47,15 @@ fn may_know(workspace: &Workspace, package: &Package, other: &Package, dev: bool
             ];
             to_backend || PARTS.contains(&to)
         }
-        "longshore-cli" => to == "longshore" || dev && to == "xtask",
+        "longshore-cli" => to == "longshore",
+        "xtask" => to == "longshore-lab",
+        "longshore-fuzz" => {
+            let foreign = ["longshore", "longshore-core", "longshore-hocon", "longshore-registry"];
+            to_backend || foreign.contains(&to)
+        }
         // It tests the others from outside, and stops and starts backends.
         "longshore-tests" => {
-            ["longshore", "longshore-core", "longshore-conformance", "xtask"].contains(&to)
+            ["longshore", "longshore-core", "longshore-conformance", "longshore-lab"].contains(&to)
         }
         "longshore-dispatch" if ["longshore-journal", "longshore-registry"].contains(&to) => true,
         // The dispatcher and every backend.
@@ -96,6 +105,10 @@ mod tests {
                 ],
             ),
             ("longshore-cli", "crates/cli", &["longshore"]),
+            ("longshore-lab", "lab", &["serde"]),
+            ("longshore-tests", "tests", &["longshore", "longshore-lab"]),
+            ("xtask", "xtask", &["longshore-lab"]),
+            ("longshore-fuzz", "fuzz", &["longshore", "longshore-docker", "longshore-registry"]),
         ]);
         assert_eq!(arrows(&workspace), []);
     }
@@ -113,7 +126,11 @@ mod tests {
             ("longshore-registry", "crates/registry", &["longshore-dispatch"]),
             ("longshore-dispatch", "crates/dispatch", &["longshore-docker"]),
             ("longshore-conformance", "crates/conformance", &[]),
-            ("longshore-cli", "crates/cli", &["longshore-core"]),
+            ("longshore-cli", "crates/cli", &["longshore-core", "dev:longshore-lab"]),
+            ("longshore-lab", "lab", &["longshore-core"]),
+            ("longshore-tests", "tests", &["longshore-docker", "xtask"]),
+            ("xtask", "xtask", &["longshore-core"]),
+            ("longshore-fuzz", "fuzz", &["longshore-dispatch", "xtask"]),
         ]);
         let found: Vec<_> = arrows(&workspace).into_iter().map(|finding| finding.what).collect();
         assert_eq!(
@@ -131,6 +148,13 @@ mod tests {
                 "longshore-registry depends on longshore-dispatch",
                 "longshore-dispatch depends on longshore-docker",
                 "longshore-cli depends on longshore-core",
+                "longshore-cli depends for its tests on longshore-lab",
+                "longshore-lab depends on longshore-core",
+                "longshore-tests depends on longshore-docker",
+                "longshore-tests depends on xtask",
+                "xtask depends on longshore-core",
+                "longshore-fuzz depends on longshore-dispatch",
+                "longshore-fuzz depends on xtask",
             ]
         );
     }

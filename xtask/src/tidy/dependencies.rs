@@ -6,13 +6,13 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use longshore_lab::shell;
 use serde::Deserialize;
 
 use super::deny::{self, Deny};
 use super::finding::Finding;
 use super::licence::Expression;
 use super::tree::Tree;
-use crate::lab::shell;
 use crate::workspace::cargo;
 
 const LOCK: &str = "Cargo.lock";

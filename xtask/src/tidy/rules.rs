@@ -1,6 +1,7 @@
 //! The list of rules, and the code that runs them.
 
 use anyhow::Result;
+use longshore_lab::say;
 
 use super::finding::Finding;
 use super::tree::Tree;
@@ -9,7 +10,6 @@ use super::{
     words,
 };
 use crate::codegen;
-use crate::lab::shell::say;
 use crate::workspace::Workspace;
 
 /// Prints the findings of every rule. Returns true if there are none.

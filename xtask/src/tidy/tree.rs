@@ -6,8 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
-
-use crate::lab::shell;
+use longshore_lab::shell;
 
 /// The text files of the repository by their path from its root, and the names
 /// of all files. New files that are not committed yet are included.
@@ -101,7 +100,7 @@ mod tests {
 
     #[test]
     fn the_repository_lists_this_very_file() {
-        let tree = Tree::load(&crate::lab::layout::checkout()).unwrap();
+        let tree = Tree::load(&longshore_lab::checkout()).unwrap();
         assert!(tree.text("xtask/src/tidy/tree.rs").is_some());
         assert!(!tree.has("target"));
     }

@@ -5,9 +5,8 @@ use std::time::Instant;
 use longshore::{Detached, DetachedJob, Dispatcher, JobId, JobResult, Record, Submission};
 
 use crate::args::{ConfigArgs, RunArgs};
-use crate::commands::run;
 use crate::error::CliError;
-use crate::progress::Progress;
+use crate::progress::ProgressLine;
 use crate::signals::Signals;
 use crate::{follower, output, summary};
 
@@ -25,7 +24,7 @@ pub async fn detach(
     let id = job.id().clone();
     let is_known = own.as_ref() != Some(&id);
     if is_known && !quiet {
-        run::say_known(&id);
+        summary::say_known(&id);
     }
     let left = to_the_start(job, quiet).await;
     drop(signals);
@@ -51,8 +50,8 @@ pub async fn detach(
 
 async fn to_the_start(mut job: DetachedJob, quiet: bool) -> Detached {
     let events = job.take_events();
-    let progress = Progress::new(quiet);
-    let ((), left) = tokio::join!(run::show(events, &progress, quiet), job.left());
+    let progress = ProgressLine::new(quiet);
+    let ((), left) = tokio::join!(progress.show_all(events, quiet), job.left());
     progress.clear();
     left
 }
@@ -63,7 +62,7 @@ fn told(id: &JobId, result: &JobResult) -> Result<u8, CliError> {
     if result.outcome.ran_to_its_end() {
         return output::print(&format!("{id}\n"));
     }
-    Ok(run::exit_code(result))
+    Ok(summary::exit_code(result))
 }
 
 fn say_started(record: &Record) {

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use longshore::config::Loaded;
-use longshore::{Config, Dispatcher, ImageOutlook, JobSpec, RunnerHealth, RunnerName};
+use longshore::{Config, Dispatcher, ImagePreview, JobSpec, RunnerHealth, RunnerName};
 
 use crate::args::DoctorArgs;
 use crate::error::CliError;
@@ -13,18 +13,18 @@ use crate::{image, output, policy, settings};
 /// code is 1 if none can.
 pub async fn doctor(args: &DoctorArgs) -> Result<u8, CliError> {
     let (loaded, dispatcher) = settings::assemble(&args.config)?;
-    let (runners, outlook) = tokio::join!(dispatcher.doctor(), look(&dispatcher, args));
-    let outlook = outlook?;
+    let (runners, preview) = tokio::join!(dispatcher.doctor(), look(&dispatcher, args));
+    let preview = preview?;
     let pulls = |name: &RunnerName| {
         dispatcher.runners().any(|r| r.name() == name && r.capabilities().container)
     };
     let mut text = String::new();
-    for line in outlook.iter().flat_map(image::about_registry) {
+    for line in preview.iter().flat_map(image::about_registry) {
         let _ = writeln!(text, "{line}");
     }
     for health in &runners {
         let pulls = pulls(&health.runner);
-        render(&mut text, health, pulls.then_some(&loaded), outlook.as_ref());
+        render(&mut text, health, pulls.then_some(&loaded), preview.as_ref());
     }
     output::print(&text)?;
     Ok(u8::from(runners.iter().all(|health| health.result.is_err())))
@@ -33,7 +33,7 @@ pub async fn doctor(args: &DoctorArgs) -> Result<u8, CliError> {
 async fn look(
     dispatcher: &Dispatcher,
     args: &DoctorArgs,
-) -> Result<Option<ImageOutlook>, CliError> {
+) -> Result<Option<ImagePreview>, CliError> {
     match &args.image {
         Some(image) => Ok(dispatcher.look_at_image(&JobSpec::container(image.clone())).await?),
         None => Ok(None),
@@ -45,7 +45,7 @@ fn render(
     text: &mut String,
     runner: &RunnerHealth,
     loaded: Option<&Loaded<Config>>,
-    outlook: Option<&ImageOutlook>,
+    preview: Option<&ImagePreview>,
 ) {
     match &runner.result {
         Ok(health) => {
@@ -56,12 +56,12 @@ fn render(
             if let Some(loaded) = loaded {
                 // Rules depend on the image.
                 let of_image =
-                    outlook.and_then(|o| o.runners.iter().find(|r| r.runner == runner.runner));
+                    preview.and_then(|o| o.runners.iter().find(|r| r.runner == runner.runner));
                 let policy = of_image.map_or(&runner.pull_policy, |found| &found.pull_policy);
                 let policy = policy::in_words(policy, loaded, None);
                 let _ = writeln!(text, "  pull policy: {policy}");
             }
-            for line in image::about_runner(outlook, &runner.runner) {
+            for line in image::about_runner(preview, &runner.runner) {
                 let _ = writeln!(text, "  {line}");
             }
             for warning in &health.warnings {

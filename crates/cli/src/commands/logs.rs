@@ -4,7 +4,7 @@ use longshore::LogPosition;
 
 use crate::args::LogsArgs;
 use crate::error::CliError;
-use crate::progress::Progress;
+use crate::progress::ProgressLine;
 use crate::relay::{Relay, Unread};
 use crate::{jobs, settings};
 
@@ -14,6 +14,6 @@ pub async fn logs(args: &LogsArgs) -> Result<u8, CliError> {
     // Settles the job first: a job that was abandoned before its start would be followed forever.
     let record = jobs::find(&dispatcher, &args.job.id).await?;
     let chunks = dispatcher.logs(&record.id, LogPosition::START, args.follow).await?;
-    Relay::new().pass_on(chunks, &Progress::new(true), Unread::Stop).await?;
+    Relay::new().pass_on(chunks, &ProgressLine::new(true), Unread::Stop).await?;
     Ok(0)
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use longshore::config::Loaded;
-use longshore::{Config, ImageOutlook, PlanFormat, RunnerPlan};
+use longshore::{Config, ImagePreview, PlanFormat, RunnerPlan};
 
 use crate::args::JobArgs;
 use crate::error::CliError;
@@ -15,29 +15,29 @@ pub async fn plan(args: &JobArgs) -> Result<u8, CliError> {
     let job = spec::build(args)?;
     let (loaded, dispatcher) = settings::assemble(&args.config)?;
     let plans = dispatcher.plan(&job)?;
-    let outlook = dispatcher.look_at_image(&job).await?;
+    let preview = dispatcher.look_at_image(&job).await?;
     // Without a runner for containers, no registry would be asked.
-    let outlook = outlook.filter(|outlook| !outlook.runners.is_empty());
+    let preview = preview.filter(|preview| !preview.runners.is_empty());
     let mut text = String::new();
-    if let Some(outlook) = &outlook {
-        for line in image::about_registry(outlook) {
+    if let Some(preview) = &preview {
+        for line in image::about_registry(preview) {
             let _ = writeln!(text, "# {line}");
         }
         text.push('\n');
     }
     for (number, plan) in plans.iter().enumerate() {
-        let plan = Shown { number: number + 1, plan, outlook: outlook.as_ref(), args };
+        let plan = Shown { number: number + 1, plan, preview: preview.as_ref(), args };
         plan.render(&mut text, &loaded);
     }
     output::print(&text)?;
-    let no_login = outlook.is_some_and(|outlook| outlook.login.is_err());
+    let no_login = preview.is_some_and(|preview| preview.login.is_err());
     Ok(u8::from(no_login || plans.iter().all(|plan| plan.result.is_err())))
 }
 
 struct Shown<'a> {
     number: usize,
     plan: &'a RunnerPlan,
-    outlook: Option<&'a ImageOutlook>,
+    preview: Option<&'a ImagePreview>,
     args: &'a JobArgs,
 }
 
@@ -55,7 +55,7 @@ impl Shown<'_> {
                 if submitted.format != PlanFormat::Argv {
                     let policy = policy::in_words(&plan.pull_policy, loaded, Some(self.args));
                     let _ = writeln!(text, "#    pull policy: {policy}");
-                    for line in image::about_runner(self.outlook, runner) {
+                    for line in image::about_runner(self.preview, runner) {
                         let _ = writeln!(text, "#    {line}");
                     }
                 }

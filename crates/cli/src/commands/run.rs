@@ -4,16 +4,16 @@ use std::convert::Infallible;
 use std::time::Instant;
 
 use futures::StreamExt;
-use longshore::{Job, JobEvent, JobEvents, JobId, JobResult, JobSpec, Submission};
+use longshore::{Job, JobId, JobResult, JobSpec, Submission};
 
 use crate::args::RunArgs;
 use crate::commands::detach;
 use crate::error::CliError;
-use crate::progress::Progress;
+use crate::progress::ProgressLine;
 use crate::relay::{Relay, Unread};
 use crate::result_file::ResultFile;
 use crate::signals::Signals;
-use crate::{output, settings, spec, summary};
+use crate::{settings, spec, summary};
 
 /// Runs a job to its end, or only to its start. The exit code is that of
 /// [`longshore::Outcome::exit_code`].
@@ -30,7 +30,7 @@ pub async fn run(args: &RunArgs) -> Result<u8, CliError> {
     let job = dispatcher.submit(submission).await?;
     let signals = Signals::watch(job.canceller())?;
     if own.as_ref() != Some(job.id()) && !args.quiet {
-        say_known(job.id());
+        summary::say_known(job.id());
     }
     let result = follow(job, args.quiet).await;
     drop(signals);
@@ -40,7 +40,7 @@ pub async fn run(args: &RunArgs) -> Result<u8, CliError> {
     if let Some(file) = result_file {
         file.write(&result)?;
     }
-    Ok(exit_code(&result))
+    Ok(summary::exit_code(&result))
 }
 
 /// Returns the submission, with a new id that distinguishes it from an earlier one with the same
@@ -53,39 +53,16 @@ fn submission(spec: JobSpec, args: &RunArgs) -> Submission {
     }
 }
 
-/// Reports that the job was submitted before.
-pub fn say_known(id: &JobId) {
-    output::say(&format!("the idempotency key belongs to job {id}, which was submitted before"));
-}
-
-/// Returns the exit code of the command. Like that of a shell, an exit status has eight bits.
-pub const fn exit_code(result: &JobResult) -> u8 {
-    (result.outcome.exit_code() & 0xff) as u8
-}
-
 /// Passes the job's output on and shows its progress until the job ends.
 async fn follow(mut job: Job, quiet: bool) -> JobResult {
     let events = job.take_events();
     let logs = futures::stream::iter(job.take_logs()).flatten().map(Ok::<_, Infallible>);
-    let progress = Progress::new(quiet);
+    let progress = ProgressLine::new(quiet);
     let ((), Ok(()), result) = tokio::join!(
-        show(events, &progress, quiet),
+        progress.show_all(events, quiet),
         Relay::new().pass_on(logs, &progress, Unread::Drop),
         job.wait()
     );
     progress.clear();
     result
-}
-
-/// Shows a job's progress until `events` ends.
-pub async fn show(events: Option<JobEvents>, progress: &Progress, quiet: bool) {
-    let Some(mut events) = events else { return };
-    while let Some(event) = events.next().await {
-        match &event {
-            JobEvent::Warning { message } if !quiet => {
-                progress.around(|| output::warn(message));
-            }
-            event => progress.show(event),
-        }
-    }
 }

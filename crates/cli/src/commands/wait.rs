@@ -1,7 +1,7 @@
 //! `longshore wait`.
 
 use crate::args::WaitArgs;
-use crate::commands::{ps, run};
+use crate::commands::ps;
 use crate::error::CliError;
 use crate::listing::Listed;
 use crate::signals::Interruption;
@@ -24,7 +24,7 @@ pub async fn wait(args: &WaitArgs) -> Result<u8, CliError> {
         result = jobs::end_of(&dispatcher, &record) => result?,
     };
     summary::say(&result, summary::seconds_run(&result));
-    let code = run::exit_code(&result);
+    let code = summary::exit_code(&result);
     if args.output.is_some() {
         ps::print_json(&[Listed::ended(result)])?;
     }

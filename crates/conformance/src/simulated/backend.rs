@@ -18,11 +18,11 @@ use super::script::Run;
 pub(super) struct Backend {
     pub(super) name: RunnerName,
     pub(super) ledger: Ledger,
-    places: Mutex<BTreeMap<AttemptId, Place>>,
+    entries: Mutex<BTreeMap<AttemptId, Entry>>,
 }
 
 #[derive(Clone, Debug)]
-enum Place {
+enum Entry {
     /// Created and not committed.
     Prepared,
     /// Created and not committed, and a third party removed its marks. It can be neither committed
@@ -53,7 +53,7 @@ pub(super) enum Committed {
 
 impl Backend {
     pub(super) fn new(name: RunnerName, ledger: Ledger) -> Self {
-        Self { name, ledger, places: Mutex::default() }
+        Self { name, ledger, entries: Mutex::default() }
     }
 
     pub(super) fn note(&self, attempt: &AttemptId, what: What) {
@@ -62,17 +62,17 @@ impl Backend {
 
     /// Creates the attempt's object, uncommitted, unless there is one.
     pub(super) fn prepare(&self, attempt: &AttemptId) {
-        self.places().entry(attempt.clone()).or_insert(Place::Prepared);
+        self.entries().entry(attempt.clone()).or_insert(Entry::Prepared);
     }
 
     /// Takes back what was prepared. Returns whether it is proven that the attempt did not start.
     pub(super) fn withdraw(&self, attempt: &AttemptId) -> bool {
-        let mut places = self.places();
-        match places.get(attempt) {
-            Some(Place::There(_) | Place::Unmarked { .. }) => false,
-            Some(Place::Fenced { .. }) | None => true,
-            Some(Place::Prepared) => {
-                places.remove(attempt);
+        let mut entries = self.entries();
+        match entries.get(attempt) {
+            Some(Entry::There(_) | Entry::Unmarked { .. }) => false,
+            Some(Entry::Fenced { .. }) | None => true,
+            Some(Entry::Prepared) => {
+                entries.remove(attempt);
                 true
             }
         }
@@ -85,24 +85,24 @@ impl Backend {
         beginning: Beginning,
         run: impl FnOnce() -> Run,
     ) -> Committed {
-        let mut places = self.places();
-        match places.get(&attempt.id) {
-            Some(Place::There(live)) if live.beginning == Beginning::Released => Committed::Unknown,
-            Some(Place::There(live)) => Committed::Here(Arc::clone(live)),
-            Some(Place::Fenced { .. }) => {
+        let mut entries = self.entries();
+        match entries.get(&attempt.id) {
+            Some(Entry::There(live)) if live.beginning == Beginning::Released => Committed::Unknown,
+            Some(Entry::There(live)) => Committed::Here(Arc::clone(live)),
+            Some(Entry::Fenced { .. }) => {
                 self.note(&attempt.id, What::StartPrevented);
                 Committed::Fenced
             }
-            Some(Place::Unmarked { .. }) => Committed::Unknown,
-            Some(Place::Prepared) | None => {
-                Committed::Here(self.begin(&mut places, attempt, beginning, run()))
+            Some(Entry::Unmarked { .. }) => Committed::Unknown,
+            Some(Entry::Prepared) | None => {
+                Committed::Here(self.begin(&mut entries, attempt, beginning, run()))
             }
         }
     }
 
     fn begin(
         self: &Arc<Self>,
-        places: &mut BTreeMap<AttemptId, Place>,
+        entries: &mut BTreeMap<AttemptId, Entry>,
         attempt: &Attempt,
         beginning: Beginning,
         run: Run,
@@ -116,21 +116,21 @@ impl Backend {
             },
         );
         let live = Arc::new(Live::new(run, beginning, attempt.spec.timeout));
-        places.insert(attempt.id.clone(), Place::There(Arc::clone(&live)));
+        entries.insert(attempt.id.clone(), Entry::There(Arc::clone(&live)));
         tokio::spawn(Arc::clone(self).run_to_end(attempt.id.clone(), Arc::clone(&live)));
         live
     }
 
     /// Fences the attempt unless it has started. Without marks, nothing is proven.
     pub(super) fn fence(&self, attempt: &AttemptId) -> Settled {
-        let mut places = self.places();
-        match places.get(attempt) {
-            Some(Place::Fenced { unmarked: false }) => Settled::NeverStarted,
-            Some(Place::There(_) | Place::Unmarked { .. } | Place::Fenced { unmarked: true }) => {
+        let mut entries = self.entries();
+        match entries.get(attempt) {
+            Some(Entry::Fenced { unmarked: false }) => Settled::NeverStarted,
+            Some(Entry::There(_) | Entry::Unmarked { .. } | Entry::Fenced { unmarked: true }) => {
                 Settled::MayHaveStarted
             }
-            Some(Place::Prepared) | None => {
-                places.insert(attempt.clone(), Place::Fenced { unmarked: false });
+            Some(Entry::Prepared) | None => {
+                entries.insert(attempt.clone(), Entry::Fenced { unmarked: false });
                 self.note(attempt, What::Fenced);
                 Settled::NeverStarted
             }
@@ -139,10 +139,10 @@ impl Backend {
 
     /// Lets a third party remove Longshore's marks from the attempt's object, if there is one.
     pub(super) fn strip(&self, attempt: &Arc<Attempt>, labels: bool) {
-        let mut places = self.places();
-        match places.get(&attempt.id) {
-            None | Some(Place::Unmarked { .. }) => return,
-            Some(Place::There(live)) => {
+        let mut entries = self.entries();
+        match entries.get(&attempt.id) {
+            None | Some(Entry::Unmarked { .. }) => return,
+            Some(Entry::There(live)) => {
                 if live.is_removed() {
                     return;
                 }
@@ -150,12 +150,12 @@ impl Backend {
                     live.lose_labels();
                 }
             }
-            Some(Place::Prepared) => {
-                let stripped = Place::Unmarked { attempt: Arc::clone(attempt), unlabelled: labels };
-                places.insert(attempt.id.clone(), stripped);
+            Some(Entry::Prepared) => {
+                let stripped = Entry::Unmarked { attempt: Arc::clone(attempt), unlabelled: labels };
+                entries.insert(attempt.id.clone(), stripped);
             }
-            Some(Place::Fenced { .. }) => {
-                places.insert(attempt.id.clone(), Place::Fenced { unmarked: true });
+            Some(Entry::Fenced { .. }) => {
+                entries.insert(attempt.id.clone(), Entry::Fenced { unmarked: true });
             }
         }
         self.note(&attempt.id, What::MarksLost);
@@ -163,42 +163,42 @@ impl Backend {
 
     /// Lets a third party start an attempt whose marks are gone and that was not committed.
     pub(super) fn release(self: &Arc<Self>, attempt: &AttemptId, run: impl FnOnce() -> Run) {
-        let mut places = self.places();
-        let Some(Place::Unmarked { attempt, unlabelled }) = places.get(attempt).cloned() else {
+        let mut entries = self.entries();
+        let Some(Entry::Unmarked { attempt, unlabelled }) = entries.get(attempt).cloned() else {
             return;
         };
-        let live = self.begin(&mut places, &attempt, Beginning::Released, run());
+        let live = self.begin(&mut entries, &attempt, Beginning::Released, run());
         if unlabelled {
             live.lose_labels();
         }
     }
 
     pub(super) fn find(&self, attempt: &AttemptId) -> Option<Arc<Live>> {
-        match self.places().get(attempt) {
-            Some(Place::There(live)) => Some(Arc::clone(live)),
+        match self.entries().get(attempt) {
+            Some(Entry::There(live)) => Some(Arc::clone(live)),
             _ => None,
         }
     }
 
     /// Returns how many attempts are there: created without being fenced, and not removed.
     pub(super) fn present(&self) -> usize {
-        let there = |place: &&Place| match place {
-            Place::There(live) => !live.is_removed(),
-            Place::Unmarked { .. } => true,
-            Place::Prepared | Place::Fenced { .. } => false,
+        let there = |place: &&Entry| match place {
+            Entry::There(live) => !live.is_removed(),
+            Entry::Unmarked { .. } => true,
+            Entry::Prepared | Entry::Fenced { .. } => false,
         };
-        self.places().values().filter(there).count()
+        self.entries().values().filter(there).count()
     }
 
     /// Returns the attempts that a search by labels finds: those that started and whose removal was
     /// not asked for, and those that lost their other marks.
     pub(super) fn labelled(&self) -> Vec<AttemptId> {
-        let found = |place: &Place| match place {
-            Place::There(live) => live.is_listed(),
-            Place::Unmarked { unlabelled, .. } => !unlabelled,
-            Place::Prepared | Place::Fenced { .. } => false,
+        let found = |place: &Entry| match place {
+            Entry::There(live) => live.is_listed(),
+            Entry::Unmarked { unlabelled, .. } => !unlabelled,
+            Entry::Prepared | Entry::Fenced { .. } => false,
         };
-        self.places().iter().filter(|(_, p)| found(p)).map(|(id, _)| id.clone()).collect()
+        self.entries().iter().filter(|(_, p)| found(p)).map(|(id, _)| id.clone()).collect()
     }
 
     pub(super) fn cancel(&self, attempt: &AttemptId, grace: Duration) {
@@ -220,9 +220,9 @@ impl Backend {
     /// Deletes an uncommitted object whose marks are gone. What is still on its way to it names
     /// this object and not a later one, so that the attempt cannot start any more.
     fn discard(&self, attempt: &AttemptId) {
-        let mut places = self.places();
-        if matches!(places.get(attempt), Some(Place::Unmarked { .. })) {
-            places.insert(attempt.clone(), Place::Fenced { unmarked: false });
+        let mut entries = self.entries();
+        if matches!(entries.get(attempt), Some(Entry::Unmarked { .. })) {
+            entries.insert(attempt.clone(), Entry::Fenced { unmarked: false });
             self.note(attempt, What::Removed { running: false });
         }
     }
@@ -320,8 +320,8 @@ impl Backend {
         jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX)
     }
 
-    fn places(&self) -> MutexGuard<'_, BTreeMap<AttemptId, Place>> {
-        self.places.lock()
+    fn entries(&self) -> MutexGuard<'_, BTreeMap<AttemptId, Entry>> {
+        self.entries.lock()
     }
 }
 

@@ -8,10 +8,10 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use longshore_conformance::simulated::SimulatedRunner;
+use longshore_conformance::{Forward, Forwarding};
 use longshore_core::{
-    Attempt, Capabilities, Error, ErrorKind, Event, EventSink, Handle, Health, InstallationId,
-    LaunchContext, LaunchError, LogChunk, LogPosition, Outcome, Plan, Report, Result, Runner,
-    RunnerName, Settled, Started,
+    Attempt, Error, ErrorKind, Event, EventSink, Handle, InstallationId, LaunchContext,
+    LaunchError, LogChunk, LogPosition, Outcome, Report, Result, Runner, Settled, Started,
 };
 use tokio::time::Instant;
 
@@ -73,25 +73,9 @@ impl<const FAULT: u8> Careless<FAULT> {
 }
 
 #[async_trait]
-impl<const FAULT: u8> Runner for Careless<FAULT> {
-    fn name(&self) -> &RunnerName {
-        self.0.name()
-    }
-
-    fn capabilities(&self) -> &Capabilities {
-        self.0.capabilities()
-    }
-
-    async fn probe(&self) -> Result<Health> {
-        self.0.probe().await
-    }
-
-    fn plan(&self, attempt: &Attempt) -> Result<Plan> {
-        self.0.plan(attempt)
-    }
-
-    fn handle(&self, attempt: &Attempt) -> Handle {
-        self.0.handle(attempt)
+impl<const FAULT: u8> Forward for Careless<FAULT> {
+    fn inner(&self) -> &dyn Runner {
+        &self.0
     }
 
     async fn launch(
@@ -147,10 +131,6 @@ impl<const FAULT: u8> Runner for Careless<FAULT> {
         Ok(settled)
     }
 
-    async fn adopt(&self, installation: &InstallationId) -> Result<Vec<Handle>> {
-        self.0.adopt(installation).await
-    }
-
     fn events(&self, handle: &Handle) -> BoxStream<'static, Result<Event>> {
         let (runner, handle) = (self.0.clone(), handle.clone());
         let events = self.0.events(&handle).filter(|item| {
@@ -198,5 +178,5 @@ impl<const FAULT: u8> Runner for Careless<FAULT> {
 }
 
 pub fn careless<const FAULT: u8>(runner: SimulatedRunner) -> Arc<dyn Runner> {
-    Arc::new(Careless::<FAULT>(runner))
+    Arc::new(Forwarding(Careless::<FAULT>(runner)))
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use longshore_conformance::Forwarding;
 use longshore_conformance::simulated::{
     Dice, Entry, Observed, Scenario, SimulatedRunner, What, World,
 };
@@ -78,7 +79,7 @@ impl<'a> Story<'a> {
             .journal(self.journal.clone());
         for runner in &self.runners {
             let (runner, fate, flaw) = (runner.clone(), Arc::clone(fate), self.flaw);
-            builder = builder.runner(Arc::new(Mortal { runner, fate, flaw }));
+            builder = builder.runner(Arc::new(Forwarding(Mortal { runner, fate, flaw })));
         }
         builder.build().unwrap()
     }

@@ -7,10 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use longshore_conformance::Forward;
 use longshore_conformance::simulated::{Dice, SimulatedRunner};
 use longshore_core::{
-    Attempt, Capabilities, Event, Handle, Health, InstallationId, LaunchContext, LaunchError,
-    LogChunk, LogPosition, Plan, Result, Runner, RunnerName, Settled, Started,
+    Attempt, Event, Handle, Health, InstallationId, LaunchContext, LaunchError, Result, Runner,
+    Settled, Started,
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -91,26 +92,14 @@ pub enum Flaw {
 }
 
 #[async_trait]
-impl Runner for Mortal {
-    fn name(&self) -> &RunnerName {
-        self.runner.name()
-    }
-
-    fn capabilities(&self) -> &Capabilities {
-        self.runner.capabilities()
+impl Forward for Mortal {
+    fn inner(&self) -> &dyn Runner {
+        &self.runner
     }
 
     async fn probe(&self) -> Result<Health> {
         let runner = self.runner.clone();
         self.fate.call(async move { runner.probe().await }).await
-    }
-
-    fn plan(&self, attempt: &Attempt) -> Result<Plan> {
-        self.runner.plan(attempt)
-    }
-
-    fn handle(&self, attempt: &Attempt) -> Handle {
-        self.runner.handle(attempt)
     }
 
     async fn launch(
@@ -146,15 +135,6 @@ impl Runner for Mortal {
             other => other,
         });
         events.boxed()
-    }
-
-    fn logs(
-        &self,
-        handle: &Handle,
-        since: LogPosition,
-        follow: bool,
-    ) -> BoxStream<'static, Result<LogChunk>> {
-        self.runner.logs(handle, since, follow)
     }
 
     async fn cancel(&self, handle: &Handle, grace: Duration) -> Result<()> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use longshore_conformance::Forwarding;
 use longshore_conformance::simulated::{LaunchStep, Refusal, Script, World};
 use longshore_core::{ErrorKind, ImageReason, JobSpec, Outcome};
 use longshore_dispatch::{Dispatcher, Settings};
@@ -30,8 +31,8 @@ fn over(first: Puller, second: Puller, pin_digest: bool) -> Pulling {
     let dispatcher = Dispatcher::builder()
         .settings(Settings { pin_digest, ..Settings::default() })
         .jitter_seed(1)
-        .runner(Arc::new(first.clone()))
-        .runner(Arc::new(second.clone()))
+        .runner(Arc::new(Forwarding(first.clone())))
+        .runner(Arc::new(Forwarding(second.clone())))
         .build()
         .unwrap();
     Pulling { first, second, dispatcher }

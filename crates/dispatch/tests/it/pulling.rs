@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use longshore_conformance::simulated::{LaunchStep, ProbeStep, Refusal, Script, World};
+use longshore_conformance::{Forward, Forwarding};
 use longshore_core::{
     Capabilities, Capability, ErrorKind, ImageReason, JobResult, JobSpec, LocalImage, NotRunReason,
-    Outcome, PullPolicy, RegistryAuth, RegistryLogin, Runner, Secret,
+    Outcome, PullPolicy, RegistryAuth, RegistryLogin, Secret,
 };
 use longshore_dispatch::{
     Dispatcher, DispatcherBuilder, ImagePullPolicyRule, JobEvent, RunnerImage, Settings,
@@ -23,7 +24,10 @@ fn puller(steps: impl IntoIterator<Item = LaunchStep>) -> Puller {
 }
 
 fn over(puller: &Puller, settings: Settings) -> DispatcherBuilder {
-    Dispatcher::builder().settings(settings).jitter_seed(1).runner(Arc::new(puller.clone()))
+    Dispatcher::builder()
+        .settings(settings)
+        .jitter_seed(1)
+        .runner(Arc::new(Forwarding(puller.clone())))
 }
 
 fn contained(image: &str, policies: &str) -> JobSpec {
@@ -87,7 +91,7 @@ async fn a_runner_that_takes_over_from_a_silent_registrys_is_not_stale_for_that(
     let dispatcher = Dispatcher::builder()
         .settings(serde_json::from_value(json).unwrap())
         .runner(Arc::new(silent))
-        .runner(Arc::new(second))
+        .runner(Arc::new(Forwarding(second)))
         .build()
         .unwrap();
     let result = run(&dispatcher, contained("x", "Always,IfNotPresent")).await;
@@ -240,8 +244,8 @@ async fn what_is_known_of_an_image_beforehand_is_told_and_no_backend_is_needed_f
     let local = world.runner(name("local"), Script::default()).with_capabilities(process);
     let auth = RegistryAuth::password("localhost:5001", "me", Secret::new("hunter2"));
     let dispatcher = Dispatcher::builder()
-        .runner(Arc::new(silent))
-        .runner(Arc::new(present.clone()))
+        .runner(Arc::new(Forwarding(silent)))
+        .runner(Arc::new(Forwarding(present.clone())))
         .runner(Arc::new(local))
         .runner_pull_policy(present.name().clone(), PullPolicy::Always.into())
         .registry_auth("docker.registry", auth)
@@ -249,10 +253,10 @@ async fn what_is_known_of_an_image_beforehand_is_told_and_no_backend_is_needed_f
         .unwrap();
     let began = Instant::now();
     let spec = JobSpec::container("localhost:5001/x:1".parse().unwrap());
-    let outlook = dispatcher.look_at_image(&spec).await.unwrap().unwrap();
+    let preview = dispatcher.look_at_image(&spec).await.unwrap().unwrap();
     assert_eq!(began.elapsed(), 5 * SECOND);
-    assert_eq!(outlook.login.unwrap().as_deref(), Some("docker.registry"));
-    let [silent, docker] = &outlook.runners[..] else { panic!("{:?}", outlook.runners) };
+    assert_eq!(preview.login.unwrap().as_deref(), Some("docker.registry"));
+    let [silent, docker] = &preview.runners[..] else { panic!("{:?}", preview.runners) };
     let told = |r: &RunnerImage| (r.runner.to_string(), r.pull_policy.policies.to_string());
     assert_eq!(told(silent), ("silent".to_owned(), "IfNotPresent".to_owned()));
     assert_eq!(silent.local, LocalImage::Unknown);

@@ -15,13 +15,13 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::support::*;
 
 /// A backend and a journal that outlive their dispatchers.
-pub struct Place {
+pub struct Setup {
     world: World,
     pub runner: SimulatedRunner,
     pub journal: Journal,
 }
 
-impl Place {
+impl Setup {
     pub fn new(script: Script) -> Self {
         let world = World::new();
         let runner = world.runner(name("first"), script);
@@ -89,76 +89,76 @@ const fn exited(code: i32) -> Outcome {
 
 #[tokio::test(start_paused = true)]
 async fn a_job_that_runs_is_followed_to_its_end_by_another_dispatcher() {
-    let place = Place::running(Run::exits(7, 10 * MINUTE));
-    let job = place.orphan().await;
-    assert_eq!(place.state(&job).await, State::Running);
-    assert_eq!(attached(&place.dispatcher(), &job).await, exited(7));
-    let record = place.journal.record(&job).await.unwrap();
+    let setup = Setup::running(Run::exits(7, 10 * MINUTE));
+    let job = setup.orphan().await;
+    assert_eq!(setup.state(&job).await, State::Running);
+    assert_eq!(attached(&setup.dispatcher(), &job).await, exited(7));
+    let record = setup.journal.record(&job).await.unwrap();
     assert_eq!(record.result.unwrap().outcome, exited(7));
-    assert_eq!((place.starts(), place.runner.present()), (1, 1), "it stays, with its output");
+    assert_eq!((setup.starts(), setup.runner.present()), (1, 1), "it stays, with its output");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_job_that_ended_meanwhile_has_its_own_outcome() {
-    let place = Place::running(Run::exits(3, MINUTE));
-    let job = place.orphan().await;
+    let setup = Setup::running(Run::exits(3, MINUTE));
+    let job = setup.orphan().await;
     sleep(20 * MINUTE).await;
     let began = Instant::now();
-    assert_eq!(attached(&place.dispatcher(), &job).await, exited(3));
+    assert_eq!(attached(&setup.dispatcher(), &job).await, exited(3));
     assert!(began.elapsed() < MINUTE);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_job_deleted_meanwhile_is_lost() {
-    let place = Place::running(Run::exits(0, 10 * MINUTE).vanishing(MINUTE));
-    let job = place.orphan().await;
+    let setup = Setup::running(Run::exits(0, 10 * MINUTE).vanishing(MINUTE));
+    let job = setup.orphan().await;
     sleep(5 * MINUTE).await;
-    let outcome = attached(&place.dispatcher(), &job).await;
+    let outcome = attached(&setup.dispatcher(), &job).await;
     assert!(matches!(outcome, Outcome::Lost { .. }), "{outcome:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_job_that_had_not_started_is_fenced_and_never_does() {
     let effect = Some(5 * MINUTE);
-    let place = Place::new(launches([LaunchStep::Hang { effect }]));
-    let first = place.dispatcher();
+    let setup = Setup::new(launches([LaunchStep::Hang { effect }]));
+    let first = setup.dispatcher();
     let id = first.submit(job()).await.unwrap().id().clone();
     sleep(MINUTE).await;
     kill(&first).await;
-    let outcome = attached(&place.dispatcher(), &id).await;
+    let outcome = attached(&setup.dispatcher(), &id).await;
     let Outcome::NotRun { reason: NotRunReason::Interrupted, message } = outcome else {
         panic!("{outcome:?}")
     };
     assert!(message.contains("before the job started"), "{message}");
     sleep(20 * MINUTE).await;
-    assert_eq!((place.starts(), place.count(|w| *w == What::StartPrevented)), (0, 1));
-    assert!(place.journal.record(&id).await.unwrap().is_finished());
+    assert_eq!((setup.starts(), setup.count(|w| *w == What::StartPrevented)), (0, 1));
+    assert!(setup.journal.record(&id).await.unwrap().is_finished());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_job_whose_dispatcher_lives_is_waited_for_and_not_touched() {
-    let place = Place::running(Run::exits(5, 10 * MINUTE));
-    let owner = place.dispatcher();
+    let setup = Setup::running(Run::exits(5, 10 * MINUTE));
+    let owner = setup.dispatcher();
     let job = owner.submit(job()).await.unwrap();
     let id = job.id().clone();
     sleep(MINUTE).await;
-    let other = place.dispatcher();
+    let other = setup.dispatcher();
     assert!(other.is_in_hand(&id).await.unwrap());
     assert_eq!(other.look(&id).await.unwrap().state(), State::Running);
     let error = other.remove(&id).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidSpec);
     let (here, there) = tokio::join!(job.end(), attached(&other, &id));
     assert_eq!((here.outcome, there), (exited(5), exited(5)));
-    assert_eq!(place.runner.present(), 0, "its owner removes it");
+    assert_eq!(setup.runner.present(), 0, "its owner removes it");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_cancel_reaches_the_dispatcher_that_has_the_job_in_hand() {
-    let place = Place::running(Run::exits(0, 60 * MINUTE));
-    let owner = place.dispatcher();
+    let setup = Setup::running(Run::exits(0, 60 * MINUTE));
+    let owner = setup.dispatcher();
     let job = owner.submit(job()).await.unwrap();
     sleep(MINUTE).await;
-    let other = place.dispatcher();
+    let other = setup.dispatcher();
     assert!(other.cancel(job.id(), None).await.unwrap());
     let id = job.id().clone();
     assert!(matches!(job.end().await.outcome, Outcome::Cancelled { .. }));
@@ -167,9 +167,9 @@ async fn a_cancel_reaches_the_dispatcher_that_has_the_job_in_hand() {
 
 #[tokio::test(start_paused = true)]
 async fn a_cancel_of_a_job_in_nobodys_hand_is_kept_for_who_takes_it_up() {
-    let place = Place::running(Run::exits(0, 60 * MINUTE));
-    let job = place.orphan().await;
-    let dispatcher = place.dispatcher();
+    let setup = Setup::running(Run::exits(0, 60 * MINUTE));
+    let job = setup.orphan().await;
+    let dispatcher = setup.dispatcher();
     assert!(dispatcher.cancel(&job, Some(SECOND)).await.unwrap());
     let outcome = attached(&dispatcher, &job).await;
     assert!(matches!(outcome, Outcome::Cancelled { .. }), "{outcome:?}");
@@ -177,37 +177,37 @@ async fn a_cancel_of_a_job_in_nobodys_hand_is_kept_for_who_takes_it_up() {
 
 #[tokio::test(start_paused = true)]
 async fn a_detached_job_is_left_once_it_has_started() {
-    let place = Place::running(Run::exits(9, 10 * MINUTE));
-    let dispatcher = place.dispatcher();
+    let setup = Setup::running(Run::exits(9, 10 * MINUTE));
+    let dispatcher = setup.dispatcher();
     let detached = dispatcher.submit_detached(job()).await.unwrap();
     let id = detached.id().clone();
     assert_eq!(detached.left().await, Detached::Running);
     assert!(!dispatcher.is_in_hand(&id).await.unwrap());
-    assert!(place.journal.record(&id).await.unwrap().detached);
-    assert_eq!(attached(&place.dispatcher(), &id).await, exited(9));
+    assert!(setup.journal.record(&id).await.unwrap().detached);
+    assert_eq!(attached(&setup.dispatcher(), &id).await, exited(9));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_detached_job_that_nobody_takes_is_over_at_once() {
-    let place = Place::new(refuses(ErrorKind::Saturated));
-    let detached = place.dispatcher().submit_detached(job()).await.unwrap();
+    let setup = Setup::new(refuses(ErrorKind::Saturated));
+    let detached = setup.dispatcher().submit_detached(job()).await.unwrap();
     let Detached::Ended(result) = detached.left().await else { panic!("it runs") };
     assert!(matches!(result.outcome, Outcome::NotRun { .. }), "{result:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_idempotency_key_is_one_job() {
-    let place = Place::running(Run::exits(4, 10 * MINUTE));
+    let setup = Setup::running(Run::exits(4, 10 * MINUTE));
     let submission = || Submission::new(job()).with_key("nightly");
-    let (here, there) = (place.dispatcher(), place.dispatcher());
+    let (here, there) = (setup.dispatcher(), setup.dispatcher());
     let first = here.submit(submission()).await.unwrap();
     let second = there.submit(submission()).await.unwrap();
     assert_eq!(first.id(), second.id());
     let (first, second) = tokio::join!(first.end(), second.end());
     assert_eq!((first.outcome, second.outcome), (exited(4), exited(4)));
-    assert_eq!(place.starts(), 1);
+    assert_eq!(setup.starts(), 1);
     let third = there.submit(submission()).await.unwrap().end().await;
-    assert_eq!((third.outcome, place.starts()), (exited(4), 1), "its record answers");
+    assert_eq!((third.outcome, setup.starts()), (exited(4), 1), "its record answers");
     let mut another = job();
     another.name = Some("another".to_owned());
     let error = here.submit(Submission::new(another).with_key("nightly")).await;
@@ -216,46 +216,46 @@ async fn one_idempotency_key_is_one_job() {
 
 #[tokio::test(start_paused = true)]
 async fn a_job_left_before_anything_had_started_goes_on_when_it_is_submitted_again() {
-    let place = Place::new(Script { probes: [hangs()].into(), ..Script::default() });
+    let setup = Setup::new(Script { probes: [hangs()].into(), ..Script::default() });
     let submission = || Submission::new(job()).with_key("nightly");
-    let first = place.dispatcher();
+    let first = setup.dispatcher();
     let id = first.submit(submission()).await.unwrap().id().clone();
     sleep(SECOND).await;
     kill(&first).await;
-    assert_eq!(place.state(&id).await, State::Queued);
-    let result = place.dispatcher().submit(submission()).await.unwrap().end().await;
+    assert_eq!(setup.state(&id).await, State::Queued);
+    let result = setup.dispatcher().submit(submission()).await.unwrap().end().await;
     assert_eq!((result.job, result.outcome), (id, exited(0)));
-    assert_eq!(place.starts(), 1);
+    assert_eq!(setup.starts(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_cancel_of_a_job_left_before_its_start_holds_when_it_is_submitted_again() {
-    let place = Place::new(Script { probes: [hangs()].into(), ..Script::default() });
+    let setup = Setup::new(Script { probes: [hangs()].into(), ..Script::default() });
     let submission = || Submission::new(job()).with_key("nightly");
-    let first = place.dispatcher();
+    let first = setup.dispatcher();
     let id = first.submit(submission()).await.unwrap().id().clone();
     sleep(SECOND).await;
     kill(&first).await;
-    let second = place.dispatcher();
+    let second = setup.dispatcher();
     assert!(second.cancel(&id, None).await.unwrap());
     let result = second.submit(submission()).await.unwrap().end().await;
-    assert_eq!((result.outcome, place.starts()), (Outcome::Cancelled { code: None }, 0));
+    assert_eq!((result.outcome, setup.starts()), (Outcome::Cancelled { code: None }, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_cancel_by_its_id_reaches_a_job_that_was_submitted_again() {
     let mut script = Script { probes: [hangs()].into(), ..Script::default() };
     script.runs.push_back(Run::exits(0, 60 * MINUTE));
-    let place = Place::new(script);
+    let setup = Setup::new(script);
     let submission = || Submission::new(job()).with_key("nightly");
-    let first = place.dispatcher();
+    let first = setup.dispatcher();
     let id = first.submit(submission()).await.unwrap().id().clone();
     sleep(SECOND).await;
     kill(&first).await;
-    let again = place.dispatcher().submit(submission()).await.unwrap();
+    let again = setup.dispatcher().submit(submission()).await.unwrap();
     sleep(MINUTE).await;
-    assert_eq!(place.starts(), 1);
-    assert!(place.dispatcher().cancel(&id, Some(SECOND)).await.unwrap());
+    assert_eq!(setup.starts(), 1);
+    assert!(setup.dispatcher().cancel(&id, Some(SECOND)).await.unwrap());
     let result = again.end().await;
     assert!(matches!(result.outcome, Outcome::Cancelled { .. }), "{result:?}");
 }
@@ -267,10 +267,10 @@ pub const fn hangs() -> longshore_conformance::simulated::ProbeStep {
 #[tokio::test(start_paused = true)]
 async fn the_output_of_a_job_on_record_can_be_read_from_anywhere_and_followed() {
     let written = (0..10).map(|i| Written::stdout(i * MINUTE, format!("line {i}\n").into()));
-    let place = Place::running(Run::exits(0, 15 * MINUTE).writing(written));
-    let job = place.orphan().await;
+    let setup = Setup::running(Run::exits(0, 15 * MINUTE).writing(written));
+    let job = setup.orphan().await;
     sleep(4 * MINUTE + SECOND).await;
-    let dispatcher = place.dispatcher();
+    let dispatcher = setup.dispatcher();
     assert_eq!(text(&dispatcher, &job, false).await, lines(5), "what is there");
     assert_eq!(text(&dispatcher, &job, true).await, lines(10), "all of it");
     assert_eq!(attached(&dispatcher, &job).await, exited(0));
@@ -278,7 +278,7 @@ async fn the_output_of_a_job_on_record_can_be_read_from_anywhere_and_followed() 
     dispatcher.remove(&job).await.unwrap();
     let error = dispatcher.logs(&job, LogPosition::START, false).await.err().unwrap();
     assert_eq!(error.kind(), ErrorKind::NotFound);
-    assert_eq!(place.runner.present(), 0);
+    assert_eq!(setup.runner.present(), 0);
 }
 
 pub fn lines(count: usize) -> String {
@@ -296,25 +296,25 @@ pub async fn text(dispatcher: &Dispatcher, job: &JobId, follow: bool) -> String 
 
 #[tokio::test(start_paused = true)]
 async fn a_look_records_an_end_and_leaves_alone_what_runs() {
-    let place = Place::running(Run::exits(6, 10 * MINUTE));
-    let job = place.orphan().await;
-    let dispatcher = place.dispatcher();
+    let setup = Setup::running(Run::exits(6, 10 * MINUTE));
+    let job = setup.orphan().await;
+    let dispatcher = setup.dispatcher();
     assert_eq!(dispatcher.look(&job).await.unwrap().state(), State::Running);
     sleep(20 * MINUTE).await;
     let record = dispatcher.look(&job).await.unwrap();
     assert_eq!(record.result.map(|result| result.outcome), Some(exited(6)));
-    assert_eq!(place.runner.present(), 1);
+    assert_eq!(setup.runner.present(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_look_at_a_backend_that_is_away_changes_nothing() {
     let mut script = Script { outages: vec![MINUTE..60 * MINUTE], ..Script::default() };
     script.runs.push_back(Run::exits(0, 5 * MINUTE));
-    let place = Place::new(script);
-    let job = place.orphan().await;
+    let setup = Setup::new(script);
+    let job = setup.orphan().await;
     sleep(20 * MINUTE).await;
     let began = Instant::now();
-    assert_eq!(place.dispatcher().look(&job).await.unwrap().state(), State::Running);
+    assert_eq!(setup.dispatcher().look(&job).await.unwrap().state(), State::Running);
     assert!(began.elapsed() <= MINUTE, "{:?}", began.elapsed());
 }
 
@@ -322,10 +322,10 @@ async fn a_look_at_a_backend_that_is_away_changes_nothing() {
 async fn the_reaper_removes_what_is_over_and_keeps_what_runs() {
     let mut script = Script::default();
     script.runs.extend([Run::exits(0, MINUTE), Run::exits(0, 600 * MINUTE)]);
-    let place = Place::new(script);
-    let (over, runs) = (place.orphan().await, place.orphan().await);
+    let setup = Setup::new(script);
+    let (over, runs) = (setup.orphan().await, setup.orphan().await);
     sleep(20 * MINUTE).await;
-    let dispatcher = place.dispatcher();
+    let dispatcher = setup.dispatcher();
     let dry = dispatcher.gc(Some(Duration::ZERO), true).await.unwrap();
     assert!(dry.leftovers.is_empty(), "it is not on record that it ended: {dry:?}");
     assert_eq!(attached(&dispatcher, &over).await, exited(0));
@@ -333,12 +333,12 @@ async fn the_reaper_removes_what_is_over_and_keeps_what_runs() {
     let dry = dispatcher.gc(Some(Duration::ZERO), true).await.unwrap();
     let fates: Vec<&Fate> = dry.leftovers.iter().map(|left| &left.fate).collect();
     assert_eq!(fates, [&Fate::Remove]);
-    assert_eq!(place.runner.present(), 2, "a dry run changes nothing");
+    assert_eq!(setup.runner.present(), 2, "a dry run changes nothing");
     let reaped = dispatcher.gc(Some(Duration::ZERO), false).await.unwrap();
     assert_eq!(reaped.leftovers[0].fate, Fate::Removed);
     assert_eq!(reaped.leftovers[0].attempt, over.attempt(1));
     assert_eq!(reaped.forgotten, [over]);
-    assert_eq!((place.runner.present(), place.state(&runs).await), (1, State::Running));
+    assert_eq!((setup.runner.present(), setup.state(&runs).await), (1, State::Running));
 }
 
 /// Two of three commands ended with "there is no job X".
@@ -349,16 +349,16 @@ async fn reapers_that_run_at_once_do_not_fail_on_what_another_forgets() {
     let folder = tempfile::tempdir().unwrap();
     let mut script = Script::default();
     script.runs.extend((0..JOBS * ROUNDS).map(|_| Run::exits(0, Duration::ZERO)));
-    let mut place = Place::new(script);
+    let mut setup = Setup::new(script);
     let mut reapers = Vec::new();
     for _ in 0..3 {
         // As in three processes: each has its own connection to the journal.
-        place.journal = Journal::open(folder.path(), Options::default()).await.unwrap();
-        reapers.push(place.dispatcher());
+        setup.journal = Journal::open(folder.path(), Options::default()).await.unwrap();
+        reapers.push(setup.dispatcher());
     }
     for round in 0..ROUNDS {
         for _ in 0..JOBS {
-            place.orphan().await;
+            setup.orphan().await;
         }
         let mut reaping = tokio::task::JoinSet::new();
         for reaper in reapers.clone() {
@@ -369,34 +369,34 @@ async fn reapers_that_run_at_once_do_not_fail_on_what_another_forgets() {
         }
     }
     reapers[0].gc(Some(Duration::ZERO), false).await.unwrap();
-    assert_eq!(place.runner.present(), 0);
-    assert!(place.journal.list(Filter::default()).await.unwrap().is_empty());
+    assert_eq!(setup.runner.present(), 0);
+    assert!(setup.journal.list(Filter::default()).await.unwrap().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_reaper_keeps_what_ended_lately() {
-    let place = Place::running(Run::exits(0, MINUTE));
-    let job = place.orphan().await;
+    let setup = Setup::running(Run::exits(0, MINUTE));
+    let job = setup.orphan().await;
     sleep(20 * MINUTE).await;
-    let reaped = place.dispatcher().gc(None, false).await.unwrap();
+    let reaped = setup.dispatcher().gc(None, false).await.unwrap();
     assert!(reaped.leftovers.is_empty(), "{reaped:?}");
-    assert_eq!((place.state(&job).await, place.runner.present()), (State::Ended, 1));
+    assert_eq!((setup.state(&job).await, setup.runner.present()), (State::Ended, 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_reaper_removes_what_no_record_tells_of_unless_it_runs() {
     let mut script = Script::default();
     script.runs.extend([Run::exits(0, MINUTE), Run::exits(0, 600 * MINUTE)]);
-    let mut place = Place::new(script);
-    place.orphan().await;
-    place.orphan().await;
+    let mut setup = Setup::new(script);
+    setup.orphan().await;
+    setup.orphan().await;
     sleep(20 * MINUTE).await;
-    place.journal = Journal::in_memory().unwrap();
-    let reaped = place.dispatcher().gc(None, false).await.unwrap();
+    setup.journal = Journal::in_memory().unwrap();
+    let reaped = setup.dispatcher().gc(None, false).await.unwrap();
     let mut fates: Vec<_> = reaped.leftovers.iter().map(|l| format!("{:?}", l.fate)).collect();
     fates.sort();
     assert_eq!(fates, ["Kept", "Removed"], "{reaped:?}");
-    assert_eq!(place.runner.present(), 1);
+    assert_eq!(setup.runner.present(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -404,14 +404,14 @@ async fn the_reaper_keeps_a_lost_job_that_still_runs() {
     let outage = MINUTE..20 * MINUTE;
     let mut script = Script { outages: vec![outage], ..Script::default() };
     script.runs.push_back(Run::exits(0, 60 * MINUTE));
-    let place = Place::new(script);
-    let dispatcher = place.dispatcher();
+    let setup = Setup::new(script);
+    let dispatcher = setup.dispatcher();
     let lost = dispatcher.submit(job()).await.unwrap().end().await;
     assert!(matches!(lost.outcome, Outcome::Lost { .. }), "{lost:?}");
     sleep(20 * MINUTE).await;
     let reaped = dispatcher.gc(Some(Duration::ZERO), false).await.unwrap();
     assert_eq!(reaped.leftovers[0].fate, Fate::Kept, "{reaped:?}");
-    assert_eq!(place.runner.present(), 1);
+    assert_eq!(setup.runner.present(), 1);
     sleep(60 * MINUTE).await;
     let reaped = dispatcher.gc(Some(Duration::ZERO), false).await.unwrap();
     assert_eq!(reaped.leftovers[0].fate, Fate::Removed, "{reaped:?}");
@@ -431,14 +431,14 @@ async fn without_its_intent_on_record_nothing_is_launched() {
     let folder = tempfile::tempdir().unwrap();
     let impatient = Options::default().busy_timeout(SECOND / 20);
     let journal = Journal::open(folder.path(), impatient).await.unwrap();
-    let place = Place { journal, ..Place::new(Script::default()) };
+    let setup = Setup { journal, ..Setup::new(Script::default()) };
     let settings = Settings { connect_timeout: (SECOND / 2).into(), ..Settings::default() };
     let away = Script { probes: [hangs()].into(), ..Script::default() };
     let dispatcher = Dispatcher::builder()
-        .runner(Arc::new(place.world.runner(name("away"), away)))
-        .runner(Arc::new(place.runner.clone()))
+        .runner(Arc::new(setup.world.runner(name("away"), away)))
+        .runner(Arc::new(setup.runner.clone()))
         .settings(settings)
-        .journal(place.journal.clone())
+        .journal(setup.journal.clone())
         .build()
         .unwrap();
     let submitted = dispatcher.submit(job()).await.unwrap();
@@ -449,5 +449,5 @@ async fn without_its_intent_on_record_nothing_is_launched() {
         panic!("{:?}", result.outcome)
     };
     assert!(message.contains("keeps it locked"), "{message}");
-    assert_eq!(place.count(|w| *w == What::LaunchAsked), 0);
+    assert_eq!(setup.count(|w| *w == What::LaunchAsked), 0);
 }

@@ -5,12 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::stream::BoxStream;
+use longshore_conformance::Forward;
 use longshore_conformance::simulated::SimulatedRunner;
 use longshore_core::{
-    Attempt, Capabilities, Event, Handle, Health, ImageRef, ImageReport, InstallationId,
-    LaunchContext, LaunchError, LocalImage, LogChunk, LogPosition, Plan, Result, Runner,
-    RunnerName, Settled, Started,
+    Attempt, ImageRef, ImageReport, LaunchContext, LaunchError, LocalImage, Result, Runner, Started,
 };
 use tokio::time::Instant;
 
@@ -87,29 +85,13 @@ impl Puller {
 }
 
 #[async_trait]
-impl Runner for Puller {
-    fn name(&self) -> &RunnerName {
-        self.runner.name()
-    }
-
-    fn capabilities(&self) -> &Capabilities {
-        self.runner.capabilities()
-    }
-
-    async fn probe(&self) -> Result<Health> {
-        self.runner.probe().await
+impl Forward for Puller {
+    fn inner(&self) -> &dyn Runner {
+        &self.runner
     }
 
     async fn local_image(&self, _image: &ImageRef) -> Result<LocalImage> {
         self.runner.probe().await.map(|_| self.local.clone())
-    }
-
-    fn plan(&self, attempt: &Attempt) -> Result<Plan> {
-        self.runner.plan(attempt)
-    }
-
-    fn handle(&self, attempt: &Attempt) -> Handle {
-        self.runner.handle(attempt)
     }
 
     async fn launch(
@@ -126,34 +108,5 @@ impl Runner for Puller {
             started.image = Some(report);
         }
         Ok(started)
-    }
-
-    async fn settle(&self, handle: &Handle, deadline: Instant) -> Result<Settled> {
-        self.runner.settle(handle, deadline).await
-    }
-
-    async fn adopt(&self, installation: &InstallationId) -> Result<Vec<Handle>> {
-        self.runner.adopt(installation).await
-    }
-
-    fn events(&self, handle: &Handle) -> BoxStream<'static, Result<Event>> {
-        self.runner.events(handle)
-    }
-
-    fn logs(
-        &self,
-        handle: &Handle,
-        since: LogPosition,
-        follow: bool,
-    ) -> BoxStream<'static, Result<LogChunk>> {
-        self.runner.logs(handle, since, follow)
-    }
-
-    async fn cancel(&self, handle: &Handle, grace: Duration) -> Result<()> {
-        self.runner.cancel(handle, grace).await
-    }
-
-    async fn remove(&self, handle: &Handle) -> Result<()> {
-        self.runner.remove(handle).await
     }
 }

@@ -11,7 +11,7 @@ use longshore_dispatch::{Dispatcher, Fate, JobEvent};
 use longshore_journal::{Filter, Journal};
 use tokio::time::sleep;
 
-use crate::recovering::Place;
+use crate::recovering::Setup;
 use crate::support::*;
 
 const fn stripped(after: Duration) -> Meddling {
@@ -25,32 +25,32 @@ fn meddled(meddling: Meddling, run: Run) -> Script {
 /// The reaper recorded it as removed, and it stayed on its backend for ever.
 #[tokio::test(start_paused = true)]
 async fn an_ended_job_that_lost_its_labels_is_removed_by_the_reaper() {
-    let place = Place::new(meddled(stripped(MINUTE), Run::exits(0, 2 * MINUTE)));
-    place.orphan().await;
+    let setup = Setup::new(meddled(stripped(MINUTE), Run::exits(0, 2 * MINUTE)));
+    setup.orphan().await;
     sleep(20 * MINUTE).await;
-    let dispatcher = place.dispatcher();
+    let dispatcher = setup.dispatcher();
     // The first look records the end.
     dispatcher.gc(Some(Duration::ZERO), false).await.unwrap();
     dispatcher.gc(Some(Duration::ZERO), false).await.unwrap();
-    assert_eq!(place.runner.present(), 0);
-    assert!(place.journal.list(Filter::default()).await.unwrap().is_empty());
+    assert_eq!(setup.runner.present(), 0);
+    assert!(setup.journal.list(Filter::default()).await.unwrap().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_job_without_labels_is_kept_by_the_reaper_while_it_runs() {
     let mut script = meddled(stripped(SECOND), Run::exits(0, 60 * MINUTE));
     script.outages.push(MINUTE..20 * MINUTE);
-    let place = Place::new(script);
-    let dispatcher = place.dispatcher();
+    let setup = Setup::new(script);
+    let dispatcher = setup.dispatcher();
     let lost = dispatcher.submit(job()).await.unwrap().end().await;
     assert!(matches!(lost.outcome, Outcome::Lost { .. }), "{lost:?}");
     sleep(20 * MINUTE).await;
     let reaped = dispatcher.gc(Some(Duration::ZERO), false).await.unwrap();
     assert_eq!(reaped.leftovers[0].fate, Fate::Kept, "{reaped:?}");
-    assert_eq!(place.runner.present(), 1);
+    assert_eq!(setup.runner.present(), 1);
     sleep(60 * MINUTE).await;
     dispatcher.gc(Some(Duration::ZERO), false).await.unwrap();
-    assert_eq!(place.runner.present(), 0);
+    assert_eq!(setup.runner.present(), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -14,14 +14,17 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 use super::copy::{Copy, More};
 use super::setup::Wake;
 use crate::linux::signal_descendants;
+use crate::location::Location;
 use crate::outcome::{Cause, Exit, outcome};
 use crate::record::{Begin, End};
-use crate::store::Place;
-use crate::wire::Order;
+use crate::wire::StartRequest;
 
 /// How often to check again for processes that survive KILL: no notification reports a process that
 /// was forked while the others were killed.
 const KILL_AGAIN: Duration = Duration::from_millis(20);
+
+/// How soon to read the requests to cancel again, after they could not be read.
+const READ_AGAIN: Duration = Duration::from_secs(1);
 
 /// How long the supervisor tries to kill. A process that still exists then runs as another user or
 /// hangs in the kernel.
@@ -37,7 +40,7 @@ pub(super) struct Job {
     /// The time of `begin`, by a clock that nobody sets.
     begun: Instant,
     pub(super) fsync: bool,
-    place: Place,
+    location: Location,
     outputs: [Option<Copy>; 2],
     lost: [u64; 2],
     grace: Duration,
@@ -46,6 +49,8 @@ pub(super) struct Job {
     exit: Option<(Exit, Timestamp)>,
     /// Why the job was asked to end, if it was.
     cause: Option<Cause>,
+    /// When to read the requests to cancel again, after they could not be read.
+    read_again_at: Option<Instant>,
     /// When the remaining processes are killed.
     kill_at: Option<Instant>,
     /// When killing began.
@@ -55,8 +60,8 @@ pub(super) struct Job {
 
 impl Job {
     pub(super) fn new(
-        order: &Order,
-        place: Place,
+        request: &StartRequest,
+        location: Location,
         record: File,
         begin: Begin,
         outputs: [Option<Copy>; 2],
@@ -67,14 +72,15 @@ impl Job {
             record,
             begin,
             begun: Instant::now(),
-            fsync: order.fsync,
-            place,
+            fsync: request.fsync,
+            location,
             outputs,
             lost: [0; 2],
-            grace: Duration::from_millis(order.grace_ms),
-            deadline: order.timeout_ms.and_then(after),
+            grace: Duration::from_millis(request.grace_ms),
+            deadline: request.timeout_ms.and_then(after),
             exit: None,
             cause: None,
+            read_again_at: None,
             kill_at: None,
             killing_since: None,
             buffer: Vec::new(),
@@ -140,6 +146,9 @@ impl Job {
 
     /// Does what is due.
     fn act(&mut self, now: Instant) {
+        if self.read_again_at.is_some_and(|at| now >= at) {
+            self.obey_cancel();
+        }
         if self.exit.is_none() && self.deadline.is_some_and(|deadline| now >= deadline) {
             self.deadline = None;
             self.tell_to_end(Some(Cause::Deadline), self.grace, now);
@@ -175,11 +184,17 @@ impl Job {
     }
 
     fn obey_cancel(&mut self) {
-        // Unreadable only if the directory of a running job was removed: that requests an end too.
-        match self.place.cancel_request() {
+        let now = Instant::now();
+        self.read_again_at = None;
+        match self.location.cancel_request() {
             Ok(None) => {}
-            Ok(Some(grace)) => self.tell_to_end(Some(Cause::Cancel), grace, Instant::now()),
-            Err(_) => self.tell_to_end(Some(Cause::Cancel), Duration::ZERO, Instant::now()),
+            Ok(Some(grace)) => self.tell_to_end(Some(Cause::Cancel), grace, now),
+            // The directory of a running job was removed: that requests an end too.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.tell_to_end(Some(Cause::Cancel), Duration::ZERO, now);
+            }
+            // A lack of descriptors, for example, does not show whether there is a request.
+            Err(_) => self.read_again_at = Some(now + READ_AGAIN),
         }
     }
 
@@ -210,7 +225,7 @@ impl Job {
             return Some(KILL_AGAIN);
         }
         let deadline = self.deadline.filter(|_| self.exit.is_none());
-        let due = [deadline, self.kill_at].into_iter().flatten().min()?;
+        let due = [deadline, self.kill_at, self.read_again_at].into_iter().flatten().min()?;
         Some(due.saturating_duration_since(now))
     }
 

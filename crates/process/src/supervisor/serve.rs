@@ -1,4 +1,4 @@
-//! The supervisor's main loop: order after order, one job at a time.
+//! The supervisor's main loop: one request after another, one job at a time.
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -8,17 +8,17 @@ use super::setup::Wake;
 use super::start::{Launched, launch};
 use crate::linux::ProcessIdentity;
 use crate::record::{self, End, Entry};
-use crate::wire::{Answer, read_order, write_answer};
+use crate::wire::{Answer, read_request, write_answer};
 
-/// Serves orders until the runner's end of `connection` is closed.
+/// Serves requests until the runner's end of `connection` is closed.
 pub(super) fn serve(mut connection: UnixStream, wake: &Wake) -> io::Result<()> {
     let own = ProcessIdentity::own()?;
-    while let Some((order, environment)) = read_order(&mut connection)? {
-        match launch(&order, &environment, &own) {
+    while let Some((request, environment)) = read_request(&mut connection)? {
+        match launch(&request, &environment, &own) {
             Launched::Taken => tell(&mut connection, &Answer::Taken),
             Launched::Refused(refusal) => tell(&mut connection, &Answer::Refused(refusal)),
             Launched::Started(job) => {
-                drop((order, environment));
+                drop((request, environment));
                 keep(job, &mut connection, wake)?;
             }
         }

@@ -1,4 +1,4 @@
-//! Turns an order into a running process, or into the reason why not.
+//! Turns a request into a running process, or into the reason why not.
 
 use std::ffi::OsStr;
 use std::io;
@@ -13,38 +13,43 @@ use rustix::fs::Access;
 use super::copy::Copy;
 use super::job::Job;
 use crate::linux::ProcessIdentity;
+use crate::location::Location;
 use crate::outcome::RefusalKind;
 use crate::record::{self, Begin, Entry, Refusal, Starting};
-use crate::store::{Files, Place};
-use crate::wire::{Environment, Order, lookup};
+use crate::store::Files;
+use crate::wire::{Environment, StartRequest, lookup};
 
-/// The result of an order.
+/// The result of a request.
 pub(super) enum Launched {
     Started(Box<Job>),
     Taken,
     Refused(Refusal),
 }
 
-/// Starts the job of `order`, unless the attempt was started or fenced before.
+/// Starts the job of `request`, unless the attempt was started or fenced before.
 ///
 /// Everything that can be checked is checked before the commit. After it, only the kernel itself
 /// can refuse. That refusal is recorded, so that another runner that waits for this attempt sees it
 /// too.
-pub(super) fn launch(order: &Order, environment: &Environment, own: &ProcessIdentity) -> Launched {
-    let program = match check(order, environment) {
+pub(super) fn launch(
+    request: &StartRequest,
+    environment: &Environment,
+    own: &ProcessIdentity,
+) -> Launched {
+    let program = match check(request, environment) {
         Ok(program) => program,
         Err(refusal) => return Launched::Refused(refusal),
     };
-    let place = Place::new(&order.state_directory, &order.attempt);
-    let files = match place.commit(&starting(order, own), order.fsync) {
+    let location = Location::new(&request.state_directory, &request.attempt);
+    let files = match location.commit(&starting(request, own), request.fsync) {
         Ok(Some(files)) => files,
         Ok(None) => return Launched::Taken,
-        Err(error) => return Launched::Refused(no_room(&place, &error)),
+        Err(error) => return Launched::Refused(no_room(&location, &error)),
     };
-    match spawn(order, environment, &program) {
-        Ok(child) => started(order, place, files, child),
+    match spawn(request, environment, &program) {
+        Ok(child) => started(request, location, files, child),
         Err(error) => {
-            let refusal = not_started(order, &error);
+            let refusal = not_started(request, &error);
             let mut record = files.record;
             // If this cannot be written, the runner still receives the refusal from us.
             let _ = record::append(&mut record, &Entry::Refused(refusal.clone()));
@@ -53,47 +58,47 @@ pub(super) fn launch(order: &Order, environment: &Environment, own: &ProcessIden
     }
 }
 
-fn starting(order: &Order, own: &ProcessIdentity) -> Entry {
+fn starting(request: &StartRequest, own: &ProcessIdentity) -> Entry {
     Entry::Starting(Starting {
         version: record::VERSION,
-        attempt: order.attempt.clone(),
-        job: order.job.clone(),
-        installation: order.installation.clone(),
-        runner: order.runner.clone(),
+        attempt: request.attempt.clone(),
+        job: request.job.clone(),
+        installation: request.installation.clone(),
+        runner: request.runner.clone(),
         supervisor: own.clone(),
     })
 }
 
-fn no_room(place: &Place, error: &io::Error) -> Refusal {
-    let directory = place.directory().display();
+fn no_room(location: &Location, error: &io::Error) -> Refusal {
+    let directory = location.directory().display();
     let message = format!("failed to create the attempt's directory {directory}: {error}");
     Refusal::new(RefusalKind::Unavailable, message)
 }
 
-fn not_started(order: &Order, error: &io::Error) -> Refusal {
-    let message = format!("failed to start `{}`: {error}", order.argv[0]);
+fn not_started(request: &StartRequest, error: &io::Error) -> Refusal {
+    let message = format!("failed to start `{}`: {error}", request.argv[0]);
     Refusal { committed: true, ..Refusal::new(RefusalKind::of_spawn(error), message) }
 }
 
-fn started(order: &Order, place: Place, files: Files, mut child: Child) -> Launched {
+fn started(request: &StartRequest, location: Location, files: Files, mut child: Child) -> Launched {
     let begin = Begin { pid: child.id().cast_signed(), at: Timestamp::now() };
     let mut record = files.record;
     // The job runs, and is supervised to its end whether or not this line can be written.
     let _ = record::append(&mut record, &Entry::Started(begin));
     let stdout = child.stdout.take().map(|pipe| Copy::new(pipe.into(), files.stdout));
     let stderr = child.stderr.take().map(|pipe| Copy::new(pipe.into(), files.stderr));
-    Launched::Started(Box::new(Job::new(order, place, record, begin, [stdout, stderr])))
+    Launched::Started(Box::new(Job::new(request, location, record, begin, [stdout, stderr])))
 }
 
 /// Starts the process. With these settings, the standard library uses `posix_spawn`: the program
 /// has a path, and nothing runs between fork and exec.
-fn spawn(order: &Order, environment: &Environment, program: &Path) -> io::Result<Child> {
+fn spawn(request: &StartRequest, environment: &Environment, program: &Path) -> io::Result<Child> {
     Command::new(program)
-        .arg0(&order.argv[0])
-        .args(&order.argv[1..])
+        .arg0(&request.argv[0])
+        .args(&request.argv[1..])
         .env_clear()
         .envs(environment.iter().map(|(name, value)| (name, value)))
-        .current_dir(&order.working_dir)
+        .current_dir(&request.working_dir)
         .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -102,8 +107,8 @@ fn spawn(order: &Order, environment: &Environment, program: &Path) -> io::Result
 }
 
 /// Checks what the job needs, and finds its program.
-fn check(order: &Order, environment: &Environment) -> Result<PathBuf, Refusal> {
-    if let Some(directory) = &order.job_directory {
+fn check(request: &StartRequest, environment: &Environment) -> Result<PathBuf, Refusal> {
+    if let Some(directory) = &request.job_directory {
         for part in [directory.clone(), directory.join("input"), directory.join("output")] {
             check_directory(&part, "the job directory", RefusalKind::InvalidSpec)?;
         }
@@ -113,9 +118,9 @@ fn check(order: &Order, environment: &Environment) -> Result<PathBuf, Refusal> {
             return Err(Refusal::new(RefusalKind::InvalidSpec, message));
         }
     }
-    check_directory(&order.working_dir, "the working directory", RefusalKind::WorkingDirectory)?;
-    let name = order.argv.first().map(String::as_str).unwrap_or_default();
-    find_program(name, lookup(environment, "PATH"), &order.working_dir)
+    check_directory(&request.working_dir, "the working directory", RefusalKind::WorkingDirectory)?;
+    let name = request.argv.first().map(String::as_str).unwrap_or_default();
+    find_program(name, lookup(environment, "PATH"), &request.working_dir)
 }
 
 fn check_directory(path: &Path, what: &str, kind: RefusalKind) -> Result<(), Refusal> {

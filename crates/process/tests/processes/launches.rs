@@ -12,7 +12,7 @@ use longshore_core::{
 };
 use tokio::time::Instant;
 
-use crate::support::{Bench, LIMIT, context, other_process, shell, until};
+use crate::support::{Bench, LIMIT, context, other_process, shell, until, without_inotify};
 
 async fn refused(bench: &Bench, spec: JobSpec) -> longshore_core::Error {
     let attempt = bench.attempt(spec);
@@ -298,4 +298,19 @@ pub async fn a_launch_that_was_refused_never_starts_later() {
     bench.end(&bench.start(shell("sleep 0.3")).await).await;
     assert!(!started.exists(), "a refused job ran");
     assert_eq!(bench.runner.adopt(&bench.installation).await.unwrap().len(), 1);
+}
+
+pub async fn a_job_without_inotify_is_followed_cancelled_and_removed() {
+    let bench = Bench::new();
+    let attempt = bench.attempt(shell("unused"));
+    let mut other = without_inotify(bench.folder.path(), &attempt);
+    let ran = tokio::task::spawn_blocking(move || other.output().unwrap()).await.unwrap();
+    let error = String::from_utf8_lossy(&ran.stderr);
+    if error.contains("unshare failed") {
+        println!("unsupported: this system allows no user namespace: {error}");
+        return;
+    }
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert!(said.contains("begun") && said.contains("cancelled"), "{said}{error}");
+    assert!(!bench.directory(&attempt).exists());
 }

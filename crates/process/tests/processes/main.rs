@@ -61,6 +61,7 @@ fn main() -> ExitCode {
             a_launch_that_was_refused_never_starts_later,
             one_more_job_than_slots_is_saturated,
             fifty_jobs_run_at_once,
+            a_job_without_inotify_is_followed_cancelled_and_removed,
         }
         output {
             output_is_kept_byte_for_byte_without_a_final_newline,
@@ -76,6 +77,7 @@ fn main() -> ExitCode {
             a_job_that_ended_leaves_no_daemon_that_keeps_its_output_open,
             an_orphan_is_reaped_while_the_job_runs,
             a_killed_supervisor_makes_the_job_lost_and_its_tree_is_killed,
+            a_follower_that_lacks_descriptors_never_kills_the_job,
             a_job_whose_directory_somebody_deletes_is_lost_and_killed,
         }
         supervisors {

@@ -11,6 +11,7 @@ use longshore_core::{
     LogPosition, LogStream, Outcome, Report, Runner, RunnerName, Started,
 };
 use longshore_process::{ProcessConfig, ProcessRunner};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tempfile::TempDir;
 use tokio::time::{Instant, timeout};
 
@@ -182,12 +183,83 @@ pub fn other_process(state: &Path, attempt: &Attempt, script: &str) -> Command {
     command
 }
 
+/// Returns a command that runs this test program as another process that follows `attempt` with too
+/// few descriptors.
+pub fn follower_without_descriptors(state: &Path, attempt: &Attempt) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.arg("--starved").arg(state).arg(attempt.installation.as_str());
+    command.arg(attempt.job.as_str());
+    command
+}
+
+/// Acts as the process that [`follower_without_descriptors`] starts: follows the attempt with no
+/// descriptor to spare, then with one, and so on, and prints what it saw.
+fn follow_without_descriptors(state: &Path, installation: &str, job: &str) {
+    let attempt =
+        Attempt::new(installation.parse().unwrap(), job.parse().unwrap(), 1, shell("unused"));
+    let limit = Rlimit { current: Some(64), ..getrlimit(Resource::Nofile) };
+    setrlimit(Resource::Nofile, limit).unwrap();
+    for spare in 0..8 {
+        // A new runtime each time: its end closes everything that was opened before.
+        run(async {
+            let runner = ProcessRunner::new(RunnerName::process(), config(state));
+            let mut events = runner.events(&runner.handle(&attempt));
+            let open = || std::fs::File::open("/dev/null").ok();
+            let mut occupied: Vec<_> = std::iter::from_fn(open).collect();
+            occupied.truncate(occupied.len() - spare);
+            // Enough to begin to watch, and to look once more.
+            for _ in 0..2 {
+                if let Ok(Some(event)) = timeout(Duration::from_millis(200), events.next()).await {
+                    println!("{spare}: {event:?}");
+                }
+            }
+        });
+    }
+}
+
+/// Returns a command that runs this test program as another process of a user without inotify
+/// instances, which launches `attempt`, cancels it, and follows it to its end.
+pub fn without_inotify(state: &Path, attempt: &Attempt) -> Command {
+    let mut command = Command::new("unshare");
+    // A user namespace has limits of its own: user_namespaces(7).
+    command.args(["--user", "--map-root-user", "sh", "-c"]);
+    command.arg(r#"echo 0 > /proc/sys/user/max_inotify_instances && exec "$0" "$@""#);
+    command.arg(std::env::current_exe().unwrap()).arg("--without-inotify").arg(state);
+    command.arg(attempt.installation.as_str()).arg(attempt.job.as_str());
+    command
+}
+
+/// Acts as the process that [`without_inotify`] starts, and prints the output and the outcome.
+fn follow_without_inotify(state: &Path, installation: &str, job: &str) {
+    let script = "echo begun; sleep 1000";
+    let attempt =
+        Attempt::new(installation.parse().unwrap(), job.parse().unwrap(), 1, shell(script));
+    run(async {
+        let runner = ProcessRunner::new(RunnerName::process(), config(state));
+        let handle = runner.launch(&attempt, &context()).await.unwrap().handle;
+        let mut output = runner.logs(&handle, LogPosition::START, true);
+        println!("{:?}", output.next().await);
+        runner.cancel(&handle, Duration::ZERO).await.unwrap();
+        println!("{}", end(&runner, &handle).await.outcome);
+        while output.next().await.is_some() {}
+        runner.remove(&handle).await.unwrap();
+    });
+}
+
 /// Acts as the process that [`other_process`] starts, if this is one: launches, prints `started` or
 /// the refusal, and stays alive until it is killed.
 pub fn helper() -> Option<ExitCode> {
     let arguments: Vec<String> = std::env::args().collect();
     if arguments.get(1).is_some_and(|word| word == "--inherited") {
         tell_what_is_inherited();
+        return Some(ExitCode::SUCCESS);
+    }
+    if let [_, mode, state, installation, job] = arguments.as_slice() {
+        match mode.as_str() {
+            "--starved" => follow_without_descriptors(Path::new(state), installation, job),
+            "--without-inotify" => follow_without_inotify(Path::new(state), installation, job),
+            _ => return None,
+        }
         return Some(ExitCode::SUCCESS);
     }
     let [_, helper, state, installation, job, script] = arguments.as_slice() else { return None };

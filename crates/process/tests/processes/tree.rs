@@ -6,7 +6,9 @@ use futures::StreamExt;
 use longshore_core::{Event, Outcome, Runner};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{Bench, brief, is_alive, line_in, shell, stat, until};
+use crate::support::{
+    Bench, brief, follower_without_descriptors, is_alive, line_in, shell, stat, until,
+};
 
 /// A script that starts descendants of every kind, each of which ignores TERM, writes their pids to
 /// a file, and then does `rest`.
@@ -74,6 +76,21 @@ pub async fn a_killed_supervisor_makes_the_job_lost_and_its_tree_is_killed() {
     assert!(report.started_at.is_some());
     assert!(family.iter().all(|pid| !is_alive(*pid)), "{family:?}");
     assert_eq!(bench.end(&handle).await, report, "every observer sees the same end");
+}
+
+pub async fn a_follower_that_lacks_descriptors_never_kills_the_job() {
+    let bench = Bench::new();
+    let attempt = bench.attempt(shell("sleep 1000"));
+    let handle = bench.launch(&attempt).await.unwrap().handle;
+    let mut follower = follower_without_descriptors(bench.folder.path(), &attempt);
+    let seen = tokio::task::spawn_blocking(move || follower.output().unwrap()).await.unwrap();
+    let seen = String::from_utf8(seen.stdout).unwrap();
+    assert!(seen.contains("Too many open files"), "it lacked none: {seen}");
+    assert!(seen.contains("Started"), "it had enough in the end: {seen}");
+    assert!(!seen.contains("Ended"), "{seen}");
+
+    bench.runner.cancel(&handle, Duration::ZERO).await.unwrap();
+    assert_eq!(bench.end(&handle).await.outcome.kind(), "Cancelled");
 }
 
 pub async fn a_job_whose_directory_somebody_deletes_is_lost_and_killed() {

@@ -1,0 +1,235 @@
+//! Runners that change some calls of another runner and forward all others.
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use longshore_core::{
+    Attempt, Capabilities, Capability, Event, Handle, Health, ImageRef, InstallationId,
+    LaunchContext, LaunchError, LocalImage, LogChunk, LogPosition, Plan, Result, Runner,
+    RunnerName, Settled, Started,
+};
+use tokio::time::Instant;
+
+/// A runner over another runner. It implements only the methods that it changes; the others forward
+/// to [`inner`](Self::inner).
+///
+/// [`Forwarding`] makes it a [`Runner`]. The methods are those of that trait.
+///
+/// ```
+/// use longshore_conformance::{Forward, Forwarding};
+/// use longshore_core::{Health, Result, Runner};
+///
+/// /// A runner that is always well.
+/// #[derive(Debug)]
+/// struct Well<R>(R);
+///
+/// #[async_trait::async_trait]
+/// impl<R: Runner> Forward for Well<R> {
+///     fn inner(&self) -> &dyn Runner {
+///         &self.0
+///     }
+///
+///     async fn probe(&self) -> Result<Health> {
+///         Ok(Health::default())
+///     }
+/// }
+///
+/// fn well(runner: impl Runner) -> impl Runner {
+///     Forwarding(Well(runner))
+/// }
+/// ```
+#[expect(missing_docs, reason = "the docs of each method are those of Runner")]
+#[async_trait]
+pub trait Forward: fmt::Debug + Send + Sync + 'static {
+    /// Returns the runner that gets every call that this one does not change.
+    fn inner(&self) -> &dyn Runner;
+
+    fn name(&self) -> &RunnerName {
+        self.inner().name()
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        self.inner().capabilities()
+    }
+
+    fn remedy(&self, capability: Capability) -> Option<String> {
+        self.inner().remedy(capability)
+    }
+
+    async fn probe(&self) -> Result<Health> {
+        self.inner().probe().await
+    }
+
+    async fn local_image(&self, image: &ImageRef) -> Result<LocalImage> {
+        self.inner().local_image(image).await
+    }
+
+    fn plan(&self, attempt: &Attempt) -> Result<Plan> {
+        self.inner().plan(attempt)
+    }
+
+    fn handle(&self, attempt: &Attempt) -> Handle {
+        self.inner().handle(attempt)
+    }
+
+    async fn launch(
+        &self,
+        attempt: &Attempt,
+        context: &LaunchContext,
+    ) -> std::result::Result<Started, LaunchError> {
+        self.inner().launch(attempt, context).await
+    }
+
+    async fn settle(&self, handle: &Handle, deadline: Instant) -> Result<Settled> {
+        self.inner().settle(handle, deadline).await
+    }
+
+    async fn adopt(&self, installation: &InstallationId) -> Result<Vec<Handle>> {
+        self.inner().adopt(installation).await
+    }
+
+    fn events(&self, handle: &Handle) -> BoxStream<'static, Result<Event>> {
+        self.inner().events(handle)
+    }
+
+    fn logs(
+        &self,
+        handle: &Handle,
+        since: LogPosition,
+        follow: bool,
+    ) -> BoxStream<'static, Result<LogChunk>> {
+        self.inner().logs(handle, since, follow)
+    }
+
+    async fn cancel(&self, handle: &Handle, grace: Duration) -> Result<()> {
+        self.inner().cancel(handle, grace).await
+    }
+
+    async fn remove(&self, handle: &Handle) -> Result<()> {
+        self.inner().remove(handle).await
+    }
+}
+
+/// A [`Forward`] as a [`Runner`].
+#[derive(Clone, Debug)]
+pub struct Forwarding<F>(pub F);
+
+// A method of `Runner` with a default must be forwarded too.
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<F: Forward> Runner for Forwarding<F> {
+    fn name(&self) -> &RunnerName {
+        self.0.name()
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        self.0.capabilities()
+    }
+
+    fn remedy(&self, capability: Capability) -> Option<String> {
+        self.0.remedy(capability)
+    }
+
+    async fn probe(&self) -> Result<Health> {
+        self.0.probe().await
+    }
+
+    async fn local_image(&self, image: &ImageRef) -> Result<LocalImage> {
+        self.0.local_image(image).await
+    }
+
+    fn plan(&self, attempt: &Attempt) -> Result<Plan> {
+        self.0.plan(attempt)
+    }
+
+    fn handle(&self, attempt: &Attempt) -> Handle {
+        self.0.handle(attempt)
+    }
+
+    async fn launch(
+        &self,
+        attempt: &Attempt,
+        context: &LaunchContext,
+    ) -> std::result::Result<Started, LaunchError> {
+        self.0.launch(attempt, context).await
+    }
+
+    async fn settle(&self, handle: &Handle, deadline: Instant) -> Result<Settled> {
+        self.0.settle(handle, deadline).await
+    }
+
+    async fn adopt(&self, installation: &InstallationId) -> Result<Vec<Handle>> {
+        self.0.adopt(installation).await
+    }
+
+    fn events(&self, handle: &Handle) -> BoxStream<'static, Result<Event>> {
+        self.0.events(handle)
+    }
+
+    fn logs(
+        &self,
+        handle: &Handle,
+        since: LogPosition,
+        follow: bool,
+    ) -> BoxStream<'static, Result<LogChunk>> {
+        self.0.logs(handle, since, follow)
+    }
+
+    async fn cancel(&self, handle: &Handle, grace: Duration) -> Result<()> {
+        self.0.cancel(handle, grace).await
+    }
+
+    async fn remove(&self, handle: &Handle) -> Result<()> {
+        self.0.remove(handle).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulated::{Script, SimulatedRunner, World};
+
+    /// A runner with its own answers to the calls for which [`Runner`] has a default.
+    #[derive(Debug)]
+    struct Own(SimulatedRunner);
+
+    #[async_trait]
+    impl Forward for Own {
+        fn inner(&self) -> &dyn Runner {
+            &self.0
+        }
+
+        fn remedy(&self, capability: Capability) -> Option<String> {
+            Some(format!("remedy: {}", capability.words()))
+        }
+
+        async fn local_image(&self, _image: &ImageRef) -> Result<LocalImage> {
+            Ok(LocalImage::Absent)
+        }
+    }
+
+    /// A runner that changes nothing.
+    #[derive(Debug)]
+    struct Plain(Forwarding<Own>);
+
+    impl Forward for Plain {
+        fn inner(&self) -> &dyn Runner {
+            &self.0
+        }
+    }
+
+    #[tokio::test]
+    async fn a_call_with_a_default_is_forwarded_too() {
+        let name: RunnerName = "inner".parse().unwrap();
+        let runner = Forwarding(Plain(Forwarding(Own(
+            World::new().runner(name.clone(), Script::default())
+        ))));
+        assert_eq!(Runner::name(&runner), &name);
+        let remedy = Runner::remedy(&runner, Capability::LimitCpu);
+        assert_eq!(remedy, Some("remedy: resources.limits.cpu".to_owned()));
+        let image = "busybox:1".parse().unwrap();
+        assert_eq!(Runner::local_image(&runner, &image).await.unwrap(), LocalImage::Absent);
+    }
+}

@@ -1,0 +1,194 @@
+//! One configured runner, with the state that the dispatcher keeps for it.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use longshore_core::{
+    Error, ErrorKind, Handle, Health, ImageRef, JobSpec, LocalImage, PullPolicies, Runner,
+    RunnerName,
+};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::attempt_client::AttemptClient;
+use crate::breaker::{Admission, Breaker};
+use crate::event_sink::JobEventSink;
+use crate::job::JobEvent;
+use crate::policy;
+use crate::{EffectivePullPolicy, Isolation, Settings};
+
+/// A runner, its breaker, and its throttle.
+#[derive(Debug)]
+pub(crate) struct Candidate {
+    pub(crate) runner: Arc<dyn Runner>,
+    pub(crate) breaker: Breaker,
+    /// Its own pull policy, if one is configured.
+    pull_policy: Option<PullPolicies>,
+    /// Held by the one job that probes.
+    probing: Mutex<()>,
+    launches: Arc<Semaphore>,
+    connect_timeout: Duration,
+    min_isolation: Isolation,
+}
+
+impl Candidate {
+    pub(crate) fn new(
+        runner: Arc<dyn Runner>,
+        settings: &Settings,
+        pull_policy: Option<PullPolicies>,
+        jitter: u64,
+    ) -> Self {
+        let launches = usize::try_from(settings.max_concurrent_launches.get())
+            .unwrap_or(Semaphore::MAX_PERMITS)
+            .min(Semaphore::MAX_PERMITS);
+        Self {
+            runner,
+            breaker: Breaker::new(jitter),
+            pull_policy,
+            probing: Mutex::new(()),
+            launches: Arc::new(Semaphore::new(launches)),
+            connect_timeout: settings.connect_timeout.get(),
+            min_isolation: settings.min_isolation,
+        }
+    }
+
+    pub(crate) fn name(&self) -> &RunnerName {
+        self.runner.name()
+    }
+
+    /// Whether this runner needs an image at all.
+    pub(crate) fn runs_containers(&self) -> bool {
+        self.runner.capabilities().container
+    }
+
+    /// Returns the pull policy for `spec` on this runner.
+    pub(crate) fn pull_policy(
+        &self,
+        spec: Option<&JobSpec>,
+        settings: &Settings,
+    ) -> EffectivePullPolicy {
+        policy::effective(spec, settings, self.name(), self.pull_policy.as_ref())
+    }
+
+    /// Checks that this runner can do all that `spec` needs, with the required isolation.
+    pub(crate) fn supports(&self, spec: &JobSpec) -> Result<(), Error> {
+        let contained = spec.container.is_some() && self.runs_containers();
+        if self.min_isolation == Isolation::Container && !contained {
+            let why = "it would run the job without a container, which job.minIsolation rules out";
+            return Err(Error::new(ErrorKind::Unsupported, why).on(self.name()));
+        }
+        spec.ensure_supported(self.runner.capabilities(), |c| self.runner.remedy(c))
+            .map_err(|error| error.on(self.name()))
+    }
+
+    /// Waits for a launch slot on this runner. Fails at once if the runner is known not to take
+    /// work.
+    pub(crate) async fn admit(
+        self: &Arc<Self>,
+        sink: &JobEventSink,
+    ) -> Result<OwnedSemaphorePermit, Error> {
+        // Before the queue, so that no job waits for a runner that is known to be away.
+        if let Admission::Refused(error) = self.breaker.admission() {
+            return Err(error.on(self.name()));
+        }
+        let permit = Arc::clone(&self.launches).acquire_owned().await.map_err(|_| {
+            Error::new(ErrorKind::Internal, "failed to queue for a launch").on(self.name())
+        })?;
+        self.ready(sink).await?;
+        Ok(permit)
+    }
+
+    /// Asks the runner whether it can take work, unless the answer is known.
+    async fn ready(self: &Arc<Self>, sink: &JobEventSink) -> Result<(), Error> {
+        let _alone = match self.breaker.admission() {
+            Admission::Healthy => return Ok(()),
+            Admission::Refused(error) => return Err(error.on(self.name())),
+            Admission::Probe { last_refusal: None } => self.probing.lock().await,
+            // Only one job waits to see whether the runner is back; for the others it is still
+            // away.
+            Admission::Probe { last_refusal: Some(error) } => match self.probing.try_lock() {
+                Ok(alone) => alone,
+                Err(_) => return Err(error.on(self.name())),
+            },
+        };
+        // Another job may have probed while this one waited.
+        match self.breaker.admission() {
+            Admission::Healthy => return Ok(()),
+            Admission::Refused(error) => return Err(error.on(self.name())),
+            Admission::Probe { .. } => {}
+        }
+        sink.send(JobEvent::Probing { runner: self.name().clone() });
+        match self.probe().await {
+            Ok(_) => {
+                self.breaker.probe_succeeded();
+                Ok(())
+            }
+            Err(error) => {
+                self.refused(&error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Records a refusal. A runner that is away is then probed in the background until it is back,
+    /// so that no job waits for the answer.
+    pub(crate) fn refused(self: &Arc<Self>, error: &Error) {
+        if self.breaker.refused(error) {
+            tokio::spawn(ask_again(Arc::downgrade(self)));
+        }
+    }
+
+    /// Returns whether `image` is on this runner, bounded by `connectTimeout`. A failure yields
+    /// `Unknown`.
+    pub(crate) async fn local_image(&self, image: &ImageRef) -> LocalImage {
+        match timeout(self.connect_timeout, self.runner.local_image(image)).await {
+            Ok(Ok(local)) => local,
+            Ok(Err(_)) | Err(_) => LocalImage::Unknown,
+        }
+    }
+
+    pub(crate) const fn connect_timeout(&self) -> Duration {
+        self.connect_timeout
+    }
+
+    /// Returns the attempt at `handle` on this runner.
+    pub(crate) fn client(&self, handle: &Handle, sink: JobEventSink) -> AttemptClient {
+        AttemptClient { runner: Arc::clone(&self.runner), handle: handle.clone(), sink }
+    }
+
+    /// Probes the runner, bounded by `connectTimeout`.
+    pub(crate) async fn probe(&self) -> Result<Health, Error> {
+        match timeout(self.connect_timeout, self.runner.probe()).await {
+            Ok(Ok(health)) => Ok(health),
+            Ok(Err(error)) => Err(error.on(self.name())),
+            Err(_) => Err(Error::new(
+                ErrorKind::Unavailable,
+                format!("no answer within {:?} (connectTimeout)", self.connect_timeout),
+            )
+            .on(self.name())),
+        }
+    }
+}
+
+/// Probes a runner that is away, each time its breaker allows it, until the runner is back or the
+/// dispatcher is dropped.
+async fn ask_again(candidate: Weak<Candidate>) {
+    loop {
+        let next = candidate.upgrade().and_then(|candidate| candidate.breaker.next_probe());
+        let Some((until, opened)) = next else { return };
+        tokio::select! {
+            () = sleep_until(until) => {}
+            // The runner was back and has gone away again, so the pause is a new one.
+            () = opened.notified() => continue,
+        }
+        let Some(candidate) = candidate.upgrade() else { return };
+        // A job may be probing just now.
+        let _alone = candidate.probing.lock().await;
+        if candidate.breaker.open_until().is_some_and(|until| until <= Instant::now()) {
+            match candidate.probe().await {
+                Ok(_) => candidate.breaker.probe_succeeded(),
+                Err(error) => candidate.breaker.probe_failed(&error),
+            }
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Questions to the engine's memory of past events.
+
+use std::collections::HashMap;
+
+use bollard::models::EventMessage;
+use bollard::query_parameters::EventsOptionsBuilder;
+use futures::{Stream, StreamExt, TryStreamExt};
+use jiff::Timestamp;
+use tokio::time::timeout;
+
+use crate::client::{Answer, Engine};
+use crate::container_event::ContainerEvent;
+
+/// Whether the container `id`, created at `created` and just removed, provably never started: the
+/// engine reports its removal, and no start before that.
+///
+/// The engine keeps its latest 256 events and repeats them on request
+/// (<https://docs.docker.com/reference/cli/docker/system/events/>). The removal has just happened,
+/// so it is among them. An engine that does not report the removal proves nothing.
+pub(crate) async fn never_started(engine: &Engine, id: &str, created: Option<Timestamp>) -> bool {
+    let since = created.map_or(0, Timestamp::as_second).to_string();
+    let one = |value: &str| vec![value.to_owned()];
+    let filters =
+        HashMap::from([("type".to_owned(), one("container")), ("container".to_owned(), one(id))]);
+    let options = EventsOptionsBuilder::default().since(&since).filters(&filters).build();
+    let Ok(docker) = engine.docker().await else { return false };
+    let past = ended_unstarted(docker.events(Some(options)));
+    timeout(engine.config().request_timeout.get(), past).await.unwrap_or(false)
+}
+
+/// The most events that an engine remembers; it keeps 256.
+const MOST_EVENTS: usize = 1024;
+
+/// The events of the container `id` that the engine remembers. They may be all, some or none.
+pub(crate) async fn past_events(engine: &Engine, id: &str) -> Answer<Vec<ContainerEvent>> {
+    Ok(query(engine, id).await?.into_iter().filter_map(ContainerEvent::read).collect())
+}
+
+/// Whether the engine remembers that the container `id` had the name `name` and lost it.
+pub(crate) async fn was_renamed(engine: &Engine, id: &str, name: &str) -> Answer<bool> {
+    let from_name = |event: EventMessage| {
+        let old = event.actor?.attributes?.remove("oldName")?;
+        (event.action? == "rename" && old.trim_start_matches('/') == name).then_some(())
+    };
+    Ok(query(engine, id).await?.into_iter().find_map(from_name).is_some())
+}
+
+async fn query(engine: &Engine, id: &str) -> Answer<Vec<EventMessage>> {
+    let now = engine.now().await?;
+    let one = |value: &str| vec![value.to_owned()];
+    let filters =
+        HashMap::from([("type".to_owned(), one("container")), ("container".to_owned(), one(id))]);
+    // Without an end that has passed, the engine would continue with events to come.
+    let until = format!("{}.{:09}", now.as_second(), now.subsec_nanosecond());
+    let options =
+        EventsOptionsBuilder::default().since("1").until(&until).filters(&filters).build();
+    engine
+        .call(|docker| async move {
+            docker.events(Some(options)).take(MOST_EVENTS).try_collect().await
+        })
+        .await
+}
+
+/// Whether the engine reports that it sent the container `id` a signal before it had come up, at
+/// `came_up`. An engine that was killed, and finds a running container, ends it this way.
+pub(crate) async fn signalled_while_coming_up(
+    engine: &Engine,
+    id: &str,
+    came_up: Timestamp,
+) -> Answer<bool> {
+    let one = |value: &str| vec![value.to_owned()];
+    let filters = HashMap::from([
+        ("type".to_owned(), one("container")),
+        ("container".to_owned(), one(id)),
+        ("event".to_owned(), one("kill")),
+    ]);
+    // The engine remembers nothing from before it went down.
+    let until = (came_up.as_second() + 1).to_string();
+    let options =
+        EventsOptionsBuilder::default().since("1").until(&until).filters(&filters).build();
+    engine
+        .call(|docker| async move {
+            let before = |event: EventMessage| {
+                event.time_nano.is_some_and(|at| i128::from(at) <= came_up.as_nanosecond())
+            };
+            let past: Vec<_> = docker.events(Some(options)).try_collect().await?;
+            Ok(past.into_iter().any(before))
+        })
+        .await
+}
+
+async fn ended_unstarted<E>(events: impl Stream<Item = Result<EventMessage, E>>) -> bool {
+    let mut events = std::pin::pin!(events);
+    while let Some(Ok(event)) = events.next().await {
+        match event.action.as_deref() {
+            Some("start") => return false,
+            Some("destroy") => return true,
+            _ => {}
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn proven(actions: &[&str]) -> bool {
+        let event = |action: &&str| {
+            Ok::<_, ()>(EventMessage { action: Some((*action).to_owned()), ..Default::default() })
+        };
+        ended_unstarted(futures::stream::iter(actions.iter().map(event))).await
+    }
+
+    #[tokio::test]
+    async fn only_an_end_without_a_start_before_it_is_a_proof() {
+        assert!(proven(&["create", "destroy"]).await);
+        assert!(!proven(&["create", "start", "die", "destroy"]).await);
+        assert!(!proven(&["create"]).await, "the engine did not report the end");
+        assert!(!proven(&[]).await);
+    }
+}

@@ -1,0 +1,390 @@
+//! Finds the container of an attempt and reads its log, one stream after another.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::AsyncReadExt;
+use kube::api::LogParams;
+use longshore_core::{Error, Result};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::backend::Backend;
+use crate::client::Failure;
+use crate::cursor::{Cursor, Finder};
+use crate::follow::is_absent;
+use crate::location::Location;
+use crate::outcome::conclude;
+use crate::pod_view::PodView;
+use crate::snapshot::Snapshot;
+use crate::subscription::Subscription;
+use crate::timestamps::TimestampStripper;
+
+const CHUNK: usize = 64 * 1024;
+/// How long to wait for the container's end after the stream has ended, before the stream is opened
+/// again. The kubelet reports the end about a second later.
+const END_REPORTED: Duration = Duration::from_secs(3);
+/// How many seconds before the end of the stream, by the API server's clock, the container may have
+/// ended, by the node's, for its end to explain that of the stream. Otherwise the log is read once
+/// more: if a kubelet goes away, its stream ends as if it were complete
+/// (`responsewriters.StreamObject`), and the container may still write.
+const EXPLAINS: i64 = 5;
+/// How long a stream may be silent once the container has ended.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+/// The kubelet does not rotate a file with fewer bytes of output than this. Its default is 10 MiB,
+/// which includes the time and the stream of each line.
+pub(crate) const ROTATES: u64 = 256 * 1024;
+/// If a stream that has carried that much is silent for this long, it is opened again. The kubelet
+/// continues with the new file only if it had read the old one to its end before the rotation
+/// (`cri-client/pkg/logs`, `ReadLogs`); otherwise the stream carries nothing more.
+const STUCK: Duration = Duration::from_secs(2);
+/// The kubelet looks for files to rotate every 10 seconds (`containerLogMonitorInterval`). A
+/// younger stream can have missed at most one rotation, so the new file begins where the old one
+/// ended.
+const ROTATION: Duration = Duration::from_secs(9);
+
+/// How the log is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Until the job ends.
+    Follow,
+    /// Until the end of what exists now.
+    Once,
+}
+
+/// The source of the output.
+pub(crate) enum Source {
+    /// From a Pod.
+    Pod(Target),
+    /// There is no output, because the job never started.
+    Nothing,
+    /// The attempt is not on the cluster, so any output is gone.
+    Gone,
+}
+
+/// A container with output.
+pub(crate) struct Target {
+    pod: String,
+    /// The job's container, which admission may have renamed.
+    container: String,
+}
+
+impl Target {
+    fn of(pod: &PodView) -> Self {
+        Self { pod: pod.name.clone(), container: pod.job_container().to_owned() }
+    }
+}
+
+/// The result of a read from a stream.
+pub(crate) enum Read {
+    Bytes(usize),
+    End,
+    /// The stream has carried a lot, and nothing for a while.
+    Stuck,
+    Broken,
+}
+
+/// What the end of a followed stream means.
+pub(crate) enum StreamEnd {
+    /// The container has ended, and this was all of its output.
+    Complete,
+    /// The container has ended, but perhaps at a different time than the stream.
+    Doubtful,
+    /// The container still runs.
+    GoesOn,
+}
+
+/// Reads the log of an attempt.
+pub(crate) struct LogReader {
+    backend: Arc<Backend>,
+    location: Location,
+    subscription: Option<Subscription>,
+    /// Whether the source was determined before.
+    source_known: bool,
+    raw: Vec<u8>,
+    /// The last piece, without the times of the lines.
+    pub(crate) buffer: Vec<u8>,
+    timestamps: TimestampStripper,
+    /// Where in the buffer output is missing.
+    pub(crate) leap: Option<usize>,
+    pub(crate) opened: OpenedFile,
+}
+
+impl LogReader {
+    pub(crate) fn new(backend: Arc<Backend>, location: Location) -> Self {
+        let timestamps = TimestampStripper::new(backend.connection.server_time());
+        Self {
+            backend,
+            location,
+            subscription: None,
+            source_known: false,
+            raw: vec![0; CHUNK],
+            buffer: Vec::with_capacity(CHUNK),
+            timestamps,
+            leap: None,
+            opened: OpenedFile::new(),
+        }
+    }
+
+    pub(crate) async fn source(&mut self, mode: Mode) -> Result<Source> {
+        let first = !self.source_known;
+        let source = match mode {
+            Mode::Once => self.source_now(first).await,
+            Mode::Follow => self.source_followed(first).await,
+        };
+        self.source_known |= source.is_ok();
+        source
+    }
+
+    async fn source_now(&self, first: bool) -> Result<Source> {
+        let cluster = self.backend.connection.cluster().await?;
+        let mut pods: Vec<PodView> =
+            cluster.pods_of(&self.location).await?.iter().map(PodView::from).collect();
+        pods.sort_by_key(|pod| pod.created);
+        let pod = pods.into_iter().find(|pod| pod.container.created);
+        // The Pods of a removed Job remain for a moment.
+        let known = pod.as_ref().is_some_and(|pod| !first || pod.job.is_none());
+        if !known && cluster.get_job(&self.location).await?.is_none() {
+            return Ok(Source::Gone);
+        }
+        Ok(pod.map_or(Source::Nothing, |pod| Source::Pod(Target::of(&pod))))
+    }
+
+    /// Waits until the container has started, or until it is known that it never will.
+    async fn source_followed(&mut self, first: bool) -> Result<Source> {
+        let (backend, location) = (&self.backend, &self.location);
+        let subscription =
+            self.subscription.get_or_insert_with(|| backend.informer.subscribe(location));
+        loop {
+            let snapshot = subscription.snapshot();
+            let without_job = snapshot.job.is_none() || snapshot.job_presence.is_gone();
+            let removed = first && without_job;
+            if removed && !subscription.health().is_synced() {
+                subscription.changed().await;
+                continue;
+            }
+            if is_absent(backend, location, &snapshot, subscription, removed).await? {
+                return Ok(Source::Gone);
+            }
+            if let Some(observed) =
+                snapshot.pod().filter(|observed| observed.pod.container.has_started())
+            {
+                return Ok(if observed.presence.is_gone() {
+                    Source::Gone
+                } else {
+                    Source::Pod(Target::of(&observed.pod))
+                });
+            }
+            if subscription.health().is_synced() && conclude(&snapshot, Instant::now()).is_some() {
+                let is_gone = snapshot.job_presence.is_gone() && snapshot.pods.is_empty();
+                return Ok(if is_gone { Source::Gone } else { Source::Nothing });
+            }
+            subscription.changed().await;
+        }
+    }
+
+    pub(crate) async fn open(
+        &mut self,
+        target: &Target,
+        mode: Mode,
+    ) -> std::result::Result<impl futures::AsyncBufRead + Unpin + use<>, OpenError> {
+        let cluster = self.backend.connection.cluster().await.map_err(OpenError::Connection)?;
+        let params = LogParams {
+            container: Some(target.container.clone()),
+            follow: mode == Mode::Follow,
+            timestamps: true,
+            ..<_>::default()
+        };
+        let pods = cluster.pods(&self.location);
+        let opening = pods.log_stream(&target.pod, &params);
+        let stream = cluster.ask("failed to read the job's output", opening).await;
+        self.timestamps = TimestampStripper::new(self.backend.connection.server_time());
+        self.leap = None;
+        stream.map(Box::pin).map_err(OpenError::Request)
+    }
+
+    /// Reads the next piece. A stream may be silent while the container runs, but must end soon
+    /// after the container has ended.
+    pub(crate) async fn read(
+        &mut self,
+        stream: &mut (impl futures::AsyncRead + Unpin),
+        mode: Mode,
+    ) -> Read {
+        let limit = self.backend.config.request_timeout.get();
+        let mut dead_at = (mode == Mode::Once).then(|| Instant::now() + limit);
+        let limit = limit.min(LAST_WORDS);
+        let stuck_at =
+            (mode == Mode::Follow && self.opened.bytes > ROTATES).then(|| Instant::now() + STUCK);
+        loop {
+            if dead_at.is_none()
+                && self
+                    .subscription
+                    .as_mut()
+                    .is_some_and(|subscription| ended(&subscription.snapshot()))
+            {
+                dead_at = Some(Instant::now() + limit);
+            }
+            let subscription = async {
+                match &mut self.subscription {
+                    Some(subscription) => subscription.changed().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                read = stream.read(&mut self.raw) => match read {
+                    Ok(read) => {
+                        self.strip(read, mode);
+                        match self.buffer.len() {
+                            0 if read == 0 => return Read::End,
+                            0 => {}
+                            length => return Read::Bytes(length),
+                        }
+                    }
+                    Err(error) => {
+                        tracing::debug!(%error, "a log stream broke and is resumed");
+                        return Read::Broken;
+                    }
+                },
+                () = subscription => {}
+                () = sleep_until(dead_at.unwrap_or_else(Instant::now)), if dead_at.is_some() => {
+                    return Read::Broken;
+                }
+                () = sleep_until(stuck_at.unwrap_or_else(Instant::now)), if stuck_at.is_some() => {
+                    return Read::Stuck;
+                }
+            }
+        }
+    }
+
+    /// Puts the `read` raw bytes into the buffer, without the times of the lines.
+    fn strip(&mut self, read: usize, mode: Mode) {
+        self.buffer.clear();
+        if read == 0 {
+            self.timestamps.finish(&mut self.buffer);
+            return;
+        }
+        let leap = self.timestamps.strip(&self.raw[..read], &mut self.buffer, Instant::now());
+        // A kubelet that does not follow reads one file, and skips none.
+        self.leap = leap.filter(|_| mode == Mode::Follow);
+    }
+
+    /// Finds the reader's position in the rotated file. Returns `false` if output may be missing
+    /// between what was read and what comes next.
+    pub(crate) async fn locate(
+        &mut self,
+        target: &Target,
+        cursor: &mut Cursor,
+    ) -> std::result::Result<bool, OpenError> {
+        let mut stream = self.open(target, Mode::Once).await?;
+        let mut finder = Finder::new(cursor.tail());
+        // What cannot be read now is read with the next stream.
+        while let Read::Bytes(read) = self.read(&mut stream, Mode::Once).await {
+            finder.take(&self.buffer[..read]);
+        }
+        if let Some(at) = finder.found() {
+            cursor.relocate(at);
+            return Ok(true);
+        }
+        // A reader that continues where another process stopped has no tail, so its position in
+        // this file is unknown. It skips the file: an unnecessary gap is better than output that
+        // appears twice.
+        cursor.relocate(if cursor.tail().is_empty() { finder.length() } else { 0 });
+        Ok(self.opened.is_next() && !cursor.tail().is_empty())
+    }
+
+    pub(crate) async fn after_end(&mut self) -> StreamEnd {
+        let at = self.backend.connection.server_time();
+        let Some(subscription) = &mut self.subscription else { return StreamEnd::Complete };
+        let end_reported = async {
+            while !ended(&subscription.snapshot()) {
+                subscription.changed().await;
+            }
+        };
+        if timeout(END_REPORTED, end_reported).await.is_err() {
+            // Either the container still runs, or the watch has failed silently.
+            if let Ok(cluster) = self.backend.connection.cluster().await
+                && let Ok(pods) = cluster.pods_of(&self.location).await
+            {
+                subscription.record_end(&self.location.attempt, &pods);
+            }
+            if !ended(&subscription.snapshot()) {
+                return StreamEnd::GoesOn;
+            }
+        }
+        let snapshot = subscription.snapshot();
+        let finished = snapshot
+            .pod()
+            .and_then(|s| s.pod.container.terminated.as_ref())
+            .and_then(|t| t.finished);
+        // Both times are truncated to whole seconds.
+        let explains =
+            finished.is_some_and(|it| (0..=EXPLAINS).contains(&at.duration_since(it).as_secs()));
+        if explains { StreamEnd::Complete } else { StreamEnd::Doubtful }
+    }
+}
+
+/// What is known of the file that the reader reads.
+pub(crate) struct OpenedFile {
+    /// When the stream was opened.
+    at: Instant,
+    /// When the file was last known to be the current one.
+    current: Instant,
+    /// How many new bytes the stream has carried.
+    bytes: u64,
+    /// Whether all of the file had been read when the stream was opened again.
+    pub(crate) drained: bool,
+}
+
+impl OpenedFile {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self { at: now, current: now, bytes: 0, drained: false }
+    }
+
+    pub(crate) fn reopened(&mut self) {
+        self.at = Instant::now();
+        self.bytes = 0;
+    }
+
+    pub(crate) fn new_bytes(&mut self, count: usize) {
+        // These bytes follow what was read before, so the file is still the one that was opened.
+        self.current = self.current.max(self.at);
+        self.bytes += count as u64;
+    }
+
+    /// Returns whether the current file begins where the previous one, which was read, ended.
+    fn is_next(&self) -> bool {
+        self.drained && self.current.elapsed() < ROTATION
+    }
+}
+
+/// Why a log could not be opened.
+pub(crate) enum OpenError {
+    Connection(Error),
+    Request(Failure),
+}
+
+impl OpenError {
+    pub(crate) fn code(&self) -> Option<u16> {
+        match self {
+            Self::Connection(_) => None,
+            Self::Request(failure) => failure.code(),
+        }
+    }
+}
+
+impl From<OpenError> for Error {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Connection(error) => error,
+            OpenError::Request(failure) => failure.into(),
+        }
+    }
+}
+
+fn ended(snapshot: &Snapshot) -> bool {
+    snapshot.pod().is_some_and(|observed| {
+        observed.pod.container.terminated.is_some()
+            || observed.pod.ended
+            || observed.presence.is_gone()
+    })
+}

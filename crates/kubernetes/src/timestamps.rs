@@ -1,0 +1,173 @@
+//! Removes the times from the lines of a log, and uses them to detect output that a stream has
+//! skipped. Pure.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+/// The kubelet writes a time as `2006-01-02T15:04:05.000000000Z07:00`. Anything longer is not a
+/// time.
+const LONGEST: usize = 40;
+/// The minimum time that a log file is the current one, apart from delays on a busy node: the
+/// kubelet's `containerLogMonitorInterval` is at least this long.
+const ROTATION: Duration = Duration::from_secs(3);
+/// How far the node's clock may be behind the API server's.
+const SKEW: Duration = Duration::from_secs(5);
+/// The kubelet does not rotate a file with fewer bytes than this.
+const ROTATES: u64 = 256 * 1024;
+
+/// Removes the times from one stream.
+///
+/// A kubelet that follows a file opens the next one when it has read the current one to its end. If
+/// the next one has also been rotated by then, the kubelet skips it, and the stream does not show
+/// that (`cri-client/pkg/logs`, `ReadLogs`). The times of the lines show it: they leap, while the
+/// lines themselves arrive without a pause, because the stream was behind. If the job itself had
+/// been silent, the stream would have been silent for as long.
+#[derive(Debug)]
+pub(crate) struct TimestampStripper {
+    opened: Timestamp,
+    /// The beginning of a time that has not arrived completely; `None` within a line.
+    coming: Option<Vec<u8>>,
+    last: Option<(Timestamp, Instant)>,
+    bytes: u64,
+}
+
+impl TimestampStripper {
+    /// Creates the state for a stream that is opened at `now`, by the API server's clock.
+    pub(crate) const fn new(now: Timestamp) -> Self {
+        Self { opened: now, coming: Some(Vec::new()), last: None, bytes: 0 }
+    }
+
+    /// Appends `raw`, which arrived at `now`, to `out` without the times. Returns the position in
+    /// `out` before which output is missing, if any is. The output may also be missing a little
+    /// earlier: the file after the skipped one may begin within a line, and the rest of that line
+    /// has no time.
+    pub(crate) fn strip(&mut self, raw: &[u8], out: &mut Vec<u8>, now: Instant) -> Option<usize> {
+        self.bytes += raw.len() as u64;
+        let mut leap = None;
+        let mut rest = raw;
+        while !rest.is_empty() {
+            if let Some(mut coming) = self.coming.take() {
+                let end = rest.iter().position(|byte| matches!(byte, b' ' | b'\n'));
+                let length = end.unwrap_or(rest.len());
+                coming.extend_from_slice(&rest[..length]);
+                rest = &rest[length..];
+                if end.is_none() && coming.len() <= LONGEST {
+                    self.coming = Some(coming);
+                    break;
+                }
+                match time(&coming).filter(|_| rest.first() == Some(&b' ')) {
+                    Some(at) => {
+                        rest = &rest[1..];
+                        if self.leaps(at, now) {
+                            leap = leap.or(Some(out.len()));
+                        }
+                        self.last = Some((at, now));
+                    }
+                    // Not a line of the kubelet. Keep all of it.
+                    None => out.extend_from_slice(&coming),
+                }
+            }
+            let end = rest.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
+            let (line, next) = rest.split_at(end.unwrap_or(rest.len()));
+            out.extend_from_slice(line);
+            rest = next;
+            if end.is_some() {
+                self.coming = Some(Vec::new());
+            }
+        }
+        if let Some((_, arrived)) = &mut self.last {
+            *arrived = now;
+        }
+        leap
+    }
+
+    /// Appends an incomplete time at the end of the stream, which is then no time, to `out`.
+    pub(crate) fn finish(&mut self, out: &mut Vec<u8>) {
+        out.extend(self.coming.take().unwrap_or_default());
+    }
+
+    fn leaps(&self, at: Timestamp, now: Instant) -> bool {
+        let Some((last, arrived)) = self.last else { return false };
+        let silent = now.duration_since(arrived);
+        let leap = Duration::try_from(at.duration_since(last)).unwrap_or_default();
+        // Only a file that was current when the stream was opened can have been followed by two
+        // others.
+        let later = at.duration_since(self.opened) + SKEW.try_into().unwrap_or_default();
+        self.bytes > ROTATES && later.is_positive() && leap.saturating_sub(silent) >= ROTATION
+    }
+}
+
+fn time(bytes: &[u8]) -> Option<Timestamp> {
+    std::str::from_utf8(bytes).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPENED: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn stamped(seconds: i64, line: &str) -> String {
+        format!("{:.9} {line}", OPENED + jiff::SignedDuration::from_secs(seconds))
+    }
+
+    fn stripped(raw: &str, size: usize) -> (String, Option<usize>) {
+        let (mut timestamps, mut out, now) =
+            (TimestampStripper::new(OPENED), Vec::new(), Instant::now());
+        let leaps: Vec<usize> = raw
+            .as_bytes()
+            .chunks(size)
+            .filter_map(|piece| timestamps.strip(piece, &mut out, now))
+            .collect();
+        timestamps.finish(&mut out);
+        assert!(leaps.len() < 2, "{leaps:?}");
+        (String::from_utf8(out).unwrap(), leaps.first().copied())
+    }
+
+    #[test]
+    fn times_are_taken_out_wherever_the_pieces_end() {
+        let raw = [stamped(1, "one\n"), stamped(1, "\n"), stamped(2, "a time: "), stamped(3, "x")];
+        let expected = format!("one\n\na time: {}", stamped(3, "x"));
+        for size in [1, 2, 31, 32, 33, 1000] {
+            assert_eq!(stripped(&raw.concat(), size), (expected.clone(), None));
+        }
+        let east = "2026-11-23T20:00:00.000000000+02:00 line\n";
+        assert_eq!(stripped(east, 7).0, "line\n");
+    }
+
+    #[test]
+    fn what_has_no_time_is_kept() {
+        for raw in ["hello world\n", "\n", "short", &"x".repeat(100), "2026-11-23T20:00:00.0"] {
+            for size in [1, 5, 1000] {
+                assert_eq!(stripped(raw, size).0, raw);
+            }
+        }
+    }
+
+    #[test]
+    fn a_leap_of_the_times_in_a_stream_that_was_not_silent_is_missing_output() {
+        let much: String = (0..5000).map(|_| stamped(1, &format!("{:040}\n", 0))).collect();
+        let (before, leap) = stripped(&(much.clone() + &stamped(11, "next\n")), 999);
+        assert_eq!(leap, Some(5000 * 41));
+        assert_eq!(before.len(), 5000 * 41 + 5);
+        assert_eq!(stripped(&(much + &stamped(2, "next\n")), 999).1, None);
+        let little = stamped(1, "x\n") + &stamped(11, "next\n");
+        assert_eq!(stripped(&little, 999).1, None, "such a file is not rotated");
+    }
+
+    #[test]
+    fn a_job_that_was_silent_has_left_nothing_out() {
+        let much: String = (0..5000).map(|_| stamped(1, &format!("{:040}\n", 0))).collect();
+        let (mut timestamps, mut out, now) =
+            (TimestampStripper::new(OPENED), Vec::new(), Instant::now());
+        timestamps.strip(much.as_bytes(), &mut out, now);
+        let later = now + Duration::from_secs(10);
+        assert_eq!(timestamps.strip(stamped(11, "x\n").as_bytes(), &mut out, later), None);
+        // Nor is output missing that the job wrote before the first read.
+        let mut timestamps = TimestampStripper::new(OPENED + jiff::SignedDuration::from_secs(60));
+        timestamps.strip(much.as_bytes(), &mut out, now);
+        assert_eq!(timestamps.strip(stamped(11, "x\n").as_bytes(), &mut out, now), None);
+    }
+}
