@@ -11,8 +11,8 @@ use crate::fault::Fault;
 use crate::informer::Informer;
 use crate::location::Location;
 use crate::marks::read_mark;
-use crate::ownership::Strangers;
 use crate::pull::Pulls;
+use crate::strangers::Strangers;
 
 /// One engine, and what this process knows about it.
 #[derive(Debug)]

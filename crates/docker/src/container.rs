@@ -82,3 +82,8 @@ fn has_restart_policy(found: &ContainerInspectResponse) -> bool {
     let name = policy.and_then(|policy| policy.name);
     !matches!(name, None | Some(RestartPolicyNameEnum::NO | RestartPolicyNameEnum::EMPTY))
 }
+
+/// Whether a listed container has the name `name`. The engine writes a slash before names.
+pub(crate) fn is_named(names: Option<&[String]>, name: &str) -> bool {
+    names.unwrap_or_default().iter().any(|listed| listed.trim_start_matches('/') == name)
+}

@@ -18,11 +18,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::client::{Answer, Engine};
-use crate::container::Container;
+use crate::container::{Container, is_named};
 use crate::container_event::ContainerEvent;
 use crate::labels::{ATTEMPT, INSTALLATION, Mark};
 use crate::location::object_name;
-use crate::ownership::is_named;
 use crate::snapshot::Snapshot;
 
 /// How often a listing is compared with what is known: the event stream has no heartbeat, so an end

@@ -8,11 +8,10 @@ use longshore_core::{AttemptId, Handle, InstallationId, Result};
 
 use crate::backend::Backend;
 use crate::client::{Answer, Removal, Removed};
-use crate::container::Found;
+use crate::container::{Found, is_named};
 use crate::labels::{ATTEMPT, INSTALLATION, MARKED};
 use crate::location::{Location, object_name};
 use crate::marks::read_mark;
-use crate::ownership::is_named;
 
 /// How long a fence stays: longer than any request of a launch can be under way.
 const FENCE_STAYS: Duration = Duration::from_secs(600);

@@ -81,6 +81,7 @@ mod runner;
 mod settle;
 mod signals;
 mod snapshot;
+mod strangers;
 mod termination;
 mod translate;
 

@@ -7,18 +7,11 @@
 //! knows its id, or the engine remembers the renaming. Any other one is a stranger's, which Longshore
 //! neither follows nor adopts nor removes.
 
-use std::collections::HashSet;
-
-use parking_lot::Mutex;
-
 use crate::backend::Backend;
 use crate::client::Answer;
-use crate::container::{Container, Found, find_by_name, read_container};
+use crate::container::{Container, Found, find_by_name, is_named, read_container};
 use crate::location::Location;
 use crate::past_events::was_renamed;
-
-/// The most strangers that are kept, for the warnings about them.
-const MOST_STRANGERS: usize = 1024;
 
 /// What has an attempt's labels and another name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,25 +21,6 @@ pub(crate) enum Renamed {
     Container(Container),
     /// Only containers that are not provably the attempt's.
     Stranger,
-}
-
-/// The containers about which this process has warned, by id.
-#[derive(Debug, Default)]
-pub(crate) struct Strangers(Mutex<HashSet<String>>);
-
-impl Strangers {
-    /// Warns about the container `id`, once.
-    pub(crate) fn warn(&self, id: &str, attempt: &str) {
-        let mut known = self.0.lock();
-        if known.len() < MOST_STRANGERS && known.insert(id.to_owned()) {
-            tracing::warn!(
-                container = id,
-                attempt,
-                "a container has the labels of an attempt and not its name: Longshore does not \
-                 touch it"
-            );
-        }
-    }
 }
 
 impl Backend {
@@ -85,9 +59,4 @@ impl Backend {
         }
         Ok(found)
     }
-}
-
-/// Whether a listed container has the name `name`. The engine writes a slash before names.
-pub(crate) fn is_named(names: Option<&[String]>, name: &str) -> bool {
-    names.unwrap_or_default().iter().any(|listed| listed.trim_start_matches('/') == name)
 }

@@ -18,7 +18,6 @@ use crate::outcome;
 use crate::refusal;
 use crate::snapshot::Snapshot;
 use crate::start_state::{self, EventReporter, StartState};
-use crate::submit::AFTER_CANCEL;
 use crate::subscription::Subscription;
 use crate::translate::{self, Submission};
 use crate::warnings::JobWarnings;
@@ -31,6 +30,9 @@ const RESERVE: Duration = Duration::from_secs(4);
 const WITHDRAWAL: Duration = Duration::from_secs(30);
 /// How long the proof may take after a cancel.
 pub(crate) const CANCELLED_WITHDRAWAL: Duration = Duration::from_secs(5);
+
+/// How long to wait after a cancel for a request that is in flight, so that its effect is known.
+pub(crate) const AFTER_CANCEL: Duration = Duration::from_secs(2);
 
 pub(crate) type Launched<T> = Result<T, LaunchError>;
 

@@ -12,7 +12,6 @@ use serde_json::json;
 
 use crate::config::KubernetesConfig;
 use crate::names;
-use crate::translate::labels;
 
 /// The type of a Secret whose [`KEY`] is a Docker configuration. It may also have other keys
 /// (<https://kubernetes.io/docs/concepts/configuration/secret/#docker-config-secrets>).
@@ -37,7 +36,7 @@ pub(crate) fn secret(
         metadata: ObjectMeta {
             name: Some(attempt.object_name()),
             namespace: config.namespace.clone(),
-            labels: Some(labels(attempt, config)),
+            labels: Some(names::labels(attempt, config)),
             ..<_>::default()
         },
         type_: registry.map(|_| TYPE.to_owned()),

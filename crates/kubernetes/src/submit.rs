@@ -1,7 +1,6 @@
 //! Submits an attempt: prepares it (harmless) and commits it (once).
 
 use std::future::Future;
-use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -11,14 +10,11 @@ use tokio::time::{Instant, timeout};
 use crate::api::Patched;
 use crate::client::Failure;
 use crate::job_view::JobView;
-use crate::launch::{CANCELLED_WITHDRAWAL, Interrupt, Launch, Launched};
+use crate::launch::{AFTER_CANCEL, CANCELLED_WITHDRAWAL, Interrupt, Launch, Launched};
 use crate::names::Commit;
 use crate::subscription::Subscription;
 use crate::translate::Submission;
 use crate::{admission, secret, withdraw};
-
-/// How long to wait after a cancel for a request that is in flight, so that its effect is known.
-pub(crate) const AFTER_CANCEL: Duration = Duration::from_secs(2);
 
 impl Launch<'_> {
     /// Creates the suspended Job and its Secret, or finds those of an earlier launch.

@@ -71,7 +71,10 @@ pub(crate) fn translate(attempt: &Attempt, config: &KubernetesConfig) -> Result<
     check(attempt, config)?;
     let spec = &attempt.spec;
     let template = PodTemplateSpec {
-        metadata: Some(ObjectMeta { labels: Some(labels(attempt, config)), ..<_>::default() }),
+        metadata: Some(ObjectMeta {
+            labels: Some(names::labels(attempt, config)),
+            ..<_>::default()
+        }),
         spec: Some(pod(attempt, config)?),
     };
     let mut annotations = BTreeMap::from([
@@ -84,7 +87,7 @@ pub(crate) fn translate(attempt: &Attempt, config: &KubernetesConfig) -> Result<
         metadata: ObjectMeta {
             name: Some(attempt.object_name()),
             namespace: config.namespace.clone(),
-            labels: Some(labels(attempt, config)),
+            labels: Some(names::labels(attempt, config)),
             annotations: Some(annotations),
             ..<_>::default()
         },
@@ -144,19 +147,6 @@ fn check(attempt: &Attempt, config: &KubernetesConfig) -> Result<()> {
 
 fn unsupported(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
     Error::new(ErrorKind::Unsupported, message)
-}
-
-/// Returns the labels of `attempt`'s objects: those of the configuration, then of the job, then
-/// Longshore's own. The last one wins.
-pub(crate) fn labels(attempt: &Attempt, config: &KubernetesConfig) -> BTreeMap<String, String> {
-    let mut labels = config.labels.clone();
-    labels.extend(attempt.spec.labels.clone());
-    labels.extend([
-        (names::INSTALLATION.to_owned(), attempt.installation.to_string()),
-        (names::JOB.to_owned(), attempt.job.to_string()),
-        (names::ATTEMPT.to_owned(), attempt.id.to_string()),
-    ]);
-    labels
 }
 
 fn pod(attempt: &Attempt, config: &KubernetesConfig) -> Result<PodSpec> {

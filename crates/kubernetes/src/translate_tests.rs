@@ -105,7 +105,7 @@ fn labels_of_the_user_never_replace_longshores_own() {
         job.labels.insert(names::ATTEMPT.to_owned(), "other".to_owned());
         job.labels.insert(names::INSTALLATION.to_owned(), "other".to_owned());
     });
-    let labels = labels(&forged, &KubernetesConfig::default());
+    let labels = names::labels(&forged, &KubernetesConfig::default());
     assert_eq!(labels[names::ATTEMPT], "job-1");
     assert_eq!(labels[names::INSTALLATION], "here");
 }

@@ -4,13 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use anyhow::{Context, Result};
 
+use super::allowed_circles::ALLOWED;
 use super::finding::Finding;
 use super::references::{ModulePath, References};
 use super::tree::Tree;
 use crate::workspace::Workspace;
-
-/// The circles that may stay: their files, and the reason.
-const ALLOWED: &[(&[&str], &str)] = &[];
 
 /// Finds files of one crate that import each other in a circle. To understand one file of a circle,
 /// a reader must know all of them.
@@ -18,19 +16,29 @@ const ALLOWED: &[(&[&str], &str)] = &[];
 /// An import of a name that a `lib.rs` or `mod.rs` exports counts as an import of the file that has
 /// the name. The `lib.rs` and `mod.rs` themselves do not count, because they only list and export.
 pub(crate) fn circles(workspace: &Workspace, tree: &Tree) -> Result<Vec<Finding>> {
+    circles_except(ALLOWED, workspace, tree)
+}
+
+/// Like [`circles`], with the circles that are allowed.
+fn circles_except(
+    allowed: &[(&[&str], &str)],
+    workspace: &Workspace,
+    tree: &Tree,
+) -> Result<Vec<Finding>> {
     let mut found = Vec::new();
-    let mut unused: BTreeSet<_> = ALLOWED.iter().map(|(files, _)| *files).collect();
+    let mut unused: BTreeSet<_> = allowed.iter().map(|(files, _)| *files).collect();
     for package in &workspace.packages {
         let files = Files::read(tree, &format!("{}/src/", workspace.folder(package)))?;
         let graph = files.graph();
         for circle in components(&graph) {
-            let allowed = ALLOWED.iter().find(|(files, _)| circle.iter().eq(files.iter()));
-            if let Some((files, _)) = allowed {
+            let entry = allowed.iter().find(|(files, _)| circle.iter().eq(files.iter()));
+            if let Some((files, _)) = entry {
                 unused.remove(files);
                 continue;
             }
             let way = way_around(&graph, circle[0]).join(" -> ");
-            let what = format!("files import each other in a circle: {way}");
+            let files = circle.join(", ");
+            let what = format!("files import each other in a circle: {way} (all of it: {files})");
             let instead =
                 "move what both need to a file of its own, or what one needs to the other";
             found.push(Finding::new(circle[0], 1, what, instead));
@@ -38,7 +46,12 @@ pub(crate) fn circles(workspace: &Workspace, tree: &Tree) -> Result<Vec<Finding>
     }
     for files in unused {
         let what = format!("an allowed circle that does not exist: {}", files.join(", "));
-        found.push(Finding::new("xtask/src/tidy/circles.rs", 1, what, "remove it from the list"));
+        found.push(Finding::new(
+            "xtask/src/tidy/allowed_circles.rs",
+            1,
+            what,
+            "remove it from the list",
+        ));
     }
     Ok(found)
 }
@@ -156,22 +169,21 @@ mod tests {
     use super::*;
     use crate::workspace::tests::workspace;
 
-    fn found(files: &[(&str, &str)]) -> Vec<String> {
+    fn found_except(allowed: &[(&[&str], &str)], files: &[(&str, &str)]) -> Vec<String> {
         let workspace = workspace(&[("longshore-core", "crates/core", &[])]);
         let files: Vec<_> =
             files.iter().map(|(name, text)| (format!("crates/core/src/{name}"), *text)).collect();
         let files: Vec<_> = files.iter().map(|(name, text)| (name.as_str(), *text)).collect();
-        let found = circles(&workspace, &Tree::of(&files)).unwrap();
-        let short = |what: String| what.replace("crates/core/src/", "");
-        found
-            .into_iter()
-            .filter(|it| it.path != "xtask/src/tidy/circles.rs")
-            .map(|it| short(it.what))
-            .collect()
+        let found = circles_except(allowed, &workspace, &Tree::of(&files)).unwrap();
+        found.into_iter().map(|finding| finding.what.replace("crates/core/src/", "")).collect()
     }
 
-    fn circle(way: &str) -> String {
-        format!("files import each other in a circle: {way}")
+    fn found(files: &[(&str, &str)]) -> Vec<String> {
+        found_except(&[], files)
+    }
+
+    fn circle(way: &str, all: &str) -> String {
+        format!("files import each other in a circle: {way} (all of it: {all})")
     }
 
     #[test]
@@ -183,7 +195,7 @@ mod tests {
             ("d.rs", "use crate::e::E;"),
             ("e.rs", "use std::fmt;"),
         ];
-        assert_eq!(found(&files), [circle("a.rs -> b.rs -> c.rs -> a.rs")]);
+        assert_eq!(found(&files), [circle("a.rs -> b.rs -> c.rs -> a.rs", "a.rs, b.rs, c.rs")]);
     }
 
     #[test]
@@ -194,13 +206,13 @@ mod tests {
             ("b/mod.rs", "mod inner; pub(crate) use inner::B;"),
             ("b/inner.rs", "use crate::A;"),
         ];
-        assert_eq!(found(&files), [circle("a.rs -> b/inner.rs -> a.rs")]);
+        assert_eq!(found(&files), [circle("a.rs -> b/inner.rs -> a.rs", "a.rs, b/inner.rs")]);
     }
 
     #[test]
     fn a_file_and_its_own_child_can_be_a_circle() {
         let files = [("a.rs", "mod b; fn f() { b::g() }"), ("a/b.rs", "use super::A;")];
-        assert_eq!(found(&files), [circle("a.rs -> a/b.rs -> a.rs")]);
+        assert_eq!(found(&files), [circle("a.rs -> a/b.rs -> a.rs", "a.rs, a/b.rs")]);
     }
 
     #[test]
@@ -211,5 +223,15 @@ mod tests {
             ("b.rs", "struct B;\n#[cfg(test)]\nmod tests { use crate::a::A; }"),
         ];
         assert_eq!(found(&files), [""; 0]);
+    }
+
+    #[test]
+    fn an_allowed_circle_is_left_alone_and_found_once_it_is_gone() {
+        let files = [("a.rs", "use crate::b::B;"), ("b.rs", "use crate::a::A;")];
+        let allowed: &[(&[&str], &str)] =
+            &[(&["crates/core/src/a.rs", "crates/core/src/b.rs"], "a reason")];
+        assert_eq!(found_except(allowed, &files), [""; 0]);
+        let gone = "an allowed circle that does not exist: a.rs, b.rs";
+        assert_eq!(found_except(allowed, &files[..1]), [gone]);
     }
 }

@@ -1,7 +1,9 @@
 //! Checks what no compiler checks. Each rule has its own file; `rules` lists them.
 
+mod allowed_circles;
 mod arrows;
 mod backends;
+mod circles;
 mod deny;
 mod dependencies;
 mod documents;
@@ -11,6 +13,7 @@ mod licence;
 mod links;
 mod packages;
 mod readme;
+mod references;
 mod release;
 mod rules;
 mod toolchain;

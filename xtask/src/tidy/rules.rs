@@ -6,8 +6,8 @@ use longshore_lab::say;
 use super::finding::Finding;
 use super::tree::Tree;
 use super::{
-    arrows, backends, dependencies, documents, length, links, packages, readme, release, toolchain,
-    words,
+    arrows, backends, circles, dependencies, documents, length, links, packages, readme, release,
+    toolchain, words,
 };
 use crate::codegen;
 use crate::workspace::Workspace;
@@ -41,6 +41,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<Vec<(&'static str, Vec<Find
         ("versions of Rust", toolchain::toolchain(workspace, &tree)),
         ("order of a release", release::release(workspace, &tree)),
         ("files of a backend", backends::backends(workspace, &tree)),
+        ("circles between files", circles::circles(workspace, &tree)?),
         ("lengths", length::length(&tree)),
         ("words", words::words(&tree)),
         ("documents", documents::documents(workspace, &tree)),

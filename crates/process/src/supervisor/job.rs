@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 
 use super::copy::{Copy, More};
-use super::setup::Wake;
+use super::wake::Wake;
 use crate::linux::signal_descendants;
 use crate::location::Location;
 use crate::outcome::{Cause, Exit, outcome};

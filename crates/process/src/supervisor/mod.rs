@@ -8,6 +8,7 @@ mod job;
 mod serve;
 mod setup;
 mod start;
+mod wake;
 
 pub(crate) use setup::{ARGV0, OWN_PROGRAM, is_initialised};
 pub use setup::{command_apart, init};

@@ -4,8 +4,8 @@ use std::io;
 use std::os::unix::net::UnixStream;
 
 use super::job::Job;
-use super::setup::Wake;
 use super::start::{Launched, launch};
+use super::wake::Wake;
 use crate::linux::ProcessIdentity;
 use crate::record::{self, End, Entry};
 use crate::wire::{Answer, read_request, write_answer};
