@@ -6,7 +6,10 @@ use serde_json::Value;
 /// The maximum depth at which the result is read again: the reader limits the nesting of braces.
 const DEEPEST: usize = 60;
 
-/// HOCON is read in bounded memory, errors name a line of the text, and the result as JSON is read
+/// The maximum amount of text in the result.
+const MOST_TEXT: usize = 64 << 20;
+
+/// HOCON is read to a bounded result, errors name a line of the text, and the result as JSON is read
 /// as the same result.
 pub fn hocon(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
@@ -18,6 +21,7 @@ pub fn hocon(data: &[u8]) {
             return;
         }
     };
+    assert!(amount(&result) <= MOST_TEXT);
     if depth(&result) <= DEEPEST {
         let json = result.to_string();
         assert_eq!(read(&json).as_ref(), Ok(&result), "{json}");
@@ -37,4 +41,13 @@ fn depth(value: &Value) -> usize {
         _ => return 0,
     };
     1 + inner.unwrap_or(0)
+}
+
+fn amount(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(amount).sum(),
+        Value::Object(fields) => fields.values().map(amount).sum(),
+        _ => 0,
+    }
 }

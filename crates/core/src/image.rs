@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use oci_spec::distribution::Reference;
+use oci_spec::distribution::{ParseError, Reference};
 use schemars::JsonSchema;
 use serde_with::{DeserializeFromStr, SerializeDisplay};
 
@@ -108,16 +108,20 @@ impl FromStr for ImageRef {
     type Err = ImageRefError;
 
     fn from_str(text: &str) -> Result<Self, ImageRefError> {
-        match text.parse::<Reference>() {
-            Ok(reference) => Ok(Self { given: text.to_owned(), reference }),
-            Err(error) => Err(ImageRefError {
-                given: text.to_owned(),
-                reason: match hint(text) {
-                    Some(hint) => format!("{error} ({hint})"),
-                    None => error.to_string(),
-                },
-            }),
+        let refuse = |error: ParseError| ImageRefError {
+            given: text.to_owned(),
+            reason: match hint(text) {
+                Some(hint) => format!("{error} ({hint})"),
+                None => error.to_string(),
+            },
+        };
+        let reference: Reference = text.parse().map_err(refuse)?;
+        // In `Team/x`, Docker takes `Team` for a registry, and this library for a part of a
+        // repository, which must be in lower case.
+        if reference.repository().chars().any(char::is_uppercase) {
+            return Err(refuse(ParseError::ReferenceInvalidFormat));
         }
+        Ok(Self { given: text.to_owned(), reference })
     }
 }
 
@@ -200,12 +204,21 @@ mod tests {
         assert!(image.pinned("sha256:12").is_err());
     }
 
+    /// The login for docker.io would have gone to the registry `Team`.
+    #[test]
+    fn a_name_in_upper_case_is_not_taken_for_a_repository_of_docker_io() {
+        assert!("Team/x".parse::<ImageRef>().is_err());
+        let image: ImageRef = "Harbor.example.org/x".parse().unwrap();
+        assert_eq!(image.registry(), "Harbor.example.org");
+    }
+
     #[test]
     fn what_is_no_reference_is_refused_with_the_reason() {
         let long = "a".repeat(300);
         for (text, reason) in [
             ("", "at least one"),
             ("Busybox", "lower case"),
+            ("Team/x:1", "lower case"),
             ("a b", "white space"),
             ("a:b:c", "invalid"),
             ("a@sha256:12", "invalid"),

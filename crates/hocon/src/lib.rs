@@ -54,8 +54,8 @@
 //!
 //! A small file can require very much work. The reader limits the nesting of braces (64), the number
 //! (256), depth (16) and size (1 MiB) of included files, the depth of substitutions (200), the length
-//! of joined text (1 MiB) and the number of evaluated values (1,000,000). Beyond a limit it returns
-//! an error. It does not limit the text that is passed to [`parse`]: the caller already holds it.
+//! of joined text (1 MiB), and the number (1,000,000) and the text (64 MiB) of evaluated values. Beyond
+//! a limit it returns an error. It does not limit the text that is passed to [`parse`]: the caller already holds it.
 //!
 //! # Why another reader
 //!

@@ -19,6 +19,10 @@ const MAX_STEPS: usize = 1_000_000;
 /// The maximum depth of evaluation, through substitutions that refer to one another.
 const MAX_DEPTH: usize = 200;
 
+/// The maximum amount of text in all evaluated values, in bytes: each of many substitutions can
+/// repeat a long text.
+const MAX_TEXT: usize = 64 << 20;
+
 /// The id of the whole file. The ids of entries start at 1.
 pub(crate) const ROOT: usize = 0;
 
@@ -49,6 +53,7 @@ pub(crate) fn resolve(
         looked_back: false,
         seen: BTreeMap::new(),
         steps: 0,
+        text: 0,
         depth: 0,
     };
     let mut fields = BTreeMap::new();
@@ -87,6 +92,7 @@ struct Resolver<'a> {
     /// The text of each substitution, by its address in memory.
     seen: BTreeMap<*const Substitution, String>,
     steps: usize,
+    text: usize,
     depth: usize,
 }
 
@@ -102,7 +108,10 @@ impl<'a> Resolver<'a> {
         let (shape, at) = self.decide(stack)?;
         let value = match shape {
             Shape::Undefined => None,
-            Shape::Scalar(scalar) => Some(scalar.into_value()),
+            Shape::Scalar(scalar) => {
+                self.count_text(&scalar, &top.at)?;
+                Some(scalar.into_value())
+            }
             Shape::Array(elements) => {
                 let mut nodes = Vec::new();
                 for element in elements {
@@ -133,6 +142,14 @@ impl<'a> Resolver<'a> {
         }
         if self.steps > MAX_STEPS {
             return Err(Error::new(at.clone(), "there are too many substitutions"));
+        }
+        Ok(())
+    }
+
+    fn count_text(&mut self, scalar: &Scalar, at: &Location) -> Result<(), Error> {
+        self.text += scalar.text().len();
+        if self.text > MAX_TEXT {
+            return Err(Error::new(at.clone(), "the values have more than 64 MiB of text"));
         }
         Ok(())
     }
@@ -210,6 +227,7 @@ impl<'a> Resolver<'a> {
         let shape = self.look_up(substitution)?;
         let circle = std::mem::replace(&mut self.looked_back, looked_back);
         if let Shape::Scalar(scalar) = &shape {
+            self.count_text(scalar, &substitution.at)?;
             let text = scalar.text().to_owned();
             let before = self.seen.insert(substitution, text.clone());
             if before.is_some_and(|b| b != text) {

@@ -79,7 +79,7 @@ pub(crate) fn events(
                 }
                 reported = failure;
             }
-            let due = timer.due(&snapshot);
+            let due = timer.due(&snapshot, backend.connection.server_time());
             let end_at = due.map(|(at, _)| at).unwrap_or_else(far_away);
             let undecided = undecided_until(&snapshot);
             let decided = undecided.filter(|until| *until > Instant::now());
@@ -122,8 +122,9 @@ struct TerminationTimer {
 }
 
 impl TerminationTimer {
-    /// Returns when and why the follower must end the job; `None` if it need not.
-    fn due(&mut self, snapshot: &Snapshot) -> Option<(Instant, Ending)> {
+    /// Returns when and why the follower must end the job; `None` if it need not. `now` is the
+    /// cluster's time.
+    fn due(&mut self, snapshot: &Snapshot, now: Timestamp) -> Option<(Instant, Ending)> {
         let job = snapshot.job.as_ref()?;
         let pod = &snapshot.pod()?.pod;
         let running = pod.container.running?;
@@ -136,10 +137,10 @@ impl TerminationTimer {
         }
         let timeout = job.timeout?;
         let at = match (snapshot.start_observed, running) {
-            // Longshore's own clock, if this process saw the start.
+            // If this process saw the start, no clock is compared with another.
             (Some(observed), _) => observed + timeout,
             (None, Some(started)) => {
-                let ran = Timestamp::now().duration_since(started);
+                let ran = now.duration_since(started);
                 let ran = Duration::try_from(ran).unwrap_or_default();
                 Instant::now() + timeout.saturating_sub(ran)
             }

@@ -62,6 +62,7 @@ mod pull_history;
 mod refusal;
 mod runner;
 mod secret;
+mod server_clock;
 mod settle;
 mod snapshot;
 mod snapshot_updates;

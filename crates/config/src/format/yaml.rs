@@ -9,8 +9,14 @@ use serde_saphyr::Spanned;
 use crate::node::{Node, Value};
 use crate::{Location, Problem};
 
+/// The maximum nesting. The reader calls itself for each level, and a thread may have only 2 MiB of
+/// stack.
+const DEEPEST: usize = 32;
+
 pub(super) fn parse(text: &str, file: &Location) -> Result<Node, Vec<Problem>> {
-    match serde_saphyr::from_str::<Spanned<Raw>>(text) {
+    let budget = serde_saphyr::budget! { max_depth: DEEPEST };
+    let options = serde_saphyr::options! { budget: budget };
+    match serde_saphyr::from_str_with_options::<Spanned<Raw>>(text, options) {
         Ok(raw) => Ok(Node::new(raw.value.into_value(file), file.clone().into())),
         Err(error) => {
             let error = error.without_snippet();
@@ -22,6 +28,9 @@ pub(super) fn parse(text: &str, file: &Location) -> Result<Node, Vec<Problem>> {
                 Some((_, key)) => {
                     let key = key.rsplit_once(", set Duplicate").map_or(key, |(key, _)| key);
                     format!("duplicate key `{key}`")
+                }
+                None if what.starts_with("budget breached: Depth") => {
+                    "not valid YAML: too deeply nested".to_owned()
                 }
                 None => format!("not valid YAML: {what}"),
             };

@@ -94,3 +94,32 @@ proptest! {
         }
     }
 }
+
+/// A YAML file of some hundred bytes ended the process: each level took 40 KiB of stack.
+#[test]
+fn a_file_that_is_nested_too_deeply_is_refused_and_overflows_no_stack() {
+    let nested = |format, n: usize| match format {
+        Format::Toml => format!("a = {}1{}", "{b = ".repeat(n), "}".repeat(n)),
+        Format::Yaml => format!("a: {}1{}", "{b: ".repeat(n), "}".repeat(n)),
+        _ => format!("{{\"a\": {}1{}}}", "{\"b\": ".repeat(n), "}".repeat(n)),
+    };
+    let check = move || {
+        for format in [Format::Toml, Format::Yaml, Format::Json, Format::Hocon] {
+            let load = |n| Loader::<Anything>::new().text("x", format, nested(format, n)).load();
+            assert!(load(30).is_ok(), "{format:?}");
+            for n in [200, 20_000] {
+                let error = load(n).unwrap_err().to_string();
+                let words = ["too deeply nested", "recursion limit", "recursion depth"];
+                assert!(words.iter().any(|it| error.contains(it)), "{format:?} {n}: {error}");
+            }
+        }
+        // An alias counts as what it repeats.
+        let lists = |of: &str| format!("{}{of}{}", "[".repeat(20), "]".repeat(20));
+        let text = format!("a: &a {}\nb: {}\n", lists("1"), lists("*a"));
+        let error = Loader::<Anything>::new().text("x", Format::Yaml, text).load().unwrap_err();
+        assert_eq!(error.to_string(), "x:2: not valid YAML: too deeply nested");
+    };
+    // As much as a thread has by default.
+    let small = std::thread::Builder::new().stack_size(2 * 1024 * 1024);
+    small.spawn(check).unwrap().join().unwrap();
+}

@@ -46,3 +46,15 @@ proptest! {
         }
     }
 }
+
+/// A file of 1 MiB asked for 50 GiB of memory.
+#[test]
+fn a_long_text_that_many_substitutions_repeat_is_refused() {
+    let repeated = |times: usize| {
+        let text = format!("a = {}\nb = [{}]\n", "x".repeat(100_000), "${a},".repeat(times));
+        parse(&text, "x.conf").and_then(|document| document.resolve(&|_| None))
+    };
+    assert!(repeated(100).is_ok());
+    let error = repeated(1000).unwrap_err();
+    assert_eq!(error.to_string(), "x.conf:2: the values have more than 64 MiB of text");
+}
