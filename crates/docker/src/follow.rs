@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
-use longshore_core::{Event, LogStream, Outcome, Report, Result};
+use longshore_core::{Backoff, Event, LogStream, Outcome, Report, Result};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -20,7 +20,7 @@ use crate::outcome::{
 use crate::past_events::{past_events, signalled_while_coming_up};
 use crate::snapshot::{Coverage, Snapshot};
 
-/// The shortest and the longest time between two requests to an engine that does not answer.
+/// The first and the longest pause between two requests to an engine that does not answer.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 /// How much longer than its grace period an ended job may take before the follower ends it again:
 /// the process that marked it may have died before its request reached the engine.
@@ -62,7 +62,7 @@ struct Follower<'a> {
     location: &'a Location,
     snapshot: watch::Receiver<Snapshot>,
     start_reported: bool,
-    backoff: Duration,
+    backoff: Backoff,
     /// When the job must be ended (again).
     end_at: Option<Instant>,
     marked: bool,
@@ -78,7 +78,7 @@ impl<'a> Follower<'a> {
             location,
             snapshot,
             start_reported: false,
-            backoff: BACKOFF.0,
+            backoff: Backoff::new(BACKOFF.0, BACKOFF.1),
             end_at: None,
             marked: false,
             past_events_read: false,
@@ -131,7 +131,7 @@ impl<'a> Follower<'a> {
     async fn inspect(&mut self) -> Result<()> {
         match self.backend.inspect(self.location).await {
             Ok(_) => {
-                self.backoff = BACKOFF.0;
+                self.backoff.reset();
                 Ok(())
             }
             Err(fault) => {
@@ -142,8 +142,7 @@ impl<'a> Follower<'a> {
     }
 
     async fn back_off(&mut self) {
-        sleep(self.backoff).await;
-        self.backoff = (self.backoff * 2).min(BACKOFF.1);
+        sleep(self.backoff.next_pause()).await;
     }
 
     /// Sets when the job must be ended: at its timeout, or, if it is marked and still runs, some
@@ -182,7 +181,7 @@ impl<'a> Follower<'a> {
         let mark = snapshot.mark.unwrap_or(Mark { decision: Decision::Deadline, grace });
         let ended = self.backend.terminate(self.location, id, mark, self.snapshot.clone()).await;
         self.marked = true;
-        let again = if ended.is_ok() { mark.grace + SLACK } else { self.backoff };
+        let again = if ended.is_ok() { mark.grace + SLACK } else { self.backoff.next_pause() };
         self.end_at = Some(Instant::now() + again);
         ended
     }
