@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
-use super::run::{Bench, LIMIT};
+use super::context::{Bench, LIMIT};
 use super::sample::Sample;
 use super::watch::Watch;
 

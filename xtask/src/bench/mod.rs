@@ -4,6 +4,7 @@
 //! - `image_failure`: from the kubelet's first definite report to the end of the command.
 //! - `no_op`: a job that does nothing, compared with kubectl.
 
+mod context;
 mod image_failure;
 mod no_op;
 mod run;

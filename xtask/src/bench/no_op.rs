@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use longshore_lab::NAMESPACE;
 
-use super::run::Bench;
+use super::context::Bench;
 use super::sample::Sample;
 
 /// Measures jobs on Kubernetes that `longshore run` runs.

@@ -1,20 +1,18 @@
 //! Runs the benches and prints their table.
 
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use longshore_lab::{self as lab, Group, Lab, NAMESPACE, UpOptions, say};
+use longshore_lab::{self as lab, Group, Lab, UpOptions, say};
 
+use super::context::Bench;
 use super::image_failure::{NOT_FOUND, NOT_PRESENT, image_failure};
 use super::no_op::{by_kubectl, by_longshore};
 use super::sample::Sample;
 use crate::workspace::{Workspace, cargo};
 
-/// The time limit for each wait.
-pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 /// How long a command without an image may still run after the report, at the 95th percentile.
 const BOUND: Duration = Duration::from_secs(1);
 
@@ -26,29 +24,6 @@ pub(crate) struct BenchOptions {
     /// The lab's folder [default: target/lab of this checkout].
     #[arg(long)]
     lab_dir: Option<PathBuf>,
-}
-
-/// The context that every bench needs.
-#[derive(Clone)]
-pub(crate) struct Bench<'a> {
-    pub lab: &'a Lab,
-    pub rounds: u32,
-    pub image: String,
-    program: PathBuf,
-    state: PathBuf,
-}
-
-impl Bench<'_> {
-    /// Returns an optimised `longshore run` on the lab's cluster.
-    pub(crate) fn longshore(&self) -> Command {
-        let mut command = Command::new(&self.program);
-        command
-            .args(["run", "--runners", "kubernetes"])
-            .env("KUBECONFIG", self.lab.kubeconfig())
-            .env("JOB_KUBERNETES_NAMESPACE", NAMESPACE)
-            .env("JOB_STATEDIRECTORY", &self.state);
-        command
-    }
 }
 
 /// Brings the lab up, runs every bench and prints the table. Returns true if all bounds are met.

@@ -61,7 +61,7 @@ fn has_passed(ended: Ended, output: &str) -> bool {
 mod tests {
     use std::time::Duration;
 
-    use super::super::plan::DOCKER29;
+    use super::super::backend_names::DOCKER29;
     use super::*;
     use longshore_lab::Group;
 

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::process::Command;
 
+use super::backend_names::DOCKER29;
 use super::build::Built;
-use super::leftovers::Scratch;
-use super::plan::DOCKER29;
+use super::scratch::Scratch;
 use crate::workspace::Package;
 
 /// Prefixes of variables that would make a result depend on the calling shell:

@@ -7,6 +7,7 @@
 //!   `book` keeps it, `table` prints it; `leftovers` checks what is left behind.
 
 mod again;
+mod backend_names;
 mod book;
 mod build;
 mod documented;
@@ -20,6 +21,7 @@ mod libtest;
 mod options;
 mod plan;
 mod run;
+mod scratch;
 mod session;
 mod suites;
 mod table;

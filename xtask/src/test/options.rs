@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::Args;
 
-use super::plan::{DOCKER29, HELM};
+use super::backend_names::backend_names;
 use crate::workspace::Workspace;
 
 /// Options of `cargo xtask test`.
@@ -72,18 +72,6 @@ impl TestOptions {
 
 fn knows(known: &[String], name: &str) -> bool {
     known.iter().any(|it| it == name)
-}
-
-/// Returns the names of the backends: `docker` for `crates/docker`, which also
-/// adds `docker29`; and the chart, which like them is either exercised or not.
-pub(crate) fn backend_names(workspace: &Workspace) -> impl Iterator<Item = String> {
-    let crates = workspace.backends().flat_map(|package| {
-        let folder = workspace.folder(package);
-        let name = folder.trim_start_matches("crates/").to_owned();
-        let other_engine = (name == "docker").then(|| DOCKER29.to_owned());
-        std::iter::once(name).chain(other_engine)
-    });
-    crates.chain(std::iter::once(HELM.to_owned()))
 }
 
 /// Returns whether this runs in CI.

@@ -7,15 +7,9 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use longshore_lab::Group;
 
-use super::options::{TestOptions, backend_names};
+use super::backend_names::{DOCKER29, HELM, backend_names};
+use super::options::TestOptions;
 use crate::workspace::{Package, Target, Workspace};
-
-/// The current Docker engine, as a separate backend beside `docker`, which is
-/// Debian's engine: the same programs test the same crate on it.
-pub(crate) const DOCKER29: &str = "docker29";
-
-/// The chart, which is tested on the lab's cluster and counted separately.
-pub(crate) const HELM: &str = "helm";
 
 /// A kind of test, in the order of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

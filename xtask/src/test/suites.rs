@@ -11,14 +11,15 @@ use longshore_lab::say;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::again::{again, is_entitled};
+use super::backend_names::DOCKER29;
 use super::book::{Book, Counts};
 use super::build::Built;
 use super::environment;
 use super::execute::{self, Ended};
 use super::interrupt::Interrupt;
 use super::judge::{Verdict, judge};
-use super::leftovers::Scratch;
-use super::plan::{Case, DOCKER29, Suite};
+use super::plan::{Case, Suite};
+use super::scratch::Scratch;
 use super::session::Backends;
 use crate::workspace::Workspace;
 

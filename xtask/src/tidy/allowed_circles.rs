@@ -91,10 +91,6 @@ pub(crate) const ALLOWED: &[(&[&str], &str)] = &[
         "The faulty registry spoils its own answers.",
     ),
     (
-        &["xtask/src/bench/image_failure.rs", "xtask/src/bench/no_op.rs", "xtask/src/bench/run.rs"],
-        "A run calls the measurements, which use what the run has set up.",
-    ),
-    (
         &[
             "xtask/src/cli.rs",
             "xtask/src/test/early.rs",
@@ -103,17 +99,5 @@ pub(crate) const ALLOWED: &[(&[&str], &str)] = &[
             "xtask/src/tidy/rules.rs",
         ],
         "A rule parses the documented commands as the command line does.",
-    ),
-    (
-        &[
-            "xtask/src/test/environment.rs",
-            "xtask/src/test/leftovers.rs",
-            "xtask/src/test/suites.rs",
-        ],
-        "The check for leftovers is a suite and has an environment like every other.",
-    ),
-    (
-        &["xtask/src/test/options.rs", "xtask/src/test/plan.rs"],
-        "The options select parts of the plan by their names.",
     ),
 ];
