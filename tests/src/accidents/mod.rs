@@ -5,8 +5,8 @@
 //!   comparison of what was expected with what was seen, `run` the suite.
 //! - `cluster`, `engine` and `wire` are tools: what others do to a cluster, to an engine, and to the
 //!   connection to either.
-//! - `common` has the situations of every runner. The other files have those of one runner each, or
-//!   those of the network.
+//! - `common` has the situations of every runner, `clocks` those of clocks that disagree. The other
+//!   files have those of one runner each, or those of the network.
 
 mod clocks;
 mod cluster;

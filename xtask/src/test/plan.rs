@@ -71,13 +71,8 @@ impl Suite {
         Duration::from_secs(match self {
             Self::Tidy | Self::Unit | Self::Leftovers => 180,
             Self::Integration => 300,
-            Self::Doc
-            | Self::Readme
-            | Self::EndToEnd
-            | Self::Faults
-            | Self::Accidents
-            | Self::Disruptive => 900,
-            Self::Conformance | Self::PullPolicy => 1200,
+            Self::Doc | Self::Readme | Self::EndToEnd | Self::Faults | Self::Disruptive => 900,
+            Self::Conformance | Self::PullPolicy | Self::Accidents => 1200,
         })
     }
 }
