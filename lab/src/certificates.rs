@@ -21,6 +21,10 @@ const USERS: [(&str, &str, &str); 5] = [
     ("kubelet", "system:node:longshore-lab", "system:nodes"),
 ];
 
+/// How long before their creation the certificates become valid, so that a client whose clock is
+/// behind accepts them.
+const AGE: &str = "-1d";
+
 struct Certificate {
     name: &'static str,
     subject: &'static str,
@@ -66,8 +70,9 @@ fn recipe() -> String {
     let parts = certificates.iter().flat_map(|certificate| {
         [certificate.name, certificate.subject, certificate.extensions.as_str()]
     });
+    let age: [&[u8]; 1] = [AGE.as_bytes()];
     let users = USERS.iter().flat_map(|(name, user, groups)| [*name, *user, *groups]);
-    let parts: Vec<&[u8]> = parts.chain(users).map(str::as_bytes).collect();
+    let parts: Vec<&[u8]> = parts.chain(users).map(str::as_bytes).chain(age).collect();
     short_hash(&parts)
 }
 
@@ -102,7 +107,7 @@ fn make_authority(lab: &Lab) -> Result<()> {
     let output = ["-keyout", &key, "-out", &certificate];
     let subject = ["-subj", "/CN=longshore-lab", "-days", "3650"];
     let base = ["req", "-x509"];
-    shell::run("openssl", base.iter().chain(&KEY).chain(&subject).chain(&output))?;
+    run_earlier(base.iter().chain(&KEY).chain(&subject).chain(&output).copied())?;
     Ok(())
 }
 
@@ -115,27 +120,29 @@ fn issue(lab: &Lab, certificate: &Certificate) -> Result<()> {
     shell::run("openssl", ["req", "-new"].iter().chain(&KEY).chain(&output))?;
     let (authority, authority_key) = (text(path(lab, "ca.crt")), text(path(lab, "ca.key")));
     let (extensions, out) = (text(file("extensions")), text(file("crt")));
-    shell::run(
-        "openssl",
-        [
-            "x509",
-            "-req",
-            "-days",
-            "3650",
-            "-CAcreateserial",
-            "-in",
-            &request,
-            "-CA",
-            &authority,
-            "-CAkey",
-            &authority_key,
-            "-extfile",
-            &extensions,
-            "-out",
-            &out,
-        ],
-    )?;
-    Ok(())
+    run_earlier([
+        "x509",
+        "-req",
+        "-days",
+        "3650",
+        "-CAcreateserial",
+        "-in",
+        &request,
+        "-CA",
+        &authority,
+        "-CAkey",
+        &authority_key,
+        "-extfile",
+        &extensions,
+        "-out",
+        &out,
+    ])
+}
+
+/// Runs openssl as if it had been [`AGE`] ago.
+fn run_earlier<'a>(args: impl IntoIterator<Item = &'a str>) -> Result<()> {
+    let faked = ["-f", AGE, "openssl"];
+    shell::run("faketime", faked.into_iter().chain(args)).map(drop)
 }
 
 fn make_kubeconfigs(lab: &Lab) -> Result<()> {

@@ -18,7 +18,7 @@ struct Need {
     groups: &'static [Group],
 }
 
-const NEEDS: [Need; 16] = {
+const NEEDS: [Need; 17] = {
     use Group::{Docker, Docker29, Helm, Kubernetes, Registry};
     [
         Need { file: "dockerd", package: "docker.io", groups: &[Docker] },
@@ -45,6 +45,8 @@ const NEEDS: [Need; 16] = {
             package: "libseccomp-dev",
             groups: &[Docker29, Kubernetes],
         },
+        // For commands whose clock is not the server's.
+        Need { file: "faketime", package: "faketime", groups: &[Docker, Docker29, Kubernetes] },
         Need { file: "socat", package: "socat", groups: &[Helm] },
         Need { file: "pkg-config", package: "pkg-config", groups: &[Docker29, Kubernetes] },
     ]

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use longshore_conformance::{Pushed, TestRegistry};
 
 use crate::backend::Backend;
+use crate::clock::Clock;
 use crate::command::Longshore;
 use crate::folders::Folders;
 use crate::lab::Lab;
@@ -20,13 +21,15 @@ pub(crate) struct Bench {
     pub(crate) folders: Folders,
     /// The case's name, which also names what it creates.
     pub(crate) name: String,
+    /// The clock of the command, if it is not the machine's.
+    pub(crate) clock: Option<Clock>,
 }
 
 impl Bench {
     pub(crate) fn new(lab: Arc<Lab>, backend: Backend, name: &str) -> Result<Self> {
         let volume = lab.volume.as_deref().filter(|_| backend == Backend::Kubernetes);
         let folders = Folders::new(volume)?;
-        Ok(Self { lab, backend, folders, name: name.to_owned() })
+        Ok(Self { lab, backend, folders, name: name.to_owned(), clock: None })
     }
 
     /// Returns the command with its own state directory and home, and no reachable backend.
@@ -37,11 +40,15 @@ impl Bench {
     /// Returns any program, in the same environment.
     pub(crate) fn program(&self, path: &std::path::Path) -> Result<Longshore> {
         let nowhere = self.folders.root().join("nowhere");
-        Ok(Longshore::new(path)
+        let command = Longshore::new(path)
             .env("HOME", self.folders.home())
             .env("JOB_STATEDIRECTORY", self.folders.state())
             .env("KUBECONFIG", &nowhere)
-            .env("DOCKER_HOST", format!("unix://{}", nowhere.display())))
+            .env("DOCKER_HOST", format!("unix://{}", nowhere.display()));
+        Ok(match &self.clock {
+            Some(clock) => clock.give(command),
+            None => command,
+        })
     }
 
     /// Returns the command with the named backends reachable.

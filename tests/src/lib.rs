@@ -19,8 +19,10 @@
 pub mod accidents;
 mod backend;
 mod bench;
+mod books;
 mod cases;
 mod check;
+mod clock;
 mod command;
 pub mod faults;
 mod folders;

@@ -1,6 +1,6 @@
 //! Recorded jobs, as used by the commands.
 
-use longshore::{Dispatcher, ErrorKind, JobId, JobResult, Record};
+use longshore::{Dispatcher, ErrorKind, JobId, JobResult, Outcome, Record};
 
 use crate::error::CliError;
 use crate::progress::ProgressLine;
@@ -27,7 +27,9 @@ pub async fn end_of(dispatcher: &Dispatcher, record: &Record) -> Result<JobResul
     let progress = ProgressLine::new(false);
     let ((), result) = tokio::join!(progress.show_all(events, false), job.wait());
     progress.clear();
-    if is_open(dispatcher, &record.id).await? {
+    // Any other outcome is known from the runner, even if it could not be recorded.
+    let lost = matches!(result.outcome, Outcome::Lost { .. });
+    if lost && is_open(dispatcher, &record.id).await? {
         return Err(CliError::failed(format!("job {}: {}", record.id, result.outcome)));
     }
     Ok(result)

@@ -167,7 +167,7 @@ pub trait Runner: fmt::Debug + Send + Sync + 'static {
     ///   for the context's `pull_timeout`. The launch then fails with `ImageUnavailable` and
     ///   `Unreachable`. Without `retry_pull` it fails at the first failure.
     /// - Returns by the context's deadline, and soon after its cancellation: `Refused` with
-    ///   `Unavailable` at the deadline, `Refused` with `Internal` ("cancelled") after a cancel, or
+    ///   `Unavailable` at the deadline, `Refused` with `Cancelled` after a cancel, or
     ///   `Indeterminate`.
     /// - Sends progress to the context's events and never waits for the listener.
     async fn launch(

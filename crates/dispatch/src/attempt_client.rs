@@ -84,13 +84,17 @@ impl AttemptClient {
     /// Cancels the attempt. Retries until the runner accepts the request.
     async fn cancel(&self, grace: Duration) {
         let mut backoff = self.backoff();
-        loop {
-            match timeout(CALL, self.runner.cancel(&self.handle, grace)).await {
-                Ok(Ok(())) => return,
-                Ok(Err(error)) => self.trouble(&error),
-                Err(_) => self.trouble(&self.error("no answer to a cancel")),
-            }
+        while let Err(error) = self.cancel_once(grace).await {
+            self.trouble(&error);
             sleep(backoff.next_pause()).await;
+        }
+    }
+
+    /// Cancels the attempt.
+    pub(crate) async fn cancel_once(&self, grace: Duration) -> Result<(), Error> {
+        match timeout(CALL, self.runner.cancel(&self.handle, grace)).await {
+            Ok(cancelled) => cancelled.map_err(|error| error.on(self.runner.name())),
+            Err(_) => Err(self.error("no answer to a cancel")),
         }
     }
 

@@ -11,6 +11,7 @@ use longshore_registry::Keyring;
 
 use crate::candidate::Candidate;
 use crate::credentials::Credentials;
+use crate::guarded::Guarded;
 use crate::store::JournalSource;
 use crate::{Dispatcher, Settings};
 
@@ -122,6 +123,7 @@ impl DispatcherBuilder {
         let mut pull_policies = self.pull_policies;
         let candidates = self.runners.into_iter().zip(seed..).map(|(runner, jitter)| {
             let pull_policy = pull_policies.remove(runner.name());
+            let runner = Arc::new(Guarded(runner));
             Arc::new(Candidate::new(runner, &self.settings, pull_policy, jitter))
         });
         let candidates = candidates.collect();

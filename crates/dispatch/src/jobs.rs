@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use longshore_core::{Error, ErrorKind, Event, JobId, JobSpec, LogChunk, LogPosition};
-use longshore_journal::{self as journal, Cancelled, Claim, Filter, Journal, Record};
+use longshore_journal::{self as journal, Cancelled, Claim, Filter, Journal, JournalError, Record};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -191,17 +191,43 @@ impl Dispatcher {
     /// KILL. Returns once the request is recorded, or false if the job had ended. If no process
     /// owns the job, the next process that [attaches](Self::attach) to it ends it.
     ///
+    /// If the journal cannot be written, for example because its disk is full, the request goes
+    /// directly to the runner on which the job may be. It then has the same effect.
+    ///
     /// # Errors
-    /// `NotFound` if the job is not recorded; an error if the journal cannot be written.
+    /// `NotFound` if the job is not recorded; an error if the journal cannot be written and the job
+    /// is on no runner, or that runner does not accept the request.
     pub async fn cancel(&self, job: &JobId, grace: Option<Duration>) -> Result<bool, Error> {
         let journal = self.journal().await?;
         let record = journal.record(job).await?;
         let grace = grace.unwrap_or_else(|| record.spec.effective_grace_period().get());
-        let cancelled = journal.request_cancel(job, grace).await?;
+        let cancelled = match journal.request_cancel(job, grace).await {
+            Ok(cancelled) => cancelled,
+            Err(error @ JournalError::NoSuchJob(_)) => return Err(error.into()),
+            Err(error) => self.cancel_on_runner(&record, grace, error.into()).await?,
+        };
         if let Some(canceller) = self.held(job) {
             canceller.cancel_within(grace);
         }
         Ok(cancelled == Cancelled::Noted)
+    }
+
+    /// Cancels the job of `record` on its runner, because the request could not be recorded.
+    async fn cancel_on_runner(
+        &self,
+        record: &Record,
+        grace: Duration,
+        unrecorded: Error,
+    ) -> Result<Cancelled, Error> {
+        if record.result.is_some() {
+            return Ok(Cancelled::AlreadyEnded);
+        }
+        let Some(attempt) = record.committed() else { return Err(unrecorded) };
+        let candidate = self.candidate(&attempt.handle.runner)?;
+        let client = candidate.client(&attempt.handle, JobEventSink::discarding());
+        tracing::warn!(job = %record.id, error = %unrecorded, "cancelling without a record");
+        client.cancel_once(grace).await?;
+        Ok(Cancelled::Noted)
     }
 
     /// Returns the output of a recorded job, from `since` on. With `follow`, the stream ends when

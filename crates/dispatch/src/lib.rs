@@ -39,6 +39,7 @@ mod fail_point;
 mod fallback;
 mod follow;
 mod glob;
+mod guarded;
 mod image_preview;
 mod job;
 mod jobs;

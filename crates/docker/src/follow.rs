@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
-use longshore_core::{Event, LogStream, Outcome, Report, Result};
+use longshore_core::{Backoff, Event, LogStream, Outcome, Report, Result};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -20,7 +20,7 @@ use crate::outcome::{
 use crate::past_events::{past_events, signalled_while_coming_up};
 use crate::snapshot::{Coverage, Snapshot};
 
-/// The shortest and the longest time between two requests to an engine that does not answer.
+/// The first and the longest pause between two requests to an engine that does not answer.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 /// How much longer than its grace period an ended job may take before the follower ends it again:
 /// the process that marked it may have died before its request reached the engine.
@@ -62,7 +62,7 @@ struct Follower<'a> {
     location: &'a Location,
     snapshot: watch::Receiver<Snapshot>,
     start_reported: bool,
-    backoff: Duration,
+    backoff: Backoff,
     /// When the job must be ended (again).
     end_at: Option<Instant>,
     marked: bool,
@@ -78,7 +78,7 @@ impl<'a> Follower<'a> {
             location,
             snapshot,
             start_reported: false,
-            backoff: BACKOFF.0,
+            backoff: Backoff::new(BACKOFF.0, BACKOFF.1),
             end_at: None,
             marked: false,
             past_events_read: false,
@@ -107,7 +107,10 @@ impl<'a> Follower<'a> {
                     }
                 }
             }
-            self.schedule_end(&snapshot);
+            if let Err(error) = self.schedule_end(&snapshot).await {
+                self.back_off().await;
+                return Err(error);
+            }
             match self.end_at {
                 None => self.changed().await,
                 Some(at) => tokio::select! {
@@ -128,7 +131,7 @@ impl<'a> Follower<'a> {
     async fn inspect(&mut self) -> Result<()> {
         match self.backend.inspect(self.location).await {
             Ok(_) => {
-                self.backoff = BACKOFF.0;
+                self.backoff.reset();
                 Ok(())
             }
             Err(fault) => {
@@ -139,26 +142,36 @@ impl<'a> Follower<'a> {
     }
 
     async fn back_off(&mut self) {
-        sleep(self.backoff).await;
-        self.backoff = (self.backoff * 2).min(BACKOFF.1);
+        sleep(self.backoff.next_pause()).await;
     }
 
     /// Sets when the job must be ended: at its timeout, or, if it is marked and still runs, some
     /// time after its grace period.
-    fn schedule_end(&mut self, snapshot: &Snapshot) {
+    async fn schedule_end(&mut self, snapshot: &Snapshot) -> Result<()> {
         if !snapshot.started || snapshot.is_over() {
             self.end_at = None;
-            return;
+            return Ok(());
         }
         if let Some(mark) = snapshot.mark {
             if !self.marked {
                 self.marked = true;
                 self.end_at = Some(Instant::now() + mark.grace + SLACK);
             }
-        } else if self.end_at.is_none() {
-            let timeout = snapshot.facts.as_ref().and_then(|facts| facts.timeout);
-            self.end_at = timeout.map(|timeout| due(snapshot.started_at, timeout));
+        } else if self.end_at.is_none()
+            && let Some(timeout) = snapshot.facts.as_ref().and_then(|facts| facts.timeout)
+        {
+            self.end_at = Some(match snapshot.start_observed {
+                Some(observed) => observed + timeout,
+                None => {
+                    let now = self.backend.engine.now().await.map_err(|fault| {
+                        let action = "failed to ask for the engine's time";
+                        self.backend.error(fault, action, self.location)
+                    })?;
+                    due(snapshot.started_at, now, timeout)
+                }
+            });
         }
+        Ok(())
     }
 
     async fn end_now(&mut self, snapshot: &Snapshot) -> Result<()> {
@@ -168,7 +181,7 @@ impl<'a> Follower<'a> {
         let mark = snapshot.mark.unwrap_or(Mark { decision: Decision::Deadline, grace });
         let ended = self.backend.terminate(self.location, id, mark, self.snapshot.clone()).await;
         self.marked = true;
-        let again = if ended.is_ok() { mark.grace + SLACK } else { self.backoff };
+        let again = if ended.is_ok() { mark.grace + SLACK } else { self.backoff.next_pause() };
         self.end_at = Some(Instant::now() + again);
         ended
     }
@@ -354,12 +367,26 @@ fn was_cancelled(mark: Option<Mark>) -> bool {
     mark.is_some_and(|mark| mark.decision == Decision::Cancelled)
 }
 
-/// When `timeout` has passed for a job that started at `started_at`, by the engine's clock. If that
-/// clock is ahead of ours, the job gets at most its whole timeout from now on.
-fn due(started_at: Option<Timestamp>, timeout: Duration) -> Instant {
-    let now = Timestamp::now();
-    let had = started_at.map_or(Duration::ZERO, |at| {
-        Duration::try_from(now.duration_since(at)).unwrap_or(Duration::ZERO)
-    });
-    Instant::now() + timeout.saturating_sub(had)
+/// When `timeout` has passed for a job that started at `started_at`, if it is `now` there. Both times
+/// are the engine's, whose clock may differ from this machine's.
+fn due(started_at: Option<Timestamp>, now: Timestamp, timeout: Duration) -> Instant {
+    let ran = started_at.and_then(|at| Duration::try_from(now.duration_since(at)).ok());
+    Instant::now() + timeout.saturating_sub(ran.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timeout_counts_from_the_start_by_the_clock_of_the_engine() {
+        let started: Timestamp = "2001-02-03T04:05:06Z".parse().unwrap();
+        let after = |ran: i64| {
+            let now = started + jiff::SignedDuration::from_secs(ran);
+            due(Some(started), now, Duration::from_secs(60)).duration_since(Instant::now())
+        };
+        assert_eq!(after(20), Duration::from_secs(40));
+        assert_eq!(after(61), Duration::ZERO);
+        assert_eq!(after(-5), Duration::from_secs(60), "an engine's clock may be set back");
+    }
 }

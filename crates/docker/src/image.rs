@@ -228,15 +228,15 @@ mod tests {
     fn a_digest_that_the_containerd_store_made_up_is_none() {
         let image: ImageRef = "localhost:5000/a:1".parse().unwrap();
         let known = [format!("localhost:5000/a@{}", digest(1))];
-        let told = |pulled_from: &[&str], tells_origin| {
+        let reported = |pulled_from: &[&str], tells_origin| {
             known_digest(&image, &found(&digest(1), &known, pulled_from), tells_origin)
         };
-        assert_eq!(told(&["localhost/a"], true), Some(digest(1)));
-        assert_eq!(told(&["docker.io/library/b", "localhost/a"], true), Some(digest(1)));
-        assert_eq!(told(&["localhost/b"], true), Some(digest(1)), "two pulls at once");
-        assert_eq!(told(&[], true), None, "loaded or imported");
-        assert_eq!(told(&["docker.io/library/a"], true), None, "tagged here with another name");
-        assert_eq!(told(&[], false), Some(digest(1)), "the engine does not report it");
+        assert_eq!(reported(&["localhost/a"], true), Some(digest(1)));
+        assert_eq!(reported(&["docker.io/library/b", "localhost/a"], true), Some(digest(1)));
+        assert_eq!(reported(&["localhost/b"], true), Some(digest(1)), "two pulls at once");
+        assert_eq!(reported(&[], true), None, "loaded or imported");
+        assert_eq!(reported(&["docker.io/library/a"], true), None, "tagged here with another name");
+        assert_eq!(reported(&[], false), Some(digest(1)), "the engine does not report it");
     }
 
     #[test]

@@ -205,11 +205,11 @@ fn is_denied_alone(message: &str) -> bool {
 /// The registry's status, with any phrase after it: "unexpected status from HEAD request to
 /// URL: 403 Forbidden", "received unexpected HTTP status: 503 Service Unavailable".
 fn registrys_status(message: &str) -> Option<u16> {
-    let told = match STATUS.iter().find_map(|before| message.split_once(before)) {
-        Some((_, told)) => told,
+    let rest = match STATUS.iter().find_map(|before| message.split_once(before)) {
+        Some((_, rest)) => rest,
         None => message.split_once("unexpected status from ")?.1.rsplit_once(": ")?.1,
     };
-    told.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 /// Advice for a registry that the engine is not configured for. The messages are those of Go's

@@ -10,8 +10,7 @@ use std::time::Duration;
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum as State, EventMessage};
 use bollard::query_parameters::EventsOptionsBuilder;
 use futures::{Stream, StreamExt};
-use jiff::Timestamp;
-use longshore_core::AttemptId;
+use longshore_core::{AttemptId, Backoff};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until};
@@ -32,7 +31,7 @@ const FIRST_RESYNC: Duration = Duration::from_secs(5);
 /// How long after a listing that differs the event that explains it may arrive. Without one the
 /// stream counts as dead.
 const EXPLAINED: Duration = Duration::from_secs(2);
-/// The shortest and the longest time between two tries to connect.
+/// The first and the longest pause between two tries to connect.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 /// What is known about each attempt, updated from the engine's events.
@@ -167,19 +166,16 @@ impl Snapshots {
 /// may have forgotten some, all snapshots are invalidated.
 async fn run(engine: &Engine, snapshots: &Snapshots) {
     let mut since = None;
-    let mut backoff = BACKOFF.0;
+    let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
     loop {
         if let Ok(events) = events(engine, since).await
             && let Some(last) = listen(engine, snapshots, events).await
         {
             since = Some(last);
-            backoff = BACKOFF.0;
+            backoff.reset();
         }
         snapshots.invalidate_all();
-        // Jitter: not every client reconnects at the same instant after the engine came back.
-        let jitter = f64::from(Timestamp::now().subsec_nanosecond().unsigned_abs() % 1000) / 2000.0;
-        sleep(backoff.mul_f64(0.75 + jitter)).await;
-        backoff = (backoff * 2).min(BACKOFF.1);
+        sleep(backoff.next_pause()).await;
     }
 }
 

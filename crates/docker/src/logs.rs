@@ -11,7 +11,7 @@ use bollard::container::LogOutput;
 use bollard::query_parameters::{LogsOptions, LogsOptionsBuilder};
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
-use longshore_core::{LogChunk, LogPosition, LogStream, Result};
+use longshore_core::{Backoff, LogChunk, LogPosition, LogStream, Result};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
@@ -24,7 +24,7 @@ use crate::outcome::is_before;
 use crate::records::{Reader, Record, broken_off};
 use crate::snapshot::Snapshot;
 
-/// The shortest and the longest time between two tries to continue reading.
+/// The first and the longest pause between two tries to continue reading.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// How long after the end of its output a job's own end may become visible.
 const END_SHOWS: Duration = Duration::from_secs(2);
@@ -42,7 +42,7 @@ pub(crate) fn read(
     async_stream::stream! {
         let snapshot = backend.informer.subscribe(&location.attempt);
         let mut reader = Reader::new(since);
-        let mut backoff = BACKOFF.0;
+        let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
         // Whether a connection broke while the job ran.
         let mut broke = false;
         if follow && !snapshot.borrow().synced {
@@ -69,7 +69,7 @@ pub(crate) fn read(
                 reader.end_at(snapshot.borrow().end_of_output());
                 let (chunks, fault) = reader.take_all(some);
                 for chunk in chunks {
-                    backoff = BACKOFF.0;
+                    backoff.reset();
                     yield Ok(chunk);
                 }
                 if reader.has_ended() {
@@ -105,8 +105,7 @@ pub(crate) fn read(
             }
             broke |= !is_over(&snapshot);
             reader.reconnect();
-            sleep(backoff).await;
-            backoff = (backoff * 2).min(BACKOFF.1);
+            sleep(backoff.next_pause()).await;
         }
         if broke && ended_unread(&backend.engine, &snapshot).await {
             for chunk in reader.gap() {

@@ -1,13 +1,12 @@
 //! Pulls: one at a time for each image and login, shared by all jobs that wait for it.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures::StreamExt;
-use longshore_core::{Event, ImageRef, LaunchContext, RegistryAuth};
+use longshore_core::{Backoff, Event, ImageRef, LaunchContext, RegistryAuth};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
@@ -228,7 +227,7 @@ struct PullTask {
 impl PullTask {
     /// Pulls until there is an answer, and publishes its progress.
     async fn run(self) {
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         let result = loop {
             self.state.send_modify(|state| state.tries += 1);
             match self.try_once().await {
@@ -236,11 +235,10 @@ impl PullTask {
                 result => break result,
             }
             tokio::select! {
-                () = sleep(jittered(pause)) => {}
+                () = sleep(backoff.next_pause()) => {}
                 () = self.wake.notified() => {}
             }
             self.state.send_modify(|state| state.paused = false);
-            pause = (pause * 2).min(LONGEST_PAUSE);
         };
         if let (Ok(_), Some(pulls)) = (&result, self.pulls.upgrade()) {
             pulls.table().succeeded += 1;
@@ -309,14 +307,6 @@ pub(crate) fn reference(image: &ImageRef) -> String {
         Some(digest) => format!("{}/{}@{digest}", image.registry(), image.repository()),
         None => image.canonical(),
     }
-}
-
-/// A random time between half of `pause` and `pause`, so that many clients do not retry at once.
-fn jittered(pause: Duration) -> Duration {
-    // Each hasher is seeded at random.
-    let share = RandomState::new().hash_one(pause) % 512 + 512;
-    let millis = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-    Duration::from_millis(millis.saturating_mul(share) / 1024)
 }
 
 #[cfg(test)]
@@ -391,8 +381,10 @@ mod tests {
 
     #[test]
     fn a_pause_is_jittered_between_half_and_all_of_it() {
-        for _ in 0..100 {
-            let pause = jittered(LONGEST_PAUSE);
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+        let first = backoff.next_pause();
+        assert!(first >= FIRST_PAUSE / 2 && first <= FIRST_PAUSE, "{first:?}");
+        for pause in (0..100).map(|_| backoff.next_pause()).skip(10) {
             assert!(pause >= LONGEST_PAUSE / 2 && pause <= LONGEST_PAUSE, "{pause:?}");
         }
     }

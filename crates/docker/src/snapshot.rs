@@ -1,6 +1,7 @@
 //! What is known about one attempt, from the engine's events and from inspections. Pure.
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
 
 use crate::container::Container;
 use crate::container_event::{Change, ContainerEvent};
@@ -19,6 +20,8 @@ pub(crate) struct Snapshot {
     pub(crate) facts: Option<Facts>,
     pub(crate) started_at: Option<Timestamp>,
     pub(crate) started: bool,
+    /// When this process received the event of its start.
+    pub(crate) start_observed: Option<Instant>,
     pub(crate) death: Option<Death>,
     pub(crate) mark: Option<Mark>,
     /// The signals that the engine sent to it before its end.
@@ -159,6 +162,7 @@ impl Snapshot {
             None => {
                 self.started = true;
                 self.started_at = self.started_at.or(at);
+                self.start_observed.get_or_insert_with(Instant::now);
             }
         }
     }

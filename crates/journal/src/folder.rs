@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{JournalError, Result};
+use crate::reserve::Reserve;
 
 /// The paths of the files.
 #[derive(Clone, Debug)]
@@ -21,6 +22,7 @@ pub(crate) struct Folder {
     pub(crate) ends: PathBuf,
     /// The file opened and closed after each start.
     pub(crate) starts: PathBuf,
+    pub(crate) reserve: Reserve,
 }
 
 impl Folder {
@@ -33,7 +35,9 @@ impl Folder {
             cancels: path.join("cancels"),
             ends: path.join("ends"),
             starts: path.join("starts"),
+            reserve: Reserve::new(path.join("reserve")),
         };
+        folder.reserve.adjust();
         for file in [&folder.database, &folder.locks, &folder.cancels, &folder.ends, &folder.starts]
         {
             create(file).map_err(|error| JournalError::file(file, error))?;

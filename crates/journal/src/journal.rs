@@ -112,8 +112,7 @@ impl Journal {
         let folder = Folder::prepare(path)?;
         let locks = Locks::new(Some(folder.open_locks()?));
         let timeout = options.busy_timeout;
-        let (worker, installation) =
-            Worker::open(&folder.database, timeout, Database::installation).await?;
+        let (worker, installation) = Worker::open(&folder, timeout, Database::installation).await?;
         let signals = Signals::new(Some(folder.clone()));
         Ok(Self(Arc::new(Inner { worker, signals, locks, folder: Some(folder), installation })))
     }

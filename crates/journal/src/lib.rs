@@ -33,6 +33,7 @@ mod linux;
 mod locks;
 mod read;
 mod record;
+mod reserve;
 mod signals;
 mod worker;
 mod write;

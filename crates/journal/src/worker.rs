@@ -12,6 +12,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::database::Database;
 use crate::error::{Cause, JournalError, Result, StoreError};
+use crate::folder::Folder;
+use crate::reserve::Reserve;
 use crate::write::Stored;
 
 /// How many steps each thread's queue holds before the next caller waits.
@@ -78,15 +80,16 @@ impl std::fmt::Debug for dyn Step {
 }
 
 impl Worker {
-    /// Opens the file at `path` and starts the threads.
+    /// Opens the database in `folder` and starts the threads.
     ///
     /// When this is dropped, the threads finish their queues and end. `inspect` reads the open file
     /// first.
     pub(crate) async fn open<T: Send + 'static>(
-        path: &Path,
+        folder: &Folder,
         busy_timeout: Duration,
         inspect: fn(&Database) -> Result<T>,
     ) -> Result<(Self, T)> {
+        let path = &*folder.database;
         let at = path.to_owned();
         let open = move || {
             let database = Database::open(&at, busy_timeout)?;
@@ -95,7 +98,8 @@ impl Worker {
         };
         let (due, checkpoints) = mpsc::channel(1);
         let (writes, queue) = mpsc::channel(QUEUE);
-        let write = move |database: &Database| write_all(database, queue, &due);
+        let reserve = folder.reserve.clone();
+        let write = move |database: &Database| write_all(database, queue, &due, &reserve);
         let found = thread("longshore-journal", path, open, write).await?;
         let at = path.to_owned();
         let open = move || Ok((Database::open_reader(&at, busy_timeout)?, ()));
@@ -181,6 +185,7 @@ fn write_all(
     database: &Database,
     mut queue: mpsc::Receiver<Box<dyn Step>>,
     checkpoint: &mpsc::Sender<()>,
+    reserve: &Reserve,
 ) {
     let mut steps = 0;
     while let Some(first) = queue.blocking_recv() {
@@ -191,6 +196,7 @@ fn write_all(
             batch.push(next);
         }
         steps += batch.len();
+        reserve.release_if_full();
         commit(database, batch);
         if steps >= CHECKPOINT {
             steps = 0;

@@ -5,14 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use http::Response;
+use jiff::Timestamp;
 use kube::Client;
+use kube::client::ClientBuilder;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 use longshore_core::{Backoff, Error, ErrorKind, Result};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
+use tower::util::MapResponseLayer;
 
 use crate::config::KubernetesConfig;
 use crate::error::{self, failed, timed_out};
+use crate::server_clock::ServerClock;
 
 /// How long one watch request lasts, in seconds. The server then ends it, and the next request resumes there.
 /// The time is short, so that a silently broken connection is soon detected. Three requests in that
@@ -106,6 +111,7 @@ impl Cluster {
 pub(crate) struct Connection {
     config: KubernetesConfig,
     current: Mutex<Option<Arc<Cluster>>>,
+    clock: ServerClock,
 }
 
 impl std::fmt::Debug for Connection {
@@ -117,7 +123,12 @@ impl std::fmt::Debug for Connection {
 impl Connection {
     /// Creates a connection that `config` describes. Reads nothing yet.
     pub(crate) fn new(config: KubernetesConfig) -> Self {
-        Self { config, current: Mutex::new(None) }
+        Self { config, current: Mutex::new(None), clock: ServerClock::default() }
+    }
+
+    /// Returns the API server's time.
+    pub(crate) fn server_time(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// Returns the cluster. Reads the configuration again if it has not been read, if it was
@@ -132,9 +143,9 @@ impl Connection {
             return Ok(cluster.clone());
         }
         let limit = self.config.request_timeout.get();
-        let config = self.config.clone();
+        let (config, clock) = (self.config.clone(), self.clock.clone());
         // Building reads files and may run a credential plug-in, which blocks the thread.
-        let built = tokio::task::spawn_blocking(move || build(&config));
+        let built = tokio::task::spawn_blocking(move || build(&config, &clock));
         let cluster = match timeout(limit, built).await {
             Ok(Ok(built)) => Arc::new(built?),
             Ok(Err(panicked)) => {
@@ -153,7 +164,7 @@ impl Connection {
     }
 }
 
-fn build(config: &KubernetesConfig) -> Result<Cluster> {
+fn build(config: &KubernetesConfig, clock: &ServerClock) -> Result<Cluster> {
     let mut kube = load(config)?;
     kube.connect_timeout = Some(config.connect_timeout.get());
     kube.read_timeout = None;
@@ -165,10 +176,16 @@ fn build(config: &KubernetesConfig) -> Result<Cluster> {
     watching.reset_reader_on_write = true;
     let server = kube.cluster_url.to_string();
     let namespace = kube.default_namespace.clone();
-    let client = |config: Config| {
-        Client::try_from(config).map_err(|e| {
+    let client = |config: Config| -> Result<Client> {
+        let builder = ClientBuilder::try_from(config).map_err(|e| {
             failed("failed to set up a client", &e).with("server", server.trim_end_matches('/'))
-        })
+        })?;
+        let clock = clock.clone();
+        let heard = MapResponseLayer::new(move |answer: Response<_>| {
+            clock.heard(answer.headers());
+            answer
+        });
+        Ok(builder.with_layer(&heard).build())
     };
     Ok(Cluster {
         client: client(kube)?,

@@ -38,7 +38,7 @@ pub(crate) fn events(
     stream! {
         let mut subscription = backend.informer.subscribe(&location);
         let mut reporter = EventReporter::default();
-        let mut clock = Clock::default();
+        let mut timer = TerminationTimer::default();
         let mut backoff = retry_backoff();
         let mut reported = None;
         // A removed Job: its Pods may remain for a moment, and count only if they are orphans.
@@ -72,24 +72,24 @@ pub(crate) fn events(
                     continue;
                 }
             }
-            let trouble = subscription.health().failure;
-            if trouble != reported {
-                if let Some(trouble) = &trouble {
-                    yield Err(watch_trouble(trouble));
+            let failure = subscription.health().failure;
+            if failure != reported {
+                if let Some(failure) = &failure {
+                    yield Err(watch_failure(failure));
                 }
-                reported = trouble;
+                reported = failure;
             }
-            let due = clock.due(&snapshot);
-            let alarm = due.map(|(at, _)| at).unwrap_or_else(far_away);
+            let due = timer.due(&snapshot, backend.connection.server_time());
+            let end_at = due.map(|(at, _)| at).unwrap_or_else(far_away);
             let undecided = undecided_until(&snapshot);
             let decided = undecided.filter(|until| *until > Instant::now());
             tokio::select! {
                 () = subscription.changed() => {}
                 () = sleep_until(decided.unwrap_or_else(far_away)), if decided.is_some() => {}
-                () = sleep_until(alarm), if due.is_some() => {
+                () = sleep_until(end_at), if due.is_some() => {
                     let Some((_, ending)) = due else { continue };
                     match end(&backend, &location, ending).await {
-                        Ok(()) => clock.done(),
+                        Ok(()) => timer.done(),
                         Err(error) => {
                             yield Err(error);
                             sleep(backoff.next_pause()).await;
@@ -101,8 +101,8 @@ pub(crate) fn events(
     }
 }
 
-fn watch_trouble(trouble: &str) -> Error {
-    Error::new(ErrorKind::Unavailable, format!("failed to watch the job: {trouble}"))
+fn watch_failure(failure: &str) -> Error {
+    Error::new(ErrorKind::Unavailable, format!("failed to watch the job: {failure}"))
 }
 
 fn far_away() -> Instant {
@@ -116,14 +116,15 @@ async fn end(backend: &Backend, location: &Location, ending: Ending) -> Result<(
 
 /// Determines when the follower must end the job.
 #[derive(Debug, Default)]
-struct Clock {
+struct TerminationTimer {
     done: bool,
     marked: Option<Instant>,
 }
 
-impl Clock {
-    /// Returns when and why the follower must end the job; `None` if it need not.
-    fn due(&mut self, snapshot: &Snapshot) -> Option<(Instant, Ending)> {
+impl TerminationTimer {
+    /// Returns when and why the follower must end the job; `None` if it need not. `now` is the
+    /// cluster's time.
+    fn due(&mut self, snapshot: &Snapshot, now: Timestamp) -> Option<(Instant, Ending)> {
         let job = snapshot.job.as_ref()?;
         let pod = &snapshot.pod()?.pod;
         let running = pod.container.running?;
@@ -136,10 +137,10 @@ impl Clock {
         }
         let timeout = job.timeout?;
         let at = match (snapshot.start_observed, running) {
-            // Longshore's own clock, if this process saw the start.
+            // If this process saw the start, no clock is compared with another.
             (Some(observed), _) => observed + timeout,
             (None, Some(started)) => {
-                let ran = Timestamp::now().duration_since(started);
+                let ran = now.duration_since(started);
                 let ran = Duration::try_from(ran).unwrap_or_default();
                 Instant::now() + timeout.saturating_sub(ran)
             }

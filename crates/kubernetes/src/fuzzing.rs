@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::job_view::JobView;
 use crate::pod_view::PodView;
-use crate::pull::{self, PullTrouble};
+use crate::pull::{self, PullFailure};
 use crate::snapshot::Snapshot;
 use crate::start_state::{EventReporter, at_deadline, image_wait, never_started, start_state};
 use crate::timestamps::TimestampStripper;
@@ -33,9 +33,9 @@ pub fn strip_times<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
 /// Classifies what a kubelet says about an image: the reason, if it is definite, and the message.
 #[must_use]
 pub fn classify_pull(reason: &str, message: &str) -> Option<(Option<ImageReason>, String)> {
-    pull::trouble(reason, message, None).map(|trouble| match trouble {
-        PullTrouble::Definite(why, said) => (Some(why), said),
-        PullTrouble::Transient(said) | PullTrouble::WithoutLogin(_, said) => (None, said),
+    pull::judge_waiting(reason, message, None).map(|failure| match failure {
+        PullFailure::Definite(why, said) => (Some(why), said),
+        PullFailure::Transient(said) | PullFailure::WithoutLogin(_, said) => (None, said),
     })
 }
 

@@ -9,12 +9,12 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::backend::Backend;
 use crate::client::Cluster;
-use crate::clock::PhaseClock;
 use crate::error::Message;
 use crate::follow;
 use crate::location::Location;
 use crate::names::{Commit, Ending};
 use crate::outcome;
+use crate::phase_clock::PhaseClock;
 use crate::refusal;
 use crate::snapshot::Snapshot;
 use crate::start_state::{self, EventReporter, StartState};

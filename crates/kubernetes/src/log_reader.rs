@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::AsyncReadExt;
-use jiff::{SignedDuration, Timestamp};
 use kube::api::LogParams;
 use longshore_core::{Error, Result};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -24,11 +23,11 @@ const CHUNK: usize = 64 * 1024;
 /// How long to wait for the container's end after the stream has ended, before the stream is opened
 /// again. The kubelet reports the end about a second later.
 const END_REPORTED: Duration = Duration::from_secs(3);
-/// How long before the end of the stream, by the local clock, the container may have ended, by the
-/// node's clock, for the end of the container to explain the end of the stream. Otherwise the log
-/// is read once more: if a kubelet goes away, its stream ends as if it were complete
+/// How many seconds before the end of the stream, by the API server's clock, the container may have
+/// ended, by the node's, for its end to explain that of the stream. Otherwise the log is read once
+/// more: if a kubelet goes away, its stream ends as if it were complete
 /// (`responsewriters.StreamObject`), and the container may still write.
-const EXPLAINS: SignedDuration = SignedDuration::from_secs(5);
+const EXPLAINS: i64 = 5;
 /// How long a stream may be silent once the container has ended.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// The kubelet does not rotate a file with fewer bytes of output than this. Its default is 10 MiB,
@@ -112,6 +111,7 @@ pub(crate) struct LogReader {
 
 impl LogReader {
     pub(crate) fn new(backend: Arc<Backend>, location: Location) -> Self {
+        let timestamps = TimestampStripper::new(backend.connection.server_time());
         Self {
             backend,
             location,
@@ -119,7 +119,7 @@ impl LogReader {
             source_known: false,
             raw: vec![0; CHUNK],
             buffer: Vec::with_capacity(CHUNK),
-            timestamps: TimestampStripper::new(Timestamp::now()),
+            timestamps,
             leap: None,
             opened: OpenedFile::new(),
         }
@@ -197,7 +197,7 @@ impl LogReader {
         let pods = cluster.pods(&self.location);
         let opening = pods.log_stream(&target.pod, &params);
         let stream = cluster.ask("failed to read the job's output", opening).await;
-        self.timestamps = TimestampStripper::new(Timestamp::now());
+        self.timestamps = TimestampStripper::new(self.backend.connection.server_time());
         self.leap = None;
         stream.map(Box::pin).map_err(OpenError::Request)
     }
@@ -232,7 +232,7 @@ impl LogReader {
             tokio::select! {
                 read = stream.read(&mut self.raw) => match read {
                     Ok(read) => {
-                        self.strip(read);
+                        self.strip(read, mode);
                         match self.buffer.len() {
                             0 if read == 0 => return Read::End,
                             0 => {}
@@ -256,13 +256,15 @@ impl LogReader {
     }
 
     /// Puts the `read` raw bytes into the buffer, without the times of the lines.
-    fn strip(&mut self, read: usize) {
+    fn strip(&mut self, read: usize, mode: Mode) {
         self.buffer.clear();
         if read == 0 {
             self.timestamps.finish(&mut self.buffer);
             return;
         }
-        self.leap = self.timestamps.strip(&self.raw[..read], &mut self.buffer, Instant::now());
+        let leap = self.timestamps.strip(&self.raw[..read], &mut self.buffer, Instant::now());
+        // A kubelet that does not follow reads one file, and skips none.
+        self.leap = leap.filter(|_| mode == Mode::Follow);
     }
 
     /// Finds the reader's position in the rotated file. Returns `false` if output may be missing
@@ -290,7 +292,7 @@ impl LogReader {
     }
 
     pub(crate) async fn after_end(&mut self) -> StreamEnd {
-        let at = Timestamp::now();
+        let at = self.backend.connection.server_time();
         let Some(subscription) = &mut self.subscription else { return StreamEnd::Complete };
         let end_reported = async {
             while !ended(&subscription.snapshot()) {
@@ -313,11 +315,9 @@ impl LogReader {
             .pod()
             .and_then(|s| s.pod.container.terminated.as_ref())
             .and_then(|t| t.finished);
-        // The node's time is truncated to whole seconds.
-        let explains = finished.is_some_and(|finished| {
-            let later = at.duration_since(finished);
-            !later.is_negative() && later <= EXPLAINS
-        });
+        // Both times are truncated to whole seconds.
+        let explains =
+            finished.is_some_and(|it| (0..=EXPLAINS).contains(&at.duration_since(it).as_secs()));
         if explains { StreamEnd::Complete } else { StreamEnd::Doubtful }
     }
 }

@@ -4,7 +4,7 @@ use longshore_core::ImageReason;
 
 /// What the status of a container that waits for its image means.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum PullTrouble {
+pub(crate) enum PullFailure {
     /// The image is unavailable, and waiting does not help.
     Definite(ImageReason, String),
     /// The registry did not answer, or its answer is not in the table below. The kubelet tries
@@ -19,28 +19,32 @@ pub(crate) enum PullTrouble {
 /// they are not about the image. `known` is the last known failure of a pull.
 ///
 /// The reasons are the kubelet's (`pkg/kubelet/images/types.go`, `pkg/kubelet/events`).
-pub(crate) fn trouble(reason: &str, message: &str, known: Option<&str>) -> Option<PullTrouble> {
+pub(crate) fn judge_waiting(
+    reason: &str,
+    message: &str,
+    known: Option<&str>,
+) -> Option<PullFailure> {
     let text = || message.to_owned();
     Some(match reason {
-        "ErrImageNeverPull" => PullTrouble::Definite(ImageReason::NotPresent, text()),
+        "ErrImageNeverPull" => PullFailure::Definite(ImageReason::NotPresent, text()),
         "InvalidImageName" | "SignatureValidationFailed" => {
-            PullTrouble::Definite(ImageReason::Invalid, text())
+            PullFailure::Definite(ImageReason::Invalid, text())
         }
         "ErrImagePull" | "ImagePullBackOff" => {
-            judge(failure(reason, message).or(known).unwrap_or(message))
+            judge(runtime_message(reason, message).or(known).unwrap_or(message))
         }
         // The runtime could not read its own store, or the registry is down. The image is not the
         // cause, and the kubelet tries again.
-        "ImageInspectError" | "RegistryUnavailable" => PullTrouble::Transient(text()),
+        "ImageInspectError" | "RegistryUnavailable" => PullFailure::Transient(text()),
         _ => return None,
     })
 }
 
 /// Returns what the runtime's message about a failed pull means.
-pub(crate) fn judge(failure: &str) -> PullTrouble {
+pub(crate) fn judge(failure: &str) -> PullFailure {
     match classify(failure) {
-        ImageReason::Unreachable => PullTrouble::Transient(failure.to_owned()),
-        definite => PullTrouble::Definite(definite, failure.to_owned()),
+        ImageReason::Unreachable => PullFailure::Transient(failure.to_owned()),
+        definite => PullFailure::Definite(definite, failure.to_owned()),
     }
 }
 
@@ -50,7 +54,7 @@ pub(crate) fn judge(failure: &str) -> PullTrouble {
 /// While a kubelet waits before it pulls again, it says only that before Kubernetes 1.31, and
 /// repeats the failure since then (`pkg/kubelet/images/image_manager.go`). The text about waiting
 /// is never evidence.
-pub(crate) fn failure<'a>(reason: &str, message: &'a str) -> Option<&'a str> {
+pub(crate) fn runtime_message<'a>(reason: &str, message: &'a str) -> Option<&'a str> {
     let after = |start: &str| {
         let rest = message.strip_prefix(start)?.strip_prefix('"')?;
         // The name of an image cannot contain a quote.

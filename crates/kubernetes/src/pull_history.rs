@@ -46,7 +46,7 @@ impl PullHistory {
                 self.failure = None;
             }
         }
-        if let Some(failure) = pull::failure(reason, message) {
+        if let Some(failure) = pull::runtime_message(reason, message) {
             self.pulling = false;
             self.failure = Some(failure.to_owned());
             self.refused = Some(self.missed.clone());
@@ -56,7 +56,7 @@ impl PullHistory {
     /// Processes the reason and the message of the waiting container. `before` is the reason in the
     /// previous status.
     pub(crate) fn status(&mut self, before: Option<&str>, reason: &str, message: &str) {
-        if let Some(failure) = pull::failure(reason, message) {
+        if let Some(failure) = pull::runtime_message(reason, message) {
             self.failure = Some(failure.to_owned());
         }
         self.errors += u32::from(reason == "ErrImagePull" && before != Some("ErrImagePull"));

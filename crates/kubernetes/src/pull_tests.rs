@@ -199,17 +199,17 @@ fn each_runtimes_words_are_classified() {
 #[test]
 fn only_what_gave_no_answer_is_tried_again() {
     assert!(matches!(
-        trouble("ErrImagePull", "503 Service Unavailable", None),
-        Some(PullTrouble::Transient(_))
+        judge_waiting("ErrImagePull", "503 Service Unavailable", None),
+        Some(PullFailure::Transient(_))
     ));
-    let definite = |reason, message| match trouble(reason, message, None) {
-        Some(PullTrouble::Definite(reason, _)) => reason,
+    let definite = |reason, message| match judge_waiting(reason, message, None) {
+        Some(PullFailure::Definite(reason, _)) => reason,
         other => panic!("{other:?}"),
     };
     assert_eq!(definite("ErrImageNeverPull", "…"), ImageReason::NotPresent);
     assert_eq!(definite("InvalidImageName", "…"), Invalid);
-    assert_eq!(trouble("ContainerCreating", "", Some("x: not found")), None);
-    let config = trouble("CreateContainerConfigError", "secret \"x\" not found", None);
+    assert_eq!(judge_waiting("ContainerCreating", "", Some("x: not found")), None);
+    let config = judge_waiting("CreateContainerConfigError", "secret \"x\" not found", None);
     assert_eq!(config, None);
 }
 
@@ -218,24 +218,24 @@ fn that_the_kubelet_waits_changes_nothing() {
     let not_found = "rpc error: code = NotFound desc = x: not found";
     let since_1_31 = format!(r#"Back-off pulling image "x:1": ErrImagePull: {not_found}"#);
     let before = r#"Back-off pulling image "x:1""#;
-    let expected = Some(PullTrouble::Definite(NotFound, not_found.to_owned()));
-    assert_eq!(trouble("ErrImagePull", not_found, None), expected);
-    assert_eq!(trouble("ImagePullBackOff", &since_1_31, None), expected);
-    assert_eq!(trouble("ImagePullBackOff", before, Some(not_found)), expected);
+    let expected = Some(PullFailure::Definite(NotFound, not_found.to_owned()));
+    assert_eq!(judge_waiting("ErrImagePull", not_found, None), expected);
+    assert_eq!(judge_waiting("ImagePullBackOff", &since_1_31, None), expected);
+    assert_eq!(judge_waiting("ImagePullBackOff", before, Some(not_found)), expected);
     let refused = "dial tcp 127.0.0.1:9: connect: connection refused";
-    let expected = Some(PullTrouble::Transient(refused.to_owned()));
-    assert_eq!(trouble("ImagePullBackOff", before, Some(refused)), expected);
-    let nothing = Some(PullTrouble::Transient(before.to_owned()));
-    assert_eq!(trouble("ImagePullBackOff", before, None), nothing);
+    let expected = Some(PullFailure::Transient(refused.to_owned()));
+    assert_eq!(judge_waiting("ImagePullBackOff", before, Some(refused)), expected);
+    let nothing = Some(PullFailure::Transient(before.to_owned()));
+    assert_eq!(judge_waiting("ImagePullBackOff", before, None), nothing);
 }
 
 #[test]
 fn a_failed_pull_is_heard_from_the_event_as_from_the_status() {
     let event = r#"Failed to pull image "x:1": dial tcp: i/o timeout"#;
-    assert_eq!(failure("Failed", event), Some("dial tcp: i/o timeout"));
-    assert_eq!(failure("Failed", "Error: ErrImagePull"), None);
-    assert_eq!(failure("BackOff", r#"Back-off pulling image "x:1""#), None);
-    assert_eq!(failure("ErrImagePull", ""), None);
+    assert_eq!(runtime_message("Failed", event), Some("dial tcp: i/o timeout"));
+    assert_eq!(runtime_message("Failed", "Error: ErrImagePull"), None);
+    assert_eq!(runtime_message("BackOff", r#"Back-off pulling image "x:1""#), None);
+    assert_eq!(runtime_message("ErrImagePull", ""), None);
 }
 
 #[test]

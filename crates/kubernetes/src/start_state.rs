@@ -7,7 +7,7 @@ use longshore_core::{
 use crate::meta::reason_and_message;
 use crate::names::object_name;
 use crate::pod_view::PodView;
-use crate::pull::{self, PullTrouble};
+use crate::pull::{self, PullFailure};
 use crate::refusal;
 use crate::snapshot::{Presence, Snapshot};
 
@@ -53,11 +53,11 @@ pub(crate) fn start_state(snapshot: &Snapshot) -> StartState {
     if pod.ended {
         return ended_unstarted(snapshot, pod);
     }
-    match image_trouble(snapshot, pod) {
-        Some(PullTrouble::Definite(why, message)) => {
+    match image_failure(snapshot, pod) {
+        Some(PullFailure::Definite(why, message)) => {
             return StartState::Hopeless(ErrorKind::ImageUnavailable(why), message);
         }
-        Some(PullTrouble::Transient(_) | PullTrouble::WithoutLogin(..)) => {
+        Some(PullFailure::Transient(_) | PullFailure::WithoutLogin(..)) => {
             return StartState::Waiting;
         }
         None => {}
@@ -120,19 +120,21 @@ pub(crate) fn with_difference(snapshot: &Snapshot, why: String) -> String {
 
 /// Returns what is known of a problem with the image of `pod`. The kubelet sends the Event of a
 /// failed pull up to seconds before the container's status.
-fn image_trouble(snapshot: &Snapshot, pod: &PodView) -> Option<PullTrouble> {
+fn image_failure(snapshot: &Snapshot, pod: &PodView) -> Option<PullFailure> {
     let known = snapshot.pull.failure.as_deref();
-    let trouble = match &pod.container.waiting {
-        Some((reason, message)) if !is_creating(reason) => pull::trouble(reason, message, known),
+    let failure = match &pod.container.waiting {
+        Some((reason, message)) if !is_creating(reason) => {
+            pull::judge_waiting(reason, message, known)
+        }
         _ => known.map(pull::judge),
     };
-    match trouble {
+    match failure {
         // Without a login, a registry may deny that an image exists.
-        Some(PullTrouble::Definite(
+        Some(PullFailure::Definite(
             why @ (ImageReason::Denied | ImageReason::NotFound),
             message,
-        )) if snapshot.may_have_missed_login() => Some(PullTrouble::WithoutLogin(why, message)),
-        trouble => trouble,
+        )) if snapshot.may_have_missed_login() => Some(PullFailure::WithoutLogin(why, message)),
+        failure => failure,
     }
 }
 
@@ -163,11 +165,11 @@ pub(crate) fn image_wait(snapshot: &Snapshot, no_events: bool) -> Option<ImageWa
     if !may_pull {
         return None;
     }
-    match image_trouble(snapshot, pod) {
-        Some(PullTrouble::Transient(message) | PullTrouble::Definite(_, message)) => {
+    match image_failure(snapshot, pod) {
+        Some(PullFailure::Transient(message) | PullFailure::Definite(_, message)) => {
             return Some(ImageWait::Failing(message));
         }
-        Some(PullTrouble::WithoutLogin(why, message)) => {
+        Some(PullFailure::WithoutLogin(why, message)) => {
             return Some(ImageWait::WithoutLogin(why, message));
         }
         None => {}

@@ -318,7 +318,7 @@ fn a_kubelet_that_has_begun_to_end_a_pod_proves_what_it_says_of_the_container() 
         |observed, statuses| never_started(&snapshot(job(), [deleted_pod(observed, statuses)]));
     assert_eq!(proven(Some(2), status("", none.clone())), Some(true));
     assert_eq!(proven(Some(3), status("", none.clone())), Some(true), "it was changed once more");
-    assert_eq!(proven(Some(1), status("", none.clone())), None, "told before the deletion");
+    assert_eq!(proven(Some(1), status("", none.clone())), None, "reported before the deletion");
     assert_eq!(proven(None, status("", none.clone())), None, "a kubelet before 1.34");
     assert_eq!(proven(Some(2), serde_json::json!([])), None, "nothing is said of the container");
     assert_eq!(proven(Some(2), status("containerd://a", none)), Some(false));

@@ -12,7 +12,7 @@ const LONGEST: usize = 40;
 /// The minimum time that a log file is the current one, apart from delays on a busy node: the
 /// kubelet's `containerLogMonitorInterval` is at least this long.
 const ROTATION: Duration = Duration::from_secs(3);
-/// How far the node's clock may be behind the local one.
+/// How far the node's clock may be behind the API server's.
 const SKEW: Duration = Duration::from_secs(5);
 /// The kubelet does not rotate a file with fewer bytes than this.
 const ROTATES: u64 = 256 * 1024;
@@ -34,7 +34,7 @@ pub(crate) struct TimestampStripper {
 }
 
 impl TimestampStripper {
-    /// Creates the state for a stream that is opened at `now`.
+    /// Creates the state for a stream that is opened at `now`, by the API server's clock.
     pub(crate) const fn new(now: Timestamp) -> Self {
         Self { opened: now, coming: Some(Vec::new()), last: None, bytes: 0 }
     }

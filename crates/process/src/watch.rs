@@ -141,7 +141,7 @@ impl Instance {
         self.task.lock().as_ref().is_some_and(|task| !task.is_finished())
     }
 
-    fn tell(&self, descriptor: i32, flags: ReadFlags, is_record: bool) {
+    fn notify(&self, descriptor: i32, flags: ReadFlags, is_record: bool) {
         let watches = self.watches.lock();
         if flags.contains(ReadFlags::QUEUE_OVERFLOW) {
             // It is not known which watches lost events.
@@ -190,7 +190,7 @@ async fn read_all(inotify: Arc<AsyncFd<OwnedFd>>, instance: Weak<Instance>) {
                 Ok(event) => {
                     let name = event.file_name();
                     let is_record = name.is_some_and(|name| name.to_bytes() == RECORD.as_bytes());
-                    instance.tell(event.wd(), event.events(), is_record);
+                    instance.notify(event.wd(), event.events(), is_record);
                 }
                 Err(Errno::AGAIN) => break,
                 Err(Errno::INTR) => {}

@@ -34,10 +34,12 @@ pub(super) const SITUATIONS: &[Situation] = &[
     on(CLUSTER, "admission strips its Pod's labels", |s| pod(s, UNLABEL), STRIPPED),
     on(CLUSTER, "a webhook for Jobs is away", |s| away(s, Target::Jobs), NO_WEBHOOK),
     on(CLUSTER, "a webhook for Pods is away", |s| away(s, Target::Pods), NO_WEBHOOK),
-    on(CLUSTER, "a webhook for Jobs is away and ignored", |s| silent(s, Target::Jobs), exits(3)),
-    on(CLUSTER, "a webhook for Pods is away and ignored", |s| silent(s, Target::Pods), exits(3)),
+    on(CLUSTER, "a webhook for Jobs is away and ignored", |s| gone(s, Target::Jobs), exits(3)),
+    on(CLUSTER, "a webhook for Pods is away and ignored", |s| gone(s, Target::Pods), exits(3)),
     on(CLUSTER, "a webhook for Jobs never answers", |s| stuck(s, Target::Jobs), NO_WEBHOOK),
     on(CLUSTER, "a webhook for Pods never answers", |s| stuck(s, Target::Pods), NO_WEBHOOK),
+    on(CLUSTER, "a webhook for Jobs is silent and ignored", |s| silent(s, Target::Jobs), exits(3)),
+    on(CLUSTER, "a webhook for Pods is silent and ignored", |s| silent(s, Target::Pods), exits(3)),
 ];
 
 const SIDECAR: &str = r#"JSONPatch{op: "add", path: "/spec/containers/-", value:
@@ -133,5 +135,14 @@ fn silent(stage: &mut Stage, target: Target) -> Checked<Ran> {
     let server = Silent::new()?;
     webhook(stage, target, &format!("https://{}/", server.address()), "Ignore")?;
     until_called(stage, target, |_| server.is_connected())?;
+    stage.script("exit 3")
+}
+
+/// The API server called the webhook until it went away, and then ignores that it is away.
+fn gone(stage: &mut Stage, target: Target) -> Checked<Ran> {
+    let server = Silent::new()?;
+    webhook(stage, target, &format!("https://{}/", server.address()), "Ignore")?;
+    until_called(stage, target, |_| server.is_connected())?;
+    server.hang_up()?;
     stage.script("exit 3")
 }

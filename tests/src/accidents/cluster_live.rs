@@ -1,16 +1,12 @@
 //! What others do to a job's objects while it runs.
 
-use std::fs;
-use std::path::Path;
-
 use serde_json::json;
 
-use super::cluster::{create, kubectl, namespace, object, patch, post};
+use super::cluster::{kubectl, namespace, object, patch, post};
 use super::situation::{CLUSTER, Expected, Situation, Starts, ends, exits, lost, on};
-use super::stage::{Stage, WAITS};
-use crate::cases::changed;
+use super::stage::Stage;
 use crate::check::Checked;
-use crate::running::{Ran, Running};
+use crate::running::Ran;
 
 const POD_DELETED: Expected = lost(&["deleted the Pod"]);
 const JOB_DELETED: Expected = lost(&["deleted the Job"]);
@@ -22,7 +18,6 @@ const SECOND: Expected = exits(5).started(Starts::ByOthers);
 const REPLACED: Expected = lost(&["somebody changed the Pod"]).started(Starts::ByOthers);
 
 pub(super) const SITUATIONS: &[Situation] = &[
-    on(CLUSTER, "the role is taken away for good", role_taken, NO_ROLE),
     on(CLUSTER, "the eviction API", evicted, EVICTED),
     on(CLUSTER, "kubectl delete pod", |s| delete(s, "pods", &[]), POD_DELETED),
     on(CLUSTER, "kubectl delete pod --grace-period 0", forced, POD_DELETED),
@@ -45,12 +40,7 @@ pub(super) const SITUATIONS: &[Situation] = &[
     on(CLUSTER, "its Pod gets another image", replaced, REPLACED),
     on(CLUSTER, "its Pod gets an ephemeral container", ephemeral, exits(5)),
     on(CLUSTER, "its Pod gets a deadline", pod_expired, EXPIRED),
-    on(CLUSTER, "the role is taken away and given back", role_returns, exits(5)),
-    on(CLUSTER, "the kubeconfig is removed while it runs", config_removed, exits(5)),
-    on(CLUSTER, "the kubeconfig is rewritten while it runs", config_rewritten, exits(5)),
 ];
-
-const NO_ROLE: Expected = lost(&["forbidden"]).within(200);
 
 const SUSPEND: &str = r#"{"spec": {"suspend": true}}"#;
 const TTL: &str = r#"{"spec": {"ttlSecondsAfterFinished": 0}}"#;
@@ -194,65 +184,4 @@ fn ephemeral(stage: &mut Stage) -> Checked<Ran> {
         let patch = ["patch", &pod, "--subresource", "ephemeralcontainers", "--patch", &change];
         kubectl(stage, &patch).map(drop)
     })
-}
-
-/// Starts a job whose command has an account of its own, whose role can be taken away.
-fn with_role(stage: &mut Stage) -> Checked<(Running, serde_json::Value)> {
-    let name = format!("accident-{}", stage.mark);
-    let meta = json!({"name": name});
-    let rules = json!([
-        {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["*"]},
-        {"apiGroups": [""], "resources": ["pods", "pods/log", "events"], "verbs": ["*"]},
-    ]);
-    let group = "rbac.authorization.k8s.io";
-    let version = format!("{group}/v1");
-    let binding = json!({
-        "apiVersion": version, "kind": "RoleBinding", "metadata": meta,
-        "roleRef": {"apiGroup": group, "kind": "Role", "name": name},
-        "subjects": [{
-            "kind": "ServiceAccount", "name": name, "namespace": stage.bench.lab.namespace,
-        }],
-    });
-    create(
-        stage,
-        &[
-            json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta}),
-            json!({"apiVersion": version, "kind": "Role", "metadata": meta, "rules": rules}),
-            binding.clone(),
-        ],
-    )?;
-    let token = kubectl(stage, &["create", "token", &name])?.trim().to_owned();
-    let file = changed(&stage.bench, |_, user| *user = json!({"token": token}))?;
-    let command = stage.command(&[], WAITS)?.env("KUBECONFIG", file);
-    let running = stage.started(command.env("JOB_LOSTAFTER", "6s"))?;
-    kubectl(stage, &["delete", "rolebinding", &name])?;
-    Ok((running, binding))
-}
-
-fn role_taken(stage: &mut Stage) -> Checked<Ran> {
-    let (running, _) = with_role(stage)?;
-    stage.finish(running)
-}
-
-fn role_returns(stage: &mut Stage) -> Checked<Ran> {
-    let (running, binding) = with_role(stage)?;
-    create(stage, &[binding])?;
-    stage.let_go(running)
-}
-
-/// Lets `accident` happen to the command's kubeconfig while its job runs.
-fn config(stage: &mut Stage, accident: impl FnOnce(&Path) -> std::io::Result<()>) -> Checked<Ran> {
-    let file = changed(&stage.bench, |_, _| {})?;
-    let command = stage.command(&[], WAITS)?.env("KUBECONFIG", &file);
-    let running = stage.started(command)?;
-    accident(Path::new(&file))?;
-    stage.let_go(running)
-}
-
-fn config_removed(stage: &mut Stage) -> Checked<Ran> {
-    config(stage, |file| fs::remove_file(file))
-}
-
-fn config_rewritten(stage: &mut Stage) -> Checked<Ran> {
-    config(stage, |file| fs::write(file, ": : :\n"))
 }

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
 use super::situation::{CONTAINERS, Expected, Situation, exits, lost, on};
 use super::stage::{Stage, WAITS};
@@ -57,7 +58,7 @@ const SLOWER: Fault = Fault::Slow(Duration::from_millis(500));
 const BREAK: Duration = Duration::from_secs(2);
 
 /// Returns a wire to the stage's server.
-fn wire(stage: &Stage, fault: Fault) -> Result<Wire> {
+pub(super) fn wire(stage: &Stage, fault: Fault) -> Result<Wire> {
     let lab = &stage.bench.lab;
     if stage.bench.backend == Backend::Docker {
         let host = lab.docker_host.as_deref().context("no engine")?;
@@ -90,14 +91,17 @@ fn through(stage: &Stage, command: Longshore, address: &Address) -> Result<Longs
         }
         Address::Tcp(address) => address,
     };
-    let file = changed(&stage.bench, |cluster, _| {
-        let name = cluster["server"].as_str().unwrap_or_default().to_owned();
-        let name = name.trim_start_matches("https://").trim_end_matches('/');
-        let name = name.rsplit_once(':').map_or(name, |(host, _)| host);
-        cluster["tls-server-name"] = name.into();
-        cluster["server"] = format!("https://{address}").into();
-    })?;
+    let file = changed(&stage.bench, |cluster, _| redirect(cluster, *address))?;
     Ok(command.env("KUBECONFIG", file))
+}
+
+/// Makes the `cluster` of a kubeconfig have its API server at `address`.
+pub(super) fn redirect(cluster: &mut Value, address: SocketAddr) {
+    let name = cluster["server"].as_str().unwrap_or_default().to_owned();
+    let name = name.trim_start_matches("https://").trim_end_matches('/');
+    let name = name.rsplit_once(':').map_or(name, |(host, _)| host);
+    cluster["tls-server-name"] = name.into();
+    cluster["server"] = format!("https://{address}").into();
 }
 
 /// Returns a command whose job may run on the stage's runner or else as a local process.

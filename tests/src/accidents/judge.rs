@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::situation::{Expected, Site, Situation};
 use super::stage::Stage;
+use crate::clock::Clock;
 use crate::running::Ran;
 
 /// One line of the printed table.
@@ -26,6 +27,11 @@ pub(super) struct Judgement {
 /// Plays `situation` at `site`, and judges it.
 pub(super) fn play(situation: &Situation, site: Site) -> anyhow::Result<Judgement> {
     let mut stage = Stage::new(site, &format!("{site}::{}", situation.name))?;
+    if let Some(ahead) = situation.clock {
+        let clock = Clock::new(stage.bench.folders.root())?;
+        clock.set(ahead)?;
+        stage.bench.clock = Some(clock);
+    }
     let played =
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (situation.accident)(&mut stage)));
     let played = played.unwrap_or_else(|_| Err(anyhow::anyhow!("the accident panicked")));

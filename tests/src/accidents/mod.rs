@@ -8,9 +8,12 @@
 //! - `common` has the situations of every runner. The other files have those of one runner each, or
 //!   those of the network.
 
+mod clocks;
 mod cluster;
 mod cluster_admission;
 mod cluster_live;
+mod cluster_login;
+mod cluster_node;
 mod cluster_place;
 mod common;
 mod connection;

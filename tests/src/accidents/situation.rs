@@ -71,6 +71,10 @@ pub(super) struct Situation {
     pub(super) sites: &'static [Site],
     pub(super) accident: Accident,
     pub(super) expected: Expected,
+    /// How many seconds the command's clock is ahead of the machine's, if it has its own.
+    pub(super) clock: Option<i64>,
+    /// Whether no other row may be played meanwhile.
+    pub(super) alone: bool,
     /// The defect because of which the expectation is not met yet, in one sentence.
     pub(super) known: Option<&'static str>,
 }
@@ -116,10 +120,22 @@ pub(super) const fn on(
     accident: Accident,
     expected: Expected,
 ) -> Situation {
-    Situation { name, sites, accident, expected, known: None }
+    Situation { name, sites, accident, expected, clock: None, alone: false, known: None }
 }
 
 impl Situation {
+    /// Returns the row, whose command has a clock that is so many seconds ahead of the machine's.
+    pub(super) const fn clock(mut self, ahead: i64) -> Self {
+        self.clock = Some(ahead);
+        self
+    }
+
+    /// Returns the row, which is played alone because its accident happens to the lab's node.
+    pub(super) const fn alone(mut self) -> Self {
+        self.alone = true;
+        self
+    }
+
     /// Returns the row, whose expectation is not met yet because of `defect`.
     pub(super) const fn known(mut self, defect: &'static str) -> Self {
         self.known = Some(defect);

@@ -32,6 +32,8 @@ pub(crate) enum Need {
     Root,
     /// User namespaces, which have limits of their own.
     UserNamespaces,
+    /// Mounts of a process's own.
+    Mounts,
 }
 
 impl Need {
@@ -58,16 +60,19 @@ impl Need {
                 rustix::process::geteuid().is_root(),
                 "only root can run the command as another user",
             ),
-            Self::UserNamespaces => (
-                Command::new("unshare")
-                    .args(["--user", "true"])
-                    .status()
-                    .is_ok_and(|it| it.success()),
-                "this system does not allow user namespaces",
-            ),
+            Self::UserNamespaces => {
+                (can_unshare("--user"), "this system does not allow user namespaces")
+            }
+            Self::Mounts => (can_unshare("--mount"), "only root can mount a file system"),
         };
         (!there).then_some(reason)
     }
+}
+
+/// Returns whether a process may have namespaces of its own.
+fn can_unshare(namespace: &str) -> bool {
+    let tried = Command::new("unshare").args([namespace, "true"]).status();
+    tried.is_ok_and(|status| status.success())
 }
 
 impl Case {

@@ -16,6 +16,7 @@ mod live_restore;
 mod outcomes;
 mod output;
 mod plan;
+mod process_only;
 mod results;
 mod secrets;
 mod settings;

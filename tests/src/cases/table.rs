@@ -2,8 +2,8 @@
 
 use super::{
     Case, bad_files, bad_jobs, bad_settings, disruptive, docker_only, doctor, fallback, helm,
-    images, jobs, kubernetes_only, live_restore, outcomes, output, plan, results, secrets,
-    settings, signals, stories, timeouts,
+    images, jobs, kubernetes_only, live_restore, outcomes, output, plan, process_only, results,
+    secrets, settings, signals, stories, timeouts,
 };
 use crate::suite::Suite;
 
@@ -26,9 +26,16 @@ const EVERYWHERE: &[&[Case]] = &[
 /// Returns the cases of `suite`.
 pub(crate) fn of(suite: Suite) -> Vec<Case> {
     let (common, own): (&[&[Case]], &[&[Case]]) = match suite {
-        Suite::Process => {
-            (EVERYWHERE, &[settings::CASES, fallback::CASES, bad_settings::CASES, bad_files::CASES])
-        }
+        Suite::Process => (
+            EVERYWHERE,
+            &[
+                process_only::CASES,
+                settings::CASES,
+                fallback::CASES,
+                bad_settings::CASES,
+                bad_files::CASES,
+            ],
+        ),
         Suite::Docker => (EVERYWHERE, &[docker_only::CASES]),
         Suite::Kubernetes => (EVERYWHERE, &[kubernetes_only::CASES]),
         Suite::Helm => (&[], &[helm::CASES]),

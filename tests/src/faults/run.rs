@@ -1,10 +1,6 @@
 //! Kills commands on every backend, in parallel, and prints the table of the results.
 
 use std::collections::BTreeMap;
-use std::env;
-use std::fs;
-use std::io::{self, Write as _};
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,13 +8,13 @@ use std::thread;
 
 use anyhow::{Result, anyhow, ensure};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use longshore_conformance::Ledger;
 use parking_lot::Mutex;
 
 use super::kill::{self, Killed};
 use super::tally::Tally;
 use crate::backend::Backend;
 use crate::bench::Bench;
+use crate::books::{self, Books};
 use crate::lab::Lab;
 use crate::leftovers;
 
@@ -28,9 +24,8 @@ const KILLS: usize = 100;
 const JOBS: usize = 240;
 /// How many commands run concurrently on each backend, all with one journal.
 const AT_ONCE: usize = 4;
-/// The name under which the counts are reported.
+/// The name under which the results are reported.
 const NAME: &str = "faults";
-const RUNNER: &str = "all";
 
 const BACKENDS: [Backend; 3] = [Backend::Process, Backend::Docker, Backend::Kubernetes];
 
@@ -41,24 +36,10 @@ const BACKENDS: [Backend; 3] = [Backend::Process, Backend::Docker, Backend::Kube
 /// the suite fails.
 #[must_use]
 pub fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads.get_or_insert(BACKENDS.len());
-    match run(&arguments) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(101),
-        Err(error) => {
-            say(&format!("faults: {error:#}\n"));
-            ExitCode::from(101)
-        }
-    }
+    books::main(NAME, BACKENDS.len(), play)
 }
 
-fn say(text: &str) {
-    // If the reader closed the pipe, the exit code still has the result.
-    let _ = io::stdout().lock().write_all(text.as_bytes());
-}
-
-fn run(arguments: &Arguments) -> Result<bool> {
+fn play(arguments: &Arguments) -> Result<bool> {
     let floor = Arc::new(Floor::default());
     let trials = BACKENDS.into_iter().map(|backend| {
         let floor = Arc::clone(&floor);
@@ -68,17 +49,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
     if arguments.list {
         return Ok(true);
     }
-    let table = floor.table();
-    say(&format!("\n{table}\n"));
-    let counts = floor.ledger.counts();
-    say(&counts.summary(NAME, RUNNER));
-    if let Some(folder) = env::var_os("LONGSHORE_TEST_REPORT") {
-        counts.write(NAME, RUNNER, Path::new(&folder))?;
-        fs::write(Path::new(&folder).join("faults.txt"), table)?;
-    }
-    let whole = arguments.filter.is_none() && arguments.skip.is_empty() && !arguments.ignored;
-    ensure!(counts.executed() > 0 || !whole, "nothing ran");
-    floor.require(whole)?;
+    floor.books.close(NAME, &floor.table(), arguments)?;
     Ok(!conclusion.has_failed())
 }
 
@@ -89,22 +60,17 @@ fn name(backend: Backend) -> String {
 /// The context that all trials share.
 #[derive(Default)]
 struct Floor {
-    ledger: Ledger,
+    books: Books,
     tallies: Mutex<BTreeMap<&'static str, Tally>>,
-    missing: Mutex<BTreeMap<&'static str, String>>,
 }
 
 impl Floor {
     fn execute(&self, backend: Backend) -> Result<Completion, Failed> {
         let lab = Arc::new(Lab::from_env());
         if let Some(reason) = lab.missing(backend) {
-            self.ledger.unsupported(&name(backend), &reason);
-            lock(&self.missing).insert(backend.name(), reason.clone());
-            return Ok(Completion::ignored_with(format!("unsupported: {reason}")));
+            return Ok(self.books.unsupported(&name(backend), backend.name(), &reason));
         }
-        let result = self.judge(&lab, backend);
-        self.ledger.executed(result.is_ok());
-        result.map(|()| Completion::Completed).map_err(|e| Failed::from(format!("{e:#}")))
+        self.books.ended(self.judge(&lab, backend))
     }
 
     fn judge(&self, lab: &Arc<Lab>, backend: Backend) -> Result<()> {
@@ -116,7 +82,7 @@ impl Floor {
             let fate = job.fate(recorded.get(&job.name).cloned());
             tally.note(&job.name, job.by_kill, &fate);
         }
-        lock(&self.tallies).insert(backend.name(), tally.clone());
+        self.tallies.lock().insert(backend.name(), tally.clone());
         bench.longshore()?.args(["gc", "--older-than", "0s"]).run()?.exits(0)?;
         let left = bench.longshore()?.args(["ps", "--all", "--output", "json"]).run()?;
         ensure!(left.text().trim() == "[]", "gc has left records: {}", left.text());
@@ -128,23 +94,10 @@ impl Floor {
     }
 
     fn table(&self) -> String {
-        let tallies = lock(&self.tallies);
+        let tallies = self.tallies.lock();
         let lines = tallies.iter().map(|(backend, tally)| tally.line(backend));
         std::iter::once(Tally::HEAD.to_owned()).chain(lines).collect()
     }
-
-    fn require(&self, whole: bool) -> Result<()> {
-        let required = env::var("LONGSHORE_REQUIRE").unwrap_or_default();
-        for (backend, reason) in &*lock(&self.missing) {
-            let named = required.split(',').any(|it| ["all", *backend].contains(&it.trim()));
-            ensure!(!(whole && named), "LONGSHORE_REQUIRE requires {backend}: {reason}");
-        }
-        Ok(())
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> parking_lot::MutexGuard<'_, T> {
-    mutex.lock()
 }
 
 /// Starts jobs and kills their commands, several concurrently, until enough were killed.

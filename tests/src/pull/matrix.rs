@@ -94,9 +94,8 @@ impl Matrix {
         text + &excluded() + &notes
     }
 
-    /// Writes the table, and the results of each backend, to `folder`.
+    /// Writes the results of each backend to `folder`.
     pub(crate) fn write(&self, folder: &Path) -> std::io::Result<()> {
-        std::fs::create_dir_all(folder)?;
         for place in ContainerBackend::ALL {
             let cells: Vec<Value> = self
                 .lock()
@@ -110,7 +109,7 @@ impl Matrix {
                 std::fs::write(path, format!("{record:#}\n"))?;
             }
         }
-        std::fs::write(folder.join("pull-policy.txt"), self.render())
+        Ok(())
     }
 }
 

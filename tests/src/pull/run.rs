@@ -2,14 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::env;
-use std::io::{self, Write as _};
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, ensure};
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use longshore_conformance::Ledger;
+use anyhow::{Context, Result};
+use libtest_mimic::{Arguments, Trial};
 use tokio::runtime::Runtime;
 
 use super::choice;
@@ -19,14 +16,14 @@ use super::play::play;
 use super::shop::Shop;
 use super::station::{ContainerBackend, Station};
 use super::table::{Cell, Registry};
+use crate::books::{self, Books};
 use crate::lab::Lab;
 use crate::leftovers;
 
 /// The number of threads that wait for cells. Each backend has its own limit of concurrent cells.
 const THREADS: usize = 64;
-/// The name under which the counts are reported.
+/// The name under which the results are reported.
 const NAME: &str = "pull-policy";
-const RUNNER: &str = "all";
 
 /// Plays the pull-policy matrix on both Docker engines and on Kubernetes, prints it, and returns
 /// the exit code for `main`: 0 if every cell has the expected result on each available backend.
@@ -35,24 +32,10 @@ const RUNNER: &str = "all";
 /// comma-separated list of backends, or `all`: if one of them is missing, the suite fails.
 #[must_use]
 pub fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads.get_or_insert(THREADS);
-    match run(&arguments) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(101),
-        Err(error) => {
-            say(&format!("pull policy: {error:#}\n"));
-            ExitCode::from(101)
-        }
-    }
+    books::main(NAME, THREADS, play_all)
 }
 
-fn say(text: &str) {
-    // If the reader closed the pipe, the exit code still has the result.
-    let _ = io::stdout().lock().write_all(text.as_bytes());
-}
-
-fn run(arguments: &Arguments) -> Result<bool> {
+fn play_all(arguments: &Arguments) -> Result<bool> {
     let full = env::var("LONGSHORE_PULL_POLICY").is_ok_and(|value| value == "full");
     let floor = Arc::new(Floor::new(choice::cells(full))?);
     if arguments.list {
@@ -63,17 +46,9 @@ fn run(arguments: &Arguments) -> Result<bool> {
     // These load a backend more than anything else here.
     let alone = Arguments { test_threads: Some(1), ..arguments.clone() };
     let rest = libtest_mimic::run(&alone, floor.alone());
-    say(&format!("\n{}\n", floor.matrix.render()));
-    let counts = floor.ledger.counts();
-    say(&counts.summary(NAME, RUNNER));
-    let whole = arguments.filter.is_none() && arguments.skip.is_empty() && !arguments.ignored;
-    if let Some(folder) = env::var_os("LONGSHORE_TEST_REPORT") {
-        counts.write(NAME, RUNNER, Path::new(&folder))?;
-        if whole {
-            floor.matrix.write(Path::new(&folder))?;
-        }
+    if let Some(folder) = floor.books.close(NAME, &floor.matrix.render(), arguments)? {
+        floor.matrix.write(&folder)?;
     }
-    floor.require(whole)?;
     Ok(!cells.has_failed() && !rest.has_failed())
 }
 
@@ -87,7 +62,7 @@ struct Floor {
     stations: BTreeMap<ContainerBackend, Arc<Station>>,
     matrix: Matrix,
     list: Vec<Cell>,
-    ledger: Ledger,
+    books: Books,
     /// The prefix of the name of every repository of this run.
     run: String,
 }
@@ -124,7 +99,7 @@ impl Floor {
             stations,
             matrix,
             list,
-            ledger: Ledger::default(),
+            books: Books::default(),
             run,
         })
     }
@@ -192,31 +167,16 @@ impl Floor {
         Trial::ignorable_test(name, move || {
             let (Some(station), Some(shop)) = (floor.stations.get(&place), &floor.shop) else {
                 let reason = floor.missing(place);
-                floor.ledger.unsupported(&title, &reason);
-                return Ok(Completion::ignored_with(format!("unsupported: {reason}")));
+                return Ok(floor.books.unsupported(&title, place.name(), &reason));
             };
             let repository = format!("{}/{}", floor.run, repository(&title));
-            let result = body(&floor, station, shop, repository);
-            floor.ledger.executed(result.is_ok());
-            result.map(|()| Completion::Completed).map_err(|e| Failed::from(format!("{e:#}")))
+            floor.books.ended(body(&floor, station, shop, repository))
         })
     }
 
     fn missing(&self, place: ContainerBackend) -> String {
         let missing = Station::missing(place, &self.lab).or_else(|| self.problem.clone());
         missing.unwrap_or_default()
-    }
-
-    /// Fails if a required backend is missing.
-    fn require(&self, whole: bool) -> Result<()> {
-        let required = env::var("LONGSHORE_REQUIRE").unwrap_or_default();
-        for place in ContainerBackend::ALL.iter().filter(|place| !self.stations.contains_key(place))
-        {
-            let named = |name: &str| name == "all" || name == place.name();
-            let asked_for = whole && required.split(',').map(str::trim).any(named);
-            ensure!(!asked_for, "LONGSHORE_REQUIRE requires it: {}", self.missing(*place));
-        }
-        Ok(())
     }
 }
 

@@ -10,6 +10,7 @@ mod following;
 mod launching;
 mod mortal;
 mod output;
+mod panicking;
 mod pinning;
 mod pulling;
 mod reading;

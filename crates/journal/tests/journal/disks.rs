@@ -5,8 +5,9 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
-use longshore_journal::{Journal, JournalError, Options};
+use longshore_journal::{Cancelled, Journal, JournalError, Options};
 
 use crate::common::{attempt, exited, finished, job, open, submit};
 use crate::parts::{Part, say};
@@ -28,11 +29,16 @@ fn mounts_work() -> bool {
 }
 
 fn passes(part: &str) {
+    passes_on(part, "1m");
+}
+
+/// Plays `part` on a disk of `size`.
+fn passes_on(part: &str, size: &str) {
     if !mounts_work() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let setup = format!("mount -t tmpfs -o size=1m none '{}'", folder.path().display());
+    let setup = format!("mount -t tmpfs -o size={size} none '{}'", folder.path().display());
     let mut part = Part::play_with_mounts(part, folder.path(), &setup);
     assert_eq!(part.line().as_deref(), Some("all is well"));
     assert!(part.ends_well());
@@ -83,6 +89,27 @@ pub async fn full(folder: &Path) {
     say("all is well");
 }
 
+/// Part: a full disk, of which the journal has kept some space.
+pub async fn full_with_reserve(folder: &Path) {
+    let state = folder.join("state");
+    let journal = open(&state).await;
+    let held = submit(&journal, job()).await;
+    fill(folder);
+    assert!(File::create(folder.join("other")).unwrap().write_all(b"x").is_err(), "it is full");
+    assert_eq!(journal.request_cancel(held.job(), Duration::ZERO).await.unwrap(), Cancelled::Noted);
+    held.outcome(&exited(held.job(), 0)).await.unwrap();
+    held.removed().await.unwrap();
+    // Another process, while the disk is full.
+    let other = open(&state).await;
+    assert!(other.record(held.job()).await.unwrap().is_finished());
+    held.forget().await.unwrap();
+    assert!(!state.join("reserve").exists(), "it was used");
+    fs::remove_file(folder.join("filler")).unwrap();
+    open(&state).await;
+    assert!(state.join("reserve").exists(), "there is space again");
+    say("all is well");
+}
+
 /// Part: the disk is full before the journal exists.
 pub async fn full_before(folder: &Path) {
     let state = folder.join("state");
@@ -120,6 +147,11 @@ pub async fn read_only(folder: &Path) {
 #[test]
 fn a_full_disk_is_an_error_and_nothing_is_lost() {
     passes("full");
+}
+
+#[test]
+fn on_a_full_disk_a_job_is_still_cancelled_ended_and_removed() {
+    passes_on("full-with-reserve", "16m");
 }
 
 #[test]

@@ -36,6 +36,7 @@ fn part() {
             "submit" => processes::submit_at_once(folder).await,
             "write" => crashes::write(folder).await,
             "full" => disks::full(folder).await,
+            "full-with-reserve" => disks::full_with_reserve(folder).await,
             "full-before" => disks::full_before(folder).await,
             "read-only" => disks::read_only(folder).await,
             _ => panic!("no part is called {part}"),

@@ -37,6 +37,8 @@ const DRAIN_ROUNDS: usize = 64;
 pub(super) struct Job {
     pub(super) record: File,
     pub(super) begin: Begin,
+    /// The time of `begin`, by a clock that nobody sets.
+    begun: Instant,
     pub(super) fsync: bool,
     location: Location,
     outputs: [Option<Copy>; 2],
@@ -69,6 +71,7 @@ impl Job {
         Self {
             record,
             begin,
+            begun: Instant::now(),
             fsync: request.fsync,
             location,
             outputs,
@@ -106,9 +109,13 @@ impl Job {
     pub(super) fn end(&self) -> End {
         let mut report = Report::new(outcome(self.exit.map(|(exit, _)| exit), self.cause));
         report.started_at = Some(self.begin.at);
-        report.finished_at = Some(self.exit.map_or_else(Timestamp::now, |(_, at)| at));
+        report.finished_at = Some(self.exit.map_or_else(|| self.now(), |(_, at)| at));
         let [lost_stdout, lost_stderr] = self.lost;
         End { report, lost_stdout, lost_stderr }
+    }
+
+    fn now(&self) -> Timestamp {
+        now(self.begin.at, self.begun)
     }
 
     /// Reaps all processes that have ended. Returns false once none is left.
@@ -134,7 +141,7 @@ impl Job {
             // Neither: it was stopped or continued, which was not requested.
             (None, None) => return,
         };
-        self.exit = Some((exit, Timestamp::now()));
+        self.exit = Some((exit, self.now()));
     }
 
     /// Does what is due.
@@ -255,5 +262,24 @@ fn timespec(duration: Duration) -> Timespec {
     Timespec {
         tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: i64::from(duration.subsec_nanos()),
+    }
+}
+
+/// Returns the time by the clock that had the time `at` at `begun`, as if it had not been set since.
+/// So no job ends before its start.
+fn now(at: Timestamp, begun: Instant) -> Timestamp {
+    at.checked_add(begun.elapsed()).unwrap_or(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_whose_clock_is_set_back_does_not_end_before_its_start() {
+        let ahead = Timestamp::now() + Duration::from_secs(600);
+        let begun = Instant::now();
+        let end = now(ahead, begun).duration_since(ahead);
+        assert!(!end.is_negative() && end.unsigned_abs() <= begun.elapsed(), "{end:#}");
     }
 }

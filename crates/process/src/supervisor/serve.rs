@@ -15,8 +15,8 @@ pub(super) fn serve(mut connection: UnixStream, wake: &Wake) -> io::Result<()> {
     let own = ProcessIdentity::own()?;
     while let Some((request, environment)) = read_request(&mut connection)? {
         match launch(&request, &environment, &own) {
-            Launched::Taken => tell(&mut connection, &Answer::Taken),
-            Launched::Refused(refusal) => tell(&mut connection, &Answer::Refused(refusal)),
+            Launched::Taken => send(&mut connection, &Answer::Taken),
+            Launched::Refused(refusal) => send(&mut connection, &Answer::Refused(refusal)),
             Launched::Started(job) => {
                 drop((request, environment));
                 keep(job, &mut connection, wake)?;
@@ -28,13 +28,13 @@ pub(super) fn serve(mut connection: UnixStream, wake: &Wake) -> io::Result<()> {
 
 /// Supervises a started job to its end.
 fn keep(mut job: Box<Job>, connection: &mut UnixStream, wake: &Wake) -> io::Result<()> {
-    tell(connection, &Answer::Started(job.begin));
+    send(connection, &Answer::Started(job.begin));
     let drained = job.supervise(wake)?;
     let end = job.end();
     if drained {
         // Before the end is recorded: a runner that waits for the end can then reuse the
         // supervisor.
-        tell(connection, &Answer::Drained);
+        send(connection, &Answer::Drained);
     }
     record_end(&mut job, end)?;
     if !drained {
@@ -52,6 +52,6 @@ fn record_end(job: &mut Job, end: End) -> io::Result<()> {
 }
 
 /// Sends `answer`. The runner may be dead; the record is what counts.
-fn tell(connection: &mut UnixStream, answer: &Answer) {
+fn send(connection: &mut UnixStream, answer: &Answer) {
     let _ = write_answer(connection, answer);
 }
