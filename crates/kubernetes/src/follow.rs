@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::backend::Backend;
 use crate::client::{Cluster, retry_backoff};
+use crate::exec_failure::exec_failure;
 use crate::job_view::JobView;
 use crate::location::Location;
 use crate::names::Ending;
@@ -188,6 +189,11 @@ async fn end_of(
             return Ok(None);
         };
         report = confirmed;
+    }
+    if let Some(observed) = last.pod()
+        && let Some(outcome) = exec_failure(backend, location, &observed.pod, &report.outcome).await
+    {
+        report.outcome = outcome;
     }
     if let Some(observed) = last.pod().filter(|observed| runs_on(observed)) {
         let cluster = backend.connection.cluster().await?;

@@ -42,6 +42,7 @@ mod cursor;
 mod error;
 mod escape;
 mod event_watch;
+mod exec_failure;
 mod follow;
 mod informer;
 mod job_view;

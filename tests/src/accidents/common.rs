@@ -8,8 +8,8 @@ use anyhow::ensure;
 use rustix::process::Signal;
 
 use super::situation::{
-    CLUSTER, CONTAINERS, EVERYWHERE, Expected, NO_CLUSTER, PROCESS, Situation, Starts, ends, exits,
-    on, refused,
+    CLUSTER, CONTAINERS, ENGINES, EVERYWHERE, Expected, NO_CLUSTER, NO_ENGINE, PROCESS, Situation,
+    Starts, ends, exits, on, refused,
 };
 use super::stage::{Stage, WAITS};
 use crate::check::Checked;
@@ -51,9 +51,10 @@ pub(super) const SITUATIONS: &[Situation] = &[
     on(EVERYWHERE, "its command cannot be executed", no_program, NOT_EXECUTABLE),
     on(EVERYWHERE, "its command is a directory", directory, NOT_EXECUTABLE_DIRECTORY),
     on(EVERYWHERE, "its program may not be executed", |s| program(s, "", 0o644), FORBIDDEN),
-    on(NO_CLUSTER, "its program has no interpreter", no_interpreter, NO_INTERPRETER),
-    on(CLUSTER, "its program has no interpreter", no_interpreter, NO_INTERPRETER)
-        .known("the runtime reports exit code 255, as if it were the job's own"),
+    on(EVERYWHERE, "its program has no interpreter", no_interpreter, NO_INTERPRETER),
+    // The init of an engine runs such a file with a shell, as execvp(3) does.
+    on(ENGINES, "its program is plain text", plain_text, exits(3)),
+    on(NO_ENGINE, "its program is plain text", plain_text, NO_FORMAT),
     on(CONTAINERS, "its image does not exist", no_image, NO_IMAGE),
     on(CONTAINERS, "its image is absent under Never", never, ABSENT),
     on(CONTAINERS, "its registry refuses connections", no_registry, NO_REGISTRY),
@@ -82,6 +83,7 @@ const NOT_EXECUTABLE_DIRECTORY: Expected =
     refused("Rejected", 126, &["CommandNotExecutable", "/etc"]);
 const FORBIDDEN: Expected = refused("Rejected", 126, &["CommandNotExecutable", "input/program"]);
 const NO_INTERPRETER: Expected = refused("Rejected", 127, &["CommandNotFound", "input/program"]);
+const NO_FORMAT: Expected = refused("Rejected", 126, &["CommandNotExecutable", "input/program"]);
 const NO_IMAGE: Expected = refused("ImageUnavailable", 125, &["NotFound", "no-such-image"]);
 const ABSENT: Expected = refused("ImageUnavailable", 125, &["NotPresent", "Never"]);
 const NO_REGISTRY: Expected =
@@ -144,6 +146,11 @@ fn program(stage: &mut Stage, text: &str, mode: u32) -> Checked<Ran> {
 
 fn no_interpreter(stage: &mut Stage) -> Checked<Ran> {
     program(stage, "#!/no/such/interpreter\n", 0o755)
+}
+
+/// On an engine, the text is the job.
+fn plain_text(stage: &mut Stage) -> Checked<Ran> {
+    program(stage, "echo start >> $(dirname $0)/../output/trace; exit 3\n", 0o755)
 }
 
 /// Runs a job with another image of the lab's registry.

@@ -24,6 +24,7 @@ pub(super) const EVERYWHERE: &[Site] =
 pub(super) const CONTAINERS: &[Site] = &[Site::Docker, Site::Docker29, Site::Kubernetes];
 pub(super) const ENGINES: &[Site] = &[Site::Docker, Site::Docker29];
 pub(super) const NO_CLUSTER: &[Site] = &[Site::Process, Site::Docker, Site::Docker29];
+pub(super) const NO_ENGINE: &[Site] = &[Site::Process, Site::Kubernetes];
 pub(super) const PROCESS: &[Site] = &[Site::Process];
 pub(super) const CLUSTER: &[Site] = &[Site::Kubernetes];
 
@@ -75,8 +76,6 @@ pub(super) struct Situation {
     pub(super) clock: Option<i64>,
     /// Whether no other row may be played meanwhile.
     pub(super) alone: bool,
-    /// The defect because of which the expectation is not met yet, in one sentence.
-    pub(super) known: Option<&'static str>,
 }
 
 /// What must come of a situation.
@@ -120,7 +119,7 @@ pub(super) const fn on(
     accident: Accident,
     expected: Expected,
 ) -> Situation {
-    Situation { name, sites, accident, expected, clock: None, alone: false, known: None }
+    Situation { name, sites, accident, expected, clock: None, alone: false }
 }
 
 impl Situation {
@@ -133,12 +132,6 @@ impl Situation {
     /// Returns the row, which is played alone because its accident happens to the lab's node.
     pub(super) const fn alone(mut self) -> Self {
         self.alone = true;
-        self
-    }
-
-    /// Returns the row, whose expectation is not met yet because of `defect`.
-    pub(super) const fn known(mut self, defect: &'static str) -> Self {
-        self.known = Some(defect);
         self
     }
 }
