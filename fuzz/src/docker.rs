@@ -43,7 +43,8 @@ pub fn docker_log(data: &[u8]) {
     }
 }
 
-/// Each message is classified, and an answer that denies is never about something else.
+/// Each message is classified, an answer that denies is never about something else, and the name of
+/// an image decides nothing.
 pub fn docker_message(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let (status, message) = text.split_once('\n').unwrap_or(("", text));
@@ -51,6 +52,10 @@ pub fn docker_message(data: &[u8]) {
     let kind = classify_pull(status, message);
     assert!(matches!(kind, ErrorKind::ImageUnavailable(_)), "{kind:?}");
     assert_eq!(classify_pull(status, &format!(" {message}\n")), kind);
+    for about in [r#"Head "http://r:1/v2/NAME/manifests/1": "#, "manifest for r:1/NAME:1 "] {
+        let kind = |name| classify_pull(status, &(about.replace("NAME", name) + message));
+        assert_eq!(kind("unauthorized"), kind("x"), "{about}");
+    }
     let _ = start_error(message);
     if let Some(status) = status {
         let kinds = classify_refusal(status, message);

@@ -75,6 +75,9 @@ impl From<&Record> for Listed {
     }
 }
 
+/// The most characters of a job's name that the table shows.
+const LONGEST_NAME: usize = 40;
+
 /// Formats `jobs` as an array, for programs.
 pub fn json(jobs: &[Listed]) -> serde_json::Result<String> {
     serde_json::to_string_pretty(jobs).map(|text| text + "\n")
@@ -88,13 +91,17 @@ pub fn table(records: &[Record], now: Timestamp) -> String {
 }
 
 fn aligned(rows: &[[String; 6]]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let mut widths = [0; 6];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
     let mut text = String::new();
     for row in rows {
         let mut line = String::new();
-        for (column, cell) in row.iter().enumerate() {
-            let width = width(column).unwrap_or(0) + 2;
-            let _ = write!(line, "{cell:width$}");
+        for (cell, width) in row.iter().zip(widths) {
+            let _ = write!(line, "{cell:width$}  ");
         }
         let _ = writeln!(text, "{}", line.trim_end());
     }
@@ -114,9 +121,18 @@ fn row(record: &Record, now: Timestamp) -> [String; 6] {
     ]
 }
 
-/// Returns a job's name in one line and without terminal control sequences.
+/// Returns the beginning of a job's name in one line and without terminal control sequences.
 fn printable(name: &str) -> String {
-    name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    let mut shown: String = name
+        .chars()
+        .take(LONGEST_NAME)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect();
+    if name.chars().nth(LONGEST_NAME).is_some() {
+        shown.pop();
+        shown.push('…');
+    }
+    shown
 }
 
 fn age(seconds: i64) -> String {
@@ -184,6 +200,15 @@ mod tests {
     fn an_age_is_told_in_the_unit_that_fits() {
         let ages = [-3, 0, 59, 60, 3599, 3600, 172_799, 172_800].map(age);
         assert_eq!(ages, ["0s", "0s", "59s", "1m", "59m", "1h", "47h", "2d"]);
+    }
+
+    #[test]
+    fn a_name_of_65534_characters_is_shortened_and_panics_nothing() {
+        let name = "n".repeat(65_534);
+        assert_eq!(printable(&name), "n".repeat(39) + "…");
+        assert_eq!(printable(&name[..40]), &name[..40]);
+        let cells = ["id", &printable(&name), "-", "-", "-", "-"].map(str::to_owned);
+        assert!(aligned(&[cells]).len() < 100);
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! What a backend's author provides to the suite.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,23 +8,6 @@ use async_trait::async_trait;
 use longshore_core::{ImageRef, InstallationId, JobSpec, Runner};
 
 use crate::{Failure, TestRegistry};
-
-/// Why a suite cannot run here. The text says what the user can do about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unsupported(String);
-
-impl Unsupported {
-    /// Returns the reason, such as `set DOCKER_HOST to the address of an engine`.
-    pub fn new(reason: impl Into<String>) -> Self {
-        Self(reason.into())
-    }
-}
-
-impl fmt::Display for Unsupported {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// A real backend to test, and what only its author knows about it.
 ///

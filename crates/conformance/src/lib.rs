@@ -77,11 +77,13 @@ pub mod simulated;
 mod suite;
 #[cfg(test)]
 mod toy;
+mod unsupported;
 mod wait;
 
 pub use failure::Failure;
-pub use fixture::{Fixture, Images, Unsupported};
+pub use fixture::{Fixture, Images};
 pub use forward::{Forward, Forwarding};
 pub use registry::{Pushed, TestRegistry};
 pub use report::{Counts, Ledger};
 pub use suite::main;
+pub use unsupported::Unsupported;

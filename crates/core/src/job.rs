@@ -17,7 +17,7 @@ use crate::{Cpu, HumanDuration, ImageRef, Memory, PullPolicies, RegistryLogin, R
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct JobSpec {
-    /// A name for people; it need not be unique.
+    /// A name for people, of at most 255 characters. It need not be unique.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// How to run the job in a container.

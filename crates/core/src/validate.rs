@@ -6,6 +6,9 @@ use crate::{Error, ErrorKind, JobSpec, Result};
 /// The prefix of labels that are reserved for Longshore.
 pub const RESERVED_LABEL_PREFIX: &str = "longshore.dev/";
 
+/// The most characters of a job's name.
+const LONGEST_NAME: usize = 255;
+
 impl JobSpec {
     /// Checks everything that needs no backend, so that every runner refuses a job for the same
     /// reason.
@@ -13,10 +16,21 @@ impl JobSpec {
     /// # Errors
     /// `InvalidSpec`, naming the key and what is allowed there.
     pub fn validate(&self) -> Result<()> {
+        self.validate_name()?;
         self.validate_ways()?;
         self.validate_env()?;
         self.validate_labels()?;
         self.validate_limits()
+    }
+
+    fn validate_name(&self) -> Result<()> {
+        let length = self.name.as_deref().map_or(0, |name| name.chars().count());
+        if length > LONGEST_NAME {
+            return Err(invalid(format!(
+                "`name` has {length} characters: at most {LONGEST_NAME} are allowed"
+            )));
+        }
+        Ok(())
     }
 
     fn validate_ways(&self) -> Result<()> {
@@ -176,6 +190,7 @@ mod tests {
             refused(|j| *j = JobSpec::process(["cat", "{jobDir}/x"]))
                 .contains("has no jobDirectory")
         );
+        assert!(refused(|j| j.name = Some("n".repeat(256))).contains("`name` has 256"));
         assert!(refused(|j| j.job_directory = Some("here".into())).contains("absolute"));
         assert!(refused(|j| j.resources.limits.pids = Some(0)).contains("pids"));
         assert!(refused(|j| j.timeout = Some("0s".parse().unwrap())).contains("timeout"));

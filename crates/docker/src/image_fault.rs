@@ -167,7 +167,8 @@ const STATUS: &[&str] = &["unexpected http status: ", "error parsing http "];
 /// registry's 401 and 403 as their own status, with any message.
 fn reason(status: Option<u16>, message: &str) -> ImageReason {
     let message = message.to_ascii_lowercase();
-    let worded = || WORDINGS.iter().find(|(words, _)| message.contains(words));
+    let said = without_names(&message);
+    let worded = || WORDINGS.iter().find(|(words, _)| said.contains(words));
     match (status, registrys_status(&message)) {
         (Some(401 | 403), _) | (_, Some(401 | 403)) => ImageReason::Denied,
         (_, Some(404)) => ImageReason::NotFound,
@@ -180,6 +181,19 @@ fn reason(status: Option<u16>, message: &str) -> ImageReason {
             None => ImageReason::Unreachable,
         },
     }
+}
+
+/// `message` without quoted text, names, digests and addresses, so that an image called
+/// `unauthorized` decides nothing. Names are the words with a slash or a colon inside. A media type in
+/// parentheses stays.
+fn without_names(message: &str) -> String {
+    let unquoted: Vec<&str> = message.split('"').step_by(2).collect();
+    let bare = |word: &str| {
+        let name = word.trim_end_matches([':', ',']);
+        let is_plain = name == "i/o" || name.starts_with('(') || !name.contains(['/', ':']);
+        if is_plain { word.to_owned() } else { word.replacen(name, "…", 1) }
+    };
+    unquoted.join("…").split_whitespace().map(bare).collect::<Vec<_>>().join(" ")
 }
 
 /// Whether a line ends with the code DENIED alone. Engines write that if the registry's message is

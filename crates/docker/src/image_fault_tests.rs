@@ -407,3 +407,13 @@ fn the_error_says_how_often_the_registry_was_asked() {
     );
     assert!(!fault.after(1).error("r/x").to_string().contains("tries"));
 }
+
+/// A registry that gave no answer about such an image had "refused" it.
+#[test]
+fn an_image_called_unauthorized_is_not_refused() {
+    classified(&[
+        (Some(500), r#"Head "http://r:1/v2/team/unauthorized/manifests/1": EOF"#, Unreachable),
+        (Some(404), "manifest for r:1/unauthorized:1 not found: manifest unknown", NotFound),
+        (None, "failed to copy: r/toomanyrequests:1: unexpected commit digest", Invalid),
+    ]);
+}

@@ -20,6 +20,7 @@
 //! # Features
 //! `kubernetes`, `docker` and `process`, all on by default: the backends that are built in.
 
+mod assembly_error;
 mod build;
 mod cortex;
 mod cortex_registry;
@@ -28,7 +29,8 @@ mod logins;
 mod pull_policies;
 mod settings;
 
-pub use build::{AssemblyError, dispatcher, warnings};
+pub use assembly_error::AssemblyError;
+pub use build::{dispatcher, warnings};
 pub use longshore_core::*;
 pub use longshore_dispatch::*;
 pub use longshore_journal::{

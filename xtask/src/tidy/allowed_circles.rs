@@ -12,10 +12,6 @@ pub(crate) const ALLOWED: &[(&[&str], &str)] = &[
         "A bench measures the pace of its fixture with a bench of its own.",
     ),
     (
-        &["crates/conformance/src/fixture.rs", "crates/conformance/src/registry.rs"],
-        "A fixture offers the test registry, which reports `Unsupported` as a fixture does.",
-    ),
-    (
         &[
             "crates/conformance/src/simulated/meddling.rs",
             "crates/conformance/src/simulated/script.rs",
@@ -48,10 +44,6 @@ pub(crate) const ALLOWED: &[(&[&str], &str)] = &[
     (
         &["crates/journal/src/claim.rs", "crates/journal/src/journal.rs"],
         "The journal gives claims, which write to it.",
-    ),
-    (
-        &["crates/longshore/src/build.rs", "crates/longshore/src/logins.rs"],
-        "Logins fail with the error of the whole assembly.",
     ),
     (
         &[
