@@ -234,8 +234,9 @@ pub struct JobArgs {
     #[arg(long, value_name = "NAME[=VALUE]")]
     pub env: Vec<String>,
     /// Set an environment variable from file:PATH or env:NAME; its value is never shown
-    #[arg(long, value_name = "NAME=SOURCE", value_parser = key_value)]
-    pub secret_env: Vec<(String, String)>,
+    // Split later: an error here would repeat the text, which may be the secret itself.
+    #[arg(long, value_name = "NAME=SOURCE")]
+    pub secret_env: Vec<String>,
     /// End the job after this time, such as 90s, 10m or 1h 30m
     #[arg(long, value_name = "DURATION")]
     pub timeout: Option<HumanDuration>,

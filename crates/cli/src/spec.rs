@@ -99,9 +99,10 @@ fn apply_environment(args: &JobArgs, job: &mut JobSpec) -> Result<(), CliError> 
         job.secret_env.remove(name);
         job.env.insert(name.to_owned(), value);
     }
-    for (name, source) in &args.secret_env {
+    for given in &args.secret_env {
+        let (name, source) = named_source(given)?;
         job.env.remove(name);
-        job.secret_env.insert(name.clone(), secret_source(name, source)?);
+        job.secret_env.insert(name.to_owned(), source);
     }
     Ok(())
 }
@@ -112,15 +113,21 @@ fn from_environment(name: &str) -> Result<String, CliError> {
     })
 }
 
-fn secret_source(name: &str, source: &str) -> Result<SecretSource, CliError> {
+/// Splits `NAME=SOURCE`. Errors do not repeat the text, which may be the secret itself, given by
+/// mistake.
+fn named_source(given: &str) -> Result<(&str, SecretSource), CliError> {
+    let Some((name, source)) = given.split_once('=').filter(|(name, _)| !name.is_empty()) else {
+        return Err(CliError::usage(
+            "--secret-env: write it as NAME=file:PATH or NAME=env:VARIABLE",
+        ));
+    };
     match source.split_once(':') {
         Some(("file", path)) if !path.is_empty() => {
-            Ok(SecretSource::File(absolute(Path::new("."), Path::new(path))?))
+            Ok((name, SecretSource::File(absolute(Path::new("."), Path::new(path))?)))
         }
         Some(("env", variable)) if !variable.is_empty() => {
-            Ok(SecretSource::Env(variable.to_owned()))
+            Ok((name, SecretSource::Env(variable.to_owned())))
         }
-        // The text may be the secret itself, given by mistake, and is therefore not repeated.
         _ => Err(CliError::usage(format!(
             "--secret-env {name}: give the source of its value, file:PATH or env:VARIABLE"
         ))),
@@ -183,7 +190,28 @@ mod tests {
 
     #[test]
     fn a_secret_given_in_the_clear_is_refused_without_repeating_it() {
-        let error = job(&["--secret-env", "T=hunter2", "--", "x"]).unwrap_err().to_string();
-        assert!(error.contains("file:PATH") && !error.contains("hunter2"), "{error}");
+        for given in ["T=hunter2", "hunter2", "=hunter2", "T=hunter2:x"] {
+            let error = job(&["--secret-env", given, "--", "x"]).unwrap_err().to_string();
+            assert!(error.contains("file:PATH") && !error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_secret_written_into_a_job_file_is_refused_without_repeating_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("job.yaml");
+        for line in [
+            "secretEnv: {T: hunter2}",
+            "secretEnv: {T: {file: [hunter2]}}",
+            "secretEnv: hunter2",
+            "registries: hunter2",
+            "registries: [hunter2]",
+            "registries: [{server: h.example, username: u, passwordFile: [hunter2]}]",
+            "registries: [{server: h.example, username: u, password: hunter2}]",
+        ] {
+            std::fs::write(&file, format!("process: {{command: [x]}}\n{line}\n")).unwrap();
+            let error = job(&[file.to_str().unwrap()]).unwrap_err().to_string();
+            assert!(!error.contains("hunter2"), "{line}: {error}");
+        }
     }
 }

@@ -90,8 +90,13 @@ impl Checker<'_> {
     }
 }
 
-/// Returns the message for a value of the wrong type, without the value if it is secret.
+/// Returns the message for a value of the wrong type, without the value if it may be secret.
 fn wrong_type(value: &Value, part: Part<'_>) -> String {
-    let found = if part.is_secret() { "another type".to_owned() } else { value.describe() };
+    let found = match value {
+        Value::Bool(_) | Value::Number(..) | Value::Text(_) if part.is_silent() => {
+            "a value (not shown: it may be secret)".to_owned()
+        }
+        _ => value.describe(),
+    };
     format!("found {found}, expected {}", expected(part))
 }

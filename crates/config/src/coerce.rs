@@ -105,7 +105,7 @@ pub(crate) fn text(text: &str, part: Part<'_>, origin: &Origin) -> Result<Node, 
             let as_json = if allowed(Kind::Table) { " in JSON" } else { "" };
             let found = match trimmed {
                 "" => "nothing".to_owned(),
-                _ if part.is_secret() => "`***`".to_owned(),
+                _ if part.is_silent() => "`***`".to_owned(),
                 _ => format!("`{}`", shorten(text)),
             };
             Err(format!("found {found}, expected {}{as_json}", expected(part)))

@@ -2,7 +2,8 @@
 //!
 //! Supports what schemars generates for serde's types: `$ref`, `properties`,
 //! `additionalProperties`, `items`, `anyOf`, `oneOf`, `allOf`, `type`, `enum`, `const`, and
-//! `writeOnly` for secrets.
+//! `writeOnly` for secrets. `x-no-echo` marks what errors must not repeat, with all below it, because
+//! people write secrets there by mistake.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,6 +17,8 @@ use crate::node::Kind;
 pub(crate) struct Part<'a> {
     root: &'a Json,
     here: &'a Json,
+    /// Whether a part above is marked with `x-no-echo`.
+    below_no_echo: bool,
 }
 
 /// Returns the schema of `T`.
@@ -25,11 +28,15 @@ pub(crate) fn schema_of<T: JsonSchema>() -> Json {
 
 impl<'a> Part<'a> {
     pub(crate) const fn new(root: &'a Json) -> Self {
-        Self { root, here: root }
+        Self { root, here: root, below_no_echo: false }
     }
 
-    const fn at(self, here: &'a Json) -> Self {
-        Self { root: self.root, here }
+    fn at(self, here: &'a Json) -> Self {
+        Self { root: self.root, here, below_no_echo: self.below_no_echo || self.has("x-no-echo") }
+    }
+
+    fn has(self, mark: &str) -> bool {
+        self.keyword(mark) == Some(&Json::Bool(true))
     }
 
     fn keyword(self, name: &str) -> Option<&'a Json> {
@@ -168,10 +175,18 @@ impl<'a> Part<'a> {
 
     /// Returns whether the value must never be shown.
     pub(crate) fn is_secret(self) -> bool {
-        let marked = |part: Self| {
-            ["writeOnly", "x-secret"].iter().any(|k| part.keyword(k) == Some(&Json::Bool(true)))
-        };
+        let marked = |part: Self| part.has("writeOnly") || part.has("x-secret");
         marked(self) || self.alternatives().into_iter().any(marked)
+    }
+
+    /// Returns whether errors must not repeat the value: it is marked, or is a list or a map of what
+    /// is marked.
+    pub(crate) fn is_silent(self) -> bool {
+        let marked = |part: Self| part.below_no_echo || part.has("x-no-echo");
+        let any_marked = |part: Self| marked(part) || part.alternatives().into_iter().any(marked);
+        self.is_secret()
+            || any_marked(self)
+            || [self.items(), self.others()].into_iter().flatten().any(any_marked)
     }
 
     pub(crate) fn description(self) -> Option<&'a str> {

@@ -91,7 +91,7 @@ fn message(kind: &ErrorKind, value: Option<&Value>, part: Option<Part<'_>>) -> S
     if let ErrorKind::MissingField(_) = kind {
         return "this key is missing".to_owned();
     }
-    if part.is_some_and(Part::is_secret) {
+    if part.is_some_and(Part::is_silent) {
         return "the value is not accepted".to_owned();
     }
     let found = value.map_or_else(|| "nothing".to_owned(), Value::describe);

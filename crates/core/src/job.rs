@@ -160,6 +160,7 @@ impl Process {
 /// Where the value of a secret environment variable comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-no-echo" = true))]
 #[non_exhaustive]
 pub enum SecretSource {
     /// The content of a file, with one final newline removed.

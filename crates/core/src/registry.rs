@@ -11,6 +11,7 @@ use crate::Secret;
 /// `credentialHelper` that provides both.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-no-echo" = true))]
 #[non_exhaustive]
 pub struct RegistryLogin {
     /// The registry as written in image names: `HOST[:PORT]`, such as `harbor.example.org`,

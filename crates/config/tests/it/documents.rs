@@ -44,7 +44,7 @@ fn what_the_types_refuse_is_said_with_line_and_key() {
     job:4: container.image: `Bad Image` is not an image reference: invalid reference format (it contains white space)
     job:6: resources.limits.memory: `1Xi` is not an amount of memory above zero: write it as Kubernetes does, such as 64Mi or 1G
     job:7: resources.limits.pids: found the number -1, expected a whole number from 0 to 4294967295
-    job:9: secretEnv.A: found the text `x`, expected a table
+    job:9: secretEnv.A: found a value (not shown: it may be secret), expected a table
     "#);
 }
 
