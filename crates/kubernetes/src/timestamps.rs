@@ -100,7 +100,8 @@ impl TimestampStripper {
 }
 
 fn time(bytes: &[u8]) -> Option<Timestamp> {
-    std::str::from_utf8(bytes).ok()?.parse().ok()
+    let text = std::str::from_utf8(bytes).ok().filter(|text| text.len() <= LONGEST)?;
+    text.parse().ok()
 }
 
 #[cfg(test)]
@@ -143,6 +144,15 @@ mod tests {
             for size in [1, 5, 1000] {
                 assert_eq!(stripped(raw, size).0, raw);
             }
+        }
+    }
+
+    /// Whether such a word was taken for a time depended on where the pieces ended.
+    #[test]
+    fn a_word_that_is_too_long_for_a_time_is_kept_in_any_pieces() {
+        let line = "2026-11-22T18:26:40.2026-11:26:40.2026021 line\n";
+        for size in [1, 40, 1000] {
+            assert_eq!(stripped(line, size).0, line, "in pieces of {size}");
         }
     }
 

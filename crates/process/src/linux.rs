@@ -91,9 +91,10 @@ impl ProcessIdentity {
     }
 }
 
-/// Asks the supervisor behind `pidfd` to check for requests.
+/// Asks the supervisor behind `pidfd` to check for requests, and continues it if it is stopped.
 pub(crate) fn nudge(pidfd: impl AsFd) -> io::Result<()> {
-    ignore_gone(pidfd_send_signal(pidfd, Signal::USR1))
+    ignore_gone(pidfd_send_signal(&pidfd, Signal::USR1))?;
+    ignore_gone(pidfd_send_signal(&pidfd, Signal::CONT))
 }
 
 /// Opens the process `pid` if it is the one that started at `start_time` and is not a zombie.

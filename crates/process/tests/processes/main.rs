@@ -85,6 +85,7 @@ fn main() -> ExitCode {
             a_supervisor_is_reused,
             idle_supervisors_end,
             a_dropped_runner_leaves_no_supervisor,
+            a_stopped_supervisor_obeys_a_cancel,
             descriptors_are_not_leaked,
             attempts_of_another_installation_are_not_adopted,
         }
