@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::AsyncReadExt;
+use jiff::SignedDuration;
 use kube::api::LogParams;
 use longshore_core::{Error, Result};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -23,11 +24,11 @@ const CHUNK: usize = 64 * 1024;
 /// How long to wait for the container's end after the stream has ended, before the stream is opened
 /// again. The kubelet reports the end about a second later.
 const END_REPORTED: Duration = Duration::from_secs(3);
-/// How many seconds before the end of the stream, by the API server's clock, the container may have
-/// ended, by the node's, for its end to explain that of the stream. Otherwise the log is read once
-/// more: if a kubelet goes away, its stream ends as if it were complete
-/// (`responsewriters.StreamObject`), and the container may still write.
-const EXPLAINS: i64 = 5;
+/// How long before the end of the stream, by the API server's clock, the container may have ended, by
+/// the node's, for its end to explain that of the stream. Otherwise the log is read once more: if a
+/// kubelet goes away, its stream ends as if it were complete (`responsewriters.StreamObject`), and
+/// the container may still write.
+const EXPLAINS: SignedDuration = SignedDuration::from_secs(5);
 /// How long a stream may be silent once the container has ended.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// The kubelet does not rotate a file with fewer bytes of output than this. Its default is 10 MiB,
@@ -315,9 +316,11 @@ impl LogReader {
             .pod()
             .and_then(|s| s.pod.container.terminated.as_ref())
             .and_then(|t| t.finished);
-        // Both times are truncated to whole seconds.
-        let explains =
-            finished.is_some_and(|it| (0..=EXPLAINS).contains(&at.duration_since(it).as_secs()));
+        // The node's time is truncated to whole seconds, and the API server's clock is never ahead.
+        let explains = finished.is_some_and(|finished| {
+            let later = at.duration_since(finished);
+            !later.is_negative() && later <= EXPLAINS
+        });
         if explains { StreamEnd::Complete } else { StreamEnd::Doubtful }
     }
 }

@@ -7,10 +7,14 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 use http::header::DATE;
-use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
+use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tokio::time::Instant;
+
+/// How far an answer's `Date` may be behind the time so far: a `Date` has whole seconds, and the
+/// answer may have been under way for some time. Beyond that, the server's clock was set back.
+const SET_BACK: SignedDuration = SignedDuration::from_secs(5);
 
 /// The API server's clock. Clones are the same clock.
 #[derive(Clone, Debug, Default)]
@@ -21,19 +25,27 @@ impl ServerClock {
     pub(crate) fn heard(&self, headers: &HeaderMap) {
         let date = headers.get(DATE).and_then(|date| date.to_str().ok());
         let date = date.and_then(|date| DateTimeParser::new().parse_timestamp(date).ok());
-        if let Some(date) = date {
-            *self.0.lock() = Some((date, Instant::now()));
+        let Some(date) = date else { return };
+        let mut heard = self.0.lock();
+        // Each answer shows that it is at least as late as its date.
+        let behind = heard.and_then(reached).map(|now| now.duration_since(date));
+        if behind.is_none_or(|behind| behind.is_negative() || behind > SET_BACK) {
+            *heard = Some((date, Instant::now()));
         }
     }
 
-    /// Returns the API server's time. It is up to a second late, because a `Date` has whole seconds,
-    /// and later by as long as the last answer was under way. Before the first answer, this is the
-    /// local time.
+    /// Returns the API server's time. It may be up to a second late, because a `Date` has whole
+    /// seconds, and by as long as the answers were under way, but is never early. Before the first
+    /// answer, this is the local time.
     pub(crate) fn now(&self) -> Timestamp {
         let heard = *self.0.lock();
-        let now = heard.and_then(|(date, at)| date.checked_add(at.elapsed()).ok());
-        now.unwrap_or_else(Timestamp::now)
+        heard.and_then(reached).unwrap_or_else(Timestamp::now)
     }
+}
+
+/// Returns the present time, if it was `date` at `at`.
+fn reached((date, at): (Timestamp, Instant)) -> Option<Timestamp> {
+    date.checked_add(at.elapsed()).ok()
 }
 
 #[cfg(test)]
@@ -57,6 +69,18 @@ mod tests {
         assert_eq!(other.now(), "1994-11-06T08:51:07Z".parse::<Timestamp>().unwrap());
         clock.heard(&dated("Sun, 06 Nov 1994 08:00:00 GMT"));
         assert_eq!(other.now(), "1994-11-06T08:00:00Z".parse::<Timestamp>().unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_several_answers_the_one_that_is_under_way_for_the_shortest_time_counts() {
+        let clock = ServerClock::default();
+        clock.heard(&dated("Sun, 06 Nov 1994 08:49:37 GMT"));
+        tokio::time::advance(Duration::from_millis(1900)).await;
+        clock.heard(&dated("Sun, 06 Nov 1994 08:49:38 GMT"));
+        assert_eq!(clock.now(), "1994-11-06T08:49:38.9Z".parse::<Timestamp>().unwrap());
+        tokio::time::advance(Duration::from_millis(50)).await;
+        clock.heard(&dated("Sun, 06 Nov 1994 08:49:39 GMT"));
+        assert_eq!(clock.now(), "1994-11-06T08:49:39Z".parse::<Timestamp>().unwrap());
     }
 
     #[tokio::test(start_paused = true)]
