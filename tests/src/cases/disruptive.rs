@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -22,6 +23,7 @@ cases! { "disruptive":
     a_job_runs_as_a_process_when_docker_is_down_too,
     a_job_whose_api_server_goes_away_is_followed_to_its_end,
     a_job_whose_kubelet_dies_is_followed_to_its_end,
+    a_job_whose_node_is_gone_is_evicted_and_never_run_again,
     a_job_whose_engine_dies_is_lost_and_never_run_again,
     a_job_whose_shim_dies_is_never_a_success_and_never_run_again,
 }
@@ -126,6 +128,34 @@ fn a_job_whose_kubelet_dies_is_followed_to_its_end(bench: &Bench) -> Checked {
     ran.exits(6)?;
     same("stdout", ran.text(), "begun\nover\n")?;
     same("the runner", &ran.result()?["runner"], "kubernetes")
+}
+
+/// The cluster deletes the Pods of a node that it does not know any more.
+fn a_job_whose_node_is_gone_is_evicted_and_never_run_again(bench: &Bench) -> Checked {
+    ran_on(&either_way(bench)?, "kubernetes", &[])?;
+    let command = bench.with(&EVERYTHING)?.arg("run").result(bench.folders.result());
+    let command = command.args(["--image", bench.image()?, "--process", "echo again", "--"]);
+    let running = command.args(["sh", "-c", "echo begun; sleep 600"]).spawn()?;
+    running.until_stdout("begun")?;
+    let kubelet = Stopped::new(bench, "kubelet", true)?;
+    // The lab has one node. Its kubelet registers it again.
+    kubectl(bench, &["delete", "nodes", "--all"])?;
+    let ran = running.finish_within(RECOVERY)?;
+    kubelet.restore()?;
+    same("stdout", ran.text(), "begun\n")?;
+    same("the runner", &ran.result()?["runner"], "kubernetes")?;
+    same("the kind", &ran.outcome()?["kind"], "Evicted")?;
+    ran.exits(125)?;
+    ran_on(&either_way(bench)?, "kubernetes", &[])
+}
+
+fn kubectl(bench: &Bench, args: &[&str]) -> Checked {
+    let program = bench.lab.kubectl.as_deref().context("no kubectl")?;
+    let config = bench.lab.kubeconfig.as_deref().unwrap_or_default();
+    let command = Command::new(program).args(args).env("KUBECONFIG", config).output();
+    let output = command.context("failed to run kubectl")?;
+    ensure!(output.status.success(), "kubectl: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
 }
 
 /// Without live-restore, the containers die with their engine. The job had started, so no other
