@@ -371,6 +371,7 @@ fn without_inotify_jobs_are_waited_for_cancelled_and_removed(bench: &Bench) -> C
     cancelled.exits(0)?;
     let waited = waiting.finish()?;
     says(&waited.stderr, &["was cancelled"])?;
+    removed(bench, &id)?;
     let id = detached(bench, &[], "sleep 600")?;
     without_inotify(bench, &["rm", "--force", &id])?.run()?.exits(0)?;
     same("the jobs left", listed(bench, &[])?, Vec::<Value>::new())

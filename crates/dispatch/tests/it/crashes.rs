@@ -17,7 +17,7 @@ use longshore_journal::{Filter, Journal};
 use tokio::time::{sleep, timeout};
 
 use crate::mortal::{Fate, Flaw, Mortal};
-use crate::simulation::{PATIENCE, judge, simulate, tell, variable};
+use crate::simulation::{PATIENCE, judge, seeds, simulate, tell, variable};
 use crate::support::{MINUTE, job};
 
 /// The result of one seed.
@@ -290,16 +290,16 @@ fn no_promise_is_broken_whenever_the_dispatcher_is_killed() {
         assert!(played.verdict.is_ok());
         return;
     }
-    let seeds = variable("LONGSHORE_SIM_SEEDS").unwrap_or(2000);
+    let seeds = seeds();
     let mut seen = Seen::default();
-    for seed in 0..seeds {
+    for seed in seeds.clone() {
         let played = run_seed(seed, Flaw::None);
         match &played.verdict {
             Ok(observed) => seen.note(&played, observed),
             Err(broken) => panic!("{}", tell(seed, &played.ledger, broken)),
         }
     }
-    println!("{seeds} seeds: {seen:?}");
+    println!("seeds {seeds:?}: {seen:?}");
     seen.is_telling();
 }
 

@@ -1,8 +1,9 @@
 //! Runs the real dispatcher over faulty backends, seed by seed.
 //!
-//! `LONGSHORE_SIM_SEEDS=N` runs N seeds instead of 2,000; `LONGSHORE_SIM_SEED=N` runs that one and
-//! prints what happened.
+//! `LONGSHORE_SIM_SEEDS=N` runs N seeds instead of 2,000, from `LONGSHORE_SIM_FIRST` on (0 by default);
+//! `LONGSHORE_SIM_SEED=N` runs that one and prints what happened.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -163,6 +164,12 @@ pub fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap())
 }
 
+/// Returns the seeds to run.
+pub fn seeds() -> Range<u64> {
+    let first = variable("LONGSHORE_SIM_FIRST").unwrap_or(0);
+    first..first + variable("LONGSHORE_SIM_SEEDS").unwrap_or(2000)
+}
+
 pub fn tell(seed: u64, ledger: &[Entry], verdict: &str) -> String {
     let lines = ledger.iter().map(|e| format!("  {:>12?} {} {:?}\n", e.at, e.attempt, e.what));
     let lines: String = lines.collect();
@@ -177,16 +184,16 @@ fn no_promise_is_broken_whatever_fails() {
         assert!(verdict.is_ok());
         return;
     }
-    let seeds = variable("LONGSHORE_SIM_SEEDS").unwrap_or(2000);
+    let seeds = seeds();
     let mut seen = Seen::default();
-    for seed in 0..seeds {
+    for seed in seeds.clone() {
         let (ledger, verdict) = run_seed(seed, as_it_is);
         match verdict {
             Ok(observed) => seen.note(&observed, &ledger),
             Err(broken) => panic!("{}", tell(seed, &ledger, &broken)),
         }
     }
-    println!("{seeds} seeds: {seen:?}");
+    println!("seeds {seeds:?}: {seen:?}");
     seen.is_telling();
 }
 

@@ -11,6 +11,10 @@ use std::os::fd::OwnedFd;
 /// The default capacity of a pipe (pipe(7)): one read empties a full one.
 const BUFFER_BYTES: usize = 64 << 10;
 
+/// How much of the disk output leaves free, or an eighth of a small disk: a job that fills the disk
+/// can still be recorded, cancelled and removed.
+const LEFT_FREE: u64 = 2 << 20;
+
 /// How many buffers are copied before the supervisor handles other events.
 const BUFFERS_AT_ONCE: usize = 16;
 
@@ -63,6 +67,7 @@ impl Copy {
     /// After the first failure (a full disk), the rest is counted and dropped. The job is thus not
     /// blocked, and the kept output is a beginning without holes.
     fn keep(&mut self, mut bytes: &[u8]) {
+        self.failed |= is_full(&self.file);
         while !bytes.is_empty() && !self.failed {
             match self.file.write(bytes) {
                 Ok(count) if count > 0 => bytes = &bytes[count..],
@@ -72,6 +77,16 @@ impl Copy {
         }
         self.lost += bytes.len() as u64;
     }
+}
+
+/// Whether the disk of `file` has only the space that output leaves for the records of jobs. A
+/// file system that does not report its space is not full.
+fn is_full(file: &File) -> bool {
+    rustix::fs::fstatvfs(file).is_ok_and(|disk| {
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        let size = disk.f_blocks.saturating_mul(disk.f_frsize);
+        size > 0 && free < LEFT_FREE.min(size / 8)
+    })
 }
 
 #[cfg(test)]
