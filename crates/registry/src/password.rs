@@ -28,8 +28,8 @@ pub(crate) fn from_variable(name: &str) -> Result<Secret> {
 
 /// Converts `bytes` to a password, with one final newline removed: editors and `echo` add one.
 ///
-/// Refuses text that cannot be sent to a registry (no control characters: RFC 7617, section 2), so
-/// that it does not look like a wrong password later.
+/// Refuses text with a newline or a NUL character, which no registry accepts in a password (RFC 7617,
+/// section 2, allows no control characters), so that it does not look like a wrong password later.
 pub(crate) fn usable(bytes: Vec<u8>) -> std::result::Result<Secret, &'static str> {
     // The error is dropped, because it contains the bytes.
     let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8")?;
