@@ -67,7 +67,7 @@ impl Copy {
     /// After the first failure (a full disk), the rest is counted and dropped. The job is thus not
     /// blocked, and the kept output is a beginning without holes.
     fn keep(&mut self, mut bytes: &[u8]) {
-        self.failed |= is_full(&self.file);
+        self.failed = self.failed || is_full(&self.file);
         while !bytes.is_empty() && !self.failed {
             match self.file.write(bytes) {
                 Ok(count) if count > 0 => bytes = &bytes[count..],
