@@ -10,15 +10,15 @@ use crate::command::Longshore;
 /// A clock that differs from the machine's, by means of libfaketime. Only the time of day differs:
 /// a clock that nobody can set goes on as before.
 pub(crate) struct Clock {
-    library: PathBuf,
+    preloaded: PathBuf,
     file: PathBuf,
 }
 
 impl Clock {
     /// Returns a clock that agrees with the machine's, with its state in `folder`.
     pub(crate) fn new(folder: &Path) -> Result<Self> {
-        let library = library().context("libfaketime is not installed")?;
-        let clock = Self { library, file: folder.join("clock") };
+        let preloaded = library().context("libfaketime is not installed")?;
+        let clock = Self { preloaded, file: folder.join("clock") };
         clock.set(0)?;
         Ok(clock)
     }
@@ -33,7 +33,7 @@ impl Clock {
 
     /// Gives the clock to `command` and to everything that it starts.
     pub(crate) fn give(&self, command: Longshore) -> Longshore {
-        let command = command.env("LD_PRELOAD", &self.library);
+        let command = command.env("LD_PRELOAD", &self.preloaded);
         let command = command.env("FAKETIME_TIMESTAMP_FILE", &self.file);
         let command = command.env("FAKETIME_NO_CACHE", "1");
         command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("NO_FAKE_STAT", "1")

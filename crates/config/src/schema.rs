@@ -2,8 +2,8 @@
 //!
 //! Supports what schemars generates for serde's types: `$ref`, `properties`,
 //! `additionalProperties`, `items`, `anyOf`, `oneOf`, `allOf`, `type`, `enum`, `const`, and
-//! `writeOnly` for secrets. `x-no-echo` marks what errors must not repeat, with all below it, because
-//! people write secrets there by mistake.
+//! `writeOnly` for secrets. `x-no-echo` marks what errors must not repeat, with all below it,
+//! because people write secrets there by mistake.
 
 use std::collections::{BTreeMap, BTreeSet};
 

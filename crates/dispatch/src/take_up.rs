@@ -17,8 +17,8 @@ use crate::task::JobTask;
 const AT_ONCE: Duration = Duration::from_millis(500);
 
 impl JobTask {
-    /// Sees the job of `record` to its end. Its last attempt, if any, is on `candidate`. Never launches
-    /// the job again: if it had not started, it is fenced and over.
+    /// Sees the job of `record` to its end. Its last attempt, if any, is on `candidate`. Never
+    /// launches the job again: if it had not started, it is fenced and over.
     pub(crate) async fn take_up(mut self, record: Record, candidate: Option<Arc<Candidate>>) {
         self.restore(&record);
         let (Some(attempt), Some(candidate)) = (record.committed(), candidate) else {

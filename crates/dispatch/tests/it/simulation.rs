@@ -1,7 +1,7 @@
 //! Runs the real dispatcher over faulty backends, seed by seed.
 //!
-//! `LONGSHORE_SIM_SEEDS=N` runs N seeds instead of 2,000, from `LONGSHORE_SIM_FIRST` on (0 by default);
-//! `LONGSHORE_SIM_SEED=N` runs that one and prints what happened.
+//! `LONGSHORE_SIM_SEEDS=N` runs N seeds instead of 2,000, from `LONGSHORE_SIM_FIRST` on (0 by
+//! default); `LONGSHORE_SIM_SEED=N` runs that one and prints what happened.
 
 use std::ops::Range;
 use std::sync::Arc;
