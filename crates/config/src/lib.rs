@@ -32,6 +32,7 @@ mod document;
 mod error;
 mod file;
 mod format;
+mod java;
 mod keys;
 mod loader;
 mod nearest;

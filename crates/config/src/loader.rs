@@ -88,10 +88,10 @@ impl<T: Serialize + DeserializeOwned + JsonSchema + Default> Loader<T> {
     /// Reads environment variables, such as `JOB_IMAGEPULLPOLICY` for `job.imagePullPolicy`.
     ///
     /// In HOCON, they are also the fallback for substitutions that find nothing in the file. All
-    /// other variables are ignored.
+    /// other variables are ignored. An empty variable counts as unset.
     #[must_use]
     pub fn environment(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
-        self.environment.extend(variables);
+        self.environment.extend(variables.into_iter().filter(|(_, value)| !value.is_empty()));
         self
     }
 
