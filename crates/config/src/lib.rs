@@ -38,6 +38,7 @@ mod loader;
 mod nearest;
 mod node;
 mod origin;
+mod paths;
 mod reference;
 mod schema;
 mod settings;

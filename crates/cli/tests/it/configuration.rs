@@ -54,3 +54,17 @@ fn a_dangling_link_to_a_configuration_file_is_not_ignored() {
     symlink("/nowhere/longshore.toml", &link).expect("a link");
     show(&home, None).exits(125).says(&["longshore.toml: there is no such file"]);
 }
+
+#[test]
+fn a_relative_state_directory_follows_the_configuration_file() {
+    let home = Home::new();
+    home.write("conf/longshore.toml", "[job]\nrunners = ['process']\nstateDirectory = 'state'\n");
+    home.write("elsewhere/file", "");
+    for (folder, file) in [("", "conf/longshore.toml"), ("elsewhere", "../conf/longshore.toml")] {
+        let mut command = home.command();
+        command.current_dir(home.path(folder)).args(["ps", "--all", "--config", file]);
+        Ran::of(&mut command).exits(0);
+        assert!(home.path("conf/state/installation").exists());
+        assert!(!home.path(folder).join("state").exists());
+    }
+}

@@ -62,24 +62,24 @@ fn a_cortex_configuration_is_read_as_cortex_reads_it() {
 
 #[test]
 fn the_system_properties_of_the_users_configuration_are_those_of_a_java_virtual_machine() {
-    let directory = |property: &str| {
-        let text = format!("job.directory = ${{{property}}}");
-        load(Format::Hocon, &text).unwrap().value.job.directory
+    let value = |property: &str| {
+        let text = format!("job.kubernetes.namespace = ${{{property}}}");
+        load(Format::Hocon, &text).unwrap().value.job.kubernetes.namespace.unwrap()
     };
     let said = |program: &str, argument: &str| {
         let output = std::process::Command::new(program).arg(argument).output().unwrap();
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     };
-    assert_eq!(directory("user.name"), said("id", "-un"));
-    assert_eq!(directory("user.dir"), std::env::current_dir().unwrap().to_str().unwrap());
+    assert_eq!(value("user.name"), said("id", "-un"));
+    assert_eq!(value("user.dir"), std::env::current_dir().unwrap().to_str().unwrap());
     let file = Loader::<Config>::new().file(fixture("tmpdir.conf")).load().unwrap();
     assert_eq!(file.value.job.directory, "/tmp");
-    let home = directory("user.home");
+    let home = value("user.home");
     let passwd = std::fs::read_to_string("/etc/passwd").unwrap();
     let name = format!("{}:", said("id", "-un"));
     let entry = passwd.lines().find(|line| line.starts_with(&name));
     assert_eq!(Some(home.as_str()), entry.and_then(|entry| entry.split(':').nth(5)));
-    assert_eq!(directory("?user.name"), directory("user.name"));
+    assert_eq!(value("?user.name"), value("user.name"));
 }
 
 #[test]
