@@ -52,6 +52,7 @@ mod reaper;
 mod record;
 mod report;
 mod secrets;
+mod security;
 mod selection;
 mod settings;
 mod settle;
