@@ -20,6 +20,7 @@ pub struct KubernetesConfig {
     /// The kubeconfig file. None: the files in `KUBECONFIG`, else `~/.kube/config`, else the
     /// service account of the Pod that Longshore itself runs in.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-path" = true))]
     pub kubeconfig: Option<PathBuf>,
     /// The kubeconfig's context. None: its current one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,6 +34,7 @@ pub struct KubernetesConfig {
     pub persistent_volume_claim_name: Option<String>,
     /// Where that claim's volume is mounted on this machine. Every job directory must be below it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-path" = true))]
     pub job_directory_root: Option<PathBuf>,
     /// Labels for every Job and Pod. The job's own labels take precedence.
     pub labels: BTreeMap<String, String>,

@@ -15,6 +15,7 @@ compile_error!("longshore-process needs Linux: pidfd, inotify and subreapers");
 mod config;
 mod follow;
 mod launch;
+mod limits;
 mod linux;
 mod location;
 mod logs;
@@ -30,5 +31,6 @@ mod watch;
 mod wire;
 
 pub use config::ProcessConfig;
+pub use limits::raise_limits;
 pub use runner::ProcessRunner;
 pub use supervisor::{command_apart, init};
