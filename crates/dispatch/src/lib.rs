@@ -57,6 +57,7 @@ mod selection;
 mod settings;
 mod settle;
 mod store;
+mod submit;
 mod take_up;
 mod taken;
 mod task;
