@@ -106,8 +106,7 @@ mod tests {
 
     #[test]
     fn the_time_that_a_job_took_is_told_where_it_is_known() {
-        let mut result =
-            JobResult::new("j".parse().unwrap(), Outcome::Cancelled { code: None });
+        let mut result = JobResult::new("j".parse().unwrap(), Outcome::Cancelled { code: None });
         result.runner = Some("process".parse().unwrap());
         assert_eq!(seconds_run(&result), None);
         assert_eq!(summary(&result, seconds_run(&result)), ["process: the job was cancelled"]);

@@ -17,9 +17,11 @@ fn into_full(command: &mut Command) -> Ran {
 #[test]
 fn quiet_does_not_hide_why_nothing_ran() {
     let home = Home::new();
-    home.run(&["run", "-q", "--image", "x", "--", "true"])
-        .exits(125)
-        .says(&["passed over docker", "/nowhere/docker.sock", "no runner took it"]);
+    home.run(&["run", "-q", "--image", "x", "--", "true"]).exits(125).says(&[
+        "passed over docker",
+        "/nowhere/docker.sock",
+        "no runner took it",
+    ]);
     let home = Home::with_processes();
     home.run(&["run", "-q", "--timeout", "200ms", "--", "sleep", "600"])
         .exits(124)
@@ -82,9 +84,12 @@ fn diagnostics_have_no_colours_where_none_are_wanted() {
         let mut command = home.command();
         let program = command.get_program().to_owned();
         let mut shell = Command::new("sh");
-        shell.env_clear().envs(command.env("NO_COLOR", variable).get_envs().filter_map(
-            |(name, value)| Some((name.to_owned(), value?.to_owned())),
-        ));
+        shell.env_clear().envs(
+            command
+                .env("NO_COLOR", variable)
+                .get_envs()
+                .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))),
+        );
         let ran = Ran::of(shell.args(["-c", script]).arg(program)).exits(0);
         assert_eq!(ran.stdout.contains("\u{1b}[2m"), coloured, "{:?}", ran.stdout);
     }
