@@ -21,7 +21,8 @@ pub struct ProcessConfig {
     /// matches any rest. `*` alone passes on every variable.
     pub inherit_env: Vec<String>,
     /// The maximum number of concurrent jobs of one Longshore process. A further job is refused as
-    /// `Saturated`. Each job has its own supervisor process.
+    /// `Saturated`, and so is one for which the process has too few file descriptors (ulimit -n): a
+    /// job takes up to three. Each job has its own supervisor process.
     pub slots: usize,
     /// How long a supervisor without a job is kept for the next job.
     pub idle_timeout: HumanDuration,

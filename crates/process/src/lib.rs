@@ -12,6 +12,7 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("longshore-process needs Linux: pidfd, inotify and subreapers");
 
+mod children;
 mod config;
 mod follow;
 mod launch;

@@ -5,12 +5,15 @@
 //! which keeps the job's output and its end. So the processes of Longshore raise their own limits,
 //! and the job gets back those that the first of them had.
 
+use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 use signal_hook::consts::{SIGXCPU, SIGXFSZ};
@@ -27,6 +30,13 @@ const RESOURCES: [(Resource, &str); 6] = [
 
 /// More bytes than the record of an attempt has.
 const LEAST_FILE: u64 = 64 << 10;
+
+/// How many descriptors of this process no further job may take: the jobs that run need them for
+/// their output, and everything else for a moment at a time.
+const SPARE_DESCRIPTORS: u64 = 32;
+
+/// How many descriptors a job takes after its start: one for each stream of its output.
+const DESCRIPTORS_OF_A_JOB: u64 = 2;
 
 /// More descriptors than a supervisor has open. With as many, it starts jobs without a change of
 /// its own limit.
@@ -140,6 +150,25 @@ fn lower(one: Option<u64>, other: Option<u64>) -> Option<u64> {
         (Some(one), Some(other)) => Some(one.min(other)),
         (one, other) => one.or(other),
     }
+}
+
+/// Returns why this process has too few descriptors for a job beside those that it has, of which
+/// `running` are local jobs. Returns `None` if it has enough.
+pub(crate) fn lack_of_descriptors(running: usize) -> Option<String> {
+    let limit = getrlimit(Resource::Nofile).current?;
+    let running = u64::try_from(running).unwrap_or(u64::MAX);
+    let spare = SPARE_DESCRIPTORS.saturating_add(running.saturating_mul(DESCRIPTORS_OF_A_JOB));
+    let lacks = match File::open("/dev/null") {
+        // The lowest number that is free: about as many are in use.
+        Ok(file) => u64::try_from(file.as_raw_fd()).unwrap_or(0).saturating_add(spare) > limit,
+        Err(error) => matches!(Errno::from_io_error(&error), Some(Errno::MFILE | Errno::NFILE)),
+    };
+    lacks.then(|| {
+        format!(
+            "this process has too few file descriptors for a further local job: its limit (ulimit \
+             -n) is {limit}"
+        )
+    })
 }
 
 /// Returns why no job can be supervised under the limits of this process, or `None`.

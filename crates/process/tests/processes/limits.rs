@@ -4,7 +4,10 @@ use std::path::Path;
 use std::process::Command;
 
 use futures::StreamExt;
-use longshore_core::{Attempt, LogChunk, LogPosition, Runner, RunnerName};
+use longshore_core::{
+    Attempt, ErrorKind, Event, Handle, JobId, LaunchError, LogChunk, LogPosition, Outcome, Runner,
+    RunnerName,
+};
 use longshore_process::{ProcessRunner, raise_limits};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{set_thread_res_gid, set_thread_res_uid};
@@ -39,6 +42,11 @@ pub fn helper(arguments: &[String]) {
         Attempt::new(installation.parse().unwrap(), job.parse().unwrap(), 1, shell(script));
     run(async {
         let runner = ProcessRunner::new(RunnerName::process(), config(Path::new(state)));
+        match script.as_str() {
+            "descriptors" => return count_descriptors(&runner, installation).await,
+            "many" => return run_many(&runner, installation, Path::new(state)).await,
+            _ => {}
+        }
         if let Err(error) = runner.probe().await {
             println!("probe: {error}");
         }
@@ -141,6 +149,106 @@ pub async fn output_beyond_a_hard_limit_on_file_sizes_is_a_gap() {
     assert!(said.contains("outcome: exited with code 3\n"), "{said}");
     assert!(said.contains("missing: Some(4900000)"), "{said}");
     assert!(said.contains("kept: 100000\n"), "{said}");
+}
+
+pub async fn a_job_takes_few_descriptors() {
+    let bench = Bench::new();
+    let said = under(&bench, "n=400:400", "descriptors").await;
+    // One for its supervisor, and one for its output while it is followed.
+    assert!(said.contains("10 detached jobs: 10 descriptors\n"), "{said}");
+    assert!(said.contains("10 attached jobs: 20 descriptors\n"), "{said}");
+}
+
+/// Acts as the process that runs jobs and counts its descriptors.
+async fn count_descriptors(runner: &ProcessRunner, installation: &str) {
+    let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let mut handles = Vec::new();
+    // Without one job before, the count includes what all jobs share.
+    let mut before = 0;
+    for number in 0..11 {
+        let job = JobId::random();
+        let attempt =
+            Attempt::new(installation.parse().unwrap(), job, 1, shell("echo x; sleep 1000"));
+        handles.push(runner.launch(&attempt, &context()).await.unwrap().handle);
+        if number == 0 {
+            drop(follow_until_output(runner, &handles[0]).await);
+            before = open();
+        }
+    }
+    println!("10 detached jobs: {} descriptors", open() - before);
+    let mut followed = Vec::new();
+    for handle in &handles[1..] {
+        followed.push(follow_until_output(runner, handle).await);
+    }
+    println!("10 attached jobs: {} descriptors", open() - before);
+    drop(followed);
+    for handle in &handles {
+        runner.remove(handle).await.unwrap();
+    }
+}
+
+/// Follows the events and the output of a job until both have begun.
+async fn follow_until_output(runner: &ProcessRunner, handle: &Handle) -> impl Send + use<> {
+    let mut events = runner.events(handle);
+    assert!(matches!(events.next().await, Some(Ok(Event::Started(_)))));
+    let mut logs = runner.logs(handle, LogPosition::START, true);
+    assert!(matches!(logs.next().await, Some(Ok(LogChunk::Data { .. }))));
+    // Both wait for more now.
+    assert!(futures::poll!(events.next()).is_pending());
+    assert!(futures::poll!(logs.next()).is_pending());
+    (events, logs)
+}
+
+pub async fn with_few_descriptors_jobs_are_refused_or_run_to_their_end() {
+    let bench = Bench::new();
+    let said = under(&bench, "n=256:256", "many").await;
+    let ran: usize =
+        said.lines().find_map(|it| it.strip_prefix("ran at once: ")).unwrap().parse().unwrap();
+    assert!(ran >= 30, "{said}");
+    assert!(said.contains("ran in the end: 150\n"), "{said}");
+}
+
+/// Acts as the process that runs 150 jobs, and retries those that it refused.
+async fn run_many(runner: &ProcessRunner, installation: &str, state: &Path) {
+    let gate = state.join("gate");
+    let script = format!("echo x; while ! test -e {}; do sleep 0.05; done", gate.display());
+    let mut attempts: Vec<Attempt> = (0..150)
+        .map(|_| Attempt::new(installation.parse().unwrap(), JobId::random(), 1, shell(&script)))
+        .collect();
+    let mut ran = 0;
+    while !attempts.is_empty() {
+        let context = context();
+        let launches = attempts.iter().map(|attempt| runner.launch(attempt, &context));
+        let launched = futures::future::join_all(launches).await;
+        let mut refused = Vec::new();
+        let mut followed = Vec::new();
+        for (attempt, launched) in attempts.into_iter().zip(launched) {
+            match launched {
+                Ok(started) => followed.push(follow_to_end(runner, started.handle)),
+                Err(LaunchError::Refused(error)) => {
+                    assert_eq!(error.kind(), ErrorKind::Saturated, "{error}");
+                    assert!(error.to_string().contains("is 256"), "{error}");
+                    refused.push(attempt);
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        if ran == 0 {
+            println!("ran at once: {}", followed.len());
+        }
+        ran += followed.len();
+        std::fs::write(&gate, "").unwrap();
+        futures::future::join_all(followed).await;
+        attempts = refused;
+    }
+    println!("ran in the end: {ran}");
+}
+
+async fn follow_to_end(runner: &ProcessRunner, handle: Handle) {
+    let logs = runner.logs(&handle, LogPosition::START, true).map(Result::unwrap);
+    let (report, output) = futures::join!(end(runner, &handle), logs.collect::<Vec<_>>());
+    assert_eq!(report.outcome, Outcome::Exited { code: 0, signal: None });
+    assert_eq!(output.len(), 1, "{output:?}");
 }
 
 pub async fn a_hard_limit_that_is_too_low_for_a_supervisor_is_a_refusal_with_its_name() {

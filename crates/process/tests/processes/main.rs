@@ -68,6 +68,8 @@ fn main() -> ExitCode {
             a_job_gets_the_limits_of_the_command_and_its_supervisor_does_not,
             a_limit_on_file_sizes_neither_cuts_output_off_nor_loses_the_job,
             a_job_that_exceeds_a_limit_says_which,
+            a_job_takes_few_descriptors,
+            with_few_descriptors_jobs_are_refused_or_run_to_their_end,
             output_beyond_a_hard_limit_on_file_sizes_is_a_gap,
             a_hard_limit_that_is_too_low_for_a_supervisor_is_a_refusal_with_its_name,
         }
