@@ -78,8 +78,9 @@ pub enum ConfigCommand {
 pub struct ConfigArgs {
     /// Configuration file (.toml, .yaml, .json, or HOCON .conf)
     ///
-    /// Default: longshore.toml in $XDG_CONFIG_HOME/longshore or /etc/longshore, if it exists.
-    #[arg(long, value_name = "FILE", env = "LONGSHORE_CONFIG", value_hint = ValueHint::FilePath)]
+    /// Default: the file that LONGSHORE_CONFIG names, else longshore.toml (.yaml, .json, .conf) in
+    /// $XDG_CONFIG_HOME/longshore or /etc/longshore, if it exists.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
     /// Set a key of the configuration, such as job.docker.host=unix:///run/docker.sock
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]

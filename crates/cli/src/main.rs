@@ -2,6 +2,7 @@
 
 mod args;
 mod commands;
+mod config_file;
 mod error;
 mod follower;
 mod image;
@@ -11,6 +12,7 @@ mod output;
 mod policy;
 mod progress;
 mod relay;
+mod resources;
 mod result_file;
 mod settings;
 mod signals;
@@ -18,6 +20,7 @@ mod spec;
 mod summary;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 
@@ -26,6 +29,7 @@ use crate::error::CliError;
 
 fn main() -> ExitCode {
     longshore::init();
+    longshore::raise_limits();
     let cli = Cli::parse();
     output::log_to_stderr(cli.verbose);
     match execute(cli.command) {
@@ -58,10 +62,15 @@ fn execute(command: Command) -> Result<u8, CliError> {
 /// Runs `future` on one thread, which is enough for one job at a time. Blocking operations (stdout
 /// into a full pipe) have threads of their own.
 fn block_on<T>(future: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
+    resources::check()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        // One thread for blocking operations is started now and stays: without one, the runtime
+        // panics if the system has no further thread, and with one, it waits for it.
+        .thread_keep_alive(Duration::MAX)
         .build()
         .map_err(|e| CliError::failed(format!("failed to start the runtime: {e}")))?;
+    drop(runtime.spawn_blocking(|| ()));
     let result = runtime.block_on(future);
     // A write to a pipe without a reader may block its thread forever.
     runtime.shutdown_background();

@@ -16,12 +16,15 @@ use crate::keys::{Variables, find};
 use crate::node::{Node, dotted};
 use crate::schema::{Part, schema_of};
 use crate::settings::settings;
-use crate::{ConfigError, Format, Origin, Problem, Setting, Warning, coerce, file, typed};
+use crate::{ConfigError, Format, Origin, Problem, Setting, Warning, coerce, file, paths, typed};
 
 /// Loads a configuration of type `T`: defaults < files < environment < flags.
 ///
 /// The JSON schema of `T` provides the known keys, their types and which of them are secret
 /// (`writeOnly: true`). The [`Default`] of `T` provides the defaults.
+///
+/// A key that the schema marks as a path (`x-path: true`) always has an absolute path: a relative one
+/// in a file is relative to the folder of that file, any other to the working directory.
 pub struct Loader<T> {
     sources: Vec<Source>,
     environment: BTreeMap<String, String>,
@@ -88,10 +91,10 @@ impl<T: Serialize + DeserializeOwned + JsonSchema + Default> Loader<T> {
     /// Reads environment variables, such as `JOB_IMAGEPULLPOLICY` for `job.imagePullPolicy`.
     ///
     /// In HOCON, they are also the fallback for substitutions that find nothing in the file. All
-    /// other variables are ignored.
+    /// other variables are ignored. An empty variable counts as unset.
     #[must_use]
     pub fn environment(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
-        self.environment.extend(variables);
+        self.environment.extend(variables.into_iter().filter(|(_, value)| !value.is_empty()));
         self
     }
 
@@ -167,6 +170,7 @@ impl Layers<'_> {
 
     fn push(&mut self, mut node: Node) {
         self.problems.extend(check(&mut node, self.part));
+        paths::anchor(&mut node, self.part);
         self.nodes.push(node);
     }
 

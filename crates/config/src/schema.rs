@@ -3,7 +3,7 @@
 //! Supports what schemars generates for serde's types: `$ref`, `properties`,
 //! `additionalProperties`, `items`, `anyOf`, `oneOf`, `allOf`, `type`, `enum`, `const`, and
 //! `writeOnly` for secrets. `x-no-echo` marks what errors must not repeat, with all below it,
-//! because people write secrets there by mistake.
+//! because people write secrets there by mistake. `x-path` marks paths of this machine.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -176,6 +176,12 @@ impl<'a> Part<'a> {
     /// Returns whether the value must never be shown.
     pub(crate) fn is_secret(self) -> bool {
         let marked = |part: Self| part.has("writeOnly") || part.has("x-secret");
+        marked(self) || self.alternatives().into_iter().any(marked)
+    }
+
+    /// Returns whether the value is a path of this machine.
+    pub(crate) fn is_path(self) -> bool {
+        let marked = |part: Self| part.has("x-path");
         marked(self) || self.alternatives().into_iter().any(marked)
     }
 

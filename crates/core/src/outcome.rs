@@ -220,9 +220,16 @@ impl Outcome {
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Exited { code, signal: None } => write!(f, "exited with code {code}"),
+            Self::Exited { code, signal: None } => {
+                write!(f, "exited with code {code}")?;
+                exceeded_limit(code.saturating_sub(128)).map_or(Ok(()), |(name, limit)| {
+                    write!(f, " (a shell's code for {name}: {limit} was exceeded)")
+                })
+            }
             Self::Exited { code, signal: Some(signal) } => {
-                write!(f, "ended by signal {signal} (code {code})")
+                write!(f, "ended by signal {signal} (code {code})")?;
+                exceeded_limit(*signal)
+                    .map_or(Ok(()), |(name, limit)| write!(f, ", {name}: {limit} was exceeded"))
             }
             Self::OutOfMemory { .. } => f.write_str("needed more memory than its limit"),
             Self::DeadlineExceeded { .. } => f.write_str("ran out of time"),
@@ -237,6 +244,16 @@ impl fmt::Display for Outcome {
             Self::Lost { message } => write!(f, "was lost: {message}"),
             Self::NotRun { message, .. } => write!(f, "was not run: {message}"),
         }
+    }
+}
+
+/// Returns the name of a signal that Linux sends to a process that exceeds one of its limits, and
+/// that limit (setrlimit(2)).
+const fn exceeded_limit(signal: i32) -> Option<(&'static str, &'static str)> {
+    match signal {
+        24 => Some(("SIGXCPU", "the limit on CPU time (ulimit -t)")),
+        25 => Some(("SIGXFSZ", "the limit on the size of files (ulimit -f)")),
+        _ => None,
     }
 }
 
@@ -336,6 +353,23 @@ mod tests {
         ] {
             assert_eq!(outcome.exit_code(), code, "{outcome:?}");
         }
+    }
+
+    #[test]
+    fn an_exceeded_limit_is_named() {
+        let text = |code, signal| Outcome::Exited { code, signal }.to_string();
+        assert_eq!(
+            text(153, Some(25)),
+            "ended by signal 25 (code 153), SIGXFSZ: the limit on the size of files (ulimit -f) was \
+             exceeded"
+        );
+        assert_eq!(
+            text(152, None),
+            "exited with code 152 (a shell's code for SIGXCPU: the limit on CPU time (ulimit -t) \
+             was exceeded)"
+        );
+        assert_eq!(text(137, Some(9)), "ended by signal 9 (code 137)");
+        assert_eq!(text(24, None), "exited with code 24");
     }
 
     #[test]

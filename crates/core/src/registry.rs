@@ -23,6 +23,7 @@ pub struct RegistryLogin {
     pub username: Option<String>,
     /// The file that contains the password. One final newline is removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-path" = true))]
     pub password_file: Option<PathBuf>,
     /// The variable of Longshore's own environment that contains the password.
     #[serde(default, skip_serializing_if = "Option::is_none")]

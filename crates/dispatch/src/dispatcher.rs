@@ -9,7 +9,7 @@ use longshore_core::{
     Attempt, Error, ErrorKind, HumanDuration, InstallationId, JobId, JobSpec, PassedOver, Runner,
     RunnerName,
 };
-use longshore_journal::{Claim, Journal, NewJob, Submitted};
+use longshore_journal::{Claim, Journal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -22,12 +22,12 @@ use crate::candidate::Candidate;
 use crate::credentials::Credentials;
 use crate::directory;
 use crate::event_sink::JobEventSink;
-use crate::fail_point::FailPoint;
 use crate::image_preview;
-use crate::job::{JobEvents, JobLogs, State};
+use crate::job::State;
 use crate::pin::Pins;
 use crate::policy;
 use crate::secrets;
+use crate::security;
 use crate::selection::{self, select};
 use crate::store::{Held, JournalSource, Store};
 use crate::task::{JobTask, Manner, Search};
@@ -99,10 +99,14 @@ impl Dispatcher {
 
     /// Submits a job: checks it, reads its secrets, records it, and starts to look for a runner.
     ///
-    /// Waits for a free slot if `maxJobs` are in flight. If the future is dropped while it waits,
-    /// nothing was submitted. A second submission with the same idempotency key is the same job as
-    /// the first, and waits for its result. If the first was abandoned before anything had started,
-    /// the second submission continues it.
+    /// Waits for a free slot if `maxJobs` are in flight. A second submission with the same
+    /// idempotency key is the same job as the first, and waits for its result. If the first was
+    /// abandoned before anything had started, the second submission continues it.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped before the job is recorded, nothing was submitted. If it is dropped
+    /// later, the job goes on, as if its [`Job`] had been dropped. Use an [id](Submission::with_id)
+    /// or an [idempotency key](Submission::with_key) to find out which.
     ///
     /// # Errors
     /// `InvalidSpec` if the job is invalid, if it names a runner that is not configured, a pull
@@ -124,6 +128,9 @@ impl Dispatcher {
     /// process follows it past its timeout, however late, or when a backstop of its backend ends
     /// it.
     ///
+    /// # Cancel safety
+    /// As [`submit`](Self::submit).
+    ///
     /// # Errors
     /// As [`submit`](Self::submit).
     pub async fn submit_detached(
@@ -132,85 +139,6 @@ impl Dispatcher {
     ) -> Result<DetachedJob, Error> {
         let submission = submission.into().without_logs();
         Ok(DetachedJob(self.begin(submission, Manner::Detached).await?))
-    }
-
-    async fn begin(&self, submission: Submission, manner: Manner) -> Result<Job, Error> {
-        let Submission { mut spec, id, logs, key } = submission;
-        let mut new = NewJob::new(self.inner.installation.clone(), spec.clone());
-        new.id = id.unwrap_or(new.id);
-        new.idempotency_key = key;
-        new.detached = manner == Manner::Detached;
-        let candidates = self.prepare(&mut spec)?;
-        new.runners = candidates.iter().map(|candidate| candidate.name().clone()).collect();
-        let secret_env = secrets::read(&spec).await?;
-        let room = self.room().await?;
-        let tracked = self.tracked()?;
-        let journal = self.journal().await?;
-        // Before the job is recorded, so that no request to cancel it is missed.
-        let canceller = Canceller::new(spec.effective_grace_period().get());
-        let held = self.hold(&new.id, &canceller);
-        let (claim, before, held) = match journal.submit(new).await? {
-            Submitted::New(claim) => (claim, 0, held),
-            Submitted::Known(id) => match self.unstarted(&id, &canceller).await? {
-                Some(unstarted) => unstarted,
-                None => return self.attach_as(&journal.record(&id).await?, manner, logs).await,
-            },
-            _ => return Err(Error::new(ErrorKind::Internal, "the journal gave no clear answer")),
-        };
-        FailPoint::Submitted.reach();
-        let id = claim.job().clone();
-        let (sink, events) = JobEventSink::channel();
-        let (state, state_seen) = watch::channel(State::Running);
-        let (logs, logs_read) = JobLogs::channel(logs);
-        let search = Search { attempts: before, ..Search::default() };
-        let canceller_of_job = canceller.clone();
-        let task = JobTask {
-            secret_env,
-            candidates,
-            canceller,
-            sink,
-            logs,
-            state,
-            search,
-            manner,
-            ..self.task(spec, claim)
-        };
-        let span = tracing::info_span!("job", %id);
-        self.spawn(
-            async move {
-                task.run().await;
-                drop((room, tracked, held));
-            }
-            .instrument(span),
-        );
-        Ok(Job {
-            id,
-            state: state_seen,
-            canceller: canceller_of_job,
-            events: Some(JobEvents(events)),
-            logs: logs_read,
-        })
-    }
-
-    /// Claims the job `id` if no other process owns it and nothing of it has started or can start.
-    /// Returns the claim and the number of the last attempt. Applies an earlier request to cancel
-    /// the job to `canceller`.
-    async fn unstarted(
-        &self,
-        id: &JobId,
-        canceller: &Canceller,
-    ) -> Result<Option<(Claim, u32, Held)>, Error> {
-        let Some(claim) = self.journal().await?.claim(id).await? else { return Ok(None) };
-        // Before the record is read, so that no request to cancel the job is missed.
-        let held = self.hold(id, canceller);
-        let record = claim.record().await?;
-        if record.result.is_some() || record.committed().is_some() {
-            return Ok(None);
-        }
-        if let Some(cancel) = &record.cancel {
-            canceller.cancel_within(cancel.grace);
-        }
-        Ok(Some((claim, record.next_number().saturating_sub(1), held)))
     }
 
     /// Creates a task for a job of which only `spec` is known.
@@ -284,6 +212,7 @@ impl Dispatcher {
         spec.validate()?;
         let candidates = select(&self.inner.candidates, spec)?;
         policy::check(spec, settings)?;
+        security::apply(spec, settings)?;
         if let Some(prefix) = &settings.image_registry_prefix {
             prefix.apply(spec)?;
         }
@@ -291,7 +220,7 @@ impl Dispatcher {
         Ok(candidates)
     }
 
-    async fn room(&self) -> Result<OwnedSemaphorePermit, Error> {
+    pub(crate) async fn room(&self) -> Result<OwnedSemaphorePermit, Error> {
         tokio::select! {
             biased;
             () = self.inner.closed.cancelled() => Err(closed()),
@@ -335,6 +264,9 @@ impl Dispatcher {
     /// `connectTimeout` is not an error: its local image is then unknown. Runs a credential helper
     /// if one is configured.
     ///
+    /// # Cancel safety
+    /// Cancel safe: nothing changes. A credential helper under way is ended.
+    ///
     /// # Errors
     /// As [`plan`](Self::plan).
     pub async fn look_at_image(&self, spec: &JobSpec) -> Result<Option<ImagePreview>, Error> {
@@ -348,6 +280,9 @@ impl Dispatcher {
 
     /// Asks all configured runners concurrently whether they can take work. Each must answer within
     /// `connectTimeout`.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: nothing changes.
     pub async fn doctor(&self) -> Vec<RunnerHealth> {
         let settings = &self.inner.settings;
         let asked = self.inner.candidates.iter().map(|candidate| async move {
@@ -367,6 +302,24 @@ impl Dispatcher {
         });
     }
 
+    /// Runs `work` in a task of its own and returns its result. If the caller is dropped, the work
+    /// goes on to its end.
+    pub(crate) async fn complete<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        // A shutdown waits for it.
+        let tracked = self.inner.tasks.token();
+        let work = async move {
+            let done = work.await;
+            drop(tracked);
+            done
+        };
+        tokio::spawn(work.in_current_span()).await.unwrap_or_else(|error| {
+            Err(Error::new(ErrorKind::Internal, "the task was stopped").caused_by(error))
+        })
+    }
+
     /// Takes no more jobs and drops everything in flight immediately, as a kill of this process
     /// would. Jobs that have started continue. What is under way stays recorded, and another
     /// process can [take it up](Self::attach) once [`shutdown`](Self::shutdown) returns. Results
@@ -378,6 +331,10 @@ impl Dispatcher {
 
     /// Takes no more jobs, and returns once all jobs in flight are done. To end sooner, cancel
     /// them.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: the dispatcher takes no more jobs from the first poll on, and a further call
+    /// waits for the same jobs.
     pub async fn shutdown(&self) {
         self.inner.closed.cancel();
         self.inner.tasks.close();
@@ -385,7 +342,7 @@ impl Dispatcher {
     }
 }
 
-fn closed() -> Error {
+pub(crate) fn closed() -> Error {
     Error::new(ErrorKind::Unavailable, "the dispatcher is shutting down and takes no more jobs")
 }
 

@@ -202,6 +202,9 @@ impl Job {
 
     /// Returns the job's result as soon as it is known. Its output may not yet be read, nor the job
     /// removed from its runner.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: the job goes on, and a further call waits for the same result.
     pub async fn result(&self) -> JobResult {
         let mut state = self.state.clone();
         let known = state.wait_for(State::is_known).await;
@@ -213,6 +216,10 @@ impl Job {
     ///
     /// Output that was not taken is dropped. A caller that took the output must keep reading it
     /// meanwhile, or drop it.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the job goes on, as if the [`Job`] had been dropped.
+    /// [`Dispatcher::attach`](crate::Dispatcher::attach) waits for it again.
     pub async fn wait(mut self) -> JobResult {
         drop(self.logs.take());
         drop(self.events.take());
@@ -272,6 +279,9 @@ impl DetachedJob {
     }
 
     /// Waits until the job has started and is left to its runner, or is over.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the job goes on.
     pub async fn left(mut self) -> Detached {
         drop(self.0.take_events());
         let seen = self.0.state.wait_for(|s| matches!(s, State::Left | State::Done(_))).await;
@@ -282,7 +292,7 @@ impl DetachedJob {
     }
 }
 
-/// A job's progress.
+/// A job's progress. Waiting for the next event is cancel safe.
 #[derive(Debug)]
 pub struct JobEvents(pub(crate) mpsc::Receiver<JobEvent>);
 
@@ -294,7 +304,7 @@ impl Stream for JobEvents {
     }
 }
 
-/// A job's output.
+/// A job's output. Waiting for the next piece is cancel safe.
 #[derive(Debug)]
 pub struct JobLogs(pub(crate) mpsc::Receiver<LogChunk>);
 

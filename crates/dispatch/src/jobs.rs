@@ -26,6 +26,9 @@ impl Dispatcher {
     /// Returns the recorded job that `text` names: its id, or at least the first four characters of
     /// it.
     ///
+    /// # Cancel safety
+    /// Cancel safe: nothing changes.
+    ///
     /// # Errors
     /// `NotFound`; `InvalidSpec` if the ids of several jobs begin with `text`.
     pub async fn record(&self, text: &str) -> Result<Record, Error> {
@@ -34,6 +37,9 @@ impl Dispatcher {
 
     /// Returns the recorded jobs, newest first.
     ///
+    /// # Cancel safety
+    /// Cancel safe: nothing changes.
+    ///
     /// # Errors
     /// If the journal cannot be read.
     pub async fn records(&self, filter: Filter) -> Result<Vec<Record>, Error> {
@@ -41,6 +47,9 @@ impl Dispatcher {
     }
 
     /// Whether a process owns the job, that is, launches or follows it.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: nothing changes.
     ///
     /// # Errors
     /// If the system cannot determine it.
@@ -57,6 +66,10 @@ impl Dispatcher {
     /// started again. It stays on its runner, with its output, until [`remove`](Self::remove).
     ///
     /// Its output is available from [`logs`](Self::logs).
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, either the job is not followed, or it is followed as if its [`Job`]
+    /// had been dropped.
     ///
     /// # Errors
     /// `NotFound` if the job is not recorded; `InvalidSpec` if it is on a runner that is not
@@ -154,9 +167,17 @@ impl Dispatcher {
     /// start, and records it. What its runner does not report in time stays unchanged. If another
     /// process owns the job, or its runner is not configured, returns the record unchanged.
     ///
+    /// # Cancel safety
+    /// If the future is dropped, the work goes on in the background to its end.
+    ///
     /// # Errors
     /// `NotFound` if the job is not recorded; an error if the journal cannot be read.
     pub async fn look(&self, job: &JobId) -> Result<Record, Error> {
+        let (dispatcher, job) = (self.clone(), job.clone());
+        self.complete(async move { dispatcher.look_to_the_end(&job).await }).await
+    }
+
+    async fn look_to_the_end(&self, job: &JobId) -> Result<Record, Error> {
         let journal = self.journal().await?;
         let record = journal.record(job).await?;
         if record.result.is_some() {
@@ -194,10 +215,18 @@ impl Dispatcher {
     /// If the journal cannot be written, for example because its disk is full, the request goes
     /// directly to the runner on which the job may be. It then has the same effect.
     ///
+    /// # Cancel safety
+    /// If the future is dropped after its first poll, the request is made in the background.
+    ///
     /// # Errors
     /// `NotFound` if the job is not recorded; an error if the journal cannot be written and the job
     /// is on no runner, or that runner does not accept the request.
     pub async fn cancel(&self, job: &JobId, grace: Option<Duration>) -> Result<bool, Error> {
+        let (dispatcher, job) = (self.clone(), job.clone());
+        self.complete(async move { dispatcher.request_cancel(&job, grace).await }).await
+    }
+
+    async fn request_cancel(&self, job: &JobId, grace: Option<Duration>) -> Result<bool, Error> {
         let journal = self.journal().await?;
         let record = journal.record(job).await?;
         let grace = grace.unwrap_or_else(|| record.spec.effective_grace_period().get());
@@ -235,6 +264,10 @@ impl Dispatcher {
     /// that exists now.
     ///
     /// With `follow`, this waits while this process or another is still launching the job.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: nothing changes, except that a job that no process launches any more may be
+    /// settled in the background.
     ///
     /// # Errors
     /// `NotFound` if the job is not recorded, has not started, or was removed from its runner;
@@ -283,10 +316,18 @@ impl Dispatcher {
     /// Removes a job that has ended from its runner, with its output, and deletes its record. Waits
     /// a few seconds for a process that is cleaning up after the job.
     ///
+    /// # Cancel safety
+    /// If the future is dropped after its first poll, the job is removed in the background.
+    ///
     /// # Errors
     /// `NotFound` if the job is not recorded; `InvalidSpec` if it has not ended, another process
     /// owns it, or it is on a runner that is not configured; any error of its runner.
     pub async fn remove(&self, job: &JobId) -> Result<(), Error> {
+        let (dispatcher, job) = (self.clone(), job.clone());
+        self.complete(async move { dispatcher.remove_to_the_end(&job).await }).await
+    }
+
+    async fn remove_to_the_end(&self, job: &JobId) -> Result<(), Error> {
         let journal = self.journal().await?;
         let refused = |why: &'static str| Error::new(ErrorKind::InvalidSpec, why).with("job", job);
         let Some(claim) = claim_ended(journal, job).await? else {

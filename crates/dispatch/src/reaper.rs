@@ -86,9 +86,17 @@ impl Dispatcher {
     /// Attempts of other installations are never found, and so never touched. Several processes may
     /// call this at once: a job that another one forgets meanwhile is passed over.
     ///
+    /// # Cancel safety
+    /// If the future is dropped after its first poll, the work goes on in the background to its end.
+    ///
     /// # Errors
     /// If the journal cannot be read or written. A runner that cannot be queried is not an error.
     pub async fn gc(&self, older_than: Option<Duration>, dry_run: bool) -> Result<Reaped, Error> {
+        let dispatcher = self.clone();
+        self.complete(async move { dispatcher.collect(older_than, dry_run).await }).await
+    }
+
+    async fn collect(&self, older_than: Option<Duration>, dry_run: bool) -> Result<Reaped, Error> {
         let journal = self.journal().await?;
         let age = older_than.unwrap_or_else(|| self.retention());
         if !dry_run {

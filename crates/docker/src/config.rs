@@ -20,6 +20,7 @@ pub struct DockerConfig {
     pub tls_verify: Option<bool>,
     /// The folder with `ca.pem`, `cert.pem` and `key.pem` for TLS. Without it: `DOCKER_CERT_PATH`,
     /// else `~/.docker`.
+    #[schemars(extend("x-path" = true))]
     pub cert_path: Option<PathBuf>,
     /// The time limit for the first contact with the engine.
     pub connect_timeout: HumanDuration,

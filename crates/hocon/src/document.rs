@@ -57,9 +57,9 @@ impl Document {
 
     /// Resolves all values, and returns the root, which is an object.
     ///
-    /// `environment` returns the value of a variable. It is asked for each substitution that finds
-    /// nothing in the file, with the elements of the path joined by dots. Its values are text, and
-    /// are never merged into the file.
+    /// `environment` returns the value of a variable or of a Java system property. It is asked for
+    /// each substitution that finds nothing in the file, with the elements of the path joined by
+    /// dots. Its values are text, and are never merged into the file.
     ///
     /// # Errors
     /// The first value that cannot be resolved, with its line: a substitution that finds nothing, a

@@ -43,8 +43,9 @@
 //!
 //! - [`Document::resolve_only`] resolves only the requested top-level keys: other programs' sections
 //!   may refer to values that only those programs have.
-//! - URLs, the classpath and `.properties` files cannot be included, and Java's system properties
-//!   cannot be substituted. Each is refused by name.
+//! - URLs, the classpath and `.properties` files cannot be included. Each is refused by name.
+//! - A Java system property, such as `java.version`, has the value that the caller's `environment`
+//!   returns for its name. Without one, it is refused by name, unless the substitution is optional.
 //! - A file in which the value of a substitution depends on the order of resolution, which the
 //!   specification leaves open, is refused.
 //! - Types are not converted, because only the caller knows which type a key has. A number keeps its

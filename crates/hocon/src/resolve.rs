@@ -281,7 +281,7 @@ fn unresolved(substitution: &Substitution, reason: &str) -> Error {
 }
 
 fn reason(path: &[String], circle: bool) -> &'static str {
-    const PROPERTIES: [&str; 7] = ["java", "user", "os", "file", "line", "path", "sun"];
+    const PROPERTIES: [&str; 8] = ["java", "user", "os", "file", "line", "path", "sun", "jdk"];
     if circle {
         "refers to itself, and there is no earlier value"
     } else if path.len() > 1 && path.first().is_some_and(|p| PROPERTIES.contains(&p.as_str())) {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use longshore_core::InstallationId;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, ffi, params};
+use rustix::process::{Resource, getrlimit};
 
 use crate::error::{Cause, JournalError, Result, StoreError};
 use crate::write::Stored;
@@ -227,6 +228,12 @@ fn explain(path: &Path, waited: Duration, error: rusqlite::Error) -> JournalErro
     let Some(found) = found else { return JournalError::Io { path, source } };
     match found.code {
         ErrorCode::DiskFull => JournalError::DiskFull { path, source },
+        _ if [ffi::SQLITE_IOERR_SHMSIZE, ffi::SQLITE_IOERR_WRITE]
+            .contains(&found.extended_code)
+            && let Some(limit) = getrlimit(Resource::Fsize).current =>
+        {
+            JournalError::FileTooLarge { path, limit, source }
+        }
         // The shared-memory file could not be made larger.
         _ if found.extended_code == ffi::SQLITE_IOERR_SHMSIZE => {
             JournalError::DiskFull { path, source }

@@ -37,6 +37,19 @@ pub enum JournalError {
         /// The system's message.
         source: Cause,
     },
+    /// The journal needs larger files than this process may write (`RLIMIT_FSIZE`).
+    #[error(
+        "failed to write {} because this process may write files of at most {limit} bytes: raise the limit (ulimit -f)",
+        path.display()
+    )]
+    FileTooLarge {
+        /// The journal.
+        path: PathBuf,
+        /// The limit in bytes.
+        limit: u64,
+        /// SQLite's message.
+        source: Cause,
+    },
     /// The file is damaged, or was never a journal.
     #[error(
         "failed to read {} because it is damaged or not a Longshore journal: move it away, together with its -wal and -shm files, to begin a new one; jobs that still run are found again on their backends",

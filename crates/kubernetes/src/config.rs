@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::Toleration;
-use longshore_core::HumanDuration;
+use longshore_core::{HumanDuration, SecurityProfile};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +20,7 @@ pub struct KubernetesConfig {
     /// The kubeconfig file. None: the files in `KUBECONFIG`, else `~/.kube/config`, else the
     /// service account of the Pod that Longshore itself runs in.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-path" = true))]
     pub kubeconfig: Option<PathBuf>,
     /// The kubeconfig's context. None: its current one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,6 +34,7 @@ pub struct KubernetesConfig {
     pub persistent_volume_claim_name: Option<String>,
     /// Where that claim's volume is mounted on this machine. Every job directory must be below it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-path" = true))]
     pub job_directory_root: Option<PathBuf>,
     /// Labels for every Job and Pod. The job's own labels take precedence.
     pub labels: BTreeMap<String, String>,
@@ -60,6 +62,10 @@ pub struct KubernetesConfig {
     /// admission, so it must cover pulling the image. It takes effect only if no Longshore process
     /// follows the job.
     pub deadline_slack: HumanDuration,
+    /// The security profile of jobs that name none, as configured for all runners. A probe warns if
+    /// the namespace refuses it.
+    #[serde(skip)]
+    pub security_profile: SecurityProfile,
 }
 
 impl Default for KubernetesConfig {
@@ -80,6 +86,7 @@ impl Default for KubernetesConfig {
             request_timeout: HumanDuration::from_secs(30),
             ttl_seconds_after_finished: MINIMUM_TTL_SECONDS,
             deadline_slack: HumanDuration::from_secs(15 * 60),
+            security_profile: SecurityProfile::default(),
         }
     }
 }

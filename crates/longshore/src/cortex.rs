@@ -23,6 +23,7 @@ pub struct CortexDocker {
     /// false is `IfNotPresent`. That key takes precedence.
     pub auto_update: Option<bool>,
     /// The folder with the certificates for TLS. `job.docker.certPath` takes precedence.
+    #[schemars(extend("x-path" = true))]
     pub cert_path: Option<PathBuf>,
     /// The registry that images come from, and the login for it. `job.registries` and Docker's
     /// `config.json` take precedence.

@@ -50,7 +50,7 @@ pub use longshore_docker::{DockerConfig, DockerRunner};
 #[cfg(feature = "kubernetes")]
 pub use longshore_kubernetes::{KubernetesConfig, KubernetesRunner};
 #[cfg(feature = "process")]
-pub use longshore_process::{ProcessConfig, ProcessRunner, command_apart};
+pub use longshore_process::{ProcessConfig, ProcessRunner, command_apart, raise_limits};
 
 /// Prepares a program that may run local processes. Call it at the start of `main`, before any
 /// thread starts.

@@ -29,9 +29,11 @@ pub struct JobConfig {
     pub runners: Vec<RunnerName>,
     /// The folder that contains the job directories. For Kubernetes, it is the root of the volume
     /// that `job.kubernetes.persistentVolumeClaimName` names.
+    #[schemars(extend("x-path" = true))]
     pub directory: Option<PathBuf>,
     /// The folder for state that must outlive the command. None: `$XDG_STATE_HOME/longshore`, else
     /// `~/.local/state/longshore`.
+    #[schemars(extend("x-path" = true))]
     pub state_directory: Option<PathBuf>,
     /// Logins for image registries: a list of `server` with `username` and one of `passwordFile`
     /// and `passwordEnv`, or with a `credentialHelper`. The login for the longest part of an
@@ -41,6 +43,7 @@ pub struct JobConfig {
     /// The folder that contains Docker's `config.json`, which `docker login` writes. None:
     /// `$DOCKER_CONFIG`, else `~/.docker`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-path" = true))]
     pub docker_config: Option<PathBuf>,
     /// How jobs are dispatched.
     #[serde(flatten)]
@@ -55,6 +58,7 @@ pub struct JobConfig {
     #[cfg(feature = "process")]
     pub process: longshore_process::ProcessConfig,
     /// Cortex's key for `directory` as the Docker engine sees it. Only the same path is supported.
+    #[schemars(extend("x-path" = true))]
     pub docker_directory: Option<PathBuf>,
     /// Cortex's switch for keeping job directories. Longshore never removes them.
     pub keep_job_folder: Option<bool>,

@@ -1,6 +1,8 @@
 //! The whole configuration, composed of its parts.
 #![cfg(all(feature = "kubernetes", feature = "docker", feature = "process"))]
 
+use std::path::Path;
+
 use longshore::config::{Format, Loader, environment_names};
 use longshore::{Config, HumanDuration, PullPolicies, RunnerName};
 
@@ -45,6 +47,31 @@ fn no_two_keys_have_the_same_environment_variable() {
     assert_eq!(variable("job.runners"), "JOB_RUNNERS");
     assert_eq!(variable("job.imagePullPolicy"), "JOB_IMAGEPULLPOLICY");
     assert_eq!(variable("job.kubernetes.imagePullPolicy"), "JOB_KUBERNETES_IMAGEPULLPOLICY");
+}
+
+/// The block of Cortex's documentation that describes the runners.
+const RUNNERS: &str = r#"
+job {
+  timeout = 30 minutes
+  runners = [kubernetes, docker, process]
+  directory = ${java.io.tmpdir}
+  dockerDirectory = ${job.directory}
+  keepJobFolder = false
+  kubernetes {
+    # persistentVolumeClaimName = "cortex-jobs-pvc"
+    imagePullPolicy = "IfNotPresent"
+  }
+}
+"#;
+
+#[test]
+fn the_block_with_the_temporary_folder_loads_as_it_stands() {
+    let loader = Loader::<Config>::new().text("application.conf", Format::Hocon, RUNNERS);
+    let config = loader.load().unwrap().value;
+    assert_eq!(config.job.directory.as_deref(), Some(Path::new("/tmp")));
+    assert_eq!(config.job.docker_directory, config.job.directory);
+    assert_eq!(config.job.kubernetes.image_pull_policy, Some(policy("IfNotPresent")));
+    assemble(config).unwrap();
 }
 
 #[test]

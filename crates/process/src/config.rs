@@ -11,17 +11,18 @@ use longshore_core::{Error, ErrorKind, HumanDuration, Result};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ProcessConfig {
-    /// The directory for the records and output of attempts. An absolute path, created with mode
-    /// 0700. None: `$XDG_STATE_HOME/longshore/process`, else `~/.local/state/longshore/process`,
+    /// The directory for the records and output of attempts, created with mode 0700. None: `$XDG_STATE_HOME/longshore/process`, else `~/.local/state/longshore/process`,
     /// else, as root without a home, `/var/lib/longshore/process`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-path" = true))]
     pub state_directory: Option<PathBuf>,
     /// Variables that a job gets from Longshore's own environment, in addition to `PATH`, `HOME`,
     /// `USER`, `LOGNAME`, `LANG`, `LANGUAGE`, `LC_*`, `TZ` and `TMPDIR`. A `*` at the end of a name
     /// matches any rest. `*` alone passes on every variable.
     pub inherit_env: Vec<String>,
     /// The maximum number of concurrent jobs of one Longshore process. A further job is refused as
-    /// `Saturated`. Each job has its own supervisor process.
+    /// `Saturated`, and so is one for which the process has too few file descriptors (ulimit -n): a
+    /// job takes up to three. Each job has its own supervisor process.
     pub slots: usize,
     /// How long a supervisor without a job is kept for the next job.
     pub idle_timeout: HumanDuration,

@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use longshore_core::{Error, ErrorKind, Outcome, Report, Result};
 use tokio::io::unix::AsyncFd;
 
-use crate::linux::{Liveness, kill_orphans, nudge, watch_readable};
+use crate::children::OwnChild;
+use crate::linux::{Liveness, kill_orphans, watch_readable};
 use crate::location::Location;
 use crate::record::{Begin, End, Entry, Record, Refusal, Starting};
 use crate::store::missing_is_none;
@@ -47,11 +48,20 @@ pub(crate) struct Follower {
 enum Supervisor {
     /// Not checked yet.
     Unchecked(Option<Box<Starting>>),
-    /// Alive. Readable once it is dead.
-    Alive(AsyncFd<OwnedFd>),
+    /// Alive.
+    Alive(Box<Starting>, Death),
     Dead,
     /// In another PID namespace.
     Unknown,
+}
+
+/// Where the death of a supervisor is noticed.
+#[derive(Debug)]
+enum Death {
+    /// It is a child of this process.
+    Own(OwnChild),
+    /// Readable once it is dead.
+    Pidfd(AsyncFd<OwnedFd>),
 }
 
 impl Follower {
@@ -76,8 +86,9 @@ impl Follower {
             // If the supervisor still has the job, it notices that the directory is gone and ends
             // the job.
             let nudged = match &self.supervisor {
-                Supervisor::Alive(pidfd) => nudge(pidfd),
-                Supervisor::Unchecked(Some(starting)) => starting.supervisor.nudge(),
+                Supervisor::Alive(starting, _) | Supervisor::Unchecked(Some(starting)) => {
+                    starting.supervisor.nudge()
+                }
                 _ => Ok(()),
             };
             nudged.map_err(|error| self.failed("end what is left of", error))?;
@@ -105,7 +116,10 @@ impl Follower {
         };
         let died = tokio::select! {
             () = watched => false,
-            died = death(&self.supervisor) => died,
+            died = death(&self.supervisor) => {
+                died.map_err(|error| self.failed("watch the supervisor of", error))?;
+                true
+            }
         };
         if died {
             self.supervisor = Supervisor::Dead;
@@ -128,7 +142,13 @@ impl Follower {
         if let Supervisor::Unchecked(Some(starting)) = &self.supervisor {
             let seen = starting.supervisor.open().and_then(|liveness| {
                 Ok(match liveness {
-                    Liveness::Alive(fd) => Supervisor::Alive(watch_readable(fd)?),
+                    Liveness::Alive(fd) => {
+                        let death = match OwnChild::find(starting.supervisor.pid()) {
+                            Some(child) => Death::Own(child),
+                            None => Death::Pidfd(watch_readable(fd)?),
+                        };
+                        Supervisor::Alive(starting.clone(), death)
+                    }
                     Liveness::Dead => Supervisor::Dead,
                     Liveness::Unknown => Supervisor::Unknown,
                 })
@@ -177,11 +197,12 @@ impl Follower {
     }
 }
 
-/// Returns true once the supervisor is dead.
-async fn death(supervisor: &Supervisor) -> bool {
+/// Returns once the supervisor is dead.
+async fn death(supervisor: &Supervisor) -> io::Result<()> {
     match supervisor {
-        Supervisor::Alive(pidfd) => pidfd.readable().await.is_ok(),
-        Supervisor::Dead => true,
+        Supervisor::Alive(_, Death::Own(child)) => child.death().await,
+        Supervisor::Alive(_, Death::Pidfd(pidfd)) => pidfd.readable().await.map(drop),
+        Supervisor::Dead => Ok(()),
         Supervisor::Unchecked(_) | Supervisor::Unknown => std::future::pending().await,
     }
 }

@@ -12,9 +12,11 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("longshore-process needs Linux: pidfd, inotify and subreapers");
 
+mod children;
 mod config;
 mod follow;
 mod launch;
+mod limits;
 mod linux;
 mod location;
 mod logs;
@@ -30,5 +32,6 @@ mod watch;
 mod wire;
 
 pub use config::ProcessConfig;
+pub use limits::raise_limits;
 pub use runner::ProcessRunner;
 pub use supervisor::{command_apart, init};

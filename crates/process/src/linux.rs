@@ -67,6 +67,10 @@ impl ProcessIdentity {
         Self { pid, start_time: 1, boot_id: "boot".into(), pid_namespace: "pid:[1]".into() }
     }
 
+    pub(crate) const fn pid(&self) -> i32 {
+        self.pid
+    }
+
     /// Opens the process if it is still alive.
     pub(crate) fn open(&self) -> io::Result<Liveness> {
         if self.boot_id != boot_id()? {
@@ -92,7 +96,7 @@ impl ProcessIdentity {
 }
 
 /// Asks the supervisor behind `pidfd` to check for requests, and continues it if it is stopped.
-pub(crate) fn nudge(pidfd: impl AsFd) -> io::Result<()> {
+fn nudge(pidfd: impl AsFd) -> io::Result<()> {
     ignore_gone(pidfd_send_signal(&pidfd, Signal::USR1))?;
     ignore_gone(pidfd_send_signal(&pidfd, Signal::CONT))
 }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use async_stream::stream;
@@ -104,8 +105,8 @@ const fn lost(end: &End, stream: LogStream) -> u64 {
     }
 }
 
-/// The files of both streams, opened once they exist. An open file stays readable even if the
-/// attempt is removed meanwhile.
+/// The files of both streams, opened once they have content: a job that writes to one stream costs
+/// one descriptor. An open file stays readable even if the attempt is removed meanwhile.
 #[derive(Default)]
 struct Files {
     stdout: Option<Arc<File>>,
@@ -117,8 +118,8 @@ impl Files {
         for stream in STREAMS {
             let file = self.of(stream);
             if file.is_none() {
-                let opened = missing_is_none(File::open(location.output(stream)));
-                *file = opened.map_err(|error| failed(stream, error))?.map(Arc::new);
+                let opened = missing_is_none(open_if_written(&location.output(stream)));
+                *file = opened.map_err(|error| failed(stream, error))?.flatten().map(Arc::new);
             }
         }
         Ok(())
@@ -145,6 +146,11 @@ impl Files {
             .map_err(|error| failed(stream, error))?;
         Ok((!bytes.is_empty()).then(|| LogChunk::data(stream, offset, bytes)))
     }
+}
+
+/// Opens the file at `path`, unless it is empty.
+fn open_if_written(path: &Path) -> io::Result<Option<File>> {
+    (std::fs::metadata(path)?.len() > 0).then(|| File::open(path)).transpose()
 }
 
 fn read_at(file: &File, offset: u64, length: u64) -> io::Result<Bytes> {

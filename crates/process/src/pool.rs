@@ -2,7 +2,8 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::process::Stdio;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -10,18 +11,20 @@ use longshore_core::{Error, ErrorKind, Result};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
-use tokio::process::Command;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use crate::outcome::RefusalKind;
 use crate::supervisor::{ARGV0, OWN_PROGRAM, is_initialised};
 use crate::wire::{Answer, read_answer};
+use crate::{children, limits};
 
 /// The supervisors of one runner.
 #[derive(Debug)]
 pub(crate) struct Pool {
     idle: Mutex<Idle>,
     slots: Arc<Semaphore>,
+    slot_count: usize,
     idle_timeout: Duration,
 }
 
@@ -56,8 +59,9 @@ impl Supervisor {
 
 impl Pool {
     pub(crate) fn new(slots: usize, idle_timeout: Duration) -> Arc<Self> {
-        let slots = Arc::new(Semaphore::new(slots.min(Semaphore::MAX_PERMITS)));
-        Arc::new(Self { idle: Mutex::default(), slots, idle_timeout })
+        let slot_count = slots.min(Semaphore::MAX_PERMITS);
+        let slots = Arc::new(Semaphore::new(slot_count));
+        Arc::new(Self { idle: Mutex::default(), slots, slot_count, idle_timeout })
     }
 
     /// Returns a supervisor without a job. Starts a new one if necessary.
@@ -65,6 +69,10 @@ impl Pool {
         let slot = Arc::clone(&self.slots).try_acquire_owned().map_err(|_| {
             Error::new(ErrorKind::Saturated, "all slots for local processes are taken")
         })?;
+        let running = self.slot_count.saturating_sub(self.slots.available_permits());
+        if let Some(message) = limits::lack_of_descriptors(running) {
+            return Err(Error::new(ErrorKind::Saturated, message));
+        }
         while let Some((_, connection)) = self.idle().supervisors.pop() {
             // A supervisor that was killed meanwhile has closed its end.
             let silent = connection.try_read(&mut [0]);
@@ -134,14 +142,18 @@ fn start() -> Result<UnixStream> {
         return Err(error);
     }
     start_process().map_err(|error| {
-        Error::new(ErrorKind::Unavailable, "failed to start a supervisor").caused_by(error)
+        // A lack of descriptors, processes or memory may pass.
+        let kind = RefusalKind::of_spawn(&error).error_kind();
+        let saturated = kind == ErrorKind::Saturated;
+        let kind = if saturated { kind } else { ErrorKind::Unavailable };
+        Error::new(kind, "failed to start a supervisor").caused_by(error)
     })
 }
 
 fn start_process() -> io::Result<UnixStream> {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
     ours.set_nonblocking(true)?;
-    let mut child = Command::new(OWN_PROGRAM)
+    let child = Command::new(OWN_PROGRAM)
         .arg0(ARGV0)
         .env_clear()
         .current_dir("/")
@@ -149,8 +161,7 @@ fn start_process() -> io::Result<UnixStream> {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()?;
-    // Wait for the child so that it does not become a zombie. It ends on its own once our end of
-    // the connection is closed.
-    tokio::spawn(async move { child.wait().await });
+    // It ends on its own once our end of the connection is closed.
+    children::keep(child);
     UnixStream::from_std(ours)
 }

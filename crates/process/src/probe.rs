@@ -7,6 +7,7 @@ use std::path::Path;
 use longshore_core::{Error, ErrorKind, Health, Result};
 use rustix::fs::Access;
 
+use crate::limits;
 use crate::linux::ProcessIdentity;
 
 /// Checks whether attempts can be kept in `state_directory` and supervisors can be found. Changes
@@ -17,6 +18,9 @@ pub(crate) fn probe(state_directory: &Path, slots: usize) -> io::Result<Result<H
             .with("stateDirectory", state_directory.display())
             .caused_by(error))
     };
+    if let Some(message) = limits::obstacle() {
+        return Ok(Err(Error::new(ErrorKind::Unavailable, message)));
+    }
     if let Err(error) = writable(state_directory) {
         return Ok(unavailable("failed to use the state directory", error));
     }

@@ -24,7 +24,7 @@ use crate::store::{self, Committed};
 use crate::translate::{self, Submission};
 use crate::watch::{Kind, Watcher};
 use crate::wire::{StartRequest, encode_request};
-use crate::{pool, probe};
+use crate::{limits, pool, probe};
 
 /// How long a running job that is removed may take to vanish. Longer than a supervisor tries to
 /// kill.
@@ -104,6 +104,7 @@ impl ProcessRunner {
             timeout_ms: attempt.spec.timeout.map(|timeout| millis(timeout.get())),
             grace_ms: millis(attempt.spec.effective_grace_period().get()),
             fsync: self.config.fsync,
+            limits: limits::of_jobs(),
         };
         encode_request(&request, &environment).map_err(|error| {
             Error::new(ErrorKind::InvalidSpec, "failed to encode the job").caused_by(error)

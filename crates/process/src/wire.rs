@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use crate::limits::JobLimits;
 use crate::record::{Begin, Refusal};
 
 /// More than the kernel accepts as arguments and environment of a process: 6 MiB (execve(2)).
@@ -35,6 +36,8 @@ pub(crate) struct StartRequest {
     pub(crate) timeout_ms: Option<u64>,
     pub(crate) grace_ms: u64,
     pub(crate) fsync: bool,
+    /// The resource limits of the job.
+    pub(crate) limits: JobLimits,
 }
 
 /// The answer of a supervisor.
@@ -162,6 +165,7 @@ mod tests {
             timeout_ms: Some(5),
             grace_ms: 10,
             fsync: false,
+            limits: crate::limits::of_jobs(),
         }
     }
 

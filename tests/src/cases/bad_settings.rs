@@ -100,7 +100,8 @@ fn a_runner_configured_twice_is_refused(bench: &Bench) -> Checked {
 fn no_runner_at_all_is_refused(bench: &Bench) -> Checked {
     let ran = with_config(bench, "a.toml", "[job]\nrunners = []\n")?;
     refused(&ran, &["job.runners", "no runner is configured"])?;
-    let ran = bench.bare()?.env("JOB_RUNNERS", "").args(["run", "--", "echo", "started"]).run()?;
+    let ran =
+        bench.bare()?.env("JOB_RUNNERS", "[]").args(["run", "--", "echo", "started"]).run()?;
     refused(&ran, &["job.runners", "no runner is configured"])
 }
 

@@ -17,6 +17,7 @@ cases! { "helm":
     the_chart_has_nothing_that_helm_warns_of,
     a_policy_that_is_none_is_refused_by_the_charts_schema,
     what_is_not_set_sets_no_variable,
+    the_values_of_cortexs_chart_have_the_same_effect,
     the_charts_pods_are_admitted_where_the_restricted_standard_is_enforced,
     the_role_allows_what_doctor_asks_for_and_nothing_else,
     each_upgrade_with_another_policy_runs_the_job_with_that_policy,
@@ -81,6 +82,8 @@ fn a_policy_that_is_none_is_refused_by_the_charts_schema(bench: &Bench) -> Check
         ("/kubernetes/imagePullPolicy", json!("always")),
         ("/job/imagePullPolicy", json!(["Always", "Sometimes"])),
         ("/kubernetes/imagepullpolicy", json!("Always")),
+        ("/cortex/kubernetes/imagePullPolicy", json!("Sometimes")),
+        ("/cortex/kubernetes/directory", json!("/jobs")),
     ] {
         let values = Values::new(bench, "true")?.with(path, value.clone());
         let values = site.file("values.json", &values.text())?;
@@ -127,6 +130,23 @@ fn what_is_not_set_sets_no_variable(bench: &Bench) -> Checked {
     for values in [plain, null] {
         same("the variables", variables(&templates(&site, &values)?[0])?, vec![state.clone()])?;
     }
+    site.close()
+}
+
+fn the_values_of_cortexs_chart_have_the_same_effect(bench: &Bench) -> Checked {
+    let site = Site::new(bench)?;
+    let with = |section: &str, claim: &str| -> Result<Values> {
+        let values = Values::new(bench, "true")?;
+        let values = values.with(&format!("{section}/imagePullPolicy"), "Never");
+        Ok(values.with(&format!("{section}/persistentVolumeClaimName"), claim))
+    };
+    let (own, cortexs) = (with("/kubernetes", "jobs")?, with("/cortex/kubernetes", "jobs")?);
+    same("the objects", site.rendered(&cortexs, &[])?, site.rendered(&own, &[])?)?;
+    let both = cortexs.with("/kubernetes/persistentVolumeClaimName", "other");
+    let values = site.file("values.json", &both.text())?;
+    let ran = site.helm(&["template", "longshore", &chart(), "--values", &values])?;
+    ensure!(ran.code() == Some(1), "two claims are not refused: {}", ran.text());
+    says(&ran.stderr, &["kubernetes.persistentVolumeClaimName is other", "set only one of them"])?;
     site.close()
 }
 

@@ -45,6 +45,21 @@ app.kubernetes.io/component: command
 {{- end }}
 {{- end }}
 
+{{/*
+A value of `kubernetes`, else of `cortex.kubernetes`. Takes the root context and
+the value's name.
+*/}}
+{{- define "longshore.kubernetes" -}}
+{{- $root := index . 0 -}}
+{{- $key := index . 1 -}}
+{{- $own := get $root.Values.kubernetes $key -}}
+{{- $cortex := get (get ($root.Values.cortex | default dict) "kubernetes" | default dict) $key -}}
+{{- if and $own $cortex (ne $own $cortex) -}}
+{{- fail (printf "kubernetes.%s is %s, but cortex.kubernetes.%s is %s: set only one of them" $key $own $key $cortex) -}}
+{{- end -}}
+{{- $own | default $cortex | default "" -}}
+{{- end }}
+
 {{- define "longshore.image" -}}
 {{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) }}
 {{- end }}

@@ -22,7 +22,7 @@ template:
 {{- end }}
 
 {{- define "longshore.podSpec" -}}
-{{- $claim := .Values.kubernetes.persistentVolumeClaimName -}}
+{{- $claim := include "longshore.kubernetes" (list . "persistentVolumeClaimName") -}}
 serviceAccountName: {{ include "longshore.serviceAccountName" . }}
 automountServiceAccountToken: true
 {{- with .Values.image.pullSecrets }}
@@ -106,11 +106,11 @@ volumes:
 {{- define "longshore.env" -}}
 - name: JOB_STATEDIRECTORY
   value: {{ .Values.state.directory | quote }}
-{{- with .Values.kubernetes.imagePullPolicy }}
+{{- with include "longshore.kubernetes" (list . "imagePullPolicy") }}
 - name: JOB_KUBERNETES_IMAGEPULLPOLICY
   value: {{ . | quote }}
 {{- end }}
-{{- with .Values.kubernetes.persistentVolumeClaimName }}
+{{- with include "longshore.kubernetes" (list . "persistentVolumeClaimName") }}
 - name: JOB_KUBERNETES_PERSISTENTVOLUMECLAIMNAME
   value: {{ . | quote }}
 - name: JOB_DIRECTORY

@@ -5,6 +5,7 @@ use std::path::Path;
 use longshore_hocon::{Error, Files, Node as Parsed, Value as Resolved, parse_with};
 
 use super::Context;
+use crate::java;
 use crate::node::{Node, Value};
 use crate::{Problem, Warning};
 
@@ -14,8 +15,9 @@ pub(super) fn parse(
     context: &Context<'_>,
 ) -> Result<(Node, Vec<Warning>), Problem> {
     let document = parse_with(text, path, &Files)?;
-    let root =
-        document.resolve_only(context.wanted, &|name| context.environment.get(name).cloned())?;
+    let defined =
+        |name: &str| context.environment.get(name).cloned().or_else(|| java::property(name));
+    let root = document.resolve_only(context.wanted, &defined)?;
     let warnings = document.warnings().iter().map(|w| Warning { message: w.to_string() });
     Ok((node(root), warnings.collect()))
 }

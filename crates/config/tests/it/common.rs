@@ -22,6 +22,7 @@ pub struct Job {
     /// The runners in the order in which they are tried.
     pub runners: Vec<RunnerName>,
     /// Where job directories are created.
+    #[schemars(extend("x-path" = true))]
     pub directory: String,
     /// How long a job may run.
     pub timeout: HumanDuration,

@@ -115,21 +115,21 @@ fn variables_are_refused_by_their_names_and_flags_by_their_keys() {
             ("JOB_TIMEOUT", "soon"),
             ("JOB_KUBERNETES_LABELS", "a=b"),
             ("JOB_KUBERNETES_IMAGEPULLPOLICY", "Sometimes"),
-            ("JOB_DOCKER_AUTOREMOVE", ""),
             ("JOB_RULES", "[{\"image\": \"x\", \"policy\": 1}]"),
         ]))
+        .set("job.docker.autoRemove", "")
         .set("job.docker.hots", "x")
         .set("job.imagePullPolicy", "")
         .set("nothing.of.that", "x")
         .set("", "x")
         .load();
     assert_snapshot!(said(loaded), @r#"
-    JOB_DOCKER_AUTOREMOVE: job.docker.autoRemove: found nothing, expected true or false
     JOB_KUBERNETES_LABELS: job.kubernetes.labels: found `a=b`, expected a table in JSON
     JOB_MAXJOBS: job.maxJobs: found `many`, expected a whole number
     JOB_RULES: job.rules[0].policy: unknown key; known here: image, imagePullPolicy
     JOB_KUBERNETES_IMAGEPULLPOLICY: job.kubernetes.imagePullPolicy: `Sometimes` is not a pull policy: use Always, IfNotPresent or Never
     JOB_RULES: job.rules[0].imagePullPolicy: this key is missing
+    --set: job.docker.autoRemove: found nothing, expected true or false
     --set: job.docker.hots: unknown key; did you mean docker.host?
     --set: nothing.of.that: unknown key
     --set: the key is empty

@@ -1,6 +1,7 @@
 //! Tests of layers, environment, flags and origins.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use insta::assert_snapshot;
 use longshore_config::{Format, Loaded, Loader, environment_names, render_reference, schema_json};
@@ -279,4 +280,35 @@ fn the_schema_is_the_same_each_time_and_ends_its_line() {
     assert_eq!(text, schema_json::<Config>());
     assert!(text.ends_with("}\n"));
     assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap()["title"], "Config");
+}
+
+#[test]
+fn a_relative_path_in_a_file_follows_the_file_and_not_the_working_directory() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::create_dir(folder.join("part")).unwrap();
+    std::fs::write(folder.join("part/b.conf"), "job.directory = jobs").unwrap();
+    for (name, text, expected) in [
+        ("a.toml", "job.directory = 'jobs'", "jobs"),
+        ("a.yaml", "job: {directory: ./jobs/x}", "jobs/x"),
+        ("a.json", "{\"job\": {\"directory\": \"../jobs\"}}", "../jobs"),
+        ("a.conf", "job.directory = jobs", "jobs"),
+        ("a.conf", "include \"part/b.conf\"", "part/jobs"),
+        ("a.toml", "job.directory = '/jobs'", "/jobs"),
+    ] {
+        std::fs::write(folder.join(name), text).unwrap();
+        let loaded = Loader::<Config>::new().file(folder.join(name)).load().unwrap();
+        assert_eq!(Path::new(&loaded.value.job.directory), folder.join(expected), "{text}");
+    }
+}
+
+#[test]
+fn a_relative_path_in_a_variable_or_a_flag_is_relative_to_the_working_directory() {
+    let here = std::env::current_dir().unwrap();
+    let variable = Loader::<Config>::new().environment(env(&[("JOB_DIRECTORY", "jobs")]));
+    let flag = Loader::<Config>::new().set("job.directory", "jobs");
+    for loader in [variable, flag] {
+        let directory = loader.load().unwrap().value.job.directory;
+        assert_eq!(Path::new(&directory), here.join("jobs"));
+    }
 }

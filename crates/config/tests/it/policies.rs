@@ -115,6 +115,6 @@ fn an_empty_list_is_refused_by_every_source_that_can_write_one() {
         assert!(error.contains("the list of pull policies is empty"), "{error}");
         assert!(error.contains(key), "{error}");
     }
-    let unset = Loader::<Config>::new().environment(env(&[(variable, "")])).load().unwrap_err();
-    assert!(unset.to_string().contains("use Always, IfNotPresent or Never"), "{unset}");
+    let empty = Loader::<Config>::new().set(key, "").load().unwrap_err();
+    assert!(empty.to_string().contains("use Always, IfNotPresent or Never"), "{empty}");
 }

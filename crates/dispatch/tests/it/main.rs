@@ -5,6 +5,7 @@
 mod cancelling;
 mod careless;
 mod crashes;
+mod dropping;
 mod falling_back;
 mod following;
 mod launching;

@@ -104,7 +104,10 @@ async fn a_job_needs_a_follower_only_if_its_timeout_is_not_kept_without_one() {
         (keeps, minute, minute, false),
     ];
     for (capabilities, own, configured, expected) in table {
-        let mut setup = Setup::running(Run::exits(0, 5 * MINUTE));
+        // Its probe takes a while, in which the job is on no runner.
+        let mut script = Script { latency: SECOND, ..Script::default() };
+        script.runs.push_back(Run::exits(0, 5 * MINUTE));
+        let mut setup = Setup::new(script);
         setup.runner = setup.runner.with_capabilities(capabilities);
         let settings = Settings { timeout: configured, ..Settings::default() };
         let dispatcher = setup.dispatcher_with(settings);

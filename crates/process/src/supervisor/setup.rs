@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::serve::serve;
 use super::wake::take_signals;
+use crate::limits::raise_limits;
 
 /// The name under which the program is started as a supervisor.
 pub(crate) const ARGV0: &str = "longshore-supervisor";
@@ -66,6 +67,7 @@ pub(crate) fn is_initialised() -> bool {
 }
 
 fn become_supervisor() -> io::Result<()> {
+    raise_limits();
     // The runner passed our end of the connection as standard input.
     let connection = UnixStream::from(rustix::io::fcntl_dupfd_cloexec(io::stdin(), 3)?);
     close_inherited(Some(&connection))?;

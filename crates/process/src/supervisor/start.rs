@@ -12,6 +12,7 @@ use rustix::fs::Access;
 
 use super::copy::Copy;
 use super::job::Job;
+use crate::limits;
 use crate::linux::ProcessIdentity;
 use crate::location::Location;
 use crate::outcome::RefusalKind;
@@ -91,9 +92,10 @@ fn started(request: &StartRequest, location: Location, files: Files, mut child: 
 }
 
 /// Starts the process. With these settings, the standard library uses `posix_spawn`: the program
-/// has a path, and nothing runs between fork and exec.
+/// has a path, and nothing runs between fork and exec, unless the job has limits of its own.
 fn spawn(request: &StartRequest, environment: &Environment, program: &Path) -> io::Result<Child> {
-    Command::new(program)
+    let mut command = Command::new(program);
+    command
         .arg0(&request.argv[0])
         .args(&request.argv[1..])
         .env_clear()
@@ -102,12 +104,16 @@ fn spawn(request: &StartRequest, environment: &Environment, program: &Path) -> i
         .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
+        .stderr(Stdio::piped());
+    limits::limit(&mut command, &request.limits);
+    command.spawn()
 }
 
 /// Checks what the job needs, and finds its program.
 fn check(request: &StartRequest, environment: &Environment) -> Result<PathBuf, Refusal> {
+    if let Some(message) = limits::obstacle() {
+        return Err(Refusal::new(RefusalKind::Unavailable, message));
+    }
     if let Some(directory) = &request.job_directory {
         for part in [directory.clone(), directory.join("input"), directory.join("output")] {
             check_directory(&part, "the job directory", RefusalKind::InvalidSpec)?;

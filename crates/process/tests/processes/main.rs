@@ -8,6 +8,7 @@
 
 mod ends;
 mod launches;
+mod limits;
 mod output;
 mod supervisors;
 mod support;
@@ -62,6 +63,15 @@ fn main() -> ExitCode {
             one_more_job_than_slots_is_saturated,
             fifty_jobs_run_at_once,
             a_job_without_inotify_is_followed_cancelled_and_removed,
+        }
+        limits {
+            a_job_gets_the_limits_of_the_command_and_its_supervisor_does_not,
+            a_limit_on_file_sizes_neither_cuts_output_off_nor_loses_the_job,
+            a_job_that_exceeds_a_limit_says_which,
+            a_job_takes_few_descriptors,
+            with_few_descriptors_jobs_are_refused_or_run_to_their_end,
+            output_beyond_a_hard_limit_on_file_sizes_is_a_gap,
+            a_hard_limit_that_is_too_low_for_a_supervisor_is_a_refusal_with_its_name,
         }
         output {
             output_is_kept_byte_for_byte_without_a_final_newline,

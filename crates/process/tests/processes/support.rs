@@ -15,6 +15,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tempfile::TempDir;
 use tokio::time::{Instant, timeout};
 
+use crate::limits;
+
 /// Longer than anything here takes.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
@@ -252,6 +254,12 @@ pub fn helper() -> Option<ExitCode> {
     let arguments: Vec<String> = std::env::args().collect();
     if arguments.get(1).is_some_and(|word| word == "--inherited") {
         tell_what_is_inherited();
+        return Some(ExitCode::SUCCESS);
+    }
+    if let Some((mode, rest)) = arguments.get(1..).and_then(<[String]>::split_first)
+        && mode == "--limited"
+    {
+        limits::helper(rest);
         return Some(ExitCode::SUCCESS);
     }
     if let [_, mode, state, installation, job] = arguments.as_slice() {

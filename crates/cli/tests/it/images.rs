@@ -1,86 +1,9 @@
 //! Tests the command's output about images, pull policies and logins, without any backend.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use assert_cmd::Command;
-
-/// The engine does not exist: plans and refusals do not need it.
-const CONFIG: &str = r#"
-[job]
-runners = ["docker"]
-
-[job.docker]
-host = "unix:///nowhere/docker.sock"
-"#;
-
-/// A temporary home directory.
-struct Home(tempfile::TempDir);
-
-struct Ran {
-    code: i32,
-    stdout: String,
-    stderr: String,
-}
-
-impl Home {
-    fn new() -> Self {
-        let home = Self(tempfile::tempdir().expect("a temporary folder"));
-        home.write("longshore.toml", CONFIG);
-        home
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn write(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.path(name);
-        fs::create_dir_all(path.parent().expect("it has a folder")).expect("a folder");
-        fs::write(&path, text).expect("a file");
-        path
-    }
-
-    /// Runs the command with the environment `variables` only.
-    fn run_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Ran {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_longshore"));
-        command.env_clear().env("HOME", self.0.path()).env("PATH", "/usr/bin:/bin");
-        command.env("LONGSHORE_CONFIG", self.path("longshore.toml"));
-        command.envs(variables.iter().copied()).args(arguments);
-        let output = command.output().expect("the command starts");
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Ran {
-            code: output.status.code().unwrap_or(-1),
-            stdout: text(&output.stdout),
-            stderr: text(&output.stderr),
-        }
-    }
-
-    fn run(&self, arguments: &[&str]) -> Ran {
-        self.run_with(&[], arguments)
-    }
-}
-
-impl Ran {
-    #[track_caller]
-    fn exits(self, code: i32) -> Self {
-        assert_eq!(self.code, code, "{}{}", self.stdout, self.stderr);
-        self
-    }
-
-    #[track_caller]
-    fn says(&self, texts: &[&str]) {
-        let all = format!("{}{}", self.stdout, self.stderr);
-        for text in texts {
-            assert!(all.contains(text), "no `{text}` in:\n{all}");
-        }
-    }
-
-    #[track_caller]
-    fn never_says(&self, text: &str) {
-        assert!(!self.stdout.contains(text) && !self.stderr.contains(text));
-    }
-}
+use crate::home::{CONFIG, Home};
 
 fn shown(path: &Path) -> String {
     path.display().to_string()
@@ -168,7 +91,7 @@ fn a_job_may_name_only_the_policies_that_are_allowed() {
              IfNotPresent)",
         ]);
     }
-    let none = [("JOB_ALLOWEDPULLPOLICIES", "")];
+    let none = [("JOB_ALLOWEDPULLPOLICIES", "[]")];
     home.run_with(&none, &["plan", "--image", "x", "--pull-policy", "Always"])
         .exits(125)
         .says(&["(allowed: none)"]);

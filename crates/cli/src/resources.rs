@@ -1,0 +1,59 @@
+//! What the command needs from the system before it does anything. The libraries in use panic if
+//! the first thread or descriptor is missing.
+
+use std::fs::File;
+use std::io;
+use std::sync::{Arc, Barrier};
+use std::thread;
+
+use crate::error::CliError;
+
+/// As many threads as the command has at once: those of the journal and of the runtime.
+const THREADS: usize = 4;
+/// As many descriptors as the command has at once for a local job, with some to spare.
+const DESCRIPTORS: usize = 40;
+
+/// Checks that the system has enough threads and descriptors for the command.
+///
+/// # Errors
+/// If it has not; the message names the limit.
+pub fn check() -> Result<(), CliError> {
+    let lacks = |what: &str, least: usize, option: &str, error: &io::Error| {
+        CliError::failed(format!(
+            "failed to get {least} {what}, which the command needs: {error}; raise the limit \
+             (ulimit {option})"
+        ))
+    };
+    open(DESCRIPTORS).map_err(|error| lacks("file descriptors", DESCRIPTORS, "-n", &error))?;
+    start(THREADS).map_err(|error| lacks("threads", THREADS, "-u", &error))
+}
+
+/// Opens `count` descriptors, and closes them again.
+fn open(count: usize) -> io::Result<()> {
+    let opened: io::Result<Vec<File>> = (0..count).map(|_| File::open("/dev/null")).collect();
+    opened.map(drop)
+}
+
+/// Starts `count` threads that exist at the same time, and waits for their end.
+fn start(count: usize) -> io::Result<()> {
+    let mut started = Vec::with_capacity(count);
+    let all = Arc::new(Barrier::new(count));
+    let mut result = Ok(());
+    for _ in 0..count {
+        let all = Arc::clone(&all);
+        match thread::Builder::new().spawn(move || all.wait()) {
+            Ok(thread) => started.push(thread),
+            Err(error) => {
+                result = Err(error);
+                break;
+            }
+        }
+    }
+    if result.is_ok() {
+        for thread in started {
+            let _ = thread.join();
+        }
+    }
+    // Otherwise, those that were started wait for the end of this process.
+    result
+}

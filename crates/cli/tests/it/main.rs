@@ -1,0 +1,5 @@
+//! Tests the command without any backend but local processes.
+
+mod configuration;
+mod home;
+mod images;

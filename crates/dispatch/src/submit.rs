@@ -1,0 +1,145 @@
+//! Submits a job: from the first write on, the work belongs to a task.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use longshore_core::{Error, ErrorKind, JobId, JobSpec, Secret};
+use longshore_journal::{Claim, NewJob, Submitted};
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use tokio_util::task::task_tracker::TaskTrackerToken;
+use tracing::Instrument;
+
+use crate::cancel::Canceller;
+use crate::candidate::Candidate;
+use crate::dispatcher::{Dispatcher, closed};
+use crate::event_sink::JobEventSink;
+use crate::fail_point::FailPoint;
+use crate::job::{Job, JobEvents, JobLogs, State, Submission};
+use crate::secrets;
+use crate::store::Held;
+use crate::task::{JobTask, Manner, Search};
+
+/// A submission that was checked and has a slot. Nothing of it is recorded.
+struct Checked {
+    new: NewJob,
+    /// The spec with the configured values.
+    spec: JobSpec,
+    candidates: Vec<Arc<Candidate>>,
+    secret_env: BTreeMap<String, Secret>,
+    manner: Manner,
+    logs: bool,
+    in_flight: InFlight,
+}
+
+/// What a job holds until it is done.
+struct InFlight {
+    _room: OwnedSemaphorePermit,
+    _tracked: TaskTrackerToken,
+}
+
+/// A job on record.
+enum Recorded {
+    /// This process runs it.
+    Here(Box<JobTask>, Job, Held, InFlight),
+    /// An earlier submission with the same key began it.
+    Known(Job),
+}
+
+impl Dispatcher {
+    pub(crate) async fn begin(&self, submission: Submission, manner: Manner) -> Result<Job, Error> {
+        let checked = self.check(submission, manner).await?;
+        let (answer, answered) = oneshot::channel();
+        let dispatcher = self.clone();
+        // In a task, because a record without a task would be a job that nobody runs.
+        self.spawn(async move {
+            match dispatcher.enter(checked).await {
+                Ok(Recorded::Here(task, job, held, in_flight)) => {
+                    let span = tracing::info_span!("job", id = %job.id());
+                    // A submitter that has left is treated like one that has dropped the job.
+                    drop(answer.send(Ok(job)));
+                    task.run().instrument(span).await;
+                    drop((held, in_flight));
+                }
+                Ok(Recorded::Known(job)) => drop(answer.send(Ok(job))),
+                Err(error) => drop(answer.send(Err(error))),
+            }
+        });
+        // No answer: the dispatcher has abandoned its jobs, or its runtime is shut down.
+        answered.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// Does everything that must precede the first write.
+    async fn check(&self, submission: Submission, manner: Manner) -> Result<Checked, Error> {
+        let Submission { mut spec, id, logs, key } = submission;
+        let mut new = NewJob::new(self.installation().clone(), spec.clone());
+        new.id = id.unwrap_or(new.id);
+        new.idempotency_key = key;
+        new.detached = manner == Manner::Detached;
+        let candidates = self.prepare(&mut spec)?;
+        new.runners = candidates.iter().map(|candidate| candidate.name().clone()).collect();
+        let secret_env = secrets::read(&spec).await?;
+        let room = self.room().await?;
+        let in_flight = InFlight { _room: room, _tracked: self.tracked()? };
+        Ok(Checked { new, spec, candidates, secret_env, manner, logs, in_flight })
+    }
+
+    /// Records the job, or finds the record of an earlier submission with the same key.
+    async fn enter(&self, checked: Checked) -> Result<Recorded, Error> {
+        let Checked { new, spec, candidates, secret_env, manner, logs, in_flight } = checked;
+        let journal = self.journal().await?;
+        // Before the job is recorded, so that no request to cancel it is missed.
+        let canceller = Canceller::new(spec.effective_grace_period().get());
+        let held = self.hold(&new.id, &canceller);
+        let (claim, attempts, held) = match journal.submit(new).await? {
+            Submitted::New(claim) => (claim, 0, held),
+            Submitted::Known(id) => match self.unstarted(&id, &canceller).await? {
+                Some(unstarted) => unstarted,
+                None => {
+                    let job = self.attach_as(&journal.record(&id).await?, manner, logs).await?;
+                    return Ok(Recorded::Known(job));
+                }
+            },
+            _ => return Err(Error::new(ErrorKind::Internal, "the journal gave no clear answer")),
+        };
+        FailPoint::Submitted.reach();
+        let id = claim.job().clone();
+        let (sink, events) = JobEventSink::channel();
+        let (state, state_seen) = watch::channel(State::Running);
+        let (logs, logs_read) = JobLogs::channel(logs);
+        let task = JobTask {
+            secret_env,
+            candidates,
+            canceller: canceller.clone(),
+            sink,
+            logs,
+            state,
+            search: Search { attempts, ..Search::default() },
+            manner,
+            ..self.task(spec, claim)
+        };
+        let events = Some(JobEvents(events));
+        let job = Job { id, state: state_seen, canceller, events, logs: logs_read };
+        Ok(Recorded::Here(Box::new(task), job, held, in_flight))
+    }
+
+    /// Claims the job `id` if no other process owns it and nothing of it has started or can start.
+    /// Returns the claim and the number of the last attempt. Applies an earlier request to cancel
+    /// the job to `canceller`.
+    async fn unstarted(
+        &self,
+        id: &JobId,
+        canceller: &Canceller,
+    ) -> Result<Option<(Claim, u32, Held)>, Error> {
+        let Some(claim) = self.journal().await?.claim(id).await? else { return Ok(None) };
+        // Before the record is read, so that no request to cancel the job is missed.
+        let held = self.hold(id, canceller);
+        let record = claim.record().await?;
+        if record.result.is_some() || record.committed().is_some() {
+            return Ok(None);
+        }
+        if let Some(cancel) = &record.cancel {
+            canceller.cancel_within(cancel.grace);
+        }
+        Ok(Some((claim, record.next_number().saturating_sub(1), held)))
+    }
+}

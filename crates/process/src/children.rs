@@ -1,0 +1,64 @@
+//! The supervisors that are children of this process. Their deaths are noticed by `SIGCHLD`, which
+//! costs no descriptor, unlike a pidfd.
+
+use std::collections::HashMap;
+use std::io;
+use std::process::Child;
+use std::sync::{Arc, LazyLock};
+
+use parking_lot::Mutex;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// All supervisors that this process has started and not reaped yet, by pid.
+static SUPERVISORS: LazyLock<Mutex<HashMap<i32, OwnChild>>> = LazyLock::new(Mutex::default);
+
+/// A child of this process. Its pid belongs to it until its death was noticed here.
+#[derive(Clone, Debug)]
+pub(crate) struct OwnChild(Arc<Mutex<Child>>);
+
+impl OwnChild {
+    /// Returns the supervisor `pid`, if this process has started it and it is not reaped.
+    pub(crate) fn find(pid: i32) -> Option<Self> {
+        SUPERVISORS.lock().get(&pid).cloned()
+    }
+
+    /// Reaps the child if it is dead. Returns whether it is.
+    fn is_dead(&self) -> io::Result<bool> {
+        let mut child = self.0.lock();
+        if child.try_wait()?.is_none() {
+            return Ok(false);
+        }
+        let pid = child.id().cast_signed();
+        // From here on, the pid may belong to a later child.
+        let mut supervisors = SUPERVISORS.lock();
+        if supervisors.get(&pid).is_some_and(|it| Arc::ptr_eq(&it.0, &self.0)) {
+            supervisors.remove(&pid);
+        }
+        Ok(true)
+    }
+
+    /// Returns once the child is dead and reaped.
+    pub(crate) async fn death(&self) -> io::Result<()> {
+        // Before the first look, so that no death is missed in between.
+        let mut ended = signal(SignalKind::child())?;
+        while !self.is_dead()? {
+            if ended.recv().await.is_none() {
+                // The runtime ends.
+                std::future::pending::<()>().await;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reaps `child` when it ends. Must be called in a runtime.
+pub(crate) fn keep(child: Child) {
+    let pid = child.id().cast_signed();
+    let child = OwnChild(Arc::new(Mutex::new(child)));
+    SUPERVISORS.lock().insert(pid, child.clone());
+    tokio::spawn(async move {
+        if let Err(error) = child.death().await {
+            tracing::warn!(pid, %error, "failed to wait for a supervisor");
+        }
+    });
+}
