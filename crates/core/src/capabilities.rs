@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::{
     Error, ErrorKind, JobSpec, Network, ResourceList, Resources, Result, SecretSource,
-    SecurityContext,
+    SecurityContext, SecurityProfile,
 };
 
 /// Declares [`Capabilities`] and [`Capability`] together, so that both list the same capabilities.
@@ -71,6 +71,16 @@ capabilities! {
     read_only_root_filesystem, ReadOnlyRootFilesystem, "securityContext.readOnlyRootFilesystem";
     /// Keeps setuid programs from gaining privileges.
     no_privilege_escalation, NoPrivilegeEscalation, "securityContext.allowPrivilegeEscalation: false";
+    /// Adds the job's processes to further groups.
+    supplemental_groups, SupplementalGroups, "securityContext.supplementalGroups";
+    /// Adds and removes Linux capabilities.
+    linux_capabilities, LinuxCapabilities, "securityContext.capabilities";
+    /// Chooses the seccomp profile.
+    seccomp_profile, SeccompProfile, "securityContext.seccompProfile";
+    /// Refuses a job that would run as root.
+    run_as_non_root, RunAsNonRoot, "securityContext.runAsNonRoot";
+    /// Confines a job as the security profile `restricted` demands.
+    restricted_profile, RestrictedProfile, "securityProfile: restricted";
     /// Reads environment variables from Kubernetes Secrets.
     secret_key_ref, SecretKeyRef, "secretEnv from a secretKeyRef";
     /// Keeps stdout and stderr separate.
@@ -178,12 +188,17 @@ impl JobSpec {
             resources: Resources { limits: ResourceList { cpu, memory, pids } },
             timeout: _,
             grace_period: _,
+            security_profile,
             security_context:
                 SecurityContext {
                     run_as_user,
                     run_as_group,
+                    run_as_non_root,
+                    supplemental_groups,
                     read_only_root_filesystem,
                     allow_privilege_escalation,
+                    capabilities,
+                    seccomp_profile,
                 },
             network,
             image_pull_policy: _,
@@ -203,6 +218,12 @@ impl JobSpec {
             (run_as_user.is_some() || run_as_group.is_some(), Capability::RunAsUser),
             (*read_only_root_filesystem, Capability::ReadOnlyRootFilesystem),
             (*allow_privilege_escalation == Some(false), Capability::NoPrivilegeEscalation),
+            (!supplemental_groups.is_empty(), Capability::SupplementalGroups),
+            (!capabilities.is_empty(), Capability::LinuxCapabilities),
+            (seccomp_profile.is_some(), Capability::SeccompProfile),
+            (*run_as_non_root == Some(true), Capability::RunAsNonRoot),
+            // The other profiles only set what a job leaves open, so every runner can run them.
+            (*security_profile == Some(SecurityProfile::Restricted), Capability::RestrictedProfile),
             (secret_env.values().any(from_secret), Capability::SecretKeyRef),
         ];
         let all_of = wanted.into_iter().filter_map(|(needed, c)| needed.then_some(c)).collect();

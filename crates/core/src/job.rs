@@ -1,12 +1,21 @@
 //! What to run.
 
+// No input may cause a panic.
+#![cfg_attr(
+    not(test),
+    warn(clippy::arithmetic_side_effects, clippy::expect_used, clippy::indexing_slicing)
+)]
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Cpu, HumanDuration, ImageRef, Memory, PullPolicies, RegistryLogin, RunnerName};
+use crate::{
+    Cpu, Error, ErrorKind, HumanDuration, ImageRef, Memory, PullPolicies, RegistryLogin, Result,
+    RunnerName, SecurityContext, SecurityProfile,
+};
 
 /// What to run: in a container, as a local process, or either way.
 ///
@@ -44,7 +53,11 @@ pub struct JobSpec {
     /// Time between TERM and KILL when the job is ended early. Default 10s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grace_period: Option<HumanDuration>,
-    /// The identity and privileges of the job's container.
+    /// How far the job's container is confined: `privileged`, `baseline` or `restricted`. Default:
+    /// the configured `job.securityProfile`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub security_profile: Option<SecurityProfile>,
+    /// The identity and privileges of the job's container, within its security profile.
     pub security_context: SecurityContext,
     /// The job's network.
     pub network: Network,
@@ -85,6 +98,28 @@ impl JobSpec {
     #[must_use]
     pub fn effective_grace_period(&self) -> HumanDuration {
         self.grace_period.unwrap_or(HumanDuration::from_secs(10))
+    }
+
+    /// Returns the job's security context, with what the job's security profile sets for what the
+    /// job leaves open. A job that names no profile has the default one.
+    ///
+    /// # Errors
+    /// `InvalidSpec` if the job sets something beyond its profile.
+    pub fn effective_security_context(&self) -> Result<SecurityContext> {
+        let profile = self.security_profile.unwrap_or_default();
+        let context = &self.security_context;
+        let Some(beyond) = context.beyond(profile) else {
+            return Ok(context.clone().completed(profile));
+        };
+        let wider = SecurityProfile::ALL.into_iter().find(|it| context.beyond(*it).is_none());
+        Err(Error::new(
+            ErrorKind::InvalidSpec,
+            format!(
+                "`securityContext.{beyond}` is beyond the security profile {profile}: the job must \
+                 set `securityProfile: {}`",
+                wider.unwrap_or(SecurityProfile::Privileged)
+            ),
+        ))
     }
 }
 
@@ -199,26 +234,6 @@ pub struct ResourceList {
     /// The number of processes and threads at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pids: Option<u32>,
-}
-
-/// The identity and privileges of a job's container, with the names of Kubernetes'
-/// `securityContext`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-#[non_exhaustive]
-pub struct SecurityContext {
-    /// The numeric user id. Default: the image's own.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub run_as_user: Option<u32>,
-    /// The numeric group id. Default: the image's own.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub run_as_group: Option<u32>,
-    /// Whether the container's root filesystem is read-only.
-    pub read_only_root_filesystem: bool,
-    /// Whether a process may gain more privileges than its parent (setuid programs). Default: the
-    /// backend's default, which is yes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub allow_privilege_escalation: Option<bool>,
 }
 
 /// A job's network.

@@ -15,16 +15,19 @@ mod error;
 mod event;
 mod image;
 mod job;
+mod linux_capability;
 mod logs;
 mod name;
 mod outcome;
 mod plan;
 mod pull;
 mod quantity;
+mod reference;
 mod registry;
 mod result;
 mod runner;
 mod secret;
+mod security;
 mod start_error;
 mod template;
 mod validate;
@@ -36,9 +39,8 @@ pub use duration::HumanDuration;
 pub use error::{Error, ErrorKind, LaunchError, Result};
 pub use event::{Event, EventSink, Started};
 pub use image::{ImageRef, ImageRefError};
-pub use job::{
-    Container, JobSpec, Network, Process, ResourceList, Resources, SecretSource, SecurityContext,
-};
+pub use job::{Container, JobSpec, Network, Process, ResourceList, Resources, SecretSource};
+pub use linux_capability::{LinuxCapability, LinuxCapabilityError};
 pub use logs::{LogChunk, LogPosition, LogStream};
 pub use name::{InvalidName, RunnerName};
 pub use outcome::{ImageReason, ImageReport, NotRunReason, Outcome, RejectReason, Report};
@@ -51,6 +53,10 @@ pub use runner::{
     Health, LaunchContext, LocalImage, Runner, Settled, unreadable_events, unreadable_logs,
 };
 pub use secret::Secret;
+pub use security::{
+    LinuxCapabilities, SeccompProfile, SeccompProfileType, SecurityContext, SecurityProfile,
+    SecurityProfileError,
+};
 pub use start_error::{StartError, start_error};
 pub use template::JobDirectoryView;
 pub use validate::RESERVED_LABEL_PREFIX;

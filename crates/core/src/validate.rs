@@ -1,5 +1,11 @@
 //! Checks of a job that do not depend on the runner.
 
+// No input may cause a panic.
+#![cfg_attr(
+    not(test),
+    warn(clippy::arithmetic_side_effects, clippy::expect_used, clippy::indexing_slicing)
+)]
+
 use crate::template::asks_for_job_directory;
 use crate::{Error, ErrorKind, JobSpec, Result};
 
@@ -20,7 +26,28 @@ impl JobSpec {
         self.validate_ways()?;
         self.validate_env()?;
         self.validate_labels()?;
+        self.validate_security()?;
         self.validate_limits()
+    }
+
+    /// Checks what Kubernetes would refuse. The job's profile is checked with
+    /// [`effective_security_context`](Self::effective_security_context), when it is known.
+    fn validate_security(&self) -> Result<()> {
+        let context = &self.security_context;
+        if context.run_as_non_root == Some(true) && context.run_as_user == Some(0) {
+            return Err(invalid(
+                "`securityContext.runAsNonRoot` is true and `securityContext.runAsUser` is 0, root",
+            ));
+        }
+        let added = context.capabilities.add.iter().map(|it| it.as_str());
+        let admin = added.into_iter().any(|name| matches!(name, "SYS_ADMIN" | "ALL"));
+        if admin && context.allow_privilege_escalation == Some(false) {
+            return Err(invalid(
+                "`securityContext.allowPrivilegeEscalation` is false, and \
+                 `securityContext.capabilities.add` has SYS_ADMIN, which allows it",
+            ));
+        }
+        Ok(())
     }
 
     fn validate_name(&self) -> Result<()> {
@@ -126,7 +153,11 @@ impl JobSpec {
                 Err(invalid("`runners` is empty: leave it out, or name at least one"))
             }
             Some(runners) => {
-                match runners.iter().enumerate().find(|(i, r)| runners[..*i].contains(r)) {
+                match runners
+                    .iter()
+                    .enumerate()
+                    .find(|(i, r)| runners.iter().take(*i).any(|e| e == *r))
+                {
                     Some((_, runner)) => Err(invalid(format!("`runners` names {runner} twice"))),
                     None => Ok(()),
                 }
@@ -195,6 +226,16 @@ mod tests {
         assert!(refused(|j| j.resources.limits.pids = Some(0)).contains("pids"));
         assert!(refused(|j| j.timeout = Some("0s".parse().unwrap())).contains("timeout"));
         assert!(refused(|j| j.runners = Some(vec![])).contains("`runners` is empty"));
+        let root = |j: &mut JobSpec| {
+            j.security_context.run_as_non_root = Some(true);
+            j.security_context.run_as_user = Some(0);
+        };
+        assert!(refused(root).contains("runAsNonRoot"));
+        let admin = |j: &mut JobSpec| {
+            j.security_context.allow_privilege_escalation = Some(false);
+            j.security_context.capabilities.add = vec!["SYS_ADMIN".parse().unwrap()];
+        };
+        assert!(refused(admin).contains("SYS_ADMIN"));
         let twice = vec![crate::RunnerName::docker(), crate::RunnerName::docker()];
         assert!(refused(|j| j.runners = Some(twice)).contains("docker twice"));
     }

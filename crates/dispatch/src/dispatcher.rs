@@ -27,6 +27,7 @@ use crate::job::State;
 use crate::pin::Pins;
 use crate::policy;
 use crate::secrets;
+use crate::security;
 use crate::selection::{self, select};
 use crate::store::{Held, JournalSource, Store};
 use crate::task::{JobTask, Manner, Search};
@@ -211,6 +212,7 @@ impl Dispatcher {
         spec.validate()?;
         let candidates = select(&self.inner.candidates, spec)?;
         policy::check(spec, settings)?;
+        security::apply(spec, settings)?;
         if let Some(prefix) = &settings.image_registry_prefix {
             prefix.apply(spec)?;
         }

@@ -54,6 +54,7 @@ mod reaper;
 mod record;
 mod report;
 mod secrets;
+mod security;
 mod selection;
 mod settings;
 mod settle;

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use longshore_core::{ErrorKind, HumanDuration, PullPolicies, PullPolicy};
+use longshore_core::{ErrorKind, HumanDuration, PullPolicies, PullPolicy, SecurityProfile};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +38,15 @@ pub struct Settings {
     /// that starts determines the digest. Later jobs are launched by that digest, and jobs
     /// submitted in between wait.
     pub pin_digest: bool,
+    /// How far the container of a job that names no profile is confined, in the terms of
+    /// Kubernetes' Pod Security Standards, on every runner: `privileged`, `baseline` or
+    /// `restricted`. With `baseline`, an image may run as root, but has no privilege escalation
+    /// and the default seccomp profile. With `restricted`, it must not run as root, and local
+    /// processes, which nothing confines, are passed over.
+    pub security_profile: SecurityProfile,
+    /// The security profiles that a job may name. A job that names another is refused. With an
+    /// empty list, jobs may name none.
+    pub allowed_security_profiles: Vec<SecurityProfile>,
     /// The refusals after which the next runner is tried. A job that has started, or may have,
     /// never falls back.
     pub fallback_on: Vec<FallbackReason>,
@@ -73,6 +82,8 @@ impl Default for Settings {
             allowed_pull_policies: policy::all(),
             image_registry_prefix: None,
             pin_digest: false,
+            security_profile: SecurityProfile::default(),
+            allowed_security_profiles: SecurityProfile::ALL.to_vec(),
             fallback_on: vec![
                 FallbackReason::Unsupported,
                 FallbackReason::Unavailable,

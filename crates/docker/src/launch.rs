@@ -17,6 +17,7 @@ use crate::location::Location;
 use crate::outcome::Phase;
 use crate::pull;
 use crate::refusal::{self, Step};
+use crate::security;
 use crate::translate::{Base, Secrets, container, create_body};
 
 type Launched = std::result::Result<Started, LaunchError>;
@@ -93,11 +94,13 @@ impl Backend {
             auth: attempt.registry_auth.as_ref(),
         };
         // Each wait in it ends by the context's deadlines; dropping it leaves nothing behind.
-        tokio::select! {
+        let image = tokio::select! {
             biased;
             () = context.cancel.cancelled() => Err(Error::cancelled()),
             image = image::resolve(&pull_request, &self.pulls, attempt.pull_policy, context) => image,
-        }
+        }?;
+        security::check_user(&attempt.spec, &image.user)?;
+        Ok(image)
     }
 
     /// Checks that the engine sees this machine's files, if the job has a directory.

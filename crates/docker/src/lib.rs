@@ -78,6 +78,7 @@ mod pull_progress;
 mod records;
 mod refusal;
 mod runner;
+mod security;
 mod settle;
 mod signals;
 mod snapshot;

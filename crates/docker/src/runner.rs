@@ -34,9 +34,10 @@ impl DockerRunner {
     #[must_use]
     pub fn new(name: RunnerName, config: DockerConfig) -> Self {
         use Capability::{
-            Container, JobDirectory, KeepAllLogs, LimitCpu, LimitMemory, LimitPids, NetworkNone,
-            NoPrivilegeEscalation, ReadOnlyRootFilesystem, RunAsUser, SeparateStreams,
-            ShortenGrace,
+            Container, JobDirectory, KeepAllLogs, LimitCpu, LimitMemory, LimitPids,
+            LinuxCapabilities, NetworkNone, NoPrivilegeEscalation, ReadOnlyRootFilesystem,
+            RestrictedProfile, RunAsNonRoot, RunAsUser, SeccompProfile, SeparateStreams,
+            ShortenGrace, SupplementalGroups,
         };
         let capabilities = Capabilities::default()
             .with(Container)
@@ -48,6 +49,11 @@ impl DockerRunner {
             .with(RunAsUser)
             .with(ReadOnlyRootFilesystem)
             .with(NoPrivilegeEscalation)
+            .with(SupplementalGroups)
+            .with(LinuxCapabilities)
+            .with(SeccompProfile)
+            .with(RunAsNonRoot)
+            .with(RestrictedProfile)
             .with(SeparateStreams)
             .with(ShortenGrace)
             .with(KeepAllLogs);

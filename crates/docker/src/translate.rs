@@ -12,6 +12,7 @@ use longshore_core::{
 
 use crate::DockerConfig;
 use crate::labels::{Facts, attempt_labels};
+use crate::security;
 
 /// The image of a container.
 #[derive(Clone, Debug, Default)]
@@ -114,8 +115,7 @@ fn host_config(job: &JobSpec, config: &DockerConfig) -> Result<HostConfig> {
     let limits = &job.resources.limits;
     let memory = limits.memory.map(|m| i64::try_from(m.bytes()).unwrap_or(i64::MAX));
     let nanos = |millis: u64| i64::try_from(millis).unwrap_or(i64::MAX).saturating_mul(1_000_000);
-    let security = &job.security_context;
-    let no_escalation = security.allow_privilege_escalation == Some(false);
+    let security = job.effective_security_context()?;
     Ok(HostConfig {
         // Without an init a job is PID 1, for which the kernel ignores every signal without a
         // handler, including TERM.
@@ -130,7 +130,10 @@ fn host_config(job: &JobSpec, config: &DockerConfig) -> Result<HostConfig> {
             _ => config.network.clone(),
         },
         readonly_rootfs: security.read_only_root_filesystem.then_some(true),
-        security_opt: no_escalation.then(|| vec!["no-new-privileges".to_owned()]),
+        security_opt: security::options(&security),
+        cap_add: security::names(&security.capabilities.add),
+        cap_drop: security::names(&security.capabilities.drop),
+        group_add: security::groups(&security),
         log_config: Some(log_config(config)),
         auto_remove: Some(false),
         restart_policy: Some(RestartPolicy {
@@ -178,6 +181,7 @@ fn mounts(job: &JobSpec) -> Result<Option<Vec<Mount>>> {
 mod tests {
     use longshore_core::{
         ImageReport, InstallationId, JobId, PullPolicy, Secret, SecretSource, SecurityContext,
+        SecurityProfile,
     };
 
     use super::*;
@@ -240,6 +244,34 @@ mod tests {
             job.container.as_mut().unwrap().init = init;
             assert_eq!(body(&attempt(job), Secrets::Masked)["HostConfig"]["Init"], init);
         }
+    }
+
+    #[test]
+    fn a_profile_and_what_the_job_says_beside_it_reach_the_engine() {
+        let host = |profile, context| {
+            let mut job = JobSpec::container("a".parse().unwrap());
+            job.security_profile = Some(profile);
+            job.security_context = serde_json::from_value(context).unwrap();
+            let body = body(&attempt(job), Secrets::Masked);
+            let keys = ["CapAdd", "CapDrop", "GroupAdd", "SecurityOpt"];
+            serde_json::json!(keys.map(|key| body["HostConfig"][key].clone()))
+        };
+        use SecurityProfile::{Baseline, Privileged, Restricted};
+        let none = serde_json::json!({});
+        let no_new = serde_json::json!(["no-new-privileges"]);
+        let expected = serde_json::json!([null, null, null, null]);
+        assert_eq!(host(Privileged, none.clone()), expected);
+        let expected = serde_json::json!([null, null, null, no_new]);
+        assert_eq!(host(Baseline, none.clone()), expected);
+        assert_eq!(host(Restricted, none), serde_json::json!([null, ["ALL"], null, no_new]));
+        let all = serde_json::json!({
+            "supplementalGroups": [7], "allowPrivilegeEscalation": false,
+            "capabilities": {"add": ["NET_ADMIN"], "drop": ["CHOWN"]},
+            "seccompProfile": {"type": "Unconfined"},
+        });
+        let options = serde_json::json!(["no-new-privileges", "seccomp=unconfined"]);
+        let expected = serde_json::json!([["NET_ADMIN"], ["CHOWN"], ["7"], options]);
+        assert_eq!(host(Privileged, all), expected);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::Toleration;
-use longshore_core::HumanDuration;
+use longshore_core::{HumanDuration, SecurityProfile};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -62,6 +62,10 @@ pub struct KubernetesConfig {
     /// admission, so it must cover pulling the image. It takes effect only if no Longshore process
     /// follows the job.
     pub deadline_slack: HumanDuration,
+    /// The security profile of jobs that name none, as configured for all runners. A probe warns if
+    /// the namespace refuses it.
+    #[serde(skip)]
+    pub security_profile: SecurityProfile,
 }
 
 impl Default for KubernetesConfig {
@@ -82,6 +86,7 @@ impl Default for KubernetesConfig {
             request_timeout: HumanDuration::from_secs(30),
             ttl_seconds_after_finished: MINIMUM_TTL_SECONDS,
             deadline_slack: HumanDuration::from_secs(15 * 60),
+            security_profile: SecurityProfile::default(),
         }
     }
 }

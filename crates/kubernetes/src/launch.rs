@@ -320,10 +320,14 @@ impl Launch<'_> {
 fn refused_pod(warning: &str) -> Option<Error> {
     match refusal::classify(warning)? {
         ErrorKind::Saturated | ErrorKind::Unavailable => None,
-        kind => Some(
-            Error::new(kind, "Kubernetes refused the job's Pod")
-                .caused_by(Message(warning.to_owned())),
-        ),
+        kind => {
+            let error = Error::new(kind, "Kubernetes refused the job's Pod")
+                .caused_by(Message(warning.to_owned()));
+            Some(match refusal::violated_profile(warning) {
+                Some(profile) => error.with("remedy", format!("securityProfile: {profile}")),
+                None => error,
+            })
+        }
     }
 }
 

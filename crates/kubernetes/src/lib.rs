@@ -63,6 +63,7 @@ mod pull_history;
 mod refusal;
 mod runner;
 mod secret;
+mod security;
 mod server_clock;
 mod settle;
 mod snapshot;

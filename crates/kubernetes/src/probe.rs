@@ -8,7 +8,7 @@ use k8s_openapi::api::authorization::v1::{
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
 use kube::api::PostParams;
-use longshore_core::{Error, ErrorKind, Health, Result};
+use longshore_core::{Error, ErrorKind, Health, Result, SecurityProfile};
 use tokio::time::timeout;
 
 use crate::backend::Backend;
@@ -49,7 +49,7 @@ async fn ask(backend: &Backend) -> Result<Health> {
         .await
         .map_err(|failure| server(failure.into()))?;
     let namespace = backend.config.namespace.as_deref().unwrap_or(&cluster.namespace);
-    check_namespace(&cluster, namespace).await.map_err(server)?;
+    let found = check_namespace(&cluster, namespace).await.map_err(server)?;
     let rules = rules(&cluster, namespace).await.map_err(server)?;
     let missing = missing(&cluster, namespace, NEEDED, &rules).await.map_err(server)?;
     if !missing.is_empty() {
@@ -68,6 +68,8 @@ async fn ask(backend: &Backend) -> Result<Health> {
     health
         .warnings
         .extend(wished.iter().map(|what| format!("not allowed to {what}: {}", lack(what))));
+    let profile = backend.config.security_profile;
+    health.warnings.extend(found.and_then(|namespace| pod_security(&namespace, profile)));
     Ok(health)
 }
 
@@ -84,20 +86,40 @@ fn lack(what: &str) -> &'static str {
 
 /// Checks that the namespace exists. A missing namespace is `Unavailable`: the cluster refuses
 /// nothing, and is ready as soon as somebody creates the namespace. If Longshore may not read
-/// namespaces, the configured one is assumed to exist.
-async fn check_namespace(cluster: &Cluster, namespace: &str) -> Result<()> {
+/// namespaces, the configured one is assumed to exist, and the answer is `None`.
+async fn check_namespace(cluster: &Cluster, namespace: &str) -> Result<Option<Namespace>> {
     let api: Api<Namespace> = Api::all(cluster.client.clone());
     let found = cluster.ask("failed to read the namespace", api.get_opt(namespace)).await;
     let unavailable = |message: &'static str| {
         Err(Error::new(ErrorKind::Unavailable, message).with("namespace", namespace))
     };
     match found {
-        Ok(Some(found)) if found.metadata.deletion_timestamp.is_none() => Ok(()),
+        Ok(Some(found)) if found.metadata.deletion_timestamp.is_none() => Ok(Some(found)),
         Ok(Some(_)) => unavailable("the namespace is being deleted"),
         Ok(None) => unavailable("the namespace does not exist"),
-        Err(failure) if failure.code() == Some(403) => Ok(()),
+        Err(failure) if failure.code() == Some(403) => Ok(None),
         Err(failure) => Err(failure.into()),
     }
+}
+
+/// The label with the Pod Security Standard that a namespace enforces
+/// (<https://kubernetes.io/docs/concepts/security/pod-security-admission/>).
+const ENFORCE: &str = "pod-security.kubernetes.io/enforce";
+
+/// Returns a warning if `namespace` refuses the Pods of jobs that have `profile`.
+fn pod_security(namespace: &Namespace, profile: SecurityProfile) -> Option<String> {
+    let labels = namespace.metadata.labels.as_ref()?;
+    // Kubernetes treats a value that it does not know as `restricted`.
+    let enforced = labels.get(ENFORCE)?.parse().unwrap_or(SecurityProfile::Restricted);
+    // What the profile `privileged` leaves open is within `baseline`, but not within `restricted`.
+    let refused = enforced == SecurityProfile::Restricted && profile > enforced;
+    refused.then(|| {
+        format!(
+            "the namespace enforces Pod Security `{enforced}`: it refuses jobs with the security \
+             profile `{profile}`, which jobs have that name none (set job.securityProfile: \
+             {enforced})"
+        )
+    })
 }
 
 /// Returns the permissions that the server can list, with one request instead of a dozen.
@@ -181,6 +203,27 @@ mod tests {
             serde_json::json!({"apiGroups": [group], "resources": [resource], "verbs": verbs})
         });
         assert_eq!(role["rules"], serde_json::Value::Array(asked.collect()));
+    }
+
+    #[test]
+    fn a_namespace_that_refuses_the_default_profile_is_a_warning() {
+        use SecurityProfile::{Baseline, Privileged, Restricted};
+        for (enforced, profile, warns) in [
+            (None, Privileged, false),
+            (Some("privileged"), Privileged, false),
+            (Some("baseline"), Privileged, false),
+            (Some("baseline"), Baseline, false),
+            (Some("restricted"), Privileged, true),
+            (Some("restricted"), Baseline, true),
+            (Some("restricted"), Restricted, false),
+            (Some("unheard-of"), Baseline, true),
+        ] {
+            let mut namespace = Namespace::default();
+            let label = |level: &str| [(ENFORCE.to_owned(), level.to_owned())].into();
+            namespace.metadata.labels = enforced.map(label);
+            let warning = pod_security(&namespace, profile);
+            assert_eq!(warning.is_some(), warns, "{enforced:?} {profile}: {warning:?}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! it got when it tried to create a Pod (`Error creating: …`,
 //! `pkg/controller/controller_utils.go`). The messages are the same, so one table serves both.
 
-use longshore_core::{ErrorKind, RejectReason};
+use longshore_core::{ErrorKind, RejectReason, SecurityProfile};
 
 /// Returns the class of a refusal with the message `words`; `None` if the message does not show a
 /// decision against the object.
@@ -42,6 +42,13 @@ pub(crate) fn classify(words: &str) -> Option<ErrorKind> {
         return Some(ErrorKind::Rejected(RejectReason::ContainerConfig));
     }
     is_forbidden.then_some(ErrorKind::Denied)
+}
+
+/// Returns the security profile that `words` demands, if it is a refusal by Pod Security:
+/// `violates PodSecurity "restricted:latest": …`.
+pub(crate) fn violated_profile(words: &str) -> Option<SecurityProfile> {
+    let (_, rest) = words.split_once("violates PodSecurity \"")?;
+    rest.split([':', '"']).next()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -106,5 +113,15 @@ mod tests {
         ] {
             assert_eq!(classify(words), expected, "{words}");
         }
+    }
+
+    #[test]
+    fn the_profile_that_a_namespace_demands_is_read_from_its_refusal() {
+        let words = "Error creating: pods \"x\" is forbidden: violates PodSecurity \
+                     \"restricted:latest\": allowPrivilegeEscalation != false";
+        assert_eq!(violated_profile(words), Some(SecurityProfile::Restricted));
+        let words = "pods \"x\" is forbidden: violates PodSecurity \"baseline:v1.30\": hostPort";
+        assert_eq!(violated_profile(words), Some(SecurityProfile::Baseline));
+        assert_eq!(violated_profile("pods \"x\" is forbidden: exceeded quota"), None);
     }
 }

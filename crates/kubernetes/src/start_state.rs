@@ -186,7 +186,7 @@ fn waiting(snapshot: &Snapshot, reason: &str, message: &str) -> StartState {
         "CreateContainerConfigError"
             if !message.contains("failed to sync") && !is_about_own_secret(snapshot, message) =>
         {
-            rejected(RejectReason::ContainerConfig, message)
+            rejected(RejectReason::ContainerConfig, &with_remedy_for_root(message))
         }
         "CreateContainerError" | "RunContainerError" => match refused_start(message) {
             // The runtime itself failed, or nothing is known. The kubelet tries again.
@@ -206,6 +206,18 @@ fn is_about_own_secret(snapshot: &Snapshot, message: &str) -> bool {
     attempt.is_some_and(|attempt| {
         message.contains("not found") && message.contains(&format!("\"{}\"", object_name(attempt)))
     })
+}
+
+/// Returns the kubelet's `message`, with what to do if it refuses an image that runs as root.
+fn with_remedy_for_root(message: &str) -> String {
+    if !message.contains("runAsNonRoot") {
+        return message.to_owned();
+    }
+    format!(
+        "securityContext.runAsNonRoot, which the security profile restricted sets, does not allow \
+         the image's user: set securityContext.runAsUser, or use an image with a numeric user \
+         other than 0 (the kubelet: {message})"
+    )
 }
 
 fn rejected(reason: RejectReason, message: &str) -> StartState {

@@ -9,7 +9,7 @@ use k8s_openapi::api::batch::v1::{
 };
 use k8s_openapi::api::core::v1::{
     Container, EnvVar, EnvVarSource, PersistentVolumeClaimVolumeSource, PodSpec, PodTemplateSpec,
-    ResourceRequirements, SecretKeySelector, SecurityContext, Volume, VolumeMount,
+    ResourceRequirements, SecretKeySelector, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -20,7 +20,7 @@ use longshore_core::{
 use crate::config::{KubernetesConfig, MINIMUM_TTL_SECONDS};
 use crate::escape::literal;
 use crate::names::{self, Commit, Ending};
-use crate::secret;
+use crate::{secret, security};
 
 /// What a launch submits.
 #[derive(Debug)]
@@ -38,6 +38,11 @@ pub(crate) fn capabilities(config: &KubernetesConfig) -> Capabilities {
         Capability::RunAsUser,
         Capability::ReadOnlyRootFilesystem,
         Capability::NoPrivilegeEscalation,
+        Capability::SupplementalGroups,
+        Capability::LinuxCapabilities,
+        Capability::SeccompProfile,
+        Capability::RunAsNonRoot,
+        Capability::RestrictedProfile,
         Capability::SecretKeyRef,
     ];
     let mut capabilities = all.into_iter().fold(Capabilities::default(), |sum, c| sum.with(c));
@@ -66,7 +71,8 @@ pub(crate) fn remedy(capability: Capability, config: &KubernetesConfig) -> Optio
 /// Returns the Job that runs `attempt`.
 ///
 /// # Errors
-/// `Unsupported` for anything that a Pod cannot express.
+/// `Unsupported` for anything that a Pod cannot express. `InvalidSpec` if the job sets something
+/// beyond its security profile.
 pub(crate) fn translate(attempt: &Attempt, config: &KubernetesConfig) -> Result<Submission> {
     check(attempt, config)?;
     let spec = &attempt.spec;
@@ -178,6 +184,7 @@ fn pod(attempt: &Attempt, config: &KubernetesConfig) -> Result<PodSpec> {
         image_pull_secrets: secret::pull_secrets(attempt, config),
         tolerations: (!config.tolerations.is_empty()).then(|| config.tolerations.clone()),
         volumes: (!mounts.is_empty()).then(|| vec![volume(config)]),
+        security_context: security::of_pod(spec),
         containers: vec![container(attempt, mounts)?],
         ..<_>::default()
     })
@@ -211,7 +218,7 @@ fn container(attempt: &Attempt, mounts: Vec<VolumeMount>) -> Result<Container> {
         working_dir: container.working_dir.clone(),
         env: Some(environment(attempt, &view)).filter(|env| !env.is_empty()),
         resources: resources(attempt),
-        security_context: security_context(attempt),
+        security_context: security::of_container(spec)?,
         volume_mounts: (!mounts.is_empty()).then_some(mounts),
         ..<_>::default()
     })
@@ -257,18 +264,6 @@ fn resources(attempt: &Attempt) -> Option<ResourceRequirements> {
         limits: Some(amounts),
         claims: None,
     })
-}
-
-fn security_context(attempt: &Attempt) -> Option<SecurityContext> {
-    let given = &attempt.spec.security_context;
-    let context = SecurityContext {
-        run_as_user: given.run_as_user.map(i64::from),
-        run_as_group: given.run_as_group.map(i64::from),
-        read_only_root_filesystem: given.read_only_root_filesystem.then_some(true),
-        allow_privilege_escalation: given.allow_privilege_escalation,
-        ..<_>::default()
-    };
-    (context != SecurityContext::default()).then_some(context)
 }
 
 fn volume(config: &KubernetesConfig) -> Volume {

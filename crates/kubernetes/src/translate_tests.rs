@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use longshore_core::{
     Container as ContainerSpec, HumanDuration, InstallationId, JobId, JobSpec, Network, PullPolicy,
-    RegistryAuth, Secret,
+    RegistryAuth, Secret, SecurityProfile,
 };
 
 use super::*;
@@ -158,4 +158,41 @@ fn an_image_with_an_init_of_its_own_keeps_process_1() {
     };
     assert_eq!(shares(true), Some(true));
     assert_eq!(shares(false), None);
+}
+
+/// The security contexts of the container and of the Pod, as YAML.
+fn security(change: impl FnOnce(&mut JobSpec)) -> String {
+    let job = translate(&attempt(change), &KubernetesConfig::default()).unwrap().job;
+    let pod = job.spec.unwrap().template.spec.unwrap();
+    let both = (&pod.containers[0].security_context, &pod.security_context);
+    serde_saphyr::to_string(&both).unwrap()
+}
+
+#[test]
+fn a_profile_reaches_the_container_and_nothing_else_of_the_pod() {
+    let profile = |profile| security(|job| job.security_profile = Some(profile));
+    insta::assert_snapshot!("privileged", profile(SecurityProfile::Privileged));
+    insta::assert_snapshot!("baseline", profile(SecurityProfile::Baseline));
+    insta::assert_snapshot!("restricted", profile(SecurityProfile::Restricted));
+    assert_eq!(profile(SecurityProfile::Baseline), security(|_| {}), "the default");
+}
+
+#[test]
+fn what_a_job_says_of_its_security_takes_precedence_over_its_profile() {
+    let text = security(|job| {
+        job.security_profile = Some(SecurityProfile::Privileged);
+        job.security_context = serde_json::from_value(serde_json::json!({
+            "runAsNonRoot": true, "runAsUser": 1000, "supplementalGroups": [2000, 3000],
+            "allowPrivilegeEscalation": true,
+            "capabilities": {"add": ["NET_ADMIN"], "drop": ["CHOWN"]},
+            "seccompProfile": {"type": "Unconfined"},
+        }))
+        .unwrap();
+    });
+    insta::assert_snapshot!(text);
+    let beyond = attempt(|job| {
+        job.security_context.capabilities.add = vec!["NET_ADMIN".parse().unwrap()];
+    });
+    let error = translate(&beyond, &KubernetesConfig::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidSpec);
 }

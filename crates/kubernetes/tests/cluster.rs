@@ -16,6 +16,8 @@ mod images;
 mod layer;
 #[path = "cluster/permissions.rs"]
 mod permissions;
+#[path = "cluster/pod_security.rs"]
+mod pod_security;
 #[path = "support/policy.rs"]
 mod policy;
 #[path = "support/proxy.rs"]
@@ -448,6 +450,7 @@ fn main() -> ExitCode {
         .chain(faults::cases())
         .chain(images::cases())
         .chain(permissions::cases())
+        .chain(pod_security::cases())
         .chain(second_pod::cases())
         .chain(speed::cases())
         .chain(token::cases())

@@ -88,6 +88,7 @@ const KNOWN: &[&str] = &[
 fn kubernetes(name: &RunnerName, config: &Config) -> longshore_kubernetes::KubernetesRunner {
     let mut own = config.job.kubernetes.backend.clone();
     own.job_directory_root = own.job_directory_root.or_else(|| config.job.directory.clone());
+    own.security_profile = config.job.dispatch.security_profile;
     longshore_kubernetes::KubernetesRunner::new(name.clone(), own)
 }
 

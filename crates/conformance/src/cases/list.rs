@@ -2,7 +2,7 @@
 
 use super::{
     adopt, cancel, directory, environment, events, images, launch, leftovers, limits, load, logs,
-    outcome, plan, probe, racing, remove, settle, timeout, tree, volume,
+    outcome, plan, probe, racing, remove, security, settle, timeout, tree, volume,
 };
 use crate::case::Case;
 
@@ -33,6 +33,7 @@ pub(crate) fn all() -> Vec<Case> {
         directory::cases(),
         environment::cases(),
         limits::cases(),
+        security::cases(),
         images::cases(),
     ]
     .into_iter()

@@ -17,6 +17,7 @@ mod plan;
 mod probe;
 mod racing;
 mod remove;
+mod security;
 mod settle;
 mod shared;
 mod timeout;

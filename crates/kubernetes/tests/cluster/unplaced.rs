@@ -49,7 +49,7 @@ async fn refusal(runner: &KubernetesRunner, attempt: &Attempt) -> Checked<(Error
 }
 
 /// Creates a namespace with `labels` for this case, and runs `body` in it.
-async fn in_namespace<F: Future<Output = Checked>>(
+pub(crate) async fn in_namespace<F: Future<Output = Checked>>(
     case: &Case,
     labels: Value,
     body: impl FnOnce(KubernetesConfig) -> F,
