@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::time::Instant;
 
 use futures::StreamExt;
-use longshore::{Job, JobId, JobResult, JobSpec, Submission};
+use longshore::{Job, JobId, JobResult, JobSpec, Stopped, Submission};
 
 use crate::args::RunArgs;
 use crate::commands::detach;
@@ -34,6 +34,7 @@ pub async fn run(args: &RunArgs) -> Result<u8, CliError> {
     }
     let result = follow(job, args.quiet).await;
     drop(signals);
+    let result = result?;
     summary::say(&result, Some(begun.elapsed().as_secs_f64()), args.quiet);
     if let Some(Err(error)) = result_file.map(|file| file.write(&result)) {
         // The job keeps its exit code.
@@ -53,7 +54,7 @@ fn submission(spec: JobSpec, args: &RunArgs) -> Submission {
 }
 
 /// Passes the job's output on and shows its progress until the job ends.
-async fn follow(mut job: Job, quiet: bool) -> JobResult {
+async fn follow(mut job: Job, quiet: bool) -> Result<JobResult, Stopped> {
     let events = job.take_events();
     let logs = futures::stream::iter(job.take_logs()).flatten().map(Ok::<_, Infallible>);
     let progress = ProgressLine::new(quiet);
