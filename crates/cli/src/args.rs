@@ -113,7 +113,7 @@ pub struct RunArgs {
     /// job. A different job with KEY is refused. The key is kept as long as the job's record.
     #[arg(long, value_name = "KEY")]
     pub idempotency_key: Option<String>,
-    /// Print no summary and no progress on stderr
+    /// Print no summary, no progress and no warnings on stderr, only errors
     #[arg(short, long)]
     pub quiet: bool,
 }

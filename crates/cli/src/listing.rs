@@ -78,11 +78,6 @@ impl From<&Record> for Listed {
 /// The most characters of a job's name that the table shows.
 const LONGEST_NAME: usize = 40;
 
-/// Formats `jobs` as an array, for programs.
-pub fn json(jobs: &[Listed]) -> serde_json::Result<String> {
-    serde_json::to_string_pretty(jobs).map(|text| text + "\n")
-}
-
 /// Formats `records` as a table at the time `now`, for people.
 pub fn table(records: &[Record], now: Timestamp) -> String {
     let head = ["ID", "NAME", "RUNNER", "STATE", "AGE", "OUTCOME"].map(str::to_owned);
@@ -176,10 +171,10 @@ mod tests {
     fn what_is_not_known_is_null() {
         let mut listed = Listed::ended(result());
         listed.outcome = None;
-        let listed: Value = serde_json::from_str(&json(&[listed]).unwrap()).unwrap();
+        let listed: Value = serde_json::to_value([listed]).unwrap();
         assert_eq!(listed[0]["outcome"], Value::Null);
         assert_eq!(listed[0].get("image"), Some(&Value::Null));
-        assert_eq!(json(&[]).unwrap(), "[]\n");
+        assert_eq!(serde_json::to_value::<[Listed; 0]>([]).unwrap(), json!([]));
     }
 
     #[test]

@@ -30,7 +30,7 @@ use crate::error::CliError;
 fn main() -> ExitCode {
     longshore::init();
     longshore::raise_limits();
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| output::usage(&error));
     output::log_to_stderr(cli.verbose);
     match execute(cli.command) {
         Ok(code) => ExitCode::from(code),

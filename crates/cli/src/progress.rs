@@ -31,7 +31,7 @@ impl ProgressLine {
     /// Shows `event`.
     fn show(&self, event: &JobEvent) {
         match words(event) {
-            Some(words) => self.0.set_message(words),
+            Some(words) => self.0.set_message(output::printable(&words).into_owned()),
             None => self.0.finish_and_clear(),
         }
     }

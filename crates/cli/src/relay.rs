@@ -35,13 +35,14 @@ impl Relay {
         Self { stdout, stderr }
     }
 
-    /// Passes `chunks` on until they end or the first error occurs.
+    /// Passes `chunks` on until they end or the first error occurs. Returns whether everything was
+    /// written. A reader that has gone away does not count.
     pub async fn pass_on<E>(
         mut self,
         chunks: impl Stream<Item = Result<LogChunk, E>>,
         progress: &ProgressLine,
         unread: Unread,
-    ) -> Result<(), E> {
+    ) -> Result<bool, E> {
         // Output that arrived meanwhile is combined in one write: a backend may deliver each line
         // separately.
         let mut ready = std::pin::pin!(chunks.ready_chunks(CHUNKS_AT_ONCE));
@@ -63,7 +64,7 @@ impl Relay {
                 break;
             }
         }
-        Ok(())
+        Ok(!self.stdout.failed && !self.stderr.failed)
     }
 
     /// Buffers `chunk` for the next [`flush`](Self::flush). The order of the two streams is kept.
@@ -98,11 +99,13 @@ struct Sink<W> {
     writer: Option<W>,
     pending: Vec<u8>,
     name: &'static str,
+    /// Whether output was dropped that somebody wanted to read.
+    failed: bool,
 }
 
 impl<W: AsyncWrite + Unpin> Sink<W> {
     const fn new(writer: W, name: &'static str) -> Self {
-        Self { writer: Some(writer), pending: Vec::new(), name }
+        Self { writer: Some(writer), pending: Vec::new(), name, failed: false }
     }
 
     /// Buffers `bytes` for the next [`flush`](Self::flush).
@@ -126,7 +129,8 @@ impl<W: AsyncWrite + Unpin> Sink<W> {
         if let Err(error) = written {
             self.writer = None;
             if error.kind() != io::ErrorKind::BrokenPipe {
-                output::warn(&format!(
+                self.failed = true;
+                output::complain(&format!(
                     "failed to write to {}: {error}; the job's further output is dropped",
                     self.name
                 ));

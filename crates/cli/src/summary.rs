@@ -1,11 +1,16 @@
 //! The result of a job, for a person.
 
-use longshore::{JobId, JobResult, PassedOver};
+use longshore::{JobId, JobResult, Outcome, PassedOver};
 
 use crate::output;
 
-/// Prints the result of a job, which took `seconds`, if that is known.
-pub fn say(result: &JobResult, seconds: Option<f64>) {
+/// Prints the result of a job, which took `seconds`, if that is known. With `quiet`, prints only why
+/// a job did not end on its own.
+pub fn say(result: &JobResult, seconds: Option<f64>, quiet: bool) {
+    let expected = matches!(result.outcome, Outcome::Exited { .. } | Outcome::Cancelled { .. });
+    if quiet && expected {
+        return;
+    }
     for line in summary(result, seconds) {
         output::say(&line);
     }
@@ -86,7 +91,7 @@ mod tests {
 
     #[test]
     fn that_the_backend_started_a_job_again_is_said() {
-        let outcome = longshore::Outcome::Exited { code: 0, signal: None };
+        let outcome = Outcome::Exited { code: 0, signal: None };
         let mut result = JobResult::new("j".parse().unwrap(), outcome);
         result.runner = Some("kubernetes".parse().unwrap());
         result.started_again = vec!["a".to_owned(), "b".to_owned()];
@@ -101,8 +106,7 @@ mod tests {
 
     #[test]
     fn the_time_that_a_job_took_is_told_where_it_is_known() {
-        let mut result =
-            JobResult::new("j".parse().unwrap(), longshore::Outcome::Cancelled { code: None });
+        let mut result = JobResult::new("j".parse().unwrap(), Outcome::Cancelled { code: None });
         result.runner = Some("process".parse().unwrap());
         assert_eq!(seconds_run(&result), None);
         assert_eq!(summary(&result, seconds_run(&result)), ["process: the job was cancelled"]);

@@ -90,7 +90,7 @@ impl<R: Fn(&[Node]) -> Option<Box<Error>>> Search<'_, R> {
             layers.iter_mut().for_each(|layer| layer.truncate(path, length));
             if (self.read)(&layers).is_some_and(|error| error.to_string() == self.said) {
                 self.layers = layers;
-                return Some((length - 1).to_string());
+                return Some(length.saturating_sub(1).to_string());
             }
         }
         None

@@ -70,7 +70,7 @@ impl Checker<'_> {
 
     fn unknown(&self, key: &str, part: Part<'_>) -> String {
         let properties = part.properties();
-        let above = &self.path[..self.path.len().saturating_sub(1)];
+        let above = self.path.split_last().map_or(&[][..], |(_, above)| above);
         let full = |key: &str| {
             let mut path = above.to_vec();
             path.push(key.to_owned());

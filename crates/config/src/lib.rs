@@ -25,6 +25,12 @@
 //! # Ok::<(), longshore_config::ConfigError>(())
 //! ```
 
+// Everything here reads what other people wrote: no input may cause a panic.
+#![cfg_attr(
+    not(test),
+    warn(clippy::arithmetic_side_effects, clippy::expect_used, clippy::indexing_slicing)
+)]
+
 mod blame;
 mod check;
 mod coerce;

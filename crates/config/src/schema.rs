@@ -75,7 +75,7 @@ impl<'a> Part<'a> {
             found.push(self);
         }
         for part in inner {
-            part.collect(found, depth + 1);
+            part.collect(found, depth.saturating_add(1));
         }
     }
 

@@ -1,5 +1,11 @@
 //! Durations as people write them.
 
+// No input may cause a panic.
+#![cfg_attr(
+    not(test),
+    warn(clippy::arithmetic_side_effects, clippy::expect_used, clippy::indexing_slicing)
+)]
+
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -10,7 +16,8 @@ use serde_with::{DeserializeFromStr, SerializeDisplay};
 
 /// A duration as people write it: `90s`, `1h 30m`, `10 minutes`, `250ms`, or ISO 8601 (`PT10M`).
 ///
-/// Never negative. Units are those of jiff's friendly format up to hours, and `d` for 24 hours.
+/// Never negative, and at most 1,000 years, so that adding it to a time never overflows. Units are
+/// those of jiff's friendly format up to hours, `d` for 24 hours and `w` for 7 days.
 #[derive(
     Clone,
     Copy,
@@ -25,11 +32,15 @@ use serde_with::{DeserializeFromStr, SerializeDisplay};
 )]
 pub struct HumanDuration(Duration);
 
+/// The longest duration in seconds: 1,000 years of 365.25 days.
+const MOST_SECONDS: u64 = 31_557_600_000;
+
 impl HumanDuration {
-    /// Creates a duration of `seconds`.
+    /// Creates a duration of `seconds`, or the longest one.
     #[must_use]
     pub const fn from_secs(seconds: u64) -> Self {
-        Self(Duration::from_secs(seconds))
+        let longer = seconds > MOST_SECONDS;
+        Self(Duration::from_secs(if longer { MOST_SECONDS } else { seconds }))
     }
 
     /// Returns the duration.
@@ -40,8 +51,9 @@ impl HumanDuration {
 }
 
 impl From<Duration> for HumanDuration {
+    /// Returns `duration`, or the longest duration if it is shorter.
     fn from(duration: Duration) -> Self {
-        Self(duration)
+        Self(duration.min(Duration::from_secs(MOST_SECONDS)))
     }
 }
 
@@ -60,21 +72,42 @@ impl FromStr for HumanDuration {
                 "`{text}` is not a duration: write a number and a unit, such as 30s, 10m or 1h 30m"
             )
         };
-        let text = text.trim();
-        // jiff accepts no days in an exact duration; users of Cortex write them (`1 day`).
-        if let Some(days) = whole_days(text) {
-            let seconds = days.checked_mul(86_400).ok_or_else(refuse)?;
-            return Ok(Self(Duration::from_secs(seconds)));
-        }
-        let signed: SignedDuration = text.parse().map_err(|_| refuse())?;
-        Duration::try_from(signed).map(Self).map_err(|_| refuse())
+        let (days, rest) = days(text.trim()).ok_or_else(refuse)?;
+        let rest = match rest {
+            "" if !text.trim().is_empty() => Duration::ZERO,
+            rest => {
+                let rest: SignedDuration = rest.parse().map_err(|_| refuse())?;
+                Duration::try_from(rest).map_err(|_| refuse())?
+            }
+        };
+        days.checked_mul(86_400)
+            .and_then(|seconds| Duration::from_secs(seconds).checked_add(rest))
+            .filter(|duration| *duration <= Duration::from_secs(MOST_SECONDS))
+            .map(Self)
+            .ok_or_else(|| format!("`{text}` is longer than 1,000 years"))
     }
 }
 
-fn whole_days(text: &str) -> Option<u64> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = &text[digits.len()..];
-    matches!(unit, "d" | "day" | "days").then(|| digits.trim().parse().ok()).flatten()
+/// Takes the weeks and days from the beginning of `text`. Returns their sum in days, and the rest.
+///
+/// jiff accepts neither in an exact duration; users of Cortex write them (`1 day`).
+fn days(text: &str) -> Option<(u64, &str)> {
+    let mut days: u64 = 0;
+    let mut rest = text;
+    loop {
+        let unit = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+        let number = rest.strip_suffix(unit)?;
+        let unit = unit.trim_start();
+        let after = unit.trim_start_matches(|c: char| c.is_ascii_alphabetic());
+        let factor = match unit.strip_suffix(after)? {
+            "d" | "day" | "days" => 1,
+            "w" | "week" | "weeks" => 7,
+            _ => return Some((days, rest)),
+        };
+        let number: u64 = number.parse().ok()?;
+        days = number.checked_mul(factor).and_then(|more| days.checked_add(more))?;
+        rest = after.trim_start();
+    }
 }
 
 impl fmt::Display for HumanDuration {
@@ -112,6 +145,10 @@ mod tests {
             ("PT10M", 600),
             ("1 day", 86_400),
             ("2d", 172_800),
+            ("1w", 604_800),
+            ("1 week 2 days", 777_600),
+            ("1d12h", 129_600),
+            ("36525d", 3_155_760_000),
             ("0s", 0),
         ] {
             assert_eq!(text.parse(), Ok(HumanDuration::from_secs(seconds)), "{text}");
@@ -122,10 +159,25 @@ mod tests {
 
     #[test]
     fn what_is_no_duration_is_refused_with_an_example() {
-        for text in ["", "10", "ten minutes", "-5s", "5 parsecs", "99999999999999999999d"] {
+        for text in ["", "10", "ten minutes", "-5s", "5 parsecs", "99999999999999999999d", "d"] {
             let error = text.parse::<HumanDuration>().unwrap_err();
             assert!(error.contains("10m"), "{error}");
         }
+    }
+
+    /// Each of these made a caller that adds it to a time panic.
+    #[test]
+    fn a_duration_near_the_limit_of_its_type_is_refused() {
+        for text in
+            ["9223372036854775807s", "106751991167300d", "876600h 1s 876600000h", "1001w 99999999w"]
+        {
+            let error = text.parse::<HumanDuration>().unwrap_err();
+            assert!(error.contains("1,000 years") || error.contains("10m"), "{error}");
+        }
+        let longest: HumanDuration = "365250d".parse().unwrap();
+        assert_eq!(HumanDuration::from(Duration::MAX), longest);
+        assert_eq!(HumanDuration::from_secs(u64::MAX), longest);
+        assert!("365250d 1ns".parse::<HumanDuration>().is_err());
     }
 
     #[test]

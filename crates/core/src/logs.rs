@@ -1,5 +1,11 @@
 //! A job's output.
 
+// No input may cause a panic.
+#![cfg_attr(
+    not(test),
+    warn(clippy::arithmetic_side_effects, clippy::expect_used, clippy::indexing_slicing)
+)]
+
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -80,8 +86,12 @@ impl LogPosition {
     /// Advances past `chunk`, which the reader now has.
     pub fn advance(&mut self, chunk: &LogChunk) {
         let (stream, end) = match chunk {
-            LogChunk::Data { stream, offset, bytes } => (stream, offset + bytes.len() as u64),
-            LogChunk::Gap { stream, offset, missing } => (stream, offset + missing.unwrap_or(0)),
+            LogChunk::Data { stream, offset, bytes } => {
+                (stream, offset.saturating_add(bytes.len() as u64))
+            }
+            LogChunk::Gap { stream, offset, missing } => {
+                (stream, offset.saturating_add(missing.unwrap_or(0)))
+            }
         };
         match stream {
             LogStream::Stdout => self.stdout = end,

@@ -1,5 +1,11 @@
 //! When an image is pulled.
 
+// No input may cause a panic.
+#![cfg_attr(
+    not(test),
+    warn(clippy::arithmetic_side_effects, clippy::expect_used, clippy::indexing_slicing)
+)]
+
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
@@ -129,7 +135,7 @@ impl TryFrom<Vec<PullPolicy>> for PullPolicies {
         if policies.is_empty() {
             return Err(PullPoliciesError::Empty);
         }
-        let repeated = |(i, p): &(usize, &PullPolicy)| policies[..*i].contains(p);
+        let repeated = |(i, p): &(usize, &PullPolicy)| policies.iter().take(*i).any(|e| e == *p);
         if let Some((_, policy)) = policies.iter().enumerate().find(repeated) {
             return Err(PullPoliciesError::Repeated(*policy));
         }

@@ -1,5 +1,11 @@
 //! CPU and memory in Kubernetes' notation.
 
+// No input may cause a panic.
+#![cfg_attr(
+    not(test),
+    warn(clippy::arithmetic_side_effects, clippy::expect_used, clippy::indexing_slicing)
+)]
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -160,8 +166,10 @@ impl fmt::Display for Memory {
     /// Writes the canonical form, with the largest binary suffix that divides the amount.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (suffix, unit) in MEMORY.iter().rev().filter(|(name, _)| name.ends_with('i')) {
-            if self.0 >= *unit && self.0.is_multiple_of(*unit) {
-                return write!(f, "{}{suffix}", self.0 / unit);
+            if let Some(count) = self.0.checked_div(*unit).filter(|_| self.0.is_multiple_of(*unit))
+                && count > 0
+            {
+                return write!(f, "{count}{suffix}");
             }
         }
         write!(f, "{}", self.0)

@@ -1,5 +1,11 @@
 //! Registries and the credentials for them.
 
+// No input may cause a panic.
+#![cfg_attr(
+    not(test),
+    warn(clippy::arithmetic_side_effects, clippy::expect_used, clippy::indexing_slicing)
+)]
+
 use std::path::PathBuf;
 
 use schemars::JsonSchema;

@@ -1,5 +1,11 @@
 //! The placeholder `{jobDir}` in arguments.
 
+// No input may cause a panic.
+#![cfg_attr(
+    not(test),
+    warn(clippy::arithmetic_side_effects, clippy::expect_used, clippy::indexing_slicing)
+)]
+
 use crate::JobSpec;
 
 /// The placeholder for the job directory in arguments.

@@ -1,5 +1,11 @@
 //! Checks of a job that do not depend on the runner.
 
+// No input may cause a panic.
+#![cfg_attr(
+    not(test),
+    warn(clippy::arithmetic_side_effects, clippy::expect_used, clippy::indexing_slicing)
+)]
+
 use crate::template::asks_for_job_directory;
 use crate::{Error, ErrorKind, JobSpec, Result};
 
@@ -147,7 +153,11 @@ impl JobSpec {
                 Err(invalid("`runners` is empty: leave it out, or name at least one"))
             }
             Some(runners) => {
-                match runners.iter().enumerate().find(|(i, r)| runners[..*i].contains(r)) {
+                match runners
+                    .iter()
+                    .enumerate()
+                    .find(|(i, r)| runners.iter().take(*i).any(|e| e == *r))
+                {
                     Some((_, runner)) => Err(invalid(format!("`runners` names {runner} twice"))),
                     None => Ok(()),
                 }

@@ -1,5 +1,6 @@
 //! Checks a job's directory before anything starts.
 
+use std::io::ErrorKind::{NotADirectory, NotFound};
 use std::path::Path;
 
 use longshore_core::{Error, ErrorKind, JobSpec};
@@ -21,12 +22,18 @@ pub(crate) async fn check(spec: &JobSpec) -> Result<(), Error> {
 pub(crate) fn check_now(directory: &Path) -> Result<(), Error> {
     for folder in [Path::new(""), Path::new("input"), Path::new("output")] {
         let path = directory.join(folder);
-        if !path.is_dir() {
-            return Err(Error::new(
-                ErrorKind::InvalidSpec,
-                "the job directory must be a folder with the folders input and output",
-            )
-            .with("missing", path.display()));
+        let missing = || {
+            let needed = "the job directory must be a folder with the folders input and output";
+            Error::new(ErrorKind::InvalidSpec, needed).with("missing", path.display())
+        };
+        match path.metadata() {
+            Ok(metadata) if metadata.is_dir() => {}
+            Err(error) if !matches!(error.kind(), NotFound | NotADirectory) => {
+                let failed = "failed to look into the job directory";
+                let failed = Error::new(ErrorKind::InvalidSpec, failed);
+                return Err(failed.with("folder", path.display()).caused_by(error));
+            }
+            _ => return Err(missing()),
         }
     }
     Ok(())
@@ -49,5 +56,14 @@ mod tests {
         std::fs::remove_file(folder.path().join("output")).unwrap();
         std::fs::create_dir(folder.path().join("output")).unwrap();
         check(&spec).await.unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_looked_into_is_not_called_missing() {
+        // The name is too long for a file system: root too fails to look there.
+        let directory = Path::new("/").join("a".repeat(300));
+        let error = check_now(&directory).unwrap_err().to_string();
+        assert!(error.starts_with("failed to look into the job directory"), "{error}");
+        assert!(error.contains("too long") && !error.contains("missing"), "{error}");
     }
 }

@@ -40,9 +40,9 @@ impl<'a> Cursor<'a> {
 
     pub(crate) fn next(&mut self) -> Option<char> {
         let c = self.peek()?;
-        self.rest = &self.rest[c.len_utf8()..];
+        self.rest = self.rest.get(c.len_utf8()..).unwrap_or_default();
         if c == '\n' {
-            self.line += 1;
+            self.line = self.line.saturating_add(1);
         }
         Some(c)
     }
@@ -63,7 +63,12 @@ impl<'a> Cursor<'a> {
         while self.peek().is_some_and(&test) {
             self.next();
         }
-        &whole[..whole.len() - self.rest.len()]
+        self.taken_since(whole)
+    }
+
+    /// Returns what was taken since `whole` was the rest.
+    fn taken_since(&self, whole: &'a str) -> &'a str {
+        whole.get(..whole.len().saturating_sub(self.rest.len())).unwrap_or_default()
     }
 
     /// Takes white space except newlines.
@@ -110,7 +115,7 @@ impl<'a> Cursor<'a> {
             }
             self.next();
         }
-        Ok(&whole[..whole.len() - self.rest.len()])
+        Ok(self.taken_since(whole))
     }
 
     pub(crate) fn reserved(&self, c: char) -> Error {
@@ -130,7 +135,7 @@ impl<'a> Cursor<'a> {
             match self.next() {
                 None => return Err(self.problem("a quoted string is not closed")),
                 Some('\n') => {
-                    let place = self.file.line(self.line - 1);
+                    let place = self.file.line(self.line.saturating_sub(1));
                     return Err(self
                         .problem("a quoted string is not closed on its line")
                         .at(place));
@@ -194,7 +199,7 @@ impl<'a> Cursor<'a> {
         let unit = self.rest.get(..4).filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
         match unit.and_then(|digits| u16::from_str_radix(digits, 16).ok()) {
             Some(unit) => {
-                self.rest = &self.rest[4..];
+                self.rest = self.rest.get(4..).unwrap_or_default();
                 Ok(unit)
             }
             None => Err(self.problem("\\u needs four hexadecimal digits")),

@@ -72,8 +72,8 @@ fn bytes(path: &Path) -> Result<Vec<u8>, Unreadable> {
 
 fn text(bytes: Vec<u8>, path: &Path) -> Result<String, Error> {
     let text = String::from_utf8(bytes).map_err(|e| {
-        let good = &e.as_bytes()[..e.utf8_error().valid_up_to()];
-        let line = good.iter().filter(|b| **b == b'\n').count() + 1;
+        let good = e.as_bytes().iter().take(e.utf8_error().valid_up_to());
+        let line = good.filter(|b| **b == b'\n').count().saturating_add(1);
         Error::new(Location::file(path).line(line), "the file is not valid UTF-8")
     })?;
     Ok(match text.strip_prefix('\u{feff}') {

@@ -52,7 +52,7 @@ impl Include {
             return Err(cursor
                 .problem("`include` needs a quoted name, alone or in file(...) or required(...)"));
         };
-        for _ in 0..usize::from(required) + usize::from(how.is_some()) {
+        for _ in [required, how.is_some()].into_iter().filter(|opened| *opened) {
             cursor.blank();
             if !cursor.take(")") {
                 return Err(cursor.problem("a `)` is missing after the include"));
@@ -125,7 +125,7 @@ impl<'i> Inclusions<'i> {
     }
 
     pub(crate) fn next_id(&mut self) -> usize {
-        self.ids += 1;
+        self.ids = self.ids.saturating_add(1);
         self.ids
     }
 
@@ -186,7 +186,7 @@ impl<'i> Inclusions<'i> {
                 "include of \"{name}\": Java properties files are not supported"
             ));
         }
-        self.count += 1;
+        self.count = self.count.saturating_add(1);
         if self.count > MAX_FILES || self.chain.len() > MAX_DEPTH {
             return refuse("too many includes, or includes nested too deeply".to_owned());
         }

@@ -71,6 +71,12 @@
 //! - All of them resolve the whole file, so that one `${java.io.tmpdir}` in another program's
 //!   section makes the requested section unreadable. None reports the line of a value.
 
+// Everything here reads what other people wrote: no input may cause a panic.
+#![cfg_attr(
+    not(test),
+    warn(clippy::arithmetic_side_effects, clippy::expect_used, clippy::indexing_slicing)
+)]
+
 mod ast;
 mod cursor;
 mod document;

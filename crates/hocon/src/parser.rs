@@ -72,12 +72,12 @@ impl<'a, 'f, 'i> Parser<'a, 'f, 'i> {
             }
             self.separator('}')?;
         }
-        self.depth -= 1;
+        self.depth = self.depth.saturating_sub(1);
         Ok(object)
     }
 
     fn descend(&mut self) -> Result<(), Error> {
-        self.depth += 1;
+        self.depth = self.depth.saturating_add(1);
         if self.depth > MAX_DEPTH {
             return Err(self.cursor.problem("too deeply nested"));
         }
@@ -108,7 +108,7 @@ impl<'a, 'f, 'i> Parser<'a, 'f, 'i> {
         let at = self.cursor.here();
         let key = self.key()?;
         let scope = self.scope.len();
-        if scope + key.len() > MAX_DEPTH {
+        if scope.saturating_add(key.len()) > MAX_DEPTH {
             return Err(self.cursor.problem("too deeply nested"));
         }
         self.scope.extend(key.iter().cloned());
@@ -247,7 +247,7 @@ impl<'a, 'f, 'i> Parser<'a, 'f, 'i> {
         match (path, self.cursor.peek()) {
             (Some(path), Some('}')) => {
                 self.cursor.next();
-                let prefix = self.scope[..self.prefix].to_vec();
+                let prefix = self.scope.iter().take(self.prefix).cloned().collect();
                 Ok(Substitution { at, path, prefix, optional })
             }
             (_, Some(c)) if c != '\n' && c != '}' => Err(self.cursor.reserved(c)),
@@ -277,7 +277,7 @@ impl<'a, 'f, 'i> Parser<'a, 'f, 'i> {
             self.separator(']')?;
         }
         self.cursor.next();
-        self.depth -= 1;
+        self.depth = self.depth.saturating_sub(1);
         Ok(elements)
     }
 }

@@ -129,14 +129,14 @@ impl<'a> Resolver<'a> {
                 Some(Value::Object(fields))
             }
         };
-        self.depth -= 1;
+        self.depth = self.depth.saturating_sub(1);
         self.inside.pop();
         Ok(value.map(|value| Node::new(value, at.unwrap_or(&top.at).clone())))
     }
 
     fn enter(&mut self, at: &Location) -> Result<(), Error> {
-        self.steps += 1;
-        self.depth += 1;
+        self.steps = self.steps.saturating_add(1);
+        self.depth = self.depth.saturating_add(1);
         if self.depth > MAX_DEPTH {
             return Err(Error::new(at.clone(), "substitutions are nested too deeply"));
         }
@@ -147,7 +147,7 @@ impl<'a> Resolver<'a> {
     }
 
     fn count_text(&mut self, scalar: &Scalar, at: &Location) -> Result<(), Error> {
-        self.text += scalar.text().len();
+        self.text = self.text.saturating_add(scalar.text().len());
         if self.text > MAX_TEXT {
             return Err(Error::new(at.clone(), "the values have more than 64 MiB of text"));
         }
@@ -164,11 +164,13 @@ impl<'a> Resolver<'a> {
     fn decide(&mut self, stack: &[&'a Entry]) -> Result<(Shape<'a>, Option<&'a Location>), Error> {
         let under_way = stack.iter().position(|entry| self.active.contains(&entry.id));
         self.looked_back |= under_way.is_some();
-        let stack = &stack[..under_way.unwrap_or(stack.len())];
+        let (mut stack, _) =
+            stack.split_at_checked(under_way.unwrap_or(stack.len())).unwrap_or_default();
         let mut layers: Vec<Vec<&Object>> = Vec::new();
         let mut at = None;
-        for (i, entry) in stack.iter().enumerate().rev() {
-            match self.entry(entry, &stack[..i])? {
+        while let Some((entry, below)) = stack.split_last() {
+            stack = below;
+            match self.entry(entry, below)? {
                 Shape::Undefined => {}
                 Shape::Objects(objects) => {
                     at = at.or(Some(&entry.at));
@@ -201,7 +203,7 @@ impl<'a> Resolver<'a> {
         if refers {
             self.active.pop();
         }
-        self.depth -= 1;
+        self.depth = self.depth.saturating_sub(1);
         shape
     }
 
@@ -303,21 +305,23 @@ fn join(mut parts: Vec<Part<'_>>) -> Result<Shape<'_>, String> {
     {
         return Ok(shape);
     }
-    let (mut scalars, mut arrays, mut objects) = (0, 0, 0);
+    let (mut scalars, mut arrays, mut objects) = (false, false, false);
     for part in &parts {
         match part {
-            Part::Shape(Shape::Scalar(_)) => scalars += 1,
-            Part::Shape(Shape::Array(_)) => arrays += 1,
-            Part::Shape(Shape::Objects(_)) => objects += 1,
+            Part::Shape(Shape::Scalar(_)) => scalars = true,
+            Part::Shape(Shape::Array(_)) => arrays = true,
+            Part::Shape(Shape::Objects(_)) => objects = true,
             Part::Space(_) | Part::Shape(Shape::Undefined) => {}
         }
     }
     match (scalars, arrays, objects) {
-        (0, 0, 0) => Ok(Shape::Undefined),
-        (_, 0, 0) => join_text(&parts),
-        (0, 0, _) => Ok(Shape::Objects(parts.into_iter().flat_map(objects_of).collect())),
-        (0, ..) => join_arrays(parts),
-        _ => Err("text and a list or table cannot be joined into one value".to_owned()),
+        (false, false, false) => Ok(Shape::Undefined),
+        (true, false, false) => join_text(&parts),
+        (false, false, true) => {
+            Ok(Shape::Objects(parts.into_iter().flat_map(objects_of).collect()))
+        }
+        (false, true, _) => join_arrays(parts),
+        (true, ..) => Err("text and a list or table cannot be joined into one value".to_owned()),
     }
 }
 

@@ -27,17 +27,18 @@ pub(crate) fn state_directory(configured: Option<&Path>) -> io::Result<PathBuf> 
 /// Returns the identity of the installation whose state is in `directory`. Creates it on first use.
 pub(crate) fn load_or_create(directory: &Path) -> io::Result<InstallationId> {
     let path = directory.join("installation");
-    match read(&path) {
+    let found = match read(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => create(directory, &path),
         found => found,
-    }
+    };
+    found.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", directory.display())))
 }
 
 fn read(path: &Path) -> io::Result<InstallationId> {
     let text = fs::read_to_string(path)?;
-    text.trim()
-        .parse()
-        .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {e}", path.display())))
+    let invalid =
+        |e| io::Error::new(io::ErrorKind::InvalidData, format!("the file installation: {e}"));
+    text.trim().parse().map_err(invalid)
 }
 
 /// Writes the whole file under a unique name and links it into place. Of several concurrent

@@ -27,7 +27,7 @@ pub async fn cancel(args: &CancelArgs) -> Result<u8, CliError> {
     if !noted {
         return Ok(ended_before(&result));
     }
-    summary::say(&result, summary::seconds_run(&result));
+    summary::say(&result, summary::seconds_run(&result), false);
     Ok(0)
 }
 

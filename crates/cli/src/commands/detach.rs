@@ -30,10 +30,8 @@ pub async fn detach(
     drop(signals);
     match left {
         Detached::Ended(result) => {
-            if !quiet {
-                summary::say(&result, Some(begun.elapsed().as_secs_f64()));
-            }
-            told(&id, &result)
+            summary::say(&result, Some(begun.elapsed().as_secs_f64()), quiet);
+            Ok(told(&id, &result))
         }
         _ => {
             // The job runs, whether or not this can be read.
@@ -43,8 +41,18 @@ pub async fn detach(
                 }
                 keep_timeout(dispatcher, &record, &args.job.config, is_known).await;
             }
-            output::print(&format!("{id}\n"))
+            tell(&id);
+            Ok(0)
         }
+    }
+}
+
+/// Prints the job's ID. The job is there whether or not the ID can be printed, so a failure does not
+/// change the exit code, and the ID goes to stderr.
+fn tell(id: &JobId) {
+    if let Err(error) = output::print(&format!("{id}\n")) {
+        output::complain(&error);
+        output::say(&format!("the job's ID is {id}"));
     }
 }
 
@@ -58,11 +66,12 @@ async fn to_the_start(mut job: DetachedJob, quiet: bool) -> Detached {
 
 /// Prints the id of a job that has already ended on its own: it was launched successfully, whatever
 /// its exit code. Returns the exit code.
-fn told(id: &JobId, result: &JobResult) -> Result<u8, CliError> {
+fn told(id: &JobId, result: &JobResult) -> u8 {
     if result.outcome.ran_to_its_end() {
-        return output::print(&format!("{id}\n"));
+        tell(id);
+        return 0;
     }
-    Ok(summary::exit_code(result))
+    summary::exit_code(result)
 }
 
 fn say_started(record: &Record) {

@@ -20,7 +20,5 @@ pub async fn inspect(args: &OneJob) -> Result<u8, CliError> {
     let dispatcher = settings::dispatcher(&args.config)?;
     let record = jobs::find(&dispatcher, &args.id).await?;
     let inspected = Inspected { state: record.state().name(), record: &record };
-    let text = serde_json::to_string_pretty(&inspected)
-        .map_err(|e| CliError::failed(format!("failed to write JSON: {e}")))?;
-    output::print(&(text + "\n"))
+    output::print_json(&inspected)
 }

@@ -29,14 +29,10 @@ pub async fn ps(args: &PsArgs) -> Result<u8, CliError> {
     let records: Vec<Record> = records.into_iter().flatten().filter(wanted).collect();
     match args.output {
         ListFormat::Table => output::print(&listing::table(&records, Timestamp::now())),
-        ListFormat::Json => print_json(&records.iter().map(Listed::from).collect::<Vec<_>>()),
+        ListFormat::Json => {
+            output::print_json(&records.iter().map(Listed::from).collect::<Vec<_>>())
+        }
     }
-}
-
-/// Prints `jobs` as an array.
-pub fn print_json(jobs: &[Listed]) -> Result<u8, CliError> {
-    let text = listing::json(jobs);
-    output::print(&text.map_err(|e| CliError::failed(format!("failed to write JSON: {e}")))?)
 }
 
 /// Returns the current record of a job. Asks its runner if no process owns the job. Returns `None`

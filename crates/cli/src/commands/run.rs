@@ -13,7 +13,7 @@ use crate::progress::ProgressLine;
 use crate::relay::{Relay, Unread};
 use crate::result_file::ResultFile;
 use crate::signals::Signals;
-use crate::{settings, spec, summary};
+use crate::{output, settings, spec, summary};
 
 /// Runs a job to its end, or only to its start. The exit code is that of
 /// [`longshore::Outcome::exit_code`].
@@ -34,11 +34,10 @@ pub async fn run(args: &RunArgs) -> Result<u8, CliError> {
     }
     let result = follow(job, args.quiet).await;
     drop(signals);
-    if !args.quiet {
-        summary::say(&result, Some(begun.elapsed().as_secs_f64()));
-    }
-    if let Some(file) = result_file {
-        file.write(&result)?;
+    summary::say(&result, Some(begun.elapsed().as_secs_f64()), args.quiet);
+    if let Some(Err(error)) = result_file.map(|file| file.write(&result)) {
+        // The job keeps its exit code.
+        output::complain(&error);
     }
     Ok(summary::exit_code(&result))
 }
@@ -58,7 +57,7 @@ async fn follow(mut job: Job, quiet: bool) -> JobResult {
     let events = job.take_events();
     let logs = futures::stream::iter(job.take_logs()).flatten().map(Ok::<_, Infallible>);
     let progress = ProgressLine::new(quiet);
-    let ((), Ok(()), result) = tokio::join!(
+    let ((), Ok(_), result) = tokio::join!(
         progress.show_all(events, quiet),
         Relay::new().pass_on(logs, &progress, Unread::Drop),
         job.wait()

@@ -1,7 +1,6 @@
 //! `longshore wait`.
 
 use crate::args::WaitArgs;
-use crate::commands::ps;
 use crate::error::CliError;
 use crate::listing::Listed;
 use crate::signals::Interruption;
@@ -23,10 +22,10 @@ pub async fn wait(args: &WaitArgs) -> Result<u8, CliError> {
         }
         result = jobs::end_of(&dispatcher, &record) => result?,
     };
-    summary::say(&result, summary::seconds_run(&result));
+    summary::say(&result, summary::seconds_run(&result), false);
     let code = summary::exit_code(&result);
     if args.output.is_some() {
-        ps::print_json(&[Listed::ended(result)])?;
+        output::print_json(&[Listed::ended(result)])?;
     }
     Ok(code)
 }

@@ -29,6 +29,13 @@ impl Home {
         home
     }
 
+    /// Returns a home directory in which jobs are local processes.
+    pub(crate) fn with_processes() -> Self {
+        let home = Self::new();
+        home.write("longshore.toml", "[job]\nrunners = ['process']\n");
+        home
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }

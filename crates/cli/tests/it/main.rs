@@ -3,3 +3,4 @@
 mod configuration;
 mod home;
 mod images;
+mod results;

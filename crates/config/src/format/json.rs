@@ -51,7 +51,7 @@ impl Read for Lines<'_> {
         *first = *byte;
         self.rest = rest;
         if *byte == b'\n' {
-            self.line.set(self.line.get() + 1);
+            self.line.set(self.line.get().saturating_add(1));
         }
         Ok(1)
     }

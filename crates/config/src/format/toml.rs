@@ -28,8 +28,8 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn at(&self, offset: usize) -> Origin {
-        let line = self.newlines.partition_point(|newline| *newline < offset) + 1;
-        self.file.line(line).into()
+        let before = self.newlines.partition_point(|newline| *newline < offset);
+        self.file.line(before.saturating_add(1)).into()
     }
 
     fn problem(&self, error: &toml::de::Error) -> Problem {
