@@ -21,7 +21,7 @@ use crate::launch::{Launch, on_disk};
 use crate::linux::find_supervisor;
 use crate::location::Location;
 use crate::pool::Pool;
-use crate::record::Starting;
+use crate::record::{Record, Starting};
 use crate::store::{self, Committed};
 use crate::translate::{self, Submission};
 use crate::watch::{Kind, Watcher};
@@ -243,7 +243,12 @@ impl Runner for ProcessRunner {
     async fn cancel(&self, handle: &Handle, grace: Duration) -> Result<()> {
         let fsync = self.config.fsync;
         on_disk(&Location::read(handle)?, move |location| {
-            let Some(record) = location.read_record()? else { return Ok(()) };
+            let record = match location.read_record() {
+                Ok(Some(record)) => record,
+                Ok(None) => return Ok(()),
+                // What cannot be read does not keep the job from ending.
+                Err(_) => Record::parse(b""),
+            };
             let over = record.ended.is_some() || record.refused.is_some();
             if over || record.is_fenced() {
                 return Ok(());
