@@ -5,8 +5,8 @@ use std::fmt::Write;
 use longshore::config::Loaded;
 use longshore::{Config, ImagePreview, PlanFormat, RunnerPlan};
 
-use crate::args::JobArgs;
 use crate::error::CliError;
+use crate::job_args::JobArgs;
 use crate::{image, output, policy, settings, spec};
 
 /// Prints what each runner would submit, or why it would be passed over. The exit code is 0 if any
