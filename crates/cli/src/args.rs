@@ -6,6 +6,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use longshore::{HumanDuration, ImageRef};
 
+use crate::arg_values::duration;
+use crate::config_args::ConfigArgs;
 use crate::job_args::JobArgs;
 
 /// Runs a job on the first runner that can take it: Kubernetes, Docker or a local process.
@@ -73,20 +75,6 @@ pub enum ConfigCommand {
     Show(ConfigArgs),
     /// Print the JSON schema of the configuration
     Schema,
-}
-
-/// The options that select the configuration.
-#[derive(Debug, Default, Args)]
-pub struct ConfigArgs {
-    /// Configuration file (.toml, .yaml, .json, or HOCON .conf)
-    ///
-    /// Default: the file that LONGSHORE_CONFIG names, else longshore.toml (.yaml, .json, .conf) in
-    /// $XDG_CONFIG_HOME/longshore or /etc/longshore, if it exists.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub config: Option<PathBuf>,
-    /// Set a key of the configuration, such as job.docker.host=unix:///run/docker.sock
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
-    pub set: Vec<(String, String)>,
 }
 
 #[derive(Debug, Args)]
@@ -212,21 +200,6 @@ pub struct GcArgs {
     pub config: ConfigArgs,
 }
 
-/// Parses a duration, or a number of seconds as `docker` and `timeout` write one.
-pub fn duration(text: &str) -> Result<HumanDuration, String> {
-    match text.parse() {
-        Ok(seconds) => Ok(HumanDuration::from_secs(seconds)),
-        Err(_) => text.parse(),
-    }
-}
-
-pub fn key_value(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("write it as KEY=VALUE".to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,12 +208,5 @@ mod tests {
     fn the_command_line_is_well_formed() {
         use clap::CommandFactory;
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn a_bare_number_is_a_number_of_seconds() {
-        assert_eq!(duration("10"), Ok(HumanDuration::from_secs(10)));
-        assert_eq!(duration("1w"), Ok(HumanDuration::from_secs(604_800)));
-        assert!(duration("-1").is_err() && duration("").is_err());
     }
 }

@@ -152,8 +152,8 @@ mod tests {
         let short = job(&[&plain, "--image", "x", "--", "a"]).unwrap();
         assert_eq!(short.file.as_deref(), Some(Path::new(&plain)));
         assert_eq!((short.image.unwrap().as_str(), short.args), ("x", vec!["a".to_owned()]));
-        assert_eq!(job(&["--", &plain]).unwrap().args, [plain.clone()]);
-        assert_eq!(job(&["--file", &plain, &plain]).unwrap().args, [plain.clone()]);
+        assert_eq!(job(&["--", &plain]).unwrap().args, [plain.as_str()]);
+        assert_eq!(job(&["--file", &plain, &plain]).unwrap().args, [plain.as_str()]);
         for line in [&["--image", "x", &plain][..], &[&program]] {
             let error = job(line).unwrap_err();
             let word = line.last().unwrap();

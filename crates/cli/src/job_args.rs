@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum, ValueHint};
 use longshore::{Cpu, HumanDuration, ImageRef, Memory, PullPolicies, RunnerName};
 
-use crate::args::{ConfigArgs, duration, key_value};
+use crate::arg_values::{duration, key_value};
+use crate::config_args::ConfigArgs;
 
 /// A job, from a file, from flags, or from a file with overrides by flags.
 #[derive(Debug, Default, Args)]

@@ -1,8 +1,10 @@
 //! The `longshore` command.
 
+mod arg_values;
 mod args;
 mod command_line;
 mod commands;
+mod config_args;
 mod config_file;
 mod env_file;
 mod error;

@@ -13,7 +13,7 @@ use crate::{image, output, policy, settings, spec};
 /// of them could take the job, else 1.
 pub async fn plan(args: &JobArgs) -> Result<u8, CliError> {
     let job = spec::build(args)?;
-    let (loaded, dispatcher) = settings::assemble(&args.config)?;
+    let (loaded, dispatcher) = settings::assemble(&args.config, false)?;
     let plans = dispatcher.plan(&job)?;
     let preview = dispatcher.look_at_image(&job).await?;
     // Without a runner for containers, no registry would be asked.

@@ -1,7 +1,7 @@
 //! Tests the command lines that people know from a shell and from docker.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Stdio;
@@ -108,4 +108,41 @@ fn the_options_of_docker_run_have_their_meaning() {
     let home = Home::with_processes();
     home.run(&["run", "--rm", "--timeout", "1", "sleep", "600"]).exits(124);
     home.run(&["run", "--rm", "--detach", "true"]).exits(2).says(&["--rm", "--detach"]);
+}
+
+#[test]
+fn a_job_whose_reader_has_gone_ends_at_once() {
+    let home = Home::with_processes();
+    let (mut reader, writer) = std::io::pipe().expect("a pipe");
+    let mut command = home.command();
+    command.args(["run", "yes"]).stdout(writer).stderr(Stdio::piped());
+    let child = command.spawn().expect("the command starts");
+    drop(command);
+    reader.read_exact(&mut [0; 2]).expect("output");
+    drop(reader);
+    let output = child.wait_with_output().expect("it ends");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(143), "{stderr}");
+    assert!(stderr.contains("stdout has no reader any more"), "{stderr}");
+}
+
+#[test]
+fn the_variables_of_a_ci_system_disturb_nothing() {
+    let home = Home::with_processes();
+    let jenkins = [("JOB_NAME", "nightly"), ("JOB_URL", "https://x/"), ("JOB_BASE_NAME", "n")];
+    let ran = home.run_with(&jenkins, &["run", "true"]).exits(0);
+    ran.never_says("warning");
+    let near = [("JOB_IMAGEPULPOLICY", "Always")];
+    home.run_with(&near, &["run", "true"]).exits(0).says(&["did you mean JOB_IMAGEPULLPOLICY"]);
+    assert_eq!(home.run_with(&near, &["run", "-q", "true"]).exits(0).stderr, "");
+
+    let invalid = [("JOB_TIMEOUT", "soon")];
+    home.run_with(&invalid, &["run", "true"]).exits(125).says(&[
+        "JOB_TIMEOUT: job.timeout: `soon`",
+        "env -u JOB_TIMEOUT",
+        "LONGSHORE_JOB_TIMEOUT",
+    ]);
+    home.run_with(&invalid, &["ps"]).exits(0).says(&["JOB_TIMEOUT is ignored"]);
+    let own = [invalid[0], ("LONGSHORE_JOB_TIMEOUT", "1m")];
+    home.run_with(&own, &["run", "true"]).exits(0);
 }
