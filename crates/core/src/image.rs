@@ -9,9 +9,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use oci_spec::distribution::{ParseError, Reference};
 use schemars::JsonSchema;
 use serde_with::{DeserializeFromStr, SerializeDisplay};
+
+use crate::reference::{Reference, is_registry};
 
 /// A reference to a container image, as the distribution specification and Docker write it:
 /// `[HOST[:PORT]/]REPOSITORY[:TAG][@DIGEST]`.
@@ -46,9 +47,7 @@ impl ImageRef {
     /// Docker (<https://pkg.go.dev/github.com/distribution/reference>).
     #[must_use]
     pub fn names_registry(&self) -> bool {
-        self.given
-            .split_once('/')
-            .is_some_and(|(first, _)| first.contains(['.', ':']) || first == "localhost")
+        self.given.split_once('/').is_some_and(|(first, _)| is_registry(first))
     }
 
     /// Returns this image at the registry or path `prefix`, joined with one slash.
@@ -82,31 +81,39 @@ impl ImageRef {
     /// Returns the registry's host and port; `docker.io` if none was given.
     #[must_use]
     pub fn registry(&self) -> &str {
-        self.reference.registry()
+        &self.reference.registry
     }
 
     /// Returns the repository within the registry; `library/x` for Docker's short name `x`.
     #[must_use]
     pub fn repository(&self) -> &str {
-        self.reference.repository()
+        &self.reference.repository
     }
 
     /// Returns the tag: `latest` if neither tag nor digest was given, `None` for a digest alone.
     #[must_use]
     pub fn tag(&self) -> Option<&str> {
-        self.reference.tag()
+        self.reference.tag.as_deref()
     }
 
     /// Returns the digest, such as `sha256:…`, if the reference names one.
     #[must_use]
     pub fn digest(&self) -> Option<&str> {
-        self.reference.digest()
+        self.reference.digest.as_deref()
     }
 
     /// Returns the full form, with registry and tag filled in.
     #[must_use]
     pub fn canonical(&self) -> String {
-        self.reference.whole()
+        let Reference { registry, repository, tag, digest } = &self.reference;
+        let mut name = format!("{registry}/{repository}");
+        for (mark, part) in [(':', tag), ('@', digest)] {
+            if let Some(part) = part {
+                name.push(mark);
+                name.push_str(part);
+            }
+        }
+        name
     }
 }
 
@@ -114,19 +121,13 @@ impl FromStr for ImageRef {
     type Err = ImageRefError;
 
     fn from_str(text: &str) -> Result<Self, ImageRefError> {
-        let refuse = |error: ParseError| ImageRefError {
+        let reference = Reference::parse(text).map_err(|reason| ImageRefError {
             given: text.to_owned(),
             reason: match hint(text) {
-                Some(hint) => format!("{error} ({hint})"),
-                None => error.to_string(),
+                Some(hint) => format!("{reason} ({hint})"),
+                None => reason,
             },
-        };
-        let reference: Reference = text.parse().map_err(refuse)?;
-        // In `Team/x`, Docker takes `Team` for a registry, and this library for a part of a
-        // repository, which must be in lower case.
-        if reference.repository().chars().any(char::is_uppercase) {
-            return Err(refuse(ParseError::ReferenceInvalidFormat));
-        }
+        })?;
         Ok(Self { given: text.to_owned(), reference })
     }
 }

@@ -22,6 +22,7 @@ mod outcome;
 mod plan;
 mod pull;
 mod quantity;
+mod reference;
 mod registry;
 mod result;
 mod runner;

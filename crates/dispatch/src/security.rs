@@ -24,11 +24,6 @@ pub(crate) fn apply(spec: &mut JobSpec, settings: &Settings) -> Result<(), Error
     spec.effective_security_context().map(drop)
 }
 
-/// The profiles that jobs may name by default: all.
-pub(crate) fn all() -> Vec<SecurityProfile> {
-    vec![SecurityProfile::Privileged, SecurityProfile::Baseline, SecurityProfile::Restricted]
-}
-
 #[cfg(test)]
 mod tests {
     use SecurityProfile::{Baseline, Privileged, Restricted};
@@ -59,7 +54,7 @@ mod tests {
 
     #[test]
     fn a_job_has_its_own_profile_if_that_is_allowed_and_else_the_configured_one() {
-        let all = &all()[..];
+        let all = &SecurityProfile::ALL[..];
         let found = |settings, named| {
             applied(settings, named, None).map(|spec| spec.security_profile.unwrap())
         };
@@ -78,7 +73,7 @@ mod tests {
 
     #[test]
     fn what_a_job_needs_beyond_its_profile_it_must_say() {
-        let all = &all()[..];
+        let all = &SecurityProfile::ALL[..];
         let refused = applied((Baseline, all), None, Some("NET_ADMIN")).unwrap_err();
         assert_eq!(
             refused,

@@ -7,7 +7,8 @@ use longshore_core::{ErrorKind, HumanDuration, PullPolicies, PullPolicy, Securit
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{ImagePullPolicyRule, ImageRegistryPrefix, policy, security};
+use crate::policy;
+use crate::{ImagePullPolicyRule, ImageRegistryPrefix};
 
 /// How jobs are dispatched: keys under `job`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -82,7 +83,7 @@ impl Default for Settings {
             image_registry_prefix: None,
             pin_digest: false,
             security_profile: SecurityProfile::default(),
-            allowed_security_profiles: security::all(),
+            allowed_security_profiles: SecurityProfile::ALL.to_vec(),
             fallback_on: vec![
                 FallbackReason::Unsupported,
                 FallbackReason::Unavailable,

@@ -24,10 +24,6 @@ const APPLICATION_ID: i64 = 0x4c6e_6773;
 /// its own when it changes to write-ahead logging.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(50));
 
-/// The number of pages (of 4 KiB) in the log at which the writing connection makes a checkpoint
-/// itself.
-const CHECKPOINT_PAGES: i64 = 8192;
-
 /// How many prepared statements a connection caches: more than exist.
 const STATEMENTS: usize = 64;
 
@@ -66,8 +62,14 @@ impl Database {
         Ok(database)
     }
 
+    /// Returns a function that opens the same file once more.
+    pub(crate) fn another(&self) -> impl FnOnce() -> Result<Self> + Send + use<> {
+        let (path, busy_timeout) = (self.path.clone(), self.busy_timeout);
+        move || Self::connect(&path, busy_timeout)
+    }
+
     /// Opens a file that [`open`](Self::open) has opened before.
-    pub(crate) fn connect(path: &Path, busy_timeout: Duration) -> Result<Self> {
+    fn connect(path: &Path, busy_timeout: Duration) -> Result<Self> {
         // Without SQLITE_OPEN_URI, so that SQLite never interprets a path as a URI.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connect = || {
@@ -122,7 +124,6 @@ impl Database {
     fn settle(&self) -> Stored<()> {
         // Durable at each checkpoint. Between two checkpoints, a killed process loses nothing.
         self.connection.pragma_update(None, "synchronous", "NORMAL")?;
-        self.connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         self.connection.pragma_update(None, "foreign_keys", true)?;
         self.connection.pragma_update(None, "trusted_schema", false)?;
         self.migrate()

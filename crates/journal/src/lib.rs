@@ -24,6 +24,7 @@
 //! - A step is on record before its method returns. If the method fails, nothing is recorded.
 //! - Steps of several jobs that wait at the same time are written in one transaction.
 
+mod checkpoint;
 mod claim;
 mod database;
 mod error;

@@ -1,15 +1,16 @@
-//! The threads that use the file: one writes, one reads, one makes checkpoints.
+//! The threads that use the file: one writes, and one reads once something is to be read.
 //!
 //! Writes that wait at the same time become one transaction. Each caller receives its answer after
 //! the commit.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OnceCell, mpsc, oneshot};
 
+use crate::checkpoint::Checkpoints;
 use crate::database::Database;
 use crate::error::{Cause, JournalError, Result, StoreError};
 use crate::folder::Folder;
@@ -20,9 +21,6 @@ use crate::write::Stored;
 const QUEUE: usize = 1024;
 /// The maximum number of steps in one transaction, so that none waits long for its answer.
 const BATCH: usize = 256;
-/// The number of steps after which a checkpoint is due. A checkpoint waits for the disk, unlike a
-/// step, and so has its own thread.
-const CHECKPOINT: usize = 512;
 
 /// A queued step.
 pub(crate) trait Step: Send {
@@ -65,12 +63,36 @@ where
 pub(crate) enum Worker {
     Threads {
         /// The queue of the thread that writes.
-        writes: mpsc::Sender<Box<dyn Step>>,
-        /// The queue of the thread that reads.
-        reads: mpsc::Sender<Box<dyn Step>>,
+        writes: Queue,
+        /// The thread that reads.
+        reads: Reader,
     },
     /// Runs at once on the caller's thread, so that the result depends on no other thread's timing.
     Inline(Mutex<Database>),
+}
+
+type Queue = mpsc::Sender<Box<dyn Step>>;
+
+/// The thread that reads. It starts with the first read: most commands need none.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    database: PathBuf,
+    busy_timeout: Duration,
+    queue: OnceCell<Queue>,
+}
+
+impl Reader {
+    async fn queue(&self) -> Result<&Queue> {
+        let start = async || {
+            let (at, busy_timeout) = (self.database.clone(), self.busy_timeout);
+            let open = move || Ok((Database::open_reader(&at, busy_timeout)?, ()));
+            let (queue, steps) = mpsc::channel(QUEUE);
+            let read = move |database: &mut Database| read_all(database, steps);
+            thread("longshore-journal-read", &self.database, open, read).await?;
+            Ok(queue)
+        };
+        self.queue.get_or_try_init(start).await
+    }
 }
 
 impl std::fmt::Debug for dyn Step {
@@ -80,7 +102,7 @@ impl std::fmt::Debug for dyn Step {
 }
 
 impl Worker {
-    /// Opens the database in `folder` and starts the threads.
+    /// Opens the database in `folder` and starts the thread that writes.
     ///
     /// When this is dropped, the threads finish their queues and end. `inspect` reads the open file
     /// first.
@@ -96,19 +118,12 @@ impl Worker {
             let found = inspect(&database)?;
             Ok((database, found))
         };
-        let (due, checkpoints) = mpsc::channel(1);
         let (writes, queue) = mpsc::channel(QUEUE);
         let reserve = folder.reserve.clone();
-        let write = move |database: &Database| write_all(database, queue, &due, &reserve);
+        let write = move |database: &mut Database| write_all(database, queue, &reserve);
         let found = thread("longshore-journal", path, open, write).await?;
-        let at = path.to_owned();
-        let open = move || Ok((Database::open_reader(&at, busy_timeout)?, ()));
-        let (reads, queue) = mpsc::channel(QUEUE);
-        thread("longshore-journal-read", path, open, move |db| read_all(db, queue)).await?;
-        let at = path.to_owned();
-        let open = move || Ok((Database::connect(&at, busy_timeout)?, ()));
-        let save = move |database: &Database| checkpoint_all(database, checkpoints);
-        thread("longshore-journal-save", path, open, save).await?;
+        let (database, queue) = (path.to_owned(), OnceCell::new());
+        let reads = Reader { database, busy_timeout, queue };
         Ok((Self::Threads { writes, reads }, found))
     }
 
@@ -131,14 +146,14 @@ impl Worker {
         work: impl FnOnce(&Connection) -> Stored<T> + Send + 'static,
     ) -> Result<T> {
         match self {
-            Self::Threads { reads, .. } => ask(reads, work).await,
+            Self::Threads { reads, .. } => ask(reads.queue().await?, work).await,
             Self::Inline(database) => inline(database, work, commit),
         }
     }
 }
 
 async fn ask<T: Send + 'static>(
-    queue: &mpsc::Sender<Box<dyn Step>>,
+    queue: &Queue,
     work: impl FnOnce(&Connection) -> Stored<T> + Send + 'static,
 ) -> Result<T> {
     let (reply, answer) = oneshot::channel();
@@ -163,14 +178,14 @@ async fn thread<T: Send + 'static>(
     name: &str,
     path: &Path,
     open: impl FnOnce() -> Result<(Database, T)> + Send + 'static,
-    work: impl FnOnce(&Database) + Send + 'static,
+    work: impl FnOnce(&mut Database) + Send + 'static,
 ) -> Result<T> {
     let (ready, opened) = oneshot::channel();
     let run = move || match open() {
-        Ok((database, found)) => {
+        Ok((mut database, found)) => {
             // If the caller is gone, the queue is closed too.
             let _ = ready.send(Ok(found));
-            work(&database);
+            work(&mut database);
         }
         Err(error) => drop(ready.send(Err(error))),
     };
@@ -181,13 +196,8 @@ async fn thread<T: Send + 'static>(
     opened.await.unwrap_or(Err(JournalError::Closed))
 }
 
-fn write_all(
-    database: &Database,
-    mut queue: mpsc::Receiver<Box<dyn Step>>,
-    checkpoint: &mpsc::Sender<()>,
-    reserve: &Reserve,
-) {
-    let mut steps = 0;
+fn write_all(database: &mut Database, mut queue: mpsc::Receiver<Box<dyn Step>>, reserve: &Reserve) {
+    let mut checkpoints = Checkpoints::of(database);
     while let Some(first) = queue.blocking_recv() {
         let mut batch = vec![first];
         while batch.len() < BATCH
@@ -195,24 +205,9 @@ fn write_all(
         {
             batch.push(next);
         }
-        steps += batch.len();
         reserve.release_if_full();
         commit(database, batch);
-        if steps >= CHECKPOINT {
-            steps = 0;
-            // A full channel means that a checkpoint is already due, which is enough.
-            let _ = checkpoint.try_send(());
-        }
-    }
-}
-
-fn checkpoint_all(database: &Database, mut due: mpsc::Receiver<()>) {
-    while due.blocking_recv().is_some() {
-        // Never waits for a writer or reader. A failed checkpoint is tried again later.
-        let done = database.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
-        if let Err(error) = done {
-            tracing::debug!(%error, "failed to checkpoint the journal");
-        }
+        checkpoints.committed(database);
     }
 }
 

@@ -5,3 +5,4 @@ mod habits;
 mod home;
 mod images;
 mod results;
+mod waiting;

@@ -34,6 +34,7 @@ fn part() {
             "attend" => processes::attend(folder).await,
             "open" => processes::open_at_once(folder).await,
             "submit" => processes::submit_at_once(folder).await,
+            "finish" => processes::finish_some(folder).await,
             "write" => crashes::write(folder).await,
             "full" => disks::full(folder).await,
             "full-with-reserve" => disks::full_with_reserve(folder).await,

@@ -156,3 +156,28 @@ fn of_processes_that_submit_with_one_key_at_once_one_has_a_new_job() {
     let known = format!("known {new}");
     assert_eq!(answers.iter().filter(|answer| **answer == known).count(), 5, "{answers:?}");
 }
+
+/// Part: runs a few jobs and ends without closing the journal, as a command does.
+pub async fn finish_some(folder: &Path) {
+    let journal = open(folder).await;
+    for _ in 0..8 {
+        finished(&journal).await;
+    }
+    std::process::exit(0);
+}
+
+/// The next command had to read the whole log, up to 32 MiB.
+#[test]
+fn commands_that_end_without_closing_the_journal_leave_no_log_that_grows() {
+    const LONGEST: u64 = 6 << 20;
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("journal.db-wal");
+    let mut lengths = Vec::new();
+    for _ in 0..60 {
+        assert!(Part::play("finish", folder.path()).ends_well());
+        lengths.push(std::fs::metadata(&log).unwrap().len());
+    }
+    assert!(lengths.iter().all(|length| *length < LONGEST), "{lengths:?}");
+    // Each part left its steps in the log, without which this test would show nothing.
+    assert!(lengths[0] > 1 << 16, "{lengths:?}");
+}
