@@ -1,9 +1,12 @@
 //! Recorded jobs, as used by the commands.
 
+use std::time::Duration;
+
 use longshore::{Dispatcher, ErrorKind, JobId, JobResult, Outcome, Record};
 
 use crate::error::CliError;
 use crate::progress::ProgressLine;
+use crate::trouble;
 
 /// Returns the current record of the job that `text` names.
 ///
@@ -33,6 +36,23 @@ pub async fn end_of(dispatcher: &Dispatcher, record: &Record) -> Result<JobResul
         return Err(CliError::failed(format!("job {}: {}", record.id, result.outcome)));
     }
     Ok(result)
+}
+
+/// Waits for the job of `record` to end, which was asked to end within `grace`. If that takes longer,
+/// says so every few seconds.
+///
+/// # Errors
+/// If the job cannot be followed from here; it may still run.
+pub async fn end_of_cancelled(
+    dispatcher: &Dispatcher,
+    record: &Record,
+    grace: Duration,
+) -> Result<JobResult, CliError> {
+    tokio::select! {
+        biased;
+        result = end_of(dispatcher, record) => result,
+        never = trouble::say_that_it_lasts(&record.id, grace) => match never {},
+    }
 }
 
 /// Whether no end of the job is recorded.

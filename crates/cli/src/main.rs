@@ -18,6 +18,7 @@ mod settings;
 mod signals;
 mod spec;
 mod summary;
+mod trouble;
 
 use std::process::ExitCode;
 use std::time::Duration;

@@ -8,9 +8,10 @@ use longshore_core::{
 use tokio::time::Instant;
 
 use crate::attempt_client::AttemptClient;
-use crate::candidate::Candidate;
+use crate::candidate::{Candidate, NotAdmitted};
 use crate::job::JobEvent;
 use crate::launch::{Launched, Limits, launch};
+use crate::launches::Slot;
 use crate::pin::Pin;
 use crate::settle::{Settlement, settle};
 use crate::taken::{Found, Taken, Tried};
@@ -25,7 +26,8 @@ struct Turn {
 }
 
 impl JobTask {
-    pub(crate) async fn try_runner(&mut self, candidate: &Arc<Candidate>) -> Tried {
+    /// Tries `candidate`. If it `may_pass`, the job does not wait for a runner that hangs.
+    pub(crate) async fn try_runner(&mut self, candidate: &Arc<Candidate>, may_pass: bool) -> Tried {
         if let Err(unsupported) = candidate.supports(&self.spec) {
             return Tried::Refused(unsupported);
         }
@@ -33,17 +35,18 @@ impl JobTask {
         let admitted = async {
             // Pin first: a job that waits for another job's digest must not occupy a launch slot.
             let pin = self.pin(candidate).await?;
-            Ok::<_, Error>((pin, candidate.admit(&self.sink).await?))
+            Ok::<_, NotAdmitted>((pin, candidate.admit(&self.sink, may_pass).await?))
         };
-        let (mut pin, _launching) = tokio::select! {
+        let (mut pin, mut slot) = tokio::select! {
             biased;
             () = cancelled.cancelled() => return Tried::Cancelled,
             admitted = admitted => match admitted {
                 Ok(admitted) => admitted,
-                Err(error) => return Tried::Refused(error),
+                Err(NotAdmitted::Refused(error)) => return Tried::Refused(error),
+                Err(NotAdmitted::Hangs(error)) => return Tried::Hangs(error),
             },
         };
-        let tried = self.try_policies(candidate, &pin).await;
+        let tried = self.try_policies(candidate, &pin, &mut slot).await;
         if let Tried::Taken(taken) = &tried
             && let Found::Started(Started { image: Some(image), .. }) = &taken.found
         {
@@ -64,7 +67,12 @@ impl JobTask {
     }
 
     /// Tries the effective pull policies in turn for as long as the registry does not answer.
-    async fn try_policies(&mut self, candidate: &Arc<Candidate>, pin: &Pin) -> Tried {
+    async fn try_policies(
+        &mut self,
+        candidate: &Arc<Candidate>,
+        pin: &Pin,
+        slot: &mut Slot,
+    ) -> Tried {
         let spec = pinned(&self.spec, pin);
         let effective = candidate.pull_policy(Some(&self.spec), &self.settings);
         let mut policies = effective.policies.iter().peekable();
@@ -72,7 +80,7 @@ impl JobTask {
         while let Some(policy) = policies.next() {
             let is_last = policies.peek().is_none();
             let turn = Turn { policy, is_last, after_no_answer: unanswered.is_some() };
-            match self.try_policy(candidate, &spec, turn).await {
+            match self.try_policy(candidate, &spec, turn, slot).await {
                 Tried::Refused(error) if !is_last && got_no_answer(&error) => {
                     self.sink.trouble(candidate.name(), &error);
                     unanswered = Some((policy, error));
@@ -98,7 +106,15 @@ impl JobTask {
         candidate: &Arc<Candidate>,
         spec: &Arc<JobSpec>,
         turn: Turn,
+        slot: &mut Slot,
     ) -> Tried {
+        tokio::select! {
+            biased;
+            regained = slot.regain() => if let Err(error) = regained {
+                return Tried::Refused(error.on(candidate.name()));
+            },
+            () = self.canceller.token().cancelled() => return Tried::Cancelled,
+        }
         let attempt = Arc::new(self.next_attempt(spec, turn.policy));
         let client = candidate.client(&candidate.runner.handle(&attempt), self.sink.clone());
         if let Err(error) = self.record_intent(candidate, &attempt, &client.handle).await {
@@ -112,11 +128,16 @@ impl JobTask {
             retry_pull: turn.is_last,
         };
         let cancel = self.canceller.token();
-        let launched = launch(runner, attempt, limits, cancel, &self.sink).await;
+        let launched = launch(runner, attempt, limits, cancel, &self.sink, slot).await;
         let found = match launched {
             Launched::Started(started) => Found::Started(started),
             Launched::Refused(error) => return self.refused(candidate, error).await,
             Launched::Unclear { error, answered } => {
+                // Settling may take long, and is no launch.
+                slot.release();
+                if !answered {
+                    candidate.refused(&error);
+                }
                 match self.settle(&client, &id, &error).await {
                     Settlement::NeverStarted => {
                         // Removing an attempt while its launch still runs could undo the fence.

@@ -7,13 +7,14 @@ use longshore_core::{
     Error, ErrorKind, Handle, Health, ImageRef, JobSpec, LocalImage, PullPolicies, Runner,
     RunnerName,
 };
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::attempt_client::AttemptClient;
 use crate::breaker::{Admission, Breaker};
 use crate::event_sink::JobEventSink;
 use crate::job::JobEvent;
+use crate::launches::{Launches, Slot};
 use crate::policy;
 use crate::{EffectivePullPolicy, Isolation, Settings};
 
@@ -26,9 +27,24 @@ pub(crate) struct Candidate {
     pull_policy: Option<PullPolicies>,
     /// Held by the one job that probes.
     probing: Mutex<()>,
-    launches: Arc<Semaphore>,
+    launches: Arc<Launches>,
     connect_timeout: Duration,
     min_isolation: Isolation,
+}
+
+/// Why a job got no launch slot.
+#[derive(Debug)]
+pub(crate) enum NotAdmitted {
+    /// The runner does not take it.
+    Refused(Error),
+    /// The launches under way on the runner make no progress.
+    Hangs(Error),
+}
+
+impl From<Error> for NotAdmitted {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
 }
 
 impl Candidate {
@@ -38,15 +54,12 @@ impl Candidate {
         pull_policy: Option<PullPolicies>,
         jitter: u64,
     ) -> Self {
-        let launches = usize::try_from(settings.max_concurrent_launches.get())
-            .unwrap_or(Semaphore::MAX_PERMITS)
-            .min(Semaphore::MAX_PERMITS);
         Self {
             runner,
             breaker: Breaker::new(jitter),
             pull_policy,
             probing: Mutex::new(()),
-            launches: Arc::new(Semaphore::new(launches)),
+            launches: Arc::new(Launches::new(settings)),
             connect_timeout: settings.connect_timeout.get(),
             min_isolation: settings.min_isolation,
         }
@@ -82,20 +95,25 @@ impl Candidate {
     }
 
     /// Waits for a launch slot on this runner. Fails at once if the runner is known not to take
-    /// work.
+    /// work, or if it `may_pass` and the runner hangs.
     pub(crate) async fn admit(
         self: &Arc<Self>,
         sink: &JobEventSink,
-    ) -> Result<OwnedSemaphorePermit, Error> {
+        may_pass: bool,
+    ) -> Result<Slot, NotAdmitted> {
         // Before the queue, so that no job waits for a runner that is known to be away.
         if let Admission::Refused(error) = self.breaker.admission() {
-            return Err(error.on(self.name()));
+            return Err(error.on(self.name()).into());
         }
-        let permit = Arc::clone(&self.launches).acquire_owned().await.map_err(|_| {
-            Error::new(ErrorKind::Internal, "failed to queue for a launch").on(self.name())
-        })?;
+        let slot = tokio::select! {
+            biased;
+            slot = self.launches.slot() => slot.map_err(|error| error.on(self.name()))?,
+            error = self.launches.hang(), if may_pass => {
+                return Err(NotAdmitted::Hangs(error.on(self.name())));
+            }
+        };
         self.ready(sink).await?;
-        Ok(permit)
+        Ok(slot)
     }
 
     /// Asks the runner whether it can take work, unless the answer is known.

@@ -9,13 +9,14 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::attempt_client::{AttemptClient, EventStream};
+use crate::expected_end::{ExpectedEnd, Overdue};
 
 /// How the following of an attempt ended.
 #[derive(Debug)]
 pub(crate) enum Followed {
     /// The attempt ended.
     Ended(Report),
-    /// The backend was out of reach for `lostAfter`. The attempt may still run.
+    /// The backend did not report about the attempt for `lostAfter`. It may still run.
     OutOfReach(Report),
 }
 
@@ -24,25 +25,37 @@ pub(crate) enum Followed {
 pub(crate) struct Patience {
     pub(crate) connect_timeout: Duration,
     pub(crate) lost_after: Duration,
+    /// The job's own limit on its run.
+    pub(crate) timeout: Option<Duration>,
+    /// The job's own grace period.
+    pub(crate) grace: Duration,
 }
 
-/// Follows the attempt to its end, and passes each cancel request on.
+/// Follows the attempt to its end, and passes each cancel request on. `started` is whether the
+/// attempt is known to have started.
 pub(crate) async fn follow(
     client: &AttemptClient,
     graces: watch::Receiver<Option<Duration>>,
     patience: Patience,
+    started: bool,
 ) -> Followed {
-    let mut cancel = std::pin::pin!(client.forward_cancel(graces));
+    let mut cancel = std::pin::pin!(client.forward_cancel(graces.clone()));
     let mut contact = Contact::new(client, patience);
+    let mut end = ExpectedEnd::new(graces, patience, started);
     let mut feed = EventStream::open(client);
     loop {
         tokio::select! {
             biased;
             never = &mut cancel => match never {},
+            overdue = end.overdue() => match overdue {
+                Overdue::Listen => feed = EventStream::open(client),
+                Overdue::GiveUp(waited) => return Followed::OutOfReach(no_end(client, waited)),
+            },
             change = contact.changes() => match change {
                 Change::Reachable => {
                     feed = EventStream::open(client);
                     contact.listens();
+                    end.put_off();
                 }
                 Change::Quiet => contact.is_well(),
                 Change::Overdue => return Followed::OutOfReach(contact.lost()),
@@ -51,6 +64,7 @@ pub(crate) async fn follow(
                 Ok(Event::Ended(report)) => return Followed::Ended(report),
                 Ok(event) => {
                     contact.is_well();
+                    end.heard(&event);
                     client.report(event);
                 }
                 Err(error) => {
@@ -60,6 +74,15 @@ pub(crate) async fn follow(
             },
         }
     }
+}
+
+fn no_end(client: &AttemptClient, waited: Duration) -> Report {
+    let message = format!(
+        "{} did not report the end of the job within {waited:?} after the job should have ended; \
+         the job may still run",
+        client.runner.name(),
+    );
+    Report::new(Outcome::Lost { message })
 }
 
 /// Whether the runner still reports about the attempt. A job that runs for hours can be silent for

@@ -1,5 +1,6 @@
 //! Operations on recorded jobs, whichever process submitted them.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -397,14 +398,17 @@ fn follow_logs(
     let separate = client.runner.capabilities().separate_streams;
     tokio::spawn(async move {
         let ended = CancellationToken::new();
-        let reader = sender.clone();
         let to_the_end = async {
-            tokio::select! {
-                () = has_ended(&client) => ended.cancel(),
-                () = reader.closed() => {}
-            }
+            has_ended(&client).await;
+            ended.cancel();
+            std::future::pending::<Infallible>().await
         };
-        tokio::join!(forward_output(&client, separate, sender, since, ended.clone()), to_the_end);
+        let output = forward_output(&client, separate, sender, since, ended.clone());
+        // The output has an end of its own. Events that never report the job's end do not delay it.
+        tokio::select! {
+            () = output => {}
+            never = to_the_end => match never {},
+        }
     });
     futures::stream::unfold(chunks, |mut chunks| async {
         let chunk = chunks.recv().await?;

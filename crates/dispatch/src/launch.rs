@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::event_sink::JobEventSink;
 use crate::job::JobEvent;
+use crate::launches::Slot;
 
 /// How late a runner may answer before the dispatcher stops waiting: after the deadline, and again
 /// after a cancel.
@@ -66,6 +67,7 @@ pub(crate) async fn launch(
     limits: Limits,
     cancel: &CancellationToken,
     sink: &JobEventSink,
+    slot: &Slot,
 ) -> Launched {
     let (sender, mut events) = mpsc::channel(EVENTS_KEPT);
     let mut context = LaunchContext::new(limits.deadline);
@@ -80,11 +82,18 @@ pub(crate) async fn launch(
         async move { runner.launch(&attempt, &context).await }
     });
     let mut overdue = std::pin::pin!(overdue(limits.deadline, &stop));
+    slot.begins();
     loop {
         tokio::select! {
             biased;
-            answer = &mut running => return answer.map_err(|e| e.on(runner.name())).into(),
-            Some(event) = events.recv() => pass_on(event, runner, sink),
+            answer = &mut running => {
+                slot.returns();
+                return answer.map_err(|e| e.on(runner.name())).into();
+            }
+            Some(event) = events.recv() => {
+                slot.reports(&event);
+                pass_on(event, runner, sink);
+            }
             () = &mut overdue => break,
         }
     }

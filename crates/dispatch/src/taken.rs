@@ -32,6 +32,8 @@ pub(crate) enum Found {
 pub(crate) enum Tried {
     Taken(Box<Taken>),
     Refused(Error),
+    /// The launches under way on the runner make no progress. Nothing of this job was launched.
+    Hangs(Error),
     /// The job was cancelled, and provably nothing started.
     Cancelled,
     /// A step could not be recorded. Provably nothing started.

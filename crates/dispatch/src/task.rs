@@ -1,17 +1,16 @@
 //! The life of one job: tries runner after runner until one takes it, then follows it to its end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use longshore_core::{
-    AttemptId, InstallationId, JobId, JobSpec, LogChunk, LogPosition, NotRunReason, Outcome,
-    PassedOver, RegistryAuth, Report, Secret,
+    AttemptId, HumanDuration, InstallationId, JobId, JobSpec, LogChunk, LogPosition, NotRunReason,
+    Outcome, PassedOver, RegistryAuth, Report, Secret,
 };
 use longshore_journal::Claim;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::Settings;
 use crate::attempt_client::AttemptClient;
 use crate::cancel::Canceller;
 use crate::candidate::Candidate;
@@ -24,6 +23,7 @@ use crate::job::{JobEvent, State};
 use crate::output::forward_output;
 use crate::pin::Pins;
 use crate::taken::{Found, Taken, Tried};
+use crate::{FallbackReason, Settings};
 
 /// One job in flight.
 #[derive(Debug)]
@@ -81,8 +81,13 @@ impl JobTask {
         if let Err(outcome) = self.prepare(&candidates).await {
             return self.end_without_start(outcome, None).await;
         }
-        for (i, candidate) in candidates.iter().enumerate() {
-            match self.try_runner(candidate).await {
+        let falls_back = self.settings.fallback_on.contains(&FallbackReason::Unavailable);
+        let mut queue = VecDeque::from(candidates);
+        // Runners that hang. If no other one takes the job, it waits for them after all.
+        let mut hanging = VecDeque::new();
+        let mut may_pass = falls_back;
+        while let Some(candidate) = queue.pop_front() {
+            match self.try_runner(&candidate, may_pass && !queue.is_empty()).await {
                 Tried::Taken(taken) => return self.started(*taken).await,
                 Tried::Cancelled => {
                     return self.end_without_start(Outcome::Cancelled { code: None }, None).await;
@@ -90,8 +95,12 @@ impl JobTask {
                 Tried::Unrecorded(error) => {
                     return self.end_without_start(Outcome::refused(&error), None).await;
                 }
+                Tried::Hangs(error) => {
+                    self.record_passed_over(PassedOver::new(candidate.name(), &error)).await;
+                    hanging.push_back(candidate);
+                }
                 Tried::Refused(error) => {
-                    let last = i + 1 == candidates.len();
+                    let last = queue.is_empty() && hanging.is_empty();
                     match verdict(error.kind(), &self.settings.fallback_on, last) {
                         Verdict::PassOver => {
                             self.record_passed_over(PassedOver::new(candidate.name(), &error))
@@ -99,10 +108,14 @@ impl JobTask {
                         }
                         Verdict::Stop => {
                             let outcome = Outcome::refused(&error);
-                            return self.end_without_start(outcome, Some(candidate)).await;
+                            return self.end_without_start(outcome, Some(&candidate)).await;
                         }
                     }
                 }
+            }
+            if queue.is_empty() {
+                queue.append(&mut hanging);
+                may_pass = false;
             }
         }
         self.end_without_start(self.nobody_took_it(), None).await;
@@ -208,8 +221,11 @@ impl JobTask {
                 let patience = Patience {
                     connect_timeout: self.settings.connect_timeout.get(),
                     lost_after: self.settings.lost_after.get(),
+                    timeout: self.spec.timeout.map(HumanDuration::get),
+                    grace: self.spec.effective_grace_period().get(),
                 };
-                follow(&taken.client, self.canceller.graces(), patience).await
+                let started = matches!(taken.found, Found::Started(_));
+                follow(&taken.client, self.canceller.graces(), patience, started).await
             }
         }
     }

@@ -24,6 +24,11 @@ impl Location {
         Self { directory }
     }
 
+    /// Returns the attempt that the directory is named after, or `None` if it is not an attempt's.
+    pub(crate) fn attempt(&self) -> Option<AttemptId> {
+        self.directory.file_name()?.to_str()?.parse().ok()
+    }
+
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
     }

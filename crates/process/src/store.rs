@@ -47,7 +47,11 @@ pub(crate) struct Files {
 impl Location {
     /// Reads the record. Returns `None` if the attempt does not exist.
     pub(crate) fn read_record(&self) -> io::Result<Option<Record>> {
-        missing_is_none(Record::read(&self.directory().join(RECORD)))
+        match missing_is_none(Record::read(&self.directory().join(RECORD)))? {
+            // An attempt has a record from its first moment on: another program has removed it.
+            None if self.directory().is_dir() => Ok(Some(Record::parse(b""))),
+            record => Ok(record),
+        }
     }
 
     /// Takes the location for a job that is then started.
@@ -93,8 +97,7 @@ impl Location {
 
     /// Appends `entry` to the existing record.
     pub(crate) fn append(&self, entry: &Entry) -> io::Result<()> {
-        let path = self.directory().join(RECORD);
-        record::append(&mut OpenOptions::new().append(true).open(path)?, entry)
+        record::append(&mut create(&self.directory().join(RECORD))?, entry)
     }
 
     /// Stores a request to end the job with `grace` between TERM and KILL. The file name contains
@@ -130,7 +133,7 @@ impl Location {
     /// earlier may commit only now, even if its sender is dead, and would start the job if the
     /// fence were gone.
     pub(crate) fn remove(&self) -> io::Result<()> {
-        let fenced = matches!(self.read_record(), Ok(Some(record)) if record.starting.is_none());
+        let fenced = matches!(self.read_record(), Ok(Some(record)) if record.is_fenced());
         if fenced { Ok(()) } else { self.delete() }
     }
 
@@ -183,8 +186,7 @@ pub(crate) fn collect_garbage(state_directory: &Path) -> io::Result<()> {
             continue;
         }
         let location = Location::at(directory);
-        let fenced =
-            || matches!(location.read_record(), Ok(Some(record)) if record.starting.is_none());
+        let fenced = || matches!(location.read_record(), Ok(Some(record)) if record.is_fenced());
         if is_temporary(location.directory()) {
             missing_is_none(fs::remove_dir_all(location.directory()))?;
         } else if fenced() {

@@ -40,7 +40,7 @@ async fn remove(dispatcher: &Dispatcher, text: &str, force: bool) -> Result<JobI
             )));
         }
         dispatcher.cancel(&record.id, Some(Duration::ZERO)).await?;
-        jobs::end_of(dispatcher, &record).await?;
+        jobs::end_of_cancelled(dispatcher, &record, Duration::ZERO).await?;
     }
     dispatcher.remove(&record.id).await?;
     Ok(record.id)

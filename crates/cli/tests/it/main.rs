@@ -4,3 +4,4 @@ mod configuration;
 mod home;
 mod images;
 mod results;
+mod waiting;

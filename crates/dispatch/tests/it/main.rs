@@ -8,6 +8,7 @@ mod crashes;
 mod dropping;
 mod falling_back;
 mod following;
+mod hanging;
 mod launching;
 mod mortal;
 mod output;

@@ -10,5 +10,5 @@ mod setup;
 mod start;
 mod wake;
 
-pub(crate) use setup::{ARGV0, OWN_PROGRAM, is_initialised};
+pub(crate) use setup::{OWN_PROGRAM, is_initialised};
 pub use setup::{command_apart, init};

@@ -89,6 +89,8 @@ fn main() -> ExitCode {
             a_killed_supervisor_makes_the_job_lost_and_its_tree_is_killed,
             a_follower_that_lacks_descriptors_never_kills_the_job,
             a_job_whose_directory_somebody_deletes_is_lost_and_killed,
+            a_job_whose_record_is_damaged_runs_on_and_can_be_cancelled,
+            a_job_whose_record_is_damaged_is_lost_once_its_supervisor_is_gone,
         }
         supervisors {
             a_job_outlives_the_command_that_launched_it,
