@@ -1,9 +1,12 @@
 //! Recorded jobs, as used by the commands.
 
+use std::time::Duration;
+
 use longshore::{Dispatcher, JobResult, Record};
 
 use crate::error::CliError;
 use crate::progress::ProgressLine;
+use crate::trouble;
 
 /// Returns the current record of the job that `text` names.
 ///
@@ -28,4 +31,21 @@ pub async fn end_of(dispatcher: &Dispatcher, record: &Record) -> Result<JobResul
     let ((), result) = tokio::join!(progress.show_all(events, false), job.wait());
     progress.clear();
     Ok(result?)
+}
+
+/// Waits for the job of `record` to end, which was asked to end within `grace`. If that takes longer,
+/// says so every few seconds.
+///
+/// # Errors
+/// If the job cannot be followed from here; it may still run.
+pub async fn end_of_cancelled(
+    dispatcher: &Dispatcher,
+    record: &Record,
+    grace: Duration,
+) -> Result<JobResult, CliError> {
+    tokio::select! {
+        biased;
+        result = end_of(dispatcher, record) => result,
+        never = trouble::say_that_it_lasts(&record.id, grace) => match never {},
+    }
 }

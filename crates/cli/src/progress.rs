@@ -6,8 +6,10 @@ use std::time::Duration;
 use futures::StreamExt;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use longshore::{Event, JobEvent, JobEvents};
+use tokio::time::Instant;
 
 use crate::output;
+use crate::trouble::Trouble;
 
 /// A progress line. It is shown only on a terminal, and disappears once the job starts.
 #[derive(Debug)]
@@ -36,10 +38,29 @@ impl ProgressLine {
         }
     }
 
-    /// Shows a job's progress until `events` ends, and its warnings unless `quiet`.
+    /// Shows a job's progress until `events` ends. Unless `quiet`, prints its warnings and, every few
+    /// seconds, what keeps it.
     pub async fn show_all(&self, events: Option<JobEvents>, quiet: bool) {
         let Some(mut events) = events else { return };
-        while let Some(event) = events.next().await {
+        let mut trouble = Trouble::default();
+        loop {
+            let event = tokio::select! {
+                biased;
+                event = events.next() => event,
+                text = trouble.due() => {
+                    if !quiet {
+                        self.around(|| output::say(&text));
+                    }
+                    continue;
+                }
+            };
+            let Some(event) = event else { return };
+            match &event {
+                JobEvent::Trouble { runner, message } => {
+                    trouble.reported(runner, message, Instant::now());
+                }
+                _ => trouble.is_over(),
+            }
             match &event {
                 JobEvent::Warning { message } if !quiet => self.around(|| output::warn(message)),
                 event => self.show(event),

@@ -47,6 +47,7 @@ mod jobs;
 mod launch;
 mod launches;
 mod output;
+mod patience;
 mod pin;
 mod policy;
 mod prefix;

@@ -9,9 +9,9 @@ use longshore_core::{Error, ErrorKind, Outcome, Report, Result};
 use tokio::io::unix::AsyncFd;
 
 use crate::children::OwnChild;
-use crate::linux::{Liveness, kill_orphans, watch_readable};
+use crate::linux::{Liveness, ProcessIdentity, find_supervisor, kill_orphans, watch_readable};
 use crate::location::Location;
-use crate::record::{Begin, End, Entry, Record, Refusal, Starting};
+use crate::record::{Begin, End, Entry, Record, Refusal};
 use crate::store::missing_is_none;
 use crate::watch::{Kind, Watch, Watcher};
 
@@ -47,9 +47,9 @@ pub(crate) struct Follower {
 #[derive(Debug)]
 enum Supervisor {
     /// Not checked yet.
-    Unchecked(Option<Box<Starting>>),
+    Unchecked(Option<Box<ProcessIdentity>>),
     /// Alive.
-    Alive(Box<Starting>, Death),
+    Alive(Box<ProcessIdentity>, Death),
     Dead,
     /// In another PID namespace.
     Unknown,
@@ -86,20 +86,32 @@ impl Follower {
             // If the supervisor still has the job, it notices that the directory is gone and ends
             // the job.
             let nudged = match &self.supervisor {
-                Supervisor::Alive(starting, _) | Supervisor::Unchecked(Some(starting)) => {
-                    starting.supervisor.nudge()
+                Supervisor::Alive(supervisor, _) | Supervisor::Unchecked(Some(supervisor)) => {
+                    supervisor.nudge()
                 }
                 _ => Ok(()),
             };
             nudged.map_err(|error| self.failed("end what is left of", error))?;
             return Ok(AttemptState::Gone);
         };
-        if let (Supervisor::Unchecked(seen @ None), Some(starting)) =
-            (&mut self.supervisor, &record.starting)
-        {
-            *seen = Some(Box::new(starting.clone()));
+        if let Supervisor::Unchecked(None) = &self.supervisor {
+            self.supervisor = self
+                .supervisor_of(&record)
+                .map_err(|error| self.failed("find the supervisor of", error))?;
         }
         Ok(AttemptState::of(record))
+    }
+
+    /// Returns the supervisor that `record` names or, if it is damaged, the one that has it open.
+    fn supervisor_of(&self, record: &Record) -> io::Result<Supervisor> {
+        if let Some(starting) = &record.starting {
+            return Ok(Supervisor::Unchecked(Some(Box::new(starting.supervisor.clone()))));
+        }
+        if record.is_fenced() {
+            return Ok(Supervisor::Unchecked(None));
+        }
+        let found = find_supervisor(self.location.directory())?;
+        Ok(found.map_or(Supervisor::Dead, |found| Supervisor::Unchecked(Some(Box::new(found)))))
     }
 
     /// Returns once something may have changed. The first call only begins to watch and returns at
@@ -139,15 +151,15 @@ impl Follower {
             }
             begun = true;
         }
-        if let Supervisor::Unchecked(Some(starting)) = &self.supervisor {
-            let seen = starting.supervisor.open().and_then(|liveness| {
+        if let Supervisor::Unchecked(Some(supervisor)) = &self.supervisor {
+            let seen = supervisor.open().and_then(|liveness| {
                 Ok(match liveness {
                     Liveness::Alive(fd) => {
-                        let death = match OwnChild::find(starting.supervisor.pid()) {
+                        let death = match OwnChild::find(supervisor.pid()) {
                             Some(child) => Death::Own(child),
                             None => Death::Pidfd(watch_readable(fd)?),
                         };
-                        Supervisor::Alive(starting.clone(), death)
+                        Supervisor::Alive(supervisor.clone(), death)
                     }
                     Liveness::Dead => Supervisor::Dead,
                     Liveness::Unknown => Supervisor::Unknown,
@@ -172,12 +184,13 @@ impl Follower {
         let location = self.location.clone();
         let ended = tokio::task::spawn_blocking(move || {
             let Some(record) = location.read_record()? else { return Ok(()) };
-            let Some(starting) = &record.starting else { return Ok(()) };
-            if record.ended.is_some() || record.refused.is_some() {
+            if record.is_fenced() || record.ended.is_some() || record.refused.is_some() {
                 return Ok(());
             }
-            kill_orphans(&starting.supervisor, starting.attempt.as_str())?;
-            location.append(&Entry::Ended(lost(record.started)))
+            let attempt = location.directory().file_name().unwrap_or_default().to_string_lossy();
+            let supervisor = record.starting.as_ref().map(|starting| &starting.supervisor);
+            kill_orphans(supervisor, &attempt)?;
+            location.append(&Entry::Ended(lost(&record)))
         });
         ended
             .await
@@ -209,7 +222,7 @@ async fn death(supervisor: &Supervisor) -> io::Result<()> {
 
 impl AttemptState {
     fn of(record: Record) -> Self {
-        if record.starting.is_none() {
+        if record.is_fenced() {
             return Self::Fenced;
         }
         match (record.refused, record.ended) {
@@ -234,8 +247,11 @@ impl AttemptState {
     }
 }
 
-fn lost(started: Option<Begin>) -> End {
-    let message = if started.is_some() {
+fn lost(record: &Record) -> End {
+    let started = record.started;
+    let message = if record.damaged {
+        "the record of the attempt is damaged or missing, and no supervisor has the job any more"
+    } else if started.is_some() {
         "the job's supervisor was killed; the job's remaining processes were killed too"
     } else {
         "the job's supervisor was killed just when it started the job"

@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,9 @@ use tokio::io::unix::AsyncFd;
 
 /// The variable that identifies the processes of an attempt when its supervisor is dead.
 pub(crate) const ATTEMPT_VARIABLE: &str = "LONGSHORE_ATTEMPT";
+
+/// The name under which the program is started as a supervisor.
+pub(crate) const SUPERVISOR: &str = "longshore-supervisor";
 
 /// How long the processes of a dead supervisor may take to vanish after KILL.
 const KILL_LIMIT: Duration = Duration::from_secs(10);
@@ -266,12 +270,45 @@ pub(crate) fn signal_descendants(signal: Signal) -> io::Result<()> {
     table.signal(table.descendants(own), signal)
 }
 
+/// Returns the supervisor that has files in `directory` open, and so has its attempt.
+pub(crate) fn find_supervisor(directory: &Path) -> io::Result<Option<ProcessIdentity>> {
+    for (pid, stat) in ProcessTable::read()?.0 {
+        if is_supervisor(pid)? && has_open(pid, directory)? {
+            let (boot_id, pid_namespace) = (boot_id()?.to_owned(), pid_namespace()?.to_owned());
+            let start_time = stat.start_time;
+            return Ok(Some(ProcessIdentity { pid, start_time, boot_id, pid_namespace }));
+        }
+    }
+    Ok(None)
+}
+
+fn is_supervisor(pid: i32) -> io::Result<bool> {
+    let line = gone_is_none(fs::read(format!("/proc/{pid}/cmdline")))?.unwrap_or_default();
+    Ok(line.split(|b| *b == 0).next() == Some(SUPERVISOR.as_bytes()))
+}
+
+/// Whether the process `pid` has a file in `directory` open.
+fn has_open(pid: i32, directory: &Path) -> io::Result<bool> {
+    let entries = match fs::read_dir(format!("/proc/{pid}/fd")) {
+        // A process of another user.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(false),
+        entries => gone_is_none(entries)?,
+    };
+    for entry in entries.into_iter().flatten() {
+        let target = gone_is_none(entry.and_then(|entry| fs::read_link(entry.path())))?;
+        if target.is_some_and(|path| path.starts_with(directory)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Kills what a dead supervisor has left of an attempt, and returns once it is gone.
 ///
-/// The processes are found by the supervisor's session, by the marker in their environment, and by
+/// The processes are found by the supervisor's session if it is known, by the marker in their environment, and by
 /// descent from either. A process escapes only if it has left the session, cleared its environment
 /// *and* lost its parent.
-pub(crate) fn kill_orphans(supervisor: &ProcessIdentity, attempt: &str) -> io::Result<()> {
+pub(crate) fn kill_orphans(supervisor: Option<&ProcessIdentity>, attempt: &str) -> io::Result<()> {
     let limit = Instant::now() + KILL_LIMIT;
     let marker = format!("{ATTEMPT_VARIABLE}={attempt}");
     while kill_orphans_seen(supervisor, marker.as_bytes())? {
@@ -289,12 +326,14 @@ pub(crate) fn kill_orphans(supervisor: &ProcessIdentity, attempt: &str) -> io::R
 }
 
 /// Kills the orphans that exist. Returns whether there were any.
-fn kill_orphans_seen(supervisor: &ProcessIdentity, marker: &[u8]) -> io::Result<bool> {
+fn kill_orphans_seen(supervisor: Option<&ProcessIdentity>, marker: &[u8]) -> io::Result<bool> {
     let table = ProcessTable::read()?;
     let own = rustix::process::getpid().as_raw_nonzero().get();
     let is_orphan = |pid: i32, stat: &Stat| {
         // While a session has a member, its number is not reused as the pid of a new process.
-        let in_session = stat.session == supervisor.pid && stat.start_time >= supervisor.start_time;
+        let in_session = supervisor.is_some_and(|supervisor| {
+            stat.session == supervisor.pid && stat.start_time >= supervisor.start_time
+        });
         Ok::<_, io::Error>(pid != own && (in_session || has_marker(pid, marker)?))
     };
     let mut marked = HashSet::new();

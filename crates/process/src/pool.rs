@@ -14,8 +14,9 @@ use tokio::net::UnixStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use crate::linux::SUPERVISOR;
 use crate::outcome::RefusalKind;
-use crate::supervisor::{ARGV0, OWN_PROGRAM, is_initialised};
+use crate::supervisor::{OWN_PROGRAM, is_initialised};
 use crate::wire::{Answer, read_answer};
 use crate::{children, limits};
 
@@ -154,7 +155,7 @@ fn start_process() -> io::Result<UnixStream> {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
     ours.set_nonblocking(true)?;
     let child = Command::new(OWN_PROGRAM)
-        .arg0(ARGV0)
+        .arg0(SUPERVISOR)
         .env_clear()
         .current_dir("/")
         .stdin(Stdio::from(OwnedFd::from(theirs)))

@@ -101,8 +101,11 @@ impl End {
 /// The content of a record, read to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
-    /// The supervisor that may start the job. `None`: the attempt is fenced.
+    /// The supervisor that may start the job. `None`: the attempt is fenced, or the record is
+    /// damaged.
     pub(crate) starting: Option<Starting>,
+    /// Whether the first line is missing, so that it is unknown who may start the job.
+    pub(crate) damaged: bool,
     pub(crate) started: Option<Begin>,
     pub(crate) refused: Option<Refusal>,
     pub(crate) ended: Option<End>,
@@ -113,19 +116,22 @@ impl Record {
     pub(crate) fn read(path: &Path) -> io::Result<Self> {
         let mut bytes = Vec::with_capacity(1024);
         File::open(path)?.take(MAX_BYTES).read_to_end(&mut bytes)?;
-        Self::parse(&bytes)
+        Ok(Self::parse(&bytes))
     }
 
-    fn parse(bytes: &[u8]) -> io::Result<Self> {
-        let mut lines = complete_lines(bytes);
-        let starting = match lines.next().map(serde_json::from_slice) {
-            Some(Ok(Entry::Fenced { .. })) => None,
-            Some(Ok(Entry::Starting(starting))) => Some(starting),
-            _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "not an attempt's record")),
+    /// Parses the content of a record. A record whose first line is missing, after a power failure
+    /// for example, may still have an end: a supervisor that lives goes on to write.
+    pub(crate) fn parse(bytes: &[u8]) -> Self {
+        let starting = match complete_lines(bytes).next().map(serde_json::from_slice) {
+            Some(Ok(Entry::Fenced { .. })) => Some(None),
+            Some(Ok(Entry::Starting(starting))) => Some(Some(starting)),
+            _ => None,
         };
-        let mut record = Self { starting, started: None, refused: None, ended: None };
+        let damaged = starting.is_none();
+        let starting = starting.flatten();
+        let mut record = Self { starting, damaged, started: None, refused: None, ended: None };
         // A line that does not parse was torn by the death of its writer. It counts as not written.
-        for entry in lines.filter_map(|line| serde_json::from_slice(line).ok()) {
+        for entry in complete_lines(bytes).filter_map(|line| serde_json::from_slice(line).ok()) {
             match entry {
                 Entry::Started(begin) => record.started = Some(begin),
                 Entry::Refused(refusal) => record.refused = Some(refusal),
@@ -135,7 +141,12 @@ impl Record {
                 Entry::Fenced { .. } | Entry::Starting(_) => {}
             }
         }
-        Ok(record)
+        record
+    }
+
+    /// Whether no supervisor may start the job any more.
+    pub(crate) const fn is_fenced(&self) -> bool {
+        self.starting.is_none() && !self.damaged
     }
 }
 
@@ -186,7 +197,7 @@ mod tests {
 
     #[test]
     fn of_several_ends_the_first_counts() {
-        let record = Record::parse(&lines(&[starting(), ended(3), ended(4)])).unwrap();
+        let record = Record::parse(&lines(&[starting(), ended(3), ended(4)]));
         let outcome = record.ended.unwrap().report.outcome;
         assert_eq!(outcome, Outcome::Exited { code: 3, signal: None });
     }
@@ -195,17 +206,20 @@ mod tests {
     fn a_torn_line_counts_as_not_written() {
         let mut bytes = lines(&[starting(), ended(3)]);
         bytes.truncate(bytes.len() - 5);
-        assert_eq!(Record::parse(&bytes).unwrap().ended, None);
+        assert_eq!(Record::parse(&bytes).ended, None);
         bytes.extend(lines(&[ended(4)]));
-        let outcome = Record::parse(&bytes).unwrap().ended.unwrap().report.outcome;
+        let outcome = Record::parse(&bytes).ended.unwrap().report.outcome;
         assert_eq!(outcome, Outcome::Exited { code: 4, signal: None });
     }
 
     #[test]
-    fn what_is_no_record_is_an_error() {
+    fn what_is_no_record_is_damaged_and_no_fence() {
         for bytes in [&b""[..], b"\n", b"{}\n", b"hello\n"] {
-            assert!(Record::parse(bytes).is_err(), "{bytes:?}");
+            let record = Record::parse(bytes);
+            assert!(record.damaged && !record.is_fenced() && record.ended.is_none(), "{bytes:?}");
         }
-        assert!(Record::parse(&lines(&[ended(1)])).is_err());
+        let record = Record::parse(&lines(&[ended(1)]));
+        assert!(record.damaged && record.ended.is_some());
+        assert!(Record::parse(&lines(&[Entry::Fenced { at: Timestamp::UNIX_EPOCH }])).is_fenced());
     }
 }

@@ -18,8 +18,10 @@ use tokio::time::Instant;
 use crate::config::ProcessConfig;
 use crate::follow::{AttemptState, Follower};
 use crate::launch::{Launch, on_disk};
+use crate::linux::find_supervisor;
 use crate::location::Location;
 use crate::pool::Pool;
+use crate::record::{Record, Starting};
 use crate::store::{self, Committed};
 use crate::translate::{self, Submission};
 use crate::watch::{Kind, Watcher};
@@ -30,7 +32,7 @@ use crate::{limits, pool, probe};
 /// kill.
 const REMOVE_LIMIT: Duration = Duration::from_secs(40);
 
-/// The capabilities of a local process.
+/// The capabilities of a local process whose kept output has a bound.
 pub(crate) fn capabilities() -> Capabilities {
     Capabilities::default()
         .with(Capability::Process)
@@ -38,7 +40,6 @@ pub(crate) fn capabilities() -> Capabilities {
         .with(Capability::SeparateStreams)
         .with(Capability::SignalEvidence)
         .with(Capability::ShortenGrace)
-        .with(Capability::KeepAllLogs)
         .with(Capability::KeepTimeout)
 }
 
@@ -65,14 +66,11 @@ impl ProcessRunner {
         let state_directory =
             config.resolve_state_directory(env, is_root).map_err(|error| error.to_string());
         let pool = Pool::new(config.slots, config.idle_timeout.get());
-        Self {
-            name,
-            capabilities: capabilities(),
-            config,
-            state_directory,
-            pool,
-            watcher: Watcher::default(),
-        }
+        let capabilities = match config.log_max_bytes() {
+            Some(_) => capabilities(),
+            None => capabilities().with(Capability::KeepAllLogs),
+        };
+        Self { name, capabilities, config, state_directory, pool, watcher: Watcher::default() }
     }
 
     fn state_directory(&self) -> Result<&Path> {
@@ -104,6 +102,7 @@ impl ProcessRunner {
             timeout_ms: attempt.spec.timeout.map(|timeout| millis(timeout.get())),
             grace_ms: millis(attempt.spec.effective_grace_period().get()),
             fsync: self.config.fsync,
+            log_max_bytes: self.config.log_max_bytes(),
             limits: limits::of_jobs(),
         };
         encode_request(&request, &environment).map_err(|error| {
@@ -180,7 +179,7 @@ impl Runner for ProcessRunner {
         let settling = on_disk(&location, move |location| match location.fence(fsync)? {
             Committed::Won => Ok(Settled::NeverStarted),
             Committed::Taken => Ok(match location.read_record()? {
-                Some(record) if record.starting.is_none() || record.refused.is_some() => {
+                Some(record) if record.is_fenced() || record.refused.is_some() => {
                     Settled::NeverStarted
                 }
                 _ => Settled::MayHaveStarted,
@@ -197,7 +196,8 @@ impl Runner for ProcessRunner {
             let directory = location.directory();
             store::collect_garbage(directory)?;
             let locations = store::list(directory)?;
-            // A directory that cannot be read is not ours, or is not an attempt.
+            // A directory that cannot be read is not ours, or is not an attempt. One with a damaged
+            // record is ours, since the state directory is.
             Ok(locations
                 .into_iter()
                 .filter_map(|p| Some((p.read_record().ok()??, p)))
@@ -205,10 +205,15 @@ impl Runner for ProcessRunner {
         })
         .await?;
         let mine = found.into_iter().filter_map(|(record, location)| {
-            let starting = record.starting.filter(|starting| {
+            let is_mine = |starting: &Starting| {
                 starting.installation == *installation && starting.runner == self.name
-            })?;
-            record.refused.is_none().then(|| location.handle(&self.name, starting.attempt))
+            };
+            let attempt = match record.starting {
+                Some(starting) => is_mine(&starting).then_some(starting.attempt)?,
+                None if record.damaged => location.attempt()?,
+                None => return None,
+            };
+            record.refused.is_none().then(|| location.handle(&self.name, attempt))
         });
         Ok(mine.collect())
     }
@@ -235,15 +240,22 @@ impl Runner for ProcessRunner {
     async fn cancel(&self, handle: &Handle, grace: Duration) -> Result<()> {
         let fsync = self.config.fsync;
         on_disk(&Location::read(handle)?, move |location| {
-            let Some(record) = location.read_record()? else { return Ok(()) };
+            let record = match location.read_record() {
+                Ok(Some(record)) => record,
+                Ok(None) => return Ok(()),
+                // What cannot be read does not keep the job from ending.
+                Err(_) => Record::parse(b""),
+            };
             let over = record.ended.is_some() || record.refused.is_some();
-            match record.starting {
-                Some(starting) if !over => {
-                    location.request_cancel(grace, fsync)?;
-                    starting.supervisor.nudge()
-                }
-                _ => Ok(()),
+            if over || record.is_fenced() {
+                return Ok(());
             }
+            location.request_cancel(grace, fsync)?;
+            let supervisor = match record.starting {
+                Some(starting) => Some(starting.supervisor),
+                None => find_supervisor(location.directory())?,
+            };
+            supervisor.map_or(Ok(()), |supervisor| supervisor.nudge())
         })
         .await
     }

@@ -1,5 +1,5 @@
 //! The contents of the directories of attempts: `STATE/attempts/ATTEMPT/` has `record.jsonl`,
-//! `stdout`, `stderr` and requests to cancel.
+//! `stdout`, `stderr` and requests to cancel. Much output is in several files (`stdout.START`).
 //!
 //! A directory is created under another name, with its first record line in it, and then renamed.
 //! The rename is the commit: rename(2) onto a directory that is not empty fails. Of all that want
@@ -47,7 +47,11 @@ pub(crate) struct Files {
 impl Location {
     /// Reads the record. Returns `None` if the attempt does not exist.
     pub(crate) fn read_record(&self) -> io::Result<Option<Record>> {
-        missing_is_none(Record::read(&self.directory().join(RECORD)))
+        match missing_is_none(Record::read(&self.directory().join(RECORD)))? {
+            // An attempt has a record from its first moment on: another program has removed it.
+            None if self.directory().is_dir() => Ok(Some(Record::parse(b""))),
+            record => Ok(record),
+        }
     }
 
     /// Takes the location for a job that is then started.
@@ -93,8 +97,7 @@ impl Location {
 
     /// Appends `entry` to the existing record.
     pub(crate) fn append(&self, entry: &Entry) -> io::Result<()> {
-        let path = self.directory().join(RECORD);
-        record::append(&mut OpenOptions::new().append(true).open(path)?, entry)
+        record::append(&mut create(&self.directory().join(RECORD))?, entry)
     }
 
     /// Stores a request to end the job with `grace` between TERM and KILL. The file name contains
@@ -130,7 +133,7 @@ impl Location {
     /// earlier may commit only now, even if its sender is dead, and would start the job if the
     /// fence were gone.
     pub(crate) fn remove(&self) -> io::Result<()> {
-        let fenced = matches!(self.read_record(), Ok(Some(record)) if record.starting.is_none());
+        let fenced = matches!(self.read_record(), Ok(Some(record)) if record.is_fenced());
         if fenced { Ok(()) } else { self.delete() }
     }
 
@@ -183,8 +186,7 @@ pub(crate) fn collect_garbage(state_directory: &Path) -> io::Result<()> {
             continue;
         }
         let location = Location::at(directory);
-        let fenced =
-            || matches!(location.read_record(), Ok(Some(record)) if record.starting.is_none());
+        let fenced = || matches!(location.read_record(), Ok(Some(record)) if record.is_fenced());
         if is_temporary(location.directory()) {
             missing_is_none(fs::remove_dir_all(location.directory()))?;
         } else if fenced() {
@@ -214,7 +216,7 @@ fn make_directory(path: &Path, entry: &Entry) -> io::Result<File> {
 }
 
 /// Opens a private file for appending. Creates it if it does not exist.
-fn create(path: &Path) -> io::Result<File> {
+pub(crate) fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).mode(0o600).open(path)
 }
 
@@ -289,7 +291,7 @@ mod tests {
         for path in [state.path().join("deep"), location.directory().to_owned()] {
             assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o700);
         }
-        let output = fs::metadata(location.output(LogStream::Stdout)).unwrap();
+        let output = fs::metadata(location.output_from(LogStream::Stdout, 0)).unwrap();
         assert_eq!(output.permissions().mode() & 0o777, 0o600);
         location.remove().unwrap();
         assert!(

@@ -9,20 +9,22 @@ use crate::{jobs, output, settings, summary};
 
 /// Cancels a job and waits for it to end.
 pub async fn cancel(args: &CancelArgs) -> Result<u8, CliError> {
-    let dispatcher = settings::dispatcher(&args.job.config)?;
+    let dispatcher = settings::of_recorded(&args.job.config)?;
     let record = jobs::find(&dispatcher, &args.job.id).await?;
     if let Some(result) = &record.result {
         return Ok(ended_before(result));
     }
     let mut interruption = Interruption::watch()?;
-    let noted = dispatcher.cancel(&record.id, args.grace.map(HumanDuration::get)).await?;
+    let grace = args.grace.map(HumanDuration::get);
+    let noted = dispatcher.cancel(&record.id, grace).await?;
+    let grace = grace.unwrap_or_else(|| record.spec.effective_grace_period().get());
     let result = tokio::select! {
         biased;
         code = interruption.seen() => {
             output::say(&format!("job {} was asked to end; not waiting for it", record.id));
             return Ok(code);
         }
-        result = jobs::end_of(&dispatcher, &record) => result?,
+        result = jobs::end_of_cancelled(&dispatcher, &record, grace) => result?,
     };
     if !noted {
         return Ok(ended_before(&result));

@@ -11,7 +11,7 @@ use crate::{jobs, output, settings};
 
 /// Removes jobs one by one, and prints the ids of those that are gone.
 pub async fn rm(args: &RmArgs) -> Result<u8, CliError> {
-    let dispatcher = settings::dispatcher(&args.config)?;
+    let dispatcher = settings::of_recorded(&args.config)?;
     let mut removed = String::new();
     let mut code = 0;
     for id in &args.ids {
@@ -40,7 +40,7 @@ async fn remove(dispatcher: &Dispatcher, text: &str, force: bool) -> Result<JobI
             )));
         }
         dispatcher.cancel(&record.id, Some(Duration::ZERO)).await?;
-        jobs::end_of(dispatcher, &record).await?;
+        jobs::end_of_cancelled(dispatcher, &record, Duration::ZERO).await?;
     }
     dispatcher.remove(&record.id).await?;
     Ok(record.id)

@@ -5,10 +5,11 @@
 
 mod copy;
 mod job;
+mod kept;
 mod serve;
 mod setup;
 mod start;
 mod wake;
 
-pub(crate) use setup::{ARGV0, OWN_PROGRAM, is_initialised};
+pub(crate) use setup::{OWN_PROGRAM, is_initialised};
 pub use setup::{command_apart, init};

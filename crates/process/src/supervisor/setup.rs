@@ -10,9 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::serve::serve;
 use super::wake::take_signals;
 use crate::limits::raise_limits;
-
-/// The name under which the program is started as a supervisor.
-pub(crate) const ARGV0: &str = "longshore-supervisor";
+use crate::linux::SUPERVISOR;
 
 /// The name under which the program is started to run independently of its parent.
 const APART: &str = "longshore-apart";
@@ -33,7 +31,7 @@ static INITIALISED: AtomicBool = AtomicBool::new(false);
 pub fn init() {
     match std::env::args_os().next() {
         // No process reads a supervisor's output. The runner notices that the supervisor is gone.
-        Some(name) if name == ARGV0 => {
+        Some(name) if name == SUPERVISOR => {
             std::process::exit(i32::from(become_supervisor().is_err()));
         }
         // The parent notices that the process is gone.

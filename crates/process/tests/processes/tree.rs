@@ -110,3 +110,60 @@ pub async fn a_job_whose_directory_somebody_deletes_is_lost_and_killed() {
         until("its processes are gone", || !is_alive(pid)).await;
     }
 }
+
+/// The ways in which another program, or a power failure, damages the record of an attempt.
+fn damage(record: &std::path::Path, round: usize) {
+    match round {
+        0 => std::fs::write(record, "").unwrap(),
+        1 => std::fs::write(record, "rubbish\n").unwrap(),
+        _ => std::fs::remove_file(record).unwrap(),
+    }
+}
+
+pub async fn a_job_whose_record_is_damaged_runs_on_and_can_be_cancelled() {
+    let bench = Bench::new();
+    for round in 0..2 {
+        let attempt = bench.attempt(shell("sleep 1000"));
+        let handle = bench.launch(&attempt).await.unwrap().handle;
+        damage(&bench.directory(&attempt).join("record.jsonl"), round);
+        // Seen from another runner, as by a later command.
+        let runner = bench.again();
+        let mut events = runner.events(&handle);
+        let quiet = tokio::time::timeout(Duration::from_millis(300), events.next()).await;
+        assert!(quiet.is_err(), "{quiet:?}");
+        runner.cancel(&handle, Duration::ZERO).await.unwrap();
+        let Some(Ok(Event::Ended(report))) = events.next().await else { panic!("no end") };
+        assert_eq!(report.outcome, Outcome::Cancelled { code: Some(137) });
+        runner.remove(&handle).await.unwrap();
+    }
+}
+
+pub async fn a_job_whose_record_is_damaged_is_lost_once_its_supervisor_is_gone() {
+    let bench = Bench::new();
+    for round in 0..3 {
+        let pids = bench.folder.path().join(format!("pids-{round}"));
+        let attempt = bench.attempt(shell(&family(&pids, "wait")));
+        let handle = bench.launch(&attempt).await.unwrap().handle;
+        let family = numbers(&line_in(&pids).await);
+        let supervisor = stat(family[0]).unwrap().1;
+        kill_process(Pid::from_raw(supervisor).unwrap(), Signal::KILL).unwrap();
+        until("it is gone", || !is_alive(supervisor)).await;
+        damage(&bench.directory(&attempt).join("record.jsonl"), round);
+        let runner = bench.again();
+        let adopted = runner.adopt(&bench.installation).await.unwrap();
+        assert_eq!(adopted, std::slice::from_ref(&handle));
+        runner.cancel(&handle, Duration::ZERO).await.unwrap();
+        let report = crate::support::end(&runner, &handle).await;
+        assert_eq!(report.outcome.kind(), "Lost");
+        assert!(report.outcome.to_string().contains("is damaged"), "{}", report.outcome);
+        // What has left the session, cleared its environment and lost its parent is not found.
+        for pid in [family[0], family[1], family[2]] {
+            until("its processes are gone", || !is_alive(pid)).await;
+        }
+        runner.remove(&handle).await.unwrap();
+        assert!(runner.adopt(&bench.installation).await.unwrap().is_empty());
+        for pid in family {
+            let _ = kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL);
+        }
+    }
+}
