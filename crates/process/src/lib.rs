@@ -21,6 +21,7 @@ mod linux;
 mod location;
 mod logs;
 mod outcome;
+mod output_files;
 mod pool;
 mod probe;
 mod record;

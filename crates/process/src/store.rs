@@ -1,5 +1,5 @@
 //! The contents of the directories of attempts: `STATE/attempts/ATTEMPT/` has `record.jsonl`,
-//! `stdout`, `stderr` and requests to cancel.
+//! `stdout`, `stderr` and requests to cancel. Much output is in several files (`stdout.START`).
 //!
 //! A directory is created under another name, with its first record line in it, and then renamed.
 //! The rename is the commit: rename(2) onto a directory that is not empty fails. Of all that want
@@ -216,7 +216,7 @@ fn make_directory(path: &Path, entry: &Entry) -> io::Result<File> {
 }
 
 /// Opens a private file for appending. Creates it if it does not exist.
-fn create(path: &Path) -> io::Result<File> {
+pub(crate) fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).mode(0o600).open(path)
 }
 
@@ -291,7 +291,7 @@ mod tests {
         for path in [state.path().join("deep"), location.directory().to_owned()] {
             assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o700);
         }
-        let output = fs::metadata(location.output(LogStream::Stdout)).unwrap();
+        let output = fs::metadata(location.output_from(LogStream::Stdout, 0)).unwrap();
         assert_eq!(output.permissions().mode() & 0o777, 0o600);
         location.remove().unwrap();
         assert!(
