@@ -18,8 +18,7 @@ pub struct Tail {
 impl Tail {
     /// Creates a tail of at most `most` lines of each stream.
     pub const fn new(most: usize) -> Self {
-        let (stdout, stderr) = (VecDeque::new(), VecDeque::new());
-        Self { most, stdout, stderr, end: LogPosition::START }
+        Self { most, stdout: VecDeque::new(), stderr: VecDeque::new(), end: LogPosition::START }
     }
 
     /// Adds a piece of output. A gap is dropped: the reader knows that the beginning is missing.
