@@ -20,10 +20,13 @@ mod progress;
 mod relay;
 mod resources;
 mod result_file;
+mod selection;
 mod settings;
 mod signals;
 mod spec;
 mod summary;
+mod tail;
+mod template;
 mod trouble;
 
 use std::process::ExitCode;
@@ -31,6 +34,9 @@ use std::time::Duration;
 
 use crate::args::{Command, ConfigCommand};
 use crate::error::CliError;
+
+/// The grace period of `kill`.
+const KILL: longshore::HumanDuration = longshore::HumanDuration::from_secs(0);
 
 fn main() -> ExitCode {
     longshore::init();
@@ -54,7 +60,8 @@ fn execute(command: Command) -> Result<u8, CliError> {
         Command::Wait(args) => block_on(commands::wait::wait(&args)),
         Command::Logs(args) => block_on(commands::logs::logs(&args)),
         Command::Inspect(args) => block_on(commands::inspect::inspect(&args)),
-        Command::Cancel(args) => block_on(commands::cancel::cancel(&args)),
+        Command::Cancel(args) => block_on(commands::cancel::cancel(&args.open, args.grace)),
+        Command::Kill(args) => block_on(commands::cancel::cancel(&args, Some(KILL))),
         Command::Rm(args) => block_on(commands::rm::rm(&args)),
         Command::Gc(args) => block_on(commands::gc::gc(&args)),
         Command::Plan(args) => block_on(commands::plan::plan(&args)),
