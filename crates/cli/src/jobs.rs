@@ -6,14 +6,14 @@ use longshore::{Dispatcher, JobResult, Record};
 
 use crate::error::CliError;
 use crate::progress::ProgressLine;
-use crate::trouble;
+use crate::{selection, trouble};
 
-/// Returns the current record of the job that `text` names.
+/// Returns the current record of the job that `text` names, as [`selection::record`] does.
 ///
 /// # Errors
 /// If `text` names no job or several jobs; the message lists the candidates.
 pub async fn find(dispatcher: &Dispatcher, text: &str) -> Result<Record, CliError> {
-    let record = dispatcher.record(text).await?;
+    let record = selection::record(dispatcher, text).await?;
     Ok(dispatcher.look(&record.id).await?)
 }
 

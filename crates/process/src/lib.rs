@@ -22,6 +22,7 @@ mod location;
 mod logs;
 mod outcome;
 mod output_files;
+mod overdue;
 mod pool;
 mod probe;
 mod record;

@@ -20,6 +20,7 @@ use crate::follow::{AttemptState, Follower};
 use crate::launch::{Launch, on_disk};
 use crate::linux::find_supervisor;
 use crate::location::Location;
+use crate::overdue::Overdue;
 use crate::pool::Pool;
 use crate::record::{Record, Starting};
 use crate::store::{self, Committed};
@@ -274,6 +275,7 @@ impl Runner for ProcessRunner {
 
 /// Returns the events of an attempt until its end.
 fn follow_events(mut follower: Follower) -> BoxStream<'static, Result<Event>> {
+    let mut overdue = Overdue::new(follower.location().clone());
     stream! {
         let mut start_reported = false;
         loop {
@@ -290,7 +292,10 @@ fn follow_events(mut follower: Follower) -> BoxStream<'static, Result<Event>> {
                         yield Ok(Event::Ended(report));
                         return;
                     }
-                    None => follower.changed().await,
+                    None => tokio::select! {
+                        changed = follower.changed() => changed,
+                        never = overdue.see_to_the_end() => match never {},
+                    },
                 },
                 Err(error) => Err(error),
             };

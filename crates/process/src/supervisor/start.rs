@@ -69,6 +69,8 @@ fn starting(request: &StartRequest, own: &ProcessIdentity) -> Entry {
         installation: request.installation.clone(),
         runner: request.runner.clone(),
         supervisor: own.clone(),
+        timeout_ms: request.timeout_ms,
+        grace_ms: request.grace_ms,
     })
 }
 

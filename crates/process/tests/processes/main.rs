@@ -101,6 +101,8 @@ fn main() -> ExitCode {
             idle_supervisors_end,
             a_dropped_runner_leaves_no_supervisor,
             a_stopped_supervisor_obeys_a_cancel,
+            a_stopped_supervisor_enforces_the_timeout_of_a_job_that_is_followed,
+            a_supervisor_that_is_stopped_again_and_again_is_killed_and_its_job_ended,
             descriptors_are_not_leaked,
             attempts_of_another_installation_are_not_adopted,
         }
