@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use longshore::{Detached, DetachedJob, Dispatcher, JobId, JobResult, Record, Submission};
+use longshore::{Detached, DetachedJob, Dispatcher, JobId, JobResult, Record, Stopped, Submission};
 
 use crate::args::RunArgs;
 use crate::commands::run;
@@ -30,7 +30,7 @@ pub async fn detach(
     }
     let left = to_the_start(job, quiet).await;
     drop(signals);
-    match left {
+    match left? {
         Detached::Ended(result) => {
             summary::say(&result, Some(begun.elapsed().as_secs_f64()), quiet);
             Ok(told(dispatcher, &id, &result).await)
@@ -59,7 +59,7 @@ async fn tell(dispatcher: &Dispatcher, id: &JobId) {
     }
 }
 
-async fn to_the_start(mut job: DetachedJob, quiet: bool) -> Detached {
+async fn to_the_start(mut job: DetachedJob, quiet: bool) -> Result<Detached, Stopped> {
     let events = job.take_events();
     let progress = ProgressLine::new(quiet);
     let ((), left) = tokio::join!(progress.show_all(events, quiet), job.left());

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::time::Instant;
 
 use futures::StreamExt;
-use longshore::{Dispatcher, Job, JobId, JobResult, JobSpec, Submission};
+use longshore::{Dispatcher, Job, JobId, JobResult, JobSpec, Stopped, Submission};
 
 use crate::args::RunArgs;
 use crate::commands::detach;
@@ -39,6 +39,7 @@ pub async fn run(args: &RunArgs) -> Result<u8, CliError> {
     let id = job.id().clone();
     let (result, mut undelivered) = follow(job, args.quiet).await;
     drop(signals);
+    let result = result?;
     summary::say(&result, Some(begun.elapsed().as_secs_f64()), args.quiet);
     if let Some(Err(error)) = result_file.map(|file| file.write(&result)) {
         // The job keeps its exit code.
@@ -70,7 +71,7 @@ pub async fn note(dispatcher: &Dispatcher, job: &JobId, undelivered: &[String]) 
 
 /// Passes the job's output on and shows its progress until the job ends. Also returns what could not
 /// be written.
-async fn follow(mut job: Job, quiet: bool) -> (JobResult, Vec<String>) {
+async fn follow(mut job: Job, quiet: bool) -> (Result<JobResult, Stopped>, Vec<String>) {
     let events = job.take_events();
     let logs = futures::stream::iter(job.take_logs()).flatten().map(Ok::<_, Infallible>);
     let progress = ProgressLine::new(quiet);
