@@ -120,7 +120,7 @@ fn evil_server() -> std::net::SocketAddr {
             let body = "{\"message\": \"\\u001b[2J\\u009b2J evil\"}";
             let _ = write!(
                 connection,
-                "HTTP/1.1 500 \u{1b}[2J\r\nApi-Version: 1.41\u{1b}[2J\r\nContent-Length: {}\r\n\
+                "HTTP/1.1 500 Error\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
                  Connection: close\r\n\r\n{body}",
                 body.len()
             );
@@ -138,7 +138,7 @@ fn a_terminal_is_not_controlled_by_a_server() {
         let ran = home.run(&arguments).exits(125);
         ran.never_says("\u{1b}");
         ran.never_says("\u{9b}");
-        ran.says(&["passed over docker"]);
+        ran.says(&["passed over docker", "\\u{1b}[2J\\u{9b}2J evil"]);
         home.run(&["doctor", "--set", &host]).exits(1).never_says("\u{1b}");
     }
 }
