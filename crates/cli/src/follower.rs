@@ -67,7 +67,7 @@ pub async fn follow(args: &WaitArgs) -> Result<u8, CliError> {
         Ok(_) => format!("{FOLLOWS}\n"),
         Err(error) => format!("{error}\n"),
     })?;
-    Ok(summary::exit_code(&result?.wait().await))
+    Ok(summary::exit_code(&result?.wait().await?))
 }
 
 async fn begin(args: &WaitArgs) -> Result<longshore::Job, CliError> {
