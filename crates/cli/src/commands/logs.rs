@@ -45,8 +45,8 @@ async fn print(dispatcher: &Dispatcher, name: &str, args: &LogsArgs) -> Result<b
     let (chunks, end) = tail.finish();
     let chunks = stream::iter(chunks.into_iter().map(Ok::<_, Infallible>));
     let progress = ProgressLine::new(true);
-    let Ok(whole) = Relay::new().pass_on(chunks, &progress, Unread::Stop).await;
-    Ok(whole && (!args.follow || pass_on(dispatcher, &job, end, true).await?))
+    let Ok(failures) = Relay::new().pass_on(chunks, &progress, Unread::Stop).await;
+    Ok(failures.is_empty() && (!args.follow || pass_on(dispatcher, &job, end, true).await?))
 }
 
 async fn pass_on(
@@ -56,5 +56,6 @@ async fn pass_on(
     follow: bool,
 ) -> Result<bool, CliError> {
     let chunks = dispatcher.logs(job, from, follow).await?;
-    Ok(Relay::new().pass_on(chunks, &ProgressLine::new(true), Unread::Stop).await?)
+    let progress = ProgressLine::new(true);
+    Ok(Relay::new().pass_on(chunks, &progress, Unread::Stop).await?.is_empty())
 }
