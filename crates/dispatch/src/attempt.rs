@@ -6,6 +6,7 @@ use longshore_core::{
     Attempt, AttemptId, Error, ErrorKind, ImageReason, JobSpec, PullPolicy, Started,
 };
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::attempt_client::AttemptClient;
 use crate::candidate::{Candidate, NotAdmitted};
@@ -14,6 +15,7 @@ use crate::launch::{Launched, Limits, launch};
 use crate::launches::Slot;
 use crate::pin::Pin;
 use crate::settle::{Settlement, settle};
+use crate::spans;
 use crate::taken::{Found, Taken, Tried};
 use crate::task::JobTask;
 
@@ -116,6 +118,17 @@ impl JobTask {
             () = self.canceller.token().cancelled() => return Tried::Cancelled,
         }
         let attempt = Arc::new(self.next_attempt(spec, turn.policy));
+        let span = spans::attempt(&attempt.id, candidate.name());
+        self.make_attempt(candidate, attempt, turn, slot).instrument(span).await
+    }
+
+    async fn make_attempt(
+        &mut self,
+        candidate: &Arc<Candidate>,
+        attempt: Arc<Attempt>,
+        turn: Turn,
+        slot: &mut Slot,
+    ) -> Tried {
         let client = candidate.client(&candidate.runner.handle(&attempt), self.sink.clone());
         if let Err(error) = self.record_intent(candidate, &attempt, &client.handle).await {
             return Tried::Unrecorded(error);

@@ -1,6 +1,6 @@
 //! Reports a job's progress to its submitter.
 
-use longshore_core::{Error, RunnerName};
+use longshore_core::{Error, Event, PassedOver, RunnerName};
 use tokio::sync::mpsc;
 use tracing::debug;
 
@@ -25,7 +25,7 @@ impl JobEventSink {
     }
 
     pub(crate) fn send(&self, event: JobEvent) {
-        debug!(?event, "job");
+        log(&event);
         // Events are lost if the channel is full or the reader has left. The result does not need
         // them.
         let _ = self.0.try_send(event);
@@ -34,5 +34,39 @@ impl JobEventSink {
     /// Reports a problem that does not change the result.
     pub(crate) fn trouble(&self, runner: &RunnerName, error: &Error) {
         self.send(JobEvent::Trouble { runner: runner.clone(), message: error.to_string() });
+    }
+}
+
+/// Logs what happens to a job. The names of the events and fields are documented in
+/// `docs/tracing.md`.
+fn log(event: &JobEvent) {
+    match event {
+        JobEvent::Probing { runner } => debug!(%runner, "probing"),
+        JobEvent::PassedOver(passed) => {
+            let PassedOver { runner, kind, message: reason, .. } = passed;
+            debug!(%runner, kind, reason, "passed over");
+        }
+        JobEvent::Runner { runner, event } => log_progress(runner, event),
+        JobEvent::Settling { runner, attempt, message: reason } => {
+            debug!(%runner, %attempt, reason, "settling");
+        }
+        JobEvent::Warning { message: reason } => debug!(reason, "warning"),
+        JobEvent::Trouble { runner, message: reason } => debug!(%runner, reason, "trouble"),
+        // These are logged where they are recorded.
+        JobEvent::Launching { .. } | JobEvent::Started { .. } => {}
+    }
+}
+
+fn log_progress(runner: &RunnerName, event: &Event) {
+    match event {
+        Event::Scheduled => debug!(%runner, "scheduled"),
+        Event::Pulling { current, total } => debug!(%runner, current, total, "pulling"),
+        Event::Pulled => debug!(%runner, "pulled"),
+        Event::Waiting(reason) => debug!(%runner, reason, "waiting"),
+        Event::Started(at) => {
+            debug!(%runner, started_at = at.as_ref().map(display), "running");
+        }
+        // Logged where it is recorded, and unknown ones have no fields.
+        _ => {}
     }
 }

@@ -11,6 +11,7 @@ use longshore_journal::{self as journal, Cancelled, Claim, Filter, Journal, Jour
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::attach::Attached;
 use crate::attempt_client::{AttemptClient, EventStream};
@@ -21,6 +22,7 @@ use crate::event_sink::JobEventSink;
 use crate::job::{CHUNKS_KEPT, Job, JobEvents, JobLogs, State};
 use crate::output::forward_output;
 use crate::record::unrecorded;
+use crate::spans;
 use crate::task::{JobTask, Manner};
 
 impl Dispatcher {
@@ -119,12 +121,12 @@ impl Dispatcher {
             state,
             manner,
         };
-        let span = tracing::info_span!("job", %id);
+        let span = spans::job(&id);
         let following = async move {
             attached.run().await;
             drop(tracked);
         };
-        self.spawn(tracing::Instrument::instrument(following, span));
+        self.spawn(following.instrument(span));
         Ok(Job { id, state: seen, canceller, events: Some(JobEvents(events)), logs: logs_read })
     }
 
@@ -199,7 +201,8 @@ impl Dispatcher {
             return Ok(record);
         }
         let task = self.taken_up(&record, claim);
-        task.look(record, candidate, self.connect_timeout()).await;
+        let looking = task.look(record, candidate, self.connect_timeout());
+        looking.instrument(spans::job(job)).await;
         Ok(journal.record(job).await?)
     }
 

@@ -60,6 +60,7 @@ mod security;
 mod selection;
 mod settings;
 mod settle;
+mod spans;
 mod stopped;
 mod store;
 mod stranded;

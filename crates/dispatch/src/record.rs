@@ -7,6 +7,7 @@ use longshore_core::{
     Attempt, Error, ErrorKind, Handle, JobResult, PassedOver, PullPolicy, Report,
 };
 use longshore_journal::{JournalError, NewAttempt};
+use tracing::field::display;
 use tracing::{info, warn};
 
 use crate::candidate::Candidate;
@@ -30,7 +31,8 @@ impl JobTask {
         let intent = NewAttempt::new(number, handle.clone(), attempt.pull_policy);
         self.claim.intent(intent).await.map_err(unrecorded)?;
         FailPoint::Intent.reach();
-        info!(attempt = %attempt.id, runner = %handle.runner, policy = %attempt.pull_policy, "launching");
+        let (attempt_id, pull_policy) = (&attempt.id, attempt.pull_policy);
+        info!(attempt = %attempt_id, runner = %handle.runner, %pull_policy, "launching");
         self.search.last_attempt = Some(attempt.id.clone());
         self.sink.send(JobEvent::Launching {
             runner: candidate.name().clone(),
@@ -64,7 +66,8 @@ impl JobTask {
             info!(attempt = %taken.attempt, runner = %taken.candidate.name(), "may have started");
             return;
         };
-        info!(attempt = %taken.attempt, runner = %taken.candidate.name(), "started");
+        let started_at = started.started_at.as_ref().map(display);
+        info!(attempt = %taken.attempt, runner = %taken.candidate.name(), started_at, "started");
         taken.candidate.breaker.launch_succeeded();
         // Without this record, a recovery asks the runner, which knows.
         let (at, image) = (started.started_at, started.image.as_ref());
@@ -81,7 +84,14 @@ impl JobTask {
     /// Records how the job ended. Called once. Returns false if that failed: then the attempt must
     /// stay where it is, for a recovery to find.
     pub(crate) async fn record_outcome(&self, result: &JobResult) -> bool {
-        info!(attempt = ?result.attempt.as_ref().map(|a| a.as_str()), outcome = %result.outcome, "ended");
+        info!(
+            attempt = result.attempt.as_ref().map(display),
+            runner = result.runner.as_ref().map(display),
+            outcome = result.outcome.kind(),
+            exit_code = result.outcome.exit_code(),
+            reason = %result.outcome,
+            "ended"
+        );
         FailPoint::Ended.reach();
         let recorded = self.heed(self.claim.outcome(result).await);
         FailPoint::Outcome.reach();
@@ -101,7 +111,7 @@ impl JobTask {
     fn heed(&self, step: Result<(), JournalError>) -> bool {
         let Err(error) = step else { return true };
         let message = Error::from(error).to_string();
-        warn!(message, "failed to record a step of the job");
+        warn!(error = message, "failed to record a step of the job");
         self.sink.send(JobEvent::Warning { message });
         false
     }

@@ -16,6 +16,7 @@ use crate::event_sink::JobEventSink;
 use crate::fail_point::FailPoint;
 use crate::job::{Job, JobEvents, JobLogs, State, Submission};
 use crate::secrets;
+use crate::spans;
 use crate::store::Held;
 use crate::task::{JobTask, Manner, Search};
 
@@ -54,7 +55,7 @@ impl Dispatcher {
         self.spawn(async move {
             match dispatcher.enter(checked).await {
                 Ok(Recorded::Here(task, job, held, in_flight)) => {
-                    let span = tracing::info_span!("job", id = %job.id());
+                    let span = spans::job(job.id());
                     // A submitter that has left is treated like one that has dropped the job.
                     drop(answer.send(Ok(job)));
                     task.run().instrument(span).await;

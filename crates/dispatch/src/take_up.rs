@@ -6,10 +6,12 @@ use std::time::Duration;
 use longshore_core::{AttemptId, Error, ErrorKind, Event, NotRunReason, Outcome, Settled, Started};
 use longshore_journal::{AttemptRecord, AttemptState, Record};
 use tokio::time::{Instant, timeout_at};
+use tracing::{Instrument, Span};
 
 use crate::attempt_client::{AttemptClient, EventStream};
 use crate::candidate::Candidate;
 use crate::settle::Settlement;
+use crate::spans;
 use crate::taken::{Found, Taken};
 use crate::task::JobTask;
 
@@ -19,7 +21,14 @@ const AT_ONCE: Duration = Duration::from_millis(500);
 impl JobTask {
     /// Sees the job of `record` to its end. Its last attempt, if any, is on `candidate`. Never
     /// launches the job again: if it had not started, it is fenced and over.
-    pub(crate) async fn take_up(mut self, record: Record, candidate: Option<Arc<Candidate>>) {
+    pub(crate) async fn take_up(self, record: Record, candidate: Option<Arc<Candidate>>) {
+        let span = record.committed().map_or_else(Span::current, |attempt| {
+            spans::attempt(&attempt.handle.attempt, &attempt.handle.runner)
+        });
+        self.finish_attempt(record, candidate).instrument(span).await;
+    }
+
+    async fn finish_attempt(mut self, record: Record, candidate: Option<Arc<Candidate>>) {
         self.restore(&record);
         let (Some(attempt), Some(candidate)) = (record.committed(), candidate) else {
             return self.end_without_start(self.interrupted(), None).await;

@@ -10,6 +10,7 @@ use longshore_core::{
 use longshore_journal::Claim;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::attempt_client::AttemptClient;
 use crate::cancel::Canceller;
@@ -23,6 +24,7 @@ use crate::job::{JobEvent, State};
 use crate::output::forward_output;
 use crate::patience::Patience;
 use crate::pin::Pins;
+use crate::spans;
 use crate::taken::{Found, Taken, Tried};
 use crate::{FallbackReason, Settings};
 
@@ -89,7 +91,10 @@ impl JobTask {
         let mut may_pass = falls_back;
         while let Some(candidate) = queue.pop_front() {
             match self.try_runner(&candidate, may_pass && !queue.is_empty()).await {
-                Tried::Taken(taken) => return self.started(*taken).await,
+                Tried::Taken(taken) => {
+                    let span = spans::attempt(&taken.attempt, taken.candidate.name());
+                    return self.started(*taken).instrument(span).await;
+                }
                 Tried::Cancelled => {
                     return self.end_without_start(Outcome::Cancelled { code: None }, None).await;
                 }

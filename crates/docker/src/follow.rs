@@ -223,7 +223,8 @@ impl<'a> Follower<'a> {
         report.image = snapshot.facts.as_ref().map(image);
         report.started_again = snapshot.describe_further_starts(&self.location.name);
         if !report.started_again.is_empty() {
-            tracing::error!(starts = ?report.started_again, "the container was started again");
+            let starts = report.started_again.join("; ");
+            tracing::error!(starts, "the container was started again");
         }
         Ok(Some(report))
     }

@@ -358,7 +358,7 @@ fn note_second_start(again: &[String], outcome: Outcome) -> Outcome {
     if again.is_empty() {
         return outcome;
     }
-    tracing::error!(pods = ?again, "Kubernetes started the job again");
+    tracing::error!(pods = again.join("; "), "Kubernetes started the job again");
     match outcome {
         Outcome::Lost { message } => Outcome::Lost {
             message: format!("{message} (Kubernetes started it {} times)", again.len() + 1),

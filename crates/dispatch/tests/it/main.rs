@@ -25,3 +25,4 @@ mod stranded;
 mod submitting;
 mod support;
 mod third_parties;
+mod tracing;
