@@ -6,4 +6,5 @@ mod home;
 mod images;
 mod jobs;
 mod results;
+mod signals;
 mod waiting;
