@@ -1,5 +1,6 @@
-//! Ctrl-C, TERM, and HUP, which a terminal sends when it is closed. In a command that runs a job, the first signal cancels the job and the second
-//! kills it. In a command that only waits for a job, a signal stops the waiting.
+//! Ctrl-C, TERM, and HUP, which a terminal sends when it is closed. In a command that runs a job, the
+//! first signal cancels the job and the second kills it. In a command that only waits for a job, a
+//! signal stops the waiting.
 
 use std::sync::OnceLock;
 

@@ -19,10 +19,11 @@ use crate::{output, settings, spec, summary};
 /// [`longshore::Outcome::exit_code`].
 pub async fn run(args: &RunArgs) -> Result<u8, CliError> {
     let spec = spec::build(&args.job)?;
-    let (_, dispatcher) = settings::assemble(&args.job.config, args.quiet)?;
     if args.detach {
+        let dispatcher = settings::assemble_detached(&args.job.config, args.quiet)?;
         return detach::detach(&dispatcher, submission(spec, args), args).await;
     }
+    let (_, dispatcher) = settings::assemble(&args.job.config, args.quiet)?;
     let result_file = args.result.as_deref().map(ResultFile::prepare).transpose()?;
     let begun = Instant::now();
     let submission = submission(spec, args);

@@ -5,6 +5,7 @@ mod habits;
 mod home;
 mod images;
 mod jobs;
+mod nested;
 mod results;
 mod signals;
 mod waiting;
