@@ -4,7 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
-use longshore::{HumanDuration, ImageRef, PullPolicies, RunnerName};
+use longshore::{HumanDuration, ImageRef};
+
+use crate::arg_values::duration;
+use crate::config_args::ConfigArgs;
+use crate::job_args::JobArgs;
 
 /// Runs a job on the first runner that can take it: Kubernetes, Docker or a local process.
 #[derive(Debug, Parser)]
@@ -73,20 +77,6 @@ pub enum ConfigCommand {
     Schema,
 }
 
-/// The options that select the configuration.
-#[derive(Debug, Default, Args)]
-pub struct ConfigArgs {
-    /// Configuration file (.toml, .yaml, .json, or HOCON .conf)
-    ///
-    /// Default: the file that LONGSHORE_CONFIG names, else longshore.toml (.yaml, .json, .conf) in
-    /// $XDG_CONFIG_HOME/longshore or /etc/longshore, if it exists.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub config: Option<PathBuf>,
-    /// Set a key of the configuration, such as job.docker.host=unix:///run/docker.sock
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
-    pub set: Vec<(String, String)>,
-}
-
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
     /// Also show what is known about this image: its pull policy, whether it is present, and the
@@ -113,6 +103,9 @@ pub struct RunArgs {
     /// job. A different job with KEY is refused. The key is kept as long as the job's record.
     #[arg(long, value_name = "KEY")]
     pub idempotency_key: Option<String>,
+    /// Remove the job once it has ended, which is the default
+    #[arg(long, hide = true, conflicts_with = "detach")]
+    pub rm: bool,
     /// Print no summary, no progress and no warnings on stderr, only errors
     #[arg(short, long)]
     pub quiet: bool,
@@ -179,7 +172,7 @@ pub struct CancelArgs {
     #[command(flatten)]
     pub job: OneJob,
     /// The time between TERM and KILL, instead of the job's own
-    #[arg(long, value_name = "DURATION")]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub grace: Option<HumanDuration>,
 }
 
@@ -201,77 +194,10 @@ pub struct GcArgs {
     #[arg(long)]
     pub dry_run: bool,
     /// Remove jobs that ended longer than this ago, instead of job.retention
-    #[arg(long, value_name = "DURATION")]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub older_than: Option<HumanDuration>,
     #[command(flatten)]
     pub config: ConfigArgs,
-}
-
-/// A job, from a file, from flags, or from a file with overrides by flags.
-#[derive(Debug, Default, Args)]
-pub struct JobArgs {
-    /// Job file (.toml, .yaml or .json); flags override its values
-    #[arg(value_name = "JOBFILE", value_hint = ValueHint::FilePath)]
-    pub job_file: Option<PathBuf>,
-    /// Run in a container of this image
-    #[arg(long, value_name = "IMAGE")]
-    pub image: Option<ImageRef>,
-    /// Allow the job to run as a local process with this command line (split as a shell splits
-    /// words)
-    #[arg(long, value_name = "COMMAND LINE", value_parser = words)]
-    pub process: Option<Words>,
-    /// Try only these runners, in this order
-    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
-    pub runners: Option<Vec<RunnerName>>,
-    /// When to pull the image: Always, IfNotPresent, Never, or several, tried in turn while the
-    /// registry does not answer
-    #[arg(long, value_name = "POLICY,...")]
-    pub pull_policy: Option<PullPolicies>,
-    /// Folder with input/ (read-only to the job) and output/; its path replaces {jobDir} in
-    /// arguments
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub job_dir: Option<PathBuf>,
-    /// Set an environment variable; NAME alone takes the value from this environment
-    #[arg(long, value_name = "NAME[=VALUE]")]
-    pub env: Vec<String>,
-    /// Set an environment variable from file:PATH or env:NAME; its value is never shown
-    // Split later: an error here would repeat the text, which may be the secret itself.
-    #[arg(long, value_name = "NAME=SOURCE")]
-    pub secret_env: Vec<String>,
-    /// End the job after this time, such as 90s, 10m or 1h 30m
-    #[arg(long, value_name = "DURATION")]
-    pub timeout: Option<HumanDuration>,
-    /// A descriptive name of the job
-    #[arg(long, value_name = "NAME")]
-    pub name: Option<String>,
-    /// A label on the objects that are created for the job
-    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
-    pub label: Vec<(String, String)>,
-    #[command(flatten)]
-    pub config: ConfigArgs,
-    /// With an image: the container's arguments; otherwise the local process's command and
-    /// arguments
-    #[arg(last = true, value_name = "ARGS")]
-    pub args: Vec<String>,
-}
-
-/// A command line, split into words.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Words(pub Vec<String>);
-
-fn words(text: &str) -> Result<Words, String> {
-    match shell_words::split(text) {
-        Ok(words) if words.is_empty() => Err("it contains no command".to_owned()),
-        Ok(words) => Ok(Words(words)),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-fn key_value(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("write it as KEY=VALUE".to_owned()),
-    }
 }
 
 #[cfg(test)]
@@ -282,12 +208,5 @@ mod tests {
     fn the_command_line_is_well_formed() {
         use clap::CommandFactory;
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn a_process_command_line_is_split_as_a_shell_splits_words() {
-        assert_eq!(words("sh -c 'a b'").unwrap().0, ["sh", "-c", "a b"]);
-        assert!(words("  ").unwrap_err().contains("no command"));
-        assert!(words("'").is_err());
     }
 }

@@ -13,7 +13,8 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::args::{ConfigArgs, WaitArgs};
+use crate::args::WaitArgs;
+use crate::config_args::ConfigArgs;
 use crate::error::CliError;
 use crate::{output, settings, summary};
 
@@ -76,7 +77,7 @@ async fn begin(args: &WaitArgs) -> Result<longshore::Job, CliError> {
     let set = serde_json::from_slice(&told)
         .map_err(|e| CliError::failed(format!("failed to parse the settings: {e}")))?;
     let config = ConfigArgs { config: args.job.config.config.clone(), set };
-    let dispatcher = settings::dispatcher(&config)?;
+    let dispatcher = settings::of_recorded(&config)?;
     let record = dispatcher.record(&args.job.id).await?;
     Ok(dispatcher.attach(&record.id).await?)
 }

@@ -1,11 +1,17 @@
 //! The `longshore` command.
 
+mod arg_values;
 mod args;
+mod command_line;
 mod commands;
+mod config_args;
 mod config_file;
+mod env_file;
 mod error;
 mod follower;
 mod image;
+mod job_args;
+mod job_file;
 mod jobs;
 mod listing;
 mod output;
@@ -23,15 +29,14 @@ mod trouble;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
-
-use crate::args::{Cli, Command, ConfigCommand};
+use crate::args::{Command, ConfigCommand};
 use crate::error::CliError;
 
 fn main() -> ExitCode {
     longshore::init();
     longshore::raise_limits();
-    let cli = Cli::try_parse().unwrap_or_else(|error| output::usage(&error));
+    let cli = command_line::parse(std::env::args_os().collect())
+        .unwrap_or_else(|error| output::usage(&error));
     output::log_to_stderr(cli.verbose);
     match execute(cli.command) {
         Ok(code) => ExitCode::from(code),

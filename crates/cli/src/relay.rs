@@ -3,7 +3,7 @@
 use std::io;
 
 use futures::{Stream, StreamExt};
-use longshore::{LogChunk, LogStream};
+use longshore::{Canceller, LogChunk, LogStream};
 use tokio::io::{AsyncWrite, AsyncWriteExt, Stderr, Stdout};
 
 use crate::output;
@@ -13,10 +13,11 @@ use crate::progress::ProgressLine;
 const CHUNKS_AT_ONCE: usize = 64;
 
 /// What happens once stdout has no reader any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Unread {
-    /// The rest of the output is dropped. The job continues, for its results.
-    Drop,
+    /// The job is cancelled, as in `longshore run yes | head -1`, and the rest of its output is
+    /// dropped. The flag says whether to print nothing about it.
+    Cancel(Canceller, bool),
     /// Reading stops: nothing is left to do.
     Stop,
 }
@@ -45,6 +46,7 @@ impl Relay {
     ) -> Result<bool, E> {
         // Output that arrived meanwhile is combined in one write: a backend may deliver each line
         // separately.
+        let mut unread = Some(unread);
         let mut ready = std::pin::pin!(chunks.ready_chunks(CHUNKS_AT_ONCE));
         while let Some(chunks) = ready.next().await {
             progress.clear();
@@ -60,8 +62,18 @@ impl Relay {
             }
             self.flush().await;
             taken?;
-            if unread == Unread::Stop && self.stdout.writer.is_none() {
-                break;
+            if !self.stdout.has_lost_its_reader() {
+                continue;
+            }
+            match unread.take() {
+                Some(Unread::Stop) => break,
+                Some(Unread::Cancel(canceller, quiet)) => {
+                    if !quiet {
+                        output::say("stdout has no reader any more: cancelling the job");
+                    }
+                    canceller.cancel();
+                }
+                None => {}
             }
         }
         Ok(!self.stdout.failed && !self.stderr.failed)
@@ -115,8 +127,12 @@ impl<W: AsyncWrite + Unpin> Sink<W> {
         }
     }
 
-    /// Writes the buffered output. Once the reader has gone, the job continues, for its results,
-    /// and its output is dropped.
+    /// Whether the reader has gone.
+    const fn has_lost_its_reader(&self) -> bool {
+        self.writer.is_none() && !self.failed
+    }
+
+    /// Writes the buffered output. After a failure, further output is dropped.
     async fn flush(&mut self) {
         let Some(writer) = self.writer.as_mut().filter(|_| !self.pending.is_empty()) else {
             return;

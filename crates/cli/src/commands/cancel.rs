@@ -9,7 +9,7 @@ use crate::{jobs, output, settings, summary};
 
 /// Cancels a job and waits for it to end.
 pub async fn cancel(args: &CancelArgs) -> Result<u8, CliError> {
-    let dispatcher = settings::dispatcher(&args.job.config)?;
+    let dispatcher = settings::of_recorded(&args.job.config)?;
     let record = jobs::find(&dispatcher, &args.job.id).await?;
     if let Some(result) = &record.result {
         return Ok(ended_before(result));

@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use longshore::{Detached, DetachedJob, Dispatcher, JobId, JobResult, Record, Submission};
 
-use crate::args::{ConfigArgs, RunArgs};
+use crate::args::RunArgs;
+use crate::config_args::ConfigArgs;
 use crate::error::CliError;
 use crate::progress::ProgressLine;
 use crate::signals::Signals;

@@ -17,7 +17,7 @@ struct Inspected<'a> {
 
 /// Prints the whole record of a job, as one JSON object.
 pub async fn inspect(args: &OneJob) -> Result<u8, CliError> {
-    let dispatcher = settings::dispatcher(&args.config)?;
+    let dispatcher = settings::of_recorded(&args.config)?;
     let record = jobs::find(&dispatcher, &args.id).await?;
     let inspected = Inspected { state: record.state().name(), record: &record };
     output::print_json(&inspected)

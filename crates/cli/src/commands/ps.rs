@@ -16,7 +16,7 @@ const LOOKS: usize = 16;
 
 /// Prints the jobs that have not ended, or all recorded jobs.
 pub async fn ps(args: &PsArgs) -> Result<u8, CliError> {
-    let dispatcher = settings::dispatcher(&args.config)?;
+    let dispatcher = settings::of_recorded(&args.config)?;
     let filter = Filter::default().limit(LISTED);
     let filter = if args.all { filter } else { filter.not_ended() };
     let records = dispatcher.records(filter).await?;

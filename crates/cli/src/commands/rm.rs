@@ -11,7 +11,7 @@ use crate::{jobs, output, settings};
 
 /// Removes jobs one by one, and prints the ids of those that are gone.
 pub async fn rm(args: &RmArgs) -> Result<u8, CliError> {
-    let dispatcher = settings::dispatcher(&args.config)?;
+    let dispatcher = settings::of_recorded(&args.config)?;
     let mut removed = String::new();
     let mut code = 0;
     for id in &args.ids {

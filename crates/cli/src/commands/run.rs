@@ -19,7 +19,7 @@ use crate::{output, settings, spec, summary};
 /// [`longshore::Outcome::exit_code`].
 pub async fn run(args: &RunArgs) -> Result<u8, CliError> {
     let spec = spec::build(&args.job)?;
-    let dispatcher = settings::dispatcher(&args.job.config)?;
+    let (_, dispatcher) = settings::assemble(&args.job.config, args.quiet)?;
     if args.detach {
         return detach::detach(&dispatcher, submission(spec, args), args).await;
     }
@@ -29,8 +29,12 @@ pub async fn run(args: &RunArgs) -> Result<u8, CliError> {
     let own = submission.id.clone();
     let job = dispatcher.submit(submission).await?;
     let signals = Signals::watch(job.canceller())?;
-    if own.as_ref() != Some(job.id()) && !args.quiet {
-        summary::say_known(job.id());
+    if !args.quiet {
+        if own.as_ref() == Some(job.id()) {
+            output::say(&format!("job {}", job.id()));
+        } else {
+            summary::say_known(job.id());
+        }
     }
     let result = follow(job, args.quiet).await;
     drop(signals);
@@ -57,9 +61,10 @@ async fn follow(mut job: Job, quiet: bool) -> JobResult {
     let events = job.take_events();
     let logs = futures::stream::iter(job.take_logs()).flatten().map(Ok::<_, Infallible>);
     let progress = ProgressLine::new(quiet);
+    let unread = Unread::Cancel(job.canceller(), quiet);
     let ((), Ok(_), result) = tokio::join!(
         progress.show_all(events, quiet),
-        Relay::new().pass_on(logs, &progress, Unread::Drop),
+        Relay::new().pass_on(logs, &progress, unread),
         job.wait()
     );
     progress.clear();

@@ -11,7 +11,7 @@ pub async fn wait(args: &WaitArgs) -> Result<u8, CliError> {
     if args.left_behind {
         return follower::follow(args).await;
     }
-    let dispatcher = settings::dispatcher(&args.job.config)?;
+    let dispatcher = settings::of_recorded(&args.job.config)?;
     let record = dispatcher.record(&args.job.id).await?;
     let mut interruption = Interruption::watch()?;
     let result = tokio::select! {

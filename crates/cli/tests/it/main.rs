@@ -1,6 +1,7 @@
 //! Tests the command without any backend but local processes.
 
 mod configuration;
+mod habits;
 mod home;
 mod images;
 mod results;
