@@ -9,6 +9,8 @@ use longshore::{HumanDuration, ImageRef};
 use crate::arg_values::duration;
 use crate::config_args::ConfigArgs;
 use crate::job_args::JobArgs;
+use crate::selection::JobFilter;
+use crate::template::Template;
 
 /// Runs a job on the first runner that can take it: Kubernetes, Docker or a local process.
 #[derive(Debug, Parser)]
@@ -35,18 +37,22 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// List jobs that have not ended, or all recorded jobs
     Ps(PsArgs),
-    /// Wait for a job to end; exit with the job's own exit code
+    /// Wait for jobs to end; exit with the job's own exit code
     ///
-    /// Ctrl-C stops the waiting, not the job.
+    /// With several jobs, the exit code is that of the first one, in the given order, that is not 0.
+    /// Ctrl-C stops the waiting, not the jobs.
     Wait(WaitArgs),
-    /// Print the output of a job
+    /// Print the output of jobs, one after the other
     ///
     /// With --follow, it also waits for a job that is still being launched.
     Logs(LogsArgs),
-    /// Print the whole record of a job, as JSON
-    Inspect(OneJob),
-    /// Cancel a job and wait for it to end
+    /// Print the whole record of a job, as JSON, or an array of several records
+    Inspect(SomeJobs),
+    /// Cancel jobs and wait for them to end: TERM, the grace period, KILL
+    #[command(visible_alias = "stop")]
     Cancel(CancelArgs),
+    /// Kill jobs and wait for them to end: `cancel` without a grace period
+    Kill(OpenJobs),
     /// Remove jobs that have ended: their output and their record
     Rm(RmArgs),
     /// Remove leftovers of old jobs from the runners
@@ -130,7 +136,21 @@ pub struct PsArgs {
     /// Also list jobs that have ended
     #[arg(short, long)]
     pub all: bool,
-    /// Output format: a table for people, or an array of JSON records
+    /// Print only the IDs
+    #[arg(short, long, conflicts_with_all = ["output", "format"])]
+    pub quiet: bool,
+    /// List the newest COUNT jobs, ended ones too
+    #[arg(short = 'n', long, value_name = "COUNT")]
+    pub last: Option<usize>,
+    /// List only jobs with this name, state, runner or label=KEY=VALUE; all filters apply
+    #[arg(long, value_name = "KEY=VALUE", value_parser = JobFilter::parse)]
+    pub filter: Vec<JobFilter>,
+    /// Print a line for each job, such as '{{.ID}} {{.Name}}', or an array of all records with json
+    ///
+    /// The fields are ID, Name, Command, Image, Runner, State, Age, Outcome, Submitted and Labels.
+    #[arg(long, value_name = "TEMPLATE", conflicts_with = "output", value_parser = Template::parse)]
+    pub format: Option<Template>,
+    /// Output format: a table for people, or an array of JSON results
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub output: ListFormat,
     #[command(flatten)]
@@ -150,11 +170,25 @@ pub enum RecordFormat {
     Json,
 }
 
-/// A recorded job.
+/// Recorded jobs.
 #[derive(Debug, Args)]
-pub struct OneJob {
-    /// The job's ID, or at least its first four characters
-    pub id: String,
+pub struct SomeJobs {
+    /// Each job's ID, at least its first four characters, or a name, which is the newest job with it
+    #[arg(value_name = "JOB", required = true)]
+    pub jobs: Vec<String>,
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+/// Recorded jobs, or all that have not ended.
+#[derive(Debug, Args)]
+pub struct OpenJobs {
+    /// Each job's ID, at least its first four characters, or a name, which is the newest job with it
+    #[arg(value_name = "JOB", required_unless_present = "all")]
+    pub jobs: Vec<String>,
+    /// All jobs that have not ended
+    #[arg(short, long, conflicts_with = "jobs")]
+    pub all: bool,
     #[command(flatten)]
     pub config: ConfigArgs,
 }
@@ -162,8 +196,8 @@ pub struct OneJob {
 #[derive(Debug, Args)]
 pub struct WaitArgs {
     #[command(flatten)]
-    pub job: OneJob,
-    /// Print an array with the job's record on stdout
+    pub open: OpenJobs,
+    /// Print an array with the jobs' results on stdout
     #[arg(long, value_name = "FORMAT")]
     pub output: Option<RecordFormat>,
     /// Internal: the background process of `run --detach`; reads settings from stdin, prints
@@ -175,16 +209,19 @@ pub struct WaitArgs {
 #[derive(Debug, Args)]
 pub struct LogsArgs {
     #[command(flatten)]
-    pub job: OneJob,
+    pub some: SomeJobs,
     /// Continue until the job has ended
     #[arg(short, long)]
     pub follow: bool,
+    /// Print only the last COUNT lines of each stream of what exists now
+    #[arg(short = 'n', long, value_name = "COUNT")]
+    pub tail: Option<usize>,
 }
 
 #[derive(Debug, Args)]
 pub struct CancelArgs {
     #[command(flatten)]
-    pub job: OneJob,
+    pub open: OpenJobs,
     /// The time between TERM and KILL, instead of the job's own
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub grace: Option<HumanDuration>,
@@ -192,14 +229,11 @@ pub struct CancelArgs {
 
 #[derive(Debug, Args)]
 pub struct RmArgs {
-    /// The jobs' IDs, or at least the first four characters of each
-    #[arg(value_name = "ID", required = true)]
-    pub ids: Vec<String>,
+    #[command(flatten)]
+    pub some: SomeJobs,
     /// Kill jobs that have not ended
     #[arg(short, long)]
     pub force: bool,
-    #[command(flatten)]
-    pub config: ConfigArgs,
 }
 
 #[derive(Debug, Args)]

@@ -36,14 +36,14 @@ impl Relay {
         Self { stdout, stderr }
     }
 
-    /// Passes `chunks` on until they end or the first error occurs. Returns whether everything was
-    /// written. A reader that has gone away does not count.
+    /// Passes `chunks` on until they end or the first error occurs. Returns what could not be
+    /// written, which has been reported on stderr. A reader that has gone away does not count.
     pub async fn pass_on<E>(
         mut self,
         chunks: impl Stream<Item = Result<LogChunk, E>>,
         progress: &ProgressLine,
         unread: Unread,
-    ) -> Result<bool, E> {
+    ) -> Result<Vec<String>, E> {
         // Output that arrived meanwhile is combined in one write: a backend may deliver each line
         // separately.
         let mut unread = Some(unread);
@@ -76,7 +76,7 @@ impl Relay {
                 None => {}
             }
         }
-        Ok(!self.stdout.failed && !self.stderr.failed)
+        Ok(self.stdout.failure.into_iter().chain(self.stderr.failure).collect())
     }
 
     /// Buffers `chunk` for the next [`flush`](Self::flush). The order of the two streams is kept.
@@ -111,13 +111,13 @@ struct Sink<W> {
     writer: Option<W>,
     pending: Vec<u8>,
     name: &'static str,
-    /// Whether output was dropped that somebody wanted to read.
-    failed: bool,
+    /// Why output was dropped that somebody wanted to read.
+    failure: Option<String>,
 }
 
 impl<W: AsyncWrite + Unpin> Sink<W> {
     const fn new(writer: W, name: &'static str) -> Self {
-        Self { writer: Some(writer), pending: Vec::new(), name, failed: false }
+        Self { writer: Some(writer), pending: Vec::new(), name, failure: None }
     }
 
     /// Buffers `bytes` for the next [`flush`](Self::flush).
@@ -129,7 +129,7 @@ impl<W: AsyncWrite + Unpin> Sink<W> {
 
     /// Whether the reader has gone.
     const fn has_lost_its_reader(&self) -> bool {
-        self.writer.is_none() && !self.failed
+        self.writer.is_none() && self.failure.is_none()
     }
 
     /// Writes the buffered output. After a failure, further output is dropped.
@@ -145,11 +145,9 @@ impl<W: AsyncWrite + Unpin> Sink<W> {
         if let Err(error) = written {
             self.writer = None;
             if error.kind() != io::ErrorKind::BrokenPipe {
-                self.failed = true;
-                output::complain(&format!(
-                    "failed to write to {}: {error}; the job's further output is dropped",
-                    self.name
-                ));
+                let failure = format!("failed to write to {}: {error}", self.name);
+                output::complain(&format!("{failure}; the job's further output is dropped"));
+                self.failure = Some(failure);
             }
         }
     }

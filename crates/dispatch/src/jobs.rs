@@ -209,6 +209,18 @@ impl Dispatcher {
             && candidate.is_some_and(|candidate| !kept(&candidate))
     }
 
+    /// Adds to the job's record what its submitter could not pass on, such as its output to a full
+    /// disk, for a person who looks at the job later.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the message may or may not be on record.
+    ///
+    /// # Errors
+    /// `NotFound` if the job is not recorded; an error if the journal cannot be written.
+    pub async fn note_undelivered(&self, job: &JobId, message: &str) -> Result<(), Error> {
+        Ok(self.journal().await?.undelivered(job, message).await?)
+    }
+
     /// Requests the end of a job, whichever process owns it: TERM, `grace` (`None`: the job's own),
     /// KILL. Returns once the request is recorded, or false if the job had ended. If no process
     /// owns the job, the next process that [attaches](Self::attach) to it ends it.

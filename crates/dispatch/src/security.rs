@@ -1,6 +1,6 @@
 //! Which security profile applies to a job.
 
-use longshore_core::{Error, ErrorKind, JobSpec, SecurityProfile};
+use longshore_core::{Error, ErrorKind, JobSpec};
 
 use crate::Settings;
 
@@ -26,7 +26,7 @@ pub(crate) fn apply(spec: &mut JobSpec, settings: &Settings) -> Result<(), Error
 
 #[cfg(test)]
 mod tests {
-    use SecurityProfile::{Baseline, Privileged, Restricted};
+    use longshore_core::SecurityProfile::{self, Baseline, Privileged, Restricted};
 
     use super::*;
 

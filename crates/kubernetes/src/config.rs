@@ -3,14 +3,23 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use k8s_openapi::api::core::v1::Toleration;
+use k8s_openapi::api::core::v1::{
+    Affinity, HostAlias, PodDNSConfig, Toleration, TopologySpreadConstraint,
+};
 use longshore_core::{HumanDuration, SecurityProfile};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::amounts::{Amounts, DefaultResources};
+use crate::pod_template::PodTemplate;
+use crate::strict::Strict;
+
 /// One day: the minimum time that a finished Job is kept, so that its result can still be read the
 /// next morning.
 pub(crate) const MINIMUM_TTL_SECONDS: u32 = 86_400;
+
+/// An object of which the schema of the configuration describes nothing more.
+type Object = BTreeMap<String, serde_json::Value>;
 
 /// The configuration of the Kubernetes runner.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -38,6 +47,8 @@ pub struct KubernetesConfig {
     pub job_directory_root: Option<PathBuf>,
     /// Labels for every Job and Pod. The job's own labels take precedence.
     pub labels: BTreeMap<String, String>,
+    /// Annotations for every Job and Pod. Keys that begin with `longshore.dev/` have no effect.
+    pub annotations: BTreeMap<String, String>,
     /// The service account of the job's Pod. None: the namespace's default one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_account_name: Option<String>,
@@ -50,7 +61,40 @@ pub struct KubernetesConfig {
     /// Labels that a node must have to run a job.
     pub node_selector: BTreeMap<String, String>,
     /// Taints that a job's Pod tolerates, as in a Pod's `tolerations`.
-    pub tolerations: Vec<Toleration>,
+    pub tolerations: Vec<Strict<Toleration>>,
+    /// On which nodes and beside which Pods a job's Pod is placed, as in a Pod's `affinity`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Object>")]
+    pub affinity: Option<Strict<Affinity>>,
+    /// How the Pods of jobs are spread, as in a Pod's `topologySpreadConstraints`.
+    pub topology_spread_constraints: Vec<Strict<TopologySpreadConstraint>>,
+    /// The PriorityClass of a job's Pod. None: the cluster's default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority_class_name: Option<String>,
+    /// The RuntimeClass of a job's Pod, such as one for gVisor. None: the cluster's default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime_class_name: Option<String>,
+    /// Further lines of `/etc/hosts` in a job's Pod, as in a Pod's `hostAliases`.
+    pub host_aliases: Vec<Strict<HostAlias>>,
+    /// Where a job's Pod looks up names. None: Kubernetes' default, `ClusterFirst`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dns_policy: Option<DnsPolicy>,
+    /// Name servers and search domains in addition to those of `dnsPolicy`, as in a Pod's
+    /// `dnsConfig`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Object>")]
+    pub dns_config: Option<Strict<PodDNSConfig>>,
+    /// The resources of a job that sets no limit for them.
+    pub default_resources: DefaultResources,
+    /// The most that a job may have. A job that asks for more is refused; one that sets no limit
+    /// has `defaultResources`, or else this.
+    pub max_resources: Amounts,
+    /// A strategic merge patch of every job's Pod: `metadata` with `labels` and `annotations`, and
+    /// `spec`, for everything that has no key here. The job's container is called `job`. The patch
+    /// cannot change what Longshore sets for each job, such as `restartPolicy` or the container's
+    /// `image` and `command`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_template: Option<PodTemplate>,
     /// How long a connection to the API server, and a whole probe, may take.
     pub connect_timeout: HumanDuration,
     /// How long the API server may take over one request.
@@ -68,6 +112,32 @@ pub struct KubernetesConfig {
     pub security_profile: SecurityProfile,
 }
 
+/// Where a Pod looks up names
+/// (<https://kubernetes.io/docs/concepts/services-networking/dns-pod-service/#pod-s-dns-policy>).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DnsPolicy {
+    /// In the cluster, and then where the node does.
+    ClusterFirst,
+    /// The same, for a Pod in the network of its node.
+    ClusterFirstWithHostNet,
+    /// Where the node does.
+    Default,
+    /// Only where `dnsConfig` says.
+    None,
+}
+
+impl DnsPolicy {
+    /// Returns the policy in Kubernetes' spelling.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::ClusterFirst => "ClusterFirst",
+            Self::ClusterFirstWithHostNet => "ClusterFirstWithHostNet",
+            Self::Default => "Default",
+            Self::None => "None",
+        }
+    }
+}
+
 impl Default for KubernetesConfig {
     fn default() -> Self {
         Self {
@@ -77,11 +147,22 @@ impl Default for KubernetesConfig {
             persistent_volume_claim_name: None,
             job_directory_root: None,
             labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
             service_account_name: None,
             automount_service_account_token: false,
             image_pull_secrets: Vec::new(),
             node_selector: BTreeMap::new(),
             tolerations: Vec::new(),
+            affinity: None,
+            topology_spread_constraints: Vec::new(),
+            priority_class_name: None,
+            runtime_class_name: None,
+            host_aliases: Vec::new(),
+            dns_policy: None,
+            dns_config: None,
+            default_resources: DefaultResources::default(),
+            max_resources: Amounts::default(),
+            pod_template: None,
             connect_timeout: HumanDuration::from_secs(5),
             request_timeout: HumanDuration::from_secs(30),
             ttl_seconds_after_finished: MINIMUM_TTL_SECONDS,

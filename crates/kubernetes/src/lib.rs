@@ -32,6 +32,7 @@
 //! start to avoid that.
 
 mod admission;
+mod amounts;
 mod api;
 mod backend;
 mod cache;
@@ -46,6 +47,7 @@ mod exec_failure;
 mod follow;
 mod informer;
 mod job_view;
+mod labels;
 mod launch;
 mod location;
 mod log_reader;
@@ -56,11 +58,13 @@ mod outcome;
 mod phase_clock;
 mod plan;
 mod pod_spec_view;
+mod pod_template;
 mod pod_view;
 mod probe;
 mod pull;
 mod pull_history;
 mod refusal;
+mod resources;
 mod runner;
 mod secret;
 mod security;
@@ -69,6 +73,7 @@ mod settle;
 mod snapshot;
 mod snapshot_updates;
 mod start_state;
+mod strict;
 mod submit;
 mod subscription;
 mod termination;
@@ -81,5 +86,8 @@ mod withdraw;
 #[doc(hidden)]
 pub mod fuzzing;
 
-pub use config::KubernetesConfig;
+pub use amounts::{Amounts, DefaultResources};
+pub use config::{DnsPolicy, KubernetesConfig};
+pub use pod_template::PodTemplate;
 pub use runner::KubernetesRunner;
+pub use strict::Strict;

@@ -1,10 +1,4 @@
-//! The names, labels and annotations of Longshore's objects, and the values of the marks.
-
-use std::collections::BTreeMap;
-
-use longshore_core::Attempt;
-
-use crate::config::KubernetesConfig;
+//! The names of Longshore's objects, labels and annotations, and the values of the marks.
 
 /// Label: the installation that launched the object.
 pub(crate) const INSTALLATION: &str = "longshore.dev/installation";
@@ -30,19 +24,6 @@ pub(crate) const KUEUE_QUEUE: &str = "kueue.x-k8s.io/queue-name";
 pub(crate) const CONTAINER: &str = "job";
 /// The name of the volume that holds the job directory.
 pub(crate) const VOLUME: &str = "job";
-
-/// Returns the labels of `attempt`'s objects: those of the configuration, then of the job, then
-/// Longshore's own. The last one wins.
-pub(crate) fn labels(attempt: &Attempt, config: &KubernetesConfig) -> BTreeMap<String, String> {
-    let mut labels = config.labels.clone();
-    labels.extend(attempt.spec.labels.clone());
-    labels.extend([
-        (INSTALLATION.to_owned(), attempt.installation.to_string()),
-        (JOB.to_owned(), attempt.job.to_string()),
-        (ATTEMPT.to_owned(), attempt.id.to_string()),
-    ]);
-    labels
-}
 
 /// Returns the name of the objects of `attempt`, as [`longshore_core::Attempt::object_name`] does.
 pub(crate) fn object_name(attempt: &str) -> String {

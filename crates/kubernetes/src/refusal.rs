@@ -37,7 +37,8 @@ pub(crate) fn classify(words: &str) -> Option<ErrorKind> {
     }
     if is_forbidden
         && ((has("service account") || has("serviceaccount")) && has("not found")
-            || has("no priorityclass with name"))
+            || has("no priorityclass with name")
+            || has("runtimeclass") && has("not found"))
     {
         return Some(ErrorKind::Rejected(RejectReason::ContainerConfig));
     }
@@ -92,6 +93,11 @@ mod tests {
             (
                 "Error creating: pods \"x\" is forbidden: error looking up service account \
                  default/nope: serviceaccount \"nope\" not found",
+                Some(config),
+            ),
+            (
+                "Error creating: pods \"x\" is forbidden: pod rejected: RuntimeClass \"nope\" not \
+                 found",
                 Some(config),
             ),
             (

@@ -11,7 +11,7 @@ use longshore_core::{Attempt, RegistryAuth, RegistryIdentity};
 use serde_json::json;
 
 use crate::config::KubernetesConfig;
-use crate::names;
+use crate::{labels, names};
 
 /// The type of a Secret whose [`KEY`] is a Docker configuration. It may also have other keys
 /// (<https://kubernetes.io/docs/concepts/configuration/secret/#docker-config-secrets>).
@@ -36,7 +36,7 @@ pub(crate) fn secret(
         metadata: ObjectMeta {
             name: Some(attempt.object_name()),
             namespace: config.namespace.clone(),
-            labels: Some(names::labels(attempt, config)),
+            labels: Some(labels::labels(attempt, config)),
             ..<_>::default()
         },
         type_: registry.map(|_| TYPE.to_owned()),

@@ -9,9 +9,8 @@ use k8s_openapi::api::batch::v1::{
 };
 use k8s_openapi::api::core::v1::{
     Container, EnvVar, EnvVarSource, PersistentVolumeClaimVolumeSource, PodSpec, PodTemplateSpec,
-    ResourceRequirements, SecretKeySelector, Volume, VolumeMount,
+    SecretKeySelector, Volume, VolumeMount,
 };
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use longshore_core::{
     Attempt, Capabilities, Capability, Error, ErrorKind, JobDirectoryView, Result, SecretSource,
@@ -20,7 +19,8 @@ use longshore_core::{
 use crate::config::{KubernetesConfig, MINIMUM_TTL_SECONDS};
 use crate::escape::literal;
 use crate::names::{self, Commit, Ending};
-use crate::{secret, security};
+use crate::strict::Strict;
+use crate::{labels, resources, secret, security};
 
 /// What a launch submits.
 #[derive(Debug)]
@@ -76,14 +76,19 @@ pub(crate) fn remedy(capability: Capability, config: &KubernetesConfig) -> Optio
 pub(crate) fn translate(attempt: &Attempt, config: &KubernetesConfig) -> Result<Submission> {
     check(attempt, config)?;
     let spec = &attempt.spec;
-    let template = PodTemplateSpec {
+    let mut annotations = labels::annotations(config);
+    let mut template = PodTemplateSpec {
         metadata: Some(ObjectMeta {
-            labels: Some(names::labels(attempt, config)),
+            labels: Some(labels::labels(attempt, config)),
+            annotations: none_if_empty(annotations.clone()),
             ..<_>::default()
         }),
         spec: Some(pod(attempt, config)?),
     };
-    let mut annotations = BTreeMap::from([
+    if let Some(patch) = &config.pod_template {
+        patch.apply(&mut template);
+    }
+    annotations.extend([
         (names::COMMIT.to_owned(), Commit::Open.as_str().to_owned()),
         (names::ENDING.to_owned(), Ending::None.as_str().to_owned()),
     ]);
@@ -93,7 +98,7 @@ pub(crate) fn translate(attempt: &Attempt, config: &KubernetesConfig) -> Result<
         metadata: ObjectMeta {
             name: Some(attempt.object_name()),
             namespace: config.namespace.clone(),
-            labels: Some(names::labels(attempt, config)),
+            labels: Some(labels::labels(attempt, config)),
             annotations: Some(annotations),
             ..<_>::default()
         },
@@ -182,10 +187,17 @@ fn pod(attempt: &Attempt, config: &KubernetesConfig) -> Result<PodSpec> {
         enable_service_links: Some(false),
         node_selector: none_if_empty(config.node_selector.clone()),
         image_pull_secrets: secret::pull_secrets(attempt, config),
-        tolerations: (!config.tolerations.is_empty()).then(|| config.tolerations.clone()),
+        tolerations: given(&config.tolerations),
+        affinity: config.affinity.clone().map(|it| it.0),
+        topology_spread_constraints: given(&config.topology_spread_constraints),
+        priority_class_name: config.priority_class_name.clone(),
+        runtime_class_name: config.runtime_class_name.clone(),
+        host_aliases: given(&config.host_aliases),
+        dns_policy: config.dns_policy.map(|policy| policy.as_str().to_owned()),
+        dns_config: config.dns_config.clone().map(|it| it.0),
         volumes: (!mounts.is_empty()).then(|| vec![volume(config)]),
         security_context: security::of_pod(spec),
-        containers: vec![container(attempt, mounts)?],
+        containers: vec![container(attempt, config, mounts)?],
         ..<_>::default()
     })
 }
@@ -201,7 +213,16 @@ fn none_if_empty(map: BTreeMap<String, String>) -> Option<BTreeMap<String, Strin
     (!map.is_empty()).then_some(map)
 }
 
-fn container(attempt: &Attempt, mounts: Vec<VolumeMount>) -> Result<Container> {
+/// Returns the objects of `list`, or `None` if there are none.
+fn given<T: Clone>(list: &[Strict<T>]) -> Option<Vec<T>> {
+    (!list.is_empty()).then(|| list.iter().map(|it| it.0.clone()).collect())
+}
+
+fn container(
+    attempt: &Attempt,
+    config: &KubernetesConfig,
+    mounts: Vec<VolumeMount>,
+) -> Result<Container> {
     let spec = &attempt.spec;
     let container =
         spec.container.as_ref().ok_or_else(|| unsupported("the job names no container"))?;
@@ -217,7 +238,7 @@ fn container(attempt: &Attempt, mounts: Vec<VolumeMount>) -> Result<Container> {
         args: words(&container.args),
         working_dir: container.working_dir.clone(),
         env: Some(environment(attempt, &view)).filter(|env| !env.is_empty()),
-        resources: resources(attempt),
+        resources: resources::of_container(&spec.resources.limits, config)?,
         security_context: security::of_container(spec)?,
         volume_mounts: (!mounts.is_empty()).then_some(mounts),
         ..<_>::default()
@@ -250,20 +271,6 @@ fn from_secret(name: &str, secret: String, key: String) -> EnvVar {
         value: None,
         value_from: Some(EnvVarSource { secret_key_ref: Some(selector), ..<_>::default() }),
     }
-}
-
-/// Returns limits, with requests equal to them, so that the scheduler reserves what the job may
-/// use.
-fn resources(attempt: &Attempt) -> Option<ResourceRequirements> {
-    let limits = &attempt.spec.resources.limits;
-    let cpu = limits.cpu.map(|cpu| ("cpu".to_owned(), Quantity(cpu.to_string())));
-    let memory = limits.memory.map(|m| ("memory".to_owned(), Quantity(m.to_string())));
-    let amounts: BTreeMap<String, Quantity> = cpu.into_iter().chain(memory).collect();
-    (!amounts.is_empty()).then(|| ResourceRequirements {
-        requests: Some(amounts.clone()),
-        limits: Some(amounts),
-        claims: None,
-    })
 }
 
 fn volume(config: &KubernetesConfig) -> Volume {

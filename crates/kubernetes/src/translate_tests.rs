@@ -105,7 +105,7 @@ fn labels_of_the_user_never_replace_longshores_own() {
         job.labels.insert(names::ATTEMPT.to_owned(), "other".to_owned());
         job.labels.insert(names::INSTALLATION.to_owned(), "other".to_owned());
     });
-    let labels = names::labels(&forged, &KubernetesConfig::default());
+    let labels = labels::labels(&forged, &KubernetesConfig::default());
     assert_eq!(labels[names::ATTEMPT], "job-1");
     assert_eq!(labels[names::INSTALLATION], "here");
 }
@@ -195,4 +195,39 @@ fn what_a_job_says_of_its_security_takes_precedence_over_its_profile() {
     });
     let error = translate(&beyond, &KubernetesConfig::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidSpec);
+}
+
+#[test]
+fn what_an_administrator_configures_reaches_every_pod() {
+    let config: KubernetesConfig = serde_json::from_value(serde_json::json!({
+        "annotations": {"team": "red", "longshore.dev/commit": "withdrawn"},
+        "tolerations": [{"key": "batch", "operator": "Exists"}],
+        "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
+            "nodeSelectorTerms": [{"matchExpressions": [{"key": "gpu", "operator": "Exists"}]}],
+        }}},
+        "topologySpreadConstraints": [
+            {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"},
+        ],
+        "priorityClassName": "low",
+        "runtimeClassName": "gvisor",
+        "hostAliases": [{"ip": "10.0.0.1", "hostnames": ["license-server"]}],
+        "dnsPolicy": "None",
+        "dnsConfig": {"nameservers": ["10.0.0.2"]},
+        "defaultResources": {"limits": {"ephemeralStorage": "1Gi"}},
+        "maxResources": {"cpu": 2},
+        "podTemplate": {
+            "metadata": {"annotations": {"sidecar.istio.io/inject": "false"}},
+            "spec": {
+                "volumes": [{"name": "ca", "configMap": {"name": "ca"}}],
+                "containers": [
+                    {"name": "job", "volumeMounts": [{"name": "ca", "mountPath": "/etc/ca"}]},
+                ],
+            },
+        },
+    }))
+    .unwrap();
+    insta::assert_snapshot!(yaml(&attempt(|_| {}), &config));
+    let greedy = attempt(|job| job.resources.limits.cpu = Some("3".parse().unwrap()));
+    let error = translate(&greedy, &config).unwrap_err();
+    assert!(error.to_string().contains("job.kubernetes.maxResources"), "{error}");
 }

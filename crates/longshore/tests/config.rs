@@ -170,6 +170,34 @@ fn what_is_wrong_with_images_is_said_when_the_configuration_is_read() {
         "l.toml:1: job.allowedPullPolicies[1]: `Sometimes` is not a pull policy: use Always, \
          IfNotPresent or Never"
     );
+    for (toml, said) in [
+        (
+            "job.securityProfile = 'strict'\n",
+            "job.securityProfile: `strict` is not a security profile: use privileged, baseline or \
+             restricted",
+        ),
+        (
+            "job.kubernetes.podTemplate.spec.restartPolicy = 'Always'\n",
+            "job.kubernetes.podTemplate.spec.restartPolicy: `spec.restartPolicy` is set by Longshore for each job, \
+             and a Pod template cannot change it",
+        ),
+        (
+            "job.kubernetes.podTemplate.spec.hostNetwrok = true\n",
+            "job.kubernetes.podTemplate.spec.hostNetwrok: unknown field `spec.hostNetwrok`",
+        ),
+        (
+            "job.kubernetes.affinity.nodeAfinity = {}\n",
+            "job.kubernetes.affinity.nodeAfinity: unknown field `nodeAfinity`",
+        ),
+        (
+            "job.kubernetes.tolerations = [{ keey = 'batch' }]\n",
+            "job.kubernetes.tolerations[0].keey: unknown key; did you mean \
+             job.kubernetes.tolerations[0].key?",
+        ),
+    ] {
+        let found = refused(toml);
+        assert!(found.starts_with(&format!("l.toml:1: {said}")), "{found}");
+    }
     assert_eq!(
         refused("[[job.registries]]\nusername = 'me'\n"),
         "l.toml:1: job.registries[0].server: this key is missing"

@@ -21,6 +21,8 @@ mod linux;
 mod location;
 mod logs;
 mod outcome;
+mod output_files;
+mod overdue;
 mod pool;
 mod probe;
 mod record;

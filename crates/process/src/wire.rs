@@ -36,6 +36,8 @@ pub(crate) struct StartRequest {
     pub(crate) timeout_ms: Option<u64>,
     pub(crate) grace_ms: u64,
     pub(crate) fsync: bool,
+    /// The bound on the kept output in bytes. `None`: no bound.
+    pub(crate) log_max_bytes: Option<u64>,
     /// The resource limits of the job.
     pub(crate) limits: JobLimits,
 }
@@ -165,6 +167,7 @@ mod tests {
             timeout_ms: Some(5),
             grace_ms: 10,
             fsync: false,
+            log_max_bytes: None,
             limits: crate::limits::of_jobs(),
         }
     }

@@ -11,10 +11,10 @@ use crate::{jobs, output, settings};
 
 /// Removes jobs one by one, and prints the ids of those that are gone.
 pub async fn rm(args: &RmArgs) -> Result<u8, CliError> {
-    let dispatcher = settings::of_recorded(&args.config)?;
+    let dispatcher = settings::of_recorded(&args.some.config)?;
     let mut removed = String::new();
     let mut code = 0;
-    for id in &args.ids {
+    for id in &args.some.jobs {
         match remove(&dispatcher, id, args.force).await {
             Ok(id) => {
                 let _ = writeln!(removed, "{id}");

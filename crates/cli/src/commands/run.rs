@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::time::Instant;
 
 use futures::StreamExt;
-use longshore::{Job, JobId, JobResult, JobSpec, Submission};
+use longshore::{Dispatcher, Job, JobId, JobResult, JobSpec, Stopped, Submission};
 
 use crate::args::RunArgs;
 use crate::commands::detach;
@@ -36,13 +36,17 @@ pub async fn run(args: &RunArgs) -> Result<u8, CliError> {
             summary::say_known(job.id());
         }
     }
-    let result = follow(job, args.quiet).await;
+    let id = job.id().clone();
+    let (result, mut undelivered) = follow(job, args.quiet).await;
     drop(signals);
+    let result = result?;
     summary::say(&result, Some(begun.elapsed().as_secs_f64()), args.quiet);
     if let Some(Err(error)) = result_file.map(|file| file.write(&result)) {
         // The job keeps its exit code.
         output::complain(&error);
+        undelivered.push(error.to_string());
     }
+    note(&dispatcher, &id, &undelivered).await;
     Ok(summary::exit_code(&result))
 }
 
@@ -56,17 +60,27 @@ fn submission(spec: JobSpec, args: &RunArgs) -> Submission {
     }
 }
 
-/// Passes the job's output on and shows its progress until the job ends.
-async fn follow(mut job: Job, quiet: bool) -> JobResult {
+/// Records what could not be passed on. It has been reported, so a failure is only logged.
+pub async fn note(dispatcher: &Dispatcher, job: &JobId, undelivered: &[String]) {
+    for message in undelivered {
+        if let Err(error) = dispatcher.note_undelivered(job, message).await {
+            tracing::warn!(%job, %error, "failed to record what could not be written");
+        }
+    }
+}
+
+/// Passes the job's output on and shows its progress until the job ends. Also returns what could not
+/// be written.
+async fn follow(mut job: Job, quiet: bool) -> (Result<JobResult, Stopped>, Vec<String>) {
     let events = job.take_events();
     let logs = futures::stream::iter(job.take_logs()).flatten().map(Ok::<_, Infallible>);
     let progress = ProgressLine::new(quiet);
     let unread = Unread::Cancel(job.canceller(), quiet);
-    let ((), Ok(_), result) = tokio::join!(
+    let ((), Ok(undelivered), result) = tokio::join!(
         progress.show_all(events, quiet),
         Relay::new().pass_on(logs, &progress, unread),
         job.wait()
     );
     progress.clear();
-    result
+    (result, undelivered)
 }

@@ -4,5 +4,6 @@ mod configuration;
 mod habits;
 mod home;
 mod images;
+mod jobs;
 mod results;
 mod waiting;

@@ -49,6 +49,7 @@ fn a_detached_job_whose_id_cannot_be_written_is_not_lost() {
     let ran = ran.exits(0);
     ran.says(&["error: failed to write to stdout"]);
     let (_, id) = ran.stderr.trim().rsplit_once("the job's ID is ").expect("the ID");
+    home.run(&["inspect", id]).exits(0).says(&["undelivered", "failed to write to stdout"]);
     home.run(&["rm", "--force", id]).exits(0);
 }
 
@@ -59,9 +60,12 @@ fn a_job_whose_result_cannot_be_written_keeps_its_exit_code() {
     fs::create_dir(&folder).expect("a folder");
     let (file, folder) = (folder.join("r.json"), folder.display().to_string());
     let file = file.display().to_string();
-    home.run(&["run", "--result", &file, "--", "rm", "-r", &folder])
+    home.run(&["run", "--name", "n", "--result", &file, "--", "rm", "-r", &folder])
         .exits(0)
         .says(&["error: --result", &file]);
+    home.run(&["inspect", "n"]).exits(0).says(&["undelivered", "--result", &file]);
+    into_full(home.command().args(["run", "--name", "m", "sh", "-c", "echo out; exit 5"])).exits(5);
+    home.run(&["inspect", "m"]).exits(0).says(&["undelivered", "failed to write to stdout"]);
 }
 
 #[test]
