@@ -24,7 +24,7 @@ pub fn man(args: &ManArgs) -> Result<u8, CliError> {
         command.find_subcommand(name).filter(|found| !found.is_hide_set()).ok_or_else(|| {
             let known: Vec<_> = visible(command).map(Command::get_name).collect();
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-            let parent = command.get_display_name().unwrap_or(command.get_name());
+            let parent = command.get_bin_name().unwrap_or(command.get_name());
             CliError::usage(format!("`{parent}` has no command `{name}`: it has {known}"))
         })
     })?;
