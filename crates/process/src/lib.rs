@@ -14,6 +14,7 @@ compile_error!("longshore-process needs Linux: pidfd, inotify and subreapers");
 
 mod children;
 mod config;
+mod connection;
 mod follow;
 mod launch;
 mod limits;

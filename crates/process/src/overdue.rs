@@ -1,6 +1,6 @@
 //! A job that has not ended in time because its supervisor is stopped (`SIGSTOP`): the supervisor
-//! enforces the timeout and obeys requests to cancel, so whoever follows the job sees to it that the
-//! supervisor can do so.
+//! enforces the timeout and obeys requests to cancel, so a process that follows the job sees to it that
+//! the supervisor can do so.
 
 use std::io;
 use std::time::Duration;

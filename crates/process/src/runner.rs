@@ -62,6 +62,9 @@ impl ProcessRunner {
     /// [`probe`](Runner::probe).
     #[must_use]
     pub fn new(name: RunnerName, config: ProcessConfig) -> Self {
+        if let Some(error) = pool::obstacle() {
+            tracing::warn!(runner = %name, %error, "local processes are unavailable");
+        }
         let env = |name: &str| std::env::var_os(name).map(PathBuf::from);
         let is_root = rustix::process::geteuid().is_root();
         let state_directory =

@@ -20,6 +20,9 @@ use crate::record::{Begin, Refusal};
 /// More than the kernel accepts as arguments and environment of a process: 6 MiB (execve(2)).
 const MAX_FRAME: usize = 16 << 20;
 
+/// What a program sends when it has become a supervisor, after whatever it has printed before.
+pub(crate) const GREETING: &[u8] = b"\0longshore-supervisor\0";
+
 /// A job to run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

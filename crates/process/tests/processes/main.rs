@@ -29,6 +29,7 @@ macro_rules! cases {
 }
 
 fn main() -> ExitCode {
+    support::before_init();
     longshore_process::init();
     if let Some(code) = support::helper() {
         return code;
@@ -103,6 +104,8 @@ fn main() -> ExitCode {
             a_stopped_supervisor_obeys_a_cancel,
             a_stopped_supervisor_enforces_the_timeout_of_a_job_that_is_followed,
             a_supervisor_that_is_stopped_again_and_again_is_killed_and_its_job_ended,
+            what_a_program_prints_before_init_is_part_of_the_error_and_harms_no_job,
+            a_program_that_hangs_before_init_is_killed_and_the_launch_refused,
             descriptors_are_not_leaked,
             attempts_of_another_installation_are_not_adopted,
         }

@@ -9,6 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{
     Bench, children_of, line_in, other_process, processes_with, shell, stat, until,
+    with_a_program_that,
 };
 
 pub async fn a_job_outlives_the_command_that_launched_it() {
@@ -153,4 +154,17 @@ pub async fn attempts_of_another_installation_are_not_adopted() {
     assert_eq!(bench.runner.adopt(&attempt.installation).await.unwrap().len(), 1);
     bench.end(&bench.runner.handle(&attempt)).await;
     assert!(processes_with(attempt.id.as_str()).is_empty());
+}
+
+pub async fn what_a_program_prints_before_init_is_part_of_the_error_and_harms_no_job() {
+    let said = with_a_program_that("prints").await;
+    assert_eq!(said, "exited with code 0\n");
+    let said = with_a_program_that("fails").await;
+    assert!(said.contains("longshore::init() was never called"), "{said}");
+    assert!(said.contains("with the message: failed to bind port 80: in use"), "{said}");
+}
+
+pub async fn a_program_that_hangs_before_init_is_killed_and_the_launch_refused() {
+    let said = with_a_program_that("hangs").await;
+    assert!(said.contains("longshore::init() was not called within 15s"), "{said}");
 }
