@@ -231,7 +231,7 @@ pub struct CancelArgs {
 pub struct RmArgs {
     #[command(flatten)]
     pub some: SomeJobs,
-    /// Kill jobs that have not ended
+    /// Kill jobs that have not ended, and give up jobs whose runner is not configured
     #[arg(short, long)]
     pub force: bool,
 }
