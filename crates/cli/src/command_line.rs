@@ -20,8 +20,17 @@ use crate::job_file;
 /// # Errors
 /// If the words are not a valid command line, or if the help or the version is requested.
 pub fn parse(words: Vec<OsString>) -> Result<Cli, Error> {
+    let mut cli = with_job_file(words)?;
+    match &mut cli.command {
+        Command::Run(run) => run.job.apply_settings(),
+        Command::Plan(job) => job.apply_settings(),
+        _ => {}
+    }
+    Ok(cli)
+}
+
+fn with_job_file(words: Vec<OsString>) -> Result<Cli, Error> {
     let cli = Cli::try_parse_from(&words).map_err(hint)?;
-    let (Command::Run(_) | Command::Plan(_)) = &cli.command else { return Ok(cli) };
     let job = match &cli.command {
         Command::Run(run) => &run.job,
         Command::Plan(job) => job.as_ref(),

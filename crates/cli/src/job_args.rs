@@ -47,6 +47,11 @@ pub struct JobArgs {
     /// Set the environment variables in FILE, one NAME[=VALUE] a line
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub env_file: Vec<PathBuf>,
+    /// Pass on these variables to a local process; a * at the end of a name matches any rest
+    ///
+    /// Replaces job.process.inheritEnv of the configuration.
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    pub inherit_env: Vec<String>,
     /// Set an environment variable from file:PATH or env:NAME; its value is never shown
     // Split later: an error here would repeat the text, which may be the secret itself.
     #[arg(long, value_name = "NAME=SOURCE")]
@@ -146,6 +151,16 @@ fn memory(text: &str) -> Result<Memory, String> {
         _ => text.parse(),
     };
     amount.map_err(|error: longshore::QuantityError| error.to_string())
+}
+
+impl JobArgs {
+    /// Adds the settings that options of the job are short for.
+    pub fn apply_settings(&mut self) {
+        if !self.inherit_env.is_empty() {
+            let names = serde_json::Value::from(self.inherit_env.clone()).to_string();
+            self.config.set.push(("job.process.inheritEnv".to_owned(), names));
+        }
+    }
 }
 
 #[cfg(test)]

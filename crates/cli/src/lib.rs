@@ -31,5 +31,6 @@ mod summary;
 mod tail;
 mod template;
 mod trouble;
+mod undelivered;
 
 pub use entry::main;

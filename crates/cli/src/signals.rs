@@ -1,8 +1,6 @@
-//! Ctrl-C, TERM, and HUP, which a terminal sends when it is closed. In a command that runs a job, the
-//! first signal cancels the job and the second kills it. In a command that only waits for a job, a
-//! signal stops the waiting.
-
-use std::sync::OnceLock;
+//! Ctrl-C, TERM and the end of the terminal (HUP). In a command that runs a job, the first signal
+//! cancels the job and the second kills it. In a command that only waits for a job, a signal stops
+//! the waiting.
 
 use longshore::Canceller;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -51,7 +49,7 @@ impl Drop for Signals {
 pub struct Interruption {
     interrupt: Signal,
     terminate: Signal,
-    /// `None` under nohup(1), which the command respects.
+    /// `None` if this command was started to ignore it, as by nohup.
     hangup: Option<Signal>,
 }
 
@@ -64,10 +62,10 @@ impl Interruption {
         let failed = |e| CliError::failed(format!("failed to watch for signals: {e}"));
         let interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
         let terminate = signal(SignalKind::terminate()).map_err(failed)?;
-        let hangup = (!ignores_hangup())
-            .then(|| signal(SignalKind::hangup()))
-            .transpose()
-            .map_err(failed)?;
+        let hangup = match ignores_hangup() {
+            true => None,
+            false => Some(signal(SignalKind::hangup()).map_err(failed)?),
+        };
         Ok(Self { interrupt, terminate, hangup })
     }
 
@@ -77,28 +75,22 @@ impl Interruption {
         tokio::select! {
             _ = self.interrupt.recv() => 130,
             _ = self.terminate.recv() => 143,
-            () = received(&mut self.hangup) => 129,
+            Some(_) = next(self.hangup.as_mut()) => 129,
         }
     }
 }
 
-/// Waits for `signal`, for ever if there is none.
-async fn received(signal: &mut Option<Signal>) {
-    match signal {
-        Some(signal) => drop(signal.recv().await),
-        None => std::future::pending().await,
-    }
+/// Waits for the next signal. Without a `signal` to wait for, returns at once.
+async fn next(signal: Option<&mut Signal>) -> Option<()> {
+    signal?.recv().await
 }
 
-/// Whether HUP was ignored when this command was started, as under nohup(1). Cannot be determined
-/// once it is watched, so the first answer counts.
+/// Whether this process ignores HUP. To handle a signal is to stop ignoring it, so this is asked
+/// before.
 fn ignores_hangup() -> bool {
-    static IGNORED: OnceLock<bool> = OnceLock::new();
-    *IGNORED.get_or_init(|| {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-        let mask = mask.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
-        // The lowest bit is that of signal 1, which is HUP.
-        mask.is_some_and(|mask| mask & 1 == 1)
-    })
+    // The line `SigIgn` is a mask in which the lowest bit is signal 1, HUP (proc_pid_status(5)).
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask & 1 == 1)
 }

@@ -146,3 +146,58 @@ fn the_variables_of_a_ci_system_disturb_nothing() {
     let own = [invalid[0], ("LONGSHORE_JOB_TIMEOUT", "1m")];
     home.run_with(&own, &["run", "true"]).exits(0);
 }
+
+/// Starts a job that prints `ready` and ends once the file `go` exists, with the programs `before` in
+/// front of the command.
+fn waiting(home: &Home, before: &[&str]) -> std::process::Child {
+    let own = home.command();
+    let program = own.get_program().to_str().expect("a path").to_owned();
+    let script = "echo ready; until [ -e go ]; do sleep 0.05; done; exit 3";
+    let folder = home.path("").display().to_string();
+    let run = [&program, "run", "-q", "-w", &folder, "sh", "-c", script];
+    let words = [before, &run].concat();
+    let mut command = std::process::Command::new(words[0]);
+    command.args(&words[1..]).env_clear();
+    command.envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut child =
+        command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
+    let stdout = child.stdout.as_mut().expect("a pipe");
+    stdout.read_exact(&mut [0; 6]).expect("the job is ready");
+    child
+}
+
+fn hang_up(child: &std::process::Child) {
+    let pid = rustix::process::Pid::from_child(child);
+    rustix::process::kill_process(pid, rustix::process::Signal::HUP).expect("it runs");
+}
+
+#[test]
+fn a_closed_terminal_cancels_the_job() {
+    let home = Home::with_processes();
+    let mut child = waiting(&home, &[]);
+    hang_up(&child);
+    assert_eq!(child.wait().expect("it ends").code(), Some(143));
+}
+
+#[test]
+fn a_command_under_nohup_survives_its_terminal() {
+    let home = Home::with_processes();
+    let mut child = waiting(&home, &["nohup"]);
+    hang_up(&child);
+    home.write("go", "");
+    assert_eq!(child.wait().expect("it ends").code(), Some(3));
+}
+
+#[test]
+fn a_missing_variable_is_suggested_where_a_command_is_not_found() {
+    let home = Home::with_processes();
+    let set = [("SECRET_TOOL", "x")];
+    let script = "test -n \"$SECRET_TOOL\" || exit 127";
+    home.run_with(&set, &["run", "sh", "-c", script])
+        .exits(127)
+        .says(&["--env NAME", "--inherit-env NAME"]);
+    for pass in [["--inherit-env", "OTHER,SECRET_*"], ["--env", "SECRET_TOOL"]] {
+        let arguments = [&["run"], &pass[..], &["sh", "-c", script]].concat();
+        home.run_with(&set, &arguments).exits(0).never_says("--inherit-env");
+    }
+}

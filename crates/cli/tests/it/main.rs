@@ -7,5 +7,4 @@ mod images;
 mod jobs;
 mod nested;
 mod results;
-mod signals;
 mod waiting;
