@@ -92,6 +92,20 @@ pub enum Command {
         /// The shell
         shell: Shell,
     },
+    /// Print the manual page of the command, or write those of all commands
+    ///
+    /// To read one: `longshore man run | man -l -`.
+    Man(ManArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Print the page of this command, such as `run` or `config show`
+    #[arg(value_name = "COMMAND", conflicts_with = "directory")]
+    pub command: Vec<String>,
+    /// Write the pages of all commands into this existing folder
+    #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub directory: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -239,7 +253,7 @@ pub struct CancelArgs {
 pub struct RmArgs {
     #[command(flatten)]
     pub some: SomeJobs,
-    /// Kill jobs that have not ended
+    /// Kill jobs that have not ended, and give up jobs whose runner is not configured
     #[arg(short, long)]
     pub force: bool,
 }
