@@ -61,6 +61,7 @@ mod pod_spec_view;
 mod pod_template;
 mod pod_view;
 mod probe;
+mod proxy;
 mod pull;
 mod pull_history;
 mod refusal;
