@@ -13,8 +13,10 @@ use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 use longshore_core::{Backoff, Error, ErrorKind, Result};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
+use tower::layer::layer_fn;
 use tower::util::MapResponseLayer;
 
+use crate::bounded::Bounded;
 use crate::config::KubernetesConfig;
 use crate::error::{self, failed, timed_out};
 use crate::proxy;
@@ -203,7 +205,8 @@ fn build(config: &KubernetesConfig, clock: &ServerClock) -> Result<Cluster> {
             clock.heard(answer.headers());
             answer
         });
-        Ok(builder.with_layer(&heard).build())
+        let bounded = layer_fn(Bounded);
+        Ok(builder.with_layer(&bounded).with_layer(&heard).build())
     };
     Ok(Cluster {
         client: client(kube)?,

@@ -35,6 +35,7 @@ mod admission;
 mod amounts;
 mod api;
 mod backend;
+mod bounded;
 mod cache;
 mod client;
 mod config;

@@ -70,10 +70,12 @@ async fn serve(
             client.write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n").await
         }
         Manner::Silent => client.read_u8().await.map(drop),
-        Manner::Endless => loop {
-            client.write_all(b"X-Endless: ").await?;
-            client.write_all(&[b'x'; 4096]).await?;
-        },
+        Manner::Endless => {
+            client.write_all(b"HTTP/1.1 200 OK\r\nX-Endless: ").await?;
+            loop {
+                client.write_all(&[b'x'; 4096]).await?;
+            }
+        }
         _ => {
             let mut server = TcpStream::connect(target).await?;
             tunnels.fetch_add(1, Ordering::SeqCst);
