@@ -5,6 +5,7 @@
 //! targets with coverage; the tests of this crate play the files in `corpus`, and changed copies of
 //! them.
 
+mod command_line;
 mod docker;
 mod documents;
 mod hocon;
@@ -15,6 +16,7 @@ mod logins;
 mod play;
 mod replay;
 
+pub use command_line::command_line;
 pub use docker::{docker_log, docker_message};
 pub use documents::{job_file, settings};
 pub use hocon::hocon;

@@ -137,6 +137,7 @@ macro_rules! targets {
 }
 
 targets! {
+    command_line
     config_json
     docker_log
     docker_message

@@ -4,7 +4,13 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
-use longshore::{HumanDuration, ImageRef, PullPolicies, RunnerName};
+use longshore::{HumanDuration, ImageRef};
+
+use crate::arg_values::duration;
+use crate::config_args::ConfigArgs;
+use crate::job_args::JobArgs;
+use crate::selection::JobFilter;
+use crate::template::Template;
 
 /// Runs a job on the first runner that can take it: Kubernetes, Docker or a local process.
 #[derive(Debug, Parser)]
@@ -31,18 +37,22 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// List jobs that have not ended, or all recorded jobs
     Ps(PsArgs),
-    /// Wait for a job to end; exit with the job's own exit code
+    /// Wait for jobs to end; exit with the job's own exit code
     ///
-    /// Ctrl-C stops the waiting, not the job.
+    /// With several jobs, the exit code is that of the first one, in the given order, that is not 0.
+    /// Ctrl-C stops the waiting, not the jobs.
     Wait(WaitArgs),
-    /// Print the output of a job
+    /// Print the output of jobs, one after the other
     ///
     /// With --follow, it also waits for a job that is still being launched.
     Logs(LogsArgs),
-    /// Print the whole record of a job, as JSON
-    Inspect(OneJob),
-    /// Cancel a job and wait for it to end
+    /// Print the whole record of a job, as JSON, or an array of several records
+    Inspect(SomeJobs),
+    /// Cancel jobs and wait for them to end: TERM, the grace period, KILL
+    #[command(visible_alias = "stop")]
     Cancel(CancelArgs),
+    /// Kill jobs and wait for them to end: `cancel` without a grace period
+    Kill(OpenJobs),
     /// Remove jobs that have ended: their output and their record
     Rm(RmArgs),
     /// Remove leftovers of old jobs from the runners
@@ -63,6 +73,20 @@ pub enum Command {
         /// The shell
         shell: Shell,
     },
+    /// Print the manual page of the command, or write those of all commands
+    ///
+    /// To read one: `longshore man run | man -l -`.
+    Man(ManArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Print the page of this command, such as `run` or `config show`
+    #[arg(value_name = "COMMAND", conflicts_with = "directory")]
+    pub command: Vec<String>,
+    /// Write the pages of all commands into this existing folder
+    #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub directory: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -71,20 +95,6 @@ pub enum ConfigCommand {
     Show(ConfigArgs),
     /// Print the JSON schema of the configuration
     Schema,
-}
-
-/// The options that select the configuration.
-#[derive(Debug, Default, Args)]
-pub struct ConfigArgs {
-    /// Configuration file (.toml, .yaml, .json, or HOCON .conf)
-    ///
-    /// Default: the file that LONGSHORE_CONFIG names, else longshore.toml (.yaml, .json, .conf) in
-    /// $XDG_CONFIG_HOME/longshore or /etc/longshore, if it exists.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub config: Option<PathBuf>,
-    /// Set a key of the configuration, such as job.docker.host=unix:///run/docker.sock
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
-    pub set: Vec<(String, String)>,
 }
 
 #[derive(Debug, Args)]
@@ -113,6 +123,9 @@ pub struct RunArgs {
     /// job. A different job with KEY is refused. The key is kept as long as the job's record.
     #[arg(long, value_name = "KEY")]
     pub idempotency_key: Option<String>,
+    /// Remove the job once it has ended, which is the default
+    #[arg(long, hide = true, conflicts_with = "detach")]
+    pub rm: bool,
     /// Print no summary, no progress and no warnings on stderr, only errors
     #[arg(short, long)]
     pub quiet: bool,
@@ -123,7 +136,21 @@ pub struct PsArgs {
     /// Also list jobs that have ended
     #[arg(short, long)]
     pub all: bool,
-    /// Output format: a table for people, or an array of JSON records
+    /// Print only the IDs
+    #[arg(short, long, conflicts_with_all = ["output", "format"])]
+    pub quiet: bool,
+    /// List the newest COUNT jobs, ended ones too
+    #[arg(short = 'n', long, value_name = "COUNT")]
+    pub last: Option<usize>,
+    /// List only jobs with this name, state, runner or label=KEY=VALUE; all filters apply
+    #[arg(long, value_name = "KEY=VALUE", value_parser = JobFilter::parse)]
+    pub filter: Vec<JobFilter>,
+    /// Print a line for each job, such as '{{.ID}} {{.Name}}', or an array of all records with json
+    ///
+    /// The fields are ID, Name, Command, Image, Runner, State, Age, Outcome, Submitted and Labels.
+    #[arg(long, value_name = "TEMPLATE", conflicts_with = "output", value_parser = Template::parse)]
+    pub format: Option<Template>,
+    /// Output format: a table for people, or an array of JSON results
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub output: ListFormat,
     #[command(flatten)]
@@ -143,11 +170,25 @@ pub enum RecordFormat {
     Json,
 }
 
-/// A recorded job.
+/// Recorded jobs.
 #[derive(Debug, Args)]
-pub struct OneJob {
-    /// The job's ID, or at least its first four characters
-    pub id: String,
+pub struct SomeJobs {
+    /// Each job's ID, at least its first four characters, or a name, which is the newest job with it
+    #[arg(value_name = "JOB", required = true)]
+    pub jobs: Vec<String>,
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+/// Recorded jobs, or all that have not ended.
+#[derive(Debug, Args)]
+pub struct OpenJobs {
+    /// Each job's ID, at least its first four characters, or a name, which is the newest job with it
+    #[arg(value_name = "JOB", required_unless_present = "all")]
+    pub jobs: Vec<String>,
+    /// All jobs that have not ended
+    #[arg(short, long, conflicts_with = "jobs")]
+    pub all: bool,
     #[command(flatten)]
     pub config: ConfigArgs,
 }
@@ -155,8 +196,8 @@ pub struct OneJob {
 #[derive(Debug, Args)]
 pub struct WaitArgs {
     #[command(flatten)]
-    pub job: OneJob,
-    /// Print an array with the job's record on stdout
+    pub open: OpenJobs,
+    /// Print an array with the jobs' results on stdout
     #[arg(long, value_name = "FORMAT")]
     pub output: Option<RecordFormat>,
     /// Internal: the background process of `run --detach`; reads settings from stdin, prints
@@ -168,31 +209,31 @@ pub struct WaitArgs {
 #[derive(Debug, Args)]
 pub struct LogsArgs {
     #[command(flatten)]
-    pub job: OneJob,
+    pub some: SomeJobs,
     /// Continue until the job has ended
     #[arg(short, long)]
     pub follow: bool,
+    /// Print only the last COUNT lines of each stream of what exists now
+    #[arg(short = 'n', long, value_name = "COUNT")]
+    pub tail: Option<usize>,
 }
 
 #[derive(Debug, Args)]
 pub struct CancelArgs {
     #[command(flatten)]
-    pub job: OneJob,
+    pub open: OpenJobs,
     /// The time between TERM and KILL, instead of the job's own
-    #[arg(long, value_name = "DURATION")]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub grace: Option<HumanDuration>,
 }
 
 #[derive(Debug, Args)]
 pub struct RmArgs {
-    /// The jobs' IDs, or at least the first four characters of each
-    #[arg(value_name = "ID", required = true)]
-    pub ids: Vec<String>,
-    /// Kill jobs that have not ended
+    #[command(flatten)]
+    pub some: SomeJobs,
+    /// Kill jobs that have not ended, and give up jobs whose runner is not configured
     #[arg(short, long)]
     pub force: bool,
-    #[command(flatten)]
-    pub config: ConfigArgs,
 }
 
 #[derive(Debug, Args)]
@@ -201,77 +242,10 @@ pub struct GcArgs {
     #[arg(long)]
     pub dry_run: bool,
     /// Remove jobs that ended longer than this ago, instead of job.retention
-    #[arg(long, value_name = "DURATION")]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub older_than: Option<HumanDuration>,
     #[command(flatten)]
     pub config: ConfigArgs,
-}
-
-/// A job, from a file, from flags, or from a file with overrides by flags.
-#[derive(Debug, Default, Args)]
-pub struct JobArgs {
-    /// Job file (.toml, .yaml or .json); flags override its values
-    #[arg(value_name = "JOBFILE", value_hint = ValueHint::FilePath)]
-    pub job_file: Option<PathBuf>,
-    /// Run in a container of this image
-    #[arg(long, value_name = "IMAGE")]
-    pub image: Option<ImageRef>,
-    /// Allow the job to run as a local process with this command line (split as a shell splits
-    /// words)
-    #[arg(long, value_name = "COMMAND LINE", value_parser = words)]
-    pub process: Option<Words>,
-    /// Try only these runners, in this order
-    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
-    pub runners: Option<Vec<RunnerName>>,
-    /// When to pull the image: Always, IfNotPresent, Never, or several, tried in turn while the
-    /// registry does not answer
-    #[arg(long, value_name = "POLICY,...")]
-    pub pull_policy: Option<PullPolicies>,
-    /// Folder with input/ (read-only to the job) and output/; its path replaces {jobDir} in
-    /// arguments
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub job_dir: Option<PathBuf>,
-    /// Set an environment variable; NAME alone takes the value from this environment
-    #[arg(long, value_name = "NAME[=VALUE]")]
-    pub env: Vec<String>,
-    /// Set an environment variable from file:PATH or env:NAME; its value is never shown
-    // Split later: an error here would repeat the text, which may be the secret itself.
-    #[arg(long, value_name = "NAME=SOURCE")]
-    pub secret_env: Vec<String>,
-    /// End the job after this time, such as 90s, 10m or 1h 30m
-    #[arg(long, value_name = "DURATION")]
-    pub timeout: Option<HumanDuration>,
-    /// A descriptive name of the job
-    #[arg(long, value_name = "NAME")]
-    pub name: Option<String>,
-    /// A label on the objects that are created for the job
-    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
-    pub label: Vec<(String, String)>,
-    #[command(flatten)]
-    pub config: ConfigArgs,
-    /// With an image: the container's arguments; otherwise the local process's command and
-    /// arguments
-    #[arg(last = true, value_name = "ARGS")]
-    pub args: Vec<String>,
-}
-
-/// A command line, split into words.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Words(pub Vec<String>);
-
-fn words(text: &str) -> Result<Words, String> {
-    match shell_words::split(text) {
-        Ok(words) if words.is_empty() => Err("it contains no command".to_owned()),
-        Ok(words) => Ok(Words(words)),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-fn key_value(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("write it as KEY=VALUE".to_owned()),
-    }
 }
 
 #[cfg(test)]
@@ -282,12 +256,5 @@ mod tests {
     fn the_command_line_is_well_formed() {
         use clap::CommandFactory;
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn a_process_command_line_is_split_as_a_shell_splits_words() {
-        assert_eq!(words("sh -c 'a b'").unwrap().0, ["sh", "-c", "a b"]);
-        assert!(words("  ").unwrap_err().contains("no command"));
-        assert!(words("'").is_err());
     }
 }

@@ -45,6 +45,12 @@ impl From<longshore::Error> for CliError {
     }
 }
 
+impl From<longshore::Stopped> for CliError {
+    fn from(stopped: longshore::Stopped) -> Self {
+        Self::failed(stopped.to_string())
+    }
+}
+
 impl From<longshore::config::ConfigError> for CliError {
     fn from(error: longshore::config::ConfigError) -> Self {
         Self::failed(error.to_string())

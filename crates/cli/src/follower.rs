@@ -13,7 +13,8 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::args::{ConfigArgs, WaitArgs};
+use crate::args::WaitArgs;
+use crate::config_args::ConfigArgs;
 use crate::error::CliError;
 use crate::{output, settings, summary};
 
@@ -66,7 +67,7 @@ pub async fn follow(args: &WaitArgs) -> Result<u8, CliError> {
         Ok(_) => format!("{FOLLOWS}\n"),
         Err(error) => format!("{error}\n"),
     })?;
-    Ok(summary::exit_code(&result?.wait().await))
+    Ok(summary::exit_code(&result?.wait().await?))
 }
 
 async fn begin(args: &WaitArgs) -> Result<longshore::Job, CliError> {
@@ -75,8 +76,9 @@ async fn begin(args: &WaitArgs) -> Result<longshore::Job, CliError> {
     read.map_err(|e| CliError::failed(format!("failed to read the settings: {e}")))?;
     let set = serde_json::from_slice(&told)
         .map_err(|e| CliError::failed(format!("failed to parse the settings: {e}")))?;
-    let config = ConfigArgs { config: args.job.config.config.clone(), set };
-    let dispatcher = settings::dispatcher(&config)?;
-    let record = dispatcher.record(&args.job.id).await?;
+    let config = ConfigArgs { config: args.open.config.config.clone(), set };
+    let dispatcher = settings::of_recorded(&config)?;
+    let job = args.open.jobs.first().ok_or_else(|| CliError::usage("name the job"))?;
+    let record = dispatcher.record(job).await?;
     Ok(dispatcher.attach(&record.id).await?)
 }

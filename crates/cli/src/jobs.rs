@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use longshore::{Dispatcher, ErrorKind, JobId, JobResult, Outcome, Record};
+use longshore::{Dispatcher, JobResult, Record};
 
 use crate::error::CliError;
 use crate::progress::ProgressLine;
-use crate::trouble;
+use crate::{selection, trouble};
 
-/// Returns the current record of the job that `text` names.
+/// Returns the current record of the job that `text` names, as [`selection::record`] does.
 ///
 /// # Errors
 /// If `text` names no job or several jobs; the message lists the candidates.
 pub async fn find(dispatcher: &Dispatcher, text: &str) -> Result<Record, CliError> {
-    let record = dispatcher.record(text).await?;
+    let record = selection::record(dispatcher, text).await?;
     Ok(dispatcher.look(&record.id).await?)
 }
 
@@ -30,12 +30,7 @@ pub async fn end_of(dispatcher: &Dispatcher, record: &Record) -> Result<JobResul
     let progress = ProgressLine::new(false);
     let ((), result) = tokio::join!(progress.show_all(events, false), job.wait());
     progress.clear();
-    // Any other outcome is known from the runner, even if it could not be recorded.
-    let lost = matches!(result.outcome, Outcome::Lost { .. });
-    if lost && is_open(dispatcher, &record.id).await? {
-        return Err(CliError::failed(format!("job {}: {}", record.id, result.outcome)));
-    }
-    Ok(result)
+    Ok(result?)
 }
 
 /// Waits for the job of `record` to end, which was asked to end within `grace`. If that takes longer,
@@ -52,15 +47,5 @@ pub async fn end_of_cancelled(
         biased;
         result = end_of(dispatcher, record) => result,
         never = trouble::say_that_it_lasts(&record.id, grace) => match never {},
-    }
-}
-
-/// Whether no end of the job is recorded.
-async fn is_open(dispatcher: &Dispatcher, id: &JobId) -> Result<bool, CliError> {
-    match dispatcher.record(id.as_str()).await {
-        Ok(record) => Ok(record.result.is_none()),
-        // Only records of ended jobs are deleted.
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error.into()),
     }
 }

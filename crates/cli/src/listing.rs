@@ -9,6 +9,8 @@ use longshore::{
 };
 use serde::Serialize;
 
+use crate::template::{Field, Part};
+
 /// A job: the keys of its result, as `run --result` writes them, and its state. Unknown values are
 /// null.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -75,18 +77,20 @@ impl From<&Record> for Listed {
     }
 }
 
-/// The most characters of a job's name that the table shows.
+/// The most characters of a job's name or command that the table shows.
 const LONGEST_NAME: usize = 40;
+/// The columns of the table.
+const COLUMNS: [&str; 7] = ["ID", "NAME", "RUNNER", "STATE", "AGE", "OUTCOME", "COMMAND"];
 
 /// Formats `records` as a table at the time `now`, for people.
 pub fn table(records: &[Record], now: Timestamp) -> String {
-    let head = ["ID", "NAME", "RUNNER", "STATE", "AGE", "OUTCOME"].map(str::to_owned);
+    let head = COLUMNS.map(str::to_owned);
     let rows: Vec<_> = std::iter::once(head).chain(records.iter().map(|it| row(it, now))).collect();
     aligned(&rows)
 }
 
-fn aligned(rows: &[[String; 6]]) -> String {
-    let mut widths = [0; 6];
+fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
+    let mut widths = [0; N];
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = cell.chars().count().max(*width);
@@ -103,21 +107,67 @@ fn aligned(rows: &[[String; 6]]) -> String {
     text
 }
 
-fn row(record: &Record, now: Timestamp) -> [String; 6] {
+fn row(record: &Record, now: Timestamp) -> [String; COLUMNS.len()] {
     let listed = Listed::from(record);
     let none = || "-".to_owned();
     [
         record.id.to_string(),
-        record.spec.name.as_deref().map_or_else(none, printable),
+        record.spec.name.as_deref().map_or_else(none, shortened),
         listed.runner.map_or_else(none, |runner| runner.to_string()),
         listed.state.to_owned(),
         age(now.duration_since(record.submitted_at).as_secs()),
         listed.outcome.map_or_else(none, |outcome| in_short(&outcome)),
+        shortened(&command(record)),
     ]
 }
 
-/// Returns the beginning of a job's name in one line and without terminal control sequences.
-fn printable(name: &str) -> String {
+/// Formats the fields of `parts` for a job at the time `now`.
+pub fn line(parts: &[Part], record: &Record, now: Timestamp) -> String {
+    let text = |part: &Part| match part {
+        Part::Text(text) => text.clone(),
+        Part::Field(field) => value(*field, record, now),
+    };
+    parts.iter().map(text).collect::<String>() + "\n"
+}
+
+fn value(field: Field, record: &Record, now: Timestamp) -> String {
+    let spec = &record.spec;
+    let listed = Listed::from(record);
+    match field {
+        Field::Id => record.id.to_string(),
+        Field::Name => spec.name.clone().unwrap_or_default(),
+        Field::Command => command(record),
+        Field::Image => spec.container.as_ref().map(|it| it.image.to_string()).unwrap_or_default(),
+        Field::Runner => listed.runner.map(|runner| runner.to_string()).unwrap_or_default(),
+        Field::State => listed.state.to_owned(),
+        Field::Age => age(now.duration_since(record.submitted_at).as_secs()),
+        Field::Outcome => listed.outcome.as_ref().map(in_short).unwrap_or_default(),
+        Field::Submitted => record.submitted_at.to_string(),
+        Field::Labels => {
+            let label = |(key, value): (&String, &String)| format!("{key}={value}");
+            spec.labels.iter().map(label).collect::<Vec<_>>().join(",")
+        }
+    }
+}
+
+/// Returns what the job runs, as a shell would write it: on its runner, or on the first one if it has
+/// not been launched.
+fn command(record: &Record) -> String {
+    let spec = &record.spec;
+    let local = record.committed().is_some_and(|it| it.handle.runner == RunnerName::process());
+    match (&spec.container, &spec.process) {
+        (Some(container), process) if !local || process.is_none() => {
+            let image = std::iter::once(container.image.as_str());
+            let words = container.command.iter().chain(&container.args).map(String::as_str);
+            shell_words::join(image.chain(words))
+        }
+        (_, Some(process)) => shell_words::join(process.command.iter().chain(&process.args)),
+        (_, None) => String::new(),
+    }
+}
+
+/// Returns the beginning of a job's name or command in one line and without terminal control sequences.
+fn shortened(name: &str) -> String {
     let mut shown: String = name
         .chars()
         .take(LONGEST_NAME)
@@ -200,14 +250,14 @@ mod tests {
     #[test]
     fn a_name_of_65534_characters_is_shortened_and_panics_nothing() {
         let name = "n".repeat(65_534);
-        assert_eq!(printable(&name), "n".repeat(39) + "…");
-        assert_eq!(printable(&name[..40]), &name[..40]);
-        let cells = ["id", &printable(&name), "-", "-", "-", "-"].map(str::to_owned);
+        assert_eq!(shortened(&name), "n".repeat(39) + "…");
+        assert_eq!(shortened(&name[..40]), &name[..40]);
+        let cells = ["id", &shortened(&name), "-", "-", "-", "-"].map(str::to_owned);
         assert!(aligned(&[cells]).len() < 100);
     }
 
     #[test]
     fn a_name_cannot_write_to_the_terminal() {
-        assert_eq!(printable("a\u{1b}[31m\nb"), "a\u{fffd}[31m\u{fffd}b");
+        assert_eq!(shortened("a\u{1b}[31m\nb"), "a\u{fffd}[31m\u{fffd}b");
     }
 }

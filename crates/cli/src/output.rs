@@ -1,11 +1,14 @@
 //! The command's own messages on stdout and stderr.
 
 use std::borrow::Cow;
-use std::fmt::Display;
+use std::fmt::{self, Debug, Display};
 use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
+use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 
 use crate::error::CliError;
 
@@ -106,8 +109,19 @@ pub fn log_to_stderr(verbose: u8) {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(colours_wanted() && io::stderr().is_terminal())
+        .fmt_fields(debug_fn(write_field).delimited(" "))
         .with_writer(io::stderr)
         .init();
+}
+
+/// Writes a field of a diagnostic. Its value may be the text of a server.
+fn write_field(to: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> fmt::Result {
+    let value = format!("{value:?}");
+    let value = printable(&value);
+    match field.name() {
+        "message" => write!(to, "{value}"),
+        name => write!(to, "{name}={value}"),
+    }
 }
 
 /// Whether the user wants colours, by <https://no-color.org>.

@@ -3,7 +3,7 @@
 use longshore::config::{Loaded, Origin};
 use longshore::{Config, EffectivePullPolicy, PullPolicyOrigin};
 
-use crate::args::JobArgs;
+use crate::job_args::JobArgs;
 
 /// Returns the policy, the key that set it, and what set that key: `Always
 /// (job.kubernetes.imagePullPolicy, from JOB_KUBERNETES_IMAGEPULLPOLICY)`.
@@ -34,7 +34,7 @@ fn source(loaded: &Loaded<Config>, key: &str) -> String {
 fn of_job(job: Option<&JobArgs>) -> String {
     match job {
         Some(JobArgs { pull_policy: Some(_), .. }) => "--pull-policy".to_owned(),
-        Some(JobArgs { job_file: Some(file), .. }) => {
+        Some(JobArgs { file: Some(file), .. }) => {
             format!("imagePullPolicy, from {}", file.display())
         }
         _ => "the job's imagePullPolicy".to_owned(),

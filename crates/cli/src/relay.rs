@@ -3,7 +3,7 @@
 use std::io;
 
 use futures::{Stream, StreamExt};
-use longshore::{LogChunk, LogStream};
+use longshore::{Canceller, LogChunk, LogStream};
 use tokio::io::{AsyncWrite, AsyncWriteExt, Stderr, Stdout};
 
 use crate::output;
@@ -13,10 +13,11 @@ use crate::progress::ProgressLine;
 const CHUNKS_AT_ONCE: usize = 64;
 
 /// What happens once stdout has no reader any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Unread {
-    /// The rest of the output is dropped. The job continues, for its results.
-    Drop,
+    /// The job is cancelled, as in `longshore run yes | head -1`, and the rest of its output is
+    /// dropped. The flag says whether to print nothing about it.
+    Cancel(Canceller, bool),
     /// Reading stops: nothing is left to do.
     Stop,
 }
@@ -35,16 +36,17 @@ impl Relay {
         Self { stdout, stderr }
     }
 
-    /// Passes `chunks` on until they end or the first error occurs. Returns whether everything was
-    /// written. A reader that has gone away does not count.
+    /// Passes `chunks` on until they end or the first error occurs. Returns what could not be
+    /// written, which has been reported on stderr. A reader that has gone away does not count.
     pub async fn pass_on<E>(
         mut self,
         chunks: impl Stream<Item = Result<LogChunk, E>>,
         progress: &ProgressLine,
         unread: Unread,
-    ) -> Result<bool, E> {
+    ) -> Result<Vec<String>, E> {
         // Output that arrived meanwhile is combined in one write: a backend may deliver each line
         // separately.
+        let mut unread = Some(unread);
         let mut ready = std::pin::pin!(chunks.ready_chunks(CHUNKS_AT_ONCE));
         while let Some(chunks) = ready.next().await {
             progress.clear();
@@ -60,11 +62,21 @@ impl Relay {
             }
             self.flush().await;
             taken?;
-            if unread == Unread::Stop && self.stdout.writer.is_none() {
-                break;
+            if !self.stdout.has_lost_its_reader() {
+                continue;
+            }
+            match unread.take() {
+                Some(Unread::Stop) => break,
+                Some(Unread::Cancel(canceller, quiet)) => {
+                    if !quiet {
+                        output::say("stdout has no reader any more: cancelling the job");
+                    }
+                    canceller.cancel();
+                }
+                None => {}
             }
         }
-        Ok(!self.stdout.failed && !self.stderr.failed)
+        Ok(self.stdout.failure.into_iter().chain(self.stderr.failure).collect())
     }
 
     /// Buffers `chunk` for the next [`flush`](Self::flush). The order of the two streams is kept.
@@ -99,13 +111,13 @@ struct Sink<W> {
     writer: Option<W>,
     pending: Vec<u8>,
     name: &'static str,
-    /// Whether output was dropped that somebody wanted to read.
-    failed: bool,
+    /// Why output was dropped that somebody wanted to read.
+    failure: Option<String>,
 }
 
 impl<W: AsyncWrite + Unpin> Sink<W> {
     const fn new(writer: W, name: &'static str) -> Self {
-        Self { writer: Some(writer), pending: Vec::new(), name, failed: false }
+        Self { writer: Some(writer), pending: Vec::new(), name, failure: None }
     }
 
     /// Buffers `bytes` for the next [`flush`](Self::flush).
@@ -115,8 +127,12 @@ impl<W: AsyncWrite + Unpin> Sink<W> {
         }
     }
 
-    /// Writes the buffered output. Once the reader has gone, the job continues, for its results,
-    /// and its output is dropped.
+    /// Whether the reader has gone.
+    const fn has_lost_its_reader(&self) -> bool {
+        self.writer.is_none() && self.failure.is_none()
+    }
+
+    /// Writes the buffered output. After a failure, further output is dropped.
     async fn flush(&mut self) {
         let Some(writer) = self.writer.as_mut().filter(|_| !self.pending.is_empty()) else {
             return;
@@ -129,11 +145,9 @@ impl<W: AsyncWrite + Unpin> Sink<W> {
         if let Err(error) = written {
             self.writer = None;
             if error.kind() != io::ErrorKind::BrokenPipe {
-                self.failed = true;
-                output::complain(&format!(
-                    "failed to write to {}: {error}; the job's further output is dropped",
-                    self.name
-                ));
+                let failure = format!("failed to write to {}: {error}", self.name);
+                output::complain(&format!("{failure}; the job's further output is dropped"));
+                self.failure = Some(failure);
             }
         }
     }

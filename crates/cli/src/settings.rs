@@ -1,45 +1,112 @@
 //! Loads the configuration.
 
-use longshore::config::{Loaded, Loader};
+use std::collections::BTreeMap;
+
+use longshore::config::{ConfigError, Loaded, Loader, Origin};
 use longshore::{Config, Dispatcher};
 
-use crate::args::ConfigArgs;
+use crate::config_args::ConfigArgs;
 use crate::error::CliError;
 use crate::{config_file, output};
 
-/// Loads the configuration: defaults < file < environment < flags.
-pub fn load(args: &ConfigArgs) -> Result<Loaded<Config>, CliError> {
-    let mut loader = Loader::<Config>::new();
-    if let Some(file) = config_file::find(args.config.as_deref())? {
-        loader = loader.file(file);
+/// Loads the configuration: defaults < file < environment < flags. Prints its warnings, unless
+/// `quiet`.
+pub fn load(args: &ConfigArgs, quiet: bool) -> Result<Loaded<Config>, CliError> {
+    let loaded = read(args, environment())?.map_err(|error| {
+        let variables = variables_of(&error);
+        CliError::failed(match variables.first() {
+            Some(variable) => format!("{error}\n{}", remedy(variable)),
+            None => error.to_string(),
+        })
+    })?;
+    if !quiet {
+        warn(&loaded);
     }
-    // A variable that is not UTF-8 cannot be one of ours.
-    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-        Some((name.into_string().ok()?, value.into_string().ok()?))
-    };
-    loader = loader.environment(std::env::vars_os().filter_map(text));
-    for (key, value) in &args.set {
-        loader = loader.set(key, value);
+    Ok(loaded)
+}
+
+/// Loads the configuration and builds its dispatcher. Returns both.
+pub fn assemble(args: &ConfigArgs, quiet: bool) -> Result<(Loaded<Config>, Dispatcher), CliError> {
+    let loaded = load(args, quiet)?;
+    let dispatcher = build(&loaded)?;
+    Ok((loaded, dispatcher))
+}
+
+/// Builds a dispatcher for a command about recorded jobs. Such a command uses few settings, so an
+/// invalid environment variable, which may belong to another program, is ignored with a warning.
+pub fn of_recorded(args: &ConfigArgs) -> Result<Dispatcher, CliError> {
+    let mut environment = environment();
+    loop {
+        let error = match read(args, environment.clone())? {
+            Ok(loaded) => {
+                warn(&loaded);
+                return build(&loaded);
+            }
+            Err(error) => error,
+        };
+        let variables = variables_of(&error);
+        if variables.is_empty() {
+            return Err(error.into());
+        }
+        for variable in variables {
+            output::warn(&format!("the invalid environment variable {variable} is ignored"));
+            environment.remove(&variable);
+        }
     }
-    let loaded = loader.load()?;
+}
+
+fn build(loaded: &Loaded<Config>) -> Result<Dispatcher, CliError> {
+    longshore::dispatcher(&loaded.value).map_err(|e| CliError::failed(e.to_string()))
+}
+
+fn warn(loaded: &Loaded<Config>) {
     for warning in &loaded.warnings {
         output::warn(&warning.to_string());
     }
     for warning in longshore::warnings(&loaded.value) {
         output::warn(&warning);
     }
-    Ok(loaded)
 }
 
-/// Loads the configuration and builds its dispatcher.
-pub fn dispatcher(args: &ConfigArgs) -> Result<Dispatcher, CliError> {
-    assemble(args).map(|(_, dispatcher)| dispatcher)
+fn environment() -> BTreeMap<String, String> {
+    // A variable that is not UTF-8 cannot be one of ours.
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
 }
 
-/// Loads the configuration and builds its dispatcher. Returns both.
-pub fn assemble(args: &ConfigArgs) -> Result<(Loaded<Config>, Dispatcher), CliError> {
-    let loaded = load(args)?;
-    let dispatcher =
-        longshore::dispatcher(&loaded.value).map_err(|e| CliError::failed(e.to_string()))?;
-    Ok((loaded, dispatcher))
+/// Reads the configuration. The outer error means that no configuration file could be chosen.
+fn read(
+    args: &ConfigArgs,
+    environment: BTreeMap<String, String>,
+) -> Result<Result<Loaded<Config>, ConfigError>, CliError> {
+    let mut loader = Loader::<Config>::new();
+    if let Some(file) = config_file::find(args.config.as_deref())? {
+        loader = loader.file(file);
+    }
+    loader = loader.environment(environment);
+    for (key, value) in &args.set {
+        loader = loader.set(key, value);
+    }
+    Ok(loader.load())
+}
+
+/// Returns the environment variables that `error` is about.
+fn variables_of(error: &ConfigError) -> Vec<String> {
+    let variable = |problem: &longshore::config::Problem| match &problem.origin {
+        Some(Origin::Environment(name)) => Some(name.clone()),
+        _ => None,
+    };
+    error.problems().iter().filter_map(variable).collect()
+}
+
+/// Returns what to do about an invalid variable that another program set.
+fn remedy(variable: &str) -> String {
+    if variable.starts_with("LONGSHORE_") {
+        return format!("correct it, or unset it: unset {variable}");
+    }
+    format!(
+        "if {variable} belongs to another program, unset it (env -u {variable} longshore ...), or set \
+         LONGSHORE_{variable}, which takes precedence"
+    )
 }

@@ -1,5 +1,6 @@
-//! Ctrl-C and TERM. In a command that runs a job, the first signal cancels the job and the second
-//! kills it. In a command that only waits for a job, a signal stops the waiting.
+//! Ctrl-C, TERM and the end of the terminal (HUP). In a command that runs a job, the first signal
+//! cancels the job and the second kills it. In a command that only waits for a job, a signal stops
+//! the waiting.
 
 use longshore::Canceller;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -43,11 +44,13 @@ impl Drop for Signals {
     }
 }
 
-/// Receives Ctrl-C and TERM sent to this command from its creation on.
+/// Receives Ctrl-C, TERM and HUP sent to this command from its creation on.
 #[derive(Debug)]
 pub struct Interruption {
     interrupt: Signal,
     terminate: Signal,
+    /// `None` if this command was started to ignore it, as by nohup.
+    hangup: Option<Signal>,
 }
 
 impl Interruption {
@@ -59,7 +62,11 @@ impl Interruption {
         let failed = |e| CliError::failed(format!("failed to watch for signals: {e}"));
         let interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
         let terminate = signal(SignalKind::terminate()).map_err(failed)?;
-        Ok(Self { interrupt, terminate })
+        let hangup = match ignores_hangup() {
+            true => None,
+            false => Some(signal(SignalKind::hangup()).map_err(failed)?),
+        };
+        Ok(Self { interrupt, terminate, hangup })
     }
 
     /// Waits for the next signal. Returns the exit code that a shell reports for a command killed
@@ -68,6 +75,22 @@ impl Interruption {
         tokio::select! {
             _ = self.interrupt.recv() => 130,
             _ = self.terminate.recv() => 143,
+            Some(_) = next(self.hangup.as_mut()) => 129,
         }
     }
+}
+
+/// Waits for the next signal. Without a `signal` to wait for, returns at once.
+async fn next(signal: Option<&mut Signal>) -> Option<()> {
+    signal?.recv().await
+}
+
+/// Whether this process ignores HUP. To handle a signal is to stop ignoring it, so this is asked
+/// before.
+fn ignores_hangup() -> bool {
+    // The line `SigIgn` is a mask in which the lowest bit is signal 1, HUP (proc_pid_status(5)).
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask & 1 == 1)
 }

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use longshore::{Container, JobSpec, Process, SecretSource};
+use longshore::{Container, JobSpec, Network, Process, SecretSource};
 
-use crate::args::JobArgs;
 use crate::error::CliError;
+use crate::job_args::{JobArgs, NetworkArg};
+use crate::{env_file, job_file};
 
 /// Returns the job that `args` describes: the job file, if one is named, with overrides by the
 /// flags.
@@ -14,15 +15,17 @@ use crate::error::CliError;
 /// If a file cannot be read or is not a job, or if flags contradict each other; the error names
 /// them.
 pub fn build(args: &JobArgs) -> Result<JobSpec, CliError> {
-    let mut job = match &args.job_file {
-        Some(file) => read_file(file)?,
+    let mut job = match &args.file {
+        Some(file) => job_file::read(file)?,
         None => JobSpec::default(),
     };
     apply_ways(args, &mut job)?;
     apply_environment(args, &mut job)?;
     if let Some(directory) = &args.job_dir {
-        job.job_directory = Some(absolute(Path::new("."), directory)?);
+        job.job_directory = Some(job_file::absolute(Path::new("."), directory)?);
     }
+    apply_working_directory(args, &mut job)?;
+    apply_limits(args, &mut job);
     job.labels.extend(args.label.iter().cloned());
     replace(&mut job.name, args.name.as_ref());
     replace(&mut job.timeout, args.timeout.as_ref());
@@ -37,30 +40,52 @@ fn replace<T: Clone>(slot: &mut Option<T>, given: Option<&T>) {
     }
 }
 
-/// Reads a job file. Paths in it are relative to the file's own folder.
-fn read_file(file: &Path) -> Result<JobSpec, CliError> {
-    let mut job: JobSpec = longshore::config::read_document(file)?;
-    let folder = file.parent().unwrap_or(Path::new("."));
-    if let Some(directory) = &job.job_directory {
-        job.job_directory = Some(absolute(folder, directory)?);
+/// Sets the working directory. A local process without one and without a job directory runs in the
+/// directory of this command.
+fn apply_working_directory(args: &JobArgs, job: &mut JobSpec) -> Result<(), CliError> {
+    let utf8 = |path: PathBuf| {
+        let refuse = |path: std::ffi::OsString| {
+            let path = path.to_string_lossy().into_owned();
+            CliError::usage(format!("the working directory `{path}` is not UTF-8"))
+        };
+        path.into_os_string().into_string().map_err(refuse)
+    };
+    if let (Some(directory), Some(container)) = (&args.workdir, &mut job.container) {
+        container.working_dir = Some(utf8(directory.clone())?);
     }
-    for login in &mut job.registries {
-        if let Some(path) = &mut login.password_file {
-            *path = absolute(folder, path)?;
-        }
+    let Some(process) = &mut job.process else { return Ok(()) };
+    if let Some(directory) = &args.workdir {
+        process.working_dir = Some(utf8(job_file::absolute(Path::new("."), directory)?)?);
+    } else if process.working_dir.is_none() && job.job_directory.is_none() {
+        let here = std::env::current_dir().map_err(|error| {
+            CliError::failed(format!(
+                "failed to find the working directory of this command: {error}; name one with \
+                 --workdir"
+            ))
+        })?;
+        process.working_dir = Some(utf8(here)?);
     }
-    for source in job.secret_env.values_mut() {
-        if let SecretSource::File(path) = source {
-            *path = absolute(folder, path)?;
-        }
-    }
-    Ok(job)
+    Ok(())
 }
 
-fn absolute(folder: &Path, path: &Path) -> Result<PathBuf, CliError> {
-    std::path::absolute(folder.join(path))
-        .map(|path| path.components().collect())
-        .map_err(|e| CliError::usage(format!("`{}` is not a path: {e}", path.display())))
+fn apply_limits(args: &JobArgs, job: &mut JobSpec) {
+    let limits = &mut job.resources.limits;
+    replace(&mut limits.memory, args.memory.as_ref());
+    replace(&mut limits.cpu, args.cpus.as_ref());
+    replace(&mut limits.pids, args.pids_limit.as_ref());
+    if let Some(user) = args.user {
+        job.security_context.run_as_user = Some(user.id);
+        job.security_context.run_as_group = user.group;
+    }
+    if args.read_only {
+        job.security_context.read_only_root_filesystem = true;
+    }
+    if let Some(network) = args.network {
+        job.network = match network {
+            NetworkArg::Default => Network::Default,
+            NetworkArg::None => Network::None,
+        };
+    }
 }
 
 fn apply_ways(args: &JobArgs, job: &mut JobSpec) -> Result<(), CliError> {
@@ -69,6 +94,9 @@ fn apply_ways(args: &JobArgs, job: &mut JobSpec) -> Result<(), CliError> {
             Some(container) => container.image = image.clone(),
             None => job.container = Some(Container::new(image.clone())),
         }
+    }
+    if let (Some(entrypoint), Some(container)) = (&args.entrypoint, &mut job.container) {
+        container.command = vec![entrypoint.clone()];
     }
     if let Some(words) = &args.process {
         job.process = Some(Process::new(words.0.iter().cloned()));
@@ -80,8 +108,8 @@ fn apply_ways(args: &JobArgs, job: &mut JobSpec) -> Result<(), CliError> {
         (Some(container), _) => container.args.clone_from(&args.args),
         (None, Some(_)) if args.process.is_some() => {
             return Err(CliError::usage(
-                "give the process's command either by --process or after `--`, not both \
-                 (with --image, the words after `--` are the container's arguments)",
+                "give the process's command either by --process or as arguments, not both (with \
+                 --image, the arguments are the container's)",
             ));
         }
         (None, Some(process)) => process.args.clone_from(&args.args),
@@ -91,6 +119,12 @@ fn apply_ways(args: &JobArgs, job: &mut JobSpec) -> Result<(), CliError> {
 }
 
 fn apply_environment(args: &JobArgs, job: &mut JobSpec) -> Result<(), CliError> {
+    for file in &args.env_file {
+        for (name, value) in env_file::read(file, |name| std::env::var(name).ok())? {
+            job.secret_env.remove(&name);
+            job.env.insert(name, value);
+        }
+    }
     for given in &args.env {
         let (name, value) = match given.split_once('=') {
             Some((name, value)) => (name, value.to_owned()),
@@ -123,7 +157,7 @@ fn named_source(given: &str) -> Result<(&str, SecretSource), CliError> {
     };
     match source.split_once(':') {
         Some(("file", path)) if !path.is_empty() => {
-            Ok((name, SecretSource::File(absolute(Path::new("."), Path::new(path))?)))
+            Ok((name, SecretSource::File(job_file::absolute(Path::new("."), Path::new(path))?)))
         }
         Some(("env", variable)) if !variable.is_empty() => {
             Ok((name, SecretSource::Env(variable.to_owned())))
@@ -136,14 +170,13 @@ fn named_source(given: &str) -> Result<(&str, SecretSource), CliError> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
-    use crate::args::{Cli, Command};
+    use crate::args::Command;
+    use crate::command_line;
 
     fn job(line: &[&str]) -> Result<JobSpec, CliError> {
-        let words = ["longshore", "plan"].iter().chain(line);
-        let Command::Plan(args) = Cli::try_parse_from(words).unwrap().command else {
+        let words = ["longshore", "plan"].iter().chain(line).map(Into::into);
+        let Command::Plan(args) = command_line::parse(words.collect()).unwrap().command else {
             unreachable!("plan was parsed")
         };
         build(&args)

@@ -1,8 +1,15 @@
 //! The result of a job, for a person.
 
-use longshore::{JobId, JobResult, Outcome, PassedOver};
+use longshore::{JobId, JobResult, Outcome, PassedOver, RunnerName};
 
 use crate::output;
+
+/// A shell's exit code for a command that it does not find.
+const COMMAND_NOT_FOUND: i32 = 127;
+/// A likely cause of that code, and its remedy.
+const ENVIRONMENT: &str = "a local process has only PATH, HOME, USER, LANG and a few other variables \
+                           of this command's environment: pass others with --env NAME or \
+                           --inherit-env NAME";
 
 /// Prints the result of a job, which took `seconds`, if that is known. With `quiet`, prints only why
 /// a job did not end on its own.
@@ -44,6 +51,10 @@ fn summary(result: &JobResult, seconds: Option<f64>) -> Vec<String> {
         Some(runner) => format!("{runner}: the job {}{after}", result.outcome),
         None => format!("the job {}", result.outcome),
     });
+    let local = result.runner.as_ref() == Some(&RunnerName::process());
+    if local && result.outcome.exit_code() == COMMAND_NOT_FOUND {
+        lines.push(ENVIRONMENT.to_owned());
+    }
     if let (Some(runner), false) = (&result.runner, result.started_again.is_empty()) {
         let again = result.started_again.join(", ");
         lines.push(format!("{runner} started the job again on its own: {again}"));

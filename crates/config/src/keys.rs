@@ -11,6 +11,10 @@ use crate::schema::Part;
 /// Docker's own tools use variables such as `DOCKER_*`.
 const SECTION: &str = "job";
 
+/// The prefix that makes the name of a variable unambiguous. A variable with it takes precedence over
+/// the same one without it.
+pub(crate) const PREFIX: &str = "LONGSHORE_";
+
 /// Returns the keys that have a value: all except tables of named keys. A map is one key.
 pub(crate) fn leaves(part: Part<'_>) -> Vec<Path> {
     let mut found = Vec::new();
@@ -58,29 +62,37 @@ impl Variables {
         if problems.is_empty() { Ok(Self(names)) } else { Err(problems) }
     }
 
+    /// Returns the key that the variable `name` sets, with or without [`PREFIX`].
     pub(crate) fn get(&self, name: &str) -> Option<&Path> {
-        self.0.get(name)
+        self.0.get(name.strip_prefix(PREFIX).unwrap_or(name))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&String, &Path)> {
         self.0.iter()
     }
 
-    /// Returns a warning about a variable that has the prefix of a key's variable, but is none.
+    /// Returns a warning about a variable that sets nothing, but was probably meant to.
+    ///
+    /// Without [`PREFIX`], its name must be near to that of a key's variable: CI systems set
+    /// variables such as `JOB_NAME` for their own purposes.
     pub(crate) fn warning(&self, name: &str) -> Option<String> {
-        let prefix = format!("{}_", SECTION.to_uppercase());
-        if !name.starts_with(&prefix) || self.0.contains_key(name) {
+        let ours = name.strip_prefix(PREFIX);
+        let own = ours.unwrap_or(name);
+        if !own.strip_prefix(&SECTION.to_uppercase())?.starts_with('_') || self.0.contains_key(own)
+        {
             return None;
         }
-        let near = nearest(name, self.0.keys().map(String::as_str));
-        let hint = near.and_then(|near| Some((near, self.0.get(near)?)));
-        Some(match hint {
-            Some((near, key)) => format!(
-                "the environment variable {name} has no effect; did you mean {near} ({})?",
-                dotted(key)
-            ),
-            None => format!("the environment variable {name} has no effect"),
-        })
+        let near = nearest(own, self.0.keys().map(String::as_str));
+        match near.and_then(|near| Some((near, self.0.get(near)?))) {
+            Some((near, key)) => {
+                let prefix = if ours.is_some() { PREFIX } else { "" };
+                Some(format!(
+                    "the environment variable {name} has no effect; did you mean {prefix}{near} ({})?",
+                    dotted(key)
+                ))
+            }
+            None => ours.map(|_| format!("the environment variable {name} has no effect")),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use crate::check::check;
 use crate::error::ordered;
 use crate::format::Context;
-use crate::keys::{Variables, find};
+use crate::keys::{PREFIX, Variables, find};
 use crate::node::{Node, dotted};
 use crate::schema::{Part, schema_of};
 use crate::settings::settings;
@@ -89,6 +89,8 @@ impl<T: Serialize + DeserializeOwned + JsonSchema + Default> Loader<T> {
     }
 
     /// Reads environment variables, such as `JOB_IMAGEPULLPOLICY` for `job.imagePullPolicy`.
+    ///
+    /// `LONGSHORE_JOB_IMAGEPULLPOLICY` means the same and takes precedence.
     ///
     /// In HOCON, they are also the fallback for substitutions that find nothing in the file. All
     /// other variables are ignored. An empty variable counts as unset.
@@ -178,6 +180,7 @@ impl Layers<'_> {
         let mut layer = Node::empty_table(Origin::Environment("the environment".to_owned()));
         for (name, text) in environment {
             match variables.get(name) {
+                Some(_) if environment.contains_key(&format!("{PREFIX}{name}")) => {}
                 Some(path) => {
                     let origin = Origin::Environment(name.clone());
                     self.put(&mut layer, &dotted(path), text, origin);

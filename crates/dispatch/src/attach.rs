@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use longshore_core::{Error, JobId, JobResult, LogChunk, LogPosition, Outcome};
+use longshore_core::{Error, JobId, JobResult, LogChunk, LogPosition};
 use longshore_journal::{Attended, Journal, JournalError};
 use tokio::sync::{mpsc, watch};
 
-use crate::Dispatcher;
 use crate::attempt_client::backoff;
 use crate::cancel::Canceller;
 use crate::event_sink::JobEventSink;
 use crate::job::State;
 use crate::task::Manner;
+use crate::{Dispatcher, Stopped};
 
 /// A job that is followed from its record.
 pub(crate) struct Attached {
@@ -108,7 +108,7 @@ impl Attached {
 
     /// Reports that the job cannot be followed from this process. Records nothing.
     pub(crate) fn give_up(&self, error: &Error) {
-        let message = format!("failed to follow the job, which may still run: {error}");
-        self.tell(JobResult::new(self.id.clone(), Outcome::Lost { message }));
+        let stopped = Stopped::new(&self.id, error.to_string());
+        self.state.send_replace(State::Stopped(stopped));
     }
 }

@@ -7,8 +7,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use crate::attempt_client::CALL;
-use crate::follow::Patience;
 use crate::launch::OVERDUE;
+use crate::patience::Patience;
 
 /// When a job that is cancelled, or has a timeout, should have ended.
 ///

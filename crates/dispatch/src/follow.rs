@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::attempt_client::{AttemptClient, EventStream};
 use crate::expected_end::{ExpectedEnd, Overdue};
+use crate::patience::Patience;
 
 /// How the following of an attempt ended.
 #[derive(Debug)]
@@ -18,17 +19,6 @@ pub(crate) enum Followed {
     Ended(Report),
     /// The backend did not report about the attempt for `lostAfter`. It may still run.
     OutOfReach(Report),
-}
-
-/// The time limits for following an attempt.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
-    pub(crate) connect_timeout: Duration,
-    pub(crate) lost_after: Duration,
-    /// The job's own limit on its run.
-    pub(crate) timeout: Option<Duration>,
-    /// The job's own grace period.
-    pub(crate) grace: Duration,
 }
 
 /// Follows the attempt to its end, and passes each cancel request on. `started` is whether the

@@ -8,11 +8,11 @@ use std::time::Duration;
 use futures::Stream;
 use jiff::Timestamp;
 use longshore_core::{
-    AttemptId, Event, JobId, JobResult, JobSpec, LogChunk, Outcome, PassedOver, PullPolicy,
-    RunnerName,
+    AttemptId, Event, JobId, JobResult, JobSpec, LogChunk, PassedOver, PullPolicy, RunnerName,
 };
 use tokio::sync::{mpsc, watch};
 
+use crate::Stopped;
 use crate::cancel::Canceller;
 
 /// How many pieces of output are buffered for a slow reader. Then the runner's stream waits.
@@ -141,6 +141,8 @@ pub(crate) enum State {
     Known(Arc<JobResult>),
     /// Everything is done.
     Done(Arc<JobResult>),
+    /// This process has stopped following the job.
+    Stopped(Stopped),
 }
 
 /// A submitted job.
@@ -205,10 +207,11 @@ impl Job {
     ///
     /// # Cancel safety
     /// Cancel safe: the job goes on, and a further call waits for the same result.
-    pub async fn result(&self) -> JobResult {
-        let mut state = self.state.clone();
-        let known = state.wait_for(State::is_known).await;
-        Self::told(&self.id, known.ok().as_deref())
+    ///
+    /// # Errors
+    /// If this process stops following the job before its end.
+    pub async fn result(&self) -> Result<JobResult, Stopped> {
+        self.seen(State::is_known).await
     }
 
     /// Returns the job's result once everything is done: its output is read, and the job is removed
@@ -220,21 +223,34 @@ impl Job {
     /// # Cancel safety
     /// If the future is dropped, the job goes on, as if the [`Job`] had been dropped.
     /// [`Dispatcher::attach`](crate::Dispatcher::attach) waits for it again.
-    pub async fn wait(mut self) -> JobResult {
+    ///
+    /// # Errors
+    /// If this process stops following the job before its end is known:
+    /// [`Dispatcher::abandon`](crate::Dispatcher::abandon) was called, the runtime is shut down, or
+    /// the job's record can no longer be read.
+    pub async fn wait(mut self) -> Result<JobResult, Stopped> {
         drop(self.logs.take());
         drop(self.events.take());
-        let done = self.state.wait_for(|s| matches!(s, State::Done(_))).await;
-        Self::told(&self.id, done.ok().as_deref())
+        self.seen(|state| matches!(state, State::Done(_))).await
     }
 
-    fn told(id: &JobId, state: Option<&State>) -> JobResult {
+    /// Waits for a state that is `wanted`, and returns the result that it has.
+    async fn seen(&self, wanted: impl Fn(&State) -> bool) -> Result<JobResult, Stopped> {
+        let mut state = self.state.clone();
+        let over = |state: &State| wanted(state) || matches!(state, State::Stopped(_));
+        // If the task is gone, its last state still counts.
+        let _ = state.wait_for(over).await;
+        self.told(&state.borrow())
+    }
+
+    fn told(&self, state: &State) -> Result<JobResult, Stopped> {
         match state {
-            Some(State::Known(result) | State::Done(result)) => JobResult::clone(result),
-            // The task ended without a result: the runtime was shut down.
-            Some(State::Running | State::Left) | None => {
-                let message = "the dispatcher was stopped before the job's end".to_owned();
-                JobResult::new(id.clone(), Outcome::Lost { message })
-            }
+            State::Known(result) | State::Done(result) => Ok(JobResult::clone(result)),
+            State::Stopped(stopped) => Err(stopped.clone()),
+            State::Running | State::Left => Err(Stopped::new(
+                &self.id,
+                "the dispatcher has abandoned its jobs, or its runtime is shut down",
+            )),
         }
     }
 }
@@ -282,12 +298,18 @@ impl DetachedJob {
     ///
     /// # Cancel safety
     /// If the future is dropped, the job goes on.
-    pub async fn left(mut self) -> Detached {
+    ///
+    /// # Errors
+    /// As [`Job::wait`].
+    pub async fn left(mut self) -> Result<Detached, Stopped> {
         drop(self.0.take_events());
-        let seen = self.0.state.wait_for(|s| matches!(s, State::Left | State::Done(_))).await;
-        match seen.ok().as_deref() {
-            Some(State::Left) => Detached::Running,
-            state => Detached::Ended(Box::new(Job::told(&self.0.id, state))),
+        let over = |s: &State| matches!(s, State::Left | State::Done(_) | State::Stopped(_));
+        // If the task is gone, its last state still counts.
+        let _ = self.0.state.wait_for(over).await;
+        let state = self.0.state.borrow();
+        match &*state {
+            State::Left => Ok(Detached::Running),
+            state => Ok(Detached::Ended(Box::new(self.0.told(state)?))),
         }
     }
 }

@@ -73,12 +73,20 @@ impl Dispatcher {
     /// had been dropped.
     ///
     /// # Errors
-    /// `NotFound` if the job is not recorded; `InvalidSpec` if it is on a runner that is not
-    /// configured.
+    /// `NotFound` if the job is not recorded; `InvalidSpec` if no process owns it and it is on a
+    /// runner that is not configured.
     pub async fn attach(&self, job: &JobId) -> Result<Job, Error> {
         let record = self.journal().await?.record(job).await?;
-        self.candidate_of(&record)?;
+        self.ensure_reachable(&record).await?;
         self.attach_as(&record, Manner::Kept, false).await
+    }
+
+    /// Checks that a process can follow the job of `record` to its end.
+    async fn ensure_reachable(&self, record: &Record) -> Result<(), Error> {
+        if record.result.is_none() && !self.is_in_hand(&record.id).await? {
+            self.candidate_of(record)?;
+        }
+        Ok(())
     }
 
     /// Follows the job of `record` as [`attach`](Self::attach) does. With `logs`, the job's output
@@ -209,6 +217,18 @@ impl Dispatcher {
             && candidate.is_some_and(|candidate| !kept(&candidate))
     }
 
+    /// Adds to the job's record what its submitter could not pass on, such as its output to a full
+    /// disk, for a person who looks at the job later.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the message may or may not be on record.
+    ///
+    /// # Errors
+    /// `NotFound` if the job is not recorded; an error if the journal cannot be written.
+    pub async fn note_undelivered(&self, job: &JobId, message: &str) -> Result<(), Error> {
+        Ok(self.journal().await?.undelivered(job, message).await?)
+    }
+
     /// Requests the end of a job, whichever process owns it: TERM, `grace` (`None`: the job's own),
     /// KILL. Returns once the request is recorded, or false if the job had ended. If no process
     /// owns the job, the next process that [attaches](Self::attach) to it ends it.
@@ -220,8 +240,9 @@ impl Dispatcher {
     /// If the future is dropped after its first poll, the request is made in the background.
     ///
     /// # Errors
-    /// `NotFound` if the job is not recorded; an error if the journal cannot be written and the job
-    /// is on no runner, or that runner does not accept the request.
+    /// `NotFound` if the job is not recorded; `InvalidSpec` if no process owns it and it is on a
+    /// runner that is not configured; an error if the journal cannot be written and the job is on no
+    /// runner, or that runner does not accept the request.
     pub async fn cancel(&self, job: &JobId, grace: Option<Duration>) -> Result<bool, Error> {
         let (dispatcher, job) = (self.clone(), job.clone());
         self.complete(async move { dispatcher.request_cancel(&job, grace).await }).await
@@ -230,6 +251,7 @@ impl Dispatcher {
     async fn request_cancel(&self, job: &JobId, grace: Option<Duration>) -> Result<bool, Error> {
         let journal = self.journal().await?;
         let record = journal.record(job).await?;
+        self.ensure_reachable(&record).await?;
         let grace = grace.unwrap_or_else(|| record.spec.effective_grace_period().get());
         let cancelled = match journal.request_cancel(job, grace).await {
             Ok(cancelled) => cancelled,
@@ -253,7 +275,7 @@ impl Dispatcher {
             return Ok(Cancelled::AlreadyEnded);
         }
         let Some(attempt) = record.committed() else { return Err(unrecorded) };
-        let candidate = self.candidate(&attempt.handle.runner)?;
+        let candidate = self.runner_of(record, &attempt.handle)?;
         let client = candidate.client(&attempt.handle, JobEventSink::discarding());
         tracing::warn!(job = %record.id, error = %unrecorded, "cancelling without a record");
         client.cancel_once(grace).await?;
@@ -291,7 +313,7 @@ impl Dispatcher {
         if record.removed_at.is_some() {
             return Err(none("the job's output was removed together with the job".to_owned()));
         }
-        let candidate = self.candidate(&attempt.handle.runner)?;
+        let candidate = self.runner_of(&record, &attempt.handle)?;
         let client = candidate.client(&attempt.handle, JobEventSink::discarding());
         if !follow {
             return Ok(client.runner.logs(&client.handle, since, false));
@@ -349,7 +371,7 @@ impl Dispatcher {
             return Ok(());
         }
         for attempt in &record.attempts {
-            let candidate = self.candidate(&attempt.handle.runner)?;
+            let candidate = self.runner_of(record, &attempt.handle)?;
             candidate.client(&attempt.handle, JobEventSink::discarding()).remove_once().await?;
         }
         Ok(())
@@ -358,7 +380,7 @@ impl Dispatcher {
     /// Returns the runner on which the job of `record` may be. Returns `None` if nothing of it was
     /// launched, or if every launched attempt provably never started.
     fn candidate_of(&self, record: &Record) -> Result<Option<Arc<Candidate>>, Error> {
-        record.committed().map(|attempt| self.candidate(&attempt.handle.runner)).transpose()
+        record.committed().map(|attempt| self.runner_of(record, &attempt.handle)).transpose()
     }
 }
 

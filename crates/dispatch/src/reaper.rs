@@ -16,36 +16,9 @@ use crate::attempt_client::CALL;
 use crate::candidate::Candidate;
 use crate::dispatcher::Dispatcher;
 use crate::event_sink::JobEventSink;
+use crate::leftover::{Fate, Leftover};
 use crate::record::unrecorded;
 use crate::take_up::first_news;
-
-/// An attempt of this installation that is left on a backend.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Leftover {
-    /// The runner that it is on.
-    pub runner: RunnerName,
-    /// The attempt.
-    pub attempt: AttemptId,
-    /// Why it is left over, in words for a person.
-    pub why: String,
-    /// What happens to it.
-    pub fate: Fate,
-}
-
-/// What happens to an attempt that is left on a backend.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Fate {
-    /// It is due for removal. Only a dry run reports this.
-    Remove,
-    /// It was removed.
-    Removed,
-    /// It stays: it runs or may run.
-    Kept,
-    /// It could not be removed, for this reason.
-    Failed(String),
-}
 
 /// What the reaper found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -83,7 +56,8 @@ impl Dispatcher {
     /// started, and attempts that are not in the journal and do not run. First [looks](Self::look)
     /// at each job that no process owns. With `dry_run`, nothing changes.
     ///
-    /// Attempts of other installations are never found, and so never touched. Several processes may
+    /// What may be left on a runner that is not configured stays, and is reported as
+    /// [`Fate::Kept`]. Attempts of other installations are never found, and so never touched. Several processes may
     /// call this at once: a job that another one forgets meanwhile is passed over.
     ///
     /// # Cancel safety
@@ -134,11 +108,29 @@ impl Dispatcher {
                 reaped.leftovers.extend(reaping.await?);
             }
         }
+        self.report_stranded(journal, &mut reaped).await?;
         if !dry_run {
             self.forget_removed(journal, manner, &mut reaped).await?;
             reaped.forgotten = journal.sweep(age, Timestamp::now()).await.map_err(unrecorded)?;
         }
         Ok(reaped)
+    }
+
+    /// Reports what may be left on runners that are not configured.
+    async fn report_stranded(&self, journal: &Journal, reaped: &mut Reaped) -> Result<(), Error> {
+        for job in journal.unfinished().await.map_err(unrecorded)? {
+            // The owner cleans up.
+            if journal.is_claimed(&job).map_err(unrecorded)? {
+                continue;
+            }
+            match journal.record(&job).await {
+                Ok(record) => reaped.leftovers.extend(self.left_on_unknown_runners(&record)),
+                // Another process has forgotten it meanwhile.
+                Err(JournalError::NoSuchJob(_)) => {}
+                Err(error) => return Err(unrecorded(error)),
+            }
+        }
+        Ok(())
     }
 
     /// Records which jobs have left nothing behind: jobs that have ended, if every runner that they

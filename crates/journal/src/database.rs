@@ -12,7 +12,8 @@ use crate::write::Stored;
 
 /// The migrations in order. Number N takes the schema from version N-1 to N. A released migration
 /// is never changed.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_jobs.sql")];
+const MIGRATIONS: [&str; 2] =
+    [include_str!("migrations/0001_jobs.sql"), include_str!("migrations/0002_undelivered.sql")];
 
 /// The newest schema that this version supports.
 pub(crate) const SCHEMA: i64 = MIGRATIONS.len() as i64;

@@ -309,6 +309,15 @@ impl Journal {
         Ok(cancelled)
     }
 
+    /// Adds to the job's record what its submitter could not pass on. Needs no claim.
+    ///
+    /// # Errors
+    /// `NoSuchJob`.
+    pub async fn undelivered(&self, job: &JobId, message: &str) -> Result<()> {
+        let (job, message) = (job.clone(), message.to_owned());
+        self.0.worker.write(move |db: &_| write::undelivered(db, &job, &message)).await
+    }
+
     /// Returns the requests to end jobs early, including jobs with other holders.
     ///
     /// The stream yields first the requests on record for jobs that have not ended, then each new

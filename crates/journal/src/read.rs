@@ -54,6 +54,7 @@ impl JobRow {
         Ok(Record {
             attempts: attempts(db, job)?,
             passed_over: passed_over(db, job)?,
+            undelivered: undelivered(db, job)?,
             cancel: cancel(db, &id)?,
             installation: self
                 .installation
@@ -154,6 +155,13 @@ fn passed_over(db: &Connection, job: &str) -> Stored<Vec<PassedOver>> {
     )?;
     let rows = statement.query_map([job], |row| row.get::<_, String>(0))?;
     rows.map(|row| from_json(job, "runners that were passed over", &row?)).collect()
+}
+
+fn undelivered(db: &Connection, job: &str) -> Stored<Vec<String>> {
+    let mut statement =
+        db.prepare_cached("SELECT message FROM undelivered WHERE job = ?1 ORDER BY position")?;
+    let rows = statement.query_map([job], |row| row.get(0))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 fn cancel(db: &Connection, job: &JobId) -> Stored<Option<CancelRequest>> {

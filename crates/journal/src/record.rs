@@ -89,6 +89,9 @@ pub struct Record {
     pub attempts: Vec<AttemptRecord>,
     /// Each runner that was passed over, in order.
     pub passed_over: Vec<PassedOver>,
+    /// What the job's submitter could not pass on, such as its output to a full disk, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub undelivered: Vec<String>,
     /// The request to end the job early; of several, the one with the shortest grace period.
     pub cancel: Option<CancelRequest>,
     /// The job's result.

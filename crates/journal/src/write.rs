@@ -261,6 +261,16 @@ pub(crate) fn passed_over(db: &Connection, job: &JobId, passed: &PassedOver) -> 
     Ok(())
 }
 
+pub(crate) fn undelivered(db: &Connection, job: &JobId, message: &str) -> Stored<()> {
+    recorded_state(db, job)?;
+    db.prepare_cached(
+        "INSERT INTO undelivered (job, position, message) VALUES (?1, \
+         (SELECT coalesce(max(position), 0) + 1 FROM undelivered WHERE job = ?1), ?2)",
+    )?
+    .execute(params![job.as_str(), message])?;
+    Ok(())
+}
+
 pub(crate) fn outcome(
     db: &Connection,
     job: &JobId,

@@ -74,7 +74,10 @@ async fn work(dispatcher: Dispatcher, mut jobs: mpsc::Receiver<JobSpec>) {
 
 async fn run(dispatcher: Dispatcher, spec: JobSpec) -> String {
     match dispatcher.submit(spec).await {
-        Ok(job) => serde_json::to_string(&job.wait().await).unwrap_or_else(|e| e.to_string()),
+        Ok(job) => match job.wait().await {
+            Ok(result) => serde_json::to_string(&result).unwrap_or_else(|e| e.to_string()),
+            Err(stopped) => stopped.to_string(),
+        },
         Err(error) => format!("refused: {error}"),
     }
 }

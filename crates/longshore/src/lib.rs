@@ -9,7 +9,7 @@
 //! # async fn demo() -> Result<(), Box<dyn std::error::Error>> {
 //! let dispatcher = longshore::dispatcher(&Config::default())?;
 //! let spec = JobSpec::container("busybox:1.37".parse()?).or_process(["echo", "hello"]);
-//! let result = dispatcher.submit(spec).await?.wait().await;
+//! let result = dispatcher.submit(spec).await?.wait().await?;
 //! println!("{} on {:?}", result.outcome, result.runner);
 //! # Ok(())
 //! # }

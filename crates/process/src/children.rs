@@ -37,6 +37,11 @@ impl OwnChild {
         Ok(true)
     }
 
+    /// Kills the child, if it is not reaped yet.
+    pub(crate) fn kill(&self) -> io::Result<()> {
+        self.0.lock().kill()
+    }
+
     /// Returns once the child is dead and reaped.
     pub(crate) async fn death(&self) -> io::Result<()> {
         // Before the first look, so that no death is missed in between.
@@ -52,13 +57,15 @@ impl OwnChild {
 }
 
 /// Reaps `child` when it ends. Must be called in a runtime.
-pub(crate) fn keep(child: Child) {
+pub(crate) fn keep(child: Child) -> OwnChild {
     let pid = child.id().cast_signed();
     let child = OwnChild(Arc::new(Mutex::new(child)));
     SUPERVISORS.lock().insert(pid, child.clone());
+    let reaped = child.clone();
     tokio::spawn(async move {
-        if let Err(error) = child.death().await {
+        if let Err(error) = reaped.death().await {
             tracing::warn!(pid, %error, "failed to wait for a supervisor");
         }
     });
+    child
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use longshore_core::{Error, ErrorKind, HumanDuration, Result};
+use longshore_core::{Error, ErrorKind, HumanDuration, Memory, Result};
 
 /// Settings of the process backend: the subtree `job.process` of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -24,6 +24,10 @@ pub struct ProcessConfig {
     /// `Saturated`, and so is one for which the process has too few file descriptors (ulimit -n): a
     /// job takes up to three. Each job has its own supervisor process.
     pub slots: usize,
+    /// How much output of a job is kept, both streams together. If a job writes more, the oldest
+    /// output is removed, in eighths of this size, and a reader that has not read it yet receives a
+    /// gap. At least 64Ki; `0` is no bound. Docker's `max-size` and `max-file` have the same purpose.
+    pub log_max_size: Memory,
     /// How long a supervisor without a job is kept for the next job.
     pub idle_timeout: HumanDuration,
     /// Whether the start and the end of an attempt are forced to disk before they are reported.
@@ -37,6 +41,7 @@ impl Default for ProcessConfig {
         Self {
             state_directory: None,
             inherit_env: Vec::new(),
+            log_max_size: Memory::from_bytes(1 << 30),
             slots: 1000,
             idle_timeout: HumanDuration::from_secs(2),
             fsync: false,
@@ -73,6 +78,11 @@ impl ProcessConfig {
             return Err(refuse("the state directory's path is not UTF-8"));
         }
         Ok(path)
+    }
+
+    /// Returns the bound on the kept output of a job in bytes. `None`: no bound.
+    pub(crate) fn log_max_bytes(&self) -> Option<u64> {
+        Some(self.log_max_size.bytes()).filter(|bytes| *bytes > 0)
     }
 
     /// Whether a job inherits the variable `name`.

@@ -11,6 +11,7 @@ use tokio::io::unix::AsyncFd;
 use crate::children::OwnChild;
 use crate::linux::{Liveness, ProcessIdentity, find_supervisor, kill_orphans, watch_readable};
 use crate::location::Location;
+use crate::outcome::{Cause, outcome};
 use crate::record::{Begin, End, Entry, Record, Refusal};
 use crate::store::missing_is_none;
 use crate::watch::{Kind, Watch, Watcher};
@@ -67,6 +68,10 @@ enum Death {
 impl Follower {
     pub(crate) const fn new(location: Location, watcher: Watcher, kind: Kind) -> Self {
         Self { location, watcher, kind, watch: None, supervisor: Supervisor::Unchecked(None) }
+    }
+
+    pub(crate) const fn location(&self) -> &Location {
+        &self.location
     }
 
     /// Returns what is known now. If the supervisor of an attempt is dead, ends the attempt: kills
@@ -190,7 +195,7 @@ impl Follower {
             let attempt = location.directory().file_name().unwrap_or_default().to_string_lossy();
             let supervisor = record.starting.as_ref().map(|starting| &starting.supervisor);
             kill_orphans(supervisor, &attempt)?;
-            location.append(&Entry::Ended(lost(&record)))
+            location.append(&Entry::Ended(end_without(&record, location.overdue())))
         });
         ended
             .await
@@ -247,17 +252,25 @@ impl AttemptState {
     }
 }
 
-fn lost(record: &Record) -> End {
-    let started = record.started;
+/// Returns the end of an attempt whose supervisor is dead. `overdue` is why this program killed it.
+fn end_without(record: &Record, overdue: Option<Cause>) -> End {
+    let outcome = match overdue {
+        Some(cause) => outcome(None, Some(cause)),
+        None => lost(record),
+    };
+    let mut report = Report::new(outcome);
+    report.started_at = record.started.map(|begin| begin.at);
+    report.finished_at = Some(Timestamp::now());
+    End::new(report)
+}
+
+fn lost(record: &Record) -> Outcome {
     let message = if record.damaged {
         "the record of the attempt is damaged or missing, and no supervisor has the job any more"
-    } else if started.is_some() {
+    } else if record.started.is_some() {
         "the job's supervisor was killed; the job's remaining processes were killed too"
     } else {
         "the job's supervisor was killed just when it started the job"
     };
-    let mut report = Report::new(Outcome::Lost { message: message.to_owned() });
-    report.started_at = started.map(|begin| begin.at);
-    report.finished_at = Some(Timestamp::now());
-    End::new(report)
+    Outcome::Lost { message: message.to_owned() }
 }

@@ -96,9 +96,8 @@ impl Launch<'_> {
 
     /// Handles a supervisor that ended without an answer.
     async fn unanswered(self, error: io::Error) -> Launched {
-        let reason =
-            Error::new(ErrorKind::Unavailable, "the supervisor ended before the job began")
-                .caused_by(error);
+        let reason = Error::new(ErrorKind::Unavailable, "the supervisor did not begin the job")
+            .caused_by(error);
         match self.fence().await {
             Ok(Committed::Won) => Err(LaunchError::Refused(reason)),
             Ok(Committed::Taken) => self.existing().await,

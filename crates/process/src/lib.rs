@@ -14,6 +14,7 @@ compile_error!("longshore-process needs Linux: pidfd, inotify and subreapers");
 
 mod children;
 mod config;
+mod connection;
 mod follow;
 mod launch;
 mod limits;
@@ -21,6 +22,8 @@ mod linux;
 mod location;
 mod logs;
 mod outcome;
+mod output_files;
+mod overdue;
 mod pool;
 mod probe;
 mod record;

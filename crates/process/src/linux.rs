@@ -90,6 +90,22 @@ impl ProcessIdentity {
         })
     }
 
+    /// Whether the process is stopped (`SIGSTOP`).
+    pub(crate) fn is_stopped(&self) -> io::Result<bool> {
+        let Some(pid) = Pid::from_raw(self.pid) else { return Ok(false) };
+        let stat = gone_is_none(Stat::read(pid))?;
+        let is_it = |stat: &Stat| stat.start_time == self.start_time;
+        Ok(stat.filter(is_it).is_some_and(|stat| stat.state == b'T'))
+    }
+
+    /// Kills the process.
+    pub(crate) fn kill(&self) -> io::Result<()> {
+        match self.open()? {
+            Liveness::Alive(pidfd) => ignore_gone(pidfd_send_signal(&pidfd, Signal::KILL)),
+            Liveness::Dead | Liveness::Unknown => Ok(()),
+        }
+    }
+
     /// Asks the process to check for requests: `SIGUSR1`.
     pub(crate) fn nudge(&self) -> io::Result<()> {
         match self.open()? {

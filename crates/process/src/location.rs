@@ -1,5 +1,6 @@
 //! The location of an attempt: its directory, which is the content of its handle.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use longshore_core::{AttemptId, Error, ErrorKind, Handle, LogStream, Result, RunnerName};
@@ -33,9 +34,29 @@ impl Location {
         &self.directory
     }
 
-    /// Returns the path of the file that holds `stream`.
-    pub(crate) fn output(&self, stream: LogStream) -> PathBuf {
-        self.directory.join(output_name(stream))
+    /// Returns the path of the file that holds `stream` from the byte `start` on: `stdout` or
+    /// `stdout.START`.
+    pub(crate) fn output_from(&self, stream: LogStream, start: u64) -> PathBuf {
+        let name = output_name(stream);
+        if start == 0 {
+            return self.directory.join(name);
+        }
+        self.directory.join(format!("{name}.{start}"))
+    }
+
+    /// Returns where the files of `stream` begin, in no particular order.
+    pub(crate) fn output_starts(&self, stream: LogStream) -> io::Result<Vec<u64>> {
+        let mut starts = Vec::new();
+        for entry in std::fs::read_dir(&self.directory)? {
+            let name = entry?.file_name();
+            let rest = name.to_str().and_then(|name| name.strip_prefix(output_name(stream)));
+            starts.extend(match rest {
+                Some("") => Some(0),
+                Some(rest) => rest.strip_prefix('.').and_then(|start| start.parse().ok()),
+                None => None,
+            });
+        }
+        Ok(starts)
     }
 
     /// Returns the location that `handle` names.

@@ -1,24 +1,19 @@
 //! The supervisors that this process has started. There is one per running job; they are reused.
 
 use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use longshore_core::{Error, ErrorKind, Result};
 use parking_lot::{Mutex, MutexGuard};
-use tokio::io::AsyncWriteExt;
-use tokio::net::UnixStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use crate::linux::SUPERVISOR;
+use crate::connection::Connection;
+use crate::limits;
 use crate::outcome::RefusalKind;
-use crate::supervisor::{OWN_PROGRAM, is_initialised};
-use crate::wire::{Answer, read_answer};
-use crate::{children, limits};
+use crate::supervisor::is_initialised;
+use crate::wire::Answer;
 
 /// The supervisors of one runner.
 #[derive(Debug)]
@@ -32,7 +27,7 @@ pub(crate) struct Pool {
 /// Supervisors without a job, the longest idle first.
 #[derive(Debug, Default)]
 struct Idle {
-    supervisors: Vec<(Instant, UnixStream)>,
+    supervisors: Vec<(Instant, Connection)>,
     /// Whether a task releases the supervisors that stay unused.
     swept: bool,
 }
@@ -40,7 +35,7 @@ struct Idle {
 /// A supervisor that is reserved for one job. If it is dropped, it ends once its job has ended.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
-    connection: UnixStream,
+    connection: Connection,
     // Held while the job runs.
     _slot: OwnedSemaphorePermit,
 }
@@ -48,13 +43,13 @@ pub(crate) struct Supervisor {
 impl Supervisor {
     /// Sends an encoded request.
     pub(crate) async fn send(&mut self, request: &[u8]) -> io::Result<()> {
-        self.connection.write_all(request).await
+        self.connection.send(request).await
     }
 
     /// Returns the next answer. If the future is dropped midway, the supervisor is no longer
     /// usable.
     pub(crate) async fn answer(&mut self) -> io::Result<Answer> {
-        read_answer(&mut self.connection).await
+        self.connection.answer().await
     }
 }
 
@@ -76,8 +71,7 @@ impl Pool {
         }
         while let Some((_, connection)) = self.idle().supervisors.pop() {
             // A supervisor that was killed meanwhile has closed its end.
-            let silent = connection.try_read(&mut [0]);
-            if silent.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+            if connection.is_open() {
                 return Ok(Supervisor { connection, _slot: slot });
             }
         }
@@ -131,18 +125,19 @@ pub(crate) fn obstacle() -> Option<Error> {
     (!is_initialised()).then(|| {
         Error::new(
             ErrorKind::Unavailable,
-            "this program cannot run local processes: call longshore_process::init() at the start of main",
+            "this program cannot run local processes: call longshore::init() at the start of \
+             its main function",
         )
     })
 }
 
 /// Starts a supervisor and returns our end of the connection.
-fn start() -> Result<UnixStream> {
+fn start() -> Result<Connection> {
     // Without this check, a program would run its own main again and again.
     if let Some(error) = obstacle() {
         return Err(error);
     }
-    start_process().map_err(|error| {
+    Connection::start().map_err(|error| {
         // A lack of descriptors, processes or memory may pass.
         let kind = RefusalKind::of_spawn(&error).error_kind();
         let saturated = kind == ErrorKind::Saturated;
@@ -151,18 +146,14 @@ fn start() -> Result<UnixStream> {
     })
 }
 
-fn start_process() -> io::Result<UnixStream> {
-    let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
-    ours.set_nonblocking(true)?;
-    let child = Command::new(OWN_PROGRAM)
-        .arg0(SUPERVISOR)
-        .env_clear()
-        .current_dir("/")
-        .stdin(Stdio::from(OwnedFd::from(theirs)))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()?;
-    // It ends on its own once our end of the connection is closed.
-    children::keep(child);
-    UnixStream::from_std(ours)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_error_of_a_program_without_init_names_the_function_of_the_facade() {
+        let error = obstacle().expect("the test harness does not call it");
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(error.to_string().contains("call longshore::init() at the start"), "{error}");
+    }
 }

@@ -48,6 +48,12 @@ pub(crate) struct Starting {
     pub(crate) installation: InstallationId,
     pub(crate) runner: RunnerName,
     pub(crate) supervisor: ProcessIdentity,
+    /// The job's timeout, which the supervisor enforces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) timeout_ms: Option<u64>,
+    /// The grace period after the timeout.
+    #[serde(default)]
+    pub(crate) grace_ms: u64,
 }
 
 /// The job's main process.
@@ -188,6 +194,8 @@ mod tests {
             installation: "here".parse().unwrap(),
             runner: RunnerName::process(),
             supervisor: ProcessIdentity::for_tests(1),
+            timeout_ms: None,
+            grace_ms: 0,
         })
     }
 

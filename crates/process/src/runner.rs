@@ -20,6 +20,7 @@ use crate::follow::{AttemptState, Follower};
 use crate::launch::{Launch, on_disk};
 use crate::linux::find_supervisor;
 use crate::location::Location;
+use crate::overdue::Overdue;
 use crate::pool::Pool;
 use crate::record::{Record, Starting};
 use crate::store::{self, Committed};
@@ -32,7 +33,7 @@ use crate::{limits, pool, probe};
 /// kill.
 const REMOVE_LIMIT: Duration = Duration::from_secs(40);
 
-/// The capabilities of a local process.
+/// The capabilities of a local process whose kept output has a bound.
 pub(crate) fn capabilities() -> Capabilities {
     Capabilities::default()
         .with(Capability::Process)
@@ -40,7 +41,6 @@ pub(crate) fn capabilities() -> Capabilities {
         .with(Capability::SeparateStreams)
         .with(Capability::SignalEvidence)
         .with(Capability::ShortenGrace)
-        .with(Capability::KeepAllLogs)
         .with(Capability::KeepTimeout)
 }
 
@@ -62,19 +62,19 @@ impl ProcessRunner {
     /// [`probe`](Runner::probe).
     #[must_use]
     pub fn new(name: RunnerName, config: ProcessConfig) -> Self {
+        if let Some(error) = pool::obstacle() {
+            tracing::warn!(runner = %name, %error, "local processes are unavailable");
+        }
         let env = |name: &str| std::env::var_os(name).map(PathBuf::from);
         let is_root = rustix::process::geteuid().is_root();
         let state_directory =
             config.resolve_state_directory(env, is_root).map_err(|error| error.to_string());
         let pool = Pool::new(config.slots, config.idle_timeout.get());
-        Self {
-            name,
-            capabilities: capabilities(),
-            config,
-            state_directory,
-            pool,
-            watcher: Watcher::default(),
-        }
+        let capabilities = match config.log_max_bytes() {
+            Some(_) => capabilities(),
+            None => capabilities().with(Capability::KeepAllLogs),
+        };
+        Self { name, capabilities, config, state_directory, pool, watcher: Watcher::default() }
     }
 
     fn state_directory(&self) -> Result<&Path> {
@@ -106,6 +106,7 @@ impl ProcessRunner {
             timeout_ms: attempt.spec.timeout.map(|timeout| millis(timeout.get())),
             grace_ms: millis(attempt.spec.effective_grace_period().get()),
             fsync: self.config.fsync,
+            log_max_bytes: self.config.log_max_bytes(),
             limits: limits::of_jobs(),
         };
         encode_request(&request, &environment).map_err(|error| {
@@ -277,6 +278,7 @@ impl Runner for ProcessRunner {
 
 /// Returns the events of an attempt until its end.
 fn follow_events(mut follower: Follower) -> BoxStream<'static, Result<Event>> {
+    let mut overdue = Overdue::new(follower.location().clone());
     stream! {
         let mut start_reported = false;
         loop {
@@ -293,7 +295,10 @@ fn follow_events(mut follower: Follower) -> BoxStream<'static, Result<Event>> {
                         yield Ok(Event::Ended(report));
                         return;
                     }
-                    None => follower.changed().await,
+                    None => tokio::select! {
+                        changed = follower.changed() => changed,
+                        never = overdue.see_to_the_end() => match never {},
+                    },
                 },
                 Err(error) => Err(error),
             };

@@ -1,5 +1,5 @@
 //! The contents of the directories of attempts: `STATE/attempts/ATTEMPT/` has `record.jsonl`,
-//! `stdout`, `stderr` and requests to cancel.
+//! `stdout`, `stderr` and requests to cancel. Much output is in several files (`stdout.START`).
 //!
 //! A directory is created under another name, with its first record line in it, and then renamed.
 //! The rename is the commit: rename(2) onto a directory that is not empty fails. Of all that want
@@ -17,10 +17,11 @@ use longshore_core::LogStream;
 use rustix::io::Errno;
 
 use crate::location::{Location, attempts, output_name};
+use crate::outcome::Cause;
 use crate::record::{self, Entry, Record};
 
 pub(crate) const RECORD: &str = "record.jsonl";
-const CANCEL_PREFIX: &str = "cancel.";
+pub(crate) const CANCEL_PREFIX: &str = "cancel.";
 const NEW_PREFIX: &str = ".new-";
 const OLD_PREFIX: &str = ".old-";
 
@@ -127,6 +128,35 @@ impl Location {
         Ok(shortest)
     }
 
+    /// Returns the first time at which a request to cancel wants the job killed, and its grace period.
+    pub(crate) fn first_cancel(&self) -> io::Result<Option<(SystemTime, Duration)>> {
+        let mut first = None;
+        for entry in fs::read_dir(self.directory())? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let grace = name.to_str().and_then(|name| name.strip_prefix(CANCEL_PREFIX));
+            let Some(millis) = grace.and_then(|text| text.parse().ok()) else { continue };
+            let grace = Duration::from_millis(millis);
+            if let Some(at) = entry.metadata()?.modified()?.checked_add(grace)
+                && first.is_none_or(|(earlier, _)| at < earlier)
+            {
+                first = Some((at, grace));
+            }
+        }
+        Ok(first)
+    }
+
+    /// Marks why the supervisor is killed, before it is killed.
+    pub(crate) fn mark_overdue(&self, cause: Cause) -> io::Result<()> {
+        create(&self.directory().join(overdue_name(cause))).map(drop)
+    }
+
+    /// Returns why the supervisor was killed, if this program killed it.
+    pub(crate) fn overdue(&self) -> Option<Cause> {
+        let is_marked = |cause: &Cause| self.directory().join(overdue_name(*cause)).exists();
+        [Cause::Deadline, Cause::Cancel].into_iter().find(is_marked)
+    }
+
     /// Removes the attempt: it disappears at once and is deleted afterwards.
     ///
     /// A fence stays, for [`collect_garbage`] to remove. A supervisor that received the request
@@ -154,6 +184,13 @@ impl Location {
         let now = Timestamp::now().as_nanosecond();
         let unique = format!("{prefix}{name}-{}-{number}-{now}", std::process::id());
         self.directory().with_file_name(unique)
+    }
+}
+
+const fn overdue_name(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Deadline => "overdue.deadline",
+        Cause::Cancel => "overdue.cancel",
     }
 }
 
@@ -216,7 +253,7 @@ fn make_directory(path: &Path, entry: &Entry) -> io::Result<File> {
 }
 
 /// Opens a private file for appending. Creates it if it does not exist.
-fn create(path: &Path) -> io::Result<File> {
+pub(crate) fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).mode(0o600).open(path)
 }
 
@@ -291,7 +328,7 @@ mod tests {
         for path in [state.path().join("deep"), location.directory().to_owned()] {
             assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o700);
         }
-        let output = fs::metadata(location.output(LogStream::Stdout)).unwrap();
+        let output = fs::metadata(location.output_from(LogStream::Stdout, 0)).unwrap();
         assert_eq!(output.permissions().mode() & 0o777, 0o600);
         location.remove().unwrap();
         assert!(

@@ -19,7 +19,7 @@ use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
 use crate::linux::watch_readable;
-use crate::store::RECORD;
+use crate::store::{CANCEL_PREFIX, RECORD};
 
 /// Space for some hundred events.
 const BUFFER_BYTES: usize = 16 << 10;
@@ -27,7 +27,7 @@ const BUFFER_BYTES: usize = 16 << 10;
 /// Which changes a watch reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Changes of the record.
+    /// Changes of the record, and requests to cancel.
     Record,
     /// Changes of the record and of the output.
     Everything,
@@ -104,6 +104,7 @@ impl Watcher {
         // Locked over both steps, so that no watch of the same directory is dropped in between.
         let mut watches = instance.watches.lock();
         let flags = WatchFlags::MODIFY
+            | WatchFlags::CREATE
             | WatchFlags::DELETE_SELF
             | WatchFlags::MOVE_SELF
             | WatchFlags::ONLYDIR;
@@ -189,7 +190,10 @@ async fn read_all(inotify: Arc<AsyncFd<OwnedFd>>, instance: Weak<Instance>) {
             match reader.next() {
                 Ok(event) => {
                     let name = event.file_name();
-                    let is_record = name.is_some_and(|name| name.to_bytes() == RECORD.as_bytes());
+                    let is_record = name.is_some_and(|name| {
+                        let name = name.to_bytes();
+                        name == RECORD.as_bytes() || name.starts_with(CANCEL_PREFIX.as_bytes())
+                    });
                     instance.notify(event.wd(), event.events(), is_record);
                 }
                 Err(Errno::AGAIN) => break,

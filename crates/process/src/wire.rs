@@ -20,6 +20,9 @@ use crate::record::{Begin, Refusal};
 /// More than the kernel accepts as arguments and environment of a process: 6 MiB (execve(2)).
 const MAX_FRAME: usize = 16 << 20;
 
+/// What a program sends when it has become a supervisor, after whatever it has printed before.
+pub(crate) const GREETING: &[u8] = b"\0longshore-supervisor\0";
+
 /// A job to run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -36,6 +39,8 @@ pub(crate) struct StartRequest {
     pub(crate) timeout_ms: Option<u64>,
     pub(crate) grace_ms: u64,
     pub(crate) fsync: bool,
+    /// The bound on the kept output in bytes. `None`: no bound.
+    pub(crate) log_max_bytes: Option<u64>,
     /// The resource limits of the job.
     pub(crate) limits: JobLimits,
 }
@@ -165,6 +170,7 @@ mod tests {
             timeout_ms: Some(5),
             grace_ms: 10,
             fsync: false,
+            log_max_bytes: None,
             limits: crate::limits::of_jobs(),
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use longshore_conformance::{Failure, Fixture, Unsupported};
-use longshore_core::{InstallationId, JobSpec, Runner, RunnerName};
+use longshore_core::{InstallationId, JobSpec, Memory, Runner, RunnerName};
 use longshore_process::{ProcessConfig, ProcessRunner};
 use tempfile::TempDir;
 
@@ -19,7 +19,9 @@ struct Processes {
 impl Fixture for Processes {
     async fn runner(&self) -> Result<Arc<dyn Runner>, Failure> {
         let state_directory = Some(self.state.path().to_owned());
-        let config = ProcessConfig { state_directory, ..ProcessConfig::default() };
+        // Without a bound, the cases of much output run too.
+        let log_max_size = Memory::from_bytes(0);
+        let config = ProcessConfig { state_directory, log_max_size, ..ProcessConfig::default() };
         Ok(Arc::new(ProcessRunner::new(RunnerName::process(), config)))
     }
 

@@ -32,9 +32,10 @@ fn the_example_runs_with_nothing_installed_and_says_why_there(bench: &Bench) -> 
         .lines()
         .map(|line| line.split_whitespace().take(4).collect::<Vec<_>>())
         .collect();
-    same("the lines on stderr", order.len(), 3)?;
-    says(&order[0].join(" "), &["longshore: passed over kubernetes"])?;
-    says(&order[1].join(" "), &["longshore: passed over docker"])?;
+    same("the lines on stderr", order.len(), 4)?;
+    same("the line with the ID", order[0][..2].join(" ").as_str(), "longshore: job")?;
+    says(&order[1].join(" "), &["longshore: passed over kubernetes"])?;
+    says(&order[2].join(" "), &["longshore: passed over docker"])?;
     says(&ran.stderr, &["(Unsupported)", "(Unavailable)", "nowhere", "longshore: process: the job"])
 }
 

@@ -228,7 +228,7 @@ fn ps_lists_what_goes_on_and_with_all_what_has_ended(bench: &Bench) -> Checked {
         Ok(ran.text().lines().map(words).collect())
     };
     let seen = table(&["ps"])?;
-    same("the head", seen[0].join(" "), "ID NAME RUNNER STATE AGE OUTCOME")?;
+    same("the head", seen[0].join(" "), "ID NAME RUNNER STATE AGE OUTCOME COMMAND")?;
     same("the lines", seen.len(), 2)?;
     let backend = bench.backend.name();
     let expected = [runs.as_str(), "long", backend, "Running"];
@@ -238,7 +238,8 @@ fn ps_lists_what_goes_on_and_with_all_what_has_ended(bench: &Bench) -> Checked {
     same("the lines with --all", seen.len(), 3)?;
     same("the newest comes first", &seen[1][0], &runs)?;
     same("what has ended", &seen[2][..4], &[over.as_str(), "short", backend, "Ended"][..])?;
-    same("how it ended", seen[2][5..].join(" "), "Exited 4")?;
+    same("how it ended", seen[2][5..7].join(" "), "Exited 4".to_owned())?;
+    says(&seen[2][7..].join(" "), &["exit 4"])?;
     // No command waits for it: ps itself finds its end.
     job.input("go", "")?;
     longshore(bench, &["logs", "--follow", &runs])?.exits(0)?;

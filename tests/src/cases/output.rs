@@ -13,7 +13,7 @@ cases! { "output":
     every_byte_comes_as_it_was_written,
     twenty_mebibytes_come_whole,
     the_two_streams_come_apart_where_the_runner_can,
-    a_reader_that_leaves_does_not_disturb_the_job,
+    a_reader_that_leaves_cancels_the_job,
     a_full_disk_is_said_and_does_not_disturb_the_job,
 }
 
@@ -70,12 +70,13 @@ fn the_two_streams_come_apart_where_the_runner_can(bench: &Bench) -> Checked {
     same("stderr", lines(&ran.stderr), err)
 }
 
-/// As with `longshore run … | head -1`: the job continues, for its results.
-fn a_reader_that_leaves_does_not_disturb_the_job(bench: &Bench) -> Checked {
+/// As with `longshore run … | head -1`: the job is cancelled, and may still write its results.
+fn a_reader_that_leaves_cancels_the_job(bench: &Bench) -> Checked {
     let job = bench.folders.job_directory("job")?;
     let path = job.path().to_string_lossy().into_owned();
-    let script = "echo first; until [ -e {jobDir}/input/go ]; do sleep 0.1; done; \
-                  seq 1 200000; echo done > {jobDir}/output/done; exit 7";
+    let script = "trap 'echo done > {jobDir}/output/done; exit 7' TERM; \
+                  echo first; until [ -e {jobDir}/input/go ]; do sleep 0.1; done; \
+                  while :; do seq 1 20000; sleep 0.1; done";
     let (mut reader, writer) = std::io::pipe()?;
     let running = bench.script(&["--job-dir", &path], script)?.stdout(writer).spawn()?;
     let mut first = [0; 6];
@@ -86,9 +87,10 @@ fn a_reader_that_leaves_does_not_disturb_the_job(bench: &Bench) -> Checked {
     let ran = running.finish()?;
     ran.exits(7)?;
     same("output/done", job.output("done").as_deref(), Some("done\n"))?;
+    says(&ran.stderr, &["stdout has no reader any more", "was cancelled"])?;
     ensure!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
     ensure!(!ran.stderr.to_lowercase().contains("broken pipe"), "{}", ran.stderr);
-    same("the kind", &ran.outcome()?["kind"], "Exited")
+    same("the kind", &ran.outcome()?["kind"], "Cancelled")
 }
 
 /// The device `/dev/full` fails every write like a full disk.

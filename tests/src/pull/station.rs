@@ -235,7 +235,7 @@ async fn run(dispatcher: &Dispatcher, spec: JobSpec) -> Result<(JobResult, Strin
     let mut job = dispatcher.submit(spec).await?;
     let canceller = job.canceller();
     match tokio::time::timeout(PATIENCE, finish(&mut job)).await {
-        Ok(output) => Ok((job.wait().await, output?)),
+        Ok(output) => Ok((job.wait().await?, output?)),
         Err(_) => {
             canceller.kill();
             bail!("the job took longer than {PATIENCE:?}")

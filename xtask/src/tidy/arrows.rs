@@ -50,7 +50,13 @@ fn may_know(workspace: &Workspace, package: &Package, other: &Package, dev: bool
         "longshore-cli" => to == "longshore",
         "xtask" => to == "longshore-lab",
         "longshore-fuzz" => {
-            let foreign = ["longshore", "longshore-core", "longshore-hocon", "longshore-registry"];
+            let foreign = [
+                "longshore",
+                "longshore-cli",
+                "longshore-core",
+                "longshore-hocon",
+                "longshore-registry",
+            ];
             to_backend || foreign.contains(&to)
         }
         // It tests the others from outside, and stops and starts backends.

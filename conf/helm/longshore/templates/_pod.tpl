@@ -59,6 +59,7 @@ containers:
       - run
       - --config
       - /etc/longshore/longshore.yaml
+      - --file
       - /etc/longshore/job.yaml
     env:
       {{- include "longshore.env" . | nindent 6 }}

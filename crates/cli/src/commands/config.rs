@@ -5,13 +5,13 @@ use std::fmt::Write;
 use longshore::Config;
 use longshore::config::schema_json;
 
-use crate::args::ConfigArgs;
+use crate::config_args::ConfigArgs;
 use crate::error::CliError;
 use crate::{output, settings};
 
 /// Prints each key with its effective value and the value's origin.
 pub fn show(args: &ConfigArgs) -> Result<u8, CliError> {
-    let loaded = settings::load(args)?;
+    let loaded = settings::load(args, false)?;
     let lines: Vec<(String, &dyn std::fmt::Display)> = loaded
         .settings
         .iter()

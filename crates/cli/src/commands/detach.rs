@@ -2,13 +2,14 @@
 
 use std::time::Instant;
 
-use longshore::{Detached, DetachedJob, Dispatcher, JobId, JobResult, Record, Submission};
+use longshore::{Detached, DetachedJob, Dispatcher, JobId, JobResult, Record, Stopped, Submission};
 
-use crate::args::{ConfigArgs, RunArgs};
+use crate::args::RunArgs;
+use crate::config_args::ConfigArgs;
 use crate::error::CliError;
 use crate::progress::ProgressLine;
 use crate::signals::Signals;
-use crate::{follower, output, summary};
+use crate::{follower, output, summary, undelivered};
 
 /// Launches a job and prints its id once it has started.
 pub async fn detach(
@@ -28,10 +29,10 @@ pub async fn detach(
     }
     let left = to_the_start(job, quiet).await;
     drop(signals);
-    match left {
+    match left? {
         Detached::Ended(result) => {
             summary::say(&result, Some(begun.elapsed().as_secs_f64()), quiet);
-            Ok(told(&id, &result))
+            Ok(told(dispatcher, &id, &result).await)
         }
         _ => {
             // The job runs, whether or not this can be read.
@@ -41,7 +42,7 @@ pub async fn detach(
                 }
                 keep_timeout(dispatcher, &record, &args.job.config, is_known).await;
             }
-            tell(&id);
+            tell(dispatcher, &id).await;
             Ok(0)
         }
     }
@@ -49,14 +50,15 @@ pub async fn detach(
 
 /// Prints the job's ID. The job is there whether or not the ID can be printed, so a failure does not
 /// change the exit code, and the ID goes to stderr.
-fn tell(id: &JobId) {
+async fn tell(dispatcher: &Dispatcher, id: &JobId) {
     if let Err(error) = output::print(&format!("{id}\n")) {
         output::complain(&error);
+        undelivered::note(dispatcher, id, &[error.to_string()]).await;
         output::say(&format!("the job's ID is {id}"));
     }
 }
 
-async fn to_the_start(mut job: DetachedJob, quiet: bool) -> Detached {
+async fn to_the_start(mut job: DetachedJob, quiet: bool) -> Result<Detached, Stopped> {
     let events = job.take_events();
     let progress = ProgressLine::new(quiet);
     let ((), left) = tokio::join!(progress.show_all(events, quiet), job.left());
@@ -66,9 +68,9 @@ async fn to_the_start(mut job: DetachedJob, quiet: bool) -> Detached {
 
 /// Prints the id of a job that has already ended on its own: it was launched successfully, whatever
 /// its exit code. Returns the exit code.
-fn told(id: &JobId, result: &JobResult) -> u8 {
+async fn told(dispatcher: &Dispatcher, id: &JobId, result: &JobResult) -> u8 {
     if result.outcome.ran_to_its_end() {
-        tell(id);
+        tell(dispatcher, id).await;
         return 0;
     }
     summary::exit_code(result)

@@ -12,7 +12,7 @@ use crate::{image, output, policy, settings};
 /// Prints whether each configured runner can take work, and what is known about an image. The exit
 /// code is 1 if none can.
 pub async fn doctor(args: &DoctorArgs) -> Result<u8, CliError> {
-    let (loaded, dispatcher) = settings::assemble(&args.config)?;
+    let (loaded, dispatcher) = settings::assemble(&args.config, false)?;
     let (runners, preview) = tokio::join!(dispatcher.doctor(), look(&dispatcher, args));
     let preview = preview?;
     let pulls = |name: &RunnerName| {

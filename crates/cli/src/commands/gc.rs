@@ -10,7 +10,7 @@ use crate::{output, settings};
 
 /// Removes what is left over, or shows what would be removed: one line each.
 pub async fn gc(args: &GcArgs) -> Result<u8, CliError> {
-    let dispatcher = settings::dispatcher(&args.config)?;
+    let (_, dispatcher) = settings::assemble(&args.config, false)?;
     let reaped = dispatcher.gc(args.older_than.map(HumanDuration::get), args.dry_run).await?;
     for (runner, why) in &reaped.unasked {
         output::warn(&format!("{runner} could not be queried: {why}"));

@@ -5,15 +5,15 @@ use std::fmt::Write;
 use longshore::config::Loaded;
 use longshore::{Config, ImagePreview, PlanFormat, RunnerPlan};
 
-use crate::args::JobArgs;
 use crate::error::CliError;
+use crate::job_args::JobArgs;
 use crate::{image, output, policy, settings, spec};
 
 /// Prints what each runner would submit, or why it would be passed over. The exit code is 0 if any
 /// of them could take the job, else 1.
 pub async fn plan(args: &JobArgs) -> Result<u8, CliError> {
     let job = spec::build(args)?;
-    let (loaded, dispatcher) = settings::assemble(&args.config)?;
+    let (loaded, dispatcher) = settings::assemble(&args.config, false)?;
     let plans = dispatcher.plan(&job)?;
     let preview = dispatcher.look_at_image(&job).await?;
     // Without a runner for containers, no registry would be asked.

@@ -5,34 +5,58 @@ use jiff::Timestamp;
 use longshore::{Dispatcher, ErrorKind, Filter, Record};
 
 use crate::args::{ListFormat, PsArgs};
+use crate::commands::inspect;
 use crate::error::CliError;
 use crate::listing::{self, Listed};
+use crate::selection::{self, JobFilter};
+use crate::template::Template;
 use crate::{output, settings};
 
-/// The maximum number of listed jobs; there may be very many records.
-const LISTED: u32 = 10_000;
 /// How many jobs are checked concurrently.
 const LOOKS: usize = 16;
 
 /// Prints the jobs that have not ended, or all recorded jobs.
 pub async fn ps(args: &PsArgs) -> Result<u8, CliError> {
-    let dispatcher = settings::dispatcher(&args.config)?;
-    let filter = Filter::default().limit(LISTED);
-    let filter = if args.all { filter } else { filter.not_ended() };
-    let records = dispatcher.records(filter).await?;
-    if records.len() >= LISTED as usize {
-        output::warn(&format!("only the newest {LISTED} jobs are listed"));
-    }
-    let looks = stream::iter(records).map(|record| as_it_is_now(&dispatcher, record));
-    let records: Vec<Option<Record>> = looks.buffered(LOOKS).try_collect().await?;
-    let wanted = |record: &Record| args.all || record.result.is_none();
-    let records: Vec<Record> = records.into_iter().flatten().filter(wanted).collect();
-    match args.output {
-        ListFormat::Table => output::print(&listing::table(&records, Timestamp::now())),
-        ListFormat::Json => {
+    let dispatcher = settings::of_recorded(&args.config)?;
+    let records = current(&dispatcher, args).await?;
+    let now = Timestamp::now();
+    match (&args.format, args.output) {
+        (Some(Template::Json), _) => inspect::print_all(&records),
+        (Some(Template::Line(parts)), _) => {
+            let lines = records.iter().map(|record| listing::line(parts, record, now));
+            output::print(&lines.collect::<String>())
+        }
+        (None, _) if args.quiet => output::print(
+            &records.iter().map(|record| format!("{}\n", record.id)).collect::<String>(),
+        ),
+        (None, ListFormat::Table) => output::print(&listing::table(&records, now)),
+        (None, ListFormat::Json) => {
             output::print_json(&records.iter().map(Listed::from).collect::<Vec<_>>())
         }
     }
+}
+
+/// Returns the records to list, as they are now, newest first.
+async fn current(dispatcher: &Dispatcher, args: &PsArgs) -> Result<Vec<Record>, CliError> {
+    let all = args.all || args.last.is_some() || args.filter.iter().any(is_about_ended);
+    let filter = Filter::default().limit(selection::MOST);
+    let filter = if all { filter } else { filter.not_ended() };
+    let records = dispatcher.records(filter).await?;
+    if records.len() >= selection::MOST as usize {
+        output::warn(&format!("only the newest {} jobs are listed", selection::MOST));
+    }
+    let looks = stream::iter(records).map(|record| as_it_is_now(dispatcher, record));
+    let records: Vec<Option<Record>> = looks.buffered(LOOKS).try_collect().await?;
+    let wanted = |record: &Record| {
+        (all || record.result.is_none()) && args.filter.iter().all(|filter| filter.matches(record))
+    };
+    let records = records.into_iter().flatten().filter(wanted);
+    Ok(records.take(args.last.unwrap_or(usize::MAX)).collect())
+}
+
+/// Whether `filter` asks for jobs that have ended.
+fn is_about_ended(filter: &JobFilter) -> bool {
+    *filter == JobFilter::State("Ended".to_owned())
 }
 
 /// Returns the current record of a job. Asks its runner if no process owns the job. Returns `None`

@@ -11,10 +11,10 @@ use crate::{jobs, output, settings};
 
 /// Removes jobs one by one, and prints the ids of those that are gone.
 pub async fn rm(args: &RmArgs) -> Result<u8, CliError> {
-    let dispatcher = settings::dispatcher(&args.config)?;
+    let dispatcher = settings::of_recorded(&args.some.config)?;
     let mut removed = String::new();
     let mut code = 0;
-    for id in &args.ids {
+    for id in &args.some.jobs {
         match remove(&dispatcher, id, args.force).await {
             Ok(id) => {
                 let _ = writeln!(removed, "{id}");
@@ -32,6 +32,15 @@ pub async fn rm(args: &RmArgs) -> Result<u8, CliError> {
 async fn remove(dispatcher: &Dispatcher, text: &str, force: bool) -> Result<JobId, CliError> {
     // The job may have ended unnoticed.
     let record = jobs::find(dispatcher, text).await?;
+    if force && dispatcher.stranded_on(&record).is_some() {
+        for left in dispatcher.give_up(&record.id).await? {
+            output::warn(&format!(
+                "{} {}: {}: it may be left there",
+                left.runner, left.attempt, left.why
+            ));
+        }
+        return Ok(record.id);
+    }
     if record.result.is_none() {
         if !force {
             let id = &record.id;

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::time::Instant;
 
 use futures::StreamExt;
-use longshore::{Job, JobId, JobResult, JobSpec, Submission};
+use longshore::{Job, JobId, JobResult, JobSpec, Stopped, Submission};
 
 use crate::args::RunArgs;
 use crate::commands::detach;
@@ -13,13 +13,13 @@ use crate::progress::ProgressLine;
 use crate::relay::{Relay, Unread};
 use crate::result_file::ResultFile;
 use crate::signals::Signals;
-use crate::{output, settings, spec, summary};
+use crate::{output, settings, spec, summary, undelivered};
 
 /// Runs a job to its end, or only to its start. The exit code is that of
 /// [`longshore::Outcome::exit_code`].
 pub async fn run(args: &RunArgs) -> Result<u8, CliError> {
     let spec = spec::build(&args.job)?;
-    let dispatcher = settings::dispatcher(&args.job.config)?;
+    let (_, dispatcher) = settings::assemble(&args.job.config, args.quiet)?;
     if args.detach {
         return detach::detach(&dispatcher, submission(spec, args), args).await;
     }
@@ -29,16 +29,24 @@ pub async fn run(args: &RunArgs) -> Result<u8, CliError> {
     let own = submission.id.clone();
     let job = dispatcher.submit(submission).await?;
     let signals = Signals::watch(job.canceller())?;
-    if own.as_ref() != Some(job.id()) && !args.quiet {
-        summary::say_known(job.id());
+    if !args.quiet {
+        if own.as_ref() == Some(job.id()) {
+            output::say(&format!("job {}", job.id()));
+        } else {
+            summary::say_known(job.id());
+        }
     }
-    let result = follow(job, args.quiet).await;
+    let id = job.id().clone();
+    let (result, mut undelivered) = follow(job, args.quiet).await;
     drop(signals);
+    let result = result?;
     summary::say(&result, Some(begun.elapsed().as_secs_f64()), args.quiet);
     if let Some(Err(error)) = result_file.map(|file| file.write(&result)) {
         // The job keeps its exit code.
         output::complain(&error);
+        undelivered.push(error.to_string());
     }
+    undelivered::note(&dispatcher, &id, &undelivered).await;
     Ok(summary::exit_code(&result))
 }
 
@@ -52,16 +60,18 @@ fn submission(spec: JobSpec, args: &RunArgs) -> Submission {
     }
 }
 
-/// Passes the job's output on and shows its progress until the job ends.
-async fn follow(mut job: Job, quiet: bool) -> JobResult {
+/// Passes the job's output on and shows its progress until the job ends. Also returns what could not
+/// be written.
+async fn follow(mut job: Job, quiet: bool) -> (Result<JobResult, Stopped>, Vec<String>) {
     let events = job.take_events();
     let logs = futures::stream::iter(job.take_logs()).flatten().map(Ok::<_, Infallible>);
     let progress = ProgressLine::new(quiet);
-    let ((), Ok(_), result) = tokio::join!(
+    let unread = Unread::Cancel(job.canceller(), quiet);
+    let ((), Ok(undelivered), result) = tokio::join!(
         progress.show_all(events, quiet),
-        Relay::new().pass_on(logs, &progress, Unread::Drop),
+        Relay::new().pass_on(logs, &progress, unread),
         job.wait()
     );
     progress.clear();
-    result
+    (result, undelivered)
 }

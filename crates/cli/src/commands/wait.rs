@@ -1,31 +1,63 @@
 //! `longshore wait`.
 
+use futures::future::join_all;
+use longshore::{Dispatcher, JobResult, Record};
+
 use crate::args::WaitArgs;
-use crate::error::CliError;
+use crate::error::{COULD_NOT_RUN, CliError};
 use crate::listing::Listed;
 use crate::signals::Interruption;
-use crate::{follower, jobs, output, settings, summary};
+use crate::{follower, jobs, output, selection, settings, summary};
 
-/// Waits for a job to end. The exit code is the job's own, as for `run`.
+/// Waits for jobs to end. The exit code is the job's own, as for `run`; with several jobs, that of the
+/// first one that is not 0.
 pub async fn wait(args: &WaitArgs) -> Result<u8, CliError> {
     if args.left_behind {
         return follower::follow(args).await;
     }
-    let dispatcher = settings::dispatcher(&args.job.config)?;
-    let record = dispatcher.record(&args.job.id).await?;
+    let dispatcher = settings::of_recorded(&args.open.config)?;
+    let records = records(&dispatcher, args).await?;
     let mut interruption = Interruption::watch()?;
-    let result = tokio::select! {
+    let results = tokio::select! {
         biased;
         code = interruption.seen() => {
-            output::say(&format!("job {} still runs", record.id));
+            for record in &records {
+                output::say(&format!("job {} still runs", record.id));
+            }
             return Ok(code);
         }
-        result = jobs::end_of(&dispatcher, &record) => result?,
+        results = join_all(records.iter().map(|record| end_of(&dispatcher, record))) => results,
     };
-    summary::say(&result, summary::seconds_run(&result), false);
-    let code = summary::exit_code(&result);
+    let codes = results.iter().map(|it| it.as_ref().map_or(COULD_NOT_RUN, summary::exit_code));
+    let code = codes.into_iter().find(|code| *code != 0).unwrap_or(0);
     if args.output.is_some() {
-        output::print_json(&[Listed::ended(result)])?;
+        let ended: Vec<_> = results.into_iter().flatten().map(Listed::ended).collect();
+        output::print_json(&ended)?;
     }
     Ok(code)
+}
+
+async fn records(dispatcher: &Dispatcher, args: &WaitArgs) -> Result<Vec<Record>, CliError> {
+    if args.open.all {
+        return selection::open(dispatcher).await;
+    }
+    let mut records = Vec::new();
+    for name in &args.open.jobs {
+        records.push(selection::record(dispatcher, name).await?);
+    }
+    Ok(records)
+}
+
+/// Waits for a job's end and reports it. Returns `None` if the job cannot be followed.
+async fn end_of(dispatcher: &Dispatcher, record: &Record) -> Option<JobResult> {
+    match jobs::end_of(dispatcher, record).await {
+        Ok(result) => {
+            summary::say(&result, summary::seconds_run(&result), false);
+            Some(result)
+        }
+        Err(error) => {
+            output::complain(&error);
+            None
+        }
+    }
 }

@@ -1,7 +1,9 @@
 //! Tests the command without any backend but local processes.
 
 mod configuration;
+mod habits;
 mod home;
 mod images;
+mod jobs;
 mod results;
 mod waiting;

@@ -1,6 +1,7 @@
 //! Tests what the command does with a result that it cannot pass on.
 
 use std::fs::{self, OpenOptions};
+use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
 use crate::home::{Home, Ran};
@@ -49,6 +50,7 @@ fn a_detached_job_whose_id_cannot_be_written_is_not_lost() {
     let ran = ran.exits(0);
     ran.says(&["error: failed to write to stdout"]);
     let (_, id) = ran.stderr.trim().rsplit_once("the job's ID is ").expect("the ID");
+    home.run(&["inspect", id]).exits(0).says(&["undelivered", "failed to write to stdout"]);
     home.run(&["rm", "--force", id]).exits(0);
 }
 
@@ -59,9 +61,12 @@ fn a_job_whose_result_cannot_be_written_keeps_its_exit_code() {
     fs::create_dir(&folder).expect("a folder");
     let (file, folder) = (folder.join("r.json"), folder.display().to_string());
     let file = file.display().to_string();
-    home.run(&["run", "--result", &file, "--", "rm", "-r", &folder])
+    home.run(&["run", "--name", "n", "--result", &file, "--", "rm", "-r", &folder])
         .exits(0)
         .says(&["error: --result", &file]);
+    home.run(&["inspect", "n"]).exits(0).says(&["undelivered", "--result", &file]);
+    into_full(home.command().args(["run", "--name", "m", "sh", "-c", "echo out; exit 5"])).exits(5);
+    home.run(&["inspect", "m"]).exits(0).says(&["undelivered", "failed to write to stdout"]);
 }
 
 #[test]
@@ -101,4 +106,39 @@ fn a_state_directory_that_cannot_be_used_is_named() {
     home.write("file", "");
     let path = home.path("file/state").display().to_string();
     home.run(&["ps", "--set", &format!("job.stateDirectory={path}")]).exits(125).says(&[&path]);
+}
+
+/// Answers one request after the other with an error that clears a terminal, until it is dropped.
+fn evil_server() -> std::net::SocketAddr {
+    let server = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = server.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for connection in server.incoming() {
+            let Ok(mut connection) = connection else { return };
+            let mut request = [0; 4096];
+            let _ = connection.read(&mut request);
+            let body = "{\"message\": \"\\u001b[2J\\u009b2J evil\"}";
+            let _ = write!(
+                connection,
+                "HTTP/1.1 500 Error\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+                 Connection: close\r\n\r\n{body}",
+                body.len()
+            );
+        }
+    });
+    address
+}
+
+#[test]
+fn a_terminal_is_not_controlled_by_a_server() {
+    let home = Home::new();
+    let host = format!("job.docker.host=tcp://{}", evil_server());
+    for verbose in [&[][..], &["-v"], &["-v", "-v"]] {
+        let arguments = [verbose, &["run", "--set", &host, "--image", "x"]].concat();
+        let ran = home.run(&arguments).exits(125);
+        ran.never_says("\u{1b}");
+        ran.never_says("\u{9b}");
+        ran.says(&["passed over docker", "\\u{1b}[2J\\u{9b}2J evil"]);
+        home.run(&["doctor", "--set", &host]).exits(1).never_says("\u{1b}");
+    }
 }

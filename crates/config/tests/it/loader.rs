@@ -141,15 +141,32 @@ fn a_variable_that_names_no_key_gets_a_warning_with_the_nearest() {
         .environment(env(&[
             ("JOB_KUBERNETES_IMAGE_PULL_POLICY", "Always"),
             ("JOB_NAME", "nightly"),
+            ("JOB_URL", "https://ci.example.org/1"),
             ("JOBS", "4"),
+            ("LONGSHORE_JOB_MAXJOB", "4"),
+            ("LONGSHORE_JOB_NAME", "x"),
+            ("LONGSHORE_LOG", "debug"),
         ]))
         .load()
         .unwrap();
     let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
     assert_snapshot!(warnings.join("\n"), @r#"
     the environment variable JOB_KUBERNETES_IMAGE_PULL_POLICY has no effect; did you mean JOB_KUBERNETES_IMAGEPULLPOLICY (job.kubernetes.imagePullPolicy)?
-    the environment variable JOB_NAME has no effect
+    the environment variable LONGSHORE_JOB_MAXJOB has no effect; did you mean LONGSHORE_JOB_MAXJOBS (job.maxJobs)?
+    the environment variable LONGSHORE_JOB_NAME has no effect
     "#);
+}
+
+#[test]
+fn a_variable_with_the_unambiguous_prefix_wins() {
+    let load = |variables: &[(&str, &str)]| {
+        Loader::<Config>::new().environment(env(variables)).load().unwrap()
+    };
+    let loaded = load(&[("LONGSHORE_JOB_MAXJOBS", "3"), ("JOB_MAXJOBS", "of another program")]);
+    assert_eq!(loaded.value.job.max_jobs, 3);
+    let origin = loaded.settings.iter().find(|setting| setting.key == "job.maxJobs").unwrap();
+    assert_eq!(origin.origin.to_string(), "LONGSHORE_JOB_MAXJOBS");
+    assert_eq!(load(&[("LONGSHORE_JOB_MAXJOBS", ""), ("JOB_MAXJOBS", "4")]).value.job.max_jobs, 4);
 }
 
 #[test]

@@ -126,7 +126,7 @@ async fn a_cancel_that_fails_is_tried_again_until_it_is_heard() {
 async fn a_cancel_after_the_end_changes_nothing() {
     let scene = scene([Script::default()]);
     let job = scene.dispatcher.submit(job()).await.unwrap();
-    let known = job.result().await;
+    let known = job.result().await.unwrap();
     job.cancel();
     assert_eq!(job.end().await, known);
     assert!(known.outcome.is_success());

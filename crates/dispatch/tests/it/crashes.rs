@@ -172,7 +172,7 @@ impl<'a> Story<'a> {
         };
         tokio::select! {
             biased;
-            result = attached.wait() => Ok(result),
+            result = attached.wait() => result.map_err(|stopped| stopped.to_string()),
             () = ending => unreachable!("it is pending for ever"),
         }
     }

@@ -21,6 +21,7 @@ mod registry;
 mod settling;
 mod showing;
 mod simulation;
+mod stranded;
 mod submitting;
 mod support;
 mod third_parties;

@@ -138,6 +138,7 @@ async fn runs_once_on(scene: &Scene, runner: &str) -> Option<String> {
     let mut job = scene.dispatcher.submit(job()).await.unwrap();
     let logs = job.take_logs().unwrap();
     let ((output, gap), result) = tokio::join!(read(logs), job.result());
+    let result = result.unwrap();
     assert_eq!((output.as_str(), gap), ("0 1 2 ", false));
     job.end().await;
     assert_eq!(result.outcome.exit_code(), 3, "{:?}", result.outcome);

@@ -81,7 +81,7 @@ async fn a_second_submission_of_a_detached_job_that_is_followed_gives_its_output
     let submission = || Submission::new(job()).with_key("nightly");
     let first = setup.dispatcher().submit_detached(submission()).await.unwrap();
     let id = first.id().clone();
-    first.left().await;
+    first.left().await.unwrap();
     let follower = setup.dispatcher().attach(&id).await.unwrap();
     sleep(SECOND).await;
     let mut second = setup.dispatcher().submit(submission()).await.unwrap();
@@ -117,7 +117,7 @@ async fn a_job_needs_a_follower_only_if_its_timeout_is_not_kept_without_one() {
         let id = detached.id().clone();
         let queued = setup.journal.record(&id).await.unwrap();
         assert!(!dispatcher.needs_follower(&queued), "it is on no runner yet");
-        detached.left().await;
+        detached.left().await.unwrap();
         let record = setup.journal.record(&id).await.unwrap();
         assert_eq!(dispatcher.needs_follower(&record), expected, "{capabilities:?}");
         dispatcher.attach(&id).await.unwrap().end().await;

@@ -181,7 +181,7 @@ async fn a_detached_job_is_left_once_it_has_started() {
     let dispatcher = setup.dispatcher();
     let detached = dispatcher.submit_detached(job()).await.unwrap();
     let id = detached.id().clone();
-    assert_eq!(detached.left().await, Detached::Running);
+    assert_eq!(detached.left().await.unwrap(), Detached::Running);
     assert!(!dispatcher.is_in_hand(&id).await.unwrap());
     assert!(setup.journal.record(&id).await.unwrap().detached);
     assert_eq!(attached(&setup.dispatcher(), &id).await, exited(9));
@@ -191,7 +191,7 @@ async fn a_detached_job_is_left_once_it_has_started() {
 async fn a_detached_job_that_nobody_takes_is_over_at_once() {
     let setup = Setup::new(refuses(ErrorKind::Saturated));
     let detached = setup.dispatcher().submit_detached(job()).await.unwrap();
-    let Detached::Ended(result) = detached.left().await else { panic!("it runs") };
+    let Detached::Ended(result) = detached.left().await.unwrap() else { panic!("it runs") };
     assert!(matches!(result.outcome, Outcome::NotRun { .. }), "{result:?}");
 }
 
@@ -444,7 +444,7 @@ async fn without_its_intent_on_record_nothing_is_launched() {
     let submitted = dispatcher.submit(job()).await.unwrap();
     let other = rusqlite::Connection::open(folder.path().join("journal.db")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let result = timeout(MINUTE, submitted.wait()).await.unwrap();
+    let result = timeout(MINUTE, submitted.wait()).await.unwrap().unwrap();
     let Outcome::NotRun { reason: NotRunReason::Internal, message } = result.outcome else {
         panic!("{:?}", result.outcome)
     };

@@ -68,7 +68,7 @@ async fn what_nobody_can_settle_or_find_is_lost_after_lost_after_and_never_retri
     let scene = scene_with(settings, [script, Script::default()]);
     let began = Instant::now();
     let job = scene.dispatcher.submit(job()).await.unwrap();
-    let result = job.result().await;
+    let result = job.result().await.unwrap();
     assert!(matches!(&result.outcome, Outcome::Lost { message } if message.contains("lostAfter")));
     assert_eq!(began.elapsed(), 10 * SECOND + 2 * MINUTE);
     assert_eq!(job.end().await, result);

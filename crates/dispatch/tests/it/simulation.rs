@@ -113,7 +113,7 @@ async fn one_job(
         () = ending => unreachable!("it is pending for ever"),
     };
     Observed {
-        result,
+        result: result.unwrap(),
         output,
         heard,
         cancelled,

@@ -1,10 +1,12 @@
 //! Building a dispatcher and submitting to it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use futures::StreamExt;
-use longshore_conformance::simulated::{Run, Script, World};
-use longshore_core::{ErrorKind, JobSpec, Outcome, SecretSource};
+use longshore_conformance::simulated::{LaunchStep, Run, Script, World, Written};
+use longshore_core::{ErrorKind, JobSpec, SecretSource};
 use longshore_dispatch::{BuildError, Dispatcher, Settings};
 use tokio::time::{sleep, timeout};
 
@@ -101,7 +103,7 @@ async fn a_thousand_jobs_at_once_each_have_their_own_result() {
 }
 
 #[test]
-fn a_job_whose_runtime_is_shut_down_is_lost_and_never_a_success() {
+fn a_job_whose_runtime_is_shut_down_is_stopped_and_neither_lost_nor_a_success() {
     let build = || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let under = build();
     let job = under.block_on(async {
@@ -109,8 +111,36 @@ fn a_job_whose_runtime_is_shut_down_is_lost_and_never_a_success() {
         scene.dispatcher.submit(job()).await.unwrap()
     });
     drop(under);
-    let result = build().block_on(job.end());
-    assert!(matches!(result.outcome, Outcome::Lost { .. }));
+    let id = job.id().clone();
+    let stopped = build().block_on(job.wait()).unwrap_err();
+    assert_eq!(stopped.job, id);
+    assert!(stopped.to_string().contains("which may still run"), "{stopped}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_its_dispatcher_abandons_is_stopped_and_not_lost() {
+    let scene = scene([launches([LaunchStep::Start { after: MINUTE }; 2])]);
+    let job = scene.dispatcher.submit(job()).await.unwrap();
+    let detached = scene.dispatcher.submit_detached(crate::support::job()).await.unwrap();
+    scene.dispatcher.abandon();
+    scene.shut_down().await;
+    assert!(job.result().await.unwrap_err().reason.contains("abandoned its jobs"));
+    job.wait().await.unwrap_err();
+    detached.left().await.unwrap_err();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_result_that_is_known_is_told_though_the_job_is_abandoned() {
+    let lines = [Written::stdout(Duration::ZERO, Bytes::from("unread"))];
+    let mut script = Script::default();
+    script.runs.push_back(Run::exits(3, SECOND).writing(lines));
+    let scene = scene([script]);
+    let mut job = scene.dispatcher.submit(job()).await.unwrap();
+    let _unread = job.take_logs();
+    assert_eq!(job.result().await.unwrap().outcome.exit_code(), 3);
+    scene.dispatcher.abandon();
+    scene.shut_down().await;
+    assert_eq!(job.wait().await.unwrap().outcome.exit_code(), 3);
 }
 
 #[test]

@@ -62,7 +62,8 @@ pub trait Ends {
 
 impl Ends for Job {
     async fn end(self) -> JobResult {
-        timeout(43_200 * MINUTE, self.wait()).await.expect("the job has no end")
+        let result = timeout(43_200 * MINUTE, self.wait()).await.expect("the job has no end");
+        result.expect("its dispatcher still follows it")
     }
 }
 

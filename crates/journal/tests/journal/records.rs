@@ -382,3 +382,19 @@ async fn the_installation_is_made_with_the_journal_and_stays() {
     let other = tempfile::tempdir().unwrap();
     assert_ne!(*open(other.path()).await.installation(), first);
 }
+
+#[tokio::test]
+async fn what_could_not_be_passed_on_stays_on_record_also_after_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(folder.path()).await;
+    let claim = submit(&journal, job()).await;
+    let id = claim.job().clone();
+    assert!(journal.record(&id).await.unwrap().undelivered.is_empty());
+    journal.undelivered(&id, "first").await.unwrap();
+    claim.outcome(&exited(&id, 0)).await.unwrap();
+    journal.undelivered(&id, "second").await.unwrap();
+    let record = open(folder.path()).await.record(&id).await.unwrap();
+    assert_eq!(record.undelivered, ["first", "second"]);
+    let unknown = journal.undelivered(&"unknown".parse().unwrap(), "x").await.unwrap_err();
+    assert!(matches!(unknown, JournalError::NoSuchJob(_)), "{unknown:?}");
+}

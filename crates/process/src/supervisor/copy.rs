@@ -5,8 +5,10 @@
 //! file.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
+
+use super::kept::{Kept, StreamFiles};
 
 /// The default capacity of a pipe (pipe(7)): one read empties a full one.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -21,7 +23,7 @@ const BUFFERS_AT_ONCE: usize = 16;
 /// One output stream of the job.
 pub(super) struct Copy {
     pipe: File,
-    file: File,
+    files: StreamFiles,
     /// Bytes that arrived after the file could no longer be written.
     pub(super) lost: u64,
     failed: bool,
@@ -39,10 +41,10 @@ pub(super) enum More {
 }
 
 impl Copy {
-    pub(super) fn new(pipe: OwnedFd, file: File) -> Self {
+    pub(super) fn new(pipe: OwnedFd, files: StreamFiles) -> Self {
         // If the pipe stays blocking, a read after poll blocks no longer than poll reported.
         let _ = rustix::io::ioctl_fionbio(&pipe, true);
-        Self { pipe: pipe.into(), file, lost: 0, failed: false }
+        Self { pipe: pipe.into(), files, lost: 0, failed: false }
     }
 
     pub(super) const fn pipe(&self) -> &File {
@@ -50,12 +52,12 @@ impl Copy {
     }
 
     /// Copies the available output, or a part of it if it is large.
-    pub(super) fn copy(&mut self, buffer: &mut Vec<u8>) -> More {
+    pub(super) fn copy(&mut self, buffer: &mut Vec<u8>, kept: &mut Kept) -> More {
         buffer.resize(BUFFER_BYTES, 0);
         for _ in 0..BUFFERS_AT_ONCE {
             match self.pipe.read(buffer) {
                 Ok(0) => return More::Never,
-                Ok(count) => self.keep(&buffer[..count]),
+                Ok(count) => self.keep(&buffer[..count], kept),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return More::Later,
                 Err(_) => return More::Never,
@@ -66,10 +68,10 @@ impl Copy {
 
     /// After the first failure (a full disk), the rest is counted and dropped. The job is thus not
     /// blocked, and the kept output is a beginning without holes.
-    fn keep(&mut self, mut bytes: &[u8]) {
-        self.failed = self.failed || is_full(&self.file);
+    fn keep(&mut self, mut bytes: &[u8], kept: &mut Kept) {
+        self.failed = self.failed || is_full(self.files.file());
         while !bytes.is_empty() && !self.failed {
-            match self.file.write(bytes) {
+            match self.files.write(bytes, kept) {
                 Ok(count) if count > 0 => bytes = &bytes[count..],
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 _ => self.failed = true,
@@ -91,20 +93,25 @@ fn is_full(file: &File) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
     use std::os::unix::net::UnixStream;
 
+    use longshore_core::LogStream;
+
     use super::*;
+    use crate::location::Location;
 
     #[test]
     fn what_a_full_disk_does_not_take_is_counted() {
         let (mut job, pipe) = UnixStream::pair().unwrap();
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let mut copy = Copy::new(pipe.into(), full);
+        let mut copy = Copy::new(pipe.into(), StreamFiles::new(LogStream::Stdout, full));
+        let mut kept = Kept::new(Location::at("/nowhere".into()), None);
         job.write_all(&[0; 1000]).unwrap();
-        assert_eq!(copy.copy(&mut Vec::new()), More::Later);
+        assert_eq!(copy.copy(&mut Vec::new(), &mut kept), More::Later);
         job.write_all(&[0; 500]).unwrap();
         drop(job);
-        assert_eq!(copy.copy(&mut Vec::new()), More::Never);
+        assert_eq!(copy.copy(&mut Vec::new(), &mut kept), More::Never);
         assert_eq!(copy.lost, 1500);
     }
 }

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 
 use super::copy::{Copy, More};
+use super::kept::Kept;
 use super::wake::Wake;
 use crate::linux::signal_descendants;
 use crate::location::Location;
@@ -42,6 +43,7 @@ pub(super) struct Job {
     pub(super) fsync: bool,
     location: Location,
     outputs: [Option<Copy>; 2],
+    kept: Kept,
     lost: [u64; 2],
     grace: Duration,
     deadline: Option<Instant>,
@@ -73,6 +75,7 @@ impl Job {
             begin,
             begun: Instant::now(),
             fsync: request.fsync,
+            kept: Kept::new(location.clone(), request.log_max_bytes),
             location,
             outputs,
             lost: [0; 2],
@@ -234,7 +237,7 @@ impl Job {
         let mut more = false;
         for (output, lost) in self.outputs.iter_mut().zip(&mut self.lost) {
             let Some(copy) = output else { continue };
-            let state = copy.copy(&mut self.buffer);
+            let state = copy.copy(&mut self.buffer, &mut self.kept);
             *lost = copy.lost;
             more |= state == More::AtOnce;
             if state == More::Never {

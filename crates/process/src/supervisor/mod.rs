@@ -5,6 +5,7 @@
 
 mod copy;
 mod job;
+mod kept;
 mod serve;
 mod setup;
 mod start;

@@ -1,6 +1,6 @@
 //! Turns a process into a supervisor.
 
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -11,6 +11,7 @@ use super::serve::serve;
 use super::wake::take_signals;
 use crate::limits::raise_limits;
 use crate::linux::SUPERVISOR;
+use crate::wire::GREETING;
 
 /// The name under which the program is started to run independently of its parent.
 const APART: &str = "longshore-apart";
@@ -30,9 +31,13 @@ static INITIALISED: AtomicBool = AtomicBool::new(false);
 /// the runner's `probe` and `launch` return `Unavailable`.
 pub fn init() {
     match std::env::args_os().next() {
-        // No process reads a supervisor's output. The runner notices that the supervisor is gone.
+        // The runner reads the message if it has not been greeted.
         Some(name) if name == SUPERVISOR => {
-            std::process::exit(i32::from(become_supervisor().is_err()));
+            let ended = become_supervisor();
+            if let Err(error) = &ended {
+                let _ = writeln!(io::stderr(), "failed to be a supervisor: {error}");
+            }
+            std::process::exit(i32::from(ended.is_err()));
         }
         // The parent notices that the process is gone.
         Some(name) if name == APART && go_apart().is_err() => std::process::exit(1),
@@ -73,7 +78,16 @@ fn become_supervisor() -> io::Result<()> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     // The name that ps shows; otherwise ps shows "exe".
     rustix::thread::set_name(c"longshore-super")?;
-    serve(connection, &take_signals()?)
+    let wake = take_signals()?;
+    let mut connection = connection;
+    connection.write_all(GREETING)?;
+    // From here on, nothing but answers may reach the runner.
+    let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)?;
+    drop(null);
+    serve(connection, &wake)
 }
 
 /// Closes every descriptor from 3 on except `kept`. Descriptors that our parent's own parent left

@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use jiff::Timestamp;
+use longshore_core::LogStream;
 use rustix::fs::Access;
 
 use super::copy::Copy;
 use super::job::Job;
+use super::kept::StreamFiles;
 use crate::limits;
 use crate::linux::ProcessIdentity;
 use crate::location::Location;
@@ -67,6 +69,8 @@ fn starting(request: &StartRequest, own: &ProcessIdentity) -> Entry {
         installation: request.installation.clone(),
         runner: request.runner.clone(),
         supervisor: own.clone(),
+        timeout_ms: request.timeout_ms,
+        grace_ms: request.grace_ms,
     })
 }
 
@@ -86,8 +90,10 @@ fn started(request: &StartRequest, location: Location, files: Files, mut child: 
     let mut record = files.record;
     // The job runs, and is supervised to its end whether or not this line can be written.
     let _ = record::append(&mut record, &Entry::Started(begin));
-    let stdout = child.stdout.take().map(|pipe| Copy::new(pipe.into(), files.stdout));
-    let stderr = child.stderr.take().map(|pipe| Copy::new(pipe.into(), files.stderr));
+    let stdout = StreamFiles::new(LogStream::Stdout, files.stdout);
+    let stderr = StreamFiles::new(LogStream::Stderr, files.stderr);
+    let stdout = child.stdout.take().map(|pipe| Copy::new(pipe.into(), stdout));
+    let stderr = child.stderr.take().map(|pipe| Copy::new(pipe.into(), stderr));
     Launched::Started(Box::new(Job::new(request, location, record, begin, [stdout, stderr])))
 }
 

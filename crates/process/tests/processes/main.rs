@@ -29,6 +29,7 @@ macro_rules! cases {
 }
 
 fn main() -> ExitCode {
+    support::before_init();
     longshore_process::init();
     if let Some(code) = support::helper() {
         return code;
@@ -70,7 +71,7 @@ fn main() -> ExitCode {
             a_job_that_exceeds_a_limit_says_which,
             a_job_takes_few_descriptors,
             with_few_descriptors_jobs_are_refused_or_run_to_their_end,
-            output_beyond_a_hard_limit_on_file_sizes_is_a_gap,
+            output_beyond_a_hard_limit_on_file_sizes_is_kept_in_several_files,
             a_hard_limit_that_is_too_low_for_a_supervisor_is_a_refusal_with_its_name,
         }
         output {
@@ -81,6 +82,9 @@ fn main() -> ExitCode {
             output_is_read_again_from_a_position,
             a_job_that_opens_dev_stderr_anew_loses_nothing,
             output_of_a_removed_attempt_is_a_gap,
+            a_job_keeps_no_more_output_than_the_bound_and_the_rest_is_a_gap,
+            a_follower_that_keeps_up_loses_nothing_though_output_exceeds_the_bound,
+            a_follower_that_falls_behind_reads_what_is_kept_and_marks_the_rest,
         }
         tree {
             a_cancelled_job_leaves_no_grandchild,
@@ -98,6 +102,10 @@ fn main() -> ExitCode {
             idle_supervisors_end,
             a_dropped_runner_leaves_no_supervisor,
             a_stopped_supervisor_obeys_a_cancel,
+            a_stopped_supervisor_enforces_the_timeout_of_a_job_that_is_followed,
+            a_supervisor_that_is_stopped_again_and_again_is_killed_and_its_job_ended,
+            what_a_program_prints_before_init_is_part_of_the_error_and_harms_no_job,
+            a_program_that_hangs_before_init_is_killed_and_the_launch_refused,
             descriptors_are_not_leaked,
             attempts_of_another_installation_are_not_adopted,
         }

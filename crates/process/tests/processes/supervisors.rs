@@ -9,6 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{
     Bench, children_of, line_in, other_process, processes_with, shell, stat, until,
+    with_a_program_that,
 };
 
 pub async fn a_job_outlives_the_command_that_launched_it() {
@@ -91,6 +92,59 @@ pub async fn a_stopped_supervisor_obeys_a_cancel() {
     assert_eq!(bench.end(&handle).await.outcome.kind(), "Cancelled");
 }
 
+pub async fn a_stopped_supervisor_enforces_the_timeout_of_a_job_that_is_followed() {
+    let bench = Bench::new();
+    let pid = bench.folder.path().join("pid");
+    let mut spec = shell(&format!("echo $PPID > {}; sleep 1000", pid.display()));
+    spec.timeout = Some("500ms".parse().unwrap());
+    let handle = bench.start(spec).await;
+    let supervisor: i32 = line_in(&pid).await.parse().unwrap();
+    kill_process(Pid::from_raw(supervisor).unwrap(), Signal::STOP).unwrap();
+    until("it is stopped", || stat(supervisor).is_some_and(|(state, _)| state == 'T')).await;
+    // Seen from another runner, as by a later command.
+    let outcome = crate::support::end(&bench.again(), &handle).await.outcome;
+    assert_eq!(outcome, Outcome::DeadlineExceeded { code: Some(143) });
+}
+
+/// Exchanges the supervisor in the record of `attempt` for the process `pid`.
+fn exchange_supervisor(bench: &Bench, attempt: &longshore_core::Attempt, pid: u32) {
+    let path = bench.directory(attempt).join("record.jsonl");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let line = text.lines().find(|line| line.contains("starting")).unwrap();
+    let mut starting: serde_json::Value = serde_json::from_str(line).unwrap();
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields = stat.rsplit_once(')').unwrap().1.split_ascii_whitespace();
+    let start_time: u64 = fields.into_iter().nth(19).unwrap().parse().unwrap();
+    starting["starting"]["supervisor"]["pid"] = pid.into();
+    starting["starting"]["supervisor"]["startTime"] = start_time.into();
+    std::fs::write(&path, text.replace(line, &starting.to_string())).unwrap();
+}
+
+pub async fn a_supervisor_that_is_stopped_again_and_again_is_killed_and_its_job_ended() {
+    let bench = Bench::new();
+    let pid = bench.folder.path().join("pid");
+    let mut spec = shell(&format!("echo $PPID $$ > {}; sleep 1000", pid.display()));
+    spec.timeout = Some("1h".parse().unwrap());
+    let attempt = bench.attempt(spec);
+    let handle = bench.launch(&attempt).await.unwrap().handle;
+    let line = line_in(&pid).await;
+    let (supervisor, job) = line.split_once(' ').unwrap();
+    let (supervisor, job): (i32, i32) = (supervisor.parse().unwrap(), job.parse().unwrap());
+    // In its place, a process that stops itself whenever it is continued.
+    let script = "trap '' USR1; while :; do kill -STOP $$; done";
+    let mut stubborn = std::process::Command::new("sh").args(["-c", script]).spawn().unwrap();
+    let number = stubborn.id().cast_signed();
+    until("it is stopped", || stat(number).is_some_and(|(state, _)| state == 'T')).await;
+    exchange_supervisor(&bench, &attempt, stubborn.id());
+    kill_process(Pid::from_raw(supervisor).unwrap(), Signal::KILL).unwrap();
+    let runner = bench.again();
+    runner.cancel(&handle, Duration::ZERO).await.unwrap();
+    let report = crate::support::end(&runner, &handle).await;
+    assert_eq!(report.outcome, Outcome::Cancelled { code: None });
+    assert!(!crate::support::is_alive(job));
+    stubborn.wait().unwrap();
+}
+
 pub async fn attempts_of_another_installation_are_not_adopted() {
     let bench = Bench::new();
     let attempt = bench.attempt(shell("true"));
@@ -100,4 +154,17 @@ pub async fn attempts_of_another_installation_are_not_adopted() {
     assert_eq!(bench.runner.adopt(&attempt.installation).await.unwrap().len(), 1);
     bench.end(&bench.runner.handle(&attempt)).await;
     assert!(processes_with(attempt.id.as_str()).is_empty());
+}
+
+pub async fn what_a_program_prints_before_init_is_part_of_the_error_and_harms_no_job() {
+    let said = with_a_program_that("prints").await;
+    assert_eq!(said, "exited with code 0\n");
+    let said = with_a_program_that("fails").await;
+    assert!(said.contains("longshore::init() was never called"), "{said}");
+    assert!(said.contains("with the message: failed to bind port 80: in use"), "{said}");
+}
+
+pub async fn a_program_that_hangs_before_init_is_killed_and_the_launch_refused() {
+    let said = with_a_program_that("hangs").await;
+    assert!(said.contains("longshore::init() was not called within 15s"), "{said}");
 }

@@ -248,6 +248,49 @@ fn follow_without_inotify(state: &Path, installation: &str, job: &str) {
     });
 }
 
+/// Returns what a process says that launches a job, and whose program does `what` before it calls
+/// `init`.
+pub async fn with_a_program_that(what: &'static str) -> String {
+    let bench = Bench::new();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.arg("--before-init").arg(what).arg(bench.folder.path());
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Acts as the supervisor of such a process: does what its program does before `init`.
+pub fn before_init() {
+    let is_supervisor = std::env::args().next().is_some_and(|name| name == "longshore-supervisor");
+    let parent = rustix::process::getppid().filter(|_| is_supervisor);
+    let Some(parent) = parent else { return };
+    let line = std::fs::read_to_string(format!("/proc/{parent}/cmdline")).unwrap_or_default();
+    match line.split('\0').skip_while(|word| *word != "--before-init").nth(1) {
+        Some("prints") => println!("{}a banner", "x".repeat(100_000)),
+        Some("fails") => {
+            println!("failed to bind port 80: in use");
+            std::process::exit(1);
+        }
+        Some("hangs") => loop {
+            std::thread::park();
+        },
+        _ => {}
+    }
+}
+
+/// Acts as the process that [`with_a_program_that`] starts.
+fn launch_one(state: &Path) {
+    let folder = state.to_owned();
+    run(async move {
+        let runner = ProcessRunner::new(RunnerName::process(), config(&folder));
+        let attempt =
+            Attempt::new(InstallationId::random(), JobId::random(), 1, shell("echo hello"));
+        match runner.launch(&attempt, &context()).await {
+            Ok(started) => println!("{}", end(&runner, &started.handle).await.outcome),
+            Err(error) => println!("{error}"),
+        }
+    });
+}
+
 /// Acts as the process that [`other_process`] starts, if this is one: launches, prints `started` or
 /// the refusal, and stays alive until it is killed.
 pub fn helper() -> Option<ExitCode> {
@@ -260,6 +303,12 @@ pub fn helper() -> Option<ExitCode> {
         && mode == "--limited"
     {
         limits::helper(rest);
+        return Some(ExitCode::SUCCESS);
+    }
+    if let [_, mode, _, state] = arguments.as_slice()
+        && mode == "--before-init"
+    {
+        launch_one(Path::new(state));
         return Some(ExitCode::SUCCESS);
     }
     if let [_, mode, state, installation, job] = arguments.as_slice() {

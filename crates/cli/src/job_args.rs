@@ -1,0 +1,197 @@
+//! The part of the command line that describes a job.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum, ValueHint};
+use longshore::{Cpu, HumanDuration, ImageRef, Memory, PullPolicies, RunnerName};
+
+use crate::arg_values::{duration, key_value};
+use crate::config_args::ConfigArgs;
+
+/// A job, from a file, from flags, or from a file with overrides by flags.
+#[derive(Debug, Default, Args)]
+pub struct JobArgs {
+    /// Job file (.toml, .yaml or .json), or - for stdin; flags override its values
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: Option<PathBuf>,
+    /// Run in a container of this image
+    #[arg(long, value_name = "IMAGE")]
+    pub image: Option<ImageRef>,
+    /// Replace the image's entry point
+    #[arg(long, value_name = "COMMAND", requires = "image")]
+    pub entrypoint: Option<String>,
+    /// Allow the job to run as a local process with this command line (split as a shell splits
+    /// words)
+    #[arg(long, value_name = "COMMAND LINE", value_parser = words)]
+    pub process: Option<Words>,
+    /// Try only these runners, in this order
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    pub runners: Option<Vec<RunnerName>>,
+    /// When to pull the image: Always, IfNotPresent, Never, or several, tried in turn while the
+    /// registry does not answer
+    #[arg(long, value_name = "POLICY,...")]
+    pub pull_policy: Option<PullPolicies>,
+    /// Folder with input/ (read-only to the job) and output/; its path replaces {jobDir} in
+    /// arguments
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub job_dir: Option<PathBuf>,
+    /// Working directory of the job
+    ///
+    /// Default: that of the image; for a local process, the job directory if there is one, else
+    /// the directory of this command.
+    #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub workdir: Option<PathBuf>,
+    /// Set an environment variable; NAME alone takes the value from this environment
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    pub env: Vec<String>,
+    /// Set the environment variables in FILE, one NAME[=VALUE] a line
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub env_file: Vec<PathBuf>,
+    /// Pass on these variables to a local process; a * at the end of a name matches any rest
+    ///
+    /// Replaces job.process.inheritEnv of the configuration.
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    pub inherit_env: Vec<String>,
+    /// Set an environment variable from file:PATH or env:NAME; its value is never shown
+    // Split later: an error here would repeat the text, which may be the secret itself.
+    #[arg(long, value_name = "NAME=SOURCE")]
+    pub secret_env: Vec<String>,
+    /// Run as this user, by numeric ID
+    #[arg(short, long, value_name = "UID[:GID]", value_parser = user)]
+    pub user: Option<User>,
+    /// Limit of memory, such as 64Mi, 1G or, as docker writes it, 512m
+    #[arg(short, long, value_name = "AMOUNT", value_parser = memory)]
+    pub memory: Option<Memory>,
+    /// Limit of CPU time, in cores, such as 0.5
+    #[arg(long, value_name = "CORES")]
+    pub cpus: Option<Cpu>,
+    /// Limit of processes and threads at once
+    #[arg(long, value_name = "COUNT")]
+    pub pids_limit: Option<u32>,
+    /// Make the container's root file system read-only
+    #[arg(long)]
+    pub read_only: bool,
+    /// The job's network
+    #[arg(long, value_name = "NETWORK")]
+    pub network: Option<NetworkArg>,
+    /// End the job after this time, such as 90s, 10m or 1h 30m, or a number of seconds
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub timeout: Option<HumanDuration>,
+    /// A descriptive name of the job
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// A label on the objects that are created for the job
+    #[arg(short, long, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub label: Vec<(String, String)>,
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// With an image: the container's arguments; otherwise the local process's command and
+    /// arguments
+    ///
+    /// A `--` before them is needed only if the first one begins with `-`.
+    #[arg(trailing_var_arg = true, value_name = "ARGS", value_hint = ValueHint::CommandWithArguments)]
+    pub args: Vec<String>,
+}
+
+/// A command line, split into words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Words(pub Vec<String>);
+
+/// A user and, if given, a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct User {
+    pub id: u32,
+    pub group: Option<u32>,
+}
+
+/// A network, by docker's names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum NetworkArg {
+    /// The backend's default network
+    #[value(alias = "bridge")]
+    Default,
+    /// No network except loopback
+    None,
+}
+
+fn words(text: &str) -> Result<Words, String> {
+    match shell_words::split(text) {
+        Ok(words) if words.is_empty() => Err("it contains no command".to_owned()),
+        Ok(words) => Ok(Words(words)),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn user(text: &str) -> Result<User, String> {
+    let number = |text: &str| {
+        let refuse = |_| "write it as UID or UID:GID: names are known only to the image".to_owned();
+        text.parse().map_err(refuse)
+    };
+    let (id, group) = match text.split_once(':') {
+        Some((id, group)) => (id, Some(number(group)?)),
+        None => (text, None),
+    };
+    Ok(User { id: number(id)?, group })
+}
+
+/// Parses an amount as Kubernetes writes it, or with one of docker's units `b`, `k`, `m` and `g`,
+/// which are multiples of 1,024.
+fn memory(text: &str) -> Result<Memory, String> {
+    let amount = match text.char_indices().next_back() {
+        Some((end, unit @ ('b' | 'k' | 'm' | 'g'))) => {
+            let number = text.get(..end).unwrap_or_default();
+            let unit = match unit {
+                'k' => "Ki",
+                'm' => "Mi",
+                'g' => "Gi",
+                _ => "",
+            };
+            format!("{number}{unit}").parse()
+        }
+        _ => text.parse(),
+    };
+    amount.map_err(|error: longshore::QuantityError| error.to_string())
+}
+
+impl JobArgs {
+    /// Adds the settings that options of the job are short for.
+    pub fn apply_settings(&mut self) {
+        if !self.inherit_env.is_empty() {
+            let names = serde_json::Value::from(self.inherit_env.clone()).to_string();
+            self.config.set.push(("job.process.inheritEnv".to_owned(), names));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_command_line_is_split_as_a_shell_splits_words() {
+        assert_eq!(words("sh -c 'a b'").unwrap().0, ["sh", "-c", "a b"]);
+        assert!(words("  ").unwrap_err().contains("no command"));
+        assert!(words("'").is_err());
+    }
+
+    #[test]
+    fn memory_is_read_as_kubernetes_and_docker_write_it() {
+        for (text, bytes) in
+            [("512m", 512 << 20), ("1g", 1 << 30), ("64k", 64 << 10), ("9b", 9), ("64Mi", 64 << 20)]
+        {
+            assert_eq!(memory(text).map(Memory::bytes), Ok(bytes), "{text}");
+        }
+        for text in ["", "m", "-1m", "1x"] {
+            assert!(memory(text).unwrap_err().contains("64Mi"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_user_is_a_number_and_may_have_a_group() {
+        assert_eq!(user("1000"), Ok(User { id: 1000, group: None }));
+        assert_eq!(user("1000:100"), Ok(User { id: 1000, group: Some(100) }));
+        for text in ["root", "1000:", ":100", "", "-1"] {
+            assert!(user(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! The `longshore` command. This is not a library for other programs: see the crate `longshore`.
+
+mod arg_values;
+mod args;
+mod command_line;
+mod commands;
+mod config_args;
+mod config_file;
+mod entry;
+mod env_file;
+mod error;
+mod follower;
+#[doc(hidden)]
+pub mod fuzzing;
+mod image;
+mod job_args;
+mod job_file;
+mod jobs;
+mod listing;
+mod output;
+mod policy;
+mod progress;
+mod relay;
+mod resources;
+mod result_file;
+mod selection;
+mod settings;
+mod signals;
+mod spec;
+mod summary;
+mod tail;
+mod template;
+mod trouble;
+mod undelivered;
+
+pub use entry::main;

@@ -1,0 +1,101 @@
+//! Chooses recorded jobs.
+
+use longshore::{Dispatcher, ErrorKind, Filter, Record};
+
+use crate::error::CliError;
+use crate::output;
+
+/// The maximum number of jobs that are considered; there may be very many records.
+pub const MOST: u32 = 10_000;
+
+/// Returns the record of the job that `text` names: by its ID or the beginning of the ID, else the
+/// newest job of that name.
+///
+/// # Errors
+/// If `text` names no job or is the beginning of several IDs; the message lists the candidates.
+pub async fn record(dispatcher: &Dispatcher, text: &str) -> Result<Record, CliError> {
+    let error = match dispatcher.record(text).await {
+        Ok(record) => return Ok(record),
+        Err(error) => error,
+    };
+    if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidSpec) {
+        return Err(error.into());
+    }
+    let records = dispatcher.records(Filter::default().limit(MOST)).await?;
+    let named = |record: &Record| record.spec.name.as_deref() == Some(text);
+    records.into_iter().find(named).ok_or_else(|| error.into())
+}
+
+/// Returns the records of the jobs that have not ended.
+pub async fn open(dispatcher: &Dispatcher) -> Result<Vec<Record>, CliError> {
+    let records = dispatcher.records(Filter::default().limit(MOST).not_ended()).await?;
+    if records.len() >= MOST as usize {
+        output::warn(&format!("only the newest {MOST} jobs are considered"));
+    }
+    Ok(records)
+}
+
+/// A condition on a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobFilter {
+    Name(String),
+    State(String),
+    Runner(String),
+    Label(String, Option<String>),
+}
+
+impl JobFilter {
+    /// Parses `KEY=VALUE`.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let (key, value) = text.split_once('=').unwrap_or((text, ""));
+        let value = value.to_owned();
+        match key {
+            "name" => Ok(Self::Name(value)),
+            "runner" => Ok(Self::Runner(value)),
+            "state" | "status" => {
+                let known = ["Queued", "Launching", "Running", "Ended"];
+                let known_as = known.iter().find(|state| state.eq_ignore_ascii_case(&value));
+                let known_as = known_as.ok_or_else(|| format!("use one of {}", known.join(", ")));
+                Ok(Self::State((*known_as?).to_owned()))
+            }
+            "label" => Ok(match value.split_once('=') {
+                Some((label, value)) => Self::Label(label.to_owned(), Some(value.to_owned())),
+                None => Self::Label(value, None),
+            }),
+            _ => Err("filter by name, state, runner or label".to_owned()),
+        }
+    }
+
+    /// Whether the job satisfies the condition.
+    pub fn matches(&self, record: &Record) -> bool {
+        match self {
+            Self::Name(name) => record.spec.name.as_ref() == Some(name),
+            Self::State(state) => record.state().name() == state,
+            Self::Runner(runner) => {
+                record.committed().is_some_and(|it| it.handle.runner.as_str() == runner)
+            }
+            Self::Label(label, value) => record
+                .spec
+                .labels
+                .get(label)
+                .is_some_and(|found| value.as_ref().is_none_or(|value| value == found)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_is_read_as_docker_writes_it() {
+        let label = |key: &str, value: Option<&str>| {
+            JobFilter::Label(key.to_owned(), value.map(str::to_owned))
+        };
+        assert_eq!(JobFilter::parse("label=a"), Ok(label("a", None)));
+        assert_eq!(JobFilter::parse("label=a=b=c"), Ok(label("a", Some("b=c"))));
+        assert_eq!(JobFilter::parse("status=running"), Ok(JobFilter::State("Running".to_owned())));
+        assert!(JobFilter::parse("state=exited").unwrap_err().contains("Ended"));
+        assert!(JobFilter::parse("ancestor=x").unwrap_err().contains("runner"));
+    }
+}

@@ -1,0 +1,114 @@
+//! Jobs on a runner that is no longer configured: to see them, and to give them up.
+
+use std::sync::Arc;
+
+use longshore_core::{Error, ErrorKind, Handle, JobId, JobResult, Outcome, RunnerName};
+use longshore_journal::{AttemptRecord, Record};
+
+use crate::candidate::Candidate;
+use crate::dispatcher::Dispatcher;
+use crate::event_sink::JobEventSink;
+use crate::leftover::{Fate, Leftover};
+use crate::record::unrecorded;
+
+impl Dispatcher {
+    /// Returns the runner that something of the job may be on, if it is not configured. Without that
+    /// runner, the job can neither be followed nor removed, only [given up](Self::give_up).
+    #[must_use]
+    pub fn stranded_on<'a>(&self, record: &'a Record) -> Option<&'a RunnerName> {
+        self.stranded(record).map(|attempt| &attempt.handle.runner).next()
+    }
+
+    /// Gives up a job on a runner that is not configured: removes what is left of it on other
+    /// runners, and deletes its record. If the job has not ended, the callers that wait for it
+    /// receive [`Outcome::Lost`]. Returns the attempts that may be left: they may still run.
+    ///
+    /// To finish the job instead, configure its runner again.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped after its first poll, the work goes on in the background to its end.
+    ///
+    /// # Errors
+    /// `NotFound` if the job is not recorded; `InvalidSpec` if another process owns it or it is
+    /// [on no such runner](Self::stranded_on); any error of another runner.
+    pub async fn give_up(&self, job: &JobId) -> Result<Vec<Leftover>, Error> {
+        let (dispatcher, job) = (self.clone(), job.clone());
+        self.complete(async move { dispatcher.give_up_to_the_end(&job).await }).await
+    }
+
+    async fn give_up_to_the_end(&self, job: &JobId) -> Result<Vec<Leftover>, Error> {
+        let refused = |why: &'static str| Error::new(ErrorKind::InvalidSpec, why).with("job", job);
+        let Some(claim) = self.journal().await?.claim(job).await? else {
+            return Err(refused("another process owns the job: wait for the job to end"));
+        };
+        let record = claim.record().await?;
+        let left = self.left_on_unknown_runners(&record);
+        let Some(runner) = self.stranded_on(&record) else {
+            return Err(refused(
+                "the job's runner is configured: cancel or remove the job instead",
+            ));
+        };
+        for attempt in &record.attempts {
+            if let Ok(candidate) = self.candidate(&attempt.handle.runner) {
+                candidate.client(&attempt.handle, JobEventSink::discarding()).remove_once().await?;
+            }
+        }
+        if record.result.is_none() {
+            let message =
+                format!("the job was given up, because its runner `{runner}` is not configured");
+            let mut result = JobResult::new(job.clone(), Outcome::Lost { message });
+            result.runner = record.committed().map(|attempt| attempt.handle.runner.clone());
+            result.attempt = record.attempts.last().map(|a| a.handle.attempt.clone());
+            result.passed_over.clone_from(&record.passed_over);
+            claim.outcome(&result).await.map_err(unrecorded)?;
+        }
+        claim.removed().await.map_err(unrecorded)?;
+        claim.forget().await.map_err(unrecorded)?;
+        Ok(left)
+    }
+
+    /// Returns what may be left of the job of `record` on runners that are not configured.
+    pub(crate) fn left_on_unknown_runners(&self, record: &Record) -> Vec<Leftover> {
+        let state = if record.result.is_some() { "is over" } else { "has not ended" };
+        let left = self.stranded(record).map(|attempt| Leftover {
+            runner: attempt.handle.runner.clone(),
+            attempt: attempt.handle.attempt.clone(),
+            why: format!("the job {state}, and its runner is not configured"),
+            fate: Fate::Kept,
+        });
+        left.collect()
+    }
+
+    /// Returns the attempts that may be left on runners that are not configured. Of a job that has
+    /// not ended, only the last attempt counts: the earlier ones provably never started.
+    fn stranded<'a>(&self, record: &'a Record) -> impl Iterator<Item = &'a AttemptRecord> {
+        let attempts = match (&record.result, record.removed_at) {
+            (_, Some(_)) => &[],
+            (Some(_), None) => &record.attempts[..],
+            (None, None) => record.committed().map_or(&[][..], std::slice::from_ref),
+        };
+        attempts.iter().filter(|attempt| self.candidate(&attempt.handle.runner).is_err())
+    }
+
+    /// Returns the runner of an attempt of the job of `record`.
+    ///
+    /// # Errors
+    /// `InvalidSpec`, with what to do, if it is not configured.
+    pub(crate) fn runner_of(
+        &self,
+        record: &Record,
+        handle: &Handle,
+    ) -> Result<Arc<Candidate>, Error> {
+        self.candidate(&handle.runner).map_err(|_| {
+            let names: Vec<_> = self.candidates().iter().map(|c| c.name().as_str()).collect();
+            let message = format!(
+                "the job is on the runner `{}`, which is not configured: configure it again to \
+                 finish the job, or give the job up with `rm --force`",
+                handle.runner
+            );
+            Error::new(ErrorKind::InvalidSpec, message)
+                .with("job", &record.id)
+                .with("configured", names.join(", "))
+        })
+    }
+}
