@@ -37,8 +37,8 @@ struct Server {
 
 impl Server {
     async fn start(endless: Endless) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address").to_string();
         let (report, given_up) = mpsc::unbounded_channel();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -64,14 +64,17 @@ impl Server {
             "users": [{"name": "u", "user": {}}],
         });
         let path = folder.path().join("kubeconfig");
-        std::fs::write(&path, kubeconfig.to_string()).unwrap();
+        std::fs::write(&path, kubeconfig.to_string()).expect("the file can be written");
         let config = KubernetesConfig { kubeconfig: Some(path), ..KubernetesConfig::default() };
         KubernetesRunner::new(RunnerName::kubernetes(), config)
     }
 
     /// Waits until the client gives up an answer without end, and checks that it did in time.
     async fn is_given_up(&mut self) {
-        let sent = timeout(PATIENCE, self.given_up.recv()).await.expect("it is given up").unwrap();
+        let sent = timeout(PATIENCE, self.given_up.recv())
+            .await
+            .expect("it is given up")
+            .expect("a report");
         assert!(sent <= BOUND, "{sent} bytes");
     }
 }
@@ -109,9 +112,9 @@ async fn serve(client: TcpStream, endless: Endless, sent: &AtomicUsize) -> std::
 
 /// Returns the most memory that this process has had, in bytes.
 fn most_memory() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the peak");
+    line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") << 10
 }
 
 /// An endless answer took gigabytes within seconds.
