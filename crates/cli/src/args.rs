@@ -34,36 +34,55 @@ pub enum Command {
     /// With --detach, the command returns once the job has started, and prints the job's ID for the
     /// commands `ps`, `wait`, `logs`, `inspect`, `cancel` and `rm`. If the job's runner does not
     /// enforce the job's timeout, a background process does.
+    #[command(
+        after_help = "Examples:\n  longshore run --image busybox:1.37 echo hello\n  longshore run -e LANG=C --timeout 10m ./script.sh"
+    )]
     Run(Box<RunArgs>),
     /// List jobs that have not ended, or all recorded jobs
+    #[command(
+        after_help = "Examples:\n  longshore ps --all --filter name=nightly\n  longshore ps --format '{{.ID}} {{.Outcome}}' -n 5"
+    )]
     Ps(PsArgs),
     /// Wait for jobs to end; exit with the job's own exit code
     ///
     /// With several jobs, the exit code is that of the first one, in the given order, that is not 0.
     /// Ctrl-C stops the waiting, not the jobs.
+    #[command(
+        after_help = "Examples:\n  longshore wait nightly\n  longshore wait --any 9b98ykrc w3hp0z5t"
+    )]
     Wait(WaitArgs),
     /// Print the output of jobs, one after the other
     ///
     /// With --follow, it also waits for a job that is still being launched.
+    #[command(after_help = "Examples:\n  longshore logs --follow --tail 20 nightly")]
     Logs(LogsArgs),
     /// Print the whole record of a job, as JSON, or an array of several records
+    #[command(after_help = "Examples:\n  longshore inspect 9b98ykrc")]
     Inspect(SomeJobs),
     /// Cancel jobs and wait for them to end: TERM, the grace period, KILL
-    #[command(visible_alias = "stop")]
+    #[command(
+        visible_alias = "stop",
+        after_help = "Examples:\n  longshore cancel --grace 1m nightly\n  longshore stop --all"
+    )]
     Cancel(CancelArgs),
     /// Kill jobs and wait for them to end: `cancel` without a grace period
+    #[command(after_help = "Examples:\n  longshore kill nightly")]
     Kill(OpenJobs),
     /// Remove jobs that have ended: their output and their record
+    #[command(after_help = "Examples:\n  longshore rm --force 9b98ykrc")]
     Rm(RmArgs),
     /// Remove leftovers of old jobs from the runners
     ///
     /// Removes jobs that ended longer than job.retention ago, attempts that never started, and
     /// ended attempts that are not recorded. Running jobs are never touched, nor those of other
     /// installations.
+    #[command(after_help = "Examples:\n  longshore gc --dry-run")]
     Gc(GcArgs),
     /// Show what each runner would submit for a job, or why it would be passed over; start nothing
+    #[command(after_help = "Examples:\n  longshore plan --file job.toml")]
     Plan(Box<JobArgs>),
     /// Ask each configured runner whether it can take work; exit with 1 if none can
+    #[command(after_help = "Examples:\n  longshore doctor --image registry.example/tool:1")]
     Doctor(DoctorArgs),
     /// Show the configuration or its schema
     #[command(subcommand)]
@@ -73,6 +92,20 @@ pub enum Command {
         /// The shell
         shell: Shell,
     },
+    /// Print the manual page of the command, or write those of all commands
+    ///
+    /// To read one: `longshore man run | man -l -`.
+    Man(ManArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Print the page of this command, such as `run` or `config show`
+    #[arg(value_name = "COMMAND", conflicts_with = "directory")]
+    pub command: Vec<String>,
+    /// Write the pages of all commands into this existing folder
+    #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub directory: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -183,6 +216,9 @@ pub struct OpenJobs {
 pub struct WaitArgs {
     #[command(flatten)]
     pub open: OpenJobs,
+    /// Wait only for the first job to end; its exit code counts
+    #[arg(long)]
+    pub any: bool,
     /// Print an array with the jobs' results on stdout
     #[arg(long, value_name = "FORMAT")]
     pub output: Option<RecordFormat>,

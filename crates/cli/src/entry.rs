@@ -42,6 +42,7 @@ fn execute(command: Command) -> Result<u8, CliError> {
         Command::Config(ConfigCommand::Show(args)) => commands::config::show(&args),
         Command::Config(ConfigCommand::Schema) => commands::config::schema(),
         Command::Completions { shell } => commands::completions::print(shell),
+        Command::Man(args) => commands::man::man(&args),
     }
 }
 

@@ -15,10 +15,10 @@ pub struct JobArgs {
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub file: Option<PathBuf>,
     /// Run in a container of this image
-    #[arg(long, value_name = "IMAGE")]
+    #[arg(long, value_name = "IMAGE", help_heading = "Container")]
     pub image: Option<ImageRef>,
     /// Replace the image's entry point
-    #[arg(long, value_name = "COMMAND", requires = "image")]
+    #[arg(long, value_name = "COMMAND", requires = "image", help_heading = "Container")]
     pub entrypoint: Option<String>,
     /// Allow the job to run as a local process with this command line (split as a shell splits
     /// words)
@@ -29,53 +29,53 @@ pub struct JobArgs {
     pub runners: Option<Vec<RunnerName>>,
     /// When to pull the image: Always, IfNotPresent, Never, or several, tried in turn while the
     /// registry does not answer
-    #[arg(long, value_name = "POLICY,...")]
+    #[arg(long, value_name = "POLICY,...", help_heading = "Container")]
     pub pull_policy: Option<PullPolicies>,
     /// Folder with input/ (read-only to the job) and output/; its path replaces {jobDir} in
     /// arguments
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "Environment")]
     pub job_dir: Option<PathBuf>,
     /// Working directory of the job
     ///
     /// Default: that of the image; for a local process, the job directory if there is one, else
     /// the directory of this command.
-    #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "Environment")]
     pub workdir: Option<PathBuf>,
     /// Set an environment variable; NAME alone takes the value from this environment
-    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    #[arg(short, long, value_name = "NAME[=VALUE]", help_heading = "Environment")]
     pub env: Vec<String>,
     /// Set the environment variables in FILE, one NAME[=VALUE] a line
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Environment")]
     pub env_file: Vec<PathBuf>,
     /// Pass on these variables to a local process; a * at the end of a name matches any rest
     ///
     /// Replaces job.process.inheritEnv of the configuration.
-    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', help_heading = "Environment")]
     pub inherit_env: Vec<String>,
     /// Set an environment variable from file:PATH or env:NAME; its value is never shown
     // Split later: an error here would repeat the text, which may be the secret itself.
-    #[arg(long, value_name = "NAME=SOURCE")]
+    #[arg(long, value_name = "NAME=SOURCE", help_heading = "Environment")]
     pub secret_env: Vec<String>,
     /// Run as this user, by numeric ID
-    #[arg(short, long, value_name = "UID[:GID]", value_parser = user)]
+    #[arg(short, long, value_name = "UID[:GID]", value_parser = user, help_heading = "Container")]
     pub user: Option<User>,
     /// Limit of memory, such as 64Mi, 1G or, as docker writes it, 512m
-    #[arg(short, long, value_name = "AMOUNT", value_parser = memory)]
+    #[arg(short, long, value_name = "AMOUNT", value_parser = memory, help_heading = "Limits")]
     pub memory: Option<Memory>,
     /// Limit of CPU time, in cores, such as 0.5
-    #[arg(long, value_name = "CORES")]
+    #[arg(long, value_name = "CORES", help_heading = "Limits")]
     pub cpus: Option<Cpu>,
     /// Limit of processes and threads at once
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
     pub pids_limit: Option<u32>,
     /// Make the container's root file system read-only
-    #[arg(long)]
+    #[arg(long, help_heading = "Container")]
     pub read_only: bool,
     /// The job's network
-    #[arg(long, value_name = "NETWORK")]
+    #[arg(long, value_name = "NETWORK", help_heading = "Container")]
     pub network: Option<NetworkArg>,
     /// End the job after this time, such as 90s, 10m or 1h 30m, or a number of seconds
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Limits")]
     pub timeout: Option<HumanDuration>,
     /// A descriptive name of the job
     #[arg(long, value_name = "NAME")]

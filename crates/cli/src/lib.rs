@@ -1,5 +1,11 @@
 //! The `longshore` command. This is not a library for other programs: see the crate `longshore`.
 
+// No argument, file or answer of a server may cause a panic.
+#![cfg_attr(
+    not(test),
+    warn(clippy::arithmetic_side_effects, clippy::expect_used, clippy::indexing_slicing)
+)]
+
 mod arg_values;
 mod args;
 mod command_line;
@@ -30,6 +36,11 @@ mod spec;
 mod summary;
 mod tail;
 mod template;
+#[cfg_attr(
+    not(test),
+    expect(clippy::arithmetic_side_effects, reason = "it adds seconds to the present")
+)]
 mod trouble;
+mod undelivered;
 
 pub use entry::main;

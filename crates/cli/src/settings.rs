@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use longshore::config::{ConfigError, Loaded, Loader, Origin};
-use longshore::{Config, Dispatcher};
+use longshore::{Config, Dispatcher, RunnerName};
 
 use crate::config_args::ConfigArgs;
 use crate::error::CliError;
@@ -30,6 +30,33 @@ pub fn assemble(args: &ConfigArgs, quiet: bool) -> Result<(Loaded<Config>, Dispa
     let loaded = load(args, quiet)?;
     let dispatcher = build(&loaded)?;
     Ok((loaded, dispatcher))
+}
+
+/// Like [`assemble`], for a job that is to outlive this command. If this command itself runs in a job
+/// (`LONGSHORE_ATTEMPT` is set), local processes are left out: they would end together with that job.
+pub fn assemble_detached(args: &ConfigArgs, quiet: bool) -> Result<Dispatcher, CliError> {
+    let mut loaded = load(args, quiet)?;
+    if let Ok(outer) = std::env::var("LONGSHORE_ATTEMPT") {
+        leave_out_processes(&mut loaded.value.job.runners, &outer)?;
+    }
+    build(&loaded)
+}
+
+fn leave_out_processes(runners: &mut Vec<RunnerName>, outer: &str) -> Result<(), CliError> {
+    let before = runners.len();
+    runners.retain(|runner| *runner != RunnerName::process());
+    let why = format!(
+        "a detached local process would end together with the job that starts it (attempt {outer})"
+    );
+    if runners.is_empty() && before > 0 {
+        return Err(CliError::failed(format!(
+            "{why}: run it without --detach, or on another runner"
+        )));
+    }
+    if runners.len() < before {
+        output::warn(&format!("process is not used: {why}"));
+    }
+    Ok(())
 }
 
 /// Builds a dispatcher for a command about recorded jobs. Such a command uses few settings, so an

@@ -52,7 +52,7 @@ pub enum JournalError {
     },
     /// The file is damaged, or was never a journal.
     #[error(
-        "failed to read {} because it is damaged or not a Longshore journal: move it away, together with its -wal and -shm files, to begin a new one; jobs that still run are found again on their backends",
+        "failed to read {} because it is damaged or not a Longshore journal: move it away, together with its -wal and -shm files, to begin a new one, which finds the jobs on their backends again, but has no record of them: do not run `gc` before you have their output",
         path.display()
     )]
     Corrupt {

@@ -13,10 +13,13 @@ use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 use longshore_core::{Backoff, Error, ErrorKind, Result};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
+use tower::layer::layer_fn;
 use tower::util::MapResponseLayer;
 
+use crate::bounded::Bounded;
 use crate::config::KubernetesConfig;
 use crate::error::{self, failed, timed_out};
+use crate::proxy;
 use crate::server_clock::ServerClock;
 
 /// How long one watch request lasts, in seconds. The server then ends it, and the next request resumes there.
@@ -45,6 +48,8 @@ pub(crate) struct Cluster {
     pub(crate) namespace: String,
     /// The API server's address.
     pub(crate) server: String,
+    /// The host and port of the proxy through which it is reached, if any.
+    pub(crate) proxy: Option<String>,
     request_timeout: Duration,
     /// Whether the server no longer accepts these credentials.
     refused: AtomicBool,
@@ -88,6 +93,15 @@ impl From<Failure> for Error {
 }
 
 impl Cluster {
+    /// Adds to `error` which server it is about, and through which proxy that is reached.
+    pub(crate) fn locate(&self, error: Error) -> Error {
+        let error = error.with("server", &self.server);
+        match &self.proxy {
+            Some(proxy) => error.with("proxy", proxy),
+            None => error,
+        }
+    }
+
     /// Waits for `request`, at most for the configured time.
     pub(crate) async fn ask<T>(
         &self,
@@ -158,6 +172,11 @@ impl Connection {
         Ok(cluster)
     }
 
+    /// Returns the cluster if the configuration has been read.
+    pub(crate) fn opened(&self) -> Option<Arc<Cluster>> {
+        self.current.try_lock().ok()?.clone()
+    }
+
     /// Makes the next use read the configuration again, as it may have been corrected.
     pub(crate) async fn forget(&self) {
         *self.current.lock().await = None;
@@ -176,6 +195,7 @@ fn build(config: &KubernetesConfig, clock: &ServerClock) -> Result<Cluster> {
     watching.reset_reader_on_write = true;
     let server = kube.cluster_url.to_string();
     let namespace = kube.default_namespace.clone();
+    let proxy = kube.proxy_url.as_ref().map(proxy::address);
     let client = |config: Config| -> Result<Client> {
         let builder = ClientBuilder::try_from(config).map_err(|e| {
             failed("failed to set up a client", &e).with("server", server.trim_end_matches('/'))
@@ -185,13 +205,15 @@ fn build(config: &KubernetesConfig, clock: &ServerClock) -> Result<Cluster> {
             clock.heard(answer.headers());
             answer
         });
-        Ok(builder.with_layer(&heard).build())
+        let bounded = layer_fn(Bounded);
+        Ok(builder.with_layer(&bounded).with_layer(&heard).build())
     };
     Ok(Cluster {
         client: client(kube)?,
         watcher: client(watching)?,
         namespace,
         server: server.trim_end_matches('/').to_owned(),
+        proxy,
         request_timeout: config.request_timeout.get(),
         refused: AtomicBool::new(false),
     })
@@ -220,8 +242,15 @@ fn load(config: &KubernetesConfig) -> Result<Config> {
     };
     let options = KubeConfigOptions { context: config.context.clone(), ..<_>::default() };
     let kubeconfig = kubeconfig.map_err(wrong)?;
+    let own_proxy = proxy::of_kubeconfig(&kubeconfig, config.context.as_deref()).map(str::to_owned);
     // Only the signature of this function is asynchronous: it reads files.
-    futures::executor::block_on(Config::from_custom_kubeconfig(kubeconfig, &options)).map_err(wrong)
+    let loading = Config::from_custom_kubeconfig(kubeconfig, &options);
+    let mut loaded = futures::executor::block_on(loading).map_err(wrong)?;
+    // kube compares NO_PROXY with the proxy's own address, not with the server's.
+    let variable = |name: &str| std::env::var(name).ok();
+    loaded.proxy_url = proxy::choose(&loaded.cluster_url, own_proxy.as_deref(), variable)
+        .map_err(|e| e.with("kubeconfig", &origin))?;
+    Ok(loaded)
 }
 
 fn home_kubeconfig() -> Option<std::path::PathBuf> {

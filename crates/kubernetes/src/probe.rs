@@ -33,7 +33,13 @@ pub(crate) async fn probe(backend: &Backend) -> Result<Health> {
     let limit = backend.config.connect_timeout.get();
     let answer = match timeout(limit, ask(backend)).await {
         Ok(answer) => answer,
-        Err(_) => Err(timed_out("failed to reach the API server", limit)),
+        Err(_) => {
+            let error = timed_out("failed to reach the API server", limit);
+            Err(match backend.connection.opened() {
+                Some(cluster) => cluster.locate(error),
+                None => error,
+            })
+        }
     };
     if answer.is_err() {
         backend.connection.forget().await;
@@ -43,7 +49,7 @@ pub(crate) async fn probe(backend: &Backend) -> Result<Health> {
 
 async fn ask(backend: &Backend) -> Result<Health> {
     let cluster = backend.connection.cluster().await?;
-    let server = |error: Error| error.with("server", &cluster.server);
+    let server = |error: Error| cluster.locate(error);
     let version = cluster
         .ask("failed to reach the API server", cluster.client.apiserver_version())
         .await
@@ -60,6 +66,7 @@ async fn ask(backend: &Backend) -> Result<Health> {
     let mut health = Health::default();
     health.version = format!("Kubernetes {}", version.git_version);
     health.facts.push(("server", cluster.server.clone()));
+    health.facts.extend(cluster.proxy.clone().map(|proxy| ("proxy", proxy)));
     health.facts.push(("namespace", namespace.to_owned()));
     health.facts.extend(backend.config.context.clone().map(|context| ("context", context)));
     if let Some(claim) = &backend.config.persistent_volume_claim_name {

@@ -8,6 +8,8 @@
 mod admission;
 #[path = "cluster/changed.rs"]
 mod changed;
+#[path = "support/connect_proxy.rs"]
+mod connect_proxy;
 #[path = "cluster/faults.rs"]
 mod faults;
 #[path = "cluster/images.rs"]
@@ -20,6 +22,8 @@ mod permissions;
 mod pod_security;
 #[path = "support/policy.rs"]
 mod policy;
+#[path = "cluster/proxies.rs"]
+mod proxies;
 #[path = "support/proxy.rs"]
 mod proxy;
 #[path = "cluster/second_pod.rs"]
@@ -451,6 +455,7 @@ fn main() -> ExitCode {
         .chain(images::cases())
         .chain(permissions::cases())
         .chain(pod_security::cases())
+        .chain(proxies::cases())
         .chain(second_pod::cases())
         .chain(speed::cases())
         .chain(token::cases())

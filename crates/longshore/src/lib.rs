@@ -19,6 +19,10 @@
 //!
 //! # Features
 //! `kubernetes`, `docker` and `process`, all on by default: the backends that are built in.
+//!
+//! With `kubernetes`, the application chooses the oldest version of Kubernetes that it supports, by
+//! a feature of the crate `k8s-openapi`, such as `cargo add k8s-openapi --features v1_33`. A library
+//! must not, because a program can have only one.
 
 mod assembly_error;
 mod build;

@@ -16,6 +16,7 @@ cases! { "settings":
     the_schema_is_the_one_in_the_project,
     the_reference_configuration_loads_and_changes_nothing,
     completions_are_there_for_each_shell,
+    each_command_has_a_manual_page,
     the_version_and_the_help_are_told_on_stdout,
     a_reader_that_leaves_does_not_disturb_what_is_printed,
 }
@@ -93,6 +94,21 @@ fn completions_are_there_for_each_shell(bench: &Bench) -> Checked {
         says(&ran.text(), &["longshore", "--pull-policy".trim_start_matches('-'), "doctor"])?;
     }
     bench.bare()?.args(["completions", "abacus"]).run()?.exits(2)
+}
+
+fn each_command_has_a_manual_page(bench: &Bench) -> Checked {
+    let ran = bench.bare()?.args(["man", "run"]).run()?;
+    ran.exits(0)?;
+    says(&ran.text(), &[".TH longshore-run 1", "pull\\-policy"])?;
+    let ran = bench.bare()?.args(["man", "config", "shew"]).run()?;
+    ran.exits(2)?;
+    says(&ran.stderr, &["longshore config", "shew", "show"])?;
+    let pages = tempfile::tempdir()?;
+    bench.bare()?.args(["man", "--directory"]).arg(pages.path()).run()?.exits(0)?;
+    for page in ["longshore.1", "longshore-run.1", "longshore-config-show.1"] {
+        says(&fs::read_to_string(pages.path().join(page))?, &[".SH NAME", "longshore"])?;
+    }
+    Ok(())
 }
 
 fn the_version_and_the_help_are_told_on_stdout(bench: &Bench) -> Checked {

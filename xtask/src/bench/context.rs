@@ -17,17 +17,33 @@ pub(crate) struct Bench<'a> {
     pub image: String,
     pub program: PathBuf,
     pub state: PathBuf,
+    /// The address of the lab's Docker engine.
+    pub docker_host: String,
 }
 
 impl Bench<'_> {
-    /// Returns an optimised `longshore run` on the lab's cluster.
-    pub(crate) fn longshore(&self) -> Command {
+    /// Returns the optimised command, with the lab's backends.
+    pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command
-            .args(["run", "--runners", "kubernetes"])
+            .env("DOCKER_HOST", &self.docker_host)
             .env("KUBECONFIG", self.lab.kubeconfig())
             .env("JOB_KUBERNETES_NAMESPACE", NAMESPACE)
             .env("JOB_STATEDIRECTORY", &self.state);
+        command
+    }
+
+    /// Returns an optimised `longshore run` on the lab's cluster.
+    pub(crate) fn longshore(&self) -> Command {
+        let mut command = self.command();
+        command.args(["run", "--runners", "kubernetes"]);
+        command
+    }
+
+    /// Returns kubectl, in the namespace of the benches.
+    pub(crate) fn kubectl(&self) -> Command {
+        let mut command = Command::new(self.lab.bin("kubectl"));
+        command.env("KUBECONFIG", self.lab.kubeconfig()).args(["--namespace", NAMESPACE]);
         command
     }
 }

@@ -3,12 +3,15 @@
 //!
 //! - `image_failure`: from the kubelet's first definite report to the end of the command.
 //! - `no_op`: a job that does nothing, compared with kubectl.
+//! - `startup`: what the command itself costs, compared with docker and kubectl.
 
 mod context;
+mod cost;
 mod image_failure;
 mod no_op;
 mod run;
 mod sample;
+mod startup;
 mod watch;
 
 pub(crate) use run::{BenchOptions, bench};

@@ -1,10 +1,8 @@
 //! Measures a job that does nothing, with the command and with what people use today.
 
-use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use longshore_lab::NAMESPACE;
 
 use super::context::Bench;
 use super::sample::Sample;
@@ -41,9 +39,7 @@ pub(crate) fn by_kubectl(bench: &Bench<'_>) -> Result<Sample> {
 }
 
 fn kubectl(bench: &Bench<'_>, args: &[&str]) -> Result<()> {
-    let mut command = Command::new(bench.lab.bin("kubectl"));
-    command.env("KUBECONFIG", bench.lab.kubeconfig()).args(["--namespace", NAMESPACE]).args(args);
-    let output = command.output()?;
+    let output = bench.kubectl().args(args).output()?;
     ensure!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     Ok(())
 }

@@ -11,16 +11,31 @@ use super::context::Bench;
 use super::image_failure::{NOT_FOUND, NOT_PRESENT, image_failure};
 use super::no_op::{by_kubectl, by_longshore};
 use super::sample::Sample;
+use super::startup;
 use crate::workspace::{Workspace, cargo};
 
 /// How long a command without an image may still run after the report, at the 95th percentile.
 const BOUND: Duration = Duration::from_secs(1);
 
+/// What to measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Suite {
+    /// How long jobs on Kubernetes take.
+    Kubernetes,
+    /// What the command itself costs, compared with docker and kubectl.
+    Startup,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct BenchOptions {
+    /// What to measure [default: everything].
+    suite: Option<Suite>,
     /// How many times to measure each operation.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=500))]
     rounds: u32,
+    /// A program to measure instead of this checkout's, for example that of another version.
+    #[arg(long)]
+    program: Option<PathBuf>,
     /// The lab's folder [default: target/lab of this checkout].
     #[arg(long)]
     lab_dir: Option<PathBuf>,
@@ -29,18 +44,27 @@ pub(crate) struct BenchOptions {
 /// Brings the lab up, runs every bench and prints the table. Returns true if all bounds are met.
 pub(crate) fn bench(options: &BenchOptions) -> Result<bool> {
     let workspace = Workspace::load()?;
-    let program = build(&workspace)?;
+    let program = match &options.program {
+        Some(program) => program.clone(),
+        None => build(&workspace)?,
+    };
     let lab = Lab::open(options.lab_dir.clone())?;
     let was_up = lab::is_up(&lab)?;
-    let up = UpOptions { only: vec![Group::Kubernetes], use_existing: false, replace: false };
+    let up = UpOptions {
+        only: vec![Group::Kubernetes, Group::Docker],
+        use_existing: false,
+        replace: false,
+    };
     lab::up(&lab, &up)?;
-    let result = measure(&Bench {
+    let bench = Bench {
         lab: &lab,
         rounds: options.rounds,
-        image: image(&lab)?,
+        image: of_lab(&lab, "LONGSHORE_LAB_IMAGE")?,
         program,
         state: workspace.target_directory.join("xtask-bench"),
-    });
+        docker_host: of_lab(&lab, "DOCKER_HOST")?,
+    };
+    let result = measure(&bench, options.suite);
     if !was_up {
         lab::down(&lab, false)?;
     }
@@ -54,13 +78,24 @@ fn build(workspace: &Workspace) -> Result<PathBuf> {
     Ok(workspace.target_directory.join("release/longshore"))
 }
 
-fn image(lab: &Lab) -> Result<String> {
-    let found = lab::environment(lab)?;
-    let image = found.into_iter().find(|(name, _)| *name == "LONGSHORE_LAB_IMAGE");
-    image.map(|(_, image)| image).context("the lab has no image")
+fn of_lab(lab: &Lab, variable: &str) -> Result<String> {
+    let found = lab::environment(lab)?.into_iter().find(|(name, _)| *name == variable);
+    found.map(|(_, value)| value).with_context(|| format!("the lab has no {variable}"))
 }
 
-fn measure(bench: &Bench<'_>) -> Result<bool> {
+fn measure(bench: &Bench<'_>, suite: Option<Suite>) -> Result<bool> {
+    let asked = |other| suite.is_none_or(|suite| suite == other);
+    let mut met = true;
+    if asked(Suite::Kubernetes) {
+        met &= kubernetes(bench)?;
+    }
+    if asked(Suite::Startup) {
+        met &= startup::measure(bench)?;
+    }
+    Ok(met)
+}
+
+fn kubernetes(bench: &Bench<'_>) -> Result<bool> {
     say!("{:<58} {:>4} {:>11} {:>11}", "", "jobs", "median", "95th");
     // The first job of a lab is slower: it waits for setup that later jobs find done.
     by_longshore(&Bench { rounds: 1, ..bench.clone() })?;

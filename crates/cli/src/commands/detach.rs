@@ -5,12 +5,11 @@ use std::time::Instant;
 use longshore::{Detached, DetachedJob, Dispatcher, JobId, JobResult, Record, Stopped, Submission};
 
 use crate::args::RunArgs;
-use crate::commands::run;
 use crate::config_args::ConfigArgs;
 use crate::error::CliError;
 use crate::progress::ProgressLine;
 use crate::signals::Signals;
-use crate::{follower, output, summary};
+use crate::{follower, output, summary, undelivered};
 
 /// Launches a job and prints its id once it has started.
 pub async fn detach(
@@ -54,7 +53,7 @@ pub async fn detach(
 async fn tell(dispatcher: &Dispatcher, id: &JobId) {
     if let Err(error) = output::print(&format!("{id}\n")) {
         output::complain(&error);
-        run::note(dispatcher, id, &[error.to_string()]).await;
+        undelivered::note(dispatcher, id, &[error.to_string()]).await;
         output::say(&format!("the job's ID is {id}"));
     }
 }

@@ -8,6 +8,7 @@ pub mod doctor;
 pub mod gc;
 pub mod inspect;
 pub mod logs;
+pub mod man;
 pub mod plan;
 pub mod ps;
 pub mod rm;

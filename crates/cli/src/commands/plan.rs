@@ -26,7 +26,8 @@ pub async fn plan(args: &JobArgs) -> Result<u8, CliError> {
         text.push('\n');
     }
     for (number, plan) in plans.iter().enumerate() {
-        let plan = Shown { number: number + 1, plan, preview: preview.as_ref(), args };
+        let plan =
+            Shown { number: number.saturating_add(1), plan, preview: preview.as_ref(), args };
         plan.render(&mut text, &loaded);
     }
     output::print(&text)?;

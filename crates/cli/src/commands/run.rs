@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::time::Instant;
 
 use futures::StreamExt;
-use longshore::{Dispatcher, Job, JobId, JobResult, JobSpec, Stopped, Submission};
+use longshore::{Job, JobId, JobResult, JobSpec, Stopped, Submission};
 
 use crate::args::RunArgs;
 use crate::commands::detach;
@@ -13,16 +13,17 @@ use crate::progress::ProgressLine;
 use crate::relay::{Relay, Unread};
 use crate::result_file::ResultFile;
 use crate::signals::Signals;
-use crate::{output, settings, spec, summary};
+use crate::{output, settings, spec, summary, undelivered};
 
 /// Runs a job to its end, or only to its start. The exit code is that of
 /// [`longshore::Outcome::exit_code`].
 pub async fn run(args: &RunArgs) -> Result<u8, CliError> {
     let spec = spec::build(&args.job)?;
-    let (_, dispatcher) = settings::assemble(&args.job.config, args.quiet)?;
     if args.detach {
+        let dispatcher = settings::assemble_detached(&args.job.config, args.quiet)?;
         return detach::detach(&dispatcher, submission(spec, args), args).await;
     }
+    let (_, dispatcher) = settings::assemble(&args.job.config, args.quiet)?;
     let result_file = args.result.as_deref().map(ResultFile::prepare).transpose()?;
     let begun = Instant::now();
     let submission = submission(spec, args);
@@ -46,7 +47,7 @@ pub async fn run(args: &RunArgs) -> Result<u8, CliError> {
         output::complain(&error);
         undelivered.push(error.to_string());
     }
-    note(&dispatcher, &id, &undelivered).await;
+    undelivered::note(&dispatcher, &id, &undelivered).await;
     Ok(summary::exit_code(&result))
 }
 
@@ -57,15 +58,6 @@ fn submission(spec: JobSpec, args: &RunArgs) -> Submission {
     match &args.idempotency_key {
         Some(key) => submission.with_key(key),
         None => submission,
-    }
-}
-
-/// Records what could not be passed on. It has been reported, so a failure is only logged.
-pub async fn note(dispatcher: &Dispatcher, job: &JobId, undelivered: &[String]) {
-    for message in undelivered {
-        if let Err(error) = dispatcher.note_undelivered(job, message).await {
-            tracing::warn!(%job, %error, "failed to record what could not be written");
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! `longshore wait`.
 
-use futures::future::join_all;
+use futures::future::{join_all, select_all};
 use longshore::{Dispatcher, JobResult, Record};
 
 use crate::args::WaitArgs;
@@ -26,7 +26,7 @@ pub async fn wait(args: &WaitArgs) -> Result<u8, CliError> {
             }
             return Ok(code);
         }
-        results = join_all(records.iter().map(|record| end_of(&dispatcher, record))) => results,
+        results = ends(&dispatcher, &records, args.any) => results,
     };
     let codes = results.iter().map(|it| it.as_ref().map_or(COULD_NOT_RUN, summary::exit_code));
     let code = codes.into_iter().find(|code| *code != 0).unwrap_or(0);
@@ -46,6 +46,16 @@ async fn records(dispatcher: &Dispatcher, args: &WaitArgs) -> Result<Vec<Record>
         records.push(selection::record(dispatcher, name).await?);
     }
     Ok(records)
+}
+
+/// Waits for all of the jobs, or for `any` of them.
+async fn ends(dispatcher: &Dispatcher, jobs: &[Record], any: bool) -> Vec<Option<JobResult>> {
+    let ends = jobs.iter().map(|record| Box::pin(end_of(dispatcher, record)));
+    if any && !jobs.is_empty() {
+        let (first, _, _) = select_all(ends).await;
+        return vec![first];
+    }
+    join_all(ends).await
 }
 
 /// Waits for a job's end and reports it. Returns `None` if the job cannot be followed.

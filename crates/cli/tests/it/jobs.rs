@@ -69,6 +69,7 @@ fn many_jobs_are_waited_for_inspected_and_cancelled_at_once() {
     home.run(&["logs", zero, "nothing", five]).exits(125).says(&["no job nothing"]);
 
     let running = [(); 2].map(|()| detached(&home, &[], &["sleep", "600"]));
+    home.run(&["wait", "--any", &running[0], five]).exits(5);
     home.run(&["stop", &running[0], zero]).exits(0).says(&["was cancelled", "had already ended"]);
     home.run(&["wait", &running[0]]).exits(143);
     home.run(&["kill", "--all"]).exits(0).says(&["was cancelled"]);

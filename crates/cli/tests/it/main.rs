@@ -5,5 +5,6 @@ mod habits;
 mod home;
 mod images;
 mod jobs;
+mod nested;
 mod results;
 mod waiting;

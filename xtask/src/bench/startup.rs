@@ -1,0 +1,189 @@
+//! Measures what the command itself costs, compared with Docker's and Kubernetes' commands.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use longshore_lab::say;
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::context::Bench;
+use super::cost::{Cost, Pair};
+
+/// How many commands hold memory at once.
+const AT_ONCE: usize = 16;
+/// What a job writes, in lines of 62 bytes: 64 MiB.
+const OUTPUT: &str =
+    "yes 0123456789012345678901234567890123456789012345678901234567890 | head -c 67108864";
+
+/// A part of a cost, and the largest ratio to the other command that is good enough.
+type Bound = (&'static str, fn(&Cost) -> f64, f64);
+
+const fn time(bound: f64) -> Bound {
+    ("time, ms", |cost| cost.time.as_secs_f64() * 1e3, bound)
+}
+
+const fn cpu(bound: f64) -> Bound {
+    ("CPU, ms", |cost| cost.cpu.as_secs_f64() * 1e3, bound)
+}
+
+const fn memory(bound: f64) -> Bound {
+    ("largest process, MiB", |cost| cost.memory as f64 / f64::from(1 << 20), bound)
+}
+
+/// Prints the table. Returns whether every bound is met.
+pub(crate) fn measure(bench: &Bench<'_>) -> Result<bool> {
+    say!("{:<64} {:>9} {:>9} {:>6} {:>6}", "", "longshore", "peer", "ratio", "bound");
+    let docker = |args: &[&str]| Cost::of(docker(bench).args(args));
+    let no_op = || Cost::of(run(bench, "process").args(["--", "true"]));
+    let pair = Pair::measure(bench.rounds, no_op, || docker(&["version"]))?;
+    let mut met = rows("a process job; docker version", &pair, &[time(0.5), cpu(0.35)]);
+
+    let ours = || Cost::of(container(bench, "docker").args(["--", "true"]));
+    let theirs = || docker(&["run", "--rm", &bench.image, "true"]);
+    let pair = Pair::measure(bench.rounds, ours, theirs)?;
+    let bounds = [time(1.0), cpu(0.6), memory(0.6)];
+    met &= rows("a container on Docker; docker run", &pair, &bounds);
+
+    let ours = || Cost::of(container(bench, "docker").args(["--", "sh", "-c", OUTPUT]));
+    let theirs = || docker(&["run", "--rm", &bench.image, "sh", "-c", OUTPUT]);
+    let pair = Pair::measure(bench.rounds.div_ceil(5), ours, theirs)?;
+    met &= rows("64 MiB of lines from Docker; docker run", &pair, &[time(1.3), cpu(3.0)]);
+
+    let ours = || Cost::of(container(bench, "kubernetes").args(["--", "true"]));
+    let pair = Pair::measure(bench.rounds, ours, || by_kubectl(bench))?;
+    met &= rows("a Job; kubectl create, wait, logs, delete", &pair, &[cpu(0.15)]);
+    let theirs = by_kubectl_steps(bench, |step| requests(step.arg("-v=6"), "\"Response\""))?;
+    let theirs: usize = theirs.into_iter().sum();
+    let mut ours = bench.command();
+    ours.args(["-vvv", "run", "--runners", "kubernetes", "--image", &bench.image, "--", "true"]);
+    let ours = requests(&mut ours, "requesting")?;
+    met &= row("  API requests", ours as f64, theirs as f64, 0.78);
+
+    let ours = memory_at_once(|| {
+        let mut command = container(bench, "docker");
+        command.args(["--", "sh", "-c", "echo; exec sleep 60"]);
+        command
+    })?;
+    let theirs = memory_at_once(|| {
+        let mut command = self::docker(bench);
+        command.args(["run", "--rm", &bench.image, "sh", "-c", "echo; exec sleep 60"]);
+        command
+    })?;
+    say!("{AT_ONCE} containers at once; docker run");
+    met &= row("  proportional set size, MiB", ours, theirs, 0.6);
+    Ok(met)
+}
+
+fn rows(what: &str, pair: &Pair, bounds: &[Bound]) -> bool {
+    say!("{what}");
+    let mut met = true;
+    for (name, part, bound) in bounds {
+        let (ours, theirs) = pair.medians(*part);
+        met &= row(&format!("  {name}"), ours, theirs, *bound);
+    }
+    met
+}
+
+fn row(what: &str, ours: f64, theirs: f64, bound: f64) -> bool {
+    let ratio = ours / theirs.max(f64::EPSILON);
+    let met = ratio <= bound;
+    let remark = if met { "" } else { "  NOT met" };
+    say!("{what:<64} {ours:>9.1} {theirs:>9.1} {ratio:>6.2} {bound:>6.2}{remark}");
+    met
+}
+
+fn run(bench: &Bench<'_>, runner: &str) -> Command {
+    let mut command = bench.command();
+    command.args(["run", "-q", "--runners", runner]);
+    command
+}
+
+fn container(bench: &Bench<'_>, runner: &str) -> Command {
+    let mut command = run(bench, runner);
+    command.args(["--image", &bench.image]);
+    command
+}
+
+fn docker(bench: &Bench<'_>) -> Command {
+    let mut command = Command::new("docker");
+    command.env("DOCKER_HOST", &bench.docker_host);
+    command
+}
+
+/// Returns the cost of the commands that do what one `longshore run` does.
+fn by_kubectl(bench: &Bench<'_>) -> Result<Cost> {
+    let costs = by_kubectl_steps(bench, Cost::of)?;
+    Ok(costs.into_iter().fold(Cost::default(), Cost::then))
+}
+
+fn by_kubectl_steps<T>(
+    bench: &Bench<'_>,
+    mut measure: impl FnMut(&mut Command) -> Result<T>,
+) -> Result<Vec<T>> {
+    let image = format!("--image={}", bench.image);
+    let job = "job/bench-startup";
+    let steps: [&[&str]; 4] = [
+        &["create", "job", "bench-startup", &image, "--", "true"],
+        &["wait", "--for=condition=complete", "--timeout=120s", job],
+        &["logs", job],
+        &["delete", job],
+    ];
+    steps.into_iter().map(|step| measure(bench.kubectl().args(step))).collect()
+}
+
+/// Returns how many lines of what `command` logs contain `mark`, which is one for each request.
+fn requests(command: &mut Command, mark: &str) -> Result<usize> {
+    let output = command.output()?;
+    let log = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{log}");
+    let requests = log.lines().filter(|line| line.contains(mark)).count();
+    ensure!(requests > 0, "{command:?} logs no request");
+    Ok(requests)
+}
+
+/// Commands that run. They are interrupted when dropped.
+struct Running(Vec<Child>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        for child in &self.0 {
+            // A second signal, for a grace period of zero, follows the first at once.
+            for _ in 0..2 {
+                let _ = kill_process(Pid::from_child(child), Signal::INT);
+            }
+        }
+        for child in &mut self.0 {
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Starts commands, waits until the job of each has written, and returns what all use, in MiB.
+fn memory_at_once(command: impl Fn() -> Command) -> Result<f64> {
+    let mut running = Running(Vec::new());
+    for _ in 0..AT_ONCE {
+        let mut command = command();
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        running.0.push(command.spawn()?);
+    }
+    for child in &mut running.0 {
+        let output = child.stdout.as_mut().context("the command has no output")?;
+        let mut line = String::new();
+        BufReader::new(output.take(2)).read_line(&mut line)?;
+        ensure!(line == "\n", "a job has not started");
+    }
+    let used = running.0.iter().map(|child| pss(child.id())).sum::<Result<u64>>()?;
+    Ok(used as f64 / 1024.0)
+}
+
+/// Returns the proportional set size of a process, in KiB.
+fn pss(pid: u32) -> Result<u64> {
+    let path = Path::new("/proc").join(pid.to_string()).join("smaps_rollup");
+    let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+    let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    Ok(number.context("no Pss")?.trim().parse()?)
+}
