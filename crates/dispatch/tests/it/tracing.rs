@@ -1,12 +1,12 @@
 //! The spans and events that a subscriber receives, as `docs/tracing.md` lists them.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::sync::Arc;
+use std::sync::Once;
 
 use longshore_conformance::simulated::{LaunchStep, Script, SettleStep};
 use longshore_core::ErrorKind;
-use parking_lot::Mutex;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
 use tracing::{Event, Subscriber};
@@ -41,18 +41,28 @@ struct Seen {
     spans: Vec<(&'static str, Fields)>,
 }
 
-#[derive(Clone, Debug, Default)]
-struct Recorder(Arc<Mutex<Vec<Seen>>>);
+thread_local! {
+    /// What the test on this thread has seen, once it wants to see something.
+    static SEEN: RefCell<Option<Vec<Seen>>> = const { RefCell::new(None) };
+}
+
+/// Records for each test what happens on its thread.
+///
+/// There is one for the whole process: with one subscriber per thread, an event that another test
+/// reaches first, without a subscriber, stays disabled.
+#[derive(Clone, Copy, Debug)]
+struct Recorder;
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Recorder {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let mut fields = Fields::default();
         attributes.record(&mut fields);
-        context.span(id).unwrap().extensions_mut().insert(fields);
+        context.span(id).unwrap().extensions_mut().replace(fields);
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        if !event.metadata().target().starts_with("longshore_dispatch") {
+        let wanted = SEEN.with_borrow(Option::is_some);
+        if !wanted || !event.metadata().target().starts_with("longshore_dispatch") {
             return;
         }
         let mut fields = Fields::default();
@@ -62,15 +72,19 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Recorder {
         let spans = scope.map(|span| {
             (span.name(), span.extensions().get::<Fields>().cloned().unwrap_or_default())
         });
-        self.0.lock().push(Seen { message, fields, spans: spans.collect() });
+        let event = Seen { message, fields, spans: spans.collect() };
+        SEEN.with_borrow_mut(|seen| seen.get_or_insert_default().push(event));
     }
 }
 
 /// Runs jobs that meet every event, and returns what a subscriber saw.
 async fn seen() -> Vec<Seen> {
-    let recorder = Recorder::default();
-    let subscriber = tracing_subscriber::registry().with(recorder.clone());
-    let _guard = tracing::subscriber::set_default(subscriber);
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        let subscriber = tracing_subscriber::registry().with(Recorder);
+        tracing::subscriber::set_global_default(subscriber).unwrap();
+    });
+    SEEN.set(Some(Vec::new()));
     let lost = LaunchStep::AnswerLost { effect: None, answer: SECOND };
     let first = Script { settles: [SettleStep::Fail].into(), ..launches([lost]) };
     let scene = scene([first, refuses(ErrorKind::Saturated), Script::default()]);
@@ -82,8 +96,7 @@ async fn seen() -> Vec<Seen> {
     tokio::time::sleep(SECOND).await;
     kill(&owner).await;
     setup.dispatcher().attach(&id).await.unwrap().end().await;
-    let seen = recorder.0.lock();
-    seen.clone()
+    SEEN.take().unwrap()
 }
 
 /// Returns the rows of the table of events: the message, and the fields.
