@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, ensure};
 use longshore_lab::say;
@@ -55,7 +56,7 @@ pub(crate) fn measure(bench: &Bench<'_>) -> Result<bool> {
     let ours = || Cost::of(container(bench, "kubernetes").args(["--", "true"]));
     let pair = Pair::measure(bench.rounds, ours, || by_kubectl(bench))?;
     met &= rows("a Job; kubectl create, wait, logs, delete", &pair, &[cpu(0.15)]);
-    let theirs = by_kubectl_steps(bench, |step| requests(step.arg("-v=6"), "\"Response\""))?;
+    let theirs = by_kubectl_steps(bench, &["-v=6"], |step| requests(step, "\"Response\""))?;
     let theirs: usize = theirs.into_iter().sum();
     let mut ours = bench.command();
     ours.args(["-vvv", "run", "--runners", "kubernetes", "--image", &bench.image, "--", "true"]);
@@ -115,23 +116,26 @@ fn docker(bench: &Bench<'_>) -> Command {
 
 /// Returns the cost of the commands that do what one `longshore run` does.
 fn by_kubectl(bench: &Bench<'_>) -> Result<Cost> {
-    let costs = by_kubectl_steps(bench, Cost::of)?;
+    let costs = by_kubectl_steps(bench, &[], Cost::of)?;
     Ok(costs.into_iter().fold(Cost::default(), Cost::then))
 }
 
 fn by_kubectl_steps<T>(
     bench: &Bench<'_>,
+    flags: &[&str],
     mut measure: impl FnMut(&mut Command) -> Result<T>,
 ) -> Result<Vec<T>> {
-    let image = format!("--image={}", bench.image);
-    let job = "job/bench-startup";
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let name = format!("bench-startup-{}-{number}", std::process::id());
+    let (job, image) = (format!("job/{name}"), format!("--image={}", bench.image));
     let steps: [&[&str]; 4] = [
-        &["create", "job", "bench-startup", &image, "--", "true"],
-        &["wait", "--for=condition=complete", "--timeout=120s", job],
-        &["logs", job],
-        &["delete", job],
+        &["create", "job", &name, &image, "--", "true"],
+        &["wait", "--for=condition=complete", "--timeout=120s", &job],
+        &["logs", &job],
+        &["delete", &job],
     ];
-    steps.into_iter().map(|step| measure(bench.kubectl().args(step))).collect()
+    steps.into_iter().map(|step| measure(bench.kubectl().args(flags).args(step))).collect()
 }
 
 /// Returns how many lines of what `command` logs contain `mark`, which is one for each request.
