@@ -43,6 +43,11 @@ impl Canceller {
         self.cancel_within(Duration::ZERO);
     }
 
+    /// Returns whether both are clones of one canceller.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.grace, &other.grace)
+    }
+
     /// The token that the first request cancels.
     pub(crate) const fn token(&self) -> &CancellationToken {
         &self.asked

@@ -181,8 +181,8 @@ impl Dispatcher {
         self.inner.store.hold(job, canceller)
     }
 
-    pub(crate) fn held(&self, job: &JobId) -> Option<Canceller> {
-        self.inner.store.held(job)
+    pub(crate) fn cancel_held(&self, job: &JobId, grace: Duration) {
+        self.inner.store.cancel_held(job, grace);
     }
 
     pub(crate) fn candidate(&self, runner: &RunnerName) -> Result<Arc<Candidate>, Error> {

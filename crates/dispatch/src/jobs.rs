@@ -261,9 +261,7 @@ impl Dispatcher {
             Err(error @ JournalError::NoSuchJob(_)) => return Err(error.into()),
             Err(error) => self.cancel_on_runner(&record, grace, error.into()).await?,
         };
-        if let Some(canceller) = self.held(job) {
-            canceller.cancel_within(grace);
-        }
+        self.cancel_held(job, grace);
         Ok(cancelled == Cancelled::Noted)
     }
 

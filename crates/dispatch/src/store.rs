@@ -2,6 +2,7 @@
 //! configuration leaves nothing behind.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use futures::StreamExt;
 use jiff::Timestamp;
 use longshore_core::{Error, JobId};
 use longshore_journal::{Journal, Options};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::warn;
@@ -41,26 +42,36 @@ pub(crate) struct Store {
     stop: CancellationToken,
 }
 
-/// The jobs that this process owns.
+/// The jobs that this process owns, each with all to which requests to cancel it apply: a second
+/// submission with the same id has one of its own until it is refused.
 #[derive(Debug, Default)]
-pub(crate) struct InFlight(Mutex<HashMap<JobId, Canceller>>);
+pub(crate) struct InFlight(Mutex<HashMap<JobId, Vec<Canceller>>>);
 
 /// Marks a job as owned by this process until dropped.
 #[derive(Debug)]
 pub(crate) struct Held {
     in_flight: Arc<InFlight>,
     job: JobId,
+    canceller: Canceller,
 }
 
 impl InFlight {
-    fn lock(&self) -> MutexGuard<'_, HashMap<JobId, Canceller>> {
-        self.0.lock()
+    fn cancel(&self, job: &JobId, grace: Duration) {
+        let cancellers = self.0.lock().get(job).cloned().unwrap_or_default();
+        for canceller in cancellers {
+            canceller.cancel_within(grace);
+        }
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.in_flight.lock().remove(&self.job);
+        if let Entry::Occupied(mut held) = self.in_flight.0.lock().entry(self.job.clone()) {
+            held.get_mut().retain(|canceller| !canceller.is_same(&self.canceller));
+            if held.get().is_empty() {
+                held.remove();
+            }
+        }
     }
 }
 
@@ -109,13 +120,14 @@ impl Store {
 
     /// Marks `job` as owned by this process: requests to cancel it reach `canceller`.
     pub(crate) fn hold(&self, job: &JobId, canceller: &Canceller) -> Held {
-        self.in_flight.lock().insert(job.clone(), canceller.clone());
-        Held { in_flight: Arc::clone(&self.in_flight), job: job.clone() }
+        let (job, canceller) = (job.clone(), canceller.clone());
+        self.in_flight.0.lock().entry(job.clone()).or_default().push(canceller.clone());
+        Held { in_flight: Arc::clone(&self.in_flight), job, canceller }
     }
 
-    /// Returns the canceller of `job` if this process owns it.
-    pub(crate) fn held(&self, job: &JobId) -> Option<Canceller> {
-        self.in_flight.lock().get(job).cloned()
+    /// Cancels `job` if this process owns it.
+    pub(crate) fn cancel_held(&self, job: &JobId, grace: Duration) {
+        self.in_flight.cancel(job, grace);
     }
 }
 
@@ -130,12 +142,7 @@ async fn listen(journal: Journal, in_flight: Arc<InFlight>) {
     };
     while let Some(request) = cancels.next().await {
         match request {
-            Ok(request) => {
-                let canceller = in_flight.lock().get(&request.job).cloned();
-                if let Some(canceller) = canceller {
-                    canceller.cancel_within(request.grace);
-                }
-            }
+            Ok(request) => in_flight.cancel(&request.job, request.grace),
             Err(error) => warn!(%error, "failed to receive a request to cancel a job"),
         }
     }

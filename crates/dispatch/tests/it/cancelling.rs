@@ -2,7 +2,7 @@
 
 use longshore_conformance::simulated::{CallStep, LaunchStep, ProbeStep, Run, Script, What};
 use longshore_core::Outcome;
-use longshore_dispatch::{Job, Settings};
+use longshore_dispatch::{Job, Settings, Submission};
 use tokio::time::{Instant, sleep};
 
 use crate::support::*;
@@ -26,6 +26,20 @@ async fn a_job_is_cancelled_in_a_probe() {
     assert_eq!(result.outcome, UNSTARTED);
     assert_eq!(began.elapsed(), SECOND);
     assert!(scene.story().is_empty());
+}
+
+/// The refused submission took the running job's canceller away: the cancel never arrived.
+#[tokio::test(start_paused = true)]
+async fn a_job_whose_id_is_submitted_again_is_cancelled() {
+    let mut script = Script::default();
+    script.runs.push_back(Run::endless());
+    let scene = scene([script]);
+    let first = scene.dispatcher.submit(job()).await.unwrap();
+    sleep(SECOND).await;
+    let again = Submission::new(job()).with_id(first.id().clone());
+    assert!(scene.dispatcher.submit(again).await.is_err());
+    assert!(scene.dispatcher.cancel(first.id(), None).await.unwrap());
+    assert_eq!(first.end().await.outcome, Outcome::Cancelled { code: Some(143) });
 }
 
 #[tokio::test(start_paused = true)]
