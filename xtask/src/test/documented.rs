@@ -2,10 +2,9 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
-use longshore_lab::shell;
 
 use super::book::Counts;
 use super::build::Built;
@@ -117,17 +116,23 @@ fn arguments(words: &[String]) -> Option<&[String]> {
     }
 }
 
-/// Checks that the command accepts `words`. It parses its arguments from left to
-/// right, and shows its help only if everything before `--help` is valid.
+/// The exit code of the command for arguments that it does not accept.
+const USAGE: i32 = 2;
+
+/// Checks that the command accepts `words`. It reads the configuration once it has accepted its
+/// arguments, and ends there with another exit code, because the file does not exist.
 fn understood(floor: &Floor<'_>, built: &Built, words: &[String]) -> Result<Result<(), String>> {
     let program = built.programs.get("longshore").context("cargo has not built longshore")?;
-    let mut words = words.to_vec();
-    let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
-    words.insert(end, "--help".to_owned());
     let mut command = Command::new(program);
-    command.args(&words).current_dir(&floor.workspace.workspace_root);
+    command.args(words).current_dir(&floor.workspace.workspace_root).stdin(Stdio::null());
     environment::clean(&mut command, floor.scratch);
-    Ok(shell::capture(&mut command).map(drop).map_err(|error| format!("{error:#}")))
+    command.env("LONGSHORE_CONFIG", floor.scratch.folder().join("no-such-file.toml"));
+    let output = command.output().with_context(|| format!("failed to run {command:?}"))?;
+    Ok(match output.status.code() {
+        Some(USAGE) => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        Some(_) => Ok(()),
+        None => Err(output.status.to_string()),
+    })
 }
 
 #[cfg(test)]
