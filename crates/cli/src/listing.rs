@@ -150,16 +150,15 @@ fn value(field: Field, record: &Record, now: Timestamp) -> String {
     }
 }
 
-/// Returns what the job runs, as a shell would write it: on its runner, or on the first one if it has
-/// not been launched.
+/// Returns the command that the job runs, as a shell would write it, or else its image: on its runner,
+/// or on the first one if it has not been launched.
 fn command(record: &Record) -> String {
     let spec = &record.spec;
     let local = record.committed().is_some_and(|it| it.handle.runner == RunnerName::process());
     match (&spec.container, &spec.process) {
         (Some(container), process) if !local || process.is_none() => {
-            let image = std::iter::once(container.image.as_str());
-            let words = container.command.iter().chain(&container.args).map(String::as_str);
-            shell_words::join(image.chain(words))
+            let words = shell_words::join(container.command.iter().chain(&container.args));
+            if words.is_empty() { container.image.to_string() } else { words }
         }
         (_, Some(process)) => shell_words::join(process.command.iter().chain(&process.args)),
         (_, None) => String::new(),
