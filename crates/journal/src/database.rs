@@ -38,15 +38,9 @@ pub(crate) struct Database {
 
 impl Database {
     /// Opens the existing file at `path` for reading and writing, and brings its schema up to date.
-    ///
-    /// A file without content gets the installation `before`, or a new one.
-    pub(crate) fn open(
-        path: &Path,
-        busy_timeout: Duration,
-        before: Option<&InstallationId>,
-    ) -> Result<Self> {
+    pub(crate) fn open(path: &Path, busy_timeout: Duration) -> Result<Self> {
         let database = Self::connect(path, busy_timeout)?;
-        database.patiently(|| database.prepare(before))?;
+        database.patiently(|| database.prepare())?;
         Ok(database)
     }
 
@@ -64,7 +58,7 @@ impl Database {
         let connection =
             Connection::open_in_memory().map_err(|error| explain(&path, Duration::ZERO, error))?;
         let database = Self { connection, path, busy_timeout: Duration::ZERO };
-        let prepared = database.check().and_then(|()| database.settle(None));
+        let prepared = database.check().and_then(|()| database.settle());
         prepared.map_err(|error| database.explain(error))?;
         Ok(database)
     }
@@ -107,7 +101,7 @@ impl Database {
         }
     }
 
-    fn prepare(&self, before: Option<&InstallationId>) -> Stored<()> {
+    fn prepare(&self) -> Stored<()> {
         // SQLite opens a file read-only if it may not write it.
         if self.connection.is_readonly("main")? {
             let error = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
@@ -115,7 +109,7 @@ impl Database {
         }
         self.check_at_rest()?;
         self.write_ahead()?;
-        self.settle(before)
+        self.settle()
     }
 
     /// Runs [`check`](Self::check) on one state of the file, even if another process changes it
@@ -128,12 +122,12 @@ impl Database {
         Ok(())
     }
 
-    fn settle(&self, before: Option<&InstallationId>) -> Stored<()> {
+    fn settle(&self) -> Stored<()> {
         // Durable at each checkpoint. Between two checkpoints, a killed process loses nothing.
         self.connection.pragma_update(None, "synchronous", "NORMAL")?;
         self.connection.pragma_update(None, "foreign_keys", true)?;
         self.connection.pragma_update(None, "trusted_schema", false)?;
-        self.migrate(before)
+        self.migrate()
     }
 
     fn version(&self) -> Stored<i64> {
@@ -182,7 +176,7 @@ impl Database {
     }
 
     /// Brings the schema up to date, unless another process has just done so.
-    fn migrate(&self, before: Option<&InstallationId>) -> Stored<()> {
+    fn migrate(&self) -> Stored<()> {
         if self.version()? == SCHEMA {
             return Ok(());
         }
@@ -199,8 +193,7 @@ impl Database {
             let insert = "INSERT OR REPLACE INTO facts (name, value) VALUES ('made_by', ?1)";
             transaction.execute(insert, [env!("CARGO_PKG_VERSION")])?;
             let insert = "INSERT OR IGNORE INTO facts (name, value) VALUES ('installation', ?1)";
-            let installation = before.cloned().unwrap_or_else(InstallationId::random);
-            transaction.execute(insert, [installation.as_str()])?;
+            transaction.execute(insert, [InstallationId::random().as_str()])?;
         }
         transaction.commit()?;
         Ok(())

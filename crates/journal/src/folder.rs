@@ -1,17 +1,12 @@
 //! The state directory and its files.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use longshore_core::InstallationId;
-
 use crate::error::{JournalError, Result};
 use crate::reserve::Reserve;
-
-/// More than an installation's name has, in bytes.
-const LONGEST_INSTALLATION: u64 = 256;
 
 /// The paths of the files.
 #[derive(Clone, Debug)]
@@ -28,9 +23,6 @@ pub(crate) struct Folder {
     /// The file opened and closed after each start.
     pub(crate) starts: PathBuf,
     pub(crate) reserve: Reserve,
-    /// A copy of the installation's name. A journal that is begun anew, because the old one was
-    /// damaged, takes it over: jobs carry it on their backends.
-    installation: PathBuf,
 }
 
 impl Folder {
@@ -44,7 +36,6 @@ impl Folder {
             ends: path.join("ends"),
             starts: path.join("starts"),
             reserve: Reserve::new(path.join("reserve")),
-            installation: path.join("installation"),
         };
         folder.reserve.adjust();
         for file in [&folder.database, &folder.locks, &folder.cancels, &folder.ends, &folder.starts]
@@ -52,33 +43,6 @@ impl Folder {
             create(file).map_err(|error| JournalError::file(file, error))?;
         }
         Ok(folder)
-    }
-
-    /// Returns the installation of the journal that was here before, if its name is legible.
-    pub(crate) fn installation(&self) -> Option<InstallationId> {
-        let mut text = String::new();
-        let file = File::open(&self.installation).ok()?;
-        file.take(LONGEST_INSTALLATION).read_to_string(&mut text).ok()?;
-        text.trim_end().parse().ok()
-    }
-
-    /// Keeps a copy of the installation's name. Without one, for example on a full disk, only a later
-    /// journal would miss it.
-    pub(crate) fn keep_installation(&self, installation: &InstallationId) {
-        if self.installation().as_ref() == Some(installation) {
-            return;
-        }
-        let unique = format!("installation.{}", std::process::id());
-        let written = self.installation.with_file_name(unique);
-        let open =
-            OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&written);
-        let kept = open
-            .and_then(|mut file| writeln!(file, "{installation}"))
-            .and_then(|()| fs::rename(&written, &self.installation));
-        if let Err(error) = kept {
-            tracing::debug!(%error, "failed to keep a copy of the installation's name");
-            let _ = fs::remove_file(&written);
-        }
     }
 
     /// Opens the file of locks. It stays open until the last lock is gone.

@@ -113,7 +113,6 @@ impl Journal {
         let locks = Locks::new(Some(folder.open_locks()?));
         let timeout = options.busy_timeout;
         let (worker, installation) = Worker::open(&folder, timeout, Database::installation).await?;
-        folder.keep_installation(&installation);
         let signals = Signals::new(Some(folder.clone()));
         Ok(Self(Arc::new(Inner { worker, signals, locks, folder: Some(folder), installation })))
     }

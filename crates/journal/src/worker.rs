@@ -112,9 +112,9 @@ impl Worker {
         inspect: fn(&Database) -> Result<T>,
     ) -> Result<(Self, T)> {
         let path = &*folder.database;
-        let (at, before) = (path.to_owned(), folder.installation());
+        let at = path.to_owned();
         let open = move || {
-            let database = Database::open(&at, busy_timeout, before.as_ref())?;
+            let database = Database::open(&at, busy_timeout)?;
             let found = inspect(&database)?;
             Ok((database, found))
         };

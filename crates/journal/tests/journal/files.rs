@@ -6,7 +6,7 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use longshore_journal::{Filter, Journal, JournalError, Options};
+use longshore_journal::{Journal, JournalError, Options};
 use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::time::sleep;
@@ -155,7 +155,7 @@ async fn a_record_that_is_not_understood_is_named() {
     let other = Connection::open(&file).unwrap();
     other.execute_batch("UPDATE jobs SET spec = '{\"what\": 1}'").unwrap();
     let journal = open(folder.path()).await;
-    let error = journal.list(Filter::default()).await.unwrap_err();
+    let error = journal.list(longshore_journal::Filter::default()).await.unwrap_err();
     assert!(error.to_string().contains("the specification of job"), "{error}");
 }
 
@@ -175,30 +175,5 @@ async fn the_tables_themselves_keep_one_outcome_and_one_attempt_that_may_have_ru
     ] {
         let error = other.execute_batch(wrong).unwrap_err().to_string();
         assert!(error.contains(said), "{wrong}: {error}");
-    }
-}
-
-/// The new journal was another installation, which never found the jobs of the old one.
-#[tokio::test]
-async fn a_journal_that_is_begun_anew_is_the_same_installation() {
-    let (folder, file) = journal().await;
-    let before = open(folder.path()).await.installation().clone();
-    closed(folder.path()).await;
-    fs::write(&file, "damaged").unwrap();
-    is_corrupt(&refused(folder.path()).await, "damaged");
-    fs::remove_file(&file).unwrap();
-    let anew = open(folder.path()).await;
-    assert_eq!(anew.installation(), &before);
-    assert!(anew.list(Filter::default()).await.unwrap().is_empty());
-}
-
-#[tokio::test]
-async fn a_damaged_copy_of_the_installations_name_is_replaced() {
-    let (folder, _) = journal().await;
-    let copy = folder.path().join("installation");
-    for damage in ["", "UPPER CASE", &"a".repeat(1 << 20)] {
-        fs::write(&copy, damage).unwrap();
-        let installation = open(folder.path()).await.installation().to_string();
-        assert_eq!(fs::read_to_string(&copy).unwrap().trim_end(), installation, "{damage:.20}");
     }
 }
