@@ -93,6 +93,16 @@ impl Bench {
         self.script(flags, script)?.run()
     }
 
+    /// Removes all jobs of this case. A case that fails leaves some behind, which would fail the check
+    /// for leftovers too.
+    pub(crate) fn remove_jobs(&self, backends: &[Backend]) -> Result<()> {
+        let listed = self.with(backends)?.args(["ps", "--all", "--quiet"]).run()?.text();
+        if listed.is_empty() {
+            return Ok(());
+        }
+        self.with(backends)?.args(["rm", "--force"]).args(listed.lines()).run()?.exits(0)
+    }
+
     /// Returns the flags that make a job suitable for this backend.
     pub(crate) fn way(&self) -> Result<Vec<String>> {
         Ok(match self.backend {

@@ -182,7 +182,11 @@ impl Floor {
         let bench = Bench::new(Arc::clone(&self.lab), backend, &case.name())?;
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| case.run(&bench)));
         self.traces.lock().push(bench.trace());
-        result.unwrap_or_else(|_| Err(anyhow::anyhow!("the case panicked")))
+        let result = result.unwrap_or_else(|_| Err(anyhow::anyhow!("the case panicked")));
+        result.map_err(|error| match bench.remove_jobs(self.suite.backends()) {
+            Ok(()) => error,
+            Err(left) => error.context(format!("failed to remove what the case left: {left:#}")),
+        })
     }
 
     /// Returns the trial that checks that nothing is left of the cases that ran.
