@@ -18,7 +18,7 @@ const NO_CLAIM: Expected = refused("Rejected", 125, &["ContainerConfig", "no-suc
 const NO_NODE: Expected = refused("NotRun", 125, &["Saturated", "node"]);
 const NO_ROOM: Expected = refused("NotRun", 125, &["Saturated", "Insufficient memory"]);
 const NO_SCHEDULER: Expected = refused("NotRun", 125, &["Unavailable", "no-such-scheduler"]);
-const NO_CLASS: Expected = refused("NotRun", 125, &["no-such-class"]);
+const NO_CLASS: Expected = refused("Rejected", 125, &["RuntimeClass", "no-such-class"]);
 const NO_PRIORITY: Expected = refused("Rejected", 125, &["PriorityClass", "no-such-class"]);
 const NO_NAMESPACE: Expected = refused("NotRun", 125, &["no-such-namespace"]);
 
