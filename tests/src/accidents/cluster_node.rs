@@ -142,12 +142,12 @@ fn outranked(stage: &mut Stage) -> Checked<Ran> {
     let pod = format!("pod/accident-{}", stage.mark);
     kubectl(stage, &["wait", "--for=condition=PodScheduled", "--timeout=60s", &pod])?;
     let file = large(stage)?;
-    placed(stage, &[&file])
+    placed(stage, &["--file", &file])
 }
 
 fn preempted(stage: &mut Stage) -> Checked<Ran> {
     let file = large(stage)?;
-    let running = stage.start(&[&file], WAITS)?;
+    let running = stage.start(&["--file", &file], WAITS)?;
     outrank(stage)?;
     stage.finish(running)
 }
@@ -156,7 +156,7 @@ fn preempted_in_pull(stage: &mut Stage) -> Checked<Ran> {
     let registry = Silent::new()?;
     let image = format!("{}/longshore-e2e/silent:1", registry.address());
     let file = large(stage)?;
-    let command = stage.with_image(&image, &[&file], "exit 3")?;
+    let command = stage.with_image(&image, &["--file", &file], "exit 3")?;
     let running = stage.spawn(command)?;
     registry.until_connected()?;
     outrank(stage)?;
