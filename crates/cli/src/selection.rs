@@ -6,7 +6,7 @@ use crate::error::CliError;
 use crate::output;
 
 /// The maximum number of jobs that are considered; there may be very many records.
-pub const MOST: u32 = 10_000;
+const MOST: u32 = 10_000;
 
 /// Returns the record of the job that `text` names: by its ID or the beginning of the ID, else the
 /// newest job of that name.
@@ -28,9 +28,19 @@ pub async fn record(dispatcher: &Dispatcher, text: &str) -> Result<Record, CliEr
 
 /// Returns the records of the jobs that have not ended.
 pub async fn open(dispatcher: &Dispatcher) -> Result<Vec<Record>, CliError> {
-    let records = dispatcher.records(Filter::default().limit(MOST).not_ended()).await?;
+    newest(dispatcher, Filter::default().not_ended(), "considered").await
+}
+
+/// Returns the newest records of `filter`, newest first. Warns if there may be more, which are not
+/// `used`.
+pub async fn newest(
+    dispatcher: &Dispatcher,
+    filter: Filter,
+    used: &str,
+) -> Result<Vec<Record>, CliError> {
+    let records = dispatcher.records(filter.limit(MOST)).await?;
     if records.len() >= MOST as usize {
-        output::warn(&format!("only the newest {MOST} jobs are considered"));
+        output::warn(&format!("only the newest {MOST} jobs are {used}"));
     }
     Ok(records)
 }

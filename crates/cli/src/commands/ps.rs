@@ -1,5 +1,7 @@
 //! `longshore ps`.
 
+use std::future::ready;
+
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use longshore::{Dispatcher, ErrorKind, Filter, Record};
@@ -39,19 +41,17 @@ pub async fn ps(args: &PsArgs) -> Result<u8, CliError> {
 /// Returns the records to list, as they are now, newest first.
 async fn current(dispatcher: &Dispatcher, args: &PsArgs) -> Result<Vec<Record>, CliError> {
     let all = args.all || args.last.is_some() || args.filter.iter().any(is_about_ended);
-    let filter = Filter::default().limit(selection::MOST);
+    let filter = Filter::default();
     let filter = if all { filter } else { filter.not_ended() };
-    let records = dispatcher.records(filter).await?;
-    if records.len() >= selection::MOST as usize {
-        output::warn(&format!("only the newest {} jobs are listed", selection::MOST));
-    }
-    let looks = stream::iter(records).map(|record| as_it_is_now(dispatcher, record));
-    let records: Vec<Option<Record>> = looks.buffered(LOOKS).try_collect().await?;
+    let records = selection::newest(dispatcher, filter, "listed").await?;
     let wanted = |record: &Record| {
         (all || record.result.is_none()) && args.filter.iter().all(|filter| filter.matches(record))
     };
-    let records = records.into_iter().flatten().filter(wanted);
-    Ok(records.take(args.last.unwrap_or(usize::MAX)).collect())
+    let looks =
+        stream::iter(records).map(|record| as_it_is_now(dispatcher, record)).buffered(LOOKS);
+    // With --last, the looks end soon after the last job that is wanted.
+    let found = looks.try_filter_map(|record| ready(Ok(record.filter(wanted))));
+    found.take(args.last.unwrap_or(usize::MAX)).try_collect().await
 }
 
 /// Whether `filter` asks for jobs that have ended.
