@@ -18,6 +18,8 @@ pub(crate) struct Folder {
     pub(crate) locks: PathBuf,
     /// The file opened and closed after each request to cancel.
     pub(crate) cancels: PathBuf,
+    /// The folder of the processes' mailboxes, each signalled after a request to cancel.
+    pub(crate) mailboxes: PathBuf,
     /// The file opened and closed after each outcome.
     pub(crate) ends: PathBuf,
     /// The file opened and closed after each start.
@@ -33,6 +35,7 @@ impl Folder {
             database: path.join("journal.db"),
             locks: path.join("locks"),
             cancels: path.join("cancels"),
+            mailboxes: path.join("mailboxes"),
             ends: path.join("ends"),
             starts: path.join("starts"),
             reserve: Reserve::new(path.join("reserve")),

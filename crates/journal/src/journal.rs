@@ -19,7 +19,7 @@ use crate::folder::Folder;
 use crate::locks::{Lock, Locks};
 use crate::read;
 use crate::record::{CancelRequest, Cancelled, Filter, NewJob, Record};
-use crate::signals::{Signals, Topic};
+use crate::signals::{CancelSignals, Signals, Topic};
 use crate::worker::Worker;
 use crate::write::{self, Inserted};
 
@@ -327,9 +327,14 @@ impl Journal {
     /// # Errors
     /// If the system cannot report changes.
     pub fn cancels(&self) -> Result<BoxStream<'static, Result<CancelRequest>>> {
-        let told = self.0.signals.listen(Topic::Cancel)?;
-        let cancels =
-            Cancels { journal: self.clone(), told, seen: 0, found: VecDeque::new(), fresh: true };
+        let signals = self.0.signals.listen_for_cancels()?;
+        let cancels = Cancels {
+            journal: self.clone(),
+            signals,
+            seen: 0,
+            found: VecDeque::new(),
+            fresh: true,
+        };
         Ok(stream::unfold(cancels, |mut cancels| async {
             let next = cancels.next().await;
             Some((next, cancels))
@@ -405,7 +410,7 @@ impl Journal {
 /// The state of a stream of requests.
 struct Cancels {
     journal: Journal,
-    told: watch::Receiver<()>,
+    signals: CancelSignals,
     /// The number of the last request seen.
     seen: i64,
     found: VecDeque<CancelRequest>,
@@ -420,10 +425,7 @@ impl Cancels {
                 return Ok(request);
             }
             if !self.fresh {
-                // Never fails: this journal holds the sender.
-                let _ = self.told.changed().await;
-                // Listens again, in case the listener has failed.
-                self.told = self.journal.0.signals.listen(Topic::Cancel)?;
+                self.journal.0.signals.next_cancel(&mut self.signals).await?;
             }
             self.fresh = false;
             let after = self.seen;

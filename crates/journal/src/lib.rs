@@ -32,6 +32,7 @@ mod folder;
 mod journal;
 mod linux;
 mod locks;
+mod mailbox;
 mod read;
 mod record;
 mod reserve;

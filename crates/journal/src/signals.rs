@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use crate::error::{Cause, JournalError, Result};
 use crate::folder::{Folder, touch};
 use crate::linux::{Closings, Stop};
+use crate::mailbox::{self, Mailbox};
 
 /// What a signal is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +46,14 @@ struct Listener {
     _stop: Stop,
 }
 
+/// Signals about [`Topic::Cancel`], which every process with jobs listens to.
+#[derive(Debug)]
+pub(crate) enum CancelSignals {
+    Mailbox(Mailbox),
+    /// In memory, or on a file system without FIFOs.
+    Heard(watch::Receiver<()>),
+}
+
 impl Signals {
     pub(crate) fn new(folder: Option<Folder>) -> Self {
         Self { folder, heard: Default::default(), listener: Mutex::default() }
@@ -57,7 +66,40 @@ impl Signals {
             return Ok(());
         };
         let path = path(folder, topic);
-        touch(path).map_err(|error| JournalError::file(path, error))
+        touch(path).map_err(|error| JournalError::file(path, error))?;
+        if topic == Topic::Cancel {
+            let mailboxes = &folder.mailboxes;
+            mailbox::signal_all(mailboxes).map_err(|error| JournalError::file(mailboxes, error))?;
+        }
+        Ok(())
+    }
+
+    /// Returns the signals about requests to cancel from now on. Must be called within a runtime.
+    pub(crate) fn listen_for_cancels(&self) -> Result<CancelSignals> {
+        if let Some(folder) = &self.folder {
+            match Mailbox::open(&folder.mailboxes) {
+                Ok(mailbox) => return Ok(CancelSignals::Mailbox(mailbox)),
+                Err(error) => tracing::debug!(%error, "no mailbox, watching the file of cancels"),
+            }
+        }
+        self.listen(Topic::Cancel).map(CancelSignals::Heard)
+    }
+
+    /// Waits for the next of `signals`.
+    pub(crate) async fn next_cancel(&self, signals: &mut CancelSignals) -> Result<()> {
+        let failed = match signals {
+            CancelSignals::Mailbox(mailbox) => mailbox.signalled().await.is_err(),
+            // The listener may have failed.
+            CancelSignals::Heard(heard) => {
+                // Never fails: the sender is in `self`.
+                let _ = heard.changed().await;
+                true
+            }
+        };
+        if failed {
+            *signals = self.listen_for_cancels()?;
+        }
+        Ok(())
     }
 
     /// Returns the signals about `topic` from now on.

@@ -19,6 +19,12 @@ use crate::watch::{Kind, Watch, Watcher};
 /// How soon to retry a failed operation, where no notification shows when it would succeed.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// The first and the last of the doubling pauses between looks at an attempt before it is watched.
+///
+/// A process that ends with an inotify instance waits some 15 ms, until the kernel has freed its
+/// watches (`fsnotify_wait_marks_destroyed`). That is longer than a short job takes.
+const GLANCES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(32));
+
 /// What is known about an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum AttemptState {
@@ -40,6 +46,8 @@ pub(crate) struct Follower {
     location: Location,
     watcher: Watcher,
     kind: Kind,
+    /// The pause before the next look.
+    glance: Duration,
     watch: Option<Watch>,
     supervisor: Supervisor,
 }
@@ -67,7 +75,8 @@ enum Death {
 
 impl Follower {
     pub(crate) const fn new(location: Location, watcher: Watcher, kind: Kind) -> Self {
-        Self { location, watcher, kind, watch: None, supervisor: Supervisor::Unchecked(None) }
+        let supervisor = Supervisor::Unchecked(None);
+        Self { location, watcher, kind, glance: GLANCES.0, watch: None, supervisor }
     }
 
     pub(crate) const fn location(&self) -> &Location {
@@ -119,9 +128,14 @@ impl Follower {
         Ok(found.map_or(Supervisor::Dead, |found| Supervisor::Unchecked(Some(Box::new(found)))))
     }
 
-    /// Returns once something may have changed. The first call only begins to watch and returns at
-    /// once, so that the caller reads the state again.
+    /// Returns once something may have changed. The first calls return soon in any case, and the
+    /// next one only begins to watch, so that the caller reads the state again.
     pub(crate) async fn changed(&mut self) -> Result<()> {
+        if self.glance <= GLANCES.1 {
+            tokio::time::sleep(self.glance).await;
+            self.glance *= 2;
+            return Ok(());
+        }
         if self.begin_to_watch()? {
             return Ok(());
         }
