@@ -10,7 +10,7 @@ use tracing::Instrument;
 
 use crate::attempt_client::AttemptClient;
 use crate::candidate::{Candidate, NotAdmitted};
-use crate::job::JobEvent;
+use crate::job_event::JobEvent;
 use crate::launch::{Launched, Limits, launch};
 use crate::launches::Slot;
 use crate::pin::Pin;

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::attempt_client::AttemptClient;
 use crate::breaker::{Admission, Breaker};
 use crate::event_sink::JobEventSink;
-use crate::job::JobEvent;
+use crate::job_event::JobEvent;
 use crate::launches::{Launches, Slot};
 use crate::policy;
 use crate::{EffectivePullPolicy, Isolation, Settings};

@@ -15,6 +15,7 @@ use crate::dispatcher::{Dispatcher, closed};
 use crate::event_sink::JobEventSink;
 use crate::fail_point::FailPoint;
 use crate::job::{Job, JobEvents, JobLogs, State, Submission};
+use crate::job_event::JobEvent;
 use crate::secrets;
 use crate::spans;
 use crate::store::Held;
@@ -88,6 +89,7 @@ impl Dispatcher {
     async fn enter(&self, checked: Checked) -> Result<Recorded, Error> {
         let Checked { new, spec, candidates, secret_env, manner, logs, in_flight } = checked;
         let journal = self.journal().await?;
+        let submitted = Arc::clone(&new.spec);
         // Before the job is recorded, so that no request to cancel it is missed.
         let canceller = Canceller::new(spec.effective_grace_period().get());
         let held = self.hold(&new.id, &canceller);
@@ -104,7 +106,8 @@ impl Dispatcher {
         };
         FailPoint::Submitted.reach();
         let id = claim.job().clone();
-        let (sink, events) = JobEventSink::channel();
+        let (sink, events) = JobEventSink::channel(self.feed(), &id);
+        sink.announce(&JobEvent::Submitted { spec: submitted });
         let (state, state_seen) = watch::channel(State::Running);
         let (logs, logs_read) = JobLogs::channel(logs);
         let task = JobTask {

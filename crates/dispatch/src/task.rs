@@ -20,7 +20,8 @@ use crate::directory;
 use crate::event_sink::JobEventSink;
 use crate::fallback::{Verdict, verdict};
 use crate::follow::{Followed, follow};
-use crate::job::{JobEvent, State};
+use crate::job::State;
+use crate::job_event::JobEvent;
 use crate::output::forward_output;
 use crate::patience::Patience;
 use crate::pin::Pins;
@@ -178,8 +179,10 @@ impl JobTask {
         if self.manner == Manner::Detached && runs && !self.canceller.token().is_cancelled() {
             // Release the claim before reporting, since a process that reads the report may want to
             // take the job up.
-            let Self { claim, state, .. } = self;
+            let Self { claim, state, sink, .. } = self;
             drop(claim);
+            let (runner, attempt) = (taken.candidate.name().clone(), taken.attempt);
+            sink.announce(&JobEvent::Left { runner, attempt });
             state.send_replace(State::Left);
             return;
         }

@@ -24,6 +24,7 @@ mod showing;
 mod simulation;
 mod stranded;
 mod submitting;
+mod subscribing;
 mod support;
 mod third_parties;
 mod tracing;
