@@ -21,6 +21,7 @@ mod registry;
 mod settling;
 mod showing;
 mod simulation;
+mod status;
 mod stranded;
 mod submitting;
 mod subscribing;
