@@ -146,16 +146,21 @@ impl Candidate {
                 Ok(())
             }
             Err(error) => {
-                self.refused(&error);
+                self.heed(&error);
                 Err(error)
             }
         }
     }
 
-    /// Records a refusal. A runner that is away is then probed in the background until it is back,
-    /// so that no job waits for the answer.
+    /// Records a refusal of a launch.
     pub(crate) fn refused(self: &Arc<Self>, error: &Error) {
         self.tally.failed(error);
+        self.heed(error);
+    }
+
+    /// Passes an error on to the breaker. A runner that is away is then probed in the background
+    /// until it is back, so that no job waits for the answer.
+    fn heed(self: &Arc<Self>, error: &Error) {
         if self.breaker.refused(error) {
             tokio::spawn(ask_again(Arc::downgrade(self)));
         }
