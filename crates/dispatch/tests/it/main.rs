@@ -11,6 +11,7 @@ mod following;
 mod hanging;
 mod launching;
 mod mortal;
+mod observing;
 mod output;
 mod panicking;
 mod pinning;
