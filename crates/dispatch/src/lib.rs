@@ -49,6 +49,8 @@ mod jobs;
 mod launch;
 mod launches;
 mod leftover;
+#[cfg(feature = "metrics")]
+mod metrics_observer;
 mod observe;
 mod observer;
 mod output;
@@ -83,6 +85,8 @@ pub use glob::{ImageGlob, ImageGlobError, ImagePullPolicyRule};
 pub use job::{Detached, DetachedJob, Job, JobEvents, JobLogs, Submission};
 pub use job_event::JobEvent;
 pub use leftover::{Fate, Leftover};
+#[cfg(feature = "metrics")]
+pub use metrics_observer::MetricsObserver;
 pub use observer::{Observer, RunnerEvent};
 pub use policy::{EffectivePullPolicy, PullPolicyOrigin};
 pub use prefix::{ImageRegistryPrefix, ImageRegistryPrefixError};

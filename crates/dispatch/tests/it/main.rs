@@ -10,6 +10,7 @@ mod falling_back;
 mod following;
 mod hanging;
 mod launching;
+mod metrics;
 mod mortal;
 mod observing;
 mod output;
