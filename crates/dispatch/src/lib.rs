@@ -24,6 +24,7 @@
 //! - A running launch is never dropped: it is cancelled through its context and awaited.
 //! - This crate depends on no backend, only on [`longshore_core::Runner`].
 
+mod adopt;
 mod attach;
 mod attempt;
 mod attempt_client;
@@ -77,6 +78,7 @@ mod taken;
 mod tally;
 mod task;
 
+pub use adopt::Adopted;
 pub use builder::{BuildError, DispatcherBuilder};
 pub use cancel::Canceller;
 pub use dispatcher::Dispatcher;
