@@ -58,14 +58,14 @@ impl Observer for Panics {
     }
 }
 
-fn observed<const N: usize>(scripts: [Script; N], observers: &[Arc<dyn Observer>]) -> Dispatcher {
+fn observed<const N: usize>(scripts: [Script; N], observers: Vec<Arc<dyn Observer>>) -> Dispatcher {
     let world = World::new();
     let mut builder = Dispatcher::builder().jitter_seed(1);
     for (text, script) in ["first", "second"].into_iter().zip(scripts) {
         builder = builder.runner(Arc::new(world.runner(name(text), script)));
     }
     for observer in observers {
-        builder = builder.observer(Arc::clone(observer));
+        builder = builder.observer(observer);
     }
     builder.build().unwrap()
 }
@@ -74,7 +74,7 @@ fn observed<const N: usize>(scripts: [Script; N], observers: &[Arc<dyn Observer>
 async fn an_observer_has_seen_the_end_of_a_job_when_its_result_is_there() {
     let notes = Arc::new(Notes::default());
     let full = LaunchStep::Refuse(Refusal::new(ErrorKind::Saturated));
-    let dispatcher = observed([launches([full]), Script::default()], &[notes.clone()]);
+    let dispatcher = observed([launches([full]), Script::default()], vec![notes.clone()]);
     let job = dispatcher.submit(job()).await.unwrap();
     let id = job.id().to_string();
     job.result().await.unwrap();
@@ -95,7 +95,7 @@ async fn an_observer_has_seen_the_end_of_a_job_when_its_result_is_there() {
 #[tokio::test(start_paused = true)]
 async fn all_observers_see_the_same_order_of_many_jobs() {
     let (one, other) = (Arc::new(Notes::default()), Arc::new(Notes::default()));
-    let dispatcher = observed([Script::default()], &[one.clone(), other.clone()]);
+    let dispatcher = observed([Script::default()], vec![one.clone(), other.clone()]);
     let jobs = (0..50).map(|_| async { dispatcher.submit(job()).await.unwrap().end().await });
     futures::future::join_all(jobs).await;
     assert_eq!(*one.0.lock(), *other.0.lock());
@@ -105,7 +105,7 @@ async fn all_observers_see_the_same_order_of_many_jobs() {
 #[tokio::test(start_paused = true)]
 async fn a_panic_in_an_observer_harms_neither_the_job_nor_the_next_observer() {
     let notes = Arc::new(Notes::default());
-    let dispatcher = observed([Script::default()], &[Arc::new(Panics), notes.clone()]);
+    let dispatcher = observed([Script::default()], vec![Arc::new(Panics), notes.clone()]);
     for _ in 0..2 {
         let job = dispatcher.submit(job()).await.unwrap();
         let id = job.id().to_string();
@@ -120,7 +120,7 @@ async fn a_runner_that_goes_away_and_comes_back_is_reported_once_each() {
     let away = ProbeStep::Fail(Refusal::new(ErrorKind::Unavailable).retry_after(10 * SECOND));
     let probes = [away, away, ProbeStep::Well].into();
     let script = Script { probes, ..Script::default() };
-    let dispatcher = observed([script, Script::default()], &[notes.clone()]);
+    let dispatcher = observed([script, Script::default()], vec![notes.clone()]);
     for _ in 0..3 {
         dispatcher.submit(job()).await.unwrap().end().await;
     }
@@ -151,7 +151,7 @@ impl Observer for Curious {
 #[tokio::test(start_paused = true)]
 async fn an_observer_may_ask_the_dispatcher() {
     let curious = Arc::new(Curious::default());
-    let dispatcher = observed([Script::default()], &[curious.clone()]);
+    let dispatcher = observed([Script::default()], vec![curious.clone()]);
     *curious.0.lock() = Some(dispatcher.clone());
     dispatcher.submit(job()).await.unwrap().end().await;
     assert_eq!(*curious.1.lock(), 1);
