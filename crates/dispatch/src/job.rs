@@ -29,13 +29,16 @@ pub struct Submission {
     /// The idempotency key: a second submission with the same key and an equal spec is the same
     /// job. 1 to 255 characters. The key is kept as long as the job's record. Default: none.
     pub key: Option<String>,
+    /// Whether the job stays on its runner once it has ended, with its output, until it is
+    /// [removed](crate::Dispatcher::remove). Default: false. A detached job always stays.
+    pub keep: bool,
 }
 
 impl Submission {
     /// Creates a submission of `spec` with the defaults.
     #[must_use]
     pub const fn new(spec: JobSpec) -> Self {
-        Self { spec, id: None, logs: true, key: None }
+        Self { spec, id: None, logs: true, key: None, keep: false }
     }
 
     /// Gives the job the identity `id`, which no other job of this installation may have had.
@@ -49,6 +52,13 @@ impl Submission {
     #[must_use]
     pub fn with_key(mut self, key: impl Into<String>) -> Self {
         self.key = Some(key.into());
+        self
+    }
+
+    /// Keeps the job on its runner once it has ended.
+    #[must_use]
+    pub const fn kept(mut self) -> Self {
+        self.keep = true;
         self
     }
 

@@ -72,7 +72,8 @@ impl Dispatcher {
 
     /// Does everything that must precede the first write.
     async fn check(&self, submission: Submission, manner: Manner) -> Result<Checked, Error> {
-        let Submission { mut spec, id, logs, key } = submission;
+        let Submission { mut spec, id, logs, key, keep } = submission;
+        let manner = if keep && manner == Manner::Attached { Manner::Kept } else { manner };
         let mut new = NewJob::new(self.installation().clone(), spec.clone());
         new.id = id.unwrap_or(new.id);
         new.idempotency_key = key;
