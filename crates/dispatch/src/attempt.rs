@@ -148,7 +148,9 @@ impl JobTask {
             Launched::Unclear { error, answered } => {
                 // Settling may take long, and is no launch.
                 slot.release();
-                if !answered {
+                if answered {
+                    candidate.tally.failed(&error);
+                } else {
                     candidate.refused(&error);
                 }
                 match self.settle(&client, &id, &error).await {

@@ -1,9 +1,9 @@
-//! Shows what happens to all jobs.
+//! Shows what happens to all jobs, and what is known about the runners.
 
 use futures::stream::BoxStream;
 use longshore_core::JobId;
 
-use crate::{Dispatcher, JobEvent, Lagged};
+use crate::{Dispatcher, JobEvent, Lagged, RunnerStatus};
 
 impl Dispatcher {
     /// Returns what happens from now on to all jobs that this dispatcher runs or follows, in order.
@@ -41,5 +41,23 @@ impl Dispatcher {
     #[must_use]
     pub fn subscribe(&self) -> BoxStream<'static, Result<(JobId, JobEvent), Lagged>> {
         self.feed().subscribe()
+    }
+
+    /// Returns what is known about each runner, in order. Returns at once and asks no backend:
+    /// everything is from the jobs and probes of this dispatcher up to now.
+    /// [`doctor`](Self::doctor) asks the backends.
+    ///
+    /// # Examples
+    /// ```
+    /// use longshore_dispatch::{BreakerState, Dispatcher};
+    ///
+    /// /// Whether a runner can be expected to take a job.
+    /// fn is_ready(dispatcher: &Dispatcher) -> bool {
+    ///     dispatcher.runner_status().iter().any(|it| it.breaker == BreakerState::Closed)
+    /// }
+    /// ```
+    #[must_use]
+    pub fn runner_status(&self) -> Vec<RunnerStatus> {
+        self.candidates().iter().map(|candidate| candidate.status()).collect()
     }
 }

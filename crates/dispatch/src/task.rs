@@ -192,6 +192,7 @@ impl JobTask {
     /// Follows the attempt to its end, passes its output on, and removes it.
     pub(crate) async fn follow_to_end(mut self, mut taken: Taken) {
         let ended = CancellationToken::new();
+        let running = taken.candidate.tally.runs();
         let separate = taken.candidate.runner.capabilities().separate_streams;
         let logs = self.logs.take();
         let client = taken.client.clone();
@@ -202,6 +203,7 @@ impl JobTask {
         };
         let to_the_end = async {
             let followed = self.follow(&mut taken).await;
+            drop(running);
             let (Followed::Ended(report) | Followed::OutOfReach(report)) = &followed;
             let result = self.result_of(&taken, report.clone());
             let recorded = self.record_outcome(&result).await;
