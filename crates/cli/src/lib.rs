@@ -33,6 +33,7 @@ mod selection;
 mod settings;
 mod signals;
 mod spec;
+mod stdin;
 mod summary;
 mod tail;
 mod template;

@@ -23,6 +23,7 @@ use crate::credentials::Credentials;
 use crate::directory;
 use crate::event_sink::JobEventSink;
 use crate::image_preview;
+use crate::input::Input;
 use crate::job::State;
 use crate::pin::Pins;
 use crate::policy;
@@ -157,6 +158,7 @@ impl Dispatcher {
             candidates: Vec::new(),
             sink: JobEventSink::discarding(),
             logs: None,
+            input: Input::Nobody,
             state: watch::Sender::new(State::Running),
             search: Search::default(),
             claim,

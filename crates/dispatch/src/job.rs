@@ -10,16 +10,19 @@ use jiff::Timestamp;
 use longshore_core::{
     AttemptId, Event, JobId, JobResult, JobSpec, LogChunk, PassedOver, PullPolicy, RunnerName,
 };
+use parking_lot::Mutex;
+use tokio::io::AsyncRead;
 use tokio::sync::{mpsc, watch};
 
 use crate::Stopped;
 use crate::cancel::Canceller;
+use crate::input::Input;
 
 /// How many pieces of output are buffered for a slow reader. Then the runner's stream waits.
 pub(crate) const CHUNKS_KEPT: usize = 16;
 
 /// A job to submit, with its options. A [`JobSpec`] converts into a submission with the defaults.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub struct Submission {
     /// What to run.
@@ -32,13 +35,14 @@ pub struct Submission {
     /// The idempotency key: a second submission with the same key and an equal spec is the same
     /// job. 1 to 255 characters. The key is kept as long as the job's record. Default: none.
     pub key: Option<String>,
+    pub(crate) input: Input,
 }
 
 impl Submission {
     /// Creates a submission of `spec` with the defaults.
     #[must_use]
     pub const fn new(spec: JobSpec) -> Self {
-        Self { spec, id: None, logs: true, key: None }
+        Self { spec, id: None, logs: true, key: None, input: Input::Nobody }
     }
 
     /// Gives the job the identity `id`, which no other job of this installation may have had.
@@ -52,6 +56,29 @@ impl Submission {
     #[must_use]
     pub fn with_key(mut self, key: impl Into<String>) -> Self {
         self.key = Some(key.into());
+        self
+    }
+
+    /// Gives the job what `source` returns as stdin, and then end of file. Sets
+    /// [`JobSpec::stdin`].
+    ///
+    /// It is read once the job has started, as fast as the job reads, and no longer than the job
+    /// runs. Its last read may still be pending then. Nothing is read for a job that no runner
+    /// takes, or for one that an earlier submission with the same key began.
+    #[must_use]
+    pub fn with_stdin(mut self, source: impl AsyncRead + Send + Unpin + 'static) -> Self {
+        self.spec.stdin = true;
+        self.input = Input::Here(Mutex::new(Box::new(source)));
+        self
+    }
+
+    /// Leaves the job's stdin to a process that calls
+    /// [`Dispatcher::attach_with_stdin`](crate::Dispatcher::attach_with_stdin). Sets
+    /// [`JobSpec::stdin`]. Until then, the job waits for input, unless this process ends.
+    #[must_use]
+    pub fn with_stdin_later(mut self) -> Self {
+        self.spec.stdin = true;
+        self.input = Input::Later;
         self
     }
 

@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use crate::candidate::Candidate;
 use crate::fail_point::FailPoint;
+use crate::input::{INTERRUPTED, Input};
 use crate::job::{JobEvent, State};
 use crate::taken::{Found, Taken};
 use crate::task::JobTask;
@@ -145,6 +146,9 @@ impl JobTask {
         if let Found::Started(started) = &taken.found {
             result.started_at = result.started_at.or(started.started_at);
             result.image = result.image.or_else(|| started.image.clone());
+        }
+        if matches!(self.input, Input::Interrupted) {
+            result.stdin_error = Some(INTERRUPTED.to_owned());
         }
         self.complete_image(&mut result, taken);
         result

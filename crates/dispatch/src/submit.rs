@@ -14,6 +14,7 @@ use crate::candidate::Candidate;
 use crate::dispatcher::{Dispatcher, closed};
 use crate::event_sink::JobEventSink;
 use crate::fail_point::FailPoint;
+use crate::input::Input;
 use crate::job::{Job, JobEvents, JobLogs, State, Submission};
 use crate::secrets;
 use crate::spans;
@@ -29,6 +30,7 @@ struct Checked {
     secret_env: BTreeMap<String, Secret>,
     manner: Manner,
     logs: bool,
+    input: Input,
     in_flight: InFlight,
 }
 
@@ -71,7 +73,18 @@ impl Dispatcher {
 
     /// Does everything that must precede the first write.
     async fn check(&self, submission: Submission, manner: Manner) -> Result<Checked, Error> {
-        let Submission { mut spec, id, logs, key } = submission;
+        let Submission { mut spec, id, logs, key, input } = submission;
+        match (&input, manner) {
+            // No input and an empty input are the same to the job.
+            (Input::Nobody, _) => spec.stdin = false,
+            (Input::Here(_), Manner::Detached) => {
+                return Err(Error::new(
+                    ErrorKind::InvalidSpec,
+                    "a detached job outlives this process, which would give it its stdin",
+                ));
+            }
+            _ => {}
+        }
         let mut new = NewJob::new(self.installation().clone(), spec.clone());
         new.id = id.unwrap_or(new.id);
         new.idempotency_key = key;
@@ -81,12 +94,12 @@ impl Dispatcher {
         let secret_env = secrets::read(&spec).await?;
         let room = self.room().await?;
         let in_flight = InFlight { _room: room, _tracked: self.tracked()? };
-        Ok(Checked { new, spec, candidates, secret_env, manner, logs, in_flight })
+        Ok(Checked { new, spec, candidates, secret_env, manner, logs, input, in_flight })
     }
 
     /// Records the job, or finds the record of an earlier submission with the same key.
     async fn enter(&self, checked: Checked) -> Result<Recorded, Error> {
-        let Checked { new, spec, candidates, secret_env, manner, logs, in_flight } = checked;
+        let Checked { new, spec, candidates, secret_env, manner, logs, input, in_flight } = checked;
         let journal = self.journal().await?;
         // Before the job is recorded, so that no request to cancel it is missed.
         let canceller = Canceller::new(spec.effective_grace_period().get());
@@ -116,6 +129,7 @@ impl Dispatcher {
             state,
             search: Search { attempts, ..Search::default() },
             manner,
+            input,
             ..self.task(spec, claim)
         };
         let events = Some(JobEvents(events));

@@ -20,11 +20,13 @@ use crate::directory;
 use crate::event_sink::JobEventSink;
 use crate::fallback::{Verdict, verdict};
 use crate::follow::{Followed, follow};
+use crate::input::Input;
 use crate::job::{JobEvent, State};
 use crate::output::forward_output;
 use crate::patience::Patience;
 use crate::pin::Pins;
 use crate::spans;
+use crate::stdin::Feed;
 use crate::taken::{Found, Taken, Tried};
 use crate::{FallbackReason, Settings};
 
@@ -45,6 +47,7 @@ pub(crate) struct JobTask {
     pub(crate) canceller: Canceller,
     pub(crate) sink: JobEventSink,
     pub(crate) logs: Option<mpsc::Sender<LogChunk>>,
+    pub(crate) input: Input,
     pub(crate) state: watch::Sender<State>,
     pub(crate) search: Search,
     /// The right to write about the job. While this task holds it, no other process acts on the
@@ -191,6 +194,7 @@ impl JobTask {
         let ended = CancellationToken::new();
         let separate = taken.candidate.runner.capabilities().separate_streams;
         let logs = self.logs.take();
+        let input = std::mem::take(&mut self.input);
         let client = taken.client.clone();
         let output = async {
             if let Some(reader) = logs {
@@ -198,9 +202,11 @@ impl JobTask {
             }
         };
         let to_the_end = async {
-            let followed = self.follow(&mut taken).await;
+            let following = self.follow(&mut taken);
+            let (followed, stdin_error) = Feed::during(&client, input, following).await;
             let (Followed::Ended(report) | Followed::OutOfReach(report)) = &followed;
-            let result = self.result_of(&taken, report.clone());
+            let mut result = self.result_of(&taken, report.clone());
+            result.stdin_error = stdin_error;
             let recorded = self.record_outcome(&result).await;
             ended.cancel();
             // An attempt that may still run is not removed, since that would kill it unnoticed.

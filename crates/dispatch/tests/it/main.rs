@@ -7,6 +7,7 @@ mod careless;
 mod crashes;
 mod dropping;
 mod falling_back;
+mod feeding;
 mod following;
 mod hanging;
 mod launching;
