@@ -73,9 +73,9 @@ pub enum Command {
     Rm(RmArgs),
     /// Remove leftovers of old jobs from the runners
     ///
-    /// Removes jobs that ended longer than job.retention ago, attempts that never started, and
-    /// ended attempts that are not recorded. Running jobs are never touched, nor those of other
-    /// installations.
+    /// Removes jobs that ended longer than job.retention ago, and attempts that never started.
+    /// Records jobs that have no record: their age counts from now. Running jobs are never touched,
+    /// nor those of other installations.
     #[command(after_help = "Examples:\n  longshore gc --dry-run")]
     Gc(GcArgs),
     /// Show what each runner would submit for a job, or why it would be passed over; start nothing
@@ -142,8 +142,11 @@ pub struct RunArgs {
     /// job. A different job with KEY is refused. The key is kept as long as the job's record.
     #[arg(long, value_name = "KEY")]
     pub idempotency_key: Option<String>,
+    /// Keep the job's output and record until `rm`, as --detach does
+    #[arg(long)]
+    pub keep: bool,
     /// Remove the job once it has ended, which is the default
-    #[arg(long, hide = true, conflicts_with = "detach")]
+    #[arg(long, hide = true, conflicts_with_all = ["detach", "keep"])]
     pub rm: bool,
     /// Print no summary, no progress and no warnings on stderr, only errors
     #[arg(short, long)]

@@ -14,6 +14,7 @@ use crate::cancel::Canceller;
 use crate::event_sink::JobEventSink;
 use crate::input::Incomplete;
 use crate::job::State;
+use crate::job_event::JobEvent;
 use crate::task::Manner;
 use crate::{Dispatcher, Stopped};
 
@@ -111,6 +112,7 @@ impl Attached {
 
     /// Reports that the job cannot be followed from this process. Records nothing.
     pub(crate) fn give_up(&self, error: &Error) {
+        self.sink.announce(&JobEvent::Stopped { message: error.to_string() });
         let stopped = Stopped::new(&self.id, error.to_string());
         self.state.send_replace(State::Stopped(stopped));
     }

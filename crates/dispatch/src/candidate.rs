@@ -13,9 +13,11 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::attempt_client::AttemptClient;
 use crate::breaker::{Admission, Breaker};
 use crate::event_sink::JobEventSink;
-use crate::job::JobEvent;
+use crate::job_event::JobEvent;
 use crate::launches::{Launches, Slot};
 use crate::policy;
+use crate::runner_status::RunnerStatus;
+use crate::tally::{Seen, Tally};
 use crate::{EffectivePullPolicy, Isolation, Settings};
 
 /// A runner, its breaker, and its throttle.
@@ -28,6 +30,7 @@ pub(crate) struct Candidate {
     /// Held by the one job that probes.
     probing: Mutex<()>,
     launches: Arc<Launches>,
+    pub(crate) tally: Arc<Tally>,
     connect_timeout: Duration,
     min_isolation: Isolation,
 }
@@ -60,6 +63,7 @@ impl Candidate {
             pull_policy,
             probing: Mutex::new(()),
             launches: Arc::new(Launches::new(settings)),
+            tally: Arc::default(),
             connect_timeout: settings.connect_timeout.get(),
             min_isolation: settings.min_isolation,
         }
@@ -142,15 +146,21 @@ impl Candidate {
                 Ok(())
             }
             Err(error) => {
-                self.refused(&error);
+                self.heed(&error);
                 Err(error)
             }
         }
     }
 
-    /// Records a refusal. A runner that is away is then probed in the background until it is back,
-    /// so that no job waits for the answer.
+    /// Records a refusal of a launch.
     pub(crate) fn refused(self: &Arc<Self>, error: &Error) {
+        self.tally.failed(error);
+        self.heed(error);
+    }
+
+    /// Passes an error on to the breaker. A runner that is away is then probed in the background
+    /// until it is back, so that no job waits for the answer.
+    fn heed(self: &Arc<Self>, error: &Error) {
         if self.breaker.refused(error) {
             tokio::spawn(ask_again(Arc::downgrade(self)));
         }
@@ -176,15 +186,25 @@ impl Candidate {
 
     /// Probes the runner, bounded by `connectTimeout`.
     pub(crate) async fn probe(&self) -> Result<Health, Error> {
-        match timeout(self.connect_timeout, self.runner.probe()).await {
-            Ok(Ok(health)) => Ok(health),
-            Ok(Err(error)) => Err(error.on(self.name())),
-            Err(_) => Err(Error::new(
-                ErrorKind::Unavailable,
-                format!("no answer within {:?} (connectTimeout)", self.connect_timeout),
-            )
-            .on(self.name())),
-        }
+        let answer = match timeout(self.connect_timeout, self.runner.probe()).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                let no_answer =
+                    format!("no answer within {:?} (connectTimeout)", self.connect_timeout);
+                Err(Error::new(ErrorKind::Unavailable, no_answer))
+            }
+        };
+        let answer = answer.map_err(|error| error.on(self.name()));
+        self.tally.probed(&answer);
+        answer
+    }
+
+    /// Returns what is known about the runner. Asks nothing.
+    pub(crate) fn status(&self) -> RunnerStatus {
+        let Seen { running, last_error, last_probe } = self.tally.seen();
+        let (breaker, launching) = (self.breaker.state(), self.launches.count());
+        let runner = self.name().clone();
+        RunnerStatus { runner, breaker, launching, running, last_error, last_probe }
     }
 }
 

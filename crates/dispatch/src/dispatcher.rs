@@ -22,6 +22,7 @@ use crate::candidate::Candidate;
 use crate::credentials::Credentials;
 use crate::directory;
 use crate::event_sink::JobEventSink;
+use crate::feed::Feed;
 use crate::image_preview;
 use crate::input::Input;
 use crate::job::State;
@@ -48,6 +49,7 @@ struct Inner {
     pins: Arc<Pins>,
     installation: InstallationId,
     store: Store,
+    feed: Arc<Feed>,
     /// One permit for each job that may be in flight.
     room: Arc<Semaphore>,
     closed: CancellationToken,
@@ -78,6 +80,7 @@ impl Dispatcher {
                 installation,
                 store: Store::new(journal, settings.retention.get()),
                 pins: Arc::default(),
+                feed: Arc::default(),
                 room: Arc::new(Semaphore::new(room.min(Semaphore::MAX_PERMITS))),
                 settings: Arc::new(settings),
                 closed: CancellationToken::new(),
@@ -156,7 +159,7 @@ impl Dispatcher {
             pins: Arc::clone(&inner.pins),
             settings: Arc::clone(&inner.settings),
             candidates: Vec::new(),
-            sink: JobEventSink::discarding(),
+            sink: JobEventSink::unread(&inner.feed, claim.job()),
             logs: None,
             input: Input::Nobody,
             state: watch::Sender::new(State::Running),
@@ -177,6 +180,10 @@ impl Dispatcher {
     /// Returns the journal. Opens it on first use.
     pub(crate) async fn journal(&self) -> Result<&Journal, Error> {
         self.inner.store.journal().await
+    }
+
+    pub(crate) fn feed(&self) -> &Arc<Feed> {
+        &self.inner.feed
     }
 
     pub(crate) fn hold(&self, job: &JobId, canceller: &Canceller) -> Held {

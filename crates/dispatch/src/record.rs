@@ -13,7 +13,8 @@ use tracing::{info, warn};
 use crate::candidate::Candidate;
 use crate::fail_point::FailPoint;
 use crate::input::{INTERRUPTED, Input};
-use crate::job::{JobEvent, State};
+use crate::job::State;
+use crate::job_event::JobEvent;
 use crate::taken::{Found, Taken};
 use crate::task::JobTask;
 
@@ -96,6 +97,8 @@ impl JobTask {
         FailPoint::Ended.reach();
         let recorded = self.heed(self.claim.outcome(result).await);
         FailPoint::Outcome.reach();
+        // Before the result is known, so that those who wait for it find it counted.
+        self.sink.announce(&JobEvent::Ended(Box::new(result.clone())));
         self.state.send_replace(State::Known(Arc::new(result.clone())));
         recorded
     }

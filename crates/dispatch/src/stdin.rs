@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::attempt_client::{AttemptClient, CALL};
 use crate::input::{INTERRUPTED, Incomplete, Input, Source};
-use crate::job::JobEvent;
+use crate::job_event::JobEvent;
 
 /// How much is read at once: what a pipe holds by default (pipe(7)). Nothing else is in memory.
 const BUFFER_BYTES: usize = 64 << 10;

@@ -16,6 +16,7 @@ use crate::event_sink::JobEventSink;
 use crate::fail_point::FailPoint;
 use crate::input::Input;
 use crate::job::{Job, JobEvents, JobLogs, State, Submission};
+use crate::job_event::JobEvent;
 use crate::secrets;
 use crate::spans;
 use crate::store::Held;
@@ -73,7 +74,7 @@ impl Dispatcher {
 
     /// Does everything that must precede the first write.
     async fn check(&self, submission: Submission, manner: Manner) -> Result<Checked, Error> {
-        let Submission { mut spec, id, logs, key, input } = submission;
+        let Submission { mut spec, id, logs, key, keep, input } = submission;
         match (&input, manner) {
             // No input and an empty input are the same to the job.
             (Input::Nobody, _) => spec.stdin = false,
@@ -85,6 +86,7 @@ impl Dispatcher {
             }
             _ => {}
         }
+        let manner = if keep && manner == Manner::Attached { Manner::Kept } else { manner };
         let mut new = NewJob::new(self.installation().clone(), spec.clone());
         new.id = id.unwrap_or(new.id);
         new.idempotency_key = key;
@@ -101,6 +103,7 @@ impl Dispatcher {
     async fn enter(&self, checked: Checked) -> Result<Recorded, Error> {
         let Checked { new, spec, candidates, secret_env, manner, logs, input, in_flight } = checked;
         let journal = self.journal().await?;
+        let submitted = Arc::clone(&new.spec);
         // Before the job is recorded, so that no request to cancel it is missed.
         let canceller = Canceller::new(spec.effective_grace_period().get());
         let held = self.hold(&new.id, &canceller);
@@ -117,7 +120,8 @@ impl Dispatcher {
         };
         FailPoint::Submitted.reach();
         let id = claim.job().clone();
-        let (sink, events) = JobEventSink::channel();
+        let (sink, events) = JobEventSink::channel(self.feed(), &id);
+        sink.announce(&JobEvent::Submitted { spec: submitted });
         let (state, state_seen) = watch::channel(State::Running);
         let (logs, logs_read) = JobLogs::channel(logs);
         let task = JobTask {

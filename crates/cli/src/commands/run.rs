@@ -69,6 +69,7 @@ pub async fn run(args: &RunArgs) -> Result<u8, CliError> {
 /// key.
 fn submission(spec: JobSpec, args: &RunArgs) -> Submission {
     let submission = Submission::new(spec).with_id(JobId::random());
+    let submission = if args.keep { submission.kept() } else { submission };
     match &args.idempotency_key {
         Some(key) => submission.with_key(key),
         None => submission,
