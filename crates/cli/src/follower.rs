@@ -28,12 +28,12 @@ const FOLLOWS: &str = "follows";
 /// How long the process may take to print that line.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What the background process is told.
+/// What the starting process sends to the background process.
 #[derive(Debug, Serialize, Deserialize)]
-struct Told {
+struct Orders {
     /// The settings of the command line.
     set: Vec<(String, String)>,
-    /// What the job gets as stdin: a path that leads to the open file of the process that tells it.
+    /// What the job gets as stdin: a path that leads to the open file of the starting process.
     stdin: Option<PathBuf>,
 }
 
@@ -43,8 +43,8 @@ pub async fn leave(job: &JobId, config: &ConfigArgs, stdin: Option<&File>) -> Re
     let failed = |e: std::io::Error| CliError::failed(e.to_string());
     let child = command(job, config).spawn().map_err(failed)?;
     let path = |file: &File| format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
-    let told = Told { set: config.set.clone(), stdin: stdin.map(|file| path(file).into()) };
-    let said = timeout(PATIENCE, introduce(child, &told)).await;
+    let orders = Orders { set: config.set.clone(), stdin: stdin.map(|file| path(file).into()) };
+    let said = timeout(PATIENCE, introduce(child, &orders)).await;
     match said.map_err(|_| CliError::failed(format!("no answer within {PATIENCE:?}")))? {
         Ok(line) if line == FOLLOWS => Ok(()),
         Ok(line) if line.is_empty() => Err(CliError::failed("it ended at once")),
@@ -63,11 +63,11 @@ fn command(job: &JobId, config: &ConfigArgs) -> Command {
     command.into()
 }
 
-/// Sends `told` to `child`, and returns the line that it prints.
-async fn introduce(mut child: Child, told: &Told) -> std::io::Result<String> {
+/// Sends `orders` to `child`, and returns the line that it prints.
+async fn introduce(mut child: Child, orders: &Orders) -> std::io::Result<String> {
     if let Some(mut stdin) = child.stdin.take() {
         // Not as arguments: every user can read those while the process exists.
-        stdin.write_all(&serde_json::to_vec(told)?).await?;
+        stdin.write_all(&serde_json::to_vec(orders)?).await?;
     }
     let mut line = String::new();
     if let Some(stdout) = child.stdout.take() {
@@ -90,7 +90,7 @@ async fn begin(args: &WaitArgs) -> Result<longshore::Job, CliError> {
     let mut told = Vec::new();
     let read = std::io::stdin().lock().read_to_end(&mut told);
     read.map_err(|e| CliError::failed(format!("failed to read the settings: {e}")))?;
-    let Told { set, stdin } = serde_json::from_slice(&told)
+    let Orders { set, stdin } = serde_json::from_slice(&told)
         .map_err(|e| CliError::failed(format!("failed to parse the settings: {e}")))?;
     let config = ConfigArgs { config: args.open.config.config.clone(), set };
     let dispatcher = settings::of_recorded(&config)?;

@@ -8,9 +8,8 @@ use std::io::{self, Cursor, IsTerminal, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
-use std::pin::Pin;
 
-use futures::stream;
+use futures::{StreamExt, stream};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{SeekFrom, makedev, seek};
 use tokio::io::AsyncRead;
@@ -91,9 +90,7 @@ pub fn reader(file: File) -> impl AsyncRead + Send + Unpin + 'static {
         let chunk = receiver.recv().await?;
         Some((chunk, Chunks::Read(receiver)))
     });
-    let chunks: Pin<Box<dyn stream::Stream<Item = io::Result<Cursor<Vec<u8>>>> + Send>> =
-        Box::pin(chunks);
-    StreamReader::new(chunks)
+    StreamReader::new(chunks.boxed())
 }
 
 type Chunk = io::Result<Cursor<Vec<u8>>>;
