@@ -11,9 +11,10 @@ use longshore_registry::Keyring;
 
 use crate::candidate::Candidate;
 use crate::credentials::Credentials;
+use crate::feed::Feed;
 use crate::guarded::Guarded;
 use crate::store::JournalSource;
-use crate::{Dispatcher, Settings};
+use crate::{Dispatcher, Observer, Settings};
 
 /// Why a dispatcher could not be built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +48,7 @@ pub struct DispatcherBuilder {
     installation: Option<InstallationId>,
     jitter_seed: Option<u64>,
     journal: JournalSource,
+    observers: Vec<Arc<dyn Observer>>,
 }
 
 impl DispatcherBuilder {
@@ -118,6 +120,14 @@ impl DispatcherBuilder {
         self
     }
 
+    /// Adds an observer, which sees everything that happens to jobs and runners. Observers are called
+    /// in the order in which they were added.
+    #[must_use]
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observers.push(observer);
+        self
+    }
+
     /// Makes the jitter of back-offs repeatable, for simulations. Default: random.
     #[must_use]
     pub const fn jitter_seed(mut self, seed: u64) -> Self {
@@ -141,14 +151,16 @@ impl DispatcherBuilder {
         self.sort()?;
         let seed = self.jitter_seed.unwrap_or_else(random_seed);
         let mut pull_policies = self.pull_policies;
+        let feed = Arc::new(Feed::new(self.observers));
         let candidates = self.runners.into_iter().zip(seed..).map(|(runner, jitter)| {
             let pull_policy = pull_policies.remove(runner.name());
             let runner = Arc::new(Guarded(runner));
-            Arc::new(Candidate::new(runner, &self.settings, pull_policy, jitter))
+            Arc::new(Candidate::new(runner, &self.settings, pull_policy, jitter, &feed))
         });
         let candidates = candidates.collect();
         let installation = self.installation.unwrap_or_else(InstallationId::random);
-        Ok(Dispatcher::new(candidates, self.settings, self.credentials, installation, self.journal))
+        let Self { settings, credentials, journal, .. } = self;
+        Ok(Dispatcher::new(candidates, settings, credentials, installation, journal, feed))
     }
 
     /// Puts the runners into their order.

@@ -71,6 +71,7 @@ impl Dispatcher {
         credentials: Credentials,
         installation: InstallationId,
         journal: JournalSource,
+        feed: Arc<Feed>,
     ) -> Self {
         let room = usize::try_from(settings.max_jobs.get()).unwrap_or(usize::MAX);
         Self {
@@ -80,7 +81,7 @@ impl Dispatcher {
                 installation,
                 store: Store::new(journal, settings.retention.get()),
                 pins: Arc::default(),
-                feed: Arc::default(),
+                feed,
                 room: Arc::new(Semaphore::new(room.min(Semaphore::MAX_PERMITS))),
                 settings: Arc::new(settings),
                 closed: CancellationToken::new(),

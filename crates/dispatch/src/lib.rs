@@ -52,7 +52,10 @@ mod late_stdin;
 mod launch;
 mod launches;
 mod leftover;
+#[cfg(feature = "metrics")]
+mod metrics_observer;
 mod observe;
+mod observer;
 mod output;
 mod patience;
 mod pin;
@@ -87,6 +90,9 @@ pub use glob::{ImageGlob, ImageGlobError, ImagePullPolicyRule};
 pub use job::{Detached, DetachedJob, Job, JobEvents, JobLogs, Submission};
 pub use job_event::JobEvent;
 pub use leftover::{Fate, Leftover};
+#[cfg(feature = "metrics")]
+pub use metrics_observer::MetricsObserver;
+pub use observer::{Observer, RunnerEvent};
 pub use policy::{EffectivePullPolicy, PullPolicyOrigin};
 pub use prefix::{ImageRegistryPrefix, ImageRegistryPrefixError};
 pub use reaper::Reaped;

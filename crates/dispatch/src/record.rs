@@ -70,7 +70,7 @@ impl JobTask {
         };
         let started_at = started.started_at.as_ref().map(display);
         info!(attempt = %taken.attempt, runner = %taken.candidate.name(), started_at, "started");
-        taken.candidate.breaker.launch_succeeded();
+        taken.candidate.started();
         // Without this record, a recovery asks the runner, which knows.
         let (at, image) = (started.started_at, started.image.as_ref());
         FailPoint::Launched.reach();

@@ -40,15 +40,17 @@ impl Tally {
         self.0.lock().last_error = Some(RunnerError::new(error, Timestamp::now()));
     }
 
-    /// Remembers a probe.
-    pub(crate) fn probed(&self, answer: &Result<Health, Error>) {
+    /// Remembers a probe, and returns what it found.
+    pub(crate) fn probed(&self, answer: &Result<Health, Error>) -> LastProbe {
         let at = Timestamp::now();
         let error = answer.as_ref().err().map(|error| RunnerError::new(error, at));
         let mut seen = self.0.lock();
         if error.is_some() {
             seen.last_error.clone_from(&error);
         }
-        seen.last_probe = Some(LastProbe { at, error });
+        let probe = LastProbe { at, error };
+        seen.last_probe = Some(probe.clone());
+        probe
     }
 }
 

@@ -18,7 +18,8 @@
 //! A program that may run local processes calls [`init`] at the start of `main`.
 //!
 //! # Features
-//! `kubernetes`, `docker` and `process`, all on by default: the backends that are built in.
+//! - `kubernetes`, `docker` and `process`, all on by default: the backends that are built in.
+//! - `metrics`, off by default: an observer that reports to the crate `metrics`.
 //!
 //! With `kubernetes`, the application chooses the oldest version of Kubernetes that it supports, by
 //! a feature of the crate `k8s-openapi`, such as `cargo add k8s-openapi --features v1_33`. A library
