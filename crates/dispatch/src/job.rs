@@ -10,7 +10,7 @@ use longshore_core::{JobId, JobResult, JobSpec, LogChunk};
 use tokio::sync::{mpsc, watch};
 
 use crate::cancel::Canceller;
-use crate::{JobEvent, Stopped};
+use crate::{JobEvent, SpecPolicy, Stopped};
 
 /// How many pieces of output are buffered for a slow reader. Then the runner's stream waits.
 pub(crate) const CHUNKS_KEPT: usize = 16;
@@ -32,13 +32,15 @@ pub struct Submission {
     /// Whether the job stays on its runner once it has ended, with its output, until it is
     /// [removed](crate::Dispatcher::remove). Default: false. A detached job always stays.
     pub keep: bool,
+    /// What the job may ask for. `None`: everything. Set it for a spec that comes from a stranger.
+    pub policy: Option<Arc<SpecPolicy>>,
 }
 
 impl Submission {
     /// Creates a submission of `spec` with the defaults.
     #[must_use]
     pub const fn new(spec: JobSpec) -> Self {
-        Self { spec, id: None, logs: true, key: None, keep: false }
+        Self { spec, id: None, logs: true, key: None, keep: false, policy: None }
     }
 
     /// Gives the job the identity `id`, which no other job of this installation may have had.
@@ -52,6 +54,15 @@ impl Submission {
     #[must_use]
     pub fn with_key(mut self, key: impl Into<String>) -> Self {
         self.key = Some(key.into());
+        self
+    }
+
+    /// Refuses the job unless `policy` allows everything that it asks for. Nothing is read, recorded
+    /// or launched before that. The job runs only on runners that `policy` allows, and uses the
+    /// service's logins to registries only if `policy` allows that.
+    #[must_use]
+    pub fn policy(mut self, policy: &SpecPolicy) -> Self {
+        self.policy = Some(Arc::new(policy.clone()));
         self
     }
 
