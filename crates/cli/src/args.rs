@@ -7,6 +7,7 @@ use clap_complete::Shell;
 use longshore::{HumanDuration, ImageRef};
 
 use crate::arg_values::duration;
+use crate::complete;
 use crate::config_args::ConfigArgs;
 use crate::job_args::JobArgs;
 use crate::selection::JobFilter;
@@ -88,6 +89,9 @@ pub enum Command {
     #[command(subcommand)]
     Config(ConfigCommand),
     /// Print a completion script for a shell
+    ///
+    /// It completes options, and the IDs and names of jobs, runners, and keys of the configuration.
+    #[command(after_help = "Examples:\n  source <(longshore completions bash)")]
     Completions {
         /// The shell
         shell: Shell,
@@ -165,7 +169,7 @@ pub struct PsArgs {
     #[arg(short = 'n', long, value_name = "COUNT")]
     pub last: Option<usize>,
     /// List only jobs with this name, state, runner or label=KEY=VALUE; all filters apply
-    #[arg(long, value_name = "KEY=VALUE", value_parser = JobFilter::parse)]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = JobFilter::parse, add = complete::filters())]
     pub filter: Vec<JobFilter>,
     /// Print a line for each job, such as '{{.ID}} {{.Name}}', or an array of all records with json
     ///
@@ -196,7 +200,7 @@ pub enum RecordFormat {
 #[derive(Debug, Args)]
 pub struct SomeJobs {
     /// Each job's ID, at least its first four characters, or a name, which is the newest job with it
-    #[arg(value_name = "JOB", required = true)]
+    #[arg(value_name = "JOB", required = true, add = complete::jobs())]
     pub jobs: Vec<String>,
     #[command(flatten)]
     pub config: ConfigArgs,
@@ -206,7 +210,7 @@ pub struct SomeJobs {
 #[derive(Debug, Args)]
 pub struct OpenJobs {
     /// Each job's ID, at least its first four characters, or a name, which is the newest job with it
-    #[arg(value_name = "JOB", required_unless_present = "all")]
+    #[arg(value_name = "JOB", required_unless_present = "all", add = complete::open_jobs())]
     pub jobs: Vec<String>,
     /// All jobs that have not ended
     #[arg(short, long, conflicts_with = "jobs")]

@@ -10,6 +10,7 @@ mod arg_values;
 mod args;
 mod command_line;
 mod commands;
+mod complete;
 mod config_args;
 mod config_file;
 mod entry;

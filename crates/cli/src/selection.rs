@@ -1,6 +1,6 @@
 //! Chooses recorded jobs.
 
-use longshore::{Dispatcher, ErrorKind, Filter, Record};
+use longshore::{Dispatcher, ErrorKind, Filter, JobState, Record};
 
 use crate::error::CliError;
 use crate::output;
@@ -88,7 +88,7 @@ impl JobFilter {
             "name" => Ok(Self::Name(value)),
             "runner" => Ok(Self::Runner(value)),
             "state" | "status" => {
-                let known = ["Queued", "Launching", "Running", "Ended"];
+                let known = JobState::ALL.map(JobState::name);
                 let known_as = known.iter().find(|state| state.eq_ignore_ascii_case(&value));
                 let known_as = known_as.ok_or_else(|| format!("use one of {}", known.join(", ")));
                 Ok(Self::State((*known_as?).to_owned()))

@@ -220,6 +220,9 @@ pub enum State {
 }
 
 impl State {
+    /// All states, in the order in which a job has them.
+    pub const ALL: [Self; 4] = [Self::Queued, Self::Launching, Self::Running, Self::Ended];
+
     /// Returns the state's name.
     #[must_use]
     pub const fn name(self) -> &'static str {
