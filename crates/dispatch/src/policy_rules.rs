@@ -9,39 +9,50 @@ use crate::spec_policy::{PolicyViolation, SpecPolicy};
 
 type Checked = Result<(), PolicyViolation>;
 
-/// Checks every field of `spec` against `policy`. The tests list the fields, so that none is
-/// forgotten.
-pub(crate) fn check(policy: &SpecPolicy, spec: &JobSpec) -> Checked {
-    name(spec)?;
-    image(policy, spec)?;
-    if spec.process.is_some() && !policy.processes {
-        let reason = "a local process can read the files of the service";
-        return Err(PolicyViolation::new("processes", "process", reason));
-    }
-    labels(policy, spec)?;
-    secret_env(policy, spec)?;
-    limits(policy, spec)?;
-    times(policy, spec)?;
-    security(policy, spec)?;
-    if spec.network != Network::None && !policy.network {
-        let reason = "the job must set `network: none`";
-        return Err(PolicyViolation::new("network", "network", reason));
-    }
-    let named = spec.image_pull_policy.iter().flat_map(PullPolicies::iter);
-    for pull in named {
-        one_of(&policy.pull_policies, &pull, "pullPolicies", "imagePullPolicy")?;
-    }
-    for (index, login) in spec.registries.iter().enumerate() {
-        registry_login(policy, index, login)?;
-    }
-    for runner in spec.runners.iter().flatten() {
-        if !policy.allows_runner(runner) {
-            let reason = format!("`{runner}` is not among the allowed runners");
-            return Err(PolicyViolation::new("runners", "runners", reason));
+impl SpecPolicy {
+    /// Checks that `spec` asks only for what this policy allows. Only looks at the file system if
+    /// `spec` names an allowed job directory.
+    ///
+    /// [`Dispatcher::submit`](crate::Dispatcher::submit) does this itself for a
+    /// [submission with a policy](crate::Submission::policy). Call this before
+    /// [`plan`](crate::Dispatcher::plan) and
+    /// [`look_at_image`](crate::Dispatcher::look_at_image), which also act on the spec.
+    ///
+    /// # Errors
+    /// The first violation, with its rule and field.
+    pub fn check(&self, spec: &JobSpec) -> Result<(), PolicyViolation> {
+        // The tests list the fields, so that none is forgotten.
+        name(spec)?;
+        image(self, spec)?;
+        if spec.process.is_some() && !self.processes {
+            let reason = "a local process can read the files of the service";
+            return Err(PolicyViolation::new("processes", "process", reason));
         }
+        labels(self, spec)?;
+        secret_env(self, spec)?;
+        limits(self, spec)?;
+        times(self, spec)?;
+        security(self, spec)?;
+        if spec.network != Network::None && !self.network {
+            let reason = "the job must set `network: none`";
+            return Err(PolicyViolation::new("network", "network", reason));
+        }
+        let named = spec.image_pull_policy.iter().flat_map(PullPolicies::iter);
+        for pull in named {
+            one_of(&self.pull_policies, &pull, "pullPolicies", "imagePullPolicy")?;
+        }
+        for (index, login) in spec.registries.iter().enumerate() {
+            registry_login(self, index, login)?;
+        }
+        for runner in spec.runners.iter().flatten() {
+            if !self.allows_runner(runner) {
+                let reason = format!("`{runner}` is not among the allowed runners");
+                return Err(PolicyViolation::new("runners", "runners", reason));
+            }
+        }
+        // Last, because it looks at the file system.
+        spec.job_directory.as_deref().map_or(Ok(()), |directory| job_directory(self, directory))
     }
-    // Last, because it looks at the file system.
-    spec.job_directory.as_deref().map_or(Ok(()), |directory| job_directory(policy, directory))
 }
 
 /// Control characters could forge lines in a log, or command a terminal.

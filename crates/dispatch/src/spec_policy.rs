@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use longshore_core::{
-    Cpu, Error, ErrorKind, HumanDuration, JobSpec, Memory, PullPolicy, RunnerName, SecurityProfile,
+    Cpu, Error, ErrorKind, HumanDuration, Memory, PullPolicy, RunnerName, SecurityProfile,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -179,20 +179,6 @@ impl From<PolicyViolation> for Error {
 }
 
 impl SpecPolicy {
-    /// Checks that `spec` asks only for what this policy allows. Only looks at the file system if
-    /// `spec` names an allowed job directory.
-    ///
-    /// [`Dispatcher::submit`](crate::Dispatcher::submit) does this itself for a
-    /// [submission with a policy](crate::Submission::policy). Call this before
-    /// [`plan`](crate::Dispatcher::plan) and
-    /// [`look_at_image`](crate::Dispatcher::look_at_image), which also act on the spec.
-    ///
-    /// # Errors
-    /// The first violation, with its rule and field.
-    pub fn check(&self, spec: &JobSpec) -> Result<(), PolicyViolation> {
-        crate::policy_rules::check(self, spec)
-    }
-
     /// Whether the job may run on `runner`.
     pub(crate) fn allows_runner(&self, runner: &RunnerName) -> bool {
         self.runners.as_ref().is_none_or(|allowed| allowed.contains(runner))
