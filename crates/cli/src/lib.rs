@@ -11,6 +11,7 @@ mod args;
 mod command_line;
 mod commands;
 mod complete;
+mod complete_setting;
 mod config_args;
 mod config_file;
 mod entry;
