@@ -116,7 +116,8 @@ impl Dispatcher {
     /// # Errors
     /// `InvalidSpec` if the job is invalid, if it names a runner that is not configured, a pull
     /// policy that jobs may not name, or a secret that does not exist, or if its idempotency key
-    /// belongs to another job. `Unavailable` after [`shutdown`](Self::shutdown). `Internal` if the
+    /// belongs to another job. `Denied` if the submission's [policy](Submission::policy) does not
+    /// allow what the job asks for; the message names the rule and the field. `Unavailable` after [`shutdown`](Self::shutdown). `Internal` if the
     /// journal cannot be written. Later failures are reported in the job's result.
     pub async fn submit(&self, submission: impl Into<Submission> + Send) -> Result<Job, Error> {
         self.begin(submission.into(), Manner::Attached).await

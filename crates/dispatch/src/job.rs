@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::cancel::Canceller;
 use crate::input::Input;
-use crate::{JobEvent, Stopped};
+use crate::{JobEvent, SpecPolicy, Stopped};
 
 /// How many pieces of output are buffered for a slow reader. Then the runner's stream waits.
 pub(crate) const CHUNKS_KEPT: usize = 16;
@@ -35,6 +35,8 @@ pub struct Submission {
     /// Whether the job stays on its runner once it has ended, with its output, until it is
     /// [removed](crate::Dispatcher::remove). Default: false. A detached job always stays.
     pub keep: bool,
+    /// What the job may ask for. `None`: everything. Set it for a spec that comes from a stranger.
+    pub policy: Option<Arc<SpecPolicy>>,
     pub(crate) input: Input,
 }
 
@@ -42,7 +44,15 @@ impl Submission {
     /// Creates a submission of `spec` with the defaults.
     #[must_use]
     pub const fn new(spec: JobSpec) -> Self {
-        Self { spec, id: None, logs: true, key: None, keep: false, input: Input::Nobody }
+        Self {
+            spec,
+            id: None,
+            logs: true,
+            key: None,
+            keep: false,
+            policy: None,
+            input: Input::Nobody,
+        }
     }
 
     /// Gives the job the identity `id`, which no other job of this installation may have had.
@@ -79,6 +89,15 @@ impl Submission {
     pub fn with_stdin_later(mut self) -> Self {
         self.spec.stdin = true;
         self.input = Input::Later;
+        self
+    }
+
+    /// Refuses the job unless `policy` allows everything that it asks for. Nothing is read, recorded
+    /// or launched before that. The job runs only on runners that `policy` allows, and uses the
+    /// service's logins to registries only if `policy` allows that.
+    #[must_use]
+    pub fn policy(mut self, policy: &SpecPolicy) -> Self {
+        self.policy = Some(Arc::new(policy.clone()));
         self
     }
 

@@ -11,6 +11,7 @@ use tracing::Instrument;
 
 use crate::cancel::Canceller;
 use crate::candidate::Candidate;
+use crate::credentials::Credentials;
 use crate::dispatcher::{Dispatcher, closed};
 use crate::event_sink::JobEventSink;
 use crate::fail_point::FailPoint;
@@ -19,6 +20,7 @@ use crate::job::{Job, JobEvents, JobLogs, State, Submission};
 use crate::job_event::JobEvent;
 use crate::secrets;
 use crate::spans;
+use crate::spec_policy::{PolicyViolation, SpecPolicy};
 use crate::store::Held;
 use crate::task::{JobTask, Manner, Search};
 
@@ -29,6 +31,8 @@ struct Checked {
     spec: JobSpec,
     candidates: Vec<Arc<Candidate>>,
     secret_env: BTreeMap<String, Secret>,
+    /// Whether the configured logins may be used.
+    service_logins: bool,
     manner: Manner,
     logs: bool,
     input: Input,
@@ -74,7 +78,7 @@ impl Dispatcher {
 
     /// Does everything that must precede the first write.
     async fn check(&self, submission: Submission, manner: Manner) -> Result<Checked, Error> {
-        let Submission { mut spec, id, logs, key, keep, input } = submission;
+        let Submission { mut spec, id, logs, key, keep, policy, input } = submission;
         match (&input, manner) {
             // No input and an empty input are the same to the job.
             (Input::Nobody, _) => spec.stdin = false,
@@ -91,17 +95,46 @@ impl Dispatcher {
         new.id = id.unwrap_or(new.id);
         new.idempotency_key = key;
         new.detached = manner == Manner::Detached;
-        let candidates = self.prepare(&mut spec)?;
+        let mut candidates = self.prepare(&mut spec)?;
+        if let Some(policy) = &policy {
+            obeys(policy, &new.spec, &spec).await?;
+            candidates.retain(|candidate| policy.allows_runner(candidate.name()));
+            if candidates.is_empty() {
+                let reason = "no allowed runner is configured";
+                return Err(PolicyViolation::new("runners", "runners", reason).into());
+            }
+        }
+        let service_logins = policy.is_none_or(|policy| policy.service_logins);
         new.runners = candidates.iter().map(|candidate| candidate.name().clone()).collect();
         let secret_env = secrets::read(&spec).await?;
         let room = self.room().await?;
         let in_flight = InFlight { _room: room, _tracked: self.tracked()? };
-        Ok(Checked { new, spec, candidates, secret_env, manner, logs, input, in_flight })
+        Ok(Checked {
+            new,
+            spec,
+            candidates,
+            secret_env,
+            service_logins,
+            manner,
+            logs,
+            input,
+            in_flight,
+        })
     }
 
     /// Records the job, or finds the record of an earlier submission with the same key.
     async fn enter(&self, checked: Checked) -> Result<Recorded, Error> {
-        let Checked { new, spec, candidates, secret_env, manner, logs, input, in_flight } = checked;
+        let Checked {
+            new,
+            spec,
+            candidates,
+            secret_env,
+            service_logins,
+            manner,
+            logs,
+            input,
+            in_flight,
+        } = checked;
         let journal = self.journal().await?;
         let submitted = Arc::clone(&new.spec);
         // Before the job is recorded, so that no request to cancel it is missed.
@@ -124,7 +157,7 @@ impl Dispatcher {
         sink.announce(&JobEvent::Submitted { spec: submitted });
         let (state, state_seen) = watch::channel(State::Running);
         let (logs, logs_read) = JobLogs::channel(logs);
-        let task = JobTask {
+        let mut task = JobTask {
             secret_env,
             candidates,
             canceller: canceller.clone(),
@@ -136,6 +169,9 @@ impl Dispatcher {
             input,
             ..self.task(spec, claim)
         };
+        if !service_logins {
+            task.credentials = Credentials::default();
+        }
         let events = Some(JobEvents(events));
         let job = Job { id, state: state_seen, canceller, events, logs: logs_read };
         Ok(Recorded::Here(Box::new(task), job, held, in_flight))
@@ -161,4 +197,23 @@ impl Dispatcher {
         }
         Ok(Some((claim, record.next_number().saturating_sub(1), held)))
     }
+}
+
+/// Checks the spec that was `submitted` against `policy`, with what the configuration sets for what
+/// the spec leaves open in `effective`.
+async fn obeys(
+    policy: &Arc<SpecPolicy>,
+    submitted: &JobSpec,
+    effective: &JobSpec,
+) -> Result<(), Error> {
+    let mut spec = submitted.clone();
+    spec.security_profile = effective.security_profile;
+    spec.timeout = effective.timeout;
+    let policy = Arc::clone(policy);
+    // It may look at the file system.
+    let checked = tokio::task::spawn_blocking(move || policy.check(&spec)).await;
+    checked.map_err(|error| {
+        Error::new(ErrorKind::Internal, "failed to check the policy").caused_by(error)
+    })??;
+    Ok(())
 }

@@ -27,6 +27,7 @@ mod showing;
 mod simulation;
 mod status;
 mod stranded;
+mod strangers;
 mod submitting;
 mod subscribing;
 mod support;
