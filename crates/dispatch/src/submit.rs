@@ -30,8 +30,7 @@ struct Checked {
     spec: JobSpec,
     candidates: Vec<Arc<Candidate>>,
     secret_env: BTreeMap<String, Secret>,
-    /// Whether the configured logins may be used.
-    service_logins: bool,
+    credentials: Credentials,
     manner: Manner,
     logs: bool,
     in_flight: InFlight,
@@ -76,7 +75,8 @@ impl Dispatcher {
 
     /// Does everything that must precede the first write.
     async fn check(&self, submission: Submission, manner: Manner) -> Result<Checked, Error> {
-        let Submission { mut spec, id, logs, key, keep, policy } = submission;
+        let Submission { mut spec, id, logs, key, keep, policy, secrets, registry_auths } =
+            submission;
         let manner = if keep && manner == Manner::Attached { Manner::Kept } else { manner };
         let mut new = NewJob::new(self.installation().clone(), spec.clone());
         new.id = id.unwrap_or(new.id);
@@ -91,17 +91,22 @@ impl Dispatcher {
                 return Err(PolicyViolation::new("runners", "runners", reason).into());
             }
         }
-        let service_logins = policy.is_none_or(|policy| policy.service_logins);
+        let mut credentials = match policy {
+            Some(policy) if !policy.service_logins => Credentials::default(),
+            _ => self.credentials().clone(),
+        };
+        credentials.given = registry_auths;
         new.runners = candidates.iter().map(|candidate| candidate.name().clone()).collect();
-        let secret_env = secrets::read(&spec).await?;
+        let mut secret_env = secrets::read(&spec).await?;
+        secrets::add(&mut secret_env, &spec, secrets)?;
         let room = self.room().await?;
         let in_flight = InFlight { _room: room, _tracked: self.tracked()? };
-        Ok(Checked { new, spec, candidates, secret_env, service_logins, manner, logs, in_flight })
+        Ok(Checked { new, spec, candidates, secret_env, credentials, manner, logs, in_flight })
     }
 
     /// Records the job, or finds the record of an earlier submission with the same key.
     async fn enter(&self, checked: Checked) -> Result<Recorded, Error> {
-        let Checked { new, spec, candidates, secret_env, service_logins, manner, logs, in_flight } =
+        let Checked { new, spec, candidates, secret_env, credentials, manner, logs, in_flight } =
             checked;
         let journal = self.journal().await?;
         let submitted = Arc::clone(&new.spec);
@@ -125,8 +130,9 @@ impl Dispatcher {
         sink.announce(&JobEvent::Submitted { spec: submitted });
         let (state, state_seen) = watch::channel(State::Running);
         let (logs, logs_read) = JobLogs::channel(logs);
-        let mut task = JobTask {
+        let task = JobTask {
             secret_env,
+            credentials,
             candidates,
             canceller: canceller.clone(),
             sink,
@@ -136,9 +142,6 @@ impl Dispatcher {
             manner,
             ..self.task(spec, claim)
         };
-        if !service_logins {
-            task.credentials = Credentials::default();
-        }
         let events = Some(JobEvents(events));
         let job = Job { id, state: state_seen, canceller, events, logs: logs_read };
         Ok(Recorded::Here(Box::new(task), job, held, in_flight))

@@ -9,6 +9,7 @@ mod crashes;
 mod dropping;
 mod falling_back;
 mod following;
+mod giving;
 mod hanging;
 mod launching;
 mod metrics;
