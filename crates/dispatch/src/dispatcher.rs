@@ -184,6 +184,10 @@ impl Dispatcher {
         self.inner.store.journal().await
     }
 
+    pub(crate) fn credentials(&self) -> &Credentials {
+        &self.inner.credentials
+    }
+
     pub(crate) fn feed(&self) -> &Arc<Feed> {
         &self.inner.feed
     }

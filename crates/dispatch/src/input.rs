@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use longshore_core::{Error, ErrorKind, JobSpec};
 use parking_lot::Mutex;
 use tokio::io::AsyncRead;
 
@@ -29,6 +30,22 @@ pub(crate) enum Input {
     Later,
     /// A process that has ended.
     Interrupted,
+}
+
+impl Input {
+    /// Checks that the job of `spec` can have this input.
+    pub(crate) fn admit(&self, spec: &mut JobSpec, detached: bool) -> Result<(), Error> {
+        match self {
+            // No input and an empty input are the same to the job.
+            Self::Nobody => spec.stdin = false,
+            Self::Here(_) if detached => {
+                let message = "a detached job outlives this process, which would give it its stdin";
+                return Err(Error::new(ErrorKind::InvalidSpec, message));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
 }
 
 impl fmt::Debug for Input {

@@ -1,12 +1,13 @@
 //! A submitted job, as its submitter sees it.
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::Stream;
-use longshore_core::{JobId, JobResult, JobSpec, LogChunk};
+use longshore_core::{JobId, JobResult, JobSpec, LogChunk, RegistryAuth, Secret};
 use parking_lot::Mutex;
 use tokio::io::AsyncRead;
 use tokio::sync::{mpsc, watch};
@@ -19,6 +20,24 @@ use crate::{JobEvent, SpecPolicy, Stopped};
 pub(crate) const CHUNKS_KEPT: usize = 16;
 
 /// A job to submit, with its options. A [`JobSpec`] converts into a submission with the defaults.
+///
+/// # Examples
+/// A service that keeps its secrets elsewhere than in files and variables:
+///
+/// ```
+/// use longshore_core::{JobSpec, RegistryAuth, Secret};
+/// use longshore_dispatch::Submission;
+///
+/// # fn from_vault(_: &str) -> Secret { Secret::new("x") }
+/// let spec = JobSpec::container("harbor.example.org/tool:1".parse()?);
+/// let password = from_vault("registry");
+/// let submission = Submission::new(spec)
+///     .with_key("order-4711")
+///     .secret("API_TOKEN", from_vault("api"))
+///     .registry_auth(RegistryAuth::password("harbor.example.org", "robot", password));
+/// assert!(!format!("{submission:?}").contains("\"x\""));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Submission {
@@ -37,6 +56,10 @@ pub struct Submission {
     pub keep: bool,
     /// What the job may ask for. `None`: everything. Set it for a spec that comes from a stranger.
     pub policy: Option<Arc<SpecPolicy>>,
+    /// Environment variables whose values are never shown or recorded, by name.
+    pub secrets: BTreeMap<String, Secret>,
+    /// Logins for the registry of the job's image. They precede all others.
+    pub registry_auths: Vec<RegistryAuth>,
     pub(crate) input: Input,
 }
 
@@ -51,6 +74,8 @@ impl Submission {
             key: None,
             keep: false,
             policy: None,
+            secrets: BTreeMap::new(),
+            registry_auths: Vec::new(),
             input: Input::Nobody,
         }
     }
@@ -89,6 +114,26 @@ impl Submission {
     pub fn with_stdin_later(mut self) -> Self {
         self.spec.stdin = true;
         self.input = Input::Later;
+        self
+    }
+
+    /// Sets the job's environment variable `name` to `value`, which is never shown.
+    ///
+    /// The value is not part of the spec, and so in no record. A later submission with the same
+    /// [key](Self::with_key) is the same job even if its value differs. `submit` refuses a `name`
+    /// that is not valid or that the spec also sets, and a value with a NUL character or of more than
+    /// 128 KiB.
+    #[must_use]
+    pub fn secret(mut self, name: impl Into<String>, value: Secret) -> Self {
+        self.secrets.insert(name.into(), value);
+        self
+    }
+
+    /// Uses `auth` to pull the job's image, if the image is in the registry that `auth` names. It
+    /// precedes the job's own `registries` and all configured logins, and is in no record.
+    #[must_use]
+    pub fn registry_auth(mut self, auth: RegistryAuth) -> Self {
+        self.registry_auths.push(auth);
         self
     }
 

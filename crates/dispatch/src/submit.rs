@@ -31,8 +31,7 @@ struct Checked {
     spec: JobSpec,
     candidates: Vec<Arc<Candidate>>,
     secret_env: BTreeMap<String, Secret>,
-    /// Whether the configured logins may be used.
-    service_logins: bool,
+    credentials: Credentials,
     manner: Manner,
     logs: bool,
     input: Input,
@@ -78,18 +77,9 @@ impl Dispatcher {
 
     /// Does everything that must precede the first write.
     async fn check(&self, submission: Submission, manner: Manner) -> Result<Checked, Error> {
-        let Submission { mut spec, id, logs, key, keep, policy, input } = submission;
-        match (&input, manner) {
-            // No input and an empty input are the same to the job.
-            (Input::Nobody, _) => spec.stdin = false,
-            (Input::Here(_), Manner::Detached) => {
-                return Err(Error::new(
-                    ErrorKind::InvalidSpec,
-                    "a detached job outlives this process, which would give it its stdin",
-                ));
-            }
-            _ => {}
-        }
+        let Submission { mut spec, id, logs, key, keep, policy, secrets, registry_auths, input } =
+            submission;
+        input.admit(&mut spec, manner == Manner::Detached)?;
         let manner = if keep && manner == Manner::Attached { Manner::Kept } else { manner };
         let mut new = NewJob::new(self.installation().clone(), spec.clone());
         new.id = id.unwrap_or(new.id);
@@ -104,9 +94,14 @@ impl Dispatcher {
                 return Err(PolicyViolation::new("runners", "runners", reason).into());
             }
         }
-        let service_logins = policy.is_none_or(|policy| policy.service_logins);
+        let mut credentials = match policy {
+            Some(policy) if !policy.service_logins => Credentials::default(),
+            _ => self.credentials().clone(),
+        };
+        credentials.given = registry_auths;
         new.runners = candidates.iter().map(|candidate| candidate.name().clone()).collect();
-        let secret_env = secrets::read(&spec).await?;
+        let mut secret_env = secrets::read(&spec).await?;
+        secrets::add(&mut secret_env, &spec, secrets)?;
         let room = self.room().await?;
         let in_flight = InFlight { _room: room, _tracked: self.tracked()? };
         Ok(Checked {
@@ -114,7 +109,7 @@ impl Dispatcher {
             spec,
             candidates,
             secret_env,
-            service_logins,
+            credentials,
             manner,
             logs,
             input,
@@ -129,7 +124,7 @@ impl Dispatcher {
             spec,
             candidates,
             secret_env,
-            service_logins,
+            credentials,
             manner,
             logs,
             input,
@@ -157,8 +152,9 @@ impl Dispatcher {
         sink.announce(&JobEvent::Submitted { spec: submitted });
         let (state, state_seen) = watch::channel(State::Running);
         let (logs, logs_read) = JobLogs::channel(logs);
-        let mut task = JobTask {
+        let task = JobTask {
             secret_env,
+            credentials,
             candidates,
             canceller: canceller.clone(),
             sink,
@@ -169,9 +165,6 @@ impl Dispatcher {
             input,
             ..self.task(spec, claim)
         };
-        if !service_logins {
-            task.credentials = Credentials::default();
-        }
         let events = Some(JobEvents(events));
         let job = Job { id, state: state_seen, canceller, events, logs: logs_read };
         Ok(Recorded::Here(Box::new(task), job, held, in_flight))

@@ -10,6 +10,7 @@ mod dropping;
 mod falling_back;
 mod feeding;
 mod following;
+mod giving;
 mod hanging;
 mod launching;
 mod metrics;
