@@ -78,6 +78,6 @@ pub use leftover::{Fate, Leftover};
 pub use policy::{EffectivePullPolicy, PullPolicyOrigin};
 pub use prefix::{ImageRegistryPrefix, ImageRegistryPrefixError};
 pub use reaper::Reaped;
-pub use report::{ImagePreview, RunnerHealth, RunnerImage, RunnerPlan};
+pub use report::{Examination, ImagePreview, LoginName, RunnerHealth, RunnerImage, RunnerPlan};
 pub use settings::{FallbackReason, Isolation, Settings};
 pub use stopped::Stopped;
