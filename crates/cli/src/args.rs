@@ -7,6 +7,7 @@ use clap_complete::Shell;
 use longshore::{HumanDuration, ImageRef, RunnerName};
 
 use crate::arg_values::duration;
+use crate::complete;
 use crate::config_args::ConfigArgs;
 use crate::job_args::JobArgs;
 use crate::selection::JobFilter;
@@ -73,9 +74,9 @@ pub enum Command {
     Rm(RmArgs),
     /// Remove leftovers of old jobs from the runners
     ///
-    /// Removes jobs that ended longer than job.retention ago, attempts that never started, and
-    /// ended attempts that are not recorded. Running jobs are never touched, nor those of other
-    /// installations.
+    /// Removes jobs that ended longer than job.retention ago, and attempts that never started.
+    /// Records jobs that have no record: their age counts from now. Running jobs are never touched,
+    /// nor those of other installations.
     #[command(after_help = "Examples:\n  longshore gc --dry-run")]
     Gc(GcArgs),
     /// Show what each runner would submit for a job, or why it would be passed over; start nothing
@@ -97,6 +98,9 @@ pub enum Command {
     #[command(subcommand)]
     Config(ConfigCommand),
     /// Print a completion script for a shell
+    ///
+    /// It completes options, and the IDs and names of jobs, runners, and keys of the configuration.
+    #[command(after_help = "Examples:\n  source <(longshore completions bash)")]
     Completions {
         /// The shell
         shell: Shell,
@@ -157,8 +161,11 @@ pub struct RunArgs {
     /// job. A different job with KEY is refused. The key is kept as long as the job's record.
     #[arg(long, value_name = "KEY")]
     pub idempotency_key: Option<String>,
+    /// Keep the job's output and record until `rm`, as --detach does
+    #[arg(long)]
+    pub keep: bool,
     /// Remove the job once it has ended, which is the default
-    #[arg(long, hide = true, conflicts_with = "detach")]
+    #[arg(long, hide = true, conflicts_with_all = ["detach", "keep"])]
     pub rm: bool,
     /// Print no summary, no progress and no warnings on stderr, only errors
     #[arg(short, long)]
@@ -177,7 +184,7 @@ pub struct PsArgs {
     #[arg(short = 'n', long, value_name = "COUNT")]
     pub last: Option<usize>,
     /// List only jobs with this name, state, runner or label=KEY=VALUE; all filters apply
-    #[arg(long, value_name = "KEY=VALUE", value_parser = JobFilter::parse)]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = JobFilter::parse, add = complete::filters())]
     pub filter: Vec<JobFilter>,
     /// Print a line for each job, such as '{{.ID}} {{.Name}}', or an array of all records with json
     ///
@@ -215,7 +222,7 @@ pub enum RecordFormat {
 #[derive(Debug, Args)]
 pub struct SomeJobs {
     /// Each job's ID, at least its first four characters, or a name, which is the newest job with it
-    #[arg(value_name = "JOB", required = true)]
+    #[arg(value_name = "JOB", required = true, add = complete::jobs())]
     pub jobs: Vec<String>,
     #[command(flatten)]
     pub config: ConfigArgs,
@@ -225,7 +232,7 @@ pub struct SomeJobs {
 #[derive(Debug, Args)]
 pub struct OpenJobs {
     /// Each job's ID, at least its first four characters, or a name, which is the newest job with it
-    #[arg(value_name = "JOB", required_unless_present = "all")]
+    #[arg(value_name = "JOB", required_unless_present = "all", add = complete::open_jobs())]
     pub jobs: Vec<String>,
     /// All jobs that have not ended
     #[arg(short, long, conflicts_with = "jobs")]

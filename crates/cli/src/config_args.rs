@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 
 use crate::arg_values::key_value;
+use crate::complete_setting;
 
 /// The options that select the configuration.
 #[derive(Debug, Default, Args)]
@@ -16,6 +17,6 @@ pub struct ConfigArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
     /// Set a key of the configuration, such as job.docker.host=unix:///run/docker.sock
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value, add = complete_setting::completer())]
     pub set: Vec<(String, String)>,
 }

@@ -3,9 +3,12 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::args::{Command, ConfigCommand};
+use clap::CommandFactory;
+use clap_complete::CompleteEnv;
+
+use crate::args::{Cli, Command, ConfigCommand};
 use crate::error::CliError;
-use crate::{command_line, commands, output, resources};
+use crate::{command_line, commands, complete, output, resources};
 
 /// The grace period of `kill`.
 const KILL: longshore::HumanDuration = longshore::HumanDuration::from_secs(0);
@@ -13,6 +16,7 @@ const KILL: longshore::HumanDuration = longshore::HumanDuration::from_secs(0);
 /// Runs the command with the arguments of this process, and returns its exit code.
 pub fn main() -> ExitCode {
     longshore::init();
+    CompleteEnv::with_factory(Cli::command).var(complete::VARIABLE).complete();
     longshore::raise_limits();
     let cli = command_line::parse(std::env::args_os().collect())
         .unwrap_or_else(|error| output::usage(&error));

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum, ValueHint};
 use longshore::{Cpu, HumanDuration, ImageRef, Memory, PullPolicies, RunnerName};
 
 use crate::arg_values::{duration, key_value};
+use crate::complete;
 use crate::config_args::ConfigArgs;
 
 /// A job, from a file, from flags, or from a file with overrides by flags.
@@ -25,7 +26,7 @@ pub struct JobArgs {
     #[arg(long, value_name = "COMMAND LINE", value_parser = words)]
     pub process: Option<Words>,
     /// Try only these runners, in this order
-    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', add = complete::runners())]
     pub runners: Option<Vec<RunnerName>>,
     /// When to pull the image: Always, IfNotPresent, Never, or several, tried in turn while the
     /// registry does not answer

@@ -10,6 +10,8 @@ mod arg_values;
 mod args;
 mod command_line;
 mod commands;
+mod complete;
+mod complete_setting;
 mod config_args;
 mod config_file;
 mod entry;

@@ -165,6 +165,13 @@ fn command(record: &Record) -> String {
     }
 }
 
+/// Returns the state, name and command of a job in one short line.
+pub fn in_one_line(record: &Record) -> String {
+    let name = record.spec.name.as_deref().map(|name| format!("{}: ", shortened(name)));
+    let (state, name) = (record.state().name(), name.unwrap_or_default());
+    format!("{state}, {name}{}", shortened(&command(record)))
+}
+
 /// Returns the beginning of a job's name or command in one line and without terminal control sequences.
 fn shortened(name: &str) -> String {
     let mut shown: String = name

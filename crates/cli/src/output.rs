@@ -99,13 +99,8 @@ pub fn log_to_stderr(verbose: u8) {
         1 => "info,longshore=debug",
         _ => "debug",
     };
-    let mut filter =
+    let filter =
         EnvFilter::try_from_env("LONGSHORE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    // At `debug`, the Docker client logs whole answers of the engine, which contain the environment
-    // of containers with the job's secrets.
-    if let Ok(quiet) = "bollard=info".parse() {
-        filter = filter.add_directive(quiet);
-    }
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(colours_wanted() && io::stderr().is_terminal())

@@ -1,6 +1,6 @@
 //! Chooses recorded jobs.
 
-use longshore::{Dispatcher, ErrorKind, Filter, Record};
+use longshore::{Dispatcher, ErrorKind, Filter, JobState, Record};
 
 use crate::error::CliError;
 use crate::output;
@@ -14,7 +14,12 @@ const MOST: u32 = 10_000;
 /// # Errors
 /// If `text` names no job or is the beginning of several IDs; the message lists the candidates.
 pub async fn record(dispatcher: &Dispatcher, text: &str) -> Result<Record, CliError> {
-    let error = match dispatcher.record(text).await {
+    let mut found = dispatcher.record(text).await;
+    if found.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+        adopt_unrecorded(dispatcher).await?;
+        found = dispatcher.record(text).await;
+    }
+    let error = match found {
         Ok(record) => return Ok(record),
         Err(error) => error,
     };
@@ -31,6 +36,25 @@ pub async fn open(dispatcher: &Dispatcher) -> Result<Vec<Record>, CliError> {
     newest(dispatcher, Filter::default().not_ended(), "considered").await
 }
 
+/// Records the jobs that are on runners without a record, if the journal is new and replaces a lost
+/// one.
+async fn adopt_unrecorded(dispatcher: &Dispatcher) -> Result<(), CliError> {
+    if !dispatcher.is_incomplete().await? {
+        return Ok(());
+    }
+    let adopted = dispatcher.adopt().await?;
+    for left in &adopted.leftovers {
+        output::warn(&format!("{} {}: {}", left.runner, left.attempt, left.why));
+    }
+    for (runner, why) in &adopted.unasked {
+        output::warn(&format!(
+            "an earlier journal was lost, and {runner} may have jobs of it that are not recorded \
+             yet: {why}"
+        ));
+    }
+    Ok(())
+}
+
 /// Returns the newest records of `filter`, newest first. Warns if there may be more, which are not
 /// `used`.
 pub async fn newest(
@@ -38,6 +62,7 @@ pub async fn newest(
     filter: Filter,
     used: &str,
 ) -> Result<Vec<Record>, CliError> {
+    adopt_unrecorded(dispatcher).await?;
     let records = dispatcher.records(filter.limit(MOST)).await?;
     if records.len() >= MOST as usize {
         output::warn(&format!("only the newest {MOST} jobs are {used}"));
@@ -63,7 +88,7 @@ impl JobFilter {
             "name" => Ok(Self::Name(value)),
             "runner" => Ok(Self::Runner(value)),
             "state" | "status" => {
-                let known = ["Queued", "Launching", "Running", "Ended"];
+                let known = JobState::ALL.map(JobState::name);
                 let known_as = known.iter().find(|state| state.eq_ignore_ascii_case(&value));
                 let known_as = known_as.ok_or_else(|| format!("use one of {}", known.join(", ")));
                 Ok(Self::State((*known_as?).to_owned()))

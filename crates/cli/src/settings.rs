@@ -82,6 +82,14 @@ pub fn of_recorded(args: &ConfigArgs) -> Result<Dispatcher, CliError> {
     }
 }
 
+/// Loads the configuration without the command's options and builds its dispatcher, for the
+/// completion of a command line, where nothing can be reported. Returns `None` if it is invalid.
+pub fn for_completion() -> Option<(Loaded<Config>, Dispatcher)> {
+    let loaded = read(&ConfigArgs::default(), environment()).ok()?.ok()?;
+    let dispatcher = build(&loaded).ok()?;
+    Some((loaded, dispatcher))
+}
+
 fn build(loaded: &Loaded<Config>) -> Result<Dispatcher, CliError> {
     longshore::dispatcher(&loaded.value).map_err(|e| CliError::failed(e.to_string()))
 }

@@ -11,7 +11,7 @@ use toml_edit::Key;
 
 use crate::ConfigError;
 use crate::error::ordered;
-use crate::keys::Variables;
+use crate::keys::{Variables, leaves};
 use crate::node::{Kind, dotted};
 use crate::schema::{Part, schema_of};
 
@@ -44,6 +44,26 @@ pub fn environment_names<T: JsonSchema>() -> Result<Vec<(String, String)>, Confi
     let schema = schema_of::<T>();
     let variables = Variables::new(Part::new(&schema)).map_err(ordered)?;
     Ok(variables.iter().map(|(name, path)| (dotted(path), name.clone())).collect())
+}
+
+/// Returns every key that has a value, in order, with the values to choose from. The choices are
+/// empty for a key that takes others too.
+#[must_use]
+pub fn keys_with_choices<T: JsonSchema>() -> Vec<(String, Vec<String>)> {
+    let schema = schema_of::<T>();
+    let root = Part::new(&schema);
+    let choices = |path: &[String]| {
+        let part = path.iter().try_fold(root, |part, key| part.child(key));
+        part.map(choices).unwrap_or_default()
+    };
+    leaves(root).into_iter().map(|path| (dotted(&path), choices(&path))).collect()
+}
+
+fn choices(part: Part<'_>) -> Vec<String> {
+    let texts = part.texts().into_iter().map(str::to_owned);
+    let is_bool = part.kinds().is_some_and(|kinds| kinds.contains(&Kind::Bool));
+    let bools = is_bool.then(|| ["true", "false"].map(str::to_owned)).into_iter().flatten();
+    texts.chain(bools).collect()
 }
 
 /// Returns a TOML file with every key of `T`, its default, and its description as a comment.

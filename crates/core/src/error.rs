@@ -5,13 +5,19 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::{ImageReason, RejectReason, RunnerName};
 
 /// The result of a runner's operation.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// The class of an error. It decides whether the next runner may be tried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+///
+/// It is serialised as `{"kind": …}`, with a `reason` for the kinds that have one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", content = "reason")]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The backend is unreachable or answers 5xx. It may recover later.
@@ -233,6 +239,20 @@ mod tests {
     #[derive(Debug, thiserror::Error)]
     #[error("request failed: {0}")]
     struct Outer(#[source] Inner);
+
+    #[test]
+    fn a_kind_is_written_with_its_reason_and_read_again() {
+        for (kind, written) in [
+            (ErrorKind::Saturated, r#"{"kind":"Saturated"}"#),
+            (
+                ErrorKind::ImageUnavailable(ImageReason::NotFound),
+                r#"{"kind":"ImageUnavailable","reason":"NotFound"}"#,
+            ),
+        ] {
+            assert_eq!(serde_json::to_string(&kind).unwrap(), written);
+            assert_eq!(serde_json::from_str::<ErrorKind>(written).unwrap(), kind);
+        }
+    }
 
     #[test]
     fn an_error_is_one_line_and_says_each_cause_once() {

@@ -13,6 +13,7 @@ use crate::attempt_client::backoff;
 use crate::cancel::Canceller;
 use crate::event_sink::JobEventSink;
 use crate::job::State;
+use crate::job_event::JobEvent;
 use crate::task::Manner;
 use crate::{Dispatcher, Stopped};
 
@@ -108,6 +109,7 @@ impl Attached {
 
     /// Reports that the job cannot be followed from this process. Records nothing.
     pub(crate) fn give_up(&self, error: &Error) {
+        self.sink.announce(&JobEvent::Stopped { message: error.to_string() });
         let stopped = Stopped::new(&self.id, error.to_string());
         self.state.send_replace(State::Stopped(stopped));
     }

@@ -10,7 +10,7 @@ use tracing::Instrument;
 
 use crate::attempt_client::AttemptClient;
 use crate::candidate::{Candidate, NotAdmitted};
-use crate::job::JobEvent;
+use crate::job_event::JobEvent;
 use crate::launch::{Launched, Limits, launch};
 use crate::launches::Slot;
 use crate::pin::Pin;
@@ -149,7 +149,9 @@ impl JobTask {
             Launched::Unclear { error, answered } => {
                 // Settling may take long, and is no launch.
                 slot.release();
-                if !answered {
+                if answered {
+                    candidate.tally.failed(&error);
+                } else {
                     candidate.refused(&error);
                 }
                 match self.settle(&client, &id, &error).await {

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::event_sink::JobEventSink;
-use crate::job::JobEvent;
+use crate::job_event::JobEvent;
 
 /// How long one call of a runner may take that has no deadline of its own.
 pub(crate) const CALL: Duration = Duration::from_secs(60);

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use longshore_core::{Backoff, Error, ErrorKind};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
+
+use crate::runner_status::{BreakerState, RunnerError};
 
 /// How long after a good answer jobs skip the probe.
 const FRESH: Duration = Duration::from_secs(30);
@@ -78,6 +81,16 @@ impl Stored {
             seconds => error.with("seen", format_args!("{seconds}s ago")),
         }
     }
+
+    fn report(&self) -> RunnerError {
+        let at = Timestamp::now().checked_sub(self.since.elapsed()).unwrap_or(Timestamp::MIN);
+        RunnerError { at, kind: self.kind, message: self.message.clone() }
+    }
+
+    fn retry_at(&self) -> Timestamp {
+        let left = self.until.saturating_duration_since(Instant::now());
+        Timestamp::now().checked_add(left).unwrap_or(Timestamp::MAX)
+    }
 }
 
 impl Breaker {
@@ -101,6 +114,21 @@ impl Breaker {
             State::Healthy { .. } => Admission::Probe { last_refusal: None },
             State::Open(stored) if now < stored.until => Admission::Refused(stored.error()),
             State::Open(stored) => Admission::Probe { last_refusal: Some(stored.error()) },
+        }
+    }
+
+    /// Returns what jobs do about the runner now.
+    pub(crate) fn state(&self) -> BreakerState {
+        let memory = self.memory.lock();
+        let now = Instant::now();
+        if let State::Open(stored) = &memory.state {
+            return BreakerState::Open { error: stored.report(), retry_at: stored.retry_at() };
+        }
+        match &memory.full {
+            Some(stored) if now < stored.until => {
+                BreakerState::Full { error: stored.report(), retry_at: stored.retry_at() }
+            }
+            _ => BreakerState::Closed,
         }
     }
 

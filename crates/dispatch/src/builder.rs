@@ -11,9 +11,10 @@ use longshore_registry::Keyring;
 
 use crate::candidate::Candidate;
 use crate::credentials::Credentials;
+use crate::feed::Feed;
 use crate::guarded::Guarded;
 use crate::store::JournalSource;
-use crate::{Dispatcher, Settings};
+use crate::{Dispatcher, Observer, Settings};
 
 /// Why a dispatcher could not be built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,25 +26,45 @@ pub enum BuildError {
     /// Two runners have the same name.
     #[error("the runner {0} is configured twice")]
     DuplicateRunner(RunnerName),
+    /// The [order](DispatcherBuilder::order) names a runner that was not added.
+    #[error("there is no runner `{name}`: use {known}")]
+    UnknownRunner {
+        /// The name.
+        name: RunnerName,
+        /// The runners that were added, separated by commas.
+        known: String,
+    },
 }
 
-/// Builds a [`Dispatcher`].
+/// Builds a [`Dispatcher`]. Each method replaces what an earlier call of it set, except those that
+/// add something.
 #[derive(Debug, Default)]
 pub struct DispatcherBuilder {
     runners: Vec<Arc<dyn Runner>>,
+    order: Vec<RunnerName>,
     settings: Settings,
     pull_policies: BTreeMap<RunnerName, PullPolicies>,
     credentials: Credentials,
     installation: Option<InstallationId>,
     jitter_seed: Option<u64>,
     journal: JournalSource,
+    observers: Vec<Arc<dyn Observer>>,
 }
 
 impl DispatcherBuilder {
-    /// Adds a runner after those added before. Runners are tried in this order.
+    /// Adds a runner after those added before. Runners are tried in this order, unless
+    /// [`order`](Self::order) names another.
     #[must_use]
     pub fn runner(mut self, runner: Arc<dyn Runner>) -> Self {
         self.runners.push(runner);
+        self
+    }
+
+    /// Sets the order in which runners are tried. Runners that `names` leaves out come last, in the
+    /// order in which they were added. Each name must be that of a runner, added before or later.
+    #[must_use]
+    pub fn order(mut self, names: impl IntoIterator<Item = RunnerName>) -> Self {
+        self.order = names.into_iter().collect();
         self
     }
 
@@ -99,6 +120,14 @@ impl DispatcherBuilder {
         self
     }
 
+    /// Adds an observer, which sees everything that happens to jobs and runners. Observers are called
+    /// in the order in which they were added.
+    #[must_use]
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observers.push(observer);
+        self
+    }
+
     /// Makes the jitter of back-offs repeatable, for simulations. Default: random.
     #[must_use]
     pub const fn jitter_seed(mut self, seed: u64) -> Self {
@@ -109,8 +138,8 @@ impl DispatcherBuilder {
     /// Builds the dispatcher. Starts nothing.
     ///
     /// # Errors
-    /// If there is no runner, or two have the same name.
-    pub fn build(self) -> Result<Dispatcher, BuildError> {
+    /// If there is no runner, two have the same name, or the order names one that was not added.
+    pub fn build(mut self) -> Result<Dispatcher, BuildError> {
         if self.runners.is_empty() {
             return Err(BuildError::NoRunner);
         }
@@ -119,20 +148,74 @@ impl DispatcherBuilder {
                 return Err(BuildError::DuplicateRunner(runner.name().clone()));
             }
         }
+        self.sort()?;
         let seed = self.jitter_seed.unwrap_or_else(random_seed);
         let mut pull_policies = self.pull_policies;
+        let feed = Arc::new(Feed::new(self.observers));
         let candidates = self.runners.into_iter().zip(seed..).map(|(runner, jitter)| {
             let pull_policy = pull_policies.remove(runner.name());
             let runner = Arc::new(Guarded(runner));
-            Arc::new(Candidate::new(runner, &self.settings, pull_policy, jitter))
+            Arc::new(Candidate::new(runner, &self.settings, pull_policy, jitter, &feed))
         });
         let candidates = candidates.collect();
         let installation = self.installation.unwrap_or_else(InstallationId::random);
-        Ok(Dispatcher::new(candidates, self.settings, self.credentials, installation, self.journal))
+        let Self { settings, credentials, journal, .. } = self;
+        Ok(Dispatcher::new(candidates, settings, credentials, installation, journal, feed))
+    }
+
+    /// Puts the runners into their order.
+    fn sort(&mut self) -> Result<(), BuildError> {
+        let position = |name: &RunnerName| self.order.iter().position(|other| other == name);
+        if let Some((_, name)) =
+            self.order.iter().enumerate().find(|(i, name)| position(name) != Some(*i))
+        {
+            return Err(BuildError::DuplicateRunner(name.clone()));
+        }
+        let added = |name: &RunnerName| self.runners.iter().any(|runner| runner.name() == name);
+        if let Some(name) = self.order.iter().find(|name| !added(name)) {
+            let known = self.runners.iter().map(|runner| runner.name().as_str());
+            let known = known.collect::<Vec<_>>().join(", ");
+            return Err(BuildError::UnknownRunner { name: name.clone(), known });
+        }
+        // Stable: the others keep their order.
+        self.runners.sort_by_key(|runner| position(runner.name()).unwrap_or(usize::MAX));
+        Ok(())
     }
 }
 
 /// Returns a number that differs from process to process.
 fn random_seed() -> u64 {
     std::hash::RandomState::new().build_hasher().finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore_conformance::simulated::{Script, World};
+
+    use super::*;
+
+    fn ordered(order: &[&str]) -> Result<Vec<String>, BuildError> {
+        let world = World::new();
+        let mut builder = Dispatcher::builder();
+        for name in ["a", "b", "c"] {
+            builder =
+                builder.runner(Arc::new(world.runner(name.parse().unwrap(), Script::default())));
+        }
+        let dispatcher = builder.order(order.iter().map(|name| name.parse().unwrap())).build()?;
+        Ok(dispatcher.runners().map(|runner| runner.name().to_string()).collect())
+    }
+
+    #[tokio::test]
+    async fn runners_that_the_order_leaves_out_come_last() {
+        assert_eq!(ordered(&[]).unwrap(), ["a", "b", "c"]);
+        assert_eq!(ordered(&["c"]).unwrap(), ["c", "a", "b"]);
+        assert_eq!(ordered(&["b", "c", "a"]).unwrap(), ["b", "c", "a"]);
+    }
+
+    #[tokio::test]
+    async fn an_order_with_an_unknown_or_repeated_runner_is_refused_by_name() {
+        let error = ordered(&["a", "slurm"]).unwrap_err().to_string();
+        assert_eq!(error, "there is no runner `slurm`: use a, b, c");
+        assert_eq!(ordered(&["b", "b"]), Err(BuildError::DuplicateRunner("b".parse().unwrap())));
+    }
 }

@@ -1,5 +1,6 @@
 //! One configured runner, with the state that the dispatcher keeps for it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -13,9 +14,13 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::attempt_client::AttemptClient;
 use crate::breaker::{Admission, Breaker};
 use crate::event_sink::JobEventSink;
-use crate::job::JobEvent;
+use crate::feed::Feed;
+use crate::job_event::JobEvent;
 use crate::launches::{Launches, Slot};
+use crate::observer::RunnerEvent;
 use crate::policy;
+use crate::runner_status::{BreakerState, RunnerStatus};
+use crate::tally::{Seen, Tally};
 use crate::{EffectivePullPolicy, Isolation, Settings};
 
 /// A runner, its breaker, and its throttle.
@@ -28,6 +33,10 @@ pub(crate) struct Candidate {
     /// Held by the one job that probes.
     probing: Mutex<()>,
     launches: Arc<Launches>,
+    pub(crate) tally: Arc<Tally>,
+    feed: Arc<Feed>,
+    /// Whether the observers know the breaker as open.
+    shown_open: AtomicBool,
     connect_timeout: Duration,
     min_isolation: Isolation,
 }
@@ -53,6 +62,7 @@ impl Candidate {
         settings: &Settings,
         pull_policy: Option<PullPolicies>,
         jitter: u64,
+        feed: &Arc<Feed>,
     ) -> Self {
         Self {
             runner,
@@ -60,6 +70,9 @@ impl Candidate {
             pull_policy,
             probing: Mutex::new(()),
             launches: Arc::new(Launches::new(settings)),
+            tally: Arc::default(),
+            feed: Arc::clone(feed),
+            shown_open: AtomicBool::new(false),
             connect_timeout: settings.connect_timeout.get(),
             min_isolation: settings.min_isolation,
         }
@@ -139,19 +152,28 @@ impl Candidate {
         match self.probe().await {
             Ok(_) => {
                 self.breaker.probe_succeeded();
+                self.show_breaker();
                 Ok(())
             }
             Err(error) => {
-                self.refused(&error);
+                self.heed(&error);
                 Err(error)
             }
         }
     }
 
-    /// Records a refusal. A runner that is away is then probed in the background until it is back,
-    /// so that no job waits for the answer.
+    /// Records a refusal of a launch.
     pub(crate) fn refused(self: &Arc<Self>, error: &Error) {
-        if self.breaker.refused(error) {
+        self.tally.failed(error);
+        self.heed(error);
+    }
+
+    /// Passes an error on to the breaker. A runner that is away is then probed in the background
+    /// until it is back, so that no job waits for the answer.
+    fn heed(self: &Arc<Self>, error: &Error) {
+        let must_ask_again = self.breaker.refused(error);
+        self.show_breaker();
+        if must_ask_again {
             tokio::spawn(ask_again(Arc::downgrade(self)));
         }
     }
@@ -176,15 +198,46 @@ impl Candidate {
 
     /// Probes the runner, bounded by `connectTimeout`.
     pub(crate) async fn probe(&self) -> Result<Health, Error> {
-        match timeout(self.connect_timeout, self.runner.probe()).await {
-            Ok(Ok(health)) => Ok(health),
-            Ok(Err(error)) => Err(error.on(self.name())),
-            Err(_) => Err(Error::new(
-                ErrorKind::Unavailable,
-                format!("no answer within {:?} (connectTimeout)", self.connect_timeout),
-            )
-            .on(self.name())),
+        let answer = match timeout(self.connect_timeout, self.runner.probe()).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                let no_answer =
+                    format!("no answer within {:?} (connectTimeout)", self.connect_timeout);
+                Err(Error::new(ErrorKind::Unavailable, no_answer))
+            }
+        };
+        let answer = answer.map_err(|error| error.on(self.name()));
+        let probed = self.tally.probed(&answer);
+        self.feed.turn().send(self.name(), &RunnerEvent::Probed(probed));
+        answer
+    }
+
+    /// Records that a job started.
+    pub(crate) fn started(&self) {
+        self.breaker.launch_succeeded();
+        self.show_breaker();
+    }
+
+    /// Reports to the observers whether jobs pass the runner over, if that has changed.
+    fn show_breaker(&self) {
+        let turn = self.feed.turn();
+        // Of several changes at once, the last turn shows the last one.
+        let event = match self.breaker.state() {
+            BreakerState::Open { error, retry_at } => RunnerEvent::Opened { error, retry_at },
+            _ => RunnerEvent::Closed,
+        };
+        let open = matches!(event, RunnerEvent::Opened { .. });
+        if self.shown_open.swap(open, Ordering::Relaxed) != open {
+            turn.send(self.name(), &event);
         }
+    }
+
+    /// Returns what is known about the runner. Asks nothing.
+    pub(crate) fn status(&self) -> RunnerStatus {
+        let Seen { running, last_error, last_probe } = self.tally.seen();
+        let (breaker, launching) = (self.breaker.state(), self.launches.count());
+        let runner = self.name().clone();
+        RunnerStatus { runner, breaker, launching, running, last_error, last_probe }
     }
 }
 
@@ -207,6 +260,7 @@ async fn ask_again(candidate: Weak<Candidate>) {
                 Ok(_) => candidate.breaker.probe_succeeded(),
                 Err(error) => candidate.breaker.probe_failed(&error),
             }
+            candidate.show_breaker();
         }
     }
 }

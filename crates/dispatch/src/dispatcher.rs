@@ -23,6 +23,7 @@ use crate::candidate::Candidate;
 use crate::credentials::Credentials;
 use crate::directory;
 use crate::event_sink::JobEventSink;
+use crate::feed::Feed;
 use crate::image_preview;
 use crate::job::State;
 use crate::pin::Pins;
@@ -51,6 +52,7 @@ struct Inner {
     pins: Arc<Pins>,
     installation: InstallationId,
     store: Store,
+    feed: Arc<Feed>,
     /// One permit for each job that may be in flight.
     room: Arc<Semaphore>,
     closed: CancellationToken,
@@ -72,6 +74,7 @@ impl Dispatcher {
         credentials: Credentials,
         installation: InstallationId,
         journal: JournalSource,
+        feed: Arc<Feed>,
     ) -> Self {
         let room = usize::try_from(settings.max_jobs.get()).unwrap_or(usize::MAX);
         Self {
@@ -81,6 +84,7 @@ impl Dispatcher {
                 installation,
                 store: Store::new(journal, settings.retention.get()),
                 pins: Arc::default(),
+                feed,
                 room: Arc::new(Semaphore::new(room.min(Semaphore::MAX_PERMITS))),
                 settings: Arc::new(settings),
                 closed: CancellationToken::new(),
@@ -159,7 +163,7 @@ impl Dispatcher {
             pins: Arc::clone(&inner.pins),
             settings: Arc::clone(&inner.settings),
             candidates: Vec::new(),
-            sink: JobEventSink::discarding(),
+            sink: JobEventSink::unread(&inner.feed, claim.job()),
             logs: None,
             state: watch::Sender::new(State::Running),
             search: Search::default(),
@@ -179,6 +183,10 @@ impl Dispatcher {
     /// Returns the journal. Opens it on first use.
     pub(crate) async fn journal(&self) -> Result<&Journal, Error> {
         self.inner.store.journal().await
+    }
+
+    pub(crate) fn feed(&self) -> &Arc<Feed> {
+        &self.inner.feed
     }
 
     pub(crate) fn hold(&self, job: &JobId, canceller: &Canceller) -> Held {

@@ -1,34 +1,59 @@
 //! Reports a job's progress to its submitter.
 
-use longshore_core::{Error, Event, PassedOver, RunnerName};
+use std::sync::Arc;
+
+use longshore_core::{Error, Event, JobId, PassedOver, RunnerName};
 use tokio::sync::mpsc;
 use tracing::debug;
 
-use crate::job::JobEvent;
+use crate::feed::Feed;
+use crate::job_event::JobEvent;
 
 /// How many events are buffered for a slow reader. Further events are lost.
 pub(crate) const EVENTS_KEPT: usize = 256;
 
-/// Receives the progress of a job's task. Never waits.
-#[derive(Clone, Debug)]
-pub(crate) struct JobEventSink(mpsc::Sender<JobEvent>);
+/// Receives what happens to a job. Never waits.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct JobEventSink {
+    /// The reader of this job's progress.
+    reader: Option<mpsc::Sender<JobEvent>>,
+    /// Where the events of all jobs go, and this job.
+    feed: Option<(Arc<Feed>, JobId)>,
+}
 
 impl JobEventSink {
-    pub(crate) fn channel() -> (Self, mpsc::Receiver<JobEvent>) {
+    /// Creates a sink for `job`, and the channel of its reader.
+    pub(crate) fn channel(feed: &Arc<Feed>, job: &JobId) -> (Self, mpsc::Receiver<JobEvent>) {
         let (sender, receiver) = mpsc::channel(EVENTS_KEPT);
-        (Self(sender), receiver)
+        (Self { reader: Some(sender), ..Self::unread(feed, job) }, receiver)
     }
 
-    /// Creates a sink for progress that has no reader.
+    /// Creates a sink for `job`, whose own progress has no reader.
+    pub(crate) fn unread(feed: &Arc<Feed>, job: &JobId) -> Self {
+        Self { reader: None, feed: Some((Arc::clone(feed), job.clone())) }
+    }
+
+    /// Creates a sink for what is done about no job in particular.
     pub(crate) fn discarding() -> Self {
-        Self::channel().0
+        Self::default()
     }
 
+    /// Reports progress.
     pub(crate) fn send(&self, event: JobEvent) {
-        log(&event);
-        // Events are lost if the channel is full or the reader has left. The result does not need
-        // them.
-        let _ = self.0.try_send(event);
+        self.announce(&event);
+        if let Some(reader) = &self.reader {
+            // Events are lost if the channel is full or the reader has left. The result does not
+            // need them.
+            let _ = reader.try_send(event);
+        }
+    }
+
+    /// Reports what a reader of this job's progress learns from the [`Job`](crate::Job) itself.
+    pub(crate) fn announce(&self, event: &JobEvent) {
+        log(event);
+        if let Some((feed, job)) = &self.feed {
+            feed.send(job, event);
+        }
     }
 
     /// Reports a problem that does not change the result.
@@ -52,8 +77,14 @@ fn log(event: &JobEvent) {
         }
         JobEvent::Warning { message: reason } => debug!(reason, "warning"),
         JobEvent::Trouble { runner, message: reason } => debug!(%runner, reason, "trouble"),
-        // These are logged where they are recorded.
-        JobEvent::Launching { .. } | JobEvent::Started { .. } => {}
+        // These are logged where they are recorded, or concern only those who follow all jobs.
+        JobEvent::Launching { .. }
+        | JobEvent::Started { .. }
+        | JobEvent::Submitted { .. }
+        | JobEvent::TakenUp
+        | JobEvent::Left { .. }
+        | JobEvent::Ended(_)
+        | JobEvent::Stopped { .. } => {}
     }
 }
 

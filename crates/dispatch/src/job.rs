@@ -6,14 +6,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::Stream;
-use jiff::Timestamp;
-use longshore_core::{
-    AttemptId, Event, JobId, JobResult, JobSpec, LogChunk, PassedOver, PullPolicy, RunnerName,
-};
+use longshore_core::{JobId, JobResult, JobSpec, LogChunk};
 use tokio::sync::{mpsc, watch};
 
-use crate::Stopped;
 use crate::cancel::Canceller;
+use crate::{JobEvent, Stopped};
 
 /// How many pieces of output are buffered for a slow reader. Then the runner's stream waits.
 pub(crate) const CHUNKS_KEPT: usize = 16;
@@ -32,13 +29,16 @@ pub struct Submission {
     /// The idempotency key: a second submission with the same key and an equal spec is the same
     /// job. 1 to 255 characters. The key is kept as long as the job's record. Default: none.
     pub key: Option<String>,
+    /// Whether the job stays on its runner once it has ended, with its output, until it is
+    /// [removed](crate::Dispatcher::remove). Default: false. A detached job always stays.
+    pub keep: bool,
 }
 
 impl Submission {
     /// Creates a submission of `spec` with the defaults.
     #[must_use]
     pub const fn new(spec: JobSpec) -> Self {
-        Self { spec, id: None, logs: true, key: None }
+        Self { spec, id: None, logs: true, key: None, keep: false }
     }
 
     /// Gives the job the identity `id`, which no other job of this installation may have had.
@@ -55,6 +55,13 @@ impl Submission {
         self
     }
 
+    /// Keeps the job on its runner once it has ended.
+    #[must_use]
+    pub const fn kept(mut self) -> Self {
+        self.keep = true;
+        self
+    }
+
     /// Disables streaming of the job's output.
     #[must_use]
     pub const fn without_logs(mut self) -> Self {
@@ -67,67 +74,6 @@ impl From<JobSpec> for Submission {
     fn from(spec: JobSpec) -> Self {
         Self::new(spec)
     }
-}
-
-/// Progress of a job, for a person or a progress line. The result does not depend on these events.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum JobEvent {
-    /// A runner is being asked whether it can take work.
-    Probing {
-        /// The runner.
-        runner: RunnerName,
-    },
-    /// A runner was passed over; the next one is tried.
-    PassedOver(PassedOver),
-    /// A runner is being asked to launch the job.
-    Launching {
-        /// The runner.
-        runner: RunnerName,
-        /// The attempt.
-        attempt: AttemptId,
-        /// The pull policy of this attempt.
-        pull_policy: PullPolicy,
-    },
-    /// Progress of an attempt, as its runner reports it. Never [`Event::Ended`].
-    Runner {
-        /// The runner.
-        runner: RunnerName,
-        /// What happened.
-        event: Event,
-    },
-    /// A launch gave no clear answer. The dispatcher is determining whether it started.
-    Settling {
-        /// The runner.
-        runner: RunnerName,
-        /// The attempt.
-        attempt: AttemptId,
-        /// Why there was no clear answer.
-        message: String,
-    },
-    /// The job has started; no other runner will be tried.
-    Started {
-        /// The runner.
-        runner: RunnerName,
-        /// The attempt.
-        attempt: AttemptId,
-        /// The start time, by the backend's clock.
-        started_at: Option<Timestamp>,
-    },
-    /// A problem with the job that no runner caused and that does not keep the job from running,
-    /// such as a password file that others can read.
-    Warning {
-        /// The problem, in one line.
-        message: String,
-    },
-    /// Something that does not change the result went wrong, such as a backend out of reach for
-    /// now, or a clean-up that failed.
-    Trouble {
-        /// The runner.
-        runner: RunnerName,
-        /// What went wrong, in one line.
-        message: String,
-    },
 }
 
 /// How far a job's task has progressed.

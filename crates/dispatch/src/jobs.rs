@@ -20,6 +20,7 @@ use crate::candidate::Candidate;
 use crate::dispatcher::Dispatcher;
 use crate::event_sink::JobEventSink;
 use crate::job::{CHUNKS_KEPT, Job, JobEvents, JobLogs, State};
+use crate::job_event::JobEvent;
 use crate::output::forward_output;
 use crate::record::unrecorded;
 use crate::spans;
@@ -103,7 +104,7 @@ impl Dispatcher {
         let journal = self.journal().await?.clone();
         let tracked = self.tracked()?;
         let canceller = Canceller::new(record.spec.effective_grace_period().get());
-        let (sink, events) = JobEventSink::channel();
+        let (sink, events) = JobEventSink::channel(self.feed(), &record.id);
         let (logs, logs_read) = JobLogs::channel(logs);
         let (state, seen) = watch::channel(State::Running);
         let id = record.id.clone();
@@ -159,6 +160,7 @@ impl Dispatcher {
             return Ok(());
         }
         tracing::info!("taken up");
+        attached.sink.announce(&JobEvent::TakenUp);
         let Attached { canceller, sink, logs, state, manner, .. } = attached;
         let task = self.taken_up(&record, claim);
         let task = JobTask { canceller, sink, logs, state, manner, ..task };

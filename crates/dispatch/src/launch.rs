@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::event_sink::JobEventSink;
-use crate::job::JobEvent;
+use crate::job_event::JobEvent;
 use crate::launches::Slot;
 
 /// How late a runner may answer before the dispatcher stops waiting: after the deadline, and again

@@ -1,6 +1,6 @@
 //! The launches under way on one runner: how many there may be, and whether they make progress.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,10 +29,19 @@ pub(crate) struct Launches {
 #[derive(Debug)]
 struct UnderWay {
     next: u64,
+    /// The launches that have begun and not returned.
+    begun: BTreeSet<u64>,
     /// The launches that should be over soon, and since when they have been silent.
     silent: BTreeMap<u64, Instant>,
     /// When a launch last returned.
     last_return: Instant,
+}
+
+impl UnderWay {
+    fn over(&mut self, number: u64) {
+        self.begun.remove(&number);
+        self.silent.remove(&number);
+    }
 }
 
 impl Launches {
@@ -41,8 +50,18 @@ impl Launches {
             .unwrap_or(Semaphore::MAX_PERMITS)
             .min(Semaphore::MAX_PERMITS);
         let silence = settings.connect_timeout.get().saturating_mul(2).max(SHORTEST_SILENCE);
-        let under_way = UnderWay { next: 0, silent: BTreeMap::new(), last_return: Instant::now() };
+        let under_way = UnderWay {
+            next: 0,
+            begun: BTreeSet::new(),
+            silent: BTreeMap::new(),
+            last_return: Instant::now(),
+        };
         Self { slots: Arc::new(Semaphore::new(slots)), silence, under_way: Mutex::new(under_way) }
+    }
+
+    /// Returns the number of launches under way.
+    pub(crate) fn count(&self) -> u32 {
+        u32::try_from(self.under_way.lock().begun.len()).unwrap_or(u32::MAX)
     }
 
     /// Waits for a free slot.
@@ -105,7 +124,9 @@ pub(crate) struct Slot {
 impl Slot {
     /// Notes that a launch begins.
     pub(crate) fn begins(&self) {
-        self.launches.under_way.lock().silent.insert(self.number, Instant::now());
+        let mut under_way = self.launches.under_way.lock();
+        under_way.begun.insert(self.number);
+        under_way.silent.insert(self.number, Instant::now());
     }
 
     /// Notes progress of the launch.
@@ -125,12 +146,12 @@ impl Slot {
     pub(crate) fn returns(&self) {
         let mut under_way = self.launches.under_way.lock();
         under_way.last_return = Instant::now();
-        under_way.silent.remove(&self.number);
+        under_way.over(self.number);
     }
 
     /// Leaves the slot to another job.
     pub(crate) fn release(&mut self) {
-        self.launches.under_way.lock().silent.remove(&self.number);
+        self.launches.under_way.lock().over(self.number);
         self.permit = None;
     }
 

@@ -24,6 +24,8 @@ pub enum Fate {
     Remove,
     /// It was removed.
     Removed,
+    /// It had no record, and is now the recorded job to which it belongs.
+    Adopted,
     /// It stays: it runs or may run.
     Kept,
     /// It could not be removed, for this reason.

@@ -24,6 +24,7 @@
 //! - A running launch is never dropped: it is cancelled through its context and awaited.
 //! - This crate depends on no backend, only on [`longshore_core::Runner`].
 
+mod adopt;
 mod attach;
 mod attempt;
 mod attempt_client;
@@ -38,15 +39,21 @@ mod event_sink;
 mod expected_end;
 mod fail_point;
 mod fallback;
+mod feed;
 mod follow;
 mod glob;
 mod guarded;
 mod image_preview;
 mod job;
+mod job_event;
 mod jobs;
 mod launch;
 mod launches;
 mod leftover;
+#[cfg(feature = "metrics")]
+mod metrics_observer;
+mod observe;
+mod observer;
 mod output;
 mod patience;
 mod pin;
@@ -55,6 +62,7 @@ mod prefix;
 mod reaper;
 mod record;
 mod report;
+mod runner_status;
 mod secrets;
 mod security;
 mod selection;
@@ -67,17 +75,25 @@ mod stranded;
 mod submit;
 mod take_up;
 mod taken;
+mod tally;
 mod task;
 
+pub use adopt::Adopted;
 pub use builder::{BuildError, DispatcherBuilder};
 pub use cancel::Canceller;
 pub use dispatcher::Dispatcher;
+pub use feed::Lagged;
 pub use glob::{ImageGlob, ImageGlobError, ImagePullPolicyRule};
-pub use job::{Detached, DetachedJob, Job, JobEvent, JobEvents, JobLogs, Submission};
+pub use job::{Detached, DetachedJob, Job, JobEvents, JobLogs, Submission};
+pub use job_event::JobEvent;
 pub use leftover::{Fate, Leftover};
+#[cfg(feature = "metrics")]
+pub use metrics_observer::MetricsObserver;
+pub use observer::{Observer, RunnerEvent};
 pub use policy::{EffectivePullPolicy, PullPolicyOrigin};
 pub use prefix::{ImageRegistryPrefix, ImageRegistryPrefixError};
 pub use reaper::Reaped;
 pub use report::{Examination, ImagePreview, LoginName, RunnerHealth, RunnerImage, RunnerPlan};
+pub use runner_status::{BreakerState, LastProbe, RunnerError, RunnerStatus};
 pub use settings::{FallbackReason, Isolation, Settings};
 pub use stopped::Stopped;

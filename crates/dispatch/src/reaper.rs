@@ -5,20 +5,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
-use longshore_core::{
-    AttemptId, Error, ErrorKind, Event, Handle, JobId, Outcome, RunnerName, Settled,
-};
-use longshore_journal::{Journal, JournalError, Record};
-use tokio::time::timeout;
-
-use crate::attempt_client::CALL;
+use crate::adopt::job_and_number;
 use crate::candidate::Candidate;
 use crate::dispatcher::Dispatcher;
 use crate::event_sink::JobEventSink;
 use crate::leftover::{Fate, Leftover};
 use crate::record::unrecorded;
 use crate::take_up::first_news;
+use jiff::{SignedDuration, Timestamp};
+use longshore_core::{Error, ErrorKind, Event, Handle, JobId, Outcome, RunnerName, Settled};
+use longshore_journal::{Journal, JournalError, Record};
 
 /// What the reaper found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,17 +40,19 @@ struct Manner {
 enum Standing {
     /// A process owns it, it still runs, or it is still kept.
     Expected,
-    /// It is not known to be over, for this reason.
-    Open(&'static str),
+    /// It has no record.
+    Unrecorded,
+    /// It is on record as lost.
+    Lost,
     /// It is over and no longer needed, for this reason.
     Over(String),
 }
 
 impl Dispatcher {
     /// Removes what this installation has left on its runners and no process will return to: jobs
-    /// that ended longer than `older_than` ago (`None`: `job.retention`), attempts that never
-    /// started, and attempts that are not in the journal and do not run. First [looks](Self::look)
-    /// at each job that no process owns. With `dry_run`, nothing changes.
+    /// that ended longer than `older_than` ago (`None`: `job.retention`), and attempts that never
+    /// started. First [looks](Self::look) at each job that no process owns, and [adopts](Self::adopt)
+    /// jobs that have no record: their age counts from now. With `dry_run`, nothing changes.
     ///
     /// What may be left on a runner that is not configured stays, and is reported as
     /// [`Fate::Kept`]. Attempts of other installations are never found, and so never touched. Several processes may
@@ -90,26 +88,30 @@ impl Dispatcher {
         let mut reaped = Reaped::default();
         let mut seen = HashMap::new();
         for candidate in self.candidates() {
-            let adopted = timeout(CALL, candidate.runner.adopt(self.installation())).await;
-            let handles = match adopted {
-                Ok(Ok(handles)) => handles,
-                Ok(Err(error)) => {
-                    reaped.unasked.push((candidate.name().clone(), error.to_string()));
-                    continue;
-                }
-                Err(_) => {
-                    let message = format!("no answer within {CALL:?}");
-                    reaped.unasked.push((candidate.name().clone(), message));
+            let handles = match self.attempts_on(candidate).await {
+                Ok(handles) => handles,
+                Err(why) => {
+                    reaped.unasked.push((candidate.name().clone(), why));
                     continue;
                 }
             };
-            for handle in handles {
+            let adopted = match dry_run {
+                true => Vec::new(),
+                false => self.adopt_on(journal, candidate, &handles).await?,
+            };
+            let recorded =
+                |handle: &Handle| adopted.iter().all(|left| left.attempt != handle.attempt);
+            for handle in handles.into_iter().filter(recorded) {
                 let reaping = reap(journal, candidate, &handle, manner, &mut seen);
                 reaped.leftovers.extend(reaping.await?);
             }
+            reaped.leftovers.extend(adopted);
         }
         self.report_stranded(journal, &mut reaped).await?;
         if !dry_run {
+            if reaped.unasked.is_empty() {
+                journal.complete().map_err(unrecorded)?;
+            }
             self.forget_removed(journal, manner, &mut reaped).await?;
             reaped.forgotten = journal.sweep(age, Timestamp::now()).await.map_err(unrecorded)?;
         }
@@ -183,7 +185,7 @@ impl Dispatcher {
             return known.fate == Fate::Removed;
         }
         let why = if is_lost(record) {
-            stray(&candidate, handle, manner, "it is on record as lost").await
+            stray(&candidate, handle, manner).await
         } else {
             Ok("the job is over, and this may have been left behind".to_owned())
         };
@@ -206,7 +208,12 @@ async fn reap(
     let why = match standing(journal, handle, manner, seen).await? {
         Standing::Expected => return Ok(None),
         Standing::Over(why) => Ok(why),
-        Standing::Open(why) => stray(candidate, handle, manner, why).await,
+        Standing::Lost => stray(candidate, handle, manner).await,
+        // Another process has just recorded it, or deleted its record.
+        Standing::Unrecorded if !manner.dry_run => return Ok(None),
+        Standing::Unrecorded => {
+            Err("it has no record: it would be adopted, or removed if it never started".to_owned())
+        }
     };
     Ok(Some(remove(candidate, handle, manner, why).await))
 }
@@ -236,8 +243,7 @@ async fn standing(
     manner: Manner,
     seen: &mut HashMap<JobId, Option<Record>>,
 ) -> Result<Standing, Error> {
-    let unknown = Standing::Open("no record of it is left");
-    let Some(job) = job_of(&handle.attempt) else { return Ok(unknown) };
+    let Some((job, _)) = job_and_number(&handle.attempt) else { return Ok(Standing::Unrecorded) };
     if !seen.contains_key(&job) {
         let record = match journal.record(&job).await {
             Ok(record) => Some(record),
@@ -246,16 +252,14 @@ async fn standing(
         };
         seen.insert(job.clone(), record);
     }
-    let Some(Some(record)) = seen.get(&job) else { return Ok(unknown) };
+    let Some(Some(record)) = seen.get(&job) else { return Ok(Standing::Unrecorded) };
     // The owner cleans up.
     if journal.is_claimed(&job).map_err(unrecorded)? {
         return Ok(Standing::Expected);
     }
     Ok(match record.ended_at {
         None => Standing::Expected,
-        Some(at) if at < manner.before && is_lost(record) => {
-            Standing::Open("it is on record as lost")
-        }
+        Some(at) if at < manner.before && is_lost(record) => Standing::Lost,
         Some(_) if record.removed_at.is_some() => {
             Standing::Over("the job is over, and this was left behind".to_owned())
         }
@@ -269,39 +273,22 @@ fn is_lost(record: &Record) -> bool {
     matches!(outcome, Some(Outcome::Lost { .. }))
 }
 
-/// Returns why an attempt that is not known to be over may be removed. An `Err` says why it may
-/// not.
+/// Returns why an attempt that is on record as lost may be removed. An `Err` says why it may not.
 async fn stray(
     candidate: &Arc<Candidate>,
     handle: &Handle,
     manner: Manner,
-    known: &str,
 ) -> Result<String, String> {
+    const KNOWN: &str = "it is on record as lost";
     let client = candidate.client(handle, JobEventSink::discarding());
     match first_news(&client, candidate.connect_timeout()).await {
-        Some(Event::Ended(_)) => Ok(format!("it has ended, and {known}")),
-        Some(_) => Err(format!("it is running, although {known}")),
-        None if manner.dry_run => Ok(format!("{known}; it is removed unless it has started")),
+        Some(Event::Ended(_)) => Ok(format!("it has ended, and {KNOWN}")),
+        Some(_) => Err(format!("it is running, although {KNOWN}")),
+        None if manner.dry_run => Ok(format!("{KNOWN}; it is removed unless it has started")),
         None => match client.settle(candidate.connect_timeout()).await {
-            Ok(Settled::NeverStarted) => Ok(format!("it never started, and {known}")),
-            Ok(_) => Err(format!("it may be running, although {known}")),
-            Err(error) => Err(format!("it may be running, although {known}: {error}")),
+            Ok(Settled::NeverStarted) => Ok(format!("it never started, and {KNOWN}")),
+            Ok(_) => Err(format!("it may be running, although {KNOWN}")),
+            Err(error) => Err(format!("it may be running, although {KNOWN}: {error}")),
         },
-    }
-}
-
-/// Returns the job of an attempt, whose id is `JOB-NUMBER`.
-fn job_of(attempt: &AttemptId) -> Option<JobId> {
-    attempt.as_str().rsplit_once('-')?.0.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_attempt_tells_its_job() {
-        let job: JobId = "a-b-2".parse().unwrap();
-        assert_eq!(job_of(&job.attempt(13)), Some(job));
     }
 }

@@ -12,7 +12,8 @@ use tracing::{info, warn};
 
 use crate::candidate::Candidate;
 use crate::fail_point::FailPoint;
-use crate::job::{JobEvent, State};
+use crate::job::State;
+use crate::job_event::JobEvent;
 use crate::taken::{Found, Taken};
 use crate::task::JobTask;
 
@@ -68,7 +69,7 @@ impl JobTask {
         };
         let started_at = started.started_at.as_ref().map(display);
         info!(attempt = %taken.attempt, runner = %taken.candidate.name(), started_at, "started");
-        taken.candidate.breaker.launch_succeeded();
+        taken.candidate.started();
         // Without this record, a recovery asks the runner, which knows.
         let (at, image) = (started.started_at, started.image.as_ref());
         FailPoint::Launched.reach();
@@ -95,6 +96,8 @@ impl JobTask {
         FailPoint::Ended.reach();
         let recorded = self.heed(self.claim.outcome(result).await);
         FailPoint::Outcome.reach();
+        // Before the result is known, so that those who wait for it find it counted.
+        self.sink.announce(&JobEvent::Ended(Box::new(result.clone())));
         self.state.send_replace(State::Known(Arc::new(result.clone())));
         recorded
     }

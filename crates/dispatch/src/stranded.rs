@@ -8,6 +8,7 @@ use longshore_journal::{AttemptRecord, Record};
 use crate::candidate::Candidate;
 use crate::dispatcher::Dispatcher;
 use crate::event_sink::JobEventSink;
+use crate::job_event::JobEvent;
 use crate::leftover::{Fate, Leftover};
 use crate::record::unrecorded;
 
@@ -61,6 +62,8 @@ impl Dispatcher {
             result.attempt = record.attempts.last().map(|a| a.handle.attempt.clone());
             result.passed_over.clone_from(&record.passed_over);
             claim.outcome(&result).await.map_err(unrecorded)?;
+            let ended = JobEvent::Ended(Box::new(result));
+            JobEventSink::unread(self.feed(), job).announce(&ended);
         }
         claim.removed().await.map_err(unrecorded)?;
         claim.forget().await.map_err(unrecorded)?;

@@ -15,6 +15,7 @@ use crate::dispatcher::{Dispatcher, closed};
 use crate::event_sink::JobEventSink;
 use crate::fail_point::FailPoint;
 use crate::job::{Job, JobEvents, JobLogs, State, Submission};
+use crate::job_event::JobEvent;
 use crate::secrets;
 use crate::spans;
 use crate::store::Held;
@@ -71,7 +72,8 @@ impl Dispatcher {
 
     /// Does everything that must precede the first write.
     async fn check(&self, submission: Submission, manner: Manner) -> Result<Checked, Error> {
-        let Submission { mut spec, id, logs, key } = submission;
+        let Submission { mut spec, id, logs, key, keep } = submission;
+        let manner = if keep && manner == Manner::Attached { Manner::Kept } else { manner };
         let mut new = NewJob::new(self.installation().clone(), spec.clone());
         new.id = id.unwrap_or(new.id);
         new.idempotency_key = key;
@@ -88,6 +90,7 @@ impl Dispatcher {
     async fn enter(&self, checked: Checked) -> Result<Recorded, Error> {
         let Checked { new, spec, candidates, secret_env, manner, logs, in_flight } = checked;
         let journal = self.journal().await?;
+        let submitted = Arc::clone(&new.spec);
         // Before the job is recorded, so that no request to cancel it is missed.
         let canceller = Canceller::new(spec.effective_grace_period().get());
         let held = self.hold(&new.id, &canceller);
@@ -104,7 +107,8 @@ impl Dispatcher {
         };
         FailPoint::Submitted.reach();
         let id = claim.job().clone();
-        let (sink, events) = JobEventSink::channel();
+        let (sink, events) = JobEventSink::channel(self.feed(), &id);
+        sink.announce(&JobEvent::Submitted { spec: submitted });
         let (state, state_seen) = watch::channel(State::Running);
         let (logs, logs_read) = JobLogs::channel(logs);
         let task = JobTask {

@@ -21,7 +21,8 @@ use crate::directory;
 use crate::event_sink::JobEventSink;
 use crate::fallback::{Verdict, verdict};
 use crate::follow::{Followed, follow};
-use crate::job::{JobEvent, State};
+use crate::job::State;
+use crate::job_event::JobEvent;
 use crate::output::forward_output;
 use crate::patience::Patience;
 use crate::pin::Pins;
@@ -179,8 +180,10 @@ impl JobTask {
         if self.manner == Manner::Detached && runs && !self.canceller.token().is_cancelled() {
             // Release the claim before reporting, since a process that reads the report may want to
             // take the job up.
-            let Self { claim, state, .. } = self;
+            let Self { claim, state, sink, .. } = self;
             drop(claim);
+            let (runner, attempt) = (taken.candidate.name().clone(), taken.attempt);
+            sink.announce(&JobEvent::Left { runner, attempt });
             state.send_replace(State::Left);
             return;
         }
@@ -190,6 +193,7 @@ impl JobTask {
     /// Follows the attempt to its end, passes its output on, and removes it.
     pub(crate) async fn follow_to_end(mut self, mut taken: Taken) {
         let ended = CancellationToken::new();
+        let running = taken.candidate.tally.runs();
         let separate = taken.candidate.runner.capabilities().separate_streams;
         let logs = self.logs.take();
         let client = taken.client.clone();
@@ -200,6 +204,7 @@ impl JobTask {
         };
         let to_the_end = async {
             let followed = self.follow(&mut taken).await;
+            drop(running);
             let (Followed::Ended(report) | Followed::OutOfReach(report)) = &followed;
             let result = self.result_of(&taken, report.clone());
             let recorded = self.record_outcome(&result).await;

@@ -1,31 +1,55 @@
-//! The engine's API, with a time limit on each request.
+//! One engine: every request that the runner makes.
 
-use std::collections::HashMap;
-use std::future::Future;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bollard::models::{
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bollard_stubs::models::{
     ContainerCreateBody, ContainerCreateResponse, ContainerInspectResponse, ContainerSummary,
-    ImageInspect,
+    CreateImageInfo, EventMessage, ImageInspect, Network, SystemInfo, SystemVersion,
 };
-use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
-    RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
-};
-use bollard::{API_DEFAULT_VERSION, Docker, body_stream};
-use bytes::Bytes;
+use futures::stream::{self, BoxStream};
+use futures::{Stream, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use longshore_core::{Error, ErrorKind, Result};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
 use crate::DockerConfig;
-use crate::endpoint::{self, Address, Endpoint, ThisProcess};
-use crate::fault::Fault;
+use crate::body::{self, Body, Record};
+use crate::endpoint::{self, Endpoint, ThisProcess};
+use crate::fault::{Cause, Fault};
+use crate::http::{Call, Http};
 
-/// The client library's own limit for the head of an answer. Our shorter limits apply first;
-/// requests that last as long as a job have none.
-const CLIENT_TIMEOUT_SECONDS: u64 = 366 * 86_400;
+/// The newest version of the API that this crate knows.
+const NEWEST: ApiVersion = ApiVersion { major: 1, minor: 53 };
+/// The most bytes of an answer about one object.
+const OBJECT: usize = 16 << 20;
+/// The most bytes of a list: enough for 100,000 containers.
+const LIST: usize = 512 << 20;
+
+/// A version of the engine's API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ApiVersion {
+    major: u32,
+    minor: u32,
+}
+
+impl ApiVersion {
+    fn read(text: &str) -> Option<Self> {
+        let (major, minor) = text.split_once('.')?;
+        Some(Self { major: major.parse().ok()?, minor: minor.parse().ok()? })
+    }
+}
+
+impl std::fmt::Display for ApiVersion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
 
 /// Which of an attempt's containers a removal may touch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +72,16 @@ pub(crate) enum Removed {
     Not,
 }
 
-/// A connection to one engine, made at the first request.
+/// A file of a container.
+#[derive(Debug, Deserialize)]
+pub(crate) struct FileStat {
+    /// As Go's `FileMode`.
+    pub(crate) mode: u32,
+    #[serde(rename = "linkTarget")]
+    pub(crate) link_target: String,
+}
+
+/// One engine. The version of its API is negotiated at the first request.
 #[derive(Debug)]
 pub(crate) struct Engine {
     config: DockerConfig,
@@ -57,8 +90,11 @@ pub(crate) struct Engine {
 
 #[derive(Debug)]
 struct Connected {
-    docker: Docker,
+    http: Http,
     endpoint: Endpoint,
+    version: ApiVersion,
+    /// The beginning of each path.
+    prefix: String,
 }
 
 /// The result of one request.
@@ -78,72 +114,85 @@ impl Engine {
         endpoint::find(&self.config, &ThisProcess)
     }
 
-    /// The client, for requests without a time limit. The first call negotiates the API version.
-    pub(crate) async fn docker(&self) -> Answer<&Docker> {
-        self.connected.get_or_try_init(|| self.connect()).await.map(|c| &c.docker)
+    async fn connected(&self) -> Answer<&Connected> {
+        self.connected.get_or_try_init(|| self.connect()).await
     }
 
     async fn connect(&self) -> Answer<Connected> {
         let endpoint = self.endpoint().map_err(Fault::Unreached)?;
-        let docker = open(&endpoint).map_err(|cause| Fault::new(cause, &endpoint))?;
         let limit = self.config.connect_timeout.get();
-        let docker = match timeout(limit, docker.negotiate_version()).await {
-            Ok(Ok(docker)) => docker,
-            Ok(Err(cause)) => return Err(Fault::new(cause, &endpoint)),
-            Err(_) => return Err(Fault::timed_out(limit, &endpoint)),
+        let negotiated = timeout(limit, negotiate(&endpoint)).await;
+        let negotiated = negotiated.map_err(|_| Fault::timed_out(limit, &endpoint))?;
+        let (http, version) = negotiated.map_err(|cause| Fault::new(cause, &endpoint))?;
+        Ok(Connected { http, endpoint, version, prefix: format!("/v{version}") })
+    }
+
+    /// Limits the time of `request`.
+    pub(crate) async fn within<T>(
+        &self,
+        limit: Duration,
+        request: impl Future<Output = Answer<T>>,
+    ) -> Answer<T> {
+        let connected = self.connected().await?;
+        let answer = timeout(limit, request).await;
+        answer.unwrap_or_else(|_| Err(Fault::timed_out(limit, &connected.endpoint)))
+    }
+
+    /// Sends `call`. The body is unlimited in time.
+    async fn send(&self, call: Call) -> Answer<(http::Response<()>, Body)> {
+        let Connected { http, endpoint, prefix, .. } = self.connected().await?;
+        http.send(prefix, call).await.map_err(|cause| Fault::new(cause, endpoint))
+    }
+
+    /// Sends `call`, and reads the answer, of at most `size` bytes.
+    async fn read<T: DeserializeOwned>(&self, call: Call, size: usize) -> Answer<T> {
+        self.read_within(self.config.request_timeout.get(), call, size).await
+    }
+
+    async fn read_within<T: DeserializeOwned>(
+        &self,
+        limit: Duration,
+        call: Call,
+        size: usize,
+    ) -> Answer<T> {
+        let answer = async {
+            let (_, body) = self.send(call).await?;
+            let read = body.whole(size).await;
+            let read = read.and_then(|json| Ok(serde_json::from_slice(&json)?));
+            read.map_err(|cause| self.fault(cause))
         };
-        Ok(Connected { docker, endpoint })
+        self.within(limit, answer).await
     }
 
-    /// Makes one request, limited by the configured timeout.
-    pub(crate) async fn call<'a, T, F>(&'a self, request: impl FnOnce(&'a Docker) -> F) -> Answer<T>
-    where
-        F: Future<Output = std::result::Result<T, bollard::errors::Error>>,
-    {
-        self.call_within(self.config.request_timeout.get(), request).await
+    /// Sends `call`, whose answer has no body.
+    async fn order(&self, call: Call) -> Answer<http::Response<()>> {
+        self.order_within(self.config.request_timeout.get(), call).await
     }
 
-    pub(crate) async fn call_within<'a, T, F>(
+    async fn order_within(&self, limit: Duration, call: Call) -> Answer<http::Response<()>> {
+        self.within(limit, async { Ok(self.send(call).await?.0) }).await
+    }
+
+    /// Sends `call`, and returns the items that `read` finds in the body, up to the first failure.
+    /// The time until the body begins is limited by `limit`.
+    fn stream<'a, T: 'a, S>(
         &'a self,
         limit: Duration,
-        request: impl FnOnce(&'a Docker) -> F,
-    ) -> Answer<T>
+        call: Call,
+        read: impl FnOnce(Body) -> S + Send + 'a,
+    ) -> BoxStream<'a, Answer<T>>
     where
-        F: Future<Output = std::result::Result<T, bollard::errors::Error>>,
+        S: Stream<Item = std::result::Result<T, Cause>> + Send + 'a,
     {
-        let connected = self.connected.get_or_try_init(|| self.connect()).await?;
-        match timeout(limit, request(&connected.docker)).await {
-            Ok(answer) => answer.map_err(|cause| Fault::new(cause, &connected.endpoint)),
-            Err(_) => Err(Fault::timed_out(limit, &connected.endpoint)),
-        }
+        let opened = async move {
+            let (_, body) = self.within(limit, self.send(call)).await?;
+            Ok(read(body).map_err(|cause| self.fault(cause)))
+        };
+        stream::once(opened).try_flatten().boxed()
     }
 
-    /// Whether a followed log may end without its last records when the container ends, as it does
-    /// before Docker 23.0 (API 1.42).
-    pub(crate) fn follows_lossily(&self) -> bool {
-        self.version().is_some_and(|version| version < (1, 42))
-    }
-
-    /// Whether the engine may send the end of a line that it has cut into records without its
-    /// newline, as 20.10 does. Docker 25 (API 1.44) does not.
-    pub(crate) fn loses_newlines(&self) -> bool {
-        self.version().is_some_and(|version| version < (1, 44))
-    }
-
-    /// Whether the engine reports from which repository an image was pulled, as it does from
-    /// Docker 29.3 (API 1.53) on.
-    pub(crate) fn tells_origin(&self) -> bool {
-        self.version().is_some_and(|version| version >= (1, 53))
-    }
-
-    /// The negotiated API version, once connected.
-    fn version(&self) -> Option<(usize, usize)> {
-        let version = self.connected.get()?.docker.client_version();
-        Some((version.major_version, version.minor_version))
-    }
-
-    /// Classifies a failed item of a stream.
-    pub(crate) fn fault(&self, cause: bollard::errors::Error) -> Fault {
+    /// Classifies a failure in a body.
+    fn fault(&self, cause: Cause) -> Fault {
         match self.connected.get() {
             Some(connected) => Fault::new(cause, &connected.endpoint),
             None => Fault::Unanswered(
@@ -153,77 +202,149 @@ impl Engine {
         }
     }
 
-    /// Creates a container. `shown` is `body` without its secrets: the client library logs each
-    /// request's body at the level `debug`, so it gets `shown`, and a request modifier replaces
-    /// that with the true body afterwards.
+    /// Whether a followed log may end without its last records when the container ends, as it does
+    /// before Docker 23.0 (API 1.42).
+    pub(crate) fn follows_lossily(&self) -> bool {
+        self.is_before(1, 42)
+    }
+
+    /// Whether the engine may send the end of a line that it has cut into records without its
+    /// newline, as 20.10 does. Docker 25 (API 1.44) does not.
+    pub(crate) fn loses_newlines(&self) -> bool {
+        self.is_before(1, 44)
+    }
+
+    /// Whether the engine reports from which repository an image was pulled, as it does from
+    /// Docker 29.3 (API 1.53) on.
+    pub(crate) fn tells_origin(&self) -> bool {
+        self.connected.get().is_some() && !self.is_before(1, 53)
+    }
+
+    /// Whether the negotiated version of the API is older, once connected.
+    fn is_before(&self, major: u32, minor: u32) -> bool {
+        self.connected.get().is_some_and(|it| it.version < ApiVersion { major, minor })
+    }
+
+    /// The negotiated version of the API.
+    pub(crate) async fn api_version(&self) -> Answer<ApiVersion> {
+        Ok(self.connected().await?.version)
+    }
+
+    /// Creates a container.
     pub(crate) async fn create(
         &self,
         name: &str,
         body: &ContainerCreateBody,
-        shown: ContainerCreateBody,
     ) -> Answer<ContainerCreateResponse> {
-        let true_body = serde_json::to_vec(body).map(Bytes::from).map_err(|error| {
+        let call = Call::post("/containers/create").query(&[("name", name)]).json(body);
+        let call = call.map_err(|cause| {
             Fault::Unreached(
                 Error::new(ErrorKind::Internal, "failed to write the container's body")
-                    .caused_by(error),
+                    .caused_by(cause),
             )
         })?;
-        self.call(|docker| {
-            let docker = docker.clone().with_request_modifier(move |request| {
-                let true_body = true_body.clone();
-                request.map(|_| body_stream(futures::stream::iter([true_body])))
-            });
-            let options = CreateContainerOptionsBuilder::default().name(name).build();
-            async move { docker.create_container(Some(options), shown).await }
-        })
-        .await
+        self.read(call, OBJECT).await
     }
 
     pub(crate) async fn start(&self, id: &str) -> Answer<()> {
-        self.call(|docker| docker.start_container(id, None)).await
+        self.order(Call::post(format!("/containers/{id}/start"))).await.map(drop)
     }
 
     /// The container with this name or id, or `None` if it does not exist.
     pub(crate) async fn inspect(&self, name: &str) -> Answer<Option<ContainerInspectResponse>> {
-        absent_is_none(self.call(|docker| docker.inspect_container(name, None)).await)
+        let call = Call::get(format!("/containers/{name}/json"));
+        absent_is_none(self.read(call, OBJECT).await)
     }
 
     pub(crate) async fn inspect_image(&self, reference: &str) -> Answer<Option<ImageInspect>> {
-        absent_is_none(self.call(|docker| docker.inspect_image(reference)).await)
+        let call = Call::get(format!("/images/{reference}/json"));
+        absent_is_none(self.read(call, OBJECT).await)
+    }
+
+    /// Looks at the file `path` of a container; `None` if it does not exist.
+    pub(crate) async fn stat(&self, id: &str, path: &str) -> Answer<Option<FileStat>> {
+        const STAT: &str = "x-docker-container-path-stat";
+        let call = Call::head(format!("/containers/{id}/archive")).query(&[("path", path)]);
+        let Some(head) = absent_is_none(self.order(call).await)? else { return Ok(None) };
+        let stat = head.headers().get(STAT).map_or(&b""[..], |stat| stat.as_bytes());
+        let stat = serde_json::from_slice(&STANDARD.decode(stat).unwrap_or_default());
+        stat.map(Some).map_err(|cause| self.fault(cause.into()))
     }
 
     /// The containers with all of `labels` (`key` or `key=value`), running or not.
     pub(crate) async fn list(&self, labels: Vec<String>) -> Answer<Vec<ContainerSummary>> {
-        let filters = HashMap::from([("label".to_owned(), labels)]);
-        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-        self.call(|docker| docker.list_containers(Some(options))).await
+        let labels: Vec<_> = labels.iter().map(|label| ("label", label.as_str())).collect();
+        let query = [("all", "true"), ("filters", &filters(&labels))];
+        self.read(Call::get("/containers/json").query(&query), LIST).await
+    }
+
+    /// The events that match `filters`, in a range of time.
+    pub(crate) async fn events(
+        &self,
+        filters: &[(&str, &str)],
+        range: &[(&str, &str)],
+    ) -> Answer<BoxStream<'_, Answer<EventMessage>>> {
+        let filters = self::filters(filters);
+        let query = [&[("filters", filters.as_str())], range].concat();
+        let call = Call::get("/events").query(&query);
+        let (_, body) = self.within(self.config.request_timeout.get(), self.send(call)).await?;
+        Ok(body.values().map_err(|cause| self.fault(cause)).boxed())
+    }
+
+    /// The output of a container, as its log has it.
+    pub(crate) fn logs(&self, name: &str, range: &[(&str, &str)]) -> BoxStream<'_, Answer<Record>> {
+        let query = [&[("stdout", "true"), ("stderr", "true")], range].concat();
+        let call = Call::get(format!("/containers/{name}/logs")).query(&query);
+        self.stream(self.config.request_timeout.get(), call, body::records)
+    }
+
+    /// Pulls an image. `auth` is the value of `X-Registry-Auth`. The engine may be silent for a while
+    /// before its first message.
+    pub(crate) fn pull(
+        &self,
+        image: &str,
+        tag: &str,
+        auth: Option<&str>,
+    ) -> BoxStream<'_, Answer<CreateImageInfo>> {
+        let mut call = Call::post("/images/create").query(&[("fromImage", image), ("tag", tag)]);
+        if let Some(auth) = auth {
+            call = call.secret_header("x-registry-auth", auth);
+        }
+        self.stream(self.config.pull_stall_timeout.get(), call, Body::values)
     }
 
     /// When the engine came up: the time at which it created its default network.
     pub(crate) async fn came_up(&self) -> Answer<Option<Timestamp>> {
-        let network = self.call(|docker| docker.inspect_network("bridge", None)).await;
+        let network = self.read::<Network>(Call::get("/networks/bridge"), OBJECT).await;
         let created = absent_is_none(network)?.and_then(|network| network.created);
         Ok(crate::outcome::moment(created.as_deref()))
     }
 
+    async fn info(&self) -> Answer<SystemInfo> {
+        self.info_within(self.config.request_timeout.get()).await
+    }
+
+    pub(crate) async fn info_within(&self, limit: Duration) -> Answer<SystemInfo> {
+        self.read_within(limit, Call::get("/info"), OBJECT).await
+    }
+
     /// The engine's time.
     pub(crate) async fn now(&self) -> Answer<Timestamp> {
-        let info = self.call(Docker::info).await?;
-        Ok(crate::outcome::moment(info.system_time.as_deref()).unwrap_or_else(Timestamp::now))
+        let time = self.info().await?.system_time;
+        Ok(crate::outcome::moment(time.as_deref()).unwrap_or_else(Timestamp::now))
     }
 
     /// Whether containers keep running while the engine is down (`live-restore`).
     pub(crate) async fn leaves_containers_alone(&self) -> Answer<bool> {
-        let info = self.call(Docker::info).await?;
-        Ok(info.live_restore_enabled.unwrap_or(false))
+        Ok(self.info().await?.live_restore_enabled.unwrap_or(false))
     }
 
     /// Sends a signal. A container that does not run or does not exist needs none.
     pub(crate) async fn kill(&self, id: &str, signal: &str) -> Answer<()> {
-        let options = KillContainerOptionsBuilder::default().signal(signal).build();
-        match self.call(|docker| docker.kill_container(id, Some(options))).await {
+        let call = Call::post(format!("/containers/{id}/kill")).query(&[("signal", signal)]);
+        match self.order(call).await {
             Err(fault) if fault.is_not_found() || fault.is_conflict() => Ok(()),
-            answer => answer,
+            answer => answer.map(drop),
         }
     }
 
@@ -231,23 +352,21 @@ impl Engine {
     /// the grace period also after the client has disconnected.
     pub(crate) async fn stop(&self, id: &str, grace: Duration) -> Answer<()> {
         let seconds = grace.as_secs() + u64::from(grace.subsec_nanos() > 0);
-        let seconds = i32::try_from(seconds).unwrap_or(i32::MAX);
-        let options = StopContainerOptionsBuilder::default().t(seconds).build();
+        let seconds = i32::try_from(seconds).unwrap_or(i32::MAX).to_string();
+        let call = Call::post(format!("/containers/{id}/stop")).query(&[("t", &seconds)]);
         let limit = grace.saturating_add(self.config.request_timeout.get());
-        let answer =
-            self.call_within(limit, |docker| docker.stop_container(id, Some(options))).await;
-        match answer {
+        match self.order_within(limit, call).await {
             Err(fault) if fault.is_not_found() => Ok(()),
-            answer => answer,
+            answer => answer.map(drop),
         }
     }
 
     /// Removes a container with its anonymous volumes.
     pub(crate) async fn remove(&self, id: &str, removal: Removal) -> Answer<Removed> {
         let force = removal == Removal::Force;
-        let options = RemoveContainerOptionsBuilder::default().force(force).v(true).build();
-        match self.call(|docker| docker.remove_container(id, Some(options))).await {
-            Ok(()) => Ok(Removed::ByUs),
+        let query = [("v", "true"), ("force", if force { "true" } else { "false" })];
+        match self.order(Call::delete(format!("/containers/{id}")).query(&query)).await {
+            Ok(_) => Ok(Removed::ByUs),
             Err(fault) if fault.is_not_found() => Ok(Removed::WasGone),
             // "removal of container x is already in progress"; with force nothing else conflicts.
             Err(fault) if fault.is_conflict() && force => Ok(Removed::WasGone),
@@ -257,24 +376,23 @@ impl Engine {
     }
 }
 
-fn open(endpoint: &Endpoint) -> std::result::Result<Docker, bollard::errors::Error> {
-    let seconds = CLIENT_TIMEOUT_SECONDS;
-    match &endpoint.address {
-        Address::Unix(path) => {
-            Docker::connect_with_unix(&path.to_string_lossy(), seconds, API_DEFAULT_VERSION)
-        }
-        Address::Http(host) => {
-            Docker::connect_with_http(&format!("tcp://{host}"), seconds, API_DEFAULT_VERSION)
-        }
-        Address::Tls { host, certificates: folder } => Docker::connect_with_ssl(
-            &format!("tcp://{host}"),
-            &folder.join("key.pem"),
-            &folder.join("cert.pem"),
-            &folder.join("ca.pem"),
-            seconds,
-            API_DEFAULT_VERSION,
-        ),
+/// Asks the engine for its API's version, and takes the newest that both know.
+async fn negotiate(endpoint: &Endpoint) -> std::result::Result<(Http, ApiVersion), Cause> {
+    let http = Http::new(endpoint)?;
+    let (_, body) = http.send("", Call::get("/version")).await?;
+    let version: SystemVersion = serde_json::from_slice(&body.whole(OBJECT).await?)?;
+    let version = version.api_version.as_deref().and_then(ApiVersion::read);
+    let version = version.ok_or(Cause::NoVersion)?;
+    Ok((http, version.min(NEWEST)))
+}
+
+/// The value of the parameter `filters`: JSON, with a list of values for each key.
+fn filters(pairs: &[(&str, &str)]) -> String {
+    let mut filters = BTreeMap::<&str, Vec<&str>>::new();
+    for (key, value) in pairs {
+        filters.entry(key).or_default().push(value);
     }
+    serde_json::json!(filters).to_string()
 }
 
 fn absent_is_none<T>(answer: Answer<T>) -> Answer<Option<T>> {

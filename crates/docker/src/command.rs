@@ -7,7 +7,6 @@
 
 use std::collections::HashSet;
 
-use bollard::query_parameters::ContainerArchiveInfoOptionsBuilder;
 use longshore_core::{Attempt, Error, ErrorKind, JobDirectoryView, RejectReason};
 use parking_lot::Mutex;
 
@@ -154,19 +153,12 @@ impl Lookup {
 async fn stat(engine: &Engine, id: &str, path: &str) -> Answer<File> {
     let mut path = path.to_owned();
     for _ in 0..2 {
-        let options = ContainerArchiveInfoOptionsBuilder::default().path(&path).build();
-        let answer =
-            engine.call(|docker| docker.get_container_archive_info(id, Some(options))).await;
-        let found = match answer {
-            Ok(found) => found,
-            Err(fault) if fault.is_not_found() => return Ok(File::Missing),
-            Err(fault) => return Err(fault),
-        };
-        if found.file_mode & SYMLINK != 0 && !found.link_target.is_empty() {
+        let Some(found) = engine.stat(id, &path).await? else { return Ok(File::Missing) };
+        if found.mode & SYMLINK != 0 && !found.link_target.is_empty() {
             path = found.link_target;
             continue;
         }
-        return Ok(match found.file_mode {
+        return Ok(match found.mode {
             mode if mode & DIRECTORY != 0 => File::Folder,
             mode if mode & EXECUTE != 0 => File::Executable,
             _ => File::NotExecutable,

@@ -1,6 +1,6 @@
 //! Inspecting an attempt's container.
 
-use bollard::models::{ContainerInspectResponse, RestartPolicyNameEnum};
+use bollard_stubs::models::{ContainerInspectResponse, RestartPolicyNameEnum};
 use jiff::Timestamp;
 
 use crate::client::{Answer, Engine};

@@ -1,6 +1,6 @@
 //! The engine's events about containers. Pure.
 
-use bollard::models::EventMessage;
+use bollard_stubs::models::EventMessage;
 use jiff::Timestamp;
 
 use crate::labels::{ATTEMPT, Facts, Labels, MARKED, Mark};

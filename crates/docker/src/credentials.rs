@@ -2,17 +2,28 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
-use bollard::auth::DockerCredentials;
 use longshore_core::{Error, ErrorKind, ImageRef, RegistryAuth, RegistryIdentity, Result};
+use serde::Serialize;
 
 /// The name of Docker's own registry in credentials
 /// (<https://docs.docker.com/reference/api/engine/version/v1.41/#section/Authentication>).
 const DOCKER_IO: &str = "https://index.docker.io/v1/";
 
-/// The value of the header `X-Registry-Auth`: JSON in the URL-safe alphabet of base 64, padded.
-///
-/// The client library writes the standard alphabet, of which an engine does not understand `+` and
-/// `/`: 20.10 then pulls as if there were no credentials.
+/// The content of the header `X-Registry-Auth`.
+#[derive(Default, Serialize)]
+struct Shown<'a> {
+    serveraddress: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    username: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    password: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    identitytoken: Option<&'a str>,
+}
+
+/// The value of the header `X-Registry-Auth`: JSON in the URL-safe alphabet of base 64, padded. Of the
+/// standard alphabet an engine does not understand `+` and `/`: 20.10 then pulls as if there were no
+/// credentials.
 ///
 /// # Errors
 /// If the credentials are for another registry than the image's: they are sent to no other.
@@ -26,16 +37,14 @@ pub(crate) fn header(auth: &RegistryAuth, image: &ImageRef) -> Result<String> {
         .with("image", image)
         .with("registry", server));
     }
-    let mut shown = DockerCredentials {
-        serveraddress: Some(if server == "docker.io" { DOCKER_IO } else { server }.to_owned()),
-        ..DockerCredentials::default()
-    };
+    let serveraddress = if server == "docker.io" { DOCKER_IO } else { server };
+    let mut shown = Shown { serveraddress, ..Shown::default() };
     match &auth.identity {
         RegistryIdentity::Password { username, password } => {
-            shown.username = Some(username.clone());
-            shown.password = Some(password.expose().to_owned());
+            shown.username = Some(username);
+            shown.password = Some(password.expose());
         }
-        RegistryIdentity::Token(token) => shown.identitytoken = Some(token.expose().to_owned()),
+        RegistryIdentity::Token(token) => shown.identitytoken = Some(token.expose()),
         _ => {
             return Err(Error::new(
                 ErrorKind::Unsupported,

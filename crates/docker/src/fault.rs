@@ -1,12 +1,46 @@
 //! The failures of one request, and what each means.
 
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use bollard::errors::Error as Cause;
 use longshore_core::{Error, ErrorKind};
+use tokio_rustls::rustls;
 
 use crate::endpoint::Endpoint;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// How a request failed, on the wire.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Cause {
+    #[error("failed to connect")]
+    Connect(#[source] BoxError),
+    #[error("the address is not one of a host")]
+    Address,
+    #[error("failed to read {}", path.display())]
+    Certificate {
+        path: PathBuf,
+        #[source]
+        error: BoxError,
+    },
+    #[error("the certificates are unusable")]
+    Tls(#[source] rustls::Error),
+    #[error(transparent)]
+    Http(#[from] hyper::Error),
+    #[error(transparent)]
+    Read(#[from] io::Error),
+    #[error("the answer is not the JSON that an engine sends")]
+    Json(#[from] serde_json::Error),
+    #[error("the answer names no version of the API")]
+    NoVersion,
+    #[error("{what} has more than {limit} bytes")]
+    TooLong { what: &'static str, limit: usize },
+    #[error("the engine broke off the output")]
+    BrokenOff,
+    #[error("the engine answered with the status {status}: {message}")]
+    Answered { status: u16, message: String },
+}
 
 /// Why a request to the engine failed.
 #[derive(Debug)]
@@ -35,11 +69,16 @@ impl Fault {
         matches!(self.status(), Some(409))
     }
 
-    /// Classifies the client library's error for a request to `endpoint`.
+    /// Classifies the failure of a request to `endpoint`.
     pub(crate) fn new(cause: Cause, endpoint: &Endpoint) -> Self {
         match cause {
-            Cause::DockerResponseServerError { status_code: status, message } => {
-                Self::Answered { status, message }
+            Cause::Answered { status, message } => Self::Answered { status, message },
+            Cause::BrokenOff => broken_off(),
+            cause @ (Cause::Json(_) | Cause::NoVersion | Cause::TooLong { .. }) => {
+                let error =
+                    Error::new(ErrorKind::Unavailable, "the Docker engine's answer is unusable")
+                        .with("address", &endpoint.address);
+                Self::Unanswered(error.caused_by(cause))
             }
             cause => match unreached(&cause) {
                 Some(why) => Self::Unreached(unreachable(why, endpoint).caused_by(cause)),
@@ -62,6 +101,11 @@ impl Fault {
                 .caused_by(message.trim().to_owned()),
         }
     }
+}
+
+/// The engine stopped in the middle of a job's output.
+pub(crate) fn broken_off() -> Fault {
+    Fault::Answered { status: 500, message: "the engine broke off the output".to_owned() }
 }
 
 /// The error of a launch whose deadline has passed.
@@ -90,14 +134,8 @@ fn unanswered(endpoint: &Endpoint) -> Error {
 /// Why the request cannot have reached the engine; `None` if it may have.
 fn unreached(cause: &Cause) -> Option<Option<io::ErrorKind>> {
     match cause {
-        Cause::HyperLegacyError { err } if err.is_connect() => Some(io_kind(err)),
-        Cause::SocketNotFoundError(_) => Some(Some(io::ErrorKind::NotFound)),
-        Cause::CertPathError { .. }
-        | Cause::CertMultipleKeys { .. }
-        | Cause::CertParseError { .. }
-        | Cause::NoNativeCertsError { .. }
-        | Cause::LoadNativeCertsErrors { .. }
-        | Cause::NoHomePathError => Some(None),
+        Cause::Connect(error) => Some(io_kind(&**error)),
+        Cause::Address | Cause::Certificate { .. } | Cause::Tls(_) => Some(None),
         _ => None,
     }
 }
@@ -168,14 +206,14 @@ mod tests {
     #[test]
     fn an_answer_is_told_from_no_answer() {
         let endpoint = Endpoint { address: Address::Unix("/d.sock".into()), named_by: None };
-        let answer =
-            Cause::DockerResponseServerError { status_code: 409, message: "no".to_owned() };
+        let answer = Cause::Answered { status: 409, message: "no".to_owned() };
         let fault = Fault::new(answer, &endpoint);
         assert!(fault.is_conflict());
         assert_eq!(fault.into_error("failed to x").to_string(), "failed to x (status: 409): no");
-        let fault = Fault::new(Cause::RequestTimeoutError, &endpoint);
+        let fault = Fault::new(Cause::Read(io::ErrorKind::ConnectionReset.into()), &endpoint);
         assert!(matches!(fault, Fault::Unanswered(_)));
-        let fault = Fault::new(Cause::SocketNotFoundError("/d.sock".to_owned()), &endpoint);
+        let missing = io::Error::from(io::ErrorKind::NotFound);
+        let fault = Fault::new(Cause::Connect(missing.into()), &endpoint);
         assert!(matches!(fault, Fault::Unreached(_)));
     }
 }

@@ -3,21 +3,38 @@
 //!
 //! They are not behind a feature, because the workspace would then compile this crate twice.
 
-use bollard::container::LogOutput;
-use longshore_core::{ErrorKind, LogChunk, LogPosition};
+use std::future::ready;
 
+use bytes::Bytes;
+use futures::executor::block_on;
+use futures::{StreamExt, stream};
+use longshore_core::{ErrorKind, LogChunk, LogPosition, LogStream};
+
+use crate::body;
+use crate::fault::Cause;
 use crate::image_fault::PullFault;
-use crate::logs::record;
 use crate::records::Reader;
 use crate::refusal::{self, Step};
 
-/// Reads a job's output from the frames of several connections, one after the other.
+/// Reads the records of a log from an answer's body, whose pieces have `length` bytes, up to the first
+/// failure.
 #[must_use]
-pub fn read_output(connections: impl IntoIterator<Item = Vec<LogOutput>>) -> Vec<LogChunk> {
+pub fn read_records(body: &[u8], length: usize) -> Vec<(LogStream, Bytes)> {
+    let pieces =
+        body.chunks(length.max(1)).map(|piece| Ok::<_, Cause>(Bytes::copy_from_slice(piece)));
+    let records = body::records(stream::iter(pieces));
+    block_on(records.take_while(|it| ready(it.is_ok())).filter_map(|it| ready(it.ok())).collect())
+}
+
+/// Reads a job's output from the records of several connections, one after the other.
+#[must_use]
+pub fn read_output(
+    connections: impl IntoIterator<Item = Vec<(LogStream, Bytes)>>,
+) -> Vec<LogChunk> {
     let mut reader = Reader::new(LogPosition::START);
     let mut read = Vec::new();
-    for frames in connections {
-        let (chunks, _) = reader.take_all(frames.into_iter().map(record).collect());
+    for records in connections {
+        let (chunks, _) = reader.take_all(records.into_iter().map(Ok).collect());
         read.extend(chunks);
         reader.reconnect();
     }

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use bollard::models::ImageInspect;
+use bollard_stubs::models::ImageInspect;
 use longshore_core::{
     Error, ErrorKind, Event, ImageReason, ImageRef, ImageReport, LaunchContext, LocalImage,
     PullPolicy, RESERVED_LABEL_PREFIX, Result,

@@ -2,10 +2,8 @@
 
 use std::fmt;
 
-use bollard::errors::Error as Cause;
 use longshore_core::{Error, ErrorKind, ImageReason};
 
-use crate::client::Engine;
 use crate::fault::Fault;
 
 /// A failed pull. Every launch that waited for it gets a clone.
@@ -42,15 +40,6 @@ impl PullFault {
         match fault {
             Fault::Answered { status, message } => Self::said(Some(status), &message),
             Fault::Unreached(error) | Fault::Unanswered(error) => Self::from(error),
-        }
-    }
-
-    /// Classifies the failure that ends a pull's messages. The messages begin with status 200
-    /// before the engine knows whether the pull succeeds.
-    pub(crate) fn of_pull(engine: &Engine, cause: Cause) -> Self {
-        match cause {
-            Cause::DockerStreamError { error } => Self::said(None, &error),
-            cause => Self::new(engine.fault(cause)),
         }
     }
 

@@ -7,8 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use bollard::models::{ContainerSummary, ContainerSummaryStateEnum as State, EventMessage};
-use bollard::query_parameters::EventsOptionsBuilder;
+use bollard_stubs::models::{ContainerSummary, ContainerSummaryStateEnum as State, EventMessage};
 use futures::{Stream, StreamExt};
 use longshore_core::{AttemptId, Backoff};
 use parking_lot::Mutex;
@@ -179,36 +178,21 @@ async fn run(engine: &Engine, snapshots: &Snapshots) {
     }
 }
 
-type Cause = bollard::errors::Error;
-
 async fn events(
     engine: &Engine,
     since: Option<i64>,
-) -> Answer<impl Stream<Item = Result<EventMessage, Cause>> + Unpin + use<>> {
-    let one = |value: &str| vec![value.to_owned()];
-    let filters = HashMap::from([
-        ("type".to_owned(), one("container")),
-        ("label".to_owned(), one(INSTALLATION)),
-    ]);
-    let mut options = EventsOptionsBuilder::default().filters(&filters);
-    if let Some(since) = since {
-        options = options.since(&since.to_string());
-    }
-    let options = options.build();
-    let docker = engine.docker().await?.clone();
-    Ok(Box::pin(async_stream::stream! {
-        let mut events = std::pin::pin!(docker.events(Some(options)));
-        while let Some(event) = events.next().await {
-            yield event;
-        }
-    }))
+) -> Answer<impl Stream<Item = Answer<EventMessage>> + Unpin> {
+    let filters = [("type", "container"), ("label", INSTALLATION)];
+    let since = since.map(|since| since.to_string());
+    let range: Vec<_> = since.iter().map(|since| ("since", since.as_str())).collect();
+    engine.events(&filters, &range).await
 }
 
 /// Applies events until the connection breaks; returns the engine's time of the last one.
 async fn listen(
     engine: &Engine,
     snapshots: &Snapshots,
-    mut events: impl Stream<Item = Result<EventMessage, Cause>> + Unpin,
+    mut events: impl Stream<Item = Answer<EventMessage>> + Unpin,
 ) -> Option<i64> {
     let mut last = None;
     let mut resync = interval_at(Instant::now() + FIRST_RESYNC, RESYNC);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bollard::models::ContainerSummary;
+use bollard_stubs::models::ContainerSummary;
 use jiff::Timestamp;
 use longshore_core::{AttemptId, Handle, InstallationId, Result};
 

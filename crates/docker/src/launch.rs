@@ -152,13 +152,12 @@ impl Backend {
         let facts = Facts::new(attempt, image.report.clone());
         let config = self.engine.config();
         let body = create_body(attempt, &base, &facts, config, Secrets::Exposed)?;
-        let shown = create_body(attempt, &base, &facts, config, Secrets::Masked)?;
-        let mut created = self.engine.create(&location.name, &body, shown.clone()).await;
+        let mut created = self.engine.create(&location.name, &body).await;
         if created.as_ref().is_err_and(is_no_such_image) {
             // With the containerd store an image whose tag a pull has just moved is not known by
             // its id for a moment, until it is kept as one without a tag.
             sleep(PAUSE).await;
-            created = self.engine.create(&location.name, &body, shown).await;
+            created = self.engine.create(&location.name, &body).await;
         }
         let created = match created {
             Ok(created) => created,

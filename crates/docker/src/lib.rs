@@ -45,12 +45,16 @@
 //!
 //! # Secrets
 //! The values of a job's secret environment are part of the container's environment on the engine.
-//! Every user who may inspect containers can read them. The client library also logs answers, with
-//! these values, at the level `debug`; a program that keeps secrets out of its log turns that off
-//! (target `bollard`).
+//! Every user who may inspect containers can read them.
+//!
+//! # Bounds
+//! Each answer, line, record and head has a bound, and a time limit if it is not as long as the job.
+//! An engine that sends more, or what pretends to be one, costs no more memory than that. This is why
+//! the crate makes its own requests: bollard reads without a bound. Its models are in use.
 
 mod backend;
 mod batch;
+mod body;
 mod client;
 mod command;
 mod config;
@@ -60,6 +64,7 @@ mod credentials;
 mod endpoint;
 mod fault;
 mod follow;
+mod http;
 mod image;
 mod image_fault;
 mod informer;

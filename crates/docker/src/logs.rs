@@ -7,21 +7,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bollard::container::LogOutput;
-use bollard::query_parameters::{LogsOptions, LogsOptionsBuilder};
+use futures::StreamExt;
 use futures::stream::BoxStream;
-use futures::{Stream, StreamExt};
-use longshore_core::{Backoff, LogChunk, LogPosition, LogStream, Result};
+use longshore_core::{Backoff, LogChunk, LogPosition, Result};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::backend::Backend;
 use crate::batch::next_batch;
+use crate::body::Record;
 use crate::client::{Answer, Engine};
 use crate::fault::Fault;
 use crate::location::Location;
 use crate::outcome::is_before;
-use crate::records::{Reader, Record, broken_off};
+use crate::records::Reader;
 use crate::snapshot::Snapshot;
 
 /// The first and the longest pause between two tries to continue reading.
@@ -52,9 +51,14 @@ pub(crate) fn read(
         'reading: loop {
             // A read that begins after the job's end reads the whole log.
             let final_read = !follow || is_over(&snapshot);
-            let options = options(&reader, !final_read);
+            let since = reader.first_second().to_string();
+            let range = [
+                ("timestamps", "true"),
+                ("follow", if final_read { "false" } else { "true" }),
+                ("since", since.as_str()),
+            ];
             let name = snapshot.borrow().id.clone().unwrap_or_else(|| location.name.clone());
-            let records = records(&backend.engine, &name, options).fuse();
+            let records = backend.engine.logs(&name, &range).fuse();
             let mut records = std::pin::pin!(records);
             let mut broken = None;
             loop {
@@ -129,16 +133,6 @@ fn size(record: &Answer<Record>) -> usize {
     record.as_ref().map_or(0, |(_, bytes)| bytes.len())
 }
 
-fn options(reader: &Reader, follow: bool) -> LogsOptions {
-    LogsOptionsBuilder::default()
-        .stdout(true)
-        .stderr(true)
-        .timestamps(true)
-        .follow(follow)
-        .since(reader.first_second())
-        .build()
-}
-
 /// Ends when the engine has been silent for too long. A running job may be silent for any time.
 async fn silence(
     backend: &Backend,
@@ -203,45 +197,11 @@ async fn gone(backend: &Backend, location: &Location) -> Answer<bool> {
     Ok(backend.inspect(location).await?.is_none())
 }
 
-/// The records of a container's log, up to the first failure.
-fn records(
-    engine: &Engine,
-    name: &str,
-    options: LogsOptions,
-) -> impl Stream<Item = Answer<Record>> {
-    async_stream::stream! {
-        let docker = match engine.docker().await {
-            Ok(docker) => docker,
-            Err(fault) => {
-                yield Err(fault);
-                return;
-            }
-        };
-        let mut frames = std::pin::pin!(docker.logs(name, Some(options)));
-        while let Some(frame) = frames.next().await {
-            let record = frame.map_err(|cause| engine.fault(cause)).and_then(record);
-            let is_last = record.is_err();
-            yield record;
-            if is_last {
-                return;
-            }
-        }
-    }
-}
-
-/// The record in a frame. A frame of neither stream is the engine's own report of a failure, or the
-/// rest of a broken frame: the connection is unusable.
-pub(crate) fn record(frame: LogOutput) -> Answer<Record> {
-    match frame {
-        LogOutput::StdOut { message } => Ok((LogStream::Stdout, message)),
-        LogOutput::StdErr { message } => Ok((LogStream::Stderr, message)),
-        LogOutput::StdIn { .. } | LogOutput::Console { .. } => Err(broken_off()),
-    }
-}
-
 /// The last records of a container's log, without their times.
-pub(crate) fn tail(engine: &Engine, name: &str, count: u32) -> impl Stream<Item = Answer<Record>> {
-    let options =
-        LogsOptionsBuilder::default().stdout(true).stderr(true).tail(&count.to_string()).build();
-    records(engine, name, options)
+pub(crate) fn tail<'a>(
+    engine: &'a Engine,
+    name: &str,
+    count: u32,
+) -> BoxStream<'a, Answer<Record>> {
+    engine.logs(name, &[("tail", &count.to_string())])
 }

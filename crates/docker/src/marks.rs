@@ -1,6 +1,6 @@
 //! Writing and reading marks: containers that never run and record a decision about an attempt.
 
-use bollard::models::{ContainerCreateBody, HostConfig};
+use bollard_stubs::models::{ContainerCreateBody, HostConfig};
 
 use crate::client::{Answer, Engine};
 use crate::container::{is_mark, labels_of};
@@ -37,7 +37,7 @@ pub(crate) async fn write_mark(
         }),
         ..ContainerCreateBody::default()
     };
-    match engine.create(name, &body, body.clone()).await {
+    match engine.create(name, &body).await {
         Ok(_) => Ok(MarkResult::Written),
         Err(fault) if fault.is_conflict() => {
             let before = read_mark(engine, location, name).await?;

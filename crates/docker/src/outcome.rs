@@ -1,6 +1,6 @@
 //! From a container's state to an outcome. Pure.
 
-use bollard::models::{ContainerState, ContainerStateStatusEnum as Status};
+use bollard_stubs::models::{ContainerState, ContainerStateStatusEnum as Status};
 use jiff::{SignedDuration, Timestamp};
 use longshore_core::{Outcome, RejectReason, StartError, start_error};
 

@@ -1,9 +1,6 @@
 //! Questions to the engine's memory of past events.
 
-use std::collections::HashMap;
-
-use bollard::models::EventMessage;
-use bollard::query_parameters::EventsOptionsBuilder;
+use bollard_stubs::models::EventMessage;
 use futures::{Stream, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use tokio::time::timeout;
@@ -19,12 +16,13 @@ use crate::container_event::ContainerEvent;
 /// so it is among them. An engine that does not report the removal proves nothing.
 pub(crate) async fn never_started(engine: &Engine, id: &str, created: Option<Timestamp>) -> bool {
     let since = created.map_or(0, Timestamp::as_second).to_string();
-    let one = |value: &str| vec![value.to_owned()];
-    let filters =
-        HashMap::from([("type".to_owned(), one("container")), ("container".to_owned(), one(id))]);
-    let options = EventsOptionsBuilder::default().since(&since).filters(&filters).build();
-    let Ok(docker) = engine.docker().await else { return false };
-    let past = ended_unstarted(docker.events(Some(options)));
+    let past = async {
+        let filters = [("type", "container"), ("container", id)];
+        match engine.events(&filters, &[("since", &since)]).await {
+            Ok(events) => ended_unstarted(events).await,
+            Err(_) => false,
+        }
+    };
     timeout(engine.config().request_timeout.get(), past).await.unwrap_or(false)
 }
 
@@ -47,18 +45,24 @@ pub(crate) async fn was_renamed(engine: &Engine, id: &str, name: &str) -> Answer
 
 async fn query(engine: &Engine, id: &str) -> Answer<Vec<EventMessage>> {
     let now = engine.now().await?;
-    let one = |value: &str| vec![value.to_owned()];
-    let filters =
-        HashMap::from([("type".to_owned(), one("container")), ("container".to_owned(), one(id))]);
     // Without an end that has passed, the engine would continue with events to come.
     let until = format!("{}.{:09}", now.as_second(), now.subsec_nanosecond());
-    let options =
-        EventsOptionsBuilder::default().since("1").until(&until).filters(&filters).build();
-    engine
-        .call(|docker| async move {
-            docker.events(Some(options)).take(MOST_EVENTS).try_collect().await
-        })
-        .await
+    let filters = [("type", "container"), ("container", id)];
+    remembered(engine, &filters, &until).await
+}
+
+/// The events that the engine remembers from before `until`.
+async fn remembered(
+    engine: &Engine,
+    filters: &[(&str, &str)],
+    until: &str,
+) -> Answer<Vec<EventMessage>> {
+    let range = [("since", "1"), ("until", until)];
+    let past = async {
+        let events = engine.events(filters, &range).await?;
+        events.take(MOST_EVENTS).try_collect().await
+    };
+    engine.within(engine.config().request_timeout.get(), past).await
 }
 
 /// Whether the engine reports that it sent the container `id` a signal before it had come up, at
@@ -68,25 +72,13 @@ pub(crate) async fn signalled_while_coming_up(
     id: &str,
     came_up: Timestamp,
 ) -> Answer<bool> {
-    let one = |value: &str| vec![value.to_owned()];
-    let filters = HashMap::from([
-        ("type".to_owned(), one("container")),
-        ("container".to_owned(), one(id)),
-        ("event".to_owned(), one("kill")),
-    ]);
+    let filters = [("type", "container"), ("container", id), ("event", "kill")];
     // The engine remembers nothing from before it went down.
     let until = (came_up.as_second() + 1).to_string();
-    let options =
-        EventsOptionsBuilder::default().since("1").until(&until).filters(&filters).build();
-    engine
-        .call(|docker| async move {
-            let before = |event: EventMessage| {
-                event.time_nano.is_some_and(|at| i128::from(at) <= came_up.as_nanosecond())
-            };
-            let past: Vec<_> = docker.events(Some(options)).try_collect().await?;
-            Ok(past.into_iter().any(before))
-        })
-        .await
+    let before = |event: EventMessage| {
+        event.time_nano.is_some_and(|at| i128::from(at) <= came_up.as_nanosecond())
+    };
+    Ok(remembered(engine, &filters, &until).await?.into_iter().any(before))
 }
 
 async fn ended_unstarted<E>(events: impl Stream<Item = Result<EventMessage, E>>) -> bool {

@@ -9,9 +9,9 @@ pub(crate) async fn probe(backend: &Backend) -> Result<Health> {
     let engine = &backend.engine;
     let limit = engine.config().connect_timeout.get();
     let failed = |fault: crate::fault::Fault| fault.into_error("failed to ask the Docker engine");
-    let info = engine.call_within(limit, bollard::Docker::info).await.map_err(failed)?;
+    let info = engine.info_within(limit).await.map_err(failed)?;
     let endpoint = engine.endpoint()?;
-    let api = engine.docker().await.map_err(failed)?.client_version();
+    let api = engine.api_version().await.map_err(failed)?;
     if info.os_type.as_deref().is_some_and(|os| os != "linux") {
         return Err(Error::new(
             ErrorKind::Unavailable,

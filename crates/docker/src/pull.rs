@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures::StreamExt;
 use longshore_core::{Backoff, Event, ImageRef, LaunchContext, RegistryAuth};
 use parking_lot::{Mutex, MutexGuard};
@@ -256,24 +255,11 @@ impl PullTask {
 
     /// Asks the engine to pull once.
     async fn try_once(&self) -> Result<Option<String>, PullFault> {
-        let docker = self.engine.docker().await.map_err(PullFault::new)?.clone();
-        let docker = match self.auth_header.clone() {
-            None => docker,
-            // Set here, after the client has logged the request.
-            Some(auth_header) => docker.with_request_modifier(move |mut request| {
-                if let Ok(value) = auth_header.parse() {
-                    request.headers_mut().insert("x-registry-auth", value);
-                }
-                request
-            }),
-        };
         // A name without a tag would pull all of the repository's tags.
         let tag = self.image.digest().or(self.image.tag()).unwrap_or("latest");
-        let options = CreateImageOptionsBuilder::default()
-            .from_image(&format!("{}/{}", self.image.registry(), self.image.repository()))
-            .tag(tag)
-            .build();
-        let mut messages = std::pin::pin!(docker.create_image(Some(options), None, None));
+        let name = format!("{}/{}", self.image.registry(), self.image.repository());
+        let mut messages =
+            std::pin::pin!(self.engine.pull(&name, tag, self.auth_header.as_deref()));
         let stall = self.engine.config().pull_stall_timeout;
         let mut moved = Instant::now();
         let mut progress = PullProgress::default();
@@ -284,7 +270,11 @@ impl PullTask {
                 )));
             };
             let Some(message) = message else { return Ok(progress.into_digest()) };
-            let message = message.map_err(|cause| PullFault::of_pull(&self.engine, cause))?;
+            let message = message.map_err(PullFault::new)?;
+            // The messages begin with status 200 before the engine knows whether the pull succeeds.
+            if let Some(said) = message.error_detail.as_ref().and_then(|it| it.message.as_deref()) {
+                return Err(PullFault::said(None, said));
+            }
             match progress.apply(&message) {
                 Update::Unchanged if !progress.is_queued() => continue,
                 Update::LayerFailed(message) => self.failed(PullFault::unreachable(message), false),

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use bollard::models::CreateImageInfo;
+use bollard_stubs::models::CreateImageInfo;
 
 /// What one message reports.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,11 +4,9 @@ use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
 use longshore_core::{LogChunk, LogPosition, LogStream};
 
+use crate::body::Record;
 use crate::client::Answer;
-use crate::fault::Fault;
-
-/// A record of the log, which begins with its time.
-pub(crate) type Record = (LogStream, Bytes);
+use crate::fault::{Fault, broken_off};
 
 /// The size at which the engine cuts a line into records.
 const CUT: usize = 16 * 1024;
@@ -212,10 +210,6 @@ impl Chunks {
         self.close();
         self.whole
     }
-}
-
-pub(crate) fn broken_off() -> Fault {
-    Fault::Answered { status: 500, message: "the engine broke off the output".to_owned() }
 }
 
 /// Splits a record into its time and its bytes.

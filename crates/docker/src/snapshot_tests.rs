@@ -1,6 +1,6 @@
 //! Lives of containers, as the engine's events and inspections show them.
 
-use bollard::models::EventMessage;
+use bollard_stubs::models::EventMessage;
 
 use super::*;
 use crate::labels::{ATTEMPT, Decision, Labels, MARKED};

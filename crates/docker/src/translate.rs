@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use bollard::models::{
+use bollard_stubs::models::{
     ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, RestartPolicy,
     RestartPolicyNameEnum,
 };

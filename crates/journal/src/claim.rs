@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
-use longshore_core::{Error, ImageReport, JobId, JobResult, PassedOver};
+use longshore_core::{Error, ImageReport, InstallationId, JobId, JobResult, JobSpec, PassedOver};
 use rusqlite::Connection;
 
 use crate::error::Result;
 use crate::journal::{Inner, Journal};
 use crate::locks::Lock;
-use crate::record::{NewAttempt, Record};
+use crate::record::{NewAttempt, NewJob, Record};
 use crate::signals::Topic;
 use crate::write::{self, Stored};
 
@@ -67,6 +67,27 @@ impl Claim {
     /// If the journal cannot be read.
     pub async fn record(&self) -> Result<Record> {
         Journal::from(&self.held.journal).record(self.job()).await
+    }
+
+    /// Records a job of which only `attempt` is known, because it was found on its backend and has
+    /// no record. The job is on record as submitted now, with an empty specification, and its
+    /// attempt as an intent.
+    ///
+    /// # Errors
+    /// `JobExists` if the job has a record. `WrongAttempt` if the attempt belongs to another job.
+    pub async fn adopt(&self, installation: InstallationId, attempt: NewAttempt) -> Result<()> {
+        let job = NewJob {
+            id: self.job().clone(),
+            detached: true,
+            runners: vec![attempt.handle.runner.clone()],
+            ..NewJob::new(installation, JobSpec::default())
+        };
+        let now = Timestamp::now();
+        self.write(move |db, id| {
+            write::submit(db, &job, now)?;
+            write::intent(db, id, &attempt, now)
+        })
+        .await
     }
 
     /// Records, before a launch, that `attempt` may be on its runner from now on.

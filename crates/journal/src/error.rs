@@ -52,7 +52,7 @@ pub enum JournalError {
     },
     /// The file is damaged, or was never a journal.
     #[error(
-        "failed to read {} because it is damaged or not a Longshore journal: move it away, together with its -wal and -shm files, to begin a new one, which finds the jobs on their backends again, but has no record of them: do not run `gc` before you have their output",
+        "failed to read {} because it is damaged or not a Longshore journal: move it away, together with its -wal and -shm files, to begin a new one. It adopts the jobs that are on their runners, with their output, but not what was submitted",
         path.display()
     )]
     Corrupt {

@@ -24,6 +24,8 @@ pub(crate) struct Folder {
     pub(crate) ends: PathBuf,
     /// The file opened and closed after each start.
     pub(crate) starts: PathBuf,
+    /// The file that exists while jobs may be without a record, because a database was lost.
+    pub(crate) incomplete: PathBuf,
     pub(crate) reserve: Reserve,
 }
 
@@ -38,9 +40,16 @@ impl Folder {
             mailboxes: path.join("mailboxes"),
             ends: path.join("ends"),
             starts: path.join("starts"),
+            incomplete: path.join("incomplete"),
             reserve: Reserve::new(path.join("reserve")),
         };
         folder.reserve.adjust();
+        // A new database is created before the locks, and the locks are never removed. So an
+        // earlier database has been moved away or deleted, and its records with it.
+        if folder.locks.exists() && !folder.database.exists() {
+            let path = &folder.incomplete;
+            create(path).map_err(|error| JournalError::file(path, error))?;
+        }
         for file in [&folder.database, &folder.locks, &folder.cancels, &folder.ends, &folder.starts]
         {
             create(file).map_err(|error| JournalError::file(file, error))?;

@@ -172,6 +172,48 @@ impl Journal {
         Ok(Some(Claim::new(Arc::clone(&self.0), job.clone(), lock)))
     }
 
+    /// Claims a job that has no record, to [adopt](Claim::adopt) it. Returns `None` if the job has
+    /// a record or is already claimed.
+    ///
+    /// # Errors
+    /// If the journal cannot be read.
+    pub async fn claim_unrecorded(&self, job: &JobId) -> Result<Option<Claim>> {
+        let is_recorded = || {
+            let id = job.clone();
+            self.0.worker.read(move |db| read::exists(db, &id))
+        };
+        // Checked first, so that the lock of a recorded job is not taken even for a moment.
+        if is_recorded().await? {
+            return Ok(None);
+        }
+        let Some(lock) = self.lock(job)? else { return Ok(None) };
+        if is_recorded().await? {
+            return Ok(None);
+        }
+        Ok(Some(Claim::new(Arc::clone(&self.0), job.clone(), lock)))
+    }
+
+    /// Returns whether jobs may be without a record: an earlier database in this state directory
+    /// was moved away or deleted, and [`complete`](Self::complete) has not been called since.
+    #[must_use]
+    pub fn is_incomplete(&self) -> bool {
+        self.0.folder.as_ref().is_some_and(|folder| folder.incomplete.exists())
+    }
+
+    /// Declares that every job on a backend has a record again.
+    ///
+    /// # Errors
+    /// If the state directory cannot be written.
+    pub fn complete(&self) -> Result<()> {
+        let Some(folder) = &self.0.folder else { return Ok(()) };
+        match std::fs::remove_file(&folder.incomplete) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(JournalError::file(&folder.incomplete, error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Returns whether the job is claimed, in this process or another.
     ///
     /// # Errors

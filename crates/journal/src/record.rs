@@ -116,6 +116,13 @@ impl Record {
         }
     }
 
+    /// Returns whether the job's own record was lost, and this one was made from what is on its
+    /// backend: it has an empty specification, which no submitted job has.
+    #[must_use]
+    pub fn is_adopted(&self) -> bool {
+        self.spec.container.is_none() && self.spec.process.is_none()
+    }
+
     /// Returns whether it is on record that the job has started or ended.
     #[must_use]
     pub fn has_begun(&self) -> bool {
@@ -213,6 +220,9 @@ pub enum State {
 }
 
 impl State {
+    /// All states, in the order in which a job has them.
+    pub const ALL: [Self; 4] = [Self::Queued, Self::Launching, Self::Running, Self::Ended];
+
     /// Returns the state's name.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -1,6 +1,5 @@
 //! The errors of a configuration as a whole.
 
-use longshore_core::RunnerName;
 use longshore_dispatch::BuildError;
 use longshore_registry::InvalidLogin;
 
@@ -8,14 +7,6 @@ use longshore_registry::InvalidLogin;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AssemblyError {
-    /// A runner that is not built in.
-    #[error("job.runners: there is no runner `{name}`: use {known}")]
-    UnknownRunner {
-        /// The name.
-        name: RunnerName,
-        /// The runners that are built in.
-        known: String,
-    },
     /// A Cortex key that would change how jobs run.
     #[error("{key} is not supported: use a job's `resources` and `securityContext` instead")]
     CortexKey {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use longshore_core::{Runner, RunnerName};
-use longshore_dispatch::Dispatcher;
+use longshore_dispatch::{BuildError, Dispatcher, DispatcherBuilder};
 
 use crate::assembly_error::AssemblyError;
 use crate::settings::{Config, JobConfig};
@@ -15,18 +15,54 @@ use crate::{installation, logins, pull_policies};
 /// # Errors
 /// If the configuration is invalid as a whole; the error names the key. See [`AssemblyError`].
 pub fn dispatcher(config: &Config) -> Result<Dispatcher, AssemblyError> {
+    if let Some(name) = config.job.runners.iter().find(|name| !KNOWN.contains(&name.as_str())) {
+        let known = KNOWN.join(", ");
+        return Err(BuildError::UnknownRunner { name: name.clone(), known }.into());
+    }
+    Ok(builder(config)?.build()?)
+}
+
+/// Returns a builder that `config` has set up, to which a program adds its own parts: runners, a
+/// journal, logins. Contacts no backend. Creates the state directory if it does not exist.
+///
+/// `job.runners` may name a runner that the program adds. The program's own runners have the place
+/// that `job.runners` gives them, and come last if it does not name them.
+///
+/// # Errors
+/// If the configuration is invalid as a whole; the error names the key. A runner in `job.runners`
+/// that was not added is an error of [`DispatcherBuilder::build`].
+///
+/// # Examples
+/// A service that keeps its jobs in a journal that it has opened itself, and has a runner of its
+/// own:
+///
+/// ```no_run
+/// use std::path::Path;
+/// use std::sync::Arc;
+///
+/// use longshore::{Config, Dispatcher, Journal, JournalOptions, Runner};
+///
+/// async fn dispatcher(
+///     config: &Config,
+///     batch_farm: Arc<dyn Runner>,
+/// ) -> Result<Dispatcher, Box<dyn std::error::Error>> {
+///     let journal = Journal::open(Path::new("/var/lib/service"), JournalOptions::default()).await?;
+///     Ok(longshore::builder(config)?.runner(batch_farm).journal(journal).build()?)
+/// }
+/// ```
+pub fn builder(config: &Config) -> Result<DispatcherBuilder, AssemblyError> {
     check(config)?;
     let job = &config.job;
     let state = installation::state_directory(job.state_directory.as_deref())
         .map_err(AssemblyError::State)?;
     let identity = installation::load_or_create(&state).map_err(AssemblyError::State)?;
     let builder = Dispatcher::builder().settings(job.dispatch.clone()).installation(identity);
-    let mut builder = builder.state_directory(&state);
-    for name in &job.runners {
-        builder = builder.runner(runner(name, config, &state)?);
+    let mut builder = builder.state_directory(&state).order(job.runners.iter().cloned());
+    for runner in job.runners.iter().filter_map(|name| runner(name, config, &state)) {
+        builder = builder.runner(runner);
     }
     builder = pull_policies::apply(builder, config);
-    Ok(logins::apply(builder, config)?.build()?)
+    logins::apply(builder, config)
 }
 
 /// Returns the keys of `config` that have no effect, one line each, for a person.
@@ -50,6 +86,7 @@ fn check(config: &Config) -> Result<(), AssemblyError> {
     }
 }
 
+/// Returns the runner `name` if it is built in.
 fn runner(
     name: &RunnerName,
     #[cfg_attr(
@@ -62,15 +99,15 @@ fn runner(
         expect(unused_variables, reason = "only local processes keep their state here")
     )]
     state: &Path,
-) -> Result<Arc<dyn Runner>, AssemblyError> {
+) -> Option<Arc<dyn Runner>> {
     match name.as_str() {
         #[cfg(feature = "kubernetes")]
-        "kubernetes" => Ok(Arc::new(kubernetes(name, config))),
+        "kubernetes" => Some(Arc::new(kubernetes(name, config))),
         #[cfg(feature = "docker")]
-        "docker" => Ok(Arc::new(docker(name, config))),
+        "docker" => Some(Arc::new(docker(name, config))),
         #[cfg(feature = "process")]
-        "process" => Ok(Arc::new(process(name, config, state))),
-        _ => Err(AssemblyError::UnknownRunner { name: name.clone(), known: KNOWN.join(", ") }),
+        "process" => Some(Arc::new(process(name, config, state))),
+        _ => None,
     }
 }
 

@@ -18,7 +18,8 @@
 //! A program that may run local processes calls [`init`] at the start of `main`.
 //!
 //! # Features
-//! `kubernetes`, `docker` and `process`, all on by default: the backends that are built in.
+//! - `kubernetes`, `docker` and `process`, all on by default: the backends that are built in.
+//! - `metrics`, off by default: an observer that reports to the crate `metrics`.
 //!
 //! With `kubernetes`, the application chooses the oldest version of Kubernetes that it supports, by
 //! a feature of the crate `k8s-openapi`, such as `cargo add k8s-openapi --features v1_33`. A library
@@ -35,12 +36,13 @@ mod pull_policies;
 mod settings;
 
 pub use assembly_error::AssemblyError;
-pub use build::{dispatcher, warnings};
+pub use build::{builder, dispatcher, warnings};
 pub use doctor_report::{DoctorError, DoctorImage, DoctorPullPolicy, DoctorReport, DoctorRunner};
 pub use longshore_core::*;
 pub use longshore_dispatch::*;
 pub use longshore_journal::{
-    AttemptRecord, AttemptState, CancelRequest, Filter, Record, State as JobState,
+    AttemptRecord, AttemptState, CancelRequest, Cause as JournalErrorCause, Filter, Journal,
+    JournalError, Options as JournalOptions, Record, State as JobState,
 };
 pub use longshore_registry::Keyring;
 pub use pull_policies::pull_policy_key;

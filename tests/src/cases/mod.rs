@@ -13,6 +13,7 @@ mod images;
 mod jobs;
 mod kubernetes_only;
 mod live_restore;
+mod lost_journal;
 mod outcomes;
 mod output;
 mod plan;

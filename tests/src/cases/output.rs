@@ -14,7 +14,18 @@ cases! { "output":
     twenty_mebibytes_come_whole,
     the_two_streams_come_apart_where_the_runner_can,
     a_reader_that_leaves_cancels_the_job,
+    the_output_of_a_kept_job_can_be_read_again_until_it_is_removed,
     a_full_disk_is_said_and_does_not_disturb_the_job,
+}
+
+fn the_output_of_a_kept_job_can_be_read_again_until_it_is_removed(bench: &Bench) -> Checked {
+    let ran = bench.run(&["--keep", "--name", "kept"], "echo once; exit 4")?;
+    ran.exits(4)?;
+    same("stdout", ran.text(), "once\n")?;
+    let logs = || bench.longshore()?.args(["logs", "kept"]).run();
+    same("its output from the runner", logs()?.text(), "once\n")?;
+    bench.longshore()?.args(["rm", "kept"]).run()?.exits(0)?;
+    logs()?.exits(125)
 }
 
 fn output_comes_while_the_job_runs(bench: &Bench) -> Checked {

@@ -1,10 +1,12 @@
 //! How the command loads and shows the configuration, and other small parts of the command.
 
 use std::fs;
+use std::path::Path;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::case::cases;
+use super::jobs::{detached, removed};
 use crate::bench::Bench;
 use crate::check::{Checked, same, says};
 use crate::programs;
@@ -16,6 +18,7 @@ cases! { "settings":
     the_schema_is_the_one_in_the_project,
     the_reference_configuration_loads_and_changes_nothing,
     completions_are_there_for_each_shell,
+    a_shell_completes_jobs_names_runners_and_keys,
     each_command_has_a_manual_page,
     the_version_and_the_help_are_told_on_stdout,
     a_reader_that_leaves_does_not_disturb_what_is_printed,
@@ -91,9 +94,35 @@ fn completions_are_there_for_each_shell(bench: &Bench) -> Checked {
     for shell in ["bash", "zsh", "fish"] {
         let ran = bench.bare()?.args(["completions", shell]).run()?;
         ran.exits(0)?;
-        says(&ran.text(), &["longshore", "--pull-policy".trim_start_matches('-'), "doctor"])?;
+        says(&ran.text(), &["longshore", "LONGSHORE_COMPLETE"])?;
     }
     bench.bare()?.args(["completions", "abacus"]).run()?.exits(2)
+}
+
+/// As bash calls the function that it registers for a command.
+fn a_shell_completes_jobs_names_runners_and_keys(bench: &Bench) -> Checked {
+    let id = detached(bench, &["--name", "nightly"], "exit 0")?;
+    let program = programs::longshore()?;
+    let folder = program.parent().context("it is in no folder")?.display();
+    let script = format!(
+        "PATH={folder}:$PATH; source <(longshore completions bash); \
+         COMP_WORDS=(longshore \"$@\"); COMP_CWORD=$#; COMP_TYPE=9; \
+         _clap_complete_longshore longshore \"${{@: -1}}\"; echo \"${{COMPREPLY[*]}}\""
+    );
+    let complete = |words: &[&str]| -> Result<String> {
+        let ran = bench.program(Path::new("bash"))?.args(["-c", &script, "bash"]).args(words);
+        let ran = ran.run()?;
+        ran.exits(0)?;
+        same("stderr", ran.stderr.as_str(), "")?;
+        Ok(ran.text())
+    };
+    let jobs = complete(&["logs", ""])?;
+    says(&jobs, &[&id, "nightly"])?;
+    same("a name", complete(&["inspect", "nig"])?.trim(), "nightly")?;
+    same("a runner", complete(&["run", "--runners", "pro"])?.trim(), "process")?;
+    same("a state", complete(&["ps", "--filter", "state=R"])?.trim(), "state=Running")?;
+    same("a key", complete(&["doctor", "--set", "job.pinD"])?.trim(), "job.pinDigest=")?;
+    removed(bench, &id)
 }
 
 fn each_command_has_a_manual_page(bench: &Bench) -> Checked {

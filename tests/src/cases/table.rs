@@ -2,8 +2,8 @@
 
 use super::{
     Case, bad_files, bad_jobs, bad_settings, disruptive, docker_only, doctor, fallback, helm,
-    images, jobs, kubernetes_only, live_restore, outcomes, output, plan, process_only, results,
-    secrets, settings, signals, stories, timeouts,
+    images, jobs, kubernetes_only, live_restore, lost_journal, outcomes, output, plan,
+    process_only, results, secrets, settings, signals, stories, timeouts,
 };
 use crate::suite::Suite;
 
@@ -15,6 +15,7 @@ const EVERYWHERE: &[&[Case]] = &[
     secrets::CASES,
     signals::CASES,
     jobs::CASES,
+    lost_journal::CASES,
     timeouts::CASES,
     plan::CASES,
     doctor::CASES,

@@ -24,6 +24,7 @@ fn render(reaped: &Reaped) -> String {
         let fate = match &left.fate {
             Fate::Remove => "would be removed".to_owned(),
             Fate::Removed => "removed".to_owned(),
+            Fate::Adopted => "adopted".to_owned(),
             Fate::Kept => "kept".to_owned(),
             Fate::Failed(why) => format!("failed to remove it: {why}"),
             _ => "not known".to_owned(),

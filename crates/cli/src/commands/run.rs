@@ -65,6 +65,7 @@ fn hint(dispatcher: &Dispatcher, spec: &JobSpec, quiet: bool) -> Result<(), CliE
 /// key.
 fn submission(spec: JobSpec, args: &RunArgs) -> Submission {
     let submission = Submission::new(spec).with_id(JobId::random());
+    let submission = if args.keep { submission.kept() } else { submission };
     match &args.idempotency_key {
         Some(key) => submission.with_key(key),
         None => submission,

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail by panicking, as its tests do")]
 
+mod adopting;
 mod cancelling;
 mod careless;
 mod crashes;
@@ -10,7 +11,9 @@ mod falling_back;
 mod following;
 mod hanging;
 mod launching;
+mod metrics;
 mod mortal;
+mod observing;
 mod output;
 mod panicking;
 mod pinning;
@@ -21,8 +24,10 @@ mod registry;
 mod settling;
 mod showing;
 mod simulation;
+mod status;
 mod stranded;
 mod submitting;
+mod subscribing;
 mod support;
 mod third_parties;
 mod tracing;

@@ -79,11 +79,11 @@ pub async fn kill(dispatcher: &Dispatcher) {
     timeout(MINUTE, dispatcher.shutdown()).await.unwrap();
 }
 
-async fn attached(dispatcher: &Dispatcher, job: &JobId) -> Outcome {
+pub async fn attached(dispatcher: &Dispatcher, job: &JobId) -> Outcome {
     dispatcher.attach(job).await.unwrap().end().await.outcome
 }
 
-const fn exited(code: i32) -> Outcome {
+pub const fn exited(code: i32) -> Outcome {
     Outcome::Exited { code, signal: None }
 }
 
@@ -381,22 +381,6 @@ async fn the_reaper_keeps_what_ended_lately() {
     let reaped = setup.dispatcher().gc(None, false).await.unwrap();
     assert!(reaped.leftovers.is_empty(), "{reaped:?}");
     assert_eq!((setup.state(&job).await, setup.runner.present()), (State::Ended, 1));
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_reaper_removes_what_no_record_tells_of_unless_it_runs() {
-    let mut script = Script::default();
-    script.runs.extend([Run::exits(0, MINUTE), Run::exits(0, 600 * MINUTE)]);
-    let mut setup = Setup::new(script);
-    setup.orphan().await;
-    setup.orphan().await;
-    sleep(20 * MINUTE).await;
-    setup.journal = Journal::in_memory().unwrap();
-    let reaped = setup.dispatcher().gc(None, false).await.unwrap();
-    let mut fates: Vec<_> = reaped.leftovers.iter().map(|l| format!("{:?}", l.fate)).collect();
-    fates.sort();
-    assert_eq!(fates, ["Kept", "Removed"], "{reaped:?}");
-    assert_eq!(setup.runner.present(), 1);
 }
 
 #[tokio::test(start_paused = true)]

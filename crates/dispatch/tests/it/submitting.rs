@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use longshore_conformance::simulated::{LaunchStep, Run, Script, World, Written};
 use longshore_core::{ErrorKind, JobSpec, SecretSource};
-use longshore_dispatch::{BuildError, Dispatcher, Settings};
+use longshore_dispatch::{BuildError, Dispatcher, Settings, Submission};
 use tokio::time::{sleep, timeout};
 
 use crate::support::*;
@@ -151,4 +151,16 @@ fn settings_are_read_in_camel_case_and_unknown_keys_refused() {
     assert_eq!(settings.lost_after, Settings::default().lost_after);
     assert!(serde_json::from_str::<Settings>(r#"{"conectTimeout": "2s"}"#).is_err());
     assert!(serde_json::from_str::<Settings>(r#"{"maxJobs": 0}"#).is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kept_job_stays_on_its_runner_until_it_is_removed() {
+    let scene = scene([Script::default()]);
+    let kept = scene.dispatcher.submit(Submission::new(job()).kept()).await.unwrap();
+    let id = kept.id().clone();
+    assert!(kept.end().await.outcome.is_success());
+    scene.run(job()).await;
+    assert_eq!(scene.present(), 1, "the other job is removed");
+    scene.dispatcher.remove(&id).await.unwrap();
+    assert_eq!(scene.present(), 0);
 }

@@ -6,12 +6,13 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use longshore_core::{InstallationId, JobId};
 use longshore_journal::{Journal, JournalError, Options};
 use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::time::sleep;
 
-use crate::common::{finished, job, open};
+use crate::common::{attempt, finished, job, open};
 
 /// Waits until no process has the journal in `state` open. SQLite has then merged everything into
 /// one file.
@@ -176,4 +177,47 @@ async fn the_tables_themselves_keep_one_outcome_and_one_attempt_that_may_have_ru
         let error = other.execute_batch(wrong).unwrap_err().to_string();
         assert!(error.contains(said), "{wrong}: {error}");
     }
+}
+
+/// What the error about a damaged file says to do led to a journal that did not know the jobs.
+#[tokio::test]
+async fn a_new_journal_that_replaces_a_lost_one_is_incomplete_until_it_is_declared_complete() {
+    let (folder, file) = journal().await;
+    assert!(!open(folder.path()).await.is_incomplete(), "nothing was lost");
+    closed(folder.path()).await;
+    fs::rename(&file, folder.path().join("damaged.db")).unwrap();
+    let new = open(folder.path()).await;
+    assert!(new.is_incomplete());
+    assert!(open(folder.path()).await.is_incomplete(), "another process also learns it");
+    new.complete().unwrap();
+    new.complete().unwrap();
+    assert!(!open(folder.path()).await.is_incomplete());
+}
+
+#[tokio::test]
+async fn a_first_journal_is_complete_however_many_processes_open_it_at_once() {
+    for _ in 0..20 {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state");
+        let opened = futures::future::join_all((0..8).map(|_| open(&state))).await;
+        assert!(opened.iter().all(|journal| !journal.is_incomplete()));
+    }
+}
+
+#[tokio::test]
+async fn only_a_job_without_a_record_is_adopted() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(folder.path()).await;
+    let recorded = finished(&journal).await;
+    assert!(journal.claim_unrecorded(&recorded).await.unwrap().is_none());
+    let unknown = JobId::random();
+    let claim = journal.claim_unrecorded(&unknown).await.unwrap().unwrap();
+    assert!(journal.claim_unrecorded(&unknown).await.unwrap().is_none(), "it is claimed");
+    let found = attempt(&unknown, 3);
+    claim.adopt(InstallationId::random(), found.clone()).await.unwrap();
+    let again = claim.adopt(InstallationId::random(), found.clone()).await.unwrap_err();
+    assert!(matches!(again, JournalError::JobExists(_)), "{again:?}");
+    let record = journal.record(&unknown).await.unwrap();
+    assert!(record.is_adopted() && record.detached);
+    assert_eq!(record.committed().map(|attempt| &attempt.handle), Some(&found.handle));
 }

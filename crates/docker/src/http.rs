@@ -1,0 +1,230 @@
+//! Requests to the engine, each on a connection of its own, so that none fails because the engine has
+//! closed an idle one.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::{BoxFuture, FutureExt};
+use http::header::{CONTENT_TYPE, HOST};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::UnixStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
+use tower::ServiceExt;
+
+use crate::body::Body;
+use crate::endpoint::{Address, Endpoint};
+use crate::fault::Cause;
+
+/// The most bytes of the head of an answer, and of what is read ahead of a body.
+const HEAD: usize = 256 << 10;
+/// How much of the body of a failure is read.
+const FAILURE: usize = 8 << 10;
+
+/// One request.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    method: Method,
+    /// The path without the API's version, and the query.
+    target: String,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    body: Bytes,
+}
+
+impl Call {
+    fn new(method: Method, path: impl Into<String>) -> Self {
+        Self { method, target: path.into(), headers: Vec::new(), body: Bytes::new() }
+    }
+
+    pub(crate) fn get(path: impl Into<String>) -> Self {
+        Self::new(Method::GET, path)
+    }
+
+    pub(crate) fn head(path: impl Into<String>) -> Self {
+        Self::new(Method::HEAD, path)
+    }
+
+    pub(crate) fn post(path: impl Into<String>) -> Self {
+        Self::new(Method::POST, path)
+    }
+
+    pub(crate) fn delete(path: impl Into<String>) -> Self {
+        Self::new(Method::DELETE, path)
+    }
+
+    /// Adds the query; a call has at most one.
+    pub(crate) fn query(mut self, pairs: &[(&str, &str)]) -> Self {
+        self.target.push('?');
+        let begin = self.target.len();
+        let mut query = form_urlencoded::Serializer::for_suffix(self.target, begin);
+        query.extend_pairs(pairs);
+        self.target = query.finish();
+        self
+    }
+
+    /// Adds a body.
+    pub(crate) fn json(mut self, body: &impl Serialize) -> Result<Self, Cause> {
+        self.body = serde_json::to_vec(body)?.into();
+        self.headers.push((CONTENT_TYPE, HeaderValue::from_static("application/json")));
+        Ok(self)
+    }
+
+    /// Adds a header, which no log shows.
+    pub(crate) fn secret_header(mut self, name: &'static str, value: &str) -> Self {
+        if let Ok(mut value) = HeaderValue::from_str(value) {
+            value.set_sensitive(true);
+            self.headers.push((HeaderName::from_static(name), value));
+        }
+        self
+    }
+}
+
+/// How to reach an engine.
+pub(crate) struct Http {
+    address: Address,
+    /// The value of the header `Host`.
+    host: HeaderValue,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+}
+
+trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
+
+impl Http {
+    /// Reads the certificates, if there are any. Does not connect.
+    pub(crate) fn new(endpoint: &Endpoint) -> Result<Self, Cause> {
+        let address = endpoint.address.clone();
+        let (host, tls) = match &address {
+            Address::Unix(_) => ("docker", None),
+            Address::Http(host) => (host.as_str(), None),
+            Address::Tls { host, certificates } => (host.as_str(), Some(tls(host, certificates)?)),
+        };
+        let host = HeaderValue::from_str(host).map_err(|_| Cause::Address)?;
+        Ok(Self { address, host, tls })
+    }
+
+    async fn connect(&self) -> Result<Box<dyn Connection>, Cause> {
+        let (scheme, host) = match &self.address {
+            Address::Unix(path) => {
+                return match UnixStream::connect(path).await {
+                    Ok(stream) => Ok(Box::new(stream)),
+                    Err(error) => Err(Cause::Connect(error.into())),
+                };
+            }
+            Address::Http(host) => ("http", host),
+            Address::Tls { host, .. } => ("https", host),
+        };
+        let uri = format!("{scheme}://{host}").parse::<Uri>().map_err(|_| Cause::Address)?;
+        let mut connector = HttpConnector::new();
+        connector.enforce_http(false);
+        connector.set_nodelay(true);
+        let stream = connector.oneshot(uri).await.map_err(|error| Cause::Connect(error.into()))?;
+        let stream = stream.into_inner();
+        let Some((tls, name)) = &self.tls else { return Ok(Box::new(stream)) };
+        match tls.connect(name.clone(), stream).await {
+            Ok(stream) => Ok(Box::new(stream)),
+            Err(error) => Err(Cause::Connect(error.into())),
+        }
+    }
+
+    /// Sends `call`, and returns the answer if it is a success.
+    pub(crate) async fn send(
+        &self,
+        version: &str,
+        call: Call,
+    ) -> Result<(Response<()>, Body), Cause> {
+        let (answer, connection) = self.exchange(version, call).await?;
+        let (head, incoming) = answer.into_parts();
+        let body = Body::new(incoming, connection);
+        if head.status.is_success() || head.status == StatusCode::NOT_MODIFIED {
+            return Ok((Response::from_parts(head, ()), body));
+        }
+        // The status decides, whatever follows.
+        let said = body.beginning(FAILURE).await.unwrap_or_default();
+        Err(Cause::Answered { status: head.status.as_u16(), message: message(&said) })
+    }
+
+    async fn exchange(
+        &self,
+        version: &str,
+        call: Call,
+    ) -> Result<(Response<Incoming>, BoxFuture<'static, ()>), Cause> {
+        let target = format!("{version}{}", call.target);
+        tracing::debug!(method = %call.method, target, "requesting");
+        let request = Request::builder().method(call.method).uri(target).header(HOST, &self.host);
+        let mut request = request.body(Full::new(call.body)).map_err(|_| Cause::Address)?;
+        request
+            .headers_mut()
+            .extend(call.headers.into_iter().map(|(name, value)| (Some(name), value)));
+        let stream = TokioIo::new(self.connect().await?);
+        let (mut sender, connection) =
+            http1::Builder::new().max_buf_size(HEAD).handshake(stream).await?;
+        // The body, or its absence, shows an error of the connection.
+        let mut connection = connection.with_upgrades().map(|_| ()).boxed();
+        let mut answer = std::pin::pin!(sender.send_request(request));
+        let answer = tokio::select! {
+            biased;
+            answer = &mut answer => answer,
+            () = &mut connection => return Ok((answer.await?, futures::future::ready(()).boxed())),
+        };
+        Ok((answer?, connection))
+    }
+}
+
+impl std::fmt::Debug for Http {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Http").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// The engine's message about a failure.
+fn message(body: &[u8]) -> String {
+    #[derive(serde::Deserialize)]
+    struct Failure {
+        message: String,
+    }
+    match serde_json::from_slice::<Failure>(body) {
+        Ok(failure) => failure.message,
+        Err(_) => String::from_utf8_lossy(body).into_owned(),
+    }
+}
+
+/// As the docker command with TLS: only `ca.pem` is trusted, and `cert.pem` and `key.pem` are shown.
+fn tls(host: &str, folder: &Path) -> Result<(TlsConnector, ServerName<'static>), Cause> {
+    let read = |name: &str| -> Result<Vec<CertificateDer<'static>>, Cause> {
+        let path = folder.join(name);
+        let certificates = CertificateDer::pem_file_iter(&path).and_then(Iterator::collect);
+        certificates.map_err(|error| certificate(path, error))
+    };
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(read("ca.pem")?);
+    let provider = Arc::new(crypto::ring::default_provider());
+    let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let tls = tls.map_err(Cause::Tls)?.with_root_certificates(roots);
+    let key = folder.join("key.pem");
+    let tls = if key.exists() {
+        let key = PrivateKeyDer::from_pem_file(&key).map_err(|error| certificate(key, error))?;
+        tls.with_client_auth_cert(read("cert.pem")?, key).map_err(Cause::Tls)?
+    } else {
+        tls.with_no_client_auth()
+    };
+    let uri = format!("https://{host}").parse::<Uri>().map_err(|_| Cause::Address)?;
+    let name = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    let name = ServerName::try_from(name).map_err(|_| Cause::Address)?;
+    Ok((TlsConnector::from(Arc::new(tls)), name))
+}
+
+fn certificate(path: PathBuf, error: impl std::error::Error + Send + Sync + 'static) -> Cause {
+    Cause::Certificate { path, error: error.into() }
+}
