@@ -33,7 +33,7 @@ pub async fn record(dispatcher: &Dispatcher, text: &str) -> Result<Record, CliEr
 
 /// Returns the records of the jobs that have not ended.
 pub async fn open(dispatcher: &Dispatcher) -> Result<Vec<Record>, CliError> {
-    newest(dispatcher, Filter::default().not_ended(), "considered").await
+    newest(dispatcher, Filter::default().not_ended().limit(MOST), "considered").await
 }
 
 /// Records the jobs that are on runners without a record, if the journal is new and replaces a lost
@@ -55,15 +55,15 @@ async fn adopt_unrecorded(dispatcher: &Dispatcher) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Returns the newest records of `filter`, newest first. Warns if there may be more, which are not
-/// `used`.
+/// Returns the newest records of `filter`, newest first, at most as many as its limit. Warns if there
+/// may be more than can be considered, which are then not `used`.
 pub async fn newest(
     dispatcher: &Dispatcher,
     filter: Filter,
     used: &str,
 ) -> Result<Vec<Record>, CliError> {
     adopt_unrecorded(dispatcher).await?;
-    let records = dispatcher.records(filter.limit(MOST)).await?;
+    let records = dispatcher.records(filter.limit(filter.limit.min(MOST))).await?;
     if records.len() >= MOST as usize {
         output::warn(&format!("only the newest {MOST} jobs are {used}"));
     }

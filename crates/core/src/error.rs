@@ -26,7 +26,7 @@ pub enum ErrorKind {
     Saturated,
     /// The runner cannot run this job at all.
     Unsupported,
-    /// The backend refuses our request or our credentials: 401, 403.
+    /// The backend refuses our request or our credentials: 401, 403. A policy refuses the job.
     Denied,
     /// The job itself is invalid on every runner.
     InvalidSpec,

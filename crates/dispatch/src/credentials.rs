@@ -6,6 +6,8 @@ use longshore_registry::{Found, Keyring};
 /// All configured logins.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Credentials {
+    /// Logins that the submission gives, which precede all others.
+    pub(crate) given: Vec<RegistryAuth>,
     pub(crate) keyring: Keyring,
     /// Logins for registries that the keyring does not know, and where each comes from.
     pub(crate) others: Vec<(String, RegistryAuth)>,
@@ -20,13 +22,22 @@ impl Credentials {
     pub(crate) async fn find(&self, spec: &JobSpec) -> Result<Found> {
         let Some(container) = &spec.container else { return Ok(Found::default()) };
         let image = &container.image;
-        let mut found = self.keyring.find(image, &spec.registries).await?;
+        let for_image = |auth: &RegistryAuth| auth.server == image.registry();
+        let given = self.given.iter().find(|auth| for_image(auth));
+        let given = given.map(|auth| ("the submission", auth));
+        let mut found = match given {
+            Some(_) => Found::default(),
+            None => self.keyring.find(image, &spec.registries).await?,
+        };
+        let other = || {
+            let other = self.others.iter().find(|(_, auth)| for_image(auth));
+            other.map(|(origin, auth)| (origin.as_str(), auth))
+        };
         if found.auth.is_none()
-            && let Some((origin, auth)) =
-                self.others.iter().find(|(_, auth)| auth.server == image.registry())
+            && let Some((origin, auth)) = given.or_else(other)
         {
             found.auth = Some(auth.clone());
-            found.origin = Some(origin.clone());
+            found.origin = Some(origin.to_owned());
         }
         Ok(found)
     }
@@ -41,7 +52,7 @@ mod tests {
     fn credentials() -> Credentials {
         let auth = |server| RegistryAuth::password(server, "me", Secret::new("hunter2"));
         let others = vec![("here".to_owned(), auth("harbor.example.org"))];
-        Credentials { keyring: Keyring::default(), others }
+        Credentials { others, ..Credentials::default() }
     }
 
     async fn origin(image: &str) -> Option<String> {

@@ -119,7 +119,8 @@ impl Dispatcher {
     /// # Errors
     /// `InvalidSpec` if the job is invalid, if it names a runner that is not configured, a pull
     /// policy that jobs may not name, or a secret that does not exist, or if its idempotency key
-    /// belongs to another job. `Unavailable` after [`shutdown`](Self::shutdown). `Internal` if the
+    /// belongs to another job. `Denied` if the submission's [policy](Submission::policy) does not
+    /// allow what the job asks for; the message names the rule and the field. `Unavailable` after [`shutdown`](Self::shutdown). `Internal` if the
     /// journal cannot be written. Later failures are reported in the job's result.
     pub async fn submit(&self, submission: impl Into<Submission> + Send) -> Result<Job, Error> {
         self.begin(submission.into(), Manner::Attached).await
@@ -183,6 +184,10 @@ impl Dispatcher {
     /// Returns the journal. Opens it on first use.
     pub(crate) async fn journal(&self) -> Result<&Journal, Error> {
         self.inner.store.journal().await
+    }
+
+    pub(crate) fn credentials(&self) -> &Credentials {
+        &self.inner.credentials
     }
 
     pub(crate) fn feed(&self) -> &Arc<Feed> {

@@ -1,21 +1,40 @@
 //! A submitted job, as its submitter sees it.
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::Stream;
-use longshore_core::{JobId, JobResult, JobSpec, LogChunk};
+use longshore_core::{JobId, JobResult, JobSpec, LogChunk, RegistryAuth, Secret};
 use tokio::sync::{mpsc, watch};
 
 use crate::cancel::Canceller;
-use crate::{JobEvent, Stopped};
+use crate::{JobEvent, SpecPolicy, Stopped};
 
 /// How many pieces of output are buffered for a slow reader. Then the runner's stream waits.
 pub(crate) const CHUNKS_KEPT: usize = 16;
 
 /// A job to submit, with its options. A [`JobSpec`] converts into a submission with the defaults.
+///
+/// # Examples
+/// A service that keeps its secrets elsewhere than in files and variables:
+///
+/// ```
+/// use longshore_core::{JobSpec, RegistryAuth, Secret};
+/// use longshore_dispatch::Submission;
+///
+/// # fn from_vault(_: &str) -> Secret { Secret::new("x") }
+/// let spec = JobSpec::container("harbor.example.org/tool:1".parse()?);
+/// let password = from_vault("registry");
+/// let submission = Submission::new(spec)
+///     .with_key("order-4711")
+///     .secret("API_TOKEN", from_vault("api"))
+///     .registry_auth(RegistryAuth::password("harbor.example.org", "robot", password));
+/// assert!(!format!("{submission:?}").contains("\"x\""));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Submission {
@@ -32,13 +51,28 @@ pub struct Submission {
     /// Whether the job stays on its runner once it has ended, with its output, until it is
     /// [removed](crate::Dispatcher::remove). Default: false. A detached job always stays.
     pub keep: bool,
+    /// What the job may ask for. `None`: everything. Set it for a spec that comes from a stranger.
+    pub policy: Option<Arc<SpecPolicy>>,
+    /// Environment variables whose values are never shown or recorded, by name.
+    pub secrets: BTreeMap<String, Secret>,
+    /// Logins for the registry of the job's image. They precede all others.
+    pub registry_auths: Vec<RegistryAuth>,
 }
 
 impl Submission {
     /// Creates a submission of `spec` with the defaults.
     #[must_use]
     pub const fn new(spec: JobSpec) -> Self {
-        Self { spec, id: None, logs: true, key: None, keep: false }
+        Self {
+            spec,
+            id: None,
+            logs: true,
+            key: None,
+            keep: false,
+            policy: None,
+            secrets: BTreeMap::new(),
+            registry_auths: Vec::new(),
+        }
     }
 
     /// Gives the job the identity `id`, which no other job of this installation may have had.
@@ -52,6 +86,35 @@ impl Submission {
     #[must_use]
     pub fn with_key(mut self, key: impl Into<String>) -> Self {
         self.key = Some(key.into());
+        self
+    }
+
+    /// Sets the job's environment variable `name` to `value`, which is never shown.
+    ///
+    /// The value is not part of the spec, and so in no record. A later submission with the same
+    /// [key](Self::with_key) is the same job even if its value differs. `submit` refuses a `name`
+    /// that is not valid or that the spec also sets, and a value with a NUL character or of more than
+    /// 128 KiB.
+    #[must_use]
+    pub fn secret(mut self, name: impl Into<String>, value: Secret) -> Self {
+        self.secrets.insert(name.into(), value);
+        self
+    }
+
+    /// Uses `auth` to pull the job's image, if the image is in the registry that `auth` names. It
+    /// precedes the job's own `registries` and all configured logins, and is in no record.
+    #[must_use]
+    pub fn registry_auth(mut self, auth: RegistryAuth) -> Self {
+        self.registry_auths.push(auth);
+        self
+    }
+
+    /// Refuses the job unless `policy` allows everything that it asks for. Nothing is read, recorded
+    /// or launched before that. The job runs only on runners that `policy` allows, and uses the
+    /// service's logins to registries only if `policy` allows that.
+    #[must_use]
+    pub fn policy(mut self, policy: &SpecPolicy) -> Self {
+        self.policy = Some(Arc::new(policy.clone()));
         self
     }
 

@@ -27,12 +27,45 @@ pub(crate) async fn read(spec: &JobSpec) -> Result<BTreeMap<String, Secret>, Err
             _ => continue,
         };
         let text = text.map_err(|e| e.with("secretEnv", name))?;
-        if text.contains('\0') {
-            return Err(invalid("a secret's value has a NUL character").with("secretEnv", name));
-        }
-        values.insert(name.clone(), Secret::new(text));
+        values.insert(name.clone(), checked(name, text)?);
     }
     Ok(values)
+}
+
+/// Adds the secrets that a submission has `given` to `values`.
+///
+/// # Errors
+/// `InvalidSpec` that names the variable, never its value.
+pub(crate) fn add(
+    values: &mut BTreeMap<String, Secret>,
+    spec: &JobSpec,
+    given: BTreeMap<String, Secret>,
+) -> Result<(), Error> {
+    if given.is_empty() {
+        return Ok(());
+    }
+    // The rules for names are those of the spec's own secrets.
+    let mut named = spec.clone();
+    for (name, secret) in given {
+        if named.secret_env.contains_key(&name) {
+            let twice = "a secret is set by the job and by its submission";
+            return Err(invalid(twice).with("secretEnv", name));
+        }
+        named.secret_env.insert(name.clone(), SecretSource::Env(name.clone()));
+        if secret.expose().len() as u64 > LARGEST {
+            return Err(invalid("a secret is larger than 128 KiB").with("secretEnv", name));
+        }
+        let secret = checked(&name, secret.expose().to_owned())?;
+        values.insert(name, secret);
+    }
+    named.validate()
+}
+
+fn checked(name: &str, text: String) -> Result<Secret, Error> {
+    if text.contains('\0') {
+        return Err(invalid("a secret's value has a NUL character").with("secretEnv", name));
+    }
+    Ok(Secret::new(text))
 }
 
 /// Returns each secret variable of `spec` with a mask in place of its value, for a plan.

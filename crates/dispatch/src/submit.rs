@@ -11,6 +11,7 @@ use tracing::Instrument;
 
 use crate::cancel::Canceller;
 use crate::candidate::Candidate;
+use crate::credentials::Credentials;
 use crate::dispatcher::{Dispatcher, closed};
 use crate::event_sink::JobEventSink;
 use crate::fail_point::FailPoint;
@@ -18,6 +19,7 @@ use crate::job::{Job, JobEvents, JobLogs, State, Submission};
 use crate::job_event::JobEvent;
 use crate::secrets;
 use crate::spans;
+use crate::spec_policy::{PolicyViolation, SpecPolicy};
 use crate::store::Held;
 use crate::task::{JobTask, Manner, Search};
 
@@ -28,6 +30,7 @@ struct Checked {
     spec: JobSpec,
     candidates: Vec<Arc<Candidate>>,
     secret_env: BTreeMap<String, Secret>,
+    credentials: Credentials,
     manner: Manner,
     logs: bool,
     in_flight: InFlight,
@@ -72,23 +75,39 @@ impl Dispatcher {
 
     /// Does everything that must precede the first write.
     async fn check(&self, submission: Submission, manner: Manner) -> Result<Checked, Error> {
-        let Submission { mut spec, id, logs, key, keep } = submission;
+        let Submission { mut spec, id, logs, key, keep, policy, secrets, registry_auths } =
+            submission;
         let manner = if keep && manner == Manner::Attached { Manner::Kept } else { manner };
         let mut new = NewJob::new(self.installation().clone(), spec.clone());
         new.id = id.unwrap_or(new.id);
         new.idempotency_key = key;
         new.detached = manner == Manner::Detached;
-        let candidates = self.prepare(&mut spec)?;
+        let mut candidates = self.prepare(&mut spec)?;
+        if let Some(policy) = &policy {
+            obeys(policy, &new.spec, &spec).await?;
+            candidates.retain(|candidate| policy.allows_runner(candidate.name()));
+            if candidates.is_empty() {
+                let reason = "no allowed runner is configured";
+                return Err(PolicyViolation::new("runners", "runners", reason).into());
+            }
+        }
+        let mut credentials = match policy {
+            Some(policy) if !policy.service_logins => Credentials::default(),
+            _ => self.credentials().clone(),
+        };
+        credentials.given = registry_auths;
         new.runners = candidates.iter().map(|candidate| candidate.name().clone()).collect();
-        let secret_env = secrets::read(&spec).await?;
+        let mut secret_env = secrets::read(&spec).await?;
+        secrets::add(&mut secret_env, &spec, secrets)?;
         let room = self.room().await?;
         let in_flight = InFlight { _room: room, _tracked: self.tracked()? };
-        Ok(Checked { new, spec, candidates, secret_env, manner, logs, in_flight })
+        Ok(Checked { new, spec, candidates, secret_env, credentials, manner, logs, in_flight })
     }
 
     /// Records the job, or finds the record of an earlier submission with the same key.
     async fn enter(&self, checked: Checked) -> Result<Recorded, Error> {
-        let Checked { new, spec, candidates, secret_env, manner, logs, in_flight } = checked;
+        let Checked { new, spec, candidates, secret_env, credentials, manner, logs, in_flight } =
+            checked;
         let journal = self.journal().await?;
         let submitted = Arc::clone(&new.spec);
         // Before the job is recorded, so that no request to cancel it is missed.
@@ -113,6 +132,7 @@ impl Dispatcher {
         let (logs, logs_read) = JobLogs::channel(logs);
         let task = JobTask {
             secret_env,
+            credentials,
             candidates,
             canceller: canceller.clone(),
             sink,
@@ -147,4 +167,23 @@ impl Dispatcher {
         }
         Ok(Some((claim, record.next_number().saturating_sub(1), held)))
     }
+}
+
+/// Checks the spec that was `submitted` against `policy`, with what the configuration sets for what
+/// the spec leaves open in `effective`.
+async fn obeys(
+    policy: &Arc<SpecPolicy>,
+    submitted: &JobSpec,
+    effective: &JobSpec,
+) -> Result<(), Error> {
+    let mut spec = submitted.clone();
+    spec.security_profile = effective.security_profile;
+    spec.timeout = effective.timeout;
+    let policy = Arc::clone(policy);
+    // It may look at the file system.
+    let checked = tokio::task::spawn_blocking(move || policy.check(&spec)).await;
+    checked.map_err(|error| {
+        Error::new(ErrorKind::Internal, "failed to check the policy").caused_by(error)
+    })??;
+    Ok(())
 }

@@ -394,13 +394,13 @@ impl Journal {
     pub async fn sweep(&self, retention: Duration, now: Timestamp) -> Result<Vec<JobId>> {
         let retention = SignedDuration::try_from(retention).unwrap_or(SignedDuration::MAX);
         let Ok(cutoff) = now.checked_sub(retention) else { return Ok(Vec::new()) };
-        let (mut forgotten, mut after) = (Vec::new(), String::new());
+        let (mut forgotten, mut after) = (Vec::new(), (i64::MIN, String::new()));
         loop {
             let from = after.clone();
             let find = move |db: &_| read::finished(db, cutoff, &from, SWEEP);
-            let found = self.0.worker.read(find).await?;
-            let Some(last) = found.last() else { return Ok(forgotten) };
-            last.as_str().clone_into(&mut after);
+            let (found, last) = self.0.worker.read(find).await?;
+            let Some(last) = last else { return Ok(forgotten) };
+            after = last;
             forgotten.extend(self.forget_all(found).await?);
         }
     }

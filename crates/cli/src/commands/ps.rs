@@ -41,7 +41,10 @@ pub async fn ps(args: &PsArgs) -> Result<u8, CliError> {
 /// Returns the records to list, as they are now, newest first.
 async fn current(dispatcher: &Dispatcher, args: &PsArgs) -> Result<Vec<Record>, CliError> {
     let all = args.all || args.last.is_some() || args.filter.iter().any(is_about_ended);
-    let filter = Filter::default();
+    // Each record of a further filter's choice may be one that is not wanted.
+    let last = args.last.filter(|_| args.filter.is_empty());
+    let limit = last.and_then(|last| u32::try_from(last).ok()).unwrap_or(u32::MAX);
+    let filter = Filter::default().limit(limit);
     let filter = if all { filter } else { filter.not_ended() };
     let records = selection::newest(dispatcher, filter, "listed").await?;
     let wanted = |record: &Record| {

@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use longshore_conformance::simulated::{LaunchStep, ProbeStep, Refusal, Run, Script, World};
-use longshore_core::{
-    Attempt, Capabilities, ErrorKind, Event, Handle, Health, InstallationId, LaunchContext,
-    LaunchError, LogChunk, LogPosition, Plan, Result, Runner, RunnerName, Settled, Started,
+use longshore_conformance::simulated::{
+    LaunchStep, ProbeStep, Refusal, Run, Script, SimulatedRunner, World,
 };
+use longshore_conformance::{Forward, Forwarding};
+use longshore_core::{Attempt, ErrorKind, Event, LaunchContext, LaunchError, Runner, Started};
 use longshore_dispatch::{Dispatcher, MetricsObserver};
 use metrics_util::MetricKind;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use crate::recovering::{Setup, kill};
 use crate::support::*;
@@ -20,35 +20,19 @@ const DOCUMENT: &str = include_str!("../../../../docs/metrics.md");
 
 /// A runner that pulls for two seconds before it launches.
 #[derive(Debug)]
-struct Pulls(Arc<dyn Runner>);
+struct Pulls(SimulatedRunner);
 
 #[async_trait::async_trait]
-impl Runner for Pulls {
-    fn name(&self) -> &RunnerName {
-        self.0.name()
-    }
-
-    fn capabilities(&self) -> &Capabilities {
-        self.0.capabilities()
-    }
-
-    async fn probe(&self) -> Result<Health> {
-        self.0.probe().await
-    }
-
-    fn plan(&self, attempt: &Attempt) -> Result<Plan> {
-        self.0.plan(attempt)
-    }
-
-    fn handle(&self, attempt: &Attempt) -> Handle {
-        self.0.handle(attempt)
+impl Forward for Pulls {
+    fn inner(&self) -> &dyn Runner {
+        &self.0
     }
 
     async fn launch(
         &self,
         attempt: &Attempt,
         context: &LaunchContext,
-    ) -> std::result::Result<Started, LaunchError> {
+    ) -> Result<Started, LaunchError> {
         for current in [0, 5] {
             context.events.emit(Event::Pulling { current, total: Some(5) });
             sleep(SECOND).await;
@@ -57,35 +41,6 @@ impl Runner for Pulls {
         // The events are passed on while the launch waits.
         sleep(SECOND).await;
         self.0.launch(attempt, context).await
-    }
-
-    async fn settle(&self, handle: &Handle, deadline: Instant) -> Result<Settled> {
-        self.0.settle(handle, deadline).await
-    }
-
-    async fn adopt(&self, installation: &InstallationId) -> Result<Vec<Handle>> {
-        self.0.adopt(installation).await
-    }
-
-    fn events(&self, handle: &Handle) -> futures::stream::BoxStream<'static, Result<Event>> {
-        self.0.events(handle)
-    }
-
-    fn logs(
-        &self,
-        handle: &Handle,
-        since: LogPosition,
-        follow: bool,
-    ) -> futures::stream::BoxStream<'static, Result<LogChunk>> {
-        self.0.logs(handle, since, follow)
-    }
-
-    async fn cancel(&self, handle: &Handle, grace: std::time::Duration) -> Result<()> {
-        self.0.cancel(handle, grace).await
-    }
-
-    async fn remove(&self, handle: &Handle) -> Result<()> {
-        self.0.remove(handle).await
     }
 }
 
@@ -125,7 +80,7 @@ async fn scenes() {
     let script = Script { runs, latency: SECOND, ..Script::default() };
     let second = world.runner(name("second"), script);
     let builder = Dispatcher::builder().jitter_seed(1).observer(observer.clone());
-    let builder = builder.runner(Arc::new(first)).runner(Arc::new(Pulls(Arc::new(second))));
+    let builder = builder.runner(Arc::new(first)).runner(Arc::new(Forwarding(Pulls(second))));
     let dispatcher = builder.build().unwrap();
     dispatcher.submit(job()).await.unwrap().end().await;
     sleep(MINUTE).await;
