@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use longshore_core::{
     Attempt, Capabilities, Capability, Event, Finding, Handle, Health, ImageRef, InstallationId,
-    LaunchContext, LaunchError, LocalImage, LogChunk, LogPosition, Plan, Result, Runner,
+    JobStdin, LaunchContext, LaunchError, LocalImage, LogChunk, LogPosition, Plan, Result, Runner,
     RunnerName, Settled, Started,
 };
 use tokio::time::Instant;
@@ -86,6 +86,10 @@ pub trait Forward: fmt::Debug + Send + Sync + 'static {
         self.inner().launch(attempt, context).await
     }
 
+    async fn stdin(&self, handle: &Handle) -> Result<JobStdin> {
+        self.inner().stdin(handle).await
+    }
+
     async fn settle(&self, handle: &Handle, deadline: Instant) -> Result<Settled> {
         self.inner().settle(handle, deadline).await
     }
@@ -162,6 +166,10 @@ impl<F: Forward> Runner for Forwarding<F> {
         context: &LaunchContext,
     ) -> std::result::Result<Started, LaunchError> {
         self.0.launch(attempt, context).await
+    }
+
+    async fn stdin(&self, handle: &Handle) -> Result<JobStdin> {
+        self.0.stdin(handle).await
     }
 
     async fn settle(&self, handle: &Handle, deadline: Instant) -> Result<Settled> {
