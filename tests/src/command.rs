@@ -69,6 +69,12 @@ impl Longshore {
         self
     }
 
+    /// Takes the standard input from `from`.
+    pub(crate) fn stdin(mut self, from: impl Into<Stdio>) -> Self {
+        self.command.stdin(from);
+        self
+    }
+
     /// Sends the standard output to `to` instead of reading it.
     pub(crate) fn stdout(mut self, to: impl Into<Stdio>) -> Self {
         self.command.stdout(to);

@@ -138,7 +138,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "detach")]
     pub result: Option<PathBuf>,
     /// Return once the job has started, and print its ID
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with = "interactive")]
     pub detach: bool,
     /// Run the job once, however often it is submitted with KEY
     ///

@@ -112,7 +112,7 @@ fn hint(mut error: Error) -> Error {
         "--pull" => "the policy for pulling the image is --pull-policy",
         "--platform" | "--gpus" => "Longshore has no such option",
         "-p" | "-P" | "--publish" | "--expose" => "a job has no ports",
-        "-i" | "-t" | "--interactive" | "--tty" => "a job has neither a terminal nor an input",
+        "-t" | "--tty" | "-it" => "a job has no terminal; -i gives it what is typed here",
         "--privileged" | "--cap-add" | "--cap-drop" | "--security-opt" => {
             "use securityProfile and securityContext in a job file (--file)"
         }

@@ -57,6 +57,12 @@ pub struct JobArgs {
     // Split later: an error here would repeat the text, which may be the secret itself.
     #[arg(long, value_name = "NAME=SOURCE", help_heading = "Environment")]
     pub secret_env: Vec<String>,
+    /// Give the job this terminal as stdin; a pipe or a file reaches it anyway
+    #[arg(short, long, conflicts_with = "stdin", help_heading = "Environment")]
+    pub interactive: bool,
+    /// Give the job this file as stdin, or none with /dev/null, instead of the stdin of this command
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Environment")]
+    pub stdin: Option<PathBuf>,
     /// Run as this user, by numeric ID
     #[arg(short, long, value_name = "UID[:GID]", value_parser = user, help_heading = "Container")]
     pub user: Option<User>,

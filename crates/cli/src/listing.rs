@@ -27,6 +27,7 @@ pub struct Listed {
     started_at: Option<Timestamp>,
     finished_at: Option<Timestamp>,
     started_again: Vec<String>,
+    stdin_error: Option<String>,
 }
 
 impl Listed {
@@ -44,6 +45,7 @@ impl Listed {
             started_at: result.started_at,
             finished_at: result.finished_at,
             started_again: result.started_again,
+            stdin_error: result.stdin_error,
         }
     }
 
@@ -64,6 +66,7 @@ impl Listed {
             started_at,
             finished_at: None,
             started_again: Vec::new(),
+            stdin_error: None,
         }
     }
 }

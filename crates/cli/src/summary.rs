@@ -16,6 +16,8 @@ const ENVIRONMENT: &str = "a local process has only PATH, HOME, USER, LANG and a
 pub fn say(result: &JobResult, seconds: Option<f64>, quiet: bool) {
     let expected = matches!(result.outcome, Outcome::Exited { .. } | Outcome::Cancelled { .. });
     if quiet && expected {
+        // Quiet drops the summary, never an error.
+        result.stdin_error.iter().for_each(|reason| output::say(&incomplete(reason)));
         return;
     }
     for line in summary(result, seconds) {
@@ -44,6 +46,10 @@ pub const fn exit_code(result: &JobResult) -> u8 {
     (result.outcome.exit_code() & 0xff) as u8
 }
 
+fn incomplete(reason: &str) -> String {
+    format!("the job may have received only a part of its stdin: {reason}")
+}
+
 fn summary(result: &JobResult, seconds: Option<f64>) -> Vec<String> {
     let mut lines: Vec<String> = result.passed_over.iter().map(passed_over).collect();
     let after = seconds.map_or_else(String::new, |seconds| format!(" after {seconds:.2} s"));
@@ -59,6 +65,7 @@ fn summary(result: &JobResult, seconds: Option<f64>) -> Vec<String> {
         let again = result.started_again.join(", ");
         lines.push(format!("{runner} started the job again on its own: {again}"));
     }
+    lines.extend(result.stdin_error.as_deref().map(incomplete));
     let stale = result.image.as_ref().filter(|image| image.stale);
     lines.extend(stale.map(|image| {
         format!(

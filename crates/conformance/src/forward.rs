@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use longshore_core::{
-    Attempt, Capabilities, Capability, Event, Handle, Health, ImageRef, InstallationId,
+    Attempt, Capabilities, Capability, Event, Handle, Health, ImageRef, InstallationId, JobStdin,
     LaunchContext, LaunchError, LocalImage, LogChunk, LogPosition, Plan, Result, Runner,
     RunnerName, Settled, Started,
 };
@@ -82,6 +82,10 @@ pub trait Forward: fmt::Debug + Send + Sync + 'static {
         self.inner().launch(attempt, context).await
     }
 
+    async fn stdin(&self, handle: &Handle) -> Result<JobStdin> {
+        self.inner().stdin(handle).await
+    }
+
     async fn settle(&self, handle: &Handle, deadline: Instant) -> Result<Settled> {
         self.inner().settle(handle, deadline).await
     }
@@ -154,6 +158,10 @@ impl<F: Forward> Runner for Forwarding<F> {
         context: &LaunchContext,
     ) -> std::result::Result<Started, LaunchError> {
         self.0.launch(attempt, context).await
+    }
+
+    async fn stdin(&self, handle: &Handle) -> Result<JobStdin> {
+        self.0.stdin(handle).await
     }
 
     async fn settle(&self, handle: &Handle, deadline: Instant) -> Result<Settled> {

@@ -83,6 +83,8 @@ capabilities! {
     restricted_profile, RestrictedProfile, "securityProfile: restricted";
     /// Reads environment variables from Kubernetes Secrets.
     secret_key_ref, SecretKeyRef, "secretEnv from a secretKeyRef";
+    /// Gives a job the stdin of its submitter.
+    stdin, Stdin, "stdin";
     /// Keeps stdout and stderr separate.
     separate_streams, SeparateStreams, "separate output streams";
     /// Reports the signal that ended a job.
@@ -184,6 +186,7 @@ impl JobSpec {
             labels: _,
             env: _,
             secret_env,
+            stdin,
             job_directory,
             resources: Resources { limits: ResourceList { cpu, memory, pids } },
             timeout: _,
@@ -225,6 +228,7 @@ impl JobSpec {
             // The other profiles only set what a job leaves open, so every runner can run them.
             (*security_profile == Some(SecurityProfile::Restricted), Capability::RestrictedProfile),
             (secret_env.values().any(from_secret), Capability::SecretKeyRef),
+            (*stdin, Capability::Stdin),
         ];
         let all_of = wanted.into_iter().filter_map(|(needed, c)| needed.then_some(c)).collect();
         Requirement { one_of, all_of }

@@ -42,6 +42,10 @@ pub struct JobSpec {
     pub env: BTreeMap<String, String>,
     /// Environment variables whose values are never shown.
     pub secret_env: BTreeMap<String, SecretSource>,
+    /// Whether the job receives what its submitter gives as stdin, once, and then end of file. If
+    /// false, or if the submitter gives none, the job's stdin is empty.
+    #[serde(skip_serializing_if = "is_no")]
+    pub stdin: bool,
     /// The absolute path of a directory with `input/` (read-only to the job) and `output/`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job_directory: Option<PathBuf>,
@@ -157,6 +161,11 @@ const fn yes() -> bool {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 const fn is_yes(value: &bool) -> bool {
     *value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_no(value: &bool) -> bool {
+    !*value
 }
 
 impl Container {

@@ -50,7 +50,8 @@ pub use quantity::{Cpu, Memory, QuantityError};
 pub use registry::{RegistryAuth, RegistryIdentity, RegistryLogin};
 pub use result::{JobResult, PassedOver};
 pub use runner::{
-    Health, LaunchContext, LocalImage, Runner, Settled, unreadable_events, unreadable_logs,
+    Health, JobStdin, LaunchContext, LocalImage, Runner, Settled, unreadable_events,
+    unreadable_logs,
 };
 pub use secret::Secret;
 pub use security::{

@@ -35,6 +35,10 @@ pub struct JobResult {
     /// whose Jobs promise "at least once", or another client of the backend started it again.
     #[serde(default)]
     pub started_again: Vec<String>,
+    /// Why the job may have received only a part of its stdin. `None` if it received all of it, or
+    /// as much as it wanted.
+    #[serde(default)]
+    pub stdin_error: Option<String>,
 }
 
 impl JobResult {
@@ -52,6 +56,7 @@ impl JobResult {
             started_at: None,
             finished_at: None,
             started_again: Vec::new(),
+            stdin_error: None,
         }
     }
 }

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::{self, BoxStream, StreamExt};
+use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Attempt, Capabilities, Capability, Error, Event, EventSink, Handle, ImageRef, InstallationId,
-    LaunchError, LogChunk, LogPosition, Outcome, Plan, Report, Result, RunnerName, Started,
+    Attempt, Capabilities, Capability, Error, ErrorKind, Event, EventSink, Handle, ImageRef,
+    InstallationId, LaunchError, LogChunk, LogPosition, Outcome, Plan, Report, Result, RunnerName,
+    Started,
 };
 
 /// What a launch receives besides the attempt.
@@ -66,6 +68,15 @@ pub struct Health {
     /// What works, but not as well as it should.
     pub warnings: Vec<String>,
 }
+
+/// A job's stdin, open for writing.
+///
+/// - Dropping it, or shutting it down, gives the job end of file after what was written.
+/// - A write fails with `BrokenPipe` if the job has closed its stdin or has ended. Any other error
+///   means that the job may not receive what was written.
+/// - A runner may also leave a write pending if nothing in the job reads. So a writer must stop when
+///   the job ends.
+pub type JobStdin = Box<dyn AsyncWrite + Send + Unpin>;
 
 /// Whether a backend has an image, so that it needs no registry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -175,6 +186,19 @@ pub trait Runner: fmt::Debug + Send + Sync + 'static {
         attempt: &Attempt,
         context: &LaunchContext,
     ) -> std::result::Result<Started, LaunchError>;
+
+    /// Opens the stdin of an attempt that has started, for a job that asks for one.
+    ///
+    /// - Can be opened once, from any process. Until then, the job waits for input.
+    /// - If the process that launched the attempt ends, and no process has opened the stdin, the job
+    ///   may receive end of file.
+    /// - For an attempt that has ended, returns a stdin whose writes fail with `BrokenPipe`.
+    /// - Fails with `Unavailable` if the backend cannot be reached. The job's stdin is then not
+    ///   consumed, and the call can be repeated.
+    /// - Fails with `Unsupported` on a runner without the capability `stdin`.
+    async fn stdin(&self, _handle: &Handle) -> Result<JobStdin> {
+        Err(Error::new(ErrorKind::Unsupported, "this runner does not support stdin"))
+    }
 
     /// Finds out whether an attempt has started, and prevents it from starting if it has not.
     ///

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use crate::attempt_client::backoff;
 use crate::cancel::Canceller;
 use crate::event_sink::JobEventSink;
+use crate::input::Incomplete;
 use crate::job::State;
 use crate::job_event::JobEvent;
 use crate::task::Manner;
@@ -26,6 +27,8 @@ pub(crate) struct Attached {
     pub(crate) sink: JobEventSink,
     /// Where the job's output goes if this process takes the job up.
     pub(crate) logs: Option<mpsc::Sender<LogChunk>>,
+    /// Set if another task of this process gives the job its stdin.
+    pub(crate) stdin: Option<Incomplete>,
     pub(crate) state: watch::Sender<State>,
     pub(crate) manner: Manner,
 }

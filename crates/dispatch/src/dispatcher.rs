@@ -24,6 +24,7 @@ use crate::directory;
 use crate::event_sink::JobEventSink;
 use crate::feed::Feed;
 use crate::image_preview;
+use crate::input::Input;
 use crate::job::State;
 use crate::pin::Pins;
 use crate::policy;
@@ -162,6 +163,7 @@ impl Dispatcher {
             candidates: Vec::new(),
             sink: JobEventSink::unread(&inner.feed, claim.job()),
             logs: None,
+            input: Input::Nobody,
             state: watch::Sender::new(State::Running),
             search: Search::default(),
             claim,

@@ -10,8 +10,8 @@ use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
 use longshore_core::{
     Attempt, Capabilities, Capability, Error, ErrorKind, Event, Handle, Health, ImageRef,
-    InstallationId, LaunchContext, LaunchError, LocalImage, LogChunk, LogPosition, Plan, Result,
-    Runner, RunnerName, Settled, Started,
+    InstallationId, JobStdin, LaunchContext, LaunchError, LocalImage, LogChunk, LogPosition, Plan,
+    Result, Runner, RunnerName, Settled, Started,
 };
 use tokio::time::Instant;
 
@@ -108,6 +108,10 @@ impl Runner for Guarded {
         self.call("handle", || self.0.handle(attempt)).map_err(LaunchError::Refused)?;
         let launched = self.wait("launch", async { self.0.launch(attempt, context).await }).await;
         launched.unwrap_or_else(|error| Err(LaunchError::Indeterminate(error)))
+    }
+
+    async fn stdin(&self, handle: &Handle) -> Result<JobStdin> {
+        self.wait("stdin", async { self.0.stdin(handle).await }).await?
     }
 
     async fn settle(&self, handle: &Handle, deadline: Instant) -> Result<Settled> {

@@ -8,9 +8,12 @@ use std::time::Duration;
 
 use futures::Stream;
 use longshore_core::{JobId, JobResult, JobSpec, LogChunk, RegistryAuth, Secret};
+use parking_lot::Mutex;
+use tokio::io::AsyncRead;
 use tokio::sync::{mpsc, watch};
 
 use crate::cancel::Canceller;
+use crate::input::Input;
 use crate::{JobEvent, SpecPolicy, Stopped};
 
 /// How many pieces of output are buffered for a slow reader. Then the runner's stream waits.
@@ -35,7 +38,7 @@ pub(crate) const CHUNKS_KEPT: usize = 16;
 /// assert!(!format!("{submission:?}").contains("\"x\""));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub struct Submission {
     /// What to run.
@@ -57,6 +60,7 @@ pub struct Submission {
     pub secrets: BTreeMap<String, Secret>,
     /// Logins for the registry of the job's image. They precede all others.
     pub registry_auths: Vec<RegistryAuth>,
+    pub(crate) input: Input,
 }
 
 impl Submission {
@@ -72,6 +76,7 @@ impl Submission {
             policy: None,
             secrets: BTreeMap::new(),
             registry_auths: Vec::new(),
+            input: Input::Nobody,
         }
     }
 
@@ -86,6 +91,29 @@ impl Submission {
     #[must_use]
     pub fn with_key(mut self, key: impl Into<String>) -> Self {
         self.key = Some(key.into());
+        self
+    }
+
+    /// Gives the job what `source` returns as stdin, and then end of file. Sets
+    /// [`JobSpec::stdin`].
+    ///
+    /// It is read once the job has started, as fast as the job reads, and no longer than the job
+    /// runs. Its last read may still be pending then. Nothing is read for a job that no runner
+    /// takes, or for one that an earlier submission with the same key began.
+    #[must_use]
+    pub fn with_stdin(mut self, source: impl AsyncRead + Send + Unpin + 'static) -> Self {
+        self.spec.stdin = true;
+        self.input = Input::Here(Mutex::new(Box::new(source)));
+        self
+    }
+
+    /// Leaves the job's stdin to a process that calls
+    /// [`Dispatcher::attach_with_stdin`](crate::Dispatcher::attach_with_stdin). Sets
+    /// [`JobSpec::stdin`]. Until then, the job waits for input, unless this process ends.
+    #[must_use]
+    pub fn with_stdin_later(mut self) -> Self {
+        self.spec.stdin = true;
+        self.input = Input::Later;
         self
     }
 

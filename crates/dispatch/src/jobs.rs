@@ -19,11 +19,13 @@ use crate::cancel::Canceller;
 use crate::candidate::Candidate;
 use crate::dispatcher::Dispatcher;
 use crate::event_sink::JobEventSink;
+use crate::input::Input;
 use crate::job::{CHUNKS_KEPT, Job, JobEvents, JobLogs, State};
 use crate::job_event::JobEvent;
 use crate::output::forward_output;
 use crate::record::unrecorded;
 use crate::spans;
+use crate::stdin::Late;
 use crate::task::{JobTask, Manner};
 
 impl Dispatcher {
@@ -101,6 +103,17 @@ impl Dispatcher {
         manner: Manner,
         logs: bool,
     ) -> Result<Job, Error> {
+        self.attach_and_feed(record, manner, logs, None).await
+    }
+
+    /// As [`attach_as`](Self::attach_as), and feeds the job if `late` is its stdin.
+    pub(crate) async fn attach_and_feed(
+        &self,
+        record: &Record,
+        manner: Manner,
+        logs: bool,
+        late: Option<Late>,
+    ) -> Result<Job, Error> {
         let journal = self.journal().await?.clone();
         let tracked = self.tracked()?;
         let canceller = Canceller::new(record.spec.effective_grace_period().get());
@@ -119,12 +132,16 @@ impl Dispatcher {
             canceller: canceller.clone(),
             sink,
             logs,
+            stdin: late.as_ref().map(Late::incomplete),
             state,
             manner,
         };
         let span = spans::job(&id);
         let following = async move {
-            attached.run().await;
+            match late {
+                Some(late) => late.until(attached.run()).await,
+                None => attached.run().await,
+            }
             drop(tracked);
         };
         self.spawn(following.instrument(span));
@@ -161,8 +178,11 @@ impl Dispatcher {
         }
         tracing::info!("taken up");
         attached.sink.announce(&JobEvent::TakenUp);
-        let Attached { canceller, sink, logs, state, manner, .. } = attached;
-        let task = self.taken_up(&record, claim);
+        let Attached { canceller, sink, logs, stdin, state, manner, .. } = attached;
+        let mut task = self.taken_up(&record, claim);
+        if let Some(incomplete) = stdin {
+            task.input = Input::Beside(incomplete);
+        }
         let task = JobTask { canceller, sink, logs, state, manner, ..task };
         task.take_up(record, candidate).await;
         Ok(())
@@ -173,7 +193,8 @@ impl Dispatcher {
         let mut spec = JobSpec::clone(&record.spec);
         // The configuration may have changed; then the spec stays as it was submitted.
         let _ = self.prepare(&mut spec);
-        JobTask { manner: Manner::Kept, ..self.task(spec, claim) }
+        let input = if spec.stdin { Input::Interrupted } else { Input::Nobody };
+        JobTask { manner: Manner::Kept, input, ..self.task(spec, claim) }
     }
 
     /// Determines, within a few seconds, whether a job that no process owns has ended or can never
@@ -382,7 +403,7 @@ impl Dispatcher {
 
     /// Returns the runner on which the job of `record` may be. Returns `None` if nothing of it was
     /// launched, or if every launched attempt provably never started.
-    fn candidate_of(&self, record: &Record) -> Result<Option<Arc<Candidate>>, Error> {
+    pub(crate) fn candidate_of(&self, record: &Record) -> Result<Option<Arc<Candidate>>, Error> {
         record.committed().map(|attempt| self.runner_of(record, &attempt.handle)).transpose()
     }
 }

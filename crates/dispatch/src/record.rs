@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use crate::candidate::Candidate;
 use crate::fail_point::FailPoint;
+use crate::input::{INTERRUPTED, Input};
 use crate::job::State;
 use crate::job_event::JobEvent;
 use crate::taken::{Found, Taken};
@@ -148,6 +149,9 @@ impl JobTask {
         if let Found::Started(started) = &taken.found {
             result.started_at = result.started_at.or(started.started_at);
             result.image = result.image.or_else(|| started.image.clone());
+        }
+        if matches!(self.input, Input::Interrupted) {
+            result.stdin_error = Some(INTERRUPTED.to_owned());
         }
         self.complete_image(&mut result, taken);
         result

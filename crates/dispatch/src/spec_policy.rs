@@ -28,6 +28,7 @@ use crate::glob::ImageGlob;
 /// | `secretEnv`: `file` | nothing | [`secret_files`](Self::secret_files) |
 /// | `secretEnv`: `env` | nothing | [`secret_variables`](Self::secret_variables) |
 /// | `secretEnv`: `secretKeyRef` | nothing | [`kubernetes_secrets`](Self::kubernetes_secrets) |
+/// | `stdin` | everything: it receives only what the service gives | - |
 /// | `jobDirectory` | nothing | [`job_directories`](Self::job_directories) |
 /// | `resources.limits` | everything, also no limit | [`max_cpu`](Self::max_cpu), [`max_memory`](Self::max_memory), [`max_pids`](Self::max_pids) |
 /// | `timeout` | everything, also none | [`max_timeout`](Self::max_timeout) |

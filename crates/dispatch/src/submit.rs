@@ -15,6 +15,7 @@ use crate::credentials::Credentials;
 use crate::dispatcher::{Dispatcher, closed};
 use crate::event_sink::JobEventSink;
 use crate::fail_point::FailPoint;
+use crate::input::Input;
 use crate::job::{Job, JobEvents, JobLogs, State, Submission};
 use crate::job_event::JobEvent;
 use crate::secrets;
@@ -33,6 +34,7 @@ struct Checked {
     credentials: Credentials,
     manner: Manner,
     logs: bool,
+    input: Input,
     in_flight: InFlight,
 }
 
@@ -75,8 +77,9 @@ impl Dispatcher {
 
     /// Does everything that must precede the first write.
     async fn check(&self, submission: Submission, manner: Manner) -> Result<Checked, Error> {
-        let Submission { mut spec, id, logs, key, keep, policy, secrets, registry_auths } =
+        let Submission { mut spec, id, logs, key, keep, policy, secrets, registry_auths, input } =
             submission;
+        input.admit(&mut spec, manner == Manner::Detached)?;
         let manner = if keep && manner == Manner::Attached { Manner::Kept } else { manner };
         let mut new = NewJob::new(self.installation().clone(), spec.clone());
         new.id = id.unwrap_or(new.id);
@@ -101,13 +104,32 @@ impl Dispatcher {
         secrets::add(&mut secret_env, &spec, secrets)?;
         let room = self.room().await?;
         let in_flight = InFlight { _room: room, _tracked: self.tracked()? };
-        Ok(Checked { new, spec, candidates, secret_env, credentials, manner, logs, in_flight })
+        Ok(Checked {
+            new,
+            spec,
+            candidates,
+            secret_env,
+            credentials,
+            manner,
+            logs,
+            input,
+            in_flight,
+        })
     }
 
     /// Records the job, or finds the record of an earlier submission with the same key.
     async fn enter(&self, checked: Checked) -> Result<Recorded, Error> {
-        let Checked { new, spec, candidates, secret_env, credentials, manner, logs, in_flight } =
-            checked;
+        let Checked {
+            new,
+            spec,
+            candidates,
+            secret_env,
+            credentials,
+            manner,
+            logs,
+            input,
+            in_flight,
+        } = checked;
         let journal = self.journal().await?;
         let submitted = Arc::clone(&new.spec);
         // Before the job is recorded, so that no request to cancel it is missed.
@@ -140,6 +162,7 @@ impl Dispatcher {
             state,
             search: Search { attempts, ..Search::default() },
             manner,
+            input,
             ..self.task(spec, claim)
         };
         let events = Some(JobEvents(events));

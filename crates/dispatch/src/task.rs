@@ -20,12 +20,14 @@ use crate::directory;
 use crate::event_sink::JobEventSink;
 use crate::fallback::{Verdict, verdict};
 use crate::follow::{Followed, follow};
+use crate::input::Input;
 use crate::job::State;
 use crate::job_event::JobEvent;
 use crate::output::forward_output;
 use crate::patience::Patience;
 use crate::pin::Pins;
 use crate::spans;
+use crate::stdin::Feed;
 use crate::taken::{Found, Taken, Tried};
 use crate::{FallbackReason, Settings};
 
@@ -46,6 +48,7 @@ pub(crate) struct JobTask {
     pub(crate) canceller: Canceller,
     pub(crate) sink: JobEventSink,
     pub(crate) logs: Option<mpsc::Sender<LogChunk>>,
+    pub(crate) input: Input,
     pub(crate) state: watch::Sender<State>,
     pub(crate) search: Search,
     /// The right to write about the job. While this task holds it, no other process acts on the
@@ -195,6 +198,7 @@ impl JobTask {
         let running = taken.candidate.tally.runs();
         let separate = taken.candidate.runner.capabilities().separate_streams;
         let logs = self.logs.take();
+        let input = std::mem::take(&mut self.input);
         let client = taken.client.clone();
         let output = async {
             if let Some(reader) = logs {
@@ -202,10 +206,12 @@ impl JobTask {
             }
         };
         let to_the_end = async {
-            let followed = self.follow(&mut taken).await;
+            let following = self.follow(&mut taken);
+            let (followed, stdin_error) = Feed::during(&client, input, following).await;
             drop(running);
             let (Followed::Ended(report) | Followed::OutOfReach(report)) = &followed;
-            let result = self.result_of(&taken, report.clone());
+            let mut result = self.result_of(&taken, report.clone());
+            result.stdin_error = stdin_error;
             let recorded = self.record_outcome(&result).await;
             ended.cancel();
             // An attempt that may still run is not removed, since that would kill it unnoticed.

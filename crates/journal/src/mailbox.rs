@@ -67,19 +67,21 @@ impl Drop for Mailbox {
     }
 }
 
-/// Signals the owner of each mailbox in `folder`. Removes those whose owner is dead.
+/// Signals the owner of each mailbox in `folder`. Removes those whose owner is dead. A mailbox that
+/// cannot be signalled does not keep the others from their signal.
 pub(crate) fn signal_all(folder: &Path) -> io::Result<()> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         entries => entries?,
     };
+    let mut signalled = Ok(());
     for entry in entries {
         let entry = entry?;
         if !entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
-            signal(&entry.path())?;
+            signalled = signalled.and(signal(&entry.path()));
         }
     }
-    Ok(())
+    signalled
 }
 
 fn signal(path: &Path) -> io::Result<()> {
@@ -154,5 +156,17 @@ mod tests {
         assert!(is_signalled(&alive).await);
         assert_eq!((dead.exists(), names(folder.path())), (false, 2));
         assert_eq!(fs::read_to_string(folder.path().join("file")).unwrap(), "kept");
+    }
+
+    #[tokio::test]
+    async fn a_mailbox_that_cannot_be_signalled_does_not_keep_the_others_from_their_signal() {
+        let folder = tempfile::tempdir().unwrap();
+        let mailboxes: Vec<_> = (0..4).map(|_| Mailbox::open(folder.path()).unwrap()).collect();
+        // Not even root can write to it.
+        fs::create_dir(folder.path().join("directory")).unwrap();
+        signal_all(folder.path()).unwrap_err();
+        for mailbox in &mailboxes {
+            assert!(is_signalled(mailbox).await);
+        }
     }
 }

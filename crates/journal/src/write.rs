@@ -2,6 +2,8 @@
 //!
 //! Each function runs in a transaction, checks first, and changes nothing if it fails.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use longshore_core::{AttemptId, ImageReport, JobId, JobResult, JobSpec, PassedOver};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -36,6 +38,17 @@ fn digest(spec: &str) -> String {
     bytes.iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 
+/// Returns the job as it is compared with another one. Whether the same command has a stdin may
+/// depend on who runs it, and on when.
+fn without_stdin(spec: &JobSpec) -> Cow<'_, JobSpec> {
+    if !spec.stdin {
+        return Cow::Borrowed(spec);
+    }
+    let mut spec = spec.clone();
+    spec.stdin = false;
+    Cow::Owned(spec)
+}
+
 /// Returns a job's name and the beginning of its specification's digest, to distinguish two jobs.
 fn described(name: Option<&str>, digest: &str) -> String {
     let short: String = digest.chars().take("sha256:".len() + 12).collect();
@@ -44,7 +57,10 @@ fn described(name: Option<&str>, digest: &str) -> String {
 
 pub(crate) fn submit(db: &Connection, job: &NewJob, now: Timestamp) -> Stored<Inserted> {
     let spec = json(&job.id, "specification", &*job.spec)?;
-    let digest = digest(&spec);
+    let digest = match without_stdin(&job.spec) {
+        Cow::Borrowed(_) => digest(&spec),
+        Cow::Owned(other) => digest(&json(&job.id, "specification", &other)?),
+    };
     if let Some(key) = &job.idempotency_key {
         check_key(key)?;
         if let Some(known) = known(db, job, key, &digest)? {
@@ -93,7 +109,10 @@ fn known(db: &Connection, job: &NewJob, key: &str, digest: &str) -> Stored<Optio
     let Some((id, name, spec, recorded)) = row else { return Ok(None) };
     let known: JobId = id.parse().map_err(|error| unreadable(&id, "id", error))?;
     // Another version of Longshore may serialise the same job differently.
-    let same = || serde_json::from_str::<JobSpec>(&spec).is_ok_and(|spec| spec == *job.spec);
+    let same = || {
+        serde_json::from_str::<JobSpec>(&spec)
+            .is_ok_and(|spec| without_stdin(&spec) == without_stdin(&job.spec))
+    };
     if recorded == digest || same() {
         return Ok(Some(known));
     }

@@ -28,6 +28,7 @@ mod pool;
 mod probe;
 mod record;
 mod runner;
+mod stdin;
 mod store;
 mod supervisor;
 mod translate;

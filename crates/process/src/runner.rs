@@ -10,8 +10,8 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use longshore_core::{
     Attempt, Capabilities, Capability, Error, ErrorKind, Event, Handle, Health, InstallationId,
-    LaunchContext, LaunchError, LogChunk, LogPosition, Plan, Result, Runner, RunnerName, Settled,
-    Started, unreadable_events, unreadable_logs,
+    JobStdin, LaunchContext, LaunchError, LogChunk, LogPosition, Plan, Result, Runner, RunnerName,
+    Settled, Started, unreadable_events, unreadable_logs,
 };
 use tokio::time::Instant;
 
@@ -27,7 +27,7 @@ use crate::store::{self, Committed};
 use crate::translate::{self, Submission};
 use crate::watch::{Kind, Watcher};
 use crate::wire::{StartRequest, encode_request};
-use crate::{limits, pool, probe};
+use crate::{limits, pool, probe, stdin};
 
 /// How long a running job that is removed may take to vanish. Longer than a supervisor tries to
 /// kill.
@@ -38,6 +38,7 @@ pub(crate) fn capabilities() -> Capabilities {
     Capabilities::default()
         .with(Capability::Process)
         .with(Capability::JobDirectory)
+        .with(Capability::Stdin)
         .with(Capability::SeparateStreams)
         .with(Capability::SignalEvidence)
         .with(Capability::ShortenGrace)
@@ -108,6 +109,7 @@ impl ProcessRunner {
             fsync: self.config.fsync,
             log_max_bytes: self.config.log_max_bytes(),
             limits: limits::of_jobs(),
+            stdin: attempt.spec.stdin,
         };
         encode_request(&request, &environment).map_err(|error| {
             Error::new(ErrorKind::InvalidSpec, "failed to encode the job").caused_by(error)
@@ -175,6 +177,10 @@ impl Runner for ProcessRunner {
             context,
         };
         launch.run(&request).await
+    }
+
+    async fn stdin(&self, handle: &Handle) -> Result<JobStdin> {
+        stdin::writer(on_disk(&Location::read(handle)?, stdin::open).await?)
     }
 
     async fn settle(&self, handle: &Handle, deadline: Instant) -> Result<Settled> {

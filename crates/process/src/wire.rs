@@ -43,6 +43,8 @@ pub(crate) struct StartRequest {
     pub(crate) log_max_bytes: Option<u64>,
     /// The resource limits of the job.
     pub(crate) limits: JobLimits,
+    /// Whether the job has a stdin.
+    pub(crate) stdin: bool,
 }
 
 /// The answer of a supervisor.
@@ -172,6 +174,7 @@ mod tests {
             fsync: false,
             log_max_bytes: None,
             limits: crate::limits::of_jobs(),
+            stdin: true,
         }
     }
 

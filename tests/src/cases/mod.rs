@@ -22,6 +22,7 @@ mod results;
 mod secrets;
 mod settings;
 mod signals;
+mod stdin;
 mod stories;
 mod table;
 mod timeouts;

@@ -24,7 +24,7 @@ cases! { "results":
 }
 
 /// The keys of a result.
-pub(super) const KEYS: [&str; 10] = [
+pub(super) const KEYS: [&str; 11] = [
     "attempt",
     "finishedAt",
     "image",
@@ -35,6 +35,7 @@ pub(super) const KEYS: [&str; 10] = [
     "separateStreams",
     "startedAgain",
     "startedAt",
+    "stdinError",
 ];
 
 pub(super) fn keys(value: &Value) -> BTreeSet<&str> {

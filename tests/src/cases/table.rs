@@ -3,7 +3,7 @@
 use super::{
     Case, bad_files, bad_jobs, bad_settings, disruptive, docker_only, doctor, fallback, helm,
     images, jobs, kubernetes_only, live_restore, lost_journal, outcomes, output, plan,
-    process_only, results, secrets, settings, signals, stories, timeouts,
+    process_only, results, secrets, settings, signals, stdin, stories, timeouts,
 };
 use crate::suite::Suite;
 
@@ -31,6 +31,7 @@ pub(crate) fn of(suite: Suite) -> Vec<Case> {
             EVERYWHERE,
             &[
                 process_only::CASES,
+                stdin::CASES,
                 settings::CASES,
                 fallback::CASES,
                 bad_settings::CASES,

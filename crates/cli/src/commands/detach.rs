@@ -1,5 +1,6 @@
 //! `longshore run --detach`.
 
+use std::path::Path;
 use std::time::Instant;
 
 use longshore::{Detached, DetachedJob, Dispatcher, JobId, JobResult, Record, Stopped, Submission};
@@ -9,7 +10,12 @@ use crate::config_args::ConfigArgs;
 use crate::error::CliError;
 use crate::progress::ProgressLine;
 use crate::signals::Signals;
+use crate::stdin::{self, Input};
 use crate::{follower, output, summary, undelivered};
+
+/// Printed if this command has a stdin that the job does not get.
+const UNUSED_INPUT: &str = "a detached job does not get the stdin of this command: name a file with \
+                            --stdin FILE, or none with --stdin /dev/null";
 
 /// Launches a job and prints its id once it has started.
 pub async fn detach(
@@ -18,6 +24,18 @@ pub async fn detach(
     args: &RunArgs,
 ) -> Result<u8, CliError> {
     let quiet = args.quiet;
+    let input = match &args.job.stdin {
+        Some(_) => Input::choose(&args.job)?,
+        None => None,
+    };
+    if args.job.stdin.is_none()
+        && args.job.file.as_deref() != Some(Path::new("-"))
+        && !quiet
+        && stdin::has_unused_input()
+    {
+        output::warn(UNUSED_INPUT);
+    }
+    let submission = if input.is_some() { submission.with_stdin_later() } else { submission };
     let begun = Instant::now();
     let own = submission.id.clone();
     let job = dispatcher.submit_detached(submission).await?;
@@ -40,7 +58,12 @@ pub async fn detach(
                 if !quiet {
                     say_started(&record);
                 }
-                keep_timeout(dispatcher, &record, &args.job.config, is_known).await;
+                match input.filter(|_| !is_known) {
+                    Some(input) => {
+                        give_stdin(dispatcher, &record.id, &args.job.config, input).await;
+                    }
+                    None => keep_timeout(dispatcher, &record, &args.job.config, is_known).await,
+                }
             }
             tell(dispatcher, &id).await;
             Ok(0)
@@ -85,6 +108,19 @@ fn say_started(record: &Record) {
     }
 }
 
+/// Leaves a background process that gives the job its stdin, and enforces its timeout.
+async fn give_stdin(dispatcher: &Dispatcher, job: &JobId, config: &ConfigArgs, input: Input) {
+    let file = input.into_file();
+    let Err(error) = follower::leave(job, config, Some(&file)).await else { return };
+    output::complain(&format!(
+        "the job's stdin is empty: failed to start a background process that gives it: {error}"
+    ));
+    // Otherwise, the job may wait for input forever.
+    if let Err(error) = dispatcher.attach_with_stdin(job, tokio::io::empty()).await {
+        tracing::warn!(%job, %error, "failed to give the job an empty stdin");
+    }
+}
+
 /// Ensures that the job ends at its timeout although no command follows it.
 async fn keep_timeout(
     dispatcher: &Dispatcher,
@@ -99,7 +135,7 @@ async fn keep_timeout(
     if is_known && dispatcher.is_in_hand(&record.id).await.unwrap_or(false) {
         return;
     }
-    if let Err(error) = follower::leave(&record.id, config).await {
+    if let Err(error) = follower::leave(&record.id, config, None).await {
         output::warn(&format!(
             "the job's timeout is enforced only while a command follows the job: failed to start \
              a background process: {error}"

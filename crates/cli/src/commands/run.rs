@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::time::Instant;
 
 use futures::StreamExt;
-use longshore::{Job, JobId, JobResult, JobSpec, Stopped, Submission};
+use longshore::{Job, JobId, JobResult, JobSpec, NotRunReason, Outcome, Stopped, Submission};
 
 use crate::args::RunArgs;
 use crate::commands::detach;
@@ -13,7 +13,12 @@ use crate::progress::ProgressLine;
 use crate::relay::{Relay, Unread};
 use crate::result_file::ResultFile;
 use crate::signals::Signals;
+use crate::stdin::Input;
 use crate::{output, settings, spec, summary, undelivered};
+
+/// Printed if no runner took a job that got its stdin without asking for it.
+const NO_STDIN: &str =
+    "the stdin of this command is the job's: --stdin /dev/null runs the job without one";
 
 /// Runs a job to its end, or only to its start. The exit code is that of
 /// [`longshore::Outcome::exit_code`].
@@ -23,10 +28,15 @@ pub async fn run(args: &RunArgs) -> Result<u8, CliError> {
         let dispatcher = settings::assemble_detached(&args.job.config, args.quiet)?;
         return detach::detach(&dispatcher, submission(spec, args), args).await;
     }
+    let input = Input::choose(&args.job)?;
+    let inherited = input.as_ref().is_some_and(|input| input.inherited);
     let (_, dispatcher) = settings::assemble(&args.job.config, args.quiet)?;
     let result_file = args.result.as_deref().map(ResultFile::prepare).transpose()?;
     let begun = Instant::now();
-    let submission = submission(spec, args);
+    let mut submission = submission(spec, args);
+    if let Some(input) = input {
+        submission = submission.with_stdin(input.reader());
+    }
     let own = submission.id.clone();
     let job = dispatcher.submit(submission).await?;
     let signals = Signals::watch(job.canceller())?;
@@ -42,6 +52,10 @@ pub async fn run(args: &RunArgs) -> Result<u8, CliError> {
     drop(signals);
     let result = result?;
     summary::say(&result, Some(begun.elapsed().as_secs_f64()), args.quiet);
+    if inherited && matches!(result.outcome, Outcome::NotRun { reason: NotRunReason::NoRunner, .. })
+    {
+        output::say(NO_STDIN);
+    }
     if let Some(Err(error)) = result_file.map(|file| file.write(&result)) {
         // The job keeps its exit code.
         output::complain(&error);

@@ -2,7 +2,7 @@
 
 use super::{
     adopt, cancel, directory, environment, events, images, launch, leftovers, limits, load, logs,
-    outcome, plan, probe, racing, remove, security, settle, timeout, tree, volume,
+    outcome, plan, probe, racing, remove, security, settle, stdin, timeout, tree, volume,
 };
 use crate::case::Case;
 
@@ -32,6 +32,7 @@ pub(crate) fn all() -> Vec<Case> {
         probe::cases(),
         directory::cases(),
         environment::cases(),
+        stdin::cases(),
         limits::cases(),
         security::cases(),
         images::cases(),

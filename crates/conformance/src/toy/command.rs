@@ -46,7 +46,10 @@ pub(super) fn spawn(attempt: &Attempt, files: &Path, flaw: Option<Flaw>) -> Resu
     if !Path::new(folder).is_dir() {
         return Err(rejected(RejectReason::ContainerConfig));
     }
-    let stdin = if has(KeepsStandardInputOpen) { Stdio::piped() } else { Stdio::null() };
+    let stdin = match spec.stdin && !has(GivesAnEmptyStdin) || has(KeepsStandardInputOpen) {
+        true => Stdio::piped(),
+        false => Stdio::null(),
+    };
     command.current_dir(folder).stdin(stdin);
     if has(KillsOnlyItsGroup) {
         command.process_group(0);

@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep_until};
 use super::Flaw::{self, *};
 use super::command;
 use super::signals::Target;
+use super::stdin::Stdin;
 
 /// Why a job is ended early, and when it is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +49,8 @@ pub(super) struct Job {
     pub(super) followed: Arc<AtomicBool>,
     /// Whether its end was sent to a listener.
     pub(super) end_sent: AtomicBool,
+    /// Waiting for its process does not close it.
+    pub(super) stdin: Arc<Stdin>,
     stop: watch::Sender<Option<Stop>>,
     files: PathBuf,
     flaw: Option<Flaw>,
@@ -61,7 +64,8 @@ impl Job {
         flaw: Option<Flaw>,
     ) -> Result<Self> {
         let child = command::spawn(attempt, &files, flaw);
-        let child = child.inspect_err(|_| command::discard(&files))?;
+        let mut child = child.inspect_err(|_| command::discard(&files))?;
+        let stdin = Stdin::new(child.stdin.take(), flaw);
         let started_at = now(flaw);
         let (stop, stopped) = watch::channel(None);
         let (end, ended) = watch::channel(None);
@@ -74,6 +78,8 @@ impl Job {
                 _ => Target::All(attempt.id.clone()),
             },
             child,
+            // A job without a stdin ends whatever happens to it.
+            stdin: attempt.spec.stdin.then(|| Arc::clone(&stdin)),
             stopped,
             timeout: timeout.map(|timeout| Instant::now() + timeout.get()),
             grace: attempt.spec.effective_grace_period().get(),
@@ -96,6 +102,7 @@ impl Job {
             cancelled_by,
             followed,
             end_sent,
+            stdin,
             stop,
             files,
             flaw,
@@ -155,6 +162,7 @@ pub(super) fn now(flaw: Option<Flaw>) -> Option<Timestamp> {
 /// Follows a process to its end, and ends it early on request or at its timeout.
 struct Follower {
     child: Child,
+    stdin: Option<Arc<Stdin>>,
     target: Target,
     stopped: watch::Receiver<Option<Stop>>,
     timeout: Option<Instant>,
@@ -170,8 +178,6 @@ impl Follower {
 
     async fn follow(mut self) -> Outcome {
         let far = Instant::now() + Duration::from_secs(86_400);
-        // Waiting for the child would close it.
-        let _stdin = self.child.stdin.take();
         let mut stop: Option<Stop> = None;
         loop {
             let kill_at = match stop {
@@ -182,6 +188,9 @@ impl Follower {
             };
             tokio::select! {
                 status = self.child.wait() => {
+                    if let Some(stdin) = &self.stdin {
+                        stdin.lets_it_end().await;
+                    }
                     if !self.has(LeavesChildrenAtTheEnd) {
                         self.target.signal(Signal::KILL);
                     }

@@ -13,6 +13,7 @@ mod flaws;
 mod job;
 mod runner;
 mod signals;
+mod stdin;
 mod streams;
 mod tests;
 

@@ -10,8 +10,9 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use longshore_core::{
     Attempt, AttemptId, Capabilities, Capability, Error, ErrorKind, Event, Handle, Health,
-    InstallationId, JobDirectoryView, LaunchContext, LaunchError, LogChunk, LogPosition, Plan,
-    PlanFormat, Result, Runner, RunnerName, Settled, Started, unreadable_events, unreadable_logs,
+    InstallationId, JobDirectoryView, JobStdin, LaunchContext, LaunchError, LogChunk, LogPosition,
+    Plan, PlanFormat, Result, Runner, RunnerName, Settled, Started, unreadable_events,
+    unreadable_logs,
 };
 use tokio::time::{Instant, sleep_until};
 
@@ -34,6 +35,7 @@ impl Toy {
         let mut capabilities = Capabilities::default()
             .with(Capability::Process)
             .with(Capability::JobDirectory)
+            .with(Capability::Stdin)
             .with(Capability::SeparateStreams)
             .with(Capability::SignalEvidence)
             .with(Capability::KeepAllLogs)
@@ -161,6 +163,18 @@ impl Runner for Toy {
             }
             Answer::Withdrawn => refuse(ErrorKind::Internal, "the attempt was withdrawn"),
             Answer::Failed(kind, why) => refuse(kind, &why),
+        }
+    }
+
+    async fn stdin(&self, handle: &Handle) -> Result<JobStdin> {
+        read(handle)?;
+        match self.backend.entry(&handle.attempt) {
+            Some(Entry::Started(job))
+                if !self.has(OpensTheStdinOfItsOwnJobsOnly) || job.instance == self.instance =>
+            {
+                job.stdin.open(job.has_ended())
+            }
+            _ => Err(Error::new(ErrorKind::NotFound, "no such job")),
         }
     }
 

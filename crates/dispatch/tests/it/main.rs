@@ -8,6 +8,7 @@ mod careless;
 mod crashes;
 mod dropping;
 mod falling_back;
+mod feeding;
 mod following;
 mod giving;
 mod hanging;

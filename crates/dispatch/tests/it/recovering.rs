@@ -208,6 +208,9 @@ async fn one_idempotency_key_is_one_job() {
     assert_eq!(setup.starts(), 1);
     let third = there.submit(submission()).await.unwrap().end().await;
     assert_eq!((third.outcome, setup.starts()), (exited(4), 1), "its record answers");
+    // Whether a command has a stdin may depend on who runs it.
+    let fed = submission().with_stdin(tokio::io::empty());
+    assert_eq!(there.submit(fed).await.unwrap().end().await.outcome, exited(4));
     let mut another = job();
     another.name = Some("another".to_owned());
     let error = here.submit(Submission::new(another).with_key("nightly")).await;

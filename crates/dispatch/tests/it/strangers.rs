@@ -156,6 +156,7 @@ const LEFT_TO_THE_JOB: &[(&str, &str)] = &[
     ("container.workingDir", "is in the container"),
     ("container.init", "runs in the container"),
     ("env.*", "is the container's environment; a process is refused"),
+    ("stdin", "receives only what the service gives with the submission"),
     ("resources.limits.cpu", "a limit only restricts; `maxCpu` demands one"),
     ("resources.limits.memory", "a limit only restricts; `maxMemory` demands one"),
     ("resources.limits.pids", "a limit only restricts; `maxPids` demands one"),
@@ -239,6 +240,7 @@ fn what_a_policy_leaves_to_the_job_is_allowed() {
     let everything = json!({
         "container": {"command": ["sh"], "args": ["-c", "x"], "workingDir": "/", "init": false},
         "env": {"LD_PRELOAD": "x"},
+        "stdin": true,
         "resources": {"limits": {"cpu": 64, "memory": "1Ti", "pids": 100_000}},
         "timeout": "300d",
         "gracePeriod": "5m",

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -12,6 +13,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 
 use super::copy::{Copy, More};
+use super::input::Input;
 use super::kept::Kept;
 use super::wake::Wake;
 use crate::linux::signal_descendants;
@@ -42,6 +44,8 @@ pub(super) struct Job {
     begun: Instant,
     pub(super) fsync: bool,
     location: Location,
+    /// The job's stdin until a process opens it.
+    input: Option<Input>,
     outputs: [Option<Copy>; 2],
     kept: Kept,
     lost: [u64; 2],
@@ -67,6 +71,7 @@ impl Job {
         record: File,
         begin: Begin,
         outputs: [Option<Copy>; 2],
+        input: Option<Input>,
     ) -> Self {
         // A timeout beyond what the clock can express means no timeout.
         let after = |millis| Instant::now().checked_add(Duration::from_millis(millis));
@@ -77,6 +82,7 @@ impl Job {
             fsync: request.fsync,
             kept: Kept::new(location.clone(), request.log_max_bytes),
             location,
+            input,
             outputs,
             lost: [0; 2],
             grace: Duration::from_millis(request.grace_ms),
@@ -91,8 +97,9 @@ impl Job {
     }
 
     /// Supervises the job until all its processes are gone and reaped, and its output is kept.
-    /// Returns false if some processes cannot be ended.
-    pub(super) fn supervise(&mut self, wake: &Wake) -> io::Result<bool> {
+    /// Returns false if some processes cannot be ended. `runner` is the connection to the process
+    /// that launched the job.
+    pub(super) fn supervise(&mut self, wake: &Wake, runner: &UnixStream) -> io::Result<bool> {
         // A request to cancel may have arrived between the commit and now.
         self.obey_cancel();
         while self.reap()? {
@@ -102,7 +109,7 @@ impl Job {
                 self.drain();
                 return Ok(false);
             }
-            self.wait(wake, now)?;
+            self.wait(wake, runner, now)?;
         }
         self.drain();
         Ok(true)
@@ -202,9 +209,12 @@ impl Job {
     }
 
     /// Waits for output, a signal or the next due action, and handles the first two.
-    fn wait(&mut self, wake: &Wake, now: Instant) -> io::Result<()> {
+    fn wait(&mut self, wake: &Wake, runner: &UnixStream, now: Instant) -> io::Result<()> {
         let timeout = self.next_due(now).map(timespec);
         let mut fds = vec![PollFd::new(&wake.readable, PollFlags::IN)];
+        // Only the end of the launching process is reported, and only while that matters.
+        fds.extend(self.input.as_ref().map(|_| PollFd::new(runner, PollFlags::empty())));
+        let first_output = fds.len();
         for output in self.outputs.iter().flatten() {
             fds.push(PollFd::from_borrowed_fd(output.pipe().as_fd(), PollFlags::IN));
         }
@@ -213,11 +223,16 @@ impl Job {
             Err(error) => return Err(error.into()),
         }
         let woken = !fds[0].revents().is_empty();
-        let output = fds[1..].iter().any(|fd| !fd.revents().is_empty());
+        let abandoned = fds[1..first_output].iter().any(|fd| !fd.revents().is_empty());
+        let output = fds[first_output..].iter().any(|fd| !fd.revents().is_empty());
         if output {
             self.copy();
         }
+        if abandoned {
+            self.input = None;
+        }
         if woken && wake.take() {
+            self.input = self.input.take().filter(|input| !input.is_taken());
             self.obey_cancel();
         }
         Ok(())

@@ -4,6 +4,7 @@
 //! and shares no memory with the runner. The attempt's record contains its state.
 
 mod copy;
+mod input;
 mod job;
 mod kept;
 mod serve;

@@ -29,7 +29,7 @@ pub(super) fn serve(mut connection: UnixStream, wake: &Wake) -> io::Result<()> {
 /// Supervises a started job to its end.
 fn keep(mut job: Box<Job>, connection: &mut UnixStream, wake: &Wake) -> io::Result<()> {
     send(connection, &Answer::Started(job.begin));
-    let drained = job.supervise(wake)?;
+    let drained = job.supervise(wake, connection)?;
     let end = job.end();
     if drained {
         // Before the end is recorded: a runner that waits for the end can then reuse the

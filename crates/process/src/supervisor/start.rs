@@ -12,6 +12,7 @@ use longshore_core::LogStream;
 use rustix::fs::Access;
 
 use super::copy::Copy;
+use super::input::Input;
 use super::job::Job;
 use super::kept::StreamFiles;
 use crate::limits;
@@ -49,8 +50,8 @@ pub(super) fn launch(
         Ok(None) => return Launched::Taken,
         Err(error) => return Launched::Refused(no_room(&location, &error)),
     };
-    match spawn(request, environment, &program) {
-        Ok(child) => started(request, location, files, child),
+    match spawn(request, environment, &program, &location) {
+        Ok((child, input)) => started(request, location, files, child, input),
         Err(error) => {
             let refusal = not_started(request, &error);
             let mut record = files.record;
@@ -85,7 +86,13 @@ fn not_started(request: &StartRequest, error: &io::Error) -> Refusal {
     Refusal { committed: true, ..Refusal::new(RefusalKind::of_spawn(error), message) }
 }
 
-fn started(request: &StartRequest, location: Location, files: Files, mut child: Child) -> Launched {
+fn started(
+    request: &StartRequest,
+    location: Location,
+    files: Files,
+    mut child: Child,
+    input: Option<Input>,
+) -> Launched {
     let begin = Begin { pid: child.id().cast_signed(), at: Timestamp::now() };
     let mut record = files.record;
     // The job runs, and is supervised to its end whether or not this line can be written.
@@ -94,12 +101,25 @@ fn started(request: &StartRequest, location: Location, files: Files, mut child: 
     let stderr = StreamFiles::new(LogStream::Stderr, files.stderr);
     let stdout = child.stdout.take().map(|pipe| Copy::new(pipe.into(), stdout));
     let stderr = child.stderr.take().map(|pipe| Copy::new(pipe.into(), stderr));
-    Launched::Started(Box::new(Job::new(request, location, record, begin, [stdout, stderr])))
+    let outputs = [stdout, stderr];
+    Launched::Started(Box::new(Job::new(request, location, record, begin, outputs, input)))
 }
 
 /// Starts the process. With these settings, the standard library uses `posix_spawn`: the program
 /// has a path, and nothing runs between fork and exec, unless the job has limits of its own.
-fn spawn(request: &StartRequest, environment: &Environment, program: &Path) -> io::Result<Child> {
+fn spawn(
+    request: &StartRequest,
+    environment: &Environment,
+    program: &Path,
+    location: &Location,
+) -> io::Result<(Child, Option<Input>)> {
+    let (input, stdin) = match request.stdin {
+        true => {
+            let (input, reader) = Input::create(location)?;
+            (Some(input), Stdio::from(reader))
+        }
+        false => (None, Stdio::null()),
+    };
     let mut command = Command::new(program);
     command
         .arg0(&request.argv[0])
@@ -108,11 +128,11 @@ fn spawn(request: &StartRequest, environment: &Environment, program: &Path) -> i
         .envs(environment.iter().map(|(name, value)| (name, value)))
         .current_dir(&request.working_dir)
         .process_group(0)
-        .stdin(Stdio::null())
+        .stdin(stdin)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     limits::limit(&mut command, &request.limits);
-    command.spawn()
+    Ok((command.spawn()?, input))
 }
 
 /// Checks what the job needs, and finds its program.

@@ -1,0 +1,37 @@
+//! Holds the write end of a job's stdin until a process opens it ([`crate::stdin`]).
+
+use std::fs::File;
+use std::io::{self, PipeReader, PipeWriter};
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
+
+use crate::location::Location;
+
+/// The write end of a job's stdin. While it exists, the job waits for input.
+pub(super) struct Input {
+    _pipe: PipeWriter,
+    mark: PathBuf,
+}
+
+impl Input {
+    /// Creates a pipe, and marks it for the process that opens it. Returns also the job's end.
+    pub(super) fn create(location: &Location) -> io::Result<(Self, PipeReader)> {
+        let (reader, pipe) = io::pipe()?;
+        let mark = location.stdin_mark(pipe.as_raw_fd());
+        File::create_new(&mark)?;
+        Ok((Self { _pipe: pipe, mark }, reader))
+    }
+
+    /// Whether a process has opened it, so that this end is no longer needed.
+    pub(super) fn is_taken(&self) -> bool {
+        matches!(self.mark.try_exists(), Ok(false))
+    }
+}
+
+impl Drop for Input {
+    fn drop(&mut self) {
+        // The descriptor may soon be that of something else. If a process has opened the stdin, there
+        // is no mark.
+        let _ = std::fs::remove_file(&self.mark);
+    }
+}
