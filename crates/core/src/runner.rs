@@ -10,9 +10,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Attempt, Capabilities, Capability, Error, ErrorKind, Event, EventSink, Handle, ImageRef,
-    InstallationId, LaunchError, LogChunk, LogPosition, Outcome, Plan, Report, Result, RunnerName,
-    Started,
+    Attempt, Capabilities, Capability, Error, ErrorKind, Event, EventSink, Finding, Handle,
+    ImageRef, InstallationId, LaunchError, LogChunk, LogPosition, Outcome, Plan, Report, Result,
+    RunnerName, Started,
 };
 
 /// What a launch receives besides the attempt.
@@ -154,6 +154,18 @@ pub trait Runner: fmt::Debug + Send + Sync + 'static {
     /// - Fails as `launch` would for a job that this runner cannot express: `Unsupported`,
     ///   `InvalidSpec`.
     fn plan(&self, attempt: &Attempt) -> Result<Plan>;
+
+    /// Checks whether the backend would accept `attempt` now, beyond what
+    /// [`probe`](Self::probe) checks.
+    ///
+    /// - Starts nothing and changes nothing.
+    /// - What the backend would refuse is a [`Finding`], and so is what could not be checked. A
+    ///   runner whose backend has nothing to check finds nothing.
+    /// - Fails if the backend gives no answer, and as [`plan`](Self::plan) for a job that this
+    ///   runner cannot express.
+    async fn check(&self, _attempt: &Attempt) -> Result<Vec<Finding>> {
+        Ok(Vec::new())
+    }
 
     /// Returns where to find `attempt` once it is launched.
     ///

@@ -29,6 +29,7 @@ mod assembly_error;
 mod build;
 mod cortex;
 mod cortex_registry;
+mod doctor_report;
 mod installation;
 mod logins;
 mod pull_policies;
@@ -36,6 +37,7 @@ mod settings;
 
 pub use assembly_error::AssemblyError;
 pub use build::{builder, dispatcher, warnings};
+pub use doctor_report::{DoctorError, DoctorImage, DoctorPullPolicy, DoctorReport, DoctorRunner};
 pub use longshore_core::*;
 pub use longshore_dispatch::*;
 pub use longshore_journal::{
