@@ -34,6 +34,9 @@ pub struct LaunchContext {
     /// Whether a pull is retried if the registry gives no answer. If not, the first failure fails
     /// the launch, because another pull policy is tried next.
     pub retry_pull: bool,
+    /// Whether the caller reads the output from its beginning, with `follow`, as soon as the launch
+    /// returns. A runner may use this to receive the output as the job writes it.
+    pub read_output: bool,
     /// Fires when the job is cancelled before it has started.
     pub cancel: CancellationToken,
     /// Where to report progress.
@@ -43,7 +46,7 @@ pub struct LaunchContext {
 impl LaunchContext {
     /// Creates a context with `deadline` for the launch, and for each of its phases.
     ///
-    /// It retries pulls until then, is never cancelled, and has no listener.
+    /// It retries pulls until then, is never cancelled, has no listener, and reads no output.
     #[must_use]
     pub fn new(deadline: Instant) -> Self {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -52,6 +55,7 @@ impl LaunchContext {
             start_timeout: left,
             pull_timeout: left,
             retry_pull: true,
+            read_output: false,
             cancel: CancellationToken::new(),
             events: EventSink::default(),
         }
