@@ -26,9 +26,8 @@ pub async fn record(dispatcher: &Dispatcher, text: &str) -> Result<Record, CliEr
     if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidSpec) {
         return Err(error.into());
     }
-    let records = dispatcher.records(Filter::default().limit(MOST)).await?;
-    let named = |record: &Record| record.spec.name.as_deref() == Some(text);
-    records.into_iter().find(named).ok_or_else(|| error.into())
+    let named = dispatcher.records(Filter::default().name(text).limit(1)).await?;
+    named.into_iter().next().ok_or_else(|| error.into())
 }
 
 /// Returns the records of the jobs that have not ended.
@@ -100,6 +99,21 @@ impl JobFilter {
             }),
             _ => Err("filter by name, state, runner or label".to_owned()),
         }
+    }
+
+    /// Adds the condition to `filter`. Returns false if the journal cannot decide it: it may not know
+    /// a job's state yet, and has no order of the labels of one key.
+    pub fn narrow(&self, filter: &mut Filter) -> bool {
+        match self {
+            Self::Name(name) => filter.name = Some(name.clone()),
+            Self::Runner(runner) => match runner.parse() {
+                Ok(runner) => filter.runner = Some(runner),
+                Err(_) => return false,
+            },
+            Self::Label(key, Some(value)) => filter.labels.push((key.clone(), value.clone())),
+            Self::Label(_, None) | Self::State(_) => return false,
+        }
+        true
     }
 
     /// Whether the job satisfies the condition.

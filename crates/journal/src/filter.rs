@@ -38,6 +38,8 @@ pub struct Filter {
     pub ended: bool,
     /// The maximum number of records, newest first. Default: 1000.
     pub limit: u32,
+    /// The name that the job must have. Default: any, also none.
+    pub name: Option<String>,
     /// The labels that the job must have, each with this value. Default: none.
     pub labels: Vec<(String, String)>,
     /// The state that the job must be in. Default: any.
@@ -56,6 +58,7 @@ impl Default for Filter {
         Self {
             ended: true,
             limit: 1000,
+            name: None,
             labels: Vec::new(),
             state: None,
             runner: None,
@@ -77,6 +80,13 @@ impl Filter {
     #[must_use]
     pub fn limit(mut self, limit: u32) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// Includes only jobs with this `name`.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
         self
     }
 

@@ -73,6 +73,10 @@ fn query(filter: Filter) -> (String, Vec<Value>) {
             query.when(format!("jobs.result IS NULL AND {LAST} IN ('started', 'ended')"));
         }
     }
+    if let Some(name) = filter.name {
+        let name = query.value(name);
+        query.when(format!("jobs.name = {name}"));
+    }
     if let Some(runner) = filter.runner {
         let runner = query.value(runner.to_string());
         query.when(format!("jobs.runner = {runner}"));
@@ -132,6 +136,7 @@ mod tests {
             (filter().submitted(Timestamp::UNIX_EPOCH..), "jobs_by_time"),
             (filter().runner(RunnerName::docker()), "jobs_by_runner"),
             (filter().runner(RunnerName::docker()).after(cursor()), "jobs_by_runner"),
+            (filter().name("nightly"), "jobs_by_name"),
             (filter().not_ended(), "jobs_open"),
             (filter().state(State::Running), "jobs_open"),
             (filter().state(State::Queued).after(cursor()), "jobs_open"),

@@ -41,11 +41,15 @@ pub async fn ps(args: &PsArgs) -> Result<u8, CliError> {
 /// Returns the records to list, as they are now, newest first.
 async fn current(dispatcher: &Dispatcher, args: &PsArgs) -> Result<Vec<Record>, CliError> {
     let all = args.all || args.last.is_some() || args.filter.iter().any(is_about_ended);
-    // Each record of a further filter's choice may be one that is not wanted.
-    let last = args.last.filter(|_| args.filter.is_empty());
-    let limit = last.and_then(|last| u32::try_from(last).ok()).unwrap_or(u32::MAX);
-    let filter = Filter::default().limit(limit);
-    let filter = if all { filter } else { filter.not_ended() };
+    let mut filter = Filter::default().limit(u32::MAX);
+    filter.ended = all;
+    let mut decided = true;
+    for condition in &args.filter {
+        decided &= condition.narrow(&mut filter);
+    }
+    if let Some(last) = args.last.filter(|_| decided) {
+        filter.limit = u32::try_from(last).unwrap_or(u32::MAX);
+    }
     let records = selection::newest(dispatcher, filter, "listed").await?;
     let wanted = |record: &Record| {
         (all || record.result.is_none()) && args.filter.iter().all(|filter| filter.matches(record))

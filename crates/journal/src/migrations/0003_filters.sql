@@ -7,6 +7,7 @@ UPDATE jobs SET runner =
     (SELECT a.runner FROM attempts a WHERE a.job = jobs.id AND a.state <> 'refused');
 
 CREATE INDEX jobs_by_runner ON jobs (runner, submitted_at, id) WHERE runner IS NOT NULL;
+CREATE INDEX jobs_by_name ON jobs (name, submitted_at, id) WHERE name IS NOT NULL;
 CREATE INDEX jobs_open ON jobs (submitted_at, id) WHERE result IS NULL;
 
 CREATE TRIGGER runner_of_intent AFTER INSERT ON attempts WHEN NEW.state <> 'refused'

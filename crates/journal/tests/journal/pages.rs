@@ -35,6 +35,24 @@ async fn a_job_is_found_by_all_of_the_given_labels() {
     assert!(listed(&journal, Filter::default().label("team", "re")).await.is_empty());
 }
 
+/// The command read the newest 10,000 records to find a name.
+#[tokio::test]
+async fn a_job_is_found_by_its_whole_name_the_newest_first() {
+    let journal = Journal::in_memory().unwrap();
+    let mut jobs = Vec::new();
+    for name in ["nightly", "nightly", "nightly-2", "Nightly"] {
+        let mut spec = JobSpec::process(["true"]);
+        spec.name = Some(name.to_owned());
+        let mut new = job();
+        new.spec = Arc::new(spec);
+        jobs.push(submit(&journal, new).await.job().clone());
+    }
+    labelled(&journal, &[]).await;
+    let nightly = Filter::default().name("nightly");
+    assert_eq!(listed(&journal, nightly.clone()).await, [jobs[1].clone(), jobs[0].clone()]);
+    assert_eq!(listed(&journal, nightly.limit(1)).await, [jobs[1].clone()]);
+}
+
 #[tokio::test]
 async fn a_job_is_found_by_its_state_and_by_the_runner_that_it_may_be_on() {
     let journal = Journal::in_memory().unwrap();
@@ -123,7 +141,7 @@ async fn records_of_an_older_journal_are_found_by_label_and_runner() {
     };
     let file = rusqlite::Connection::open(folder.path().join("journal.db")).unwrap();
     file.execute_batch(
-        "DROP TABLE labels; DROP INDEX jobs_by_runner; DROP INDEX jobs_open; \
+        "DROP TABLE labels; DROP INDEX jobs_by_runner; DROP INDEX jobs_by_name; DROP INDEX jobs_open; \
          DROP TRIGGER runner_of_intent; DROP TRIGGER runner_of_refusal; \
          DROP TRIGGER labels_of_job; ALTER TABLE jobs DROP COLUMN runner; \
          PRAGMA user_version = 2;",
