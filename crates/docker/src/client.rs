@@ -22,7 +22,7 @@ use crate::DockerConfig;
 use crate::body::{self, Body, Record};
 use crate::endpoint::{self, Endpoint, ThisProcess};
 use crate::fault::{Cause, Fault};
-use crate::http::{Call, Http};
+use crate::http::{Call, Connection, Http};
 
 /// The newest version of the API that this crate knows.
 const NEWEST: ApiVersion = ApiVersion { major: 1, minor: 53 };
@@ -248,6 +248,18 @@ impl Engine {
 
     pub(crate) async fn start(&self, id: &str) -> Answer<()> {
         self.order(Call::post(format!("/containers/{id}/start"))).await.map(drop)
+    }
+
+    /// Attaches to the stdin of a container that runs. The engine closes that stdin when the
+    /// connection ends.
+    pub(crate) async fn attach_stdin(&self, id: &str) -> Answer<Box<dyn Connection>> {
+        let path = format!("/containers/{id}/attach");
+        let call = Call::post(path).query(&[("stream", "1"), ("stdin", "1")]);
+        let attached = async {
+            let Connected { http, endpoint, prefix, .. } = self.connected().await?;
+            http.upgrade(prefix, call).await.map_err(|cause| Fault::new(cause, endpoint))
+        };
+        self.within(self.config.request_timeout.get(), attached).await
     }
 
     /// The container with this name or id, or `None` if it does not exist.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
-use http::header::{CONTENT_TYPE, HOST};
+use http::header::{CONNECTION, CONTENT_TYPE, HOST, UPGRADE};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -97,7 +97,7 @@ pub(crate) struct Http {
     tls: Option<(TlsConnector, ServerName<'static>)>,
 }
 
-trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
 
@@ -153,6 +153,30 @@ impl Http {
         // The status decides, whatever follows.
         let said = body.beginning(FAILURE).await.unwrap_or_default();
         Err(Cause::Answered { status: head.status.as_u16(), message: message(&said) })
+    }
+
+    /// Sends `call`, and returns the connection, over which the engine then speaks another protocol.
+    pub(crate) async fn upgrade(
+        &self,
+        version: &str,
+        mut call: Call,
+    ) -> Result<Box<dyn Connection>, Cause> {
+        call.headers.push((CONNECTION, HeaderValue::from_static("Upgrade")));
+        call.headers.push((UPGRADE, HeaderValue::from_static("tcp")));
+        let (answer, mut connection) = self.exchange(version, call).await?;
+        let status = answer.status();
+        if status != StatusCode::SWITCHING_PROTOCOLS {
+            let said = Body::new(answer.into_body(), connection).beginning(FAILURE).await;
+            let message = message(&said.unwrap_or_default());
+            return Err(Cause::Answered { status: status.as_u16(), message });
+        }
+        let mut upgraded = hyper::upgrade::on(answer);
+        let upgraded = tokio::select! {
+            biased;
+            upgraded = &mut upgraded => upgraded?,
+            () = &mut connection => upgraded.await?,
+        };
+        Ok(Box::new(TokioIo::new(upgraded)))
     }
 
     async fn exchange(
