@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::{self, BoxStream, StreamExt};
+use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -83,7 +84,8 @@ pub struct Health {
 pub type JobStdin = Box<dyn AsyncWrite + Send + Unpin>;
 
 /// Whether a backend has an image, so that it needs no registry.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum LocalImage {
     /// The backend has the image.
