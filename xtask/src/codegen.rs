@@ -11,11 +11,12 @@ use longshore_lab::{say, shell};
 use crate::workspace::cargo;
 
 /// The generated files.
-pub(crate) const FILES: [&str; 4] = [
+pub(crate) const FILES: [&str; 5] = [
     "conf/longshore.toml",
     "conf/longshore.schema.json",
     "conf/job.schema.json",
     "conf/result.schema.json",
+    "conf/doctor.schema.json",
 ];
 
 /// Rewrites stale generated files. Returns true if all files are up to date;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
-use longshore::{HumanDuration, ImageRef};
+use longshore::{HumanDuration, ImageRef, RunnerName};
 
 use crate::arg_values::duration;
 use crate::complete;
@@ -82,8 +82,17 @@ pub enum Command {
     /// Show what each runner would submit for a job, or why it would be passed over; start nothing
     #[command(after_help = "Examples:\n  longshore plan --file job.toml")]
     Plan(Box<JobArgs>),
-    /// Ask each configured runner whether it can take work; exit with 1 if none can
-    #[command(after_help = "Examples:\n  longshore doctor --image registry.example/tool:1")]
+    /// Check whether each runner would take a job now, and why not; change nothing
+    ///
+    /// Kubernetes checks a sample job and its Pod in a dry run: Pod Security, quotas, limit ranges,
+    /// admission, the service account and the pull secrets. What could not be checked is a note.
+    ///
+    /// Exit codes: 0 if at least one runner would take the job, 1 if none would or if the login for
+    /// the given image is unavailable, 2 for a wrong command line, 125 for a wrong configuration.
+    /// To monitor one runner, name it with --runners.
+    #[command(
+        after_help = "Examples:\n  longshore doctor --image registry.example/tool:1\n  longshore doctor --runners kubernetes --output json"
+    )]
     Doctor(DoctorArgs),
     /// Show the configuration or its schema
     #[command(subcommand)]
@@ -122,10 +131,16 @@ pub enum ConfigCommand {
 
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
-    /// Also show what is known about this image: its pull policy, whether it is present, and the
-    /// login for its registry
+    /// Check a job with this image, and show what is known about it: its pull policy, whether it is
+    /// present, and the login for its registry
     #[arg(long, value_name = "IMAGE")]
     pub image: Option<ImageRef>,
+    /// Ask only these runners, in this order
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    pub runners: Option<Vec<RunnerName>>,
+    /// Output format: lines for people, or JSON with the schema conf/doctor.schema.json
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub output: ReportFormat,
     #[command(flatten)]
     pub config: ConfigArgs,
 }
@@ -187,6 +202,13 @@ pub struct PsArgs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ListFormat {
     Table,
+    Json,
+}
+
+/// The format of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    Text,
     Json,
 }
 

@@ -6,7 +6,7 @@ use longshore::{ImagePreview, LocalImage, RunnerImage, RunnerName};
 pub fn about_registry(preview: &ImagePreview) -> Vec<String> {
     let mut lines = vec![format!("image: {}", preview.image)];
     lines.push(match &preview.login {
-        Ok(Some(origin)) => format!("login for {}: {origin}", preview.image.registry()),
+        Ok(Some(login)) => format!("login for {}: {login}", preview.image.registry()),
         Ok(None) => format!("login for {}: none, anonymous", preview.image.registry()),
         Err(error) => {
             format!("login for {}: the job would be refused: {error}", preview.image.registry())

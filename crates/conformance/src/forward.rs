@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use longshore_core::{
-    Attempt, Capabilities, Capability, Event, Handle, Health, ImageRef, InstallationId, JobStdin,
-    LaunchContext, LaunchError, LocalImage, LogChunk, LogPosition, Plan, Result, Runner,
+    Attempt, Capabilities, Capability, Event, Finding, Handle, Health, ImageRef, InstallationId,
+    JobStdin, LaunchContext, LaunchError, LocalImage, LogChunk, LogPosition, Plan, Result, Runner,
     RunnerName, Settled, Started,
 };
 use tokio::time::Instant;
@@ -68,6 +68,10 @@ pub trait Forward: fmt::Debug + Send + Sync + 'static {
 
     fn plan(&self, attempt: &Attempt) -> Result<Plan> {
         self.inner().plan(attempt)
+    }
+
+    async fn check(&self, attempt: &Attempt) -> Result<Vec<Finding>> {
+        self.inner().check(attempt).await
     }
 
     fn handle(&self, attempt: &Attempt) -> Handle {
@@ -146,6 +150,10 @@ impl<F: Forward> Runner for Forwarding<F> {
 
     fn plan(&self, attempt: &Attempt) -> Result<Plan> {
         self.0.plan(attempt)
+    }
+
+    async fn check(&self, attempt: &Attempt) -> Result<Vec<Finding>> {
+        self.0.check(attempt).await
     }
 
     fn handle(&self, attempt: &Attempt) -> Handle {

@@ -11,9 +11,10 @@ use tracing::Instrument;
 use crate::attempt_client::AttemptClient;
 use crate::candidate::{Candidate, NotAdmitted};
 use crate::job_event::JobEvent;
-use crate::launch::{Launched, Limits, launch};
+use crate::launch::{Launched, Limits, Task, launch};
 use crate::launches::Slot;
 use crate::pin::Pin;
+use crate::report::LoginName;
 use crate::settle::{Settlement, settle};
 use crate::spans;
 use crate::taken::{Found, Taken, Tried};
@@ -140,8 +141,12 @@ impl JobTask {
             deadline: Instant::now() + self.settings.launch_timeout(),
             retry_pull: turn.is_last,
         };
-        let cancel = self.canceller.token();
-        let launched = launch(runner, attempt, limits, cancel, &self.sink, slot).await;
+        let task = Task {
+            cancel: self.canceller.token(),
+            sink: &self.sink,
+            reads_output: self.logs.is_some(),
+        };
+        let launched = launch(runner, attempt, limits, task, slot).await;
         let found = match launched {
             Launched::Started(started) => Found::Started(started),
             Launched::Refused(error) => return self.refused(candidate, error).await,
@@ -189,7 +194,7 @@ impl JobTask {
         );
         attempt.pull_policy = policy;
         attempt.secret_env.clone_from(&self.secret_env);
-        attempt.registry_auth.clone_from(&self.registry_auth);
+        attempt.registry_auth.clone_from(&self.login.auth);
         attempt
     }
 
@@ -207,7 +212,19 @@ impl JobTask {
         settle(client, self.canceller.graces(), self.settings.lost_after.get()).await
     }
 
+    /// Adds to a registry's denial which login the registry was shown.
+    fn with_login(&self, error: Error) -> Error {
+        if error.kind() != ErrorKind::ImageUnavailable(ImageReason::Denied) {
+            return error;
+        }
+        match LoginName::of(&self.login) {
+            Some(login) => error.with("login", login),
+            None => error.with("login", "none configured"),
+        }
+    }
+
     async fn refused(&self, candidate: &Arc<Candidate>, error: Error) -> Tried {
+        let error = self.with_login(error);
         if let Err(unrecorded) = self.record_refusal(&error).await {
             return Tried::Unrecorded(unrecorded);
         }

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use longshore_core::{
-    Attempt, Error, ErrorKind, HumanDuration, InstallationId, JobId, JobSpec, PassedOver, Runner,
-    RunnerName,
+    Attempt, Error, ErrorKind, Finding, FindingCause, HumanDuration, InstallationId, JobId,
+    JobSpec, PassedOver, Runner, RunnerName, Severity,
 };
 use longshore_journal::{Claim, Journal};
+use longshore_registry::Found;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -28,12 +29,15 @@ use crate::input::Input;
 use crate::job::State;
 use crate::pin::Pins;
 use crate::policy;
+use crate::report::LoginName;
 use crate::secrets;
 use crate::security;
 use crate::selection::{self, select};
 use crate::store::{Held, JournalSource, Store};
 use crate::task::{JobTask, Manner, Search};
-use crate::{DetachedJob, ImagePreview, Job, RunnerHealth, RunnerPlan, Settings, Submission};
+use crate::{
+    DetachedJob, Examination, ImagePreview, Job, RunnerHealth, RunnerPlan, Settings, Submission,
+};
 
 /// Runs each job on the first runner that can take it. Cheap to clone; needs a tokio runtime.
 #[derive(Clone, Debug)]
@@ -157,7 +161,7 @@ impl Dispatcher {
             spec: Arc::new(spec),
             secret_env: BTreeMap::new(),
             credentials: inner.credentials.clone(),
-            registry_auth: None,
+            login: Found::default(),
             pins: Arc::clone(&inner.pins),
             settings: Arc::clone(&inner.settings),
             candidates: Vec::new(),
@@ -244,18 +248,32 @@ impl Dispatcher {
     }
 
     /// Returns what each runner, in the job's order, would submit for `spec`, or why it would be
-    /// passed over. Starts nothing, calls no backend, and reads no secret.
+    /// passed over. Starts nothing, calls no backend, and reads no secret. With `image`, what
+    /// [`look_at_image`](Self::look_at_image) returned for `spec`, the plan includes the login for
+    /// the image's registry, with a mask in place of its secret.
     ///
     /// # Errors
     /// `InvalidSpec` if the job is invalid, or names a runner that is not configured or a pull
     /// policy that jobs may not name.
-    pub fn plan(&self, spec: &JobSpec) -> Result<Vec<RunnerPlan>, Error> {
+    pub fn plan(
+        &self,
+        spec: &JobSpec,
+        image: Option<&ImagePreview>,
+    ) -> Result<Vec<RunnerPlan>, Error> {
         let mut spec = spec.clone();
         let candidates = self.prepare(&mut spec)?;
-        let mut attempt =
-            Attempt::new(self.inner.installation.clone(), planned_job(), 1, spec.clone());
-        attempt.secret_env = secrets::masked(&spec);
+        let mut attempt = self.masked(planned_job(), spec, image);
         Ok(candidates.iter().map(|candidate| self.plan_on(candidate, &mut attempt)).collect())
+    }
+
+    /// Returns an attempt of `job` with masks in place of its secrets.
+    fn masked(&self, job: JobId, spec: JobSpec, image: Option<&ImagePreview>) -> Attempt {
+        let secret_env = secrets::masked(&spec);
+        let mut attempt = Attempt::new(self.inner.installation.clone(), job, 1, spec);
+        attempt.secret_env = secret_env;
+        let login = image.and_then(|image| image.login.as_ref().ok()?.as_ref());
+        attempt.registry_auth = login.map(LoginName::masked);
+        attempt
     }
 
     fn plan_on(&self, candidate: &Candidate, attempt: &mut Attempt) -> RunnerPlan {
@@ -287,24 +305,64 @@ impl Dispatcher {
     pub async fn look_at_image(&self, spec: &JobSpec) -> Result<Option<ImagePreview>, Error> {
         let mut spec = spec.clone();
         let candidates = self.prepare(&mut spec)?;
-        let Some(container) = &spec.container else { return Ok(None) };
-        let Inner { settings, credentials, .. } = &*self.inner;
-        let image = &container.image;
-        Ok(Some(image_preview::look(&spec, image, &candidates, settings, credentials).await))
+        Ok(self.preview(&spec, &candidates).await)
     }
 
-    /// Asks all configured runners concurrently whether they can take work. Each must answer within
-    /// `connectTimeout`.
+    /// Returns a hint if the job's image may be older than expected: its tag can be pushed again,
+    /// and the pull policy on the first runner that can run it does not check for that. Asks no
+    /// runner.
+    ///
+    /// # Errors
+    /// As [`plan`](Self::plan).
+    pub fn image_hint(&self, spec: &JobSpec) -> Result<Option<String>, Error> {
+        let mut spec = spec.clone();
+        let candidates = self.prepare(&mut spec)?;
+        let first = candidates.iter().find(|candidate| candidate.supports(&spec).is_ok());
+        let Some((first, container)) = first.zip(spec.container.as_ref()) else { return Ok(None) };
+        let policy = first.pull_policy(Some(&spec), &self.inner.settings);
+        let hint = image_preview::may_be_old(&container.image, &policy);
+        Ok(hint.filter(|_| first.runs_containers()))
+    }
+
+    async fn preview(&self, spec: &JobSpec, candidates: &[Arc<Candidate>]) -> Option<ImagePreview> {
+        let image = &spec.container.as_ref()?.image;
+        let Inner { settings, credentials, .. } = &*self.inner;
+        Some(image_preview::look(spec, image, candidates, settings, credentials).await)
+    }
+
+    /// Asks the job's runners concurrently whether they can take work, which each must answer within
+    /// `connectTimeout`, and each one that can whether it would accept this job. Also looks at the job's image, as
+    /// [`look_at_image`](Self::look_at_image) does. Starts nothing, changes nothing, and sends no
+    /// secret to a runner.
     ///
     /// # Cancel safety
-    /// Cancel safe: nothing changes.
-    pub async fn doctor(&self) -> Vec<RunnerHealth> {
-        let settings = &self.inner.settings;
-        let asked = self.inner.candidates.iter().map(|candidate| async move {
-            let policy = candidate.pull_policy(None, settings);
+    /// As [`look_at_image`](Self::look_at_image).
+    ///
+    /// # Errors
+    /// As [`plan`](Self::plan).
+    pub async fn examine(&self, spec: &JobSpec) -> Result<Examination, Error> {
+        let mut spec = spec.clone();
+        let candidates = self.prepare(&mut spec)?;
+        let probing = candidates.iter().map(|candidate| async {
+            let settings = &self.inner.settings;
+            let policy = candidate.runs_containers().then(|| candidate.pull_policy(None, settings));
             RunnerHealth::new(candidate.name().clone(), policy, candidate.probe().await)
         });
-        join_all(asked).await
+        let (image, mut runners) =
+            tokio::join!(self.preview(&spec, &candidates), join_all(probing));
+        let attempt = self.masked(JobId::random(), spec, image.as_ref());
+        let checking = candidates.iter().zip(&mut runners).map(|(candidate, health)| {
+            let mut attempt = attempt.clone();
+            let policy = candidate.pull_policy(Some(&attempt.spec), &self.inner.settings);
+            attempt.pull_policy = policy.policies.iter().next().unwrap_or_default();
+            async move {
+                if health.result.is_ok() {
+                    health.findings = findings(candidate, &attempt).await;
+                }
+            }
+        });
+        join_all(checking).await;
+        Ok(Examination::new(image, runners))
     }
 
     /// Runs `work` in a task of its own until it ends or the dispatcher abandons its jobs.
@@ -359,6 +417,21 @@ impl Dispatcher {
 
 pub(crate) fn closed() -> Error {
     Error::new(ErrorKind::Unavailable, "the dispatcher is shutting down and takes no more jobs")
+}
+
+/// Returns what `candidate` finds out about `attempt`.
+async fn findings(candidate: &Candidate, attempt: &Attempt) -> Vec<Finding> {
+    let checked = match candidate.supports(&attempt.spec) {
+        Ok(()) => candidate.runner.check(attempt).await,
+        Err(error) => Err(error),
+    };
+    checked.unwrap_or_else(|error| {
+        let cause = match error.kind() {
+            ErrorKind::Unsupported | ErrorKind::InvalidSpec => FindingCause::Job,
+            _ => FindingCause::Other,
+        };
+        vec![Finding::new(Severity::Error, cause, error.to_string())]
+    })
 }
 
 /// The job that a plan shows. The real job gets its identity at submission.

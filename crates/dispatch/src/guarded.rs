@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
 use longshore_core::{
-    Attempt, Capabilities, Capability, Error, ErrorKind, Event, Handle, Health, ImageRef,
+    Attempt, Capabilities, Capability, Error, ErrorKind, Event, Finding, Handle, Health, ImageRef,
     InstallationId, JobStdin, LaunchContext, LaunchError, LocalImage, LogChunk, LogPosition, Plan,
     Result, Runner, RunnerName, Settled, Started,
 };
@@ -91,6 +91,10 @@ impl Runner for Guarded {
 
     fn plan(&self, attempt: &Attempt) -> Result<Plan> {
         self.call("plan", || self.0.plan(attempt))?
+    }
+
+    async fn check(&self, attempt: &Attempt) -> Result<Vec<Finding>> {
+        self.wait("check", async { self.0.check(attempt).await }).await?
     }
 
     fn handle(&self, attempt: &Attempt) -> Handle {

@@ -7,7 +7,7 @@ use longshore_core::{ImageRef, JobSpec, PullPolicy};
 
 use crate::candidate::Candidate;
 use crate::credentials::Credentials;
-use crate::report::{ImagePreview, RunnerImage};
+use crate::report::{ImagePreview, LoginName, RunnerImage};
 use crate::{EffectivePullPolicy, Settings};
 
 /// Looks at the image of `spec` concurrently on each of `candidates` that runs containers.
@@ -27,7 +27,7 @@ pub(crate) async fn look(
     });
     let (found, runners) = tokio::join!(credentials.find(spec), join_all(asked));
     let (login, warnings) = match found {
-        Ok(found) => (Ok(found.origin), found.warnings),
+        Ok(found) => (Ok(LoginName::of(&found)), found.warnings),
         Err(error) => (Err(error), Vec::new()),
     };
     ImagePreview { image: image.clone(), login, warnings, runners }
@@ -35,7 +35,7 @@ pub(crate) async fn look(
 
 /// Returns a warning that the tag can be pushed again unnoticed, if the policy does not check for
 /// it.
-fn may_be_old(image: &ImageRef, policy: &EffectivePullPolicy) -> Option<String> {
+pub(crate) fn may_be_old(image: &ImageRef, policy: &EffectivePullPolicy) -> Option<String> {
     let first = policy.policies.iter().next();
     (image.is_mutable() && first == Some(PullPolicy::IfNotPresent)).then(|| {
         format!(

@@ -98,7 +98,7 @@ pub use observer::{Observer, RunnerEvent};
 pub use policy::{EffectivePullPolicy, PullPolicyOrigin};
 pub use prefix::{ImageRegistryPrefix, ImageRegistryPrefixError};
 pub use reaper::Reaped;
-pub use report::{ImagePreview, RunnerHealth, RunnerImage, RunnerPlan};
+pub use report::{Examination, ImagePreview, LoginName, RunnerHealth, RunnerImage, RunnerPlan};
 pub use runner_status::{BreakerState, LastProbe, RunnerError, RunnerStatus};
 pub use settings::{FallbackReason, Isolation, Settings};
 pub use spec_policy::{PolicyViolation, SpecPolicy};

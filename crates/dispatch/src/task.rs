@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use longshore_core::{
     AttemptId, HumanDuration, InstallationId, JobId, JobSpec, LogChunk, LogPosition, NotRunReason,
-    Outcome, PassedOver, RegistryAuth, Report, Secret,
+    Outcome, PassedOver, Report, Secret,
 };
 use longshore_journal::Claim;
+use longshore_registry::Found as FoundLogin;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -40,7 +41,7 @@ pub(crate) struct JobTask {
     pub(crate) secret_env: BTreeMap<String, Secret>,
     pub(crate) credentials: Credentials,
     /// The login for the image's registry, once it was looked up.
-    pub(crate) registry_auth: Option<RegistryAuth>,
+    pub(crate) login: FoundLogin,
     pub(crate) pins: Arc<Pins>,
     pub(crate) settings: Arc<Settings>,
     /// The runners to try, in order.
@@ -149,10 +150,10 @@ impl JobTask {
                 found.map_err(|error| Outcome::refused(&error))?
             }
         };
-        for message in found.warnings {
-            self.sink.send(JobEvent::Warning { message });
+        for message in &found.warnings {
+            self.sink.send(JobEvent::Warning { message: message.clone() });
         }
-        self.registry_auth = found.auth;
+        self.login = found;
         Ok(())
     }
 

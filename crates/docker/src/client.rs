@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use longshore_core::{Error, ErrorKind, Result};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
@@ -22,7 +23,7 @@ use crate::DockerConfig;
 use crate::body::{self, Body, Record};
 use crate::endpoint::{self, Endpoint, ThisProcess};
 use crate::fault::{Cause, Fault};
-use crate::http::{Call, Connection, Http};
+use crate::http::{Call, Http};
 
 /// The newest version of the API that this crate knows.
 const NEWEST: ApiVersion = ApiVersion { major: 1, minor: 53 };
@@ -252,14 +253,11 @@ impl Engine {
 
     /// Attaches to the stdin of a container that runs. The engine closes that stdin when the
     /// connection ends.
-    pub(crate) async fn attach_stdin(&self, id: &str) -> Answer<Box<dyn Connection>> {
-        let path = format!("/containers/{id}/attach");
-        let call = Call::post(path).query(&[("stream", "1"), ("stdin", "1")]);
-        let attached = async {
-            let Connected { http, endpoint, prefix, .. } = self.connected().await?;
-            http.upgrade(prefix, call).await.map_err(|cause| Fault::new(cause, endpoint))
-        };
-        self.within(self.config.request_timeout.get(), attached).await
+    pub(crate) async fn attach_stdin(
+        &self,
+        id: &str,
+    ) -> Answer<impl AsyncRead + AsyncWrite + Send + Unpin + use<>> {
+        self.attach_to(id, &[("stream", "true"), ("stdin", "true")]).await
     }
 
     /// The container with this name or id, or `None` if it does not exist.
@@ -308,6 +306,27 @@ impl Engine {
         let query = [&[("stdout", "true"), ("stderr", "true")], range].concat();
         let call = Call::get(format!("/containers/{name}/logs")).query(&query);
         self.stream(self.config.request_timeout.get(), call, body::records)
+    }
+
+    /// Attaches to the output of a container, from now on.
+    pub(crate) async fn attach(
+        &self,
+        id: &str,
+    ) -> Answer<impl AsyncRead + AsyncWrite + Send + Unpin + use<>> {
+        self.attach_to(id, &[("stream", "true"), ("stdout", "true"), ("stderr", "true")]).await
+    }
+
+    async fn attach_to(
+        &self,
+        id: &str,
+        query: &[(&str, &str)],
+    ) -> Answer<impl AsyncRead + AsyncWrite + Send + Unpin + use<>> {
+        let call = Call::post(format!("/containers/{id}/attach")).query(query);
+        let attached = async {
+            let Connected { http, endpoint, prefix, .. } = self.connected().await?;
+            http.hijack(prefix, call).await.map_err(|cause| Fault::new(cause, endpoint))
+        };
+        self.within(self.config.request_timeout.get(), attached).await
     }
 
     /// Pulls an image. `auth` is the value of `X-Registry-Auth`. The engine may be silent for a while

@@ -97,7 +97,7 @@ pub(crate) struct Http {
     tls: Option<(TlsConnector, ServerName<'static>)>,
 }
 
-pub(crate) trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
 
@@ -155,28 +155,23 @@ impl Http {
         Err(Cause::Answered { status: head.status.as_u16(), message: message(&said) })
     }
 
-    /// Sends `call`, and returns the connection, over which the engine then speaks another protocol.
-    pub(crate) async fn upgrade(
+    /// Sends `call`, after which the connection carries raw bytes both ways.
+    pub(crate) async fn hijack(
         &self,
         version: &str,
         mut call: Call,
-    ) -> Result<Box<dyn Connection>, Cause> {
+    ) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<>, Cause> {
         call.headers.push((CONNECTION, HeaderValue::from_static("Upgrade")));
         call.headers.push((UPGRADE, HeaderValue::from_static("tcp")));
-        let (answer, mut connection) = self.exchange(version, call).await?;
+        let (answer, connection) = self.exchange(version, call).await?;
         let status = answer.status();
         if status != StatusCode::SWITCHING_PROTOCOLS {
             let said = Body::new(answer.into_body(), connection).beginning(FAILURE).await;
             let message = message(&said.unwrap_or_default());
             return Err(Cause::Answered { status: status.as_u16(), message });
         }
-        let mut upgraded = hyper::upgrade::on(answer);
-        let upgraded = tokio::select! {
-            biased;
-            upgraded = &mut upgraded => upgraded?,
-            () = &mut connection => upgraded.await?,
-        };
-        Ok(Box::new(TokioIo::new(upgraded)))
+        let (upgraded, ()) = tokio::join!(hyper::upgrade::on(answer), connection);
+        Ok(TokioIo::new(upgraded?))
     }
 
     async fn exchange(

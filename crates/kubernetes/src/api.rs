@@ -1,9 +1,14 @@
 //! The requests that Longshore sends to the API server.
 
+use std::fmt::Debug;
+
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Pod, Secret};
-use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::NamespaceResourceScope;
+use kube::{Api, Resource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::client::{Cluster, Failure};
@@ -41,6 +46,19 @@ impl Cluster {
     /// Returns the client for the Pods in the namespace of `location`.
     pub(crate) fn pods(&self, location: &Location) -> Api<Pod> {
         Api::namespaced(self.client.clone(), self.namespace(location))
+    }
+
+    /// Asks the server whether it would create `object`, and returns what that would become.
+    /// Changes nothing: admission and quotas decide as for a real request
+    /// (<https://kubernetes.io/docs/reference/using-api/api-concepts/#dry-run>).
+    pub(crate) async fn would_create<K>(&self, location: &Location, object: &K) -> Answer<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+        K: Clone + Debug + Serialize + DeserializeOwned,
+    {
+        let api: Api<K> = Api::namespaced(self.client.clone(), self.namespace(location));
+        let params = PostParams { dry_run: true, ..PostParams::default() };
+        self.ask("failed to check the job", api.create(&params, object)).await
     }
 
     /// Creates `job`.
@@ -349,7 +367,7 @@ fn gone_is_fine(answer: Answer<()>) -> Answer<()> {
     }
 }
 
-fn json_patch<T: serde::Serialize>(ops: &Value) -> kube::Result<Patch<T>> {
+fn json_patch<T: Serialize>(ops: &Value) -> kube::Result<Patch<T>> {
     serde_json::from_value(ops.clone()).map(Patch::Json).map_err(kube::Error::SerdeError)
 }
 

@@ -77,6 +77,14 @@ impl Failure {
         }
     }
 
+    /// Returns the server's answer, if it refused the request.
+    pub(crate) fn refusal(&self) -> Option<&kube::core::Status> {
+        match &self.cause {
+            Cause::Kube(kube::Error::Api(status)) => Some(status),
+            _ => None,
+        }
+    }
+
     /// Returns whether it is certain that the request changed nothing.
     pub(crate) fn had_no_effect(&self) -> bool {
         matches!(&self.cause, Cause::Kube(error) if error::refused(error))

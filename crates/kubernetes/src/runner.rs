@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use futures::stream::{BoxStream, StreamExt};
 use kube::ResourceExt;
 use longshore_core::{
-    Attempt, Capabilities, Capability, Event, Handle, Health, InstallationId, JobStdin,
+    Attempt, Capabilities, Capability, Event, Finding, Handle, Health, InstallationId, JobStdin,
     LaunchContext, LaunchError, LogChunk, LogPosition, Plan, Result, Runner, RunnerName, Settled,
     Started, unreadable_events, unreadable_logs,
 };
@@ -19,7 +19,7 @@ use crate::config::KubernetesConfig;
 use crate::job_view::JobView;
 use crate::location::Location;
 use crate::names::{self, Ending, object_name};
-use crate::{follow, launch, logs, plan, probe, settle, stdin, termination, translate};
+use crate::{check, follow, launch, logs, plan, probe, settle, termination, translate};
 
 /// Runs jobs on a Kubernetes cluster, each as a `batch/v1` Job.
 ///
@@ -59,6 +59,10 @@ impl Runner for KubernetesRunner {
 
     fn plan(&self, attempt: &Attempt) -> Result<Plan> {
         plan::plan(attempt, &self.backend.config)
+    }
+
+    async fn check(&self, attempt: &Attempt) -> Result<Vec<Finding>> {
+        check::check(&self.backend, attempt).await
     }
 
     fn handle(&self, attempt: &Attempt) -> Handle {

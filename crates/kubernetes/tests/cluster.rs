@@ -8,6 +8,8 @@
 mod admission;
 #[path = "cluster/changed.rs"]
 mod changed;
+#[path = "cluster/checking.rs"]
+mod checking;
 #[path = "support/connect_proxy.rs"]
 mod connect_proxy;
 #[path = "cluster/faults.rs"]
@@ -459,6 +461,7 @@ fn main() -> ExitCode {
         .chain(second_pod::cases())
         .chain(speed::cases())
         .chain(token::cases())
+        .chain(checking::cases())
         .chain(unplaced::cases())
         .chain(withdrawal::cases())
         .map(|(name, body)| {

@@ -29,6 +29,7 @@ mod assembly_error;
 mod build;
 mod cortex;
 mod cortex_registry;
+mod doctor_report;
 mod installation;
 mod logins;
 mod pull_policies;
@@ -36,11 +37,12 @@ mod settings;
 
 pub use assembly_error::AssemblyError;
 pub use build::{builder, dispatcher, warnings};
+pub use doctor_report::{DoctorError, DoctorImage, DoctorPullPolicy, DoctorReport, DoctorRunner};
 pub use longshore_core::*;
 pub use longshore_dispatch::*;
 pub use longshore_journal::{
-    AttemptRecord, AttemptState, CancelRequest, Cause as JournalErrorCause, Filter, Journal,
-    JournalError, Options as JournalOptions, Record, State as JobState,
+    AttemptRecord, AttemptState, CancelRequest, Cause as JournalErrorCause, Cursor, CursorError,
+    Filter, Journal, JournalError, Options as JournalOptions, Record, State as JobState,
 };
 pub use longshore_registry::Keyring;
 pub use pull_policies::pull_policy_key;

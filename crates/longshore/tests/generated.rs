@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use longshore::config::{Loader, render_reference, schema_json};
-use longshore::{Config, JobResult, JobSpec};
+use longshore::{Config, DoctorReport, JobResult, JobSpec};
 
 fn conf(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conf").join(name)
@@ -38,6 +38,11 @@ fn the_schema_of_a_job_file_is_what_the_code_says() {
 #[test]
 fn the_schema_of_a_result_is_what_the_code_says() {
     assert_fresh("result.schema.json", &schema_json::<JobResult>());
+}
+
+#[test]
+fn the_schema_of_doctors_report_is_what_the_code_says() {
+    assert_fresh("doctor.schema.json", &schema_json::<DoctorReport>());
 }
 
 #[test]

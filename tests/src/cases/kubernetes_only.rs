@@ -19,6 +19,7 @@ cases! { "kubernetes":
     a_job_directory_without_a_claim_is_unsupported,
     a_job_directory_outside_the_volume_is_said,
     a_namespace_that_is_not_there_ends_the_search,
+    doctor_reports_what_keeps_a_pod_from_being_created,
 }
 
 /// Runs a job that may run on Kubernetes or else as a process, and that prints where it ran.
@@ -127,4 +128,19 @@ fn a_namespace_that_is_not_there_ends_the_search(bench: &Bench) -> Checked {
     let ran = command.args(["--process", "echo process", "--", "echo", "started"]).run()?;
     ensure!(ran.text() != "started\n", "it ran in a namespace that does not exist");
     says(&ran.stderr, &["no-such-namespace"])
+}
+
+/// The Job is accepted, and its Pod would be refused.
+fn doctor_reports_what_keeps_a_pod_from_being_created(bench: &Bench) -> Checked {
+    let command = bench.longshore()?.env("JOB_KUBERNETES_SERVICEACCOUNTNAME", "nobody");
+    let ran =
+        command.env("JOB_KUBERNETES_IMAGEPULLSECRETS", "no-such-secret").arg("doctor").run()?;
+    ran.exits(1)?;
+    let expected = [
+        "kubernetes: would refuse jobs",
+        "error: the job's Pod would be refused",
+        "hint: create the service account, or correct job.kubernetes.serviceAccountName",
+        "warning: the Secret `no-such-secret`, with which images are pulled, does not exist",
+    ];
+    says(&ran.text(), &expected)
 }

@@ -21,6 +21,7 @@ cases! { "results":
     the_examples_report_is_the_same_to_the_byte,
     a_job_sees_its_directory_and_its_environment,
     a_job_cannot_be_given_input_by_the_caller,
+    a_tag_that_may_be_pushed_again_is_hinted_at_once [Images],
 }
 
 /// The keys of a result.
@@ -150,4 +151,15 @@ fn a_job_cannot_be_given_input_by_the_caller(bench: &Bench) -> Checked {
     let ran = running.finish()?;
     ran.exits(0)?;
     same("stdout", ran.text(), "end\n")
+}
+
+fn a_tag_that_may_be_pushed_again_is_hinted_at_once(bench: &Bench) -> Checked {
+    let hints = |flags: &[&str]| -> Checked<usize> {
+        let ran = bench.run(flags, "true")?;
+        ran.exits(0)?;
+        Ok(ran.stderr.matches("longshore: hint: ").count())
+    };
+    same("the hints", hints(&[])?, 1)?;
+    same("the hints under Always", hints(&["--pull-policy", "Always"])?, 0)?;
+    same("the hints of a quiet command", hints(&["--quiet"])?, 0)
 }

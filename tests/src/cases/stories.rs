@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use super::case::cases;
+use crate::backend::Backend;
 use crate::bench::Bench;
 use crate::check::{Checked, same, says};
 use crate::pull::faulty::{Layer, Upstream};
@@ -85,8 +86,21 @@ fn a_private_registry_is_used_with_one_setting_for_both(bench: &Bench) -> Checke
     let right = settings(&login.password_file.context("no password")?);
     let wrong = bench.folders.file("wrong", "not-the-password\n")?;
     let wrong = settings(&wrong);
-    refused(&run(bench, "", &name, &[])?, "Denied")?;
-    refused(&run(bench, &wrong, &name, &[])?, "Denied")?;
+    let anonymous = run(bench, "", &name, &[])?;
+    refused(&anonymous, "Denied")?;
+    says(&anonymous.stderr, &["login: none configured"])?;
+    let denied = run(bench, &wrong, &name, &[])?;
+    refused(&denied, "Denied")?;
+    says(&denied.stderr, &[&format!("login: job.registries[0] (user {user})")])?;
+    let file = bench.folders.file("longshore.toml", &right)?;
+    let plan = bench.longshore()?.arg("plan").arg("--config").arg(file);
+    let plan = plan.args(["--image", &name]).run()?;
+    plan.exits(0)?;
+    says(&plan.text(), &[&format!("login for {server}: job.registries[0] (user {user})")])?;
+    if bench.backend == Backend::Kubernetes {
+        let lines = ["kind: Secret", ".dockerconfigjson", "***", "imagePullSecrets:"];
+        says(&plan.text(), &lines)?;
+    }
     ran(&run(bench, &right, &name, &[])?, &image, true)?;
     // The local copy must not bypass a login that is no longer valid.
     let denied = run(bench, &wrong, &name, &["--pull-policy", "Always,IfNotPresent"])?;

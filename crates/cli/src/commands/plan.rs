@@ -14,8 +14,8 @@ use crate::{image, output, policy, settings, spec};
 pub async fn plan(args: &JobArgs) -> Result<u8, CliError> {
     let job = spec::build(args)?;
     let (loaded, dispatcher) = settings::assemble(&args.config, false)?;
-    let plans = dispatcher.plan(&job)?;
     let preview = dispatcher.look_at_image(&job).await?;
+    let plans = dispatcher.plan(&job, preview.as_ref())?;
     // Without a runner for containers, no registry would be asked.
     let preview = preview.filter(|preview| !preview.runners.is_empty());
     let mut text = String::new();

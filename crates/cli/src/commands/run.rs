@@ -4,7 +4,9 @@ use std::convert::Infallible;
 use std::time::Instant;
 
 use futures::StreamExt;
-use longshore::{Job, JobId, JobResult, JobSpec, NotRunReason, Outcome, Stopped, Submission};
+use longshore::{
+    Dispatcher, Job, JobId, JobResult, JobSpec, NotRunReason, Outcome, Stopped, Submission,
+};
 
 use crate::args::RunArgs;
 use crate::commands::detach;
@@ -26,11 +28,13 @@ pub async fn run(args: &RunArgs) -> Result<u8, CliError> {
     let spec = spec::build(&args.job)?;
     if args.detach {
         let dispatcher = settings::assemble_detached(&args.job.config, args.quiet)?;
+        hint(&dispatcher, &spec, args.quiet)?;
         return detach::detach(&dispatcher, submission(spec, args), args).await;
     }
     let input = Input::choose(&args.job)?;
     let inherited = input.as_ref().is_some_and(|input| input.inherited);
     let (_, dispatcher) = settings::assemble(&args.job.config, args.quiet)?;
+    hint(&dispatcher, &spec, args.quiet)?;
     let result_file = args.result.as_deref().map(ResultFile::prepare).transpose()?;
     let begun = Instant::now();
     let mut submission = submission(spec, args);
@@ -63,6 +67,14 @@ pub async fn run(args: &RunArgs) -> Result<u8, CliError> {
     }
     undelivered::note(&dispatcher, &id, &undelivered).await;
     Ok(summary::exit_code(&result))
+}
+
+/// Prints a hint if the image may be older than expected, unless `quiet`.
+fn hint(dispatcher: &Dispatcher, spec: &JobSpec, quiet: bool) -> Result<(), CliError> {
+    if !quiet && let Some(hint) = dispatcher.image_hint(spec)? {
+        output::say(&format!("hint: {hint}"));
+    }
+    Ok(())
 }
 
 /// Returns the submission, with a new id that distinguishes it from an earlier one with the same

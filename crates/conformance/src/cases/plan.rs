@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_core::{Attempt, Capability, ErrorKind, JobId, JobSpec, Secret, SecretSource};
+use longshore_core::{
+    Attempt, Capability, ErrorKind, JobId, JobSpec, Secret, SecretSource, Severity,
+};
 
 use super::{COUNT, nothing_left_of};
 use crate::bench::Bench;
@@ -14,6 +16,7 @@ use crate::failure::{Checked, check, same};
 cases! { "plan":
     it_shows_what_would_run_and_starts_nothing [Directory],
     it_is_the_same_in_every_instance,
+    a_check_starts_nothing_and_finds_no_fault_in_a_job_that_runs [Directory],
     secrets_stand_as_stars_and_show_nowhere_else,
     a_secret_is_in_no_argument_of_a_process,
     a_job_that_the_runner_cannot_run_is_unsupported,
@@ -35,6 +38,17 @@ async fn it_is_the_same_in_every_instance(bench: Arc<Bench>) -> Checked {
     let attempt = bench.attempt(bench.fixture().job("exit 0"));
     let one = bench.runner().await?.plan(&attempt)?;
     same("the second instance's plan", &bench.runner().await?.plan(&attempt)?, &one)
+}
+
+async fn a_check_starts_nothing_and_finds_no_fault_in_a_job_that_runs(
+    bench: Arc<Bench>,
+) -> Checked {
+    let (spec, directory) = bench.job_with_directory(COUNT)?;
+    let attempt = bench.attempt(spec);
+    let findings = bench.wait("check to answer", bench.runner().await?.check(&attempt)).await??;
+    check(findings.iter().all(|it| it.severity < Severity::Error), || format!("{findings:?}"))?;
+    nothing_left_of(&bench, &attempt).await?;
+    same("starts", &directory.lines("starts")?, &0)
 }
 
 const SECRET: &str = "hunter2-but-longer";

@@ -116,6 +116,7 @@ flaws! {
     MixesInstallations: "adopt::it_never_finds_another_installations_job",
     // What a job gets, and what others see of it.
     ChangesItsCapabilities: "probe::name_and_capabilities_are_the_same_in_every_instance",
+    CheckStartsTheJob: "plan::a_check_starts_nothing_and_finds_no_fault_in_a_job_that_runs",
     ClaimsReadOnlyInput: "directory::input_cannot_be_written_by_the_job",
     CutsLongValues: "environment::a_long_value_arrives_whole",
     CutsItsStdin: "stdin::much_input_arrives_unharmed_as_fast_as_the_job_reads",

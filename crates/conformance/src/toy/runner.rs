@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use longshore_core::{
-    Attempt, AttemptId, Capabilities, Capability, Error, ErrorKind, Event, Handle, Health,
+    Attempt, AttemptId, Capabilities, Capability, Error, ErrorKind, Event, Finding, Handle, Health,
     InstallationId, JobDirectoryView, JobStdin, LaunchContext, LaunchError, LogChunk, LogPosition,
     Plan, PlanFormat, Result, Runner, RunnerName, Settled, Started, unreadable_events,
     unreadable_logs,
@@ -114,6 +114,13 @@ impl Runner for Toy {
             text = format!("{name}={value} {text}");
         }
         Ok(Plan::new(PlanFormat::Argv, text))
+    }
+
+    async fn check(&self, attempt: &Attempt) -> Result<Vec<Finding>> {
+        if self.has(CheckStartsTheJob) {
+            self.backend.submit(attempt, self.instance)?;
+        }
+        Ok(Vec::new())
     }
 
     fn handle(&self, attempt: &Attempt) -> Handle {

@@ -171,7 +171,7 @@ async fn a_job_is_followed_to_its_end_whatever_panics_after_its_start() {
 #[tokio::test(start_paused = true)]
 async fn doctor_reports_a_panic_and_still_asks_the_other_runners() {
     let scene = panics_in(In::Probe);
-    let health = scene.dispatcher.doctor().await;
+    let health = scene.dispatcher.examine(&job()).await.unwrap().runners;
     let [first, second] = &health[..] else { panic!("{health:?}") };
     assert!(first.result.as_ref().unwrap_err().to_string().contains("the runner panicked"));
     assert!(second.result.is_ok());

@@ -10,7 +10,7 @@ use longshore_core::{
     Outcome, PullPolicy, RegistryAuth, RegistryLogin, Secret,
 };
 use longshore_dispatch::{
-    Dispatcher, DispatcherBuilder, ImagePullPolicyRule, JobEvent, RunnerImage, Settings,
+    Dispatcher, DispatcherBuilder, ImagePullPolicyRule, JobEvent, RunnerImage, Settings, Submission,
 };
 use tokio::time::Instant;
 
@@ -122,6 +122,25 @@ async fn a_list_that_found_no_copy_after_a_silent_registry_says_both() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_denial_says_which_login_the_registry_was_shown() {
+    let auth = |server| RegistryAuth::password(server, "robot", Secret::new("hunter2"));
+    for (server, expected) in [
+        ("docker.io", "(login: docker.registry (user robot))"),
+        ("harbor.example.org", "(login: none configured)"),
+    ] {
+        let puller = puller([refusal(ImageReason::Denied)]);
+        let builder = over(&puller, Settings::default());
+        let dispatcher = builder.registry_auth("docker.registry", auth(server)).build().unwrap();
+        let result = run(&dispatcher, contained("x", "Always")).await;
+        let Outcome::ImageUnavailable { message, .. } = result.outcome else {
+            panic!("{:?}", result.outcome)
+        };
+        assert!(message.contains(expected), "{message}");
+        assert!(!message.contains("hunter2"), "{message}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_job_that_names_a_policy_that_is_not_allowed_is_refused_before_anything_starts() {
     let puller = puller([]);
     let settings =
@@ -129,7 +148,7 @@ async fn a_job_that_names_a_policy_that_is_not_allowed_is_refused_before_anythin
     let dispatcher = over(&puller, settings).build().unwrap();
     let spec = contained("x", "Always,IfNotPresent");
     let at_submit = dispatcher.submit(spec.clone()).await.unwrap_err();
-    let at_plan = dispatcher.plan(&spec).unwrap_err();
+    let at_plan = dispatcher.plan(&spec, None).unwrap_err();
     for error in [at_submit, at_plan] {
         assert_eq!(error.kind(), ErrorKind::InvalidSpec);
         assert!(error.to_string().contains("job.allowedPullPolicies"), "{error}");
@@ -255,7 +274,7 @@ async fn what_is_known_of_an_image_beforehand_is_told_and_no_backend_is_needed_f
     let spec = JobSpec::container("localhost:5001/x:1".parse().unwrap());
     let preview = dispatcher.look_at_image(&spec).await.unwrap().unwrap();
     assert_eq!(began.elapsed(), 5 * SECOND);
-    assert_eq!(preview.login.unwrap().as_deref(), Some("docker.registry"));
+    assert_eq!(preview.login.unwrap().unwrap().to_string(), "docker.registry (user me)");
     let [silent, docker] = &preview.runners[..] else { panic!("{:?}", preview.runners) };
     let told = |r: &RunnerImage| (r.runner.to_string(), r.pull_policy.policies.to_string());
     assert_eq!(told(silent), ("silent".to_owned(), "IfNotPresent".to_owned()));
@@ -271,4 +290,24 @@ async fn what_is_known_of_an_image_beforehand_is_told_and_no_backend_is_needed_f
     assert_eq!(docker.local, present.local);
     let none = dispatcher.look_at_image(&JobSpec::process(["true"])).await.unwrap();
     assert!(none.is_none());
+    assert_eq!(dispatcher.image_hint(&spec).unwrap(), silent.warning);
+    assert_eq!(dispatcher.image_hint(&JobSpec::process(["true"])).unwrap(), None);
+    let mut always = spec;
+    always.image_pull_policy = Some(PullPolicy::Always.into());
+    assert_eq!(dispatcher.image_hint(&always).unwrap(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_runner_knows_at_the_launch_whether_its_output_is_read_from_the_beginning() {
+    let puller = puller([]);
+    let dispatcher = over(&puller, Settings::default()).build().unwrap();
+    let job = || Submission::new(contained("x", "Never"));
+    for submission in [job(), job().without_logs()] {
+        let mut submitted = dispatcher.submit(submission).await.unwrap();
+        let reading = submitted.take_logs().map(StreamExt::count);
+        drop(tokio::join!(submitted.result(), async { Some(reading?.await) }));
+    }
+    dispatcher.submit_detached(job()).await.unwrap().left().await.unwrap();
+    let read: Vec<bool> = puller.asked().iter().map(|asked| asked.read_output).collect();
+    assert_eq!(read, [true, false, false]);
 }

@@ -90,7 +90,7 @@ async fn a_runner_that_is_full_shows_until_when() {
 async fn a_probe_that_a_person_asks_for_is_remembered_too() {
     let hangs = Script { probes: [ProbeStep::Hang].into(), ..Script::default() };
     let scene = scene([hangs]);
-    scene.dispatcher.doctor().await;
+    scene.dispatcher.examine(&job()).await.unwrap();
     let error = scene.status().last_probe.unwrap().error.unwrap();
     assert!(error.message.contains("connectTimeout"), "{error:?}");
     assert_eq!(scene.status().breaker, BreakerState::Closed, "doctor changes nothing");

@@ -1,5 +1,6 @@
 //! Permissions that the API server does not grant.
 
+use std::future::Future;
 use std::sync::Arc;
 
 use futures::FutureExt;
@@ -25,8 +26,12 @@ pub(crate) fn cases() -> Vec<(&'static str, Body)> {
     ]
 }
 
-/// Returns the result of a probe by an account that has only the permissions `rules`.
-async fn probed_with(case: &Case, rules: Value) -> Checked<longshore_core::Result<Health>> {
+/// Calls `body` with a runner whose account has only the permissions `rules`.
+pub(crate) async fn permitted<T, F: Future<Output = T>>(
+    case: &Case,
+    rules: Value,
+    body: impl FnOnce(KubernetesRunner) -> F,
+) -> Checked<T> {
     let name = format!("longshore-{}", case.installation);
     let client = case.lab.client.clone();
     let namespace = case.lab.namespace.as_str();
@@ -49,12 +54,17 @@ async fn probed_with(case: &Case, rules: Value) -> Checked<longshore_core::Resul
     let token = token.status.map(|status| status.token).unwrap_or_default();
     let file = kubeconfig(|c| c["users"][0]["user"] = json!({"token": token}))?;
     let config = KubernetesConfig { kubeconfig: Some(file.path().to_owned()), ..case.lab.config() };
-    let answer = KubernetesRunner::new(RunnerName::kubernetes(), config).probe().await;
+    let answer = body(KubernetesRunner::new(RunnerName::kubernetes(), config)).await;
     let gone = DeleteParams::default();
     bindings.delete(&name, &gone).await?;
     roles.delete(&name, &gone).await?;
     accounts.delete(account.metadata.name.as_deref().unwrap_or(&name), &gone).await?;
     Ok(answer)
+}
+
+/// Returns the result of a probe by an account that has only the permissions `rules`.
+async fn probed_with(case: &Case, rules: Value) -> Checked<longshore_core::Result<Health>> {
+    permitted(case, rules, async |runner| runner.probe().await).await
 }
 
 async fn permissions_that_are_missing_are_named(case: Arc<Case>) -> Checked {
