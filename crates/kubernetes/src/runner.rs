@@ -19,7 +19,7 @@ use crate::config::KubernetesConfig;
 use crate::job_view::JobView;
 use crate::location::Location;
 use crate::names::{self, Ending, object_name};
-use crate::{check, follow, launch, logs, plan, probe, settle, termination, translate};
+use crate::{check, follow, launch, logs, plan, probe, settle, stdin, termination, translate};
 
 /// Runs jobs on a Kubernetes cluster, each as a `batch/v1` Job.
 ///
