@@ -63,7 +63,8 @@ pub async fn newest(
     used: &str,
 ) -> Result<Vec<Record>, CliError> {
     adopt_unrecorded(dispatcher).await?;
-    let records = dispatcher.records(filter.limit(filter.limit.min(MOST))).await?;
+    let limit = filter.limit.min(MOST);
+    let records = dispatcher.records(filter.limit(limit)).await?;
     if records.len() >= MOST as usize {
         output::warn(&format!("only the newest {MOST} jobs are {used}"));
     }

@@ -180,7 +180,14 @@ impl Bench {
 
     /// Returns a launch context with the suite's patience as its deadline.
     pub(crate) fn context(&self) -> LaunchContext {
-        LaunchContext::new(Instant::now() + self.patience())
+        self.context_within(self.patience())
+    }
+
+    /// Returns the context of a launch whose output is read, as the dispatcher's are.
+    fn context_within(&self, limit: Duration) -> LaunchContext {
+        let mut context = LaunchContext::new(Instant::now() + limit);
+        context.read_output = true;
+        context
     }
 
     /// Launches `attempt`; the answer must come soon after the deadline.
@@ -203,7 +210,7 @@ impl Bench {
     /// Launches like [`launch`](Self::launch), with `times` the patience for each step.
     pub(crate) async fn launch_patiently(&self, attempt: &Attempt, times: u32) -> Checked<Run> {
         let runner = self.runner().await?;
-        let context = LaunchContext::new(Instant::now() + self.patience() * times);
+        let context = self.context_within(self.patience() * times);
         let started = self
             .try_launch(runner.as_ref(), attempt, &context)
             .await?

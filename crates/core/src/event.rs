@@ -1,13 +1,15 @@
 //! The events of an attempt.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::{Handle, ImageReport, Report};
 
 /// What happens to an attempt. Only [`Event::Ended`] is guaranteed, and [`Event::Started`] for an
 /// attempt that has started.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 #[non_exhaustive]
 pub enum Event {
     /// The backend accepted the attempt and placed it.
@@ -31,7 +33,8 @@ pub enum Event {
 }
 
 /// A job that a runner has committed to and that has started, or has already ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Started {
     /// The location of the attempt.

@@ -1,9 +1,12 @@
 //! What a launch would submit.
 
+use serde::{Deserialize, Serialize};
+
 /// What a launch would submit to the backend, except what is only known at launch.
 ///
 /// Secrets appear as `***`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Plan {
     /// The format of `text`.
@@ -16,7 +19,8 @@ pub struct Plan {
 }
 
 /// The format of a [`Plan`]'s text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum PlanFormat {
     /// YAML for `kubectl`.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::{self, BoxStream, StreamExt};
+use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +34,9 @@ pub struct LaunchContext {
     /// Whether a pull is retried if the registry gives no answer. If not, the first failure fails
     /// the launch, because another pull policy is tried next.
     pub retry_pull: bool,
+    /// Whether the caller reads the output from its beginning, with `follow`, as soon as the launch
+    /// returns. A runner may use this to receive the output as the job writes it.
+    pub read_output: bool,
     /// Fires when the job is cancelled before it has started.
     pub cancel: CancellationToken,
     /// Where to report progress.
@@ -42,7 +46,7 @@ pub struct LaunchContext {
 impl LaunchContext {
     /// Creates a context with `deadline` for the launch, and for each of its phases.
     ///
-    /// It retries pulls until then, is never cancelled, and has no listener.
+    /// It retries pulls until then, is never cancelled, has no listener, and reads no output.
     #[must_use]
     pub fn new(deadline: Instant) -> Self {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -51,6 +55,7 @@ impl LaunchContext {
             start_timeout: left,
             pull_timeout: left,
             retry_pull: true,
+            read_output: false,
             cancel: CancellationToken::new(),
             events: EventSink::default(),
         }
@@ -79,7 +84,8 @@ pub struct Health {
 pub type JobStdin = Box<dyn AsyncWrite + Send + Unpin>;
 
 /// Whether a backend has an image, so that it needs no registry.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum LocalImage {
     /// The backend has the image.

@@ -11,7 +11,7 @@ use tracing::Instrument;
 use crate::attempt_client::AttemptClient;
 use crate::candidate::{Candidate, NotAdmitted};
 use crate::job_event::JobEvent;
-use crate::launch::{Launched, Limits, launch};
+use crate::launch::{Launched, Limits, Task, launch};
 use crate::launches::Slot;
 use crate::pin::Pin;
 use crate::report::LoginName;
@@ -141,8 +141,12 @@ impl JobTask {
             deadline: Instant::now() + self.settings.launch_timeout(),
             retry_pull: turn.is_last,
         };
-        let cancel = self.canceller.token();
-        let launched = launch(runner, attempt, limits, cancel, &self.sink, slot).await;
+        let task = Task {
+            cancel: self.canceller.token(),
+            sink: &self.sink,
+            reads_output: self.logs.is_some(),
+        };
+        let launched = launch(runner, attempt, limits, task, slot).await;
         let found = match launched {
             Launched::Started(started) => Found::Started(started),
             Launched::Refused(error) => return self.refused(candidate, error).await,

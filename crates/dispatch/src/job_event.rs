@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use longshore_core::{AttemptId, Event, JobResult, JobSpec, PassedOver, PullPolicy, RunnerName};
+use serde::{Deserialize, Serialize};
 
 /// What happens to a job, for a person, a progress line or a metric. The result does not depend on
 /// these events.
@@ -11,7 +12,8 @@ use longshore_core::{AttemptId, Event, JobResult, JobSpec, PassedOver, PullPolic
 /// The reader of one job ([`Job::take_events`](crate::Job::take_events)) receives only its progress.
 /// The events from [`Submitted`](Self::Submitted) to [`Stopped`](Self::Stopped) are for those who
 /// follow all jobs ([`Dispatcher::subscribe`](crate::Dispatcher::subscribe)).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 #[non_exhaustive]
 pub enum JobEvent {
     /// The job is recorded, and this process looks for a runner.

@@ -55,7 +55,16 @@ pub(crate) struct Limits {
     pub(crate) retry_pull: bool,
 }
 
-/// Launches `attempt`, which must answer within its `limits`. `cancel` ends it early.
+/// What a launch takes from the job's task.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Task<'a> {
+    pub(crate) cancel: &'a CancellationToken,
+    pub(crate) sink: &'a JobEventSink,
+    /// Whether the task reads the output from its beginning.
+    pub(crate) reads_output: bool,
+}
+
+/// Launches `attempt`, which must answer within its `limits`. The task's `cancel` ends it early.
 ///
 /// The launch future is never dropped, because its effects on the backend cannot be dropped either:
 /// it is cancelled through its context. A launch that reacts neither to the cancellation nor to its
@@ -65,8 +74,7 @@ pub(crate) async fn launch(
     runner: &Arc<dyn Runner>,
     attempt: Arc<Attempt>,
     limits: Limits,
-    cancel: &CancellationToken,
-    sink: &JobEventSink,
+    task: Task<'_>,
     slot: &Slot,
 ) -> Launched {
     let (sender, mut events) = mpsc::channel(EVENTS_KEPT);
@@ -74,7 +82,8 @@ pub(crate) async fn launch(
     context.start_timeout = limits.start_timeout;
     context.pull_timeout = limits.pull_timeout;
     context.retry_pull = limits.retry_pull;
-    context.cancel = cancel.child_token();
+    context.read_output = task.reads_output;
+    context.cancel = task.cancel.child_token();
     context.events = EventSink::new(sender);
     let stop = context.cancel.clone();
     let mut running = Box::pin({
@@ -92,7 +101,7 @@ pub(crate) async fn launch(
             }
             Some(event) = events.recv() => {
                 slot.reports(&event);
-                pass_on(event, runner, sink);
+                pass_on(event, runner, task.sink);
             }
             () = &mut overdue => break,
         }

@@ -3,11 +3,13 @@
 use std::fmt;
 
 use longshore_core::{Error, ErrorKind, JobSpec, PullPolicies, PullPolicy, RunnerName};
+use serde::{Deserialize, Serialize};
 
 use crate::Settings;
 
 /// The pull policy that applies to a job on a runner, and what set it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct EffectivePullPolicy {
     /// The policies, tried in turn.
@@ -17,7 +19,8 @@ pub struct EffectivePullPolicy {
 }
 
 /// What set a pull policy. Later variants take precedence. `Display` is the key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 #[non_exhaustive]
 pub enum PullPolicyOrigin {
     /// `job.imagePullPolicy`, set or by default.

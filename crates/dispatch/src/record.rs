@@ -112,7 +112,7 @@ impl JobTask {
     }
 
     /// Returns whether a step was recorded. Reports a failure that the job can continue without.
-    fn heed(&self, step: Result<(), JournalError>) -> bool {
+    pub(crate) fn heed(&self, step: Result<(), JournalError>) -> bool {
         let Err(error) = step else { return true };
         let message = Error::from(error).to_string();
         warn!(error = message, "failed to record a step of the job");

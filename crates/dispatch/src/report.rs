@@ -8,10 +8,13 @@ use longshore_core::{
 };
 use longshore_registry::Found;
 
+use serde::{Deserialize, Serialize};
+
 use crate::EffectivePullPolicy;
 
 /// What one runner would submit for a job.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct RunnerPlan {
     /// The runner.
@@ -139,7 +142,8 @@ pub struct ImagePreview {
 }
 
 /// What is known about a job's image on one runner.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct RunnerImage {
     /// The runner.

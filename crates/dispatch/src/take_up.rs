@@ -68,10 +68,16 @@ impl JobTask {
                 Err(error) => return client.trouble(&error),
             }
         }
-        if let Some(Event::Ended(report)) = first_news(&client, patience).await {
-            let taken = taken(&record, attempt, &candidate, client, started(attempt));
-            let result = self.result_of(&taken, report);
-            self.record_outcome(&result).await;
+        match first_news(&client, patience).await {
+            Some(Event::Ended(report)) => {
+                let taken = taken(&record, attempt, &candidate, client, started(attempt));
+                let result = self.result_of(&taken, report);
+                self.record_outcome(&result).await;
+            }
+            Some(Event::Started(at)) if !matches!(attempt.state, AttemptState::Started { .. }) => {
+                self.heed(self.claim.started(attempt.number, at, None).await);
+            }
+            _ => {}
         }
     }
 

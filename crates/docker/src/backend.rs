@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use longshore_core::{Error, RunnerName};
 
+use crate::attached::Attachments;
 use crate::client::Engine;
 use crate::command::Commands;
 use crate::container::{Container, Found};
@@ -23,6 +24,7 @@ pub(crate) struct Backend {
     pub(crate) pulls: Arc<Pulls>,
     pub(crate) commands: Commands,
     pub(crate) strangers: Strangers,
+    pub(crate) attachments: Attachments,
 }
 
 impl Backend {
@@ -35,6 +37,7 @@ impl Backend {
             pulls: Arc::default(),
             commands: Commands::default(),
             strangers: Strangers::default(),
+            attachments: Attachments::default(),
         }
     }
 

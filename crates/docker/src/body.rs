@@ -15,8 +15,9 @@ use crate::fault::Cause;
 
 /// The most bytes of one line of a stream, which is one event.
 const LINE: usize = 4 << 20;
-/// The most bytes of one record of a log. Engines cut lines into records of 16 KiB.
-const RECORD: usize = 4 << 20;
+/// The most bytes of one record of output. Engines cut the lines of a log into records of 16 KiB, and
+/// attached output into 32 KiB.
+const RECORD: usize = 1 << 20;
 /// The bytes before each record: its stream, three zeros and its length.
 const HEADER: usize = 8;
 
@@ -229,6 +230,6 @@ mod tests {
     #[tokio::test]
     async fn an_endless_record_is_refused_by_its_length() {
         let endless = read(&[b"\x01\0\0\0\xff\xff\xff\xff"]).await.unwrap_err();
-        assert!(endless.to_string().contains("more than 4194304 bytes"), "{endless}");
+        assert!(endless.to_string().contains("more than 1048576 bytes"), "{endless}");
     }
 }

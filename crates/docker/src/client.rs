@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use longshore_core::{Error, ErrorKind, Result};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
@@ -250,6 +251,15 @@ impl Engine {
         self.order(Call::post(format!("/containers/{id}/start"))).await.map(drop)
     }
 
+    /// Attaches to the stdin of a container that runs. The engine closes that stdin when the
+    /// connection ends.
+    pub(crate) async fn attach_stdin(
+        &self,
+        id: &str,
+    ) -> Answer<impl AsyncRead + AsyncWrite + Send + Unpin + use<>> {
+        self.attach_to(id, &[("stream", "true"), ("stdin", "true")]).await
+    }
+
     /// The container with this name or id, or `None` if it does not exist.
     pub(crate) async fn inspect(&self, name: &str) -> Answer<Option<ContainerInspectResponse>> {
         let call = Call::get(format!("/containers/{name}/json"));
@@ -296,6 +306,27 @@ impl Engine {
         let query = [&[("stdout", "true"), ("stderr", "true")], range].concat();
         let call = Call::get(format!("/containers/{name}/logs")).query(&query);
         self.stream(self.config.request_timeout.get(), call, body::records)
+    }
+
+    /// Attaches to the output of a container, from now on.
+    pub(crate) async fn attach(
+        &self,
+        id: &str,
+    ) -> Answer<impl AsyncRead + AsyncWrite + Send + Unpin + use<>> {
+        self.attach_to(id, &[("stream", "true"), ("stdout", "true"), ("stderr", "true")]).await
+    }
+
+    async fn attach_to(
+        &self,
+        id: &str,
+        query: &[(&str, &str)],
+    ) -> Answer<impl AsyncRead + AsyncWrite + Send + Unpin + use<>> {
+        let call = Call::post(format!("/containers/{id}/attach")).query(query);
+        let attached = async {
+            let Connected { http, endpoint, prefix, .. } = self.connected().await?;
+            http.hijack(prefix, call).await.map_err(|cause| Fault::new(cause, endpoint))
+        };
+        self.within(self.config.request_timeout.get(), attached).await
     }
 
     /// Pulls an image. `auth` is the value of `X-Registry-Auth`. The engine may be silent for a while

@@ -7,6 +7,7 @@
 
 use std::collections::HashSet;
 
+use futures::{StreamExt, stream};
 use longshore_core::{Attempt, Error, ErrorKind, JobDirectoryView, RejectReason};
 use parking_lot::Mutex;
 
@@ -15,6 +16,9 @@ use crate::image::Image;
 
 /// How many commands are cached.
 const REMEMBERED: usize = 4096;
+/// In how many directories of a search path the runner looks at once: the engine mounts the
+/// container's file system for each look.
+const AT_ONCE: usize = 4;
 /// Go's `fs.ModeDir`, `fs.ModeSymlink`, and any of the three permissions to execute.
 const DIRECTORY: u32 = 1 << 31;
 const SYMLINK: u32 = 1 << 27;
@@ -137,8 +141,10 @@ impl Lookup {
 
     async fn ask(&self, engine: &Engine, id: &str) -> Answer<File> {
         let mut best = File::Missing;
-        for candidate in self.candidates() {
-            match stat(engine, id, &candidate).await? {
+        let looks = self.candidates().into_iter().map(|path| stat(engine, id, path));
+        let mut looks = stream::iter(looks).buffered(AT_ONCE);
+        while let Some(found) = looks.next().await {
+            match found? {
                 File::Executable => return Ok(File::Executable),
                 File::Missing => {}
                 found => best = found,
@@ -150,8 +156,7 @@ impl Lookup {
 
 /// Looks at a file of the container, and at its target if it is a symbolic link: the engine
 /// resolves a chain of links completely.
-async fn stat(engine: &Engine, id: &str, path: &str) -> Answer<File> {
-    let mut path = path.to_owned();
+async fn stat(engine: &Engine, id: &str, mut path: String) -> Answer<File> {
     for _ in 0..2 {
         let Some(found) = engine.stat(id, &path).await? else { return Ok(File::Missing) };
         if found.mode & SYMLINK != 0 && !found.link_target.is_empty() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
-use http::header::{CONTENT_TYPE, HOST};
+use http::header::{CONNECTION, CONTENT_TYPE, HOST, UPGRADE};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -153,6 +153,25 @@ impl Http {
         // The status decides, whatever follows.
         let said = body.beginning(FAILURE).await.unwrap_or_default();
         Err(Cause::Answered { status: head.status.as_u16(), message: message(&said) })
+    }
+
+    /// Sends `call`, after which the connection carries raw bytes both ways.
+    pub(crate) async fn hijack(
+        &self,
+        version: &str,
+        mut call: Call,
+    ) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<>, Cause> {
+        call.headers.push((CONNECTION, HeaderValue::from_static("Upgrade")));
+        call.headers.push((UPGRADE, HeaderValue::from_static("tcp")));
+        let (answer, connection) = self.exchange(version, call).await?;
+        let status = answer.status();
+        if status != StatusCode::SWITCHING_PROTOCOLS {
+            let said = Body::new(answer.into_body(), connection).beginning(FAILURE).await;
+            let message = message(&said.unwrap_or_default());
+            return Err(Cause::Answered { status: status.as_u16(), message });
+        }
+        let (upgraded, ()) = tokio::join!(hyper::upgrade::on(answer), connection);
+        Ok(TokioIo::new(upgraded?))
     }
 
     async fn exchange(

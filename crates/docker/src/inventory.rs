@@ -81,6 +81,7 @@ pub(crate) async fn remove(backend: &Backend, location: &Location) -> Result<()>
     let removed = try_remove(backend, location).await;
     removed.map_err(|fault| backend.error(fault, "failed to remove the attempt", location))?;
     backend.informer.forget(&location.attempt);
+    drop(backend.attachments.take(&location.attempt));
     Ok(())
 }
 

@@ -204,7 +204,16 @@ impl Backend {
             self.withdraw(id).await;
             return Err(LaunchError::Refused(error));
         }
+        if request.context.read_output {
+            let attempt = &request.attempt.id;
+            let snapshot = self.informer.subscribe(attempt);
+            let attached = self.attachments.open(&self.engine, attempt, id, snapshot);
+            let _ = timeout_at(request.deadline, attached).await;
+        }
         let started = timeout_at(request.deadline, self.engine.start(id)).await;
+        if !matches!(started, Ok(Ok(()))) {
+            drop(self.attachments.take(&request.attempt.id));
+        }
         match started {
             Ok(Ok(())) => Ok(self.started(request, id).await),
             Ok(Err(Fault::Unreached(error))) => Err(LaunchError::Refused(error)),

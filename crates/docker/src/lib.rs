@@ -40,7 +40,7 @@
 //!
 //! # Requests
 //! A job whose image is on the engine and whose command is known takes five requests: inspect the
-//! image, create, start, logs, remove. One stream of events reports the ends of all jobs of the
+//! image, create, attach or logs, start, remove. One stream of events reports the ends of all jobs of the
 //! runner.
 //!
 //! # Secrets
@@ -52,6 +52,7 @@
 //! An engine that sends more, or what pretends to be one, costs no more memory than that. This is why
 //! the crate makes its own requests: bollard reads without a bound. Its models are in use.
 
+mod attached;
 mod backend;
 mod batch;
 mod body;
@@ -87,6 +88,7 @@ mod security;
 mod settle;
 mod signals;
 mod snapshot;
+mod stdin;
 mod strangers;
 mod termination;
 mod translate;

@@ -1,5 +1,7 @@
 //! A job's output, each byte once.
 //!
+//! Output that is attached comes first; see [`attached`](crate::attached). The rest is in the log.
+//!
 //! The reader requests the time of each record with its bytes. After a broken connection it
 //! continues behind the last record it had, and detects by that record whether the log was rotated
 //! in between.
@@ -47,6 +49,25 @@ pub(crate) fn read(
         if follow && !snapshot.borrow().synced {
             // A container that runs may have ended before. If this fails, the log says more.
             let _ = backend.inspect(&location).await;
+        }
+        let is_first = follow && since == LogPosition::START;
+        let attached = is_first.then(|| backend.attachments.take(&location.attempt)).flatten();
+        if let Some(mut attached) = attached {
+            let is_whole = loop {
+                let some = tokio::select! {
+                    some = attached.next() => some,
+                    () = silence(&backend, &location, &snapshot, false) => break false,
+                };
+                let Some(some) = some else { break attached.ended_whole().await };
+                for chunk in reader.take_attached(some) {
+                    yield Ok(chunk);
+                }
+            };
+            if is_whole {
+                return;
+            }
+            broke = !is_over(&snapshot);
+            reader = reader.continued();
         }
         'reading: loop {
             // A read that begins after the job's end reads the whole log.
@@ -116,6 +137,9 @@ pub(crate) fn read(
                 yield Ok(chunk);
             }
             return;
+        }
+        for chunk in reader.differing_ends() {
+            yield Ok(chunk);
         }
         let open = reader.open_ends(backend.engine.loses_newlines());
         // The line of a job that still runs may continue.

@@ -4,12 +4,16 @@ use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
 use longshore_core::{LogChunk, LogPosition, LogStream};
 
+use crate::attached::Tail;
 use crate::body::Record;
 use crate::client::Answer;
 use crate::fault::{Fault, broken_off};
 
 /// The size at which the engine cuts a line into records.
 const CUT: usize = 16 * 1024;
+
+/// A chunk of this size is not copied to merge it with others.
+const LARGE: usize = 4 * 1024;
 
 /// What a reader has already received.
 #[derive(Debug)]
@@ -33,10 +37,14 @@ pub(crate) struct Reader {
     end: Option<Timestamp>,
     /// Whether a record behind that was seen.
     ended: bool,
+    /// Of stdout and of stderr: the end of what was attached before the log was read.
+    tails: [Tail; 2],
+    /// Of stdout and of stderr: whether the log has other output there.
+    differs: [bool; 2],
 }
 
 impl Reader {
-    pub(crate) const fn new(since: LogPosition) -> Self {
+    pub(crate) fn new(since: LogPosition) -> Self {
         Self {
             had: LogPosition::START,
             since,
@@ -47,7 +55,39 @@ impl Reader {
             exact: false,
             end: None,
             ended: false,
+            tails: [Tail::default(), Tail::default()],
+            differs: [false; 2],
         }
+    }
+
+    /// Takes attached records, each of which is new.
+    pub(crate) fn take_attached(&mut self, records: Vec<Record>) -> Vec<LogChunk> {
+        let mut chunks = Chunks::default();
+        for (stream, bytes) in records.into_iter().filter(|(_, bytes)| !bytes.is_empty()) {
+            self.tails[of(stream)].push(&bytes);
+            let chunk = LogChunk::data(stream, self.had.of(stream), bytes);
+            self.had.advance(&chunk);
+            chunks.push(chunk);
+        }
+        chunks.finish()
+    }
+
+    /// A reader of the log that continues behind the attached records.
+    pub(crate) fn continued(self) -> Self {
+        Self { tails: self.tails, ..Self::new(self.had) }
+    }
+
+    /// Marks the streams of which the log has other output than was attached, if the log ended before
+    /// the mark was due.
+    pub(crate) fn differing_ends(&mut self) -> Vec<LogChunk> {
+        let streams = [LogStream::Stdout, LogStream::Stderr];
+        streams.into_iter().filter_map(|stream| self.difference(stream)).collect()
+    }
+
+    /// The mark that output is missing, once, if the log has other output than was attached.
+    fn difference(&mut self, stream: LogStream) -> Option<LogChunk> {
+        let differs = std::mem::take(&mut self.differs[of(stream)]);
+        differs.then(|| LogChunk::gap(stream, self.since.of(stream), None))
     }
 
     /// Takes no record that is later than `end`: a later run of the container wrote it.
@@ -93,16 +133,16 @@ impl Reader {
             last => *last = Some((at.to_owned(), 1)),
         }
         if self.lacks_newline(stream, at, &bytes) {
-            chunks.extend(self.new_bytes(stream, Bytes::from_static(b"\n")));
+            self.add(stream, Bytes::from_static(b"\n"), &mut chunks);
         }
-        chunks.extend(self.new_bytes(stream, bytes));
+        self.add(stream, bytes, &mut chunks);
         chunks
     }
 
     /// Whether the line before the record `bytes` of the time `at` has ended but was sent without
     /// its newline, as the driver of Docker 20.10 sends each line that it has cut into records.
     fn lacks_newline(&mut self, stream: LogStream, at: &str, bytes: &Bytes) -> bool {
-        let of_stream = usize::from(stream == LogStream::Stderr);
+        let of_stream = of(stream);
         let begun = &mut self.begun[of_stream];
         let lacks = begun.as_ref().is_some_and(|begun| begun != at);
         let is_continued = begun.as_ref().is_some_and(|begun| begun == at);
@@ -117,11 +157,19 @@ impl Reader {
     /// end of a line that it has cut without it, so the line looks the same with and without. (If the
     /// line ends on the bound of a record, the newline is a record of its own.)
     pub(crate) fn open_ends(&self, loses: bool) -> Vec<LogChunk> {
-        let is_open = |stream: &LogStream| {
-            loses && !self.exact && self.short[usize::from(*stream == LogStream::Stderr)]
-        };
+        let is_open = |stream: &LogStream| loses && !self.exact && self.short[of(*stream)];
         let mark = |stream| LogChunk::gap(stream, self.had.of(stream), None);
         [LogStream::Stdout, LogStream::Stderr].into_iter().filter(is_open).map(mark).collect()
+    }
+
+    fn add(&mut self, stream: LogStream, bytes: Bytes, chunks: &mut Vec<LogChunk>) {
+        let (tail, since) = (&self.tails[of(stream)], self.since.of(stream));
+        self.differs[of(stream)] |= !tail.agrees(since, self.had.of(stream), &bytes);
+        let new = self.new_bytes(stream, bytes);
+        if new.is_some() {
+            chunks.extend(self.difference(stream));
+        }
+        chunks.extend(new);
     }
 
     fn new_bytes(&mut self, stream: LogStream, mut bytes: Bytes) -> Option<LogChunk> {
@@ -177,6 +225,11 @@ impl Reader {
     }
 }
 
+/// The index of a stream.
+fn of(stream: LogStream) -> usize {
+    usize::from(stream == LogStream::Stderr)
+}
+
 /// Chunks, with consecutive ones of one stream merged: a record is a line, and lines are short.
 #[derive(Debug, Default)]
 struct Chunks {
@@ -192,6 +245,10 @@ impl Chunks {
             return;
         };
         match &mut self.open {
+            _ if bytes.len() >= LARGE => {
+                self.close();
+                self.whole.push(chunk);
+            }
             Some((same, _, open)) if same == stream => open.extend_from_slice(bytes),
             _ => {
                 self.close();
@@ -313,6 +370,37 @@ mod tests {
         assert_eq!(ends(&[("1", FULL), ("1", "end")], false), []);
         let kept = [("1", FULL), ("1", "end\n"), ("2", FULL), ("2", "end")];
         assert_eq!(ends(&kept, true), [], "it has kept one before");
+    }
+
+    #[test]
+    fn what_was_attached_is_skipped_in_the_log() {
+        let mut reader = Reader::new(LogPosition::START);
+        let attached = reader.take_attached(vec![(LogStream::Stdout, Bytes::from_static(b"a\nb"))]);
+        assert_eq!(text(attached), [(0, "a\nb".to_owned())]);
+        let mut reader = reader.continued();
+        assert_eq!(out(&mut reader, "1", "a\n"), []);
+        assert_eq!(out(&mut reader, "2", "bc\n"), [(3, "c\n".to_owned())]);
+        assert_eq!(text(reader.differing_ends()), []);
+    }
+
+    // An engine that is killed may have passed on output that is not in its log.
+    #[test]
+    fn attached_output_that_the_log_lacks_does_not_hide_later_output() {
+        let attached = || {
+            let mut reader = Reader::new(LogPosition::START);
+            reader.take_attached(vec![(LogStream::Stdout, Bytes::from_static(b"a\nb\nc\n"))]);
+            reader.continued()
+        };
+        let gap = (6, "GAP".to_owned());
+        let mut reader = attached();
+        assert_eq!(out(&mut reader, "1", "a\n"), []);
+        assert_eq!(out(&mut reader, "5", "x\n"), []);
+        assert_eq!(out(&mut reader, "6", "y\n"), []);
+        assert_eq!(out(&mut reader, "7", "z\n"), [gap.clone(), (6, "z\n".to_owned())]);
+        assert_eq!(text(reader.differing_ends()), [], "marked once");
+        let mut reader = attached();
+        assert_eq!(out(&mut reader, "5", "x\n"), []);
+        assert_eq!(text(reader.differing_ends()), [gap], "the log ends before");
     }
 
     #[test]

@@ -167,7 +167,7 @@ async fn an_endless_record_of_the_output_is_refused_by_its_length() {
     let runner = server.runner();
     let mut output = runner.logs(&runner.handle(&attempt()), LogPosition::START, false);
     let error = output.next().await.expect("an error").unwrap_err();
-    assert!(error.to_string().contains("more than 4194304 bytes"), "{error}");
+    assert!(error.to_string().contains("more than 1048576 bytes"), "{error}");
     server.is_given_up().await;
     assert!(most_memory() < 256 << 20, "{} bytes", most_memory());
 }

@@ -18,6 +18,7 @@ use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder,
 };
+use faults::attached::*;
 use faults::events::*;
 use faults::output::*;
 use faults::outside::*;
@@ -280,6 +281,11 @@ fn main() -> ExitCode {
         an_end_and_output_behind_silent_connections_are_noticed,
         output_that_is_cut_anywhere_goes_on_without_gap_or_repeat,
         the_end_of_long_and_binary_output_is_exact_or_marked,
+        attached_output_needs_no_log,
+        an_attachment_that_is_cut_anywhere_is_continued_from_the_log,
+        an_attachment_that_dies_silently_is_continued_from_the_log,
+        output_that_nobody_reads_does_not_hold_the_job_up,
+        a_job_that_closes_its_output_early_ends_as_every_other,
         a_working_directory_that_is_a_file_is_the_jobs_mistake,
         an_impossible_memory_limit_is_the_jobs_mistake,
         a_start_without_an_answer_is_given_up_after_start_timeout,

@@ -12,8 +12,11 @@ use crate::write::Stored;
 
 /// The migrations in order. Number N takes the schema from version N-1 to N. A released migration
 /// is never changed.
-const MIGRATIONS: [&str; 2] =
-    [include_str!("migrations/0001_jobs.sql"), include_str!("migrations/0002_undelivered.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("migrations/0001_jobs.sql"),
+    include_str!("migrations/0002_undelivered.sql"),
+    include_str!("migrations/0003_filters.sql"),
+];
 
 /// The newest schema that this version supports.
 pub(crate) const SCHEMA: i64 = MIGRATIONS.len() as i64;

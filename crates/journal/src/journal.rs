@@ -15,10 +15,12 @@ use tokio::time::sleep;
 use crate::claim::Claim;
 use crate::database::Database;
 use crate::error::{Cause, JournalError, Result};
+use crate::filter::Filter;
 use crate::folder::Folder;
+use crate::list;
 use crate::locks::{Lock, Locks};
 use crate::read;
-use crate::record::{CancelRequest, Cancelled, Filter, NewJob, Record};
+use crate::record::{CancelRequest, Cancelled, NewJob, Record};
 use crate::signals::{CancelSignals, Signals, Topic};
 use crate::worker::Worker;
 use crate::write::{self, Inserted};
@@ -320,7 +322,7 @@ impl Journal {
     /// # Errors
     /// If the journal cannot be read.
     pub async fn list(&self, filter: Filter) -> Result<Vec<Record>> {
-        self.0.worker.read(move |db| read::list(db, filter)).await
+        self.0.worker.read(move |db| list::list(db, filter)).await
     }
 
     /// Returns the jobs that have not ended or may have left something on a backend, oldest first.

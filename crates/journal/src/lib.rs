@@ -28,9 +28,11 @@ mod checkpoint;
 mod claim;
 mod database;
 mod error;
+mod filter;
 mod folder;
 mod journal;
 mod linux;
+mod list;
 mod locks;
 mod mailbox;
 mod read;
@@ -42,8 +44,8 @@ mod write;
 
 pub use claim::Claim;
 pub use error::{Cause, JournalError, Result};
+pub use filter::{Cursor, CursorError, Filter};
 pub use journal::{Attended, Journal, Options, Submitted};
 pub use record::{
-    AttemptRecord, AttemptState, CancelRequest, Cancelled, Filter, NewAttempt, NewJob, Record,
-    State,
+    AttemptRecord, AttemptState, CancelRequest, Cancelled, NewAttempt, NewJob, Record, State,
 };

@@ -9,17 +9,17 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::de::DeserializeOwned;
 
 use crate::error::{JournalError, MIN_PREFIX};
-use crate::record::{AttemptRecord, AttemptState, CancelRequest, Filter, Record};
+use crate::record::{AttemptRecord, AttemptState, CancelRequest, Record};
 use crate::write::{Stored, unreadable};
 
 /// How many candidates an ambiguous prefix lists.
 const CANDIDATES: u32 = 10;
 
-const COLUMNS: &str = "id, idempotency_key, installation, spec, detached, runners, submitted_at, \
+pub(crate) const COLUMNS: &str = "id, idempotency_key, installation, spec, detached, runners, submitted_at, \
                        result, ended_at, removed_at";
 
 /// A row of `jobs`, not parsed yet.
-struct JobRow {
+pub(crate) struct JobRow {
     id: String,
     idempotency_key: Option<String>,
     installation: String,
@@ -33,7 +33,7 @@ struct JobRow {
 }
 
 impl JobRow {
-    fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
+    pub(crate) fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             id: row.get(0)?,
             idempotency_key: row.get(1)?,
@@ -48,7 +48,7 @@ impl JobRow {
         })
     }
 
-    fn understood(self, db: &Connection) -> Stored<Record> {
+    pub(crate) fn understood(self, db: &Connection) -> Stored<Record> {
         let job = self.id.as_str();
         let id = parse_id(job)?;
         Ok(Record {
@@ -99,7 +99,7 @@ struct AttemptRow {
 }
 
 impl AttemptRow {
-    fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
+    pub(crate) fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             number: row.get(0)?,
             handle: row.get(1)?,
@@ -113,7 +113,7 @@ impl AttemptRow {
         })
     }
 
-    fn understood(self, job: &str) -> Stored<AttemptRecord> {
+    pub(crate) fn understood(self, job: &str) -> Stored<AttemptRecord> {
         let started_at = self.started_at.map(|at| time(job, "times", at)).transpose()?;
         let image = self.image.map(|text| from_json(job, "image", &text)).transpose()?;
         let state = match self.state.as_str() {
@@ -237,18 +237,6 @@ pub(crate) fn resolve(db: &Connection, text: &str) -> Stored<JobId> {
             Err(JournalError::Ambiguous { prefix, candidates, more }.into())
         }
     }
-}
-
-fn records(db: &Connection, condition: &str, limit: u32) -> Stored<Vec<Record>> {
-    let sql = format!("SELECT {COLUMNS} FROM jobs WHERE {condition} LIMIT ?1");
-    let rows: Vec<JobRow> =
-        db.prepare_cached(&sql)?.query_map([limit], JobRow::of)?.collect::<Result<_, _>>()?;
-    rows.into_iter().map(|row| row.understood(db)).collect()
-}
-
-pub(crate) fn list(db: &Connection, filter: Filter) -> Stored<Vec<Record>> {
-    let which = if filter.ended { "true" } else { "removed_at IS NULL AND result IS NULL" };
-    records(db, &format!("{which} ORDER BY submitted_at DESC, id DESC"), filter.limit)
 }
 
 /// Returns ids only: there may be many, and each record is read again once its job is claimed.

@@ -262,35 +262,3 @@ pub enum Cancelled {
     /// The job had ended before.
     AlreadyEnded,
 }
-
-/// A filter of records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Filter {
-    /// Whether to include jobs that have ended. Default: true.
-    pub ended: bool,
-    /// The maximum number of records, newest first. Default: 1000.
-    pub limit: u32,
-}
-
-impl Default for Filter {
-    fn default() -> Self {
-        Self { ended: true, limit: 1000 }
-    }
-}
-
-impl Filter {
-    /// Excludes jobs that have ended.
-    #[must_use]
-    pub const fn not_ended(mut self) -> Self {
-        self.ended = false;
-        self
-    }
-
-    /// Sets the maximum number of records.
-    #[must_use]
-    pub const fn limit(mut self, limit: u32) -> Self {
-        self.limit = limit;
-        self
-    }
-}

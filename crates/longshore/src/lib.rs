@@ -41,8 +41,8 @@ pub use doctor_report::{DoctorError, DoctorImage, DoctorPullPolicy, DoctorReport
 pub use longshore_core::*;
 pub use longshore_dispatch::*;
 pub use longshore_journal::{
-    AttemptRecord, AttemptState, CancelRequest, Cause as JournalErrorCause, Filter, Journal,
-    JournalError, Options as JournalOptions, Record, State as JobState,
+    AttemptRecord, AttemptState, CancelRequest, Cause as JournalErrorCause, Cursor, CursorError,
+    Filter, Journal, JournalError, Options as JournalOptions, Record, State as JobState,
 };
 pub use longshore_registry::Keyring;
 pub use pull_policies::pull_policy_key;

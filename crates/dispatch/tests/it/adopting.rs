@@ -45,7 +45,7 @@ async fn jobs_of_a_lost_journal_are_adopted_with_their_output() {
     assert_eq!(record.result.unwrap().outcome, exited(3));
     let output = dispatcher.logs(&over, LogPosition::default(), false).await.unwrap();
     assert!(output.collect::<Vec<_>>().await.iter().all(Result::is_ok));
-    assert_eq!(setup.journal.record(&runs).await.unwrap().state(), State::Launching);
+    assert_eq!(setup.journal.record(&runs).await.unwrap().state(), State::Running);
     assert_eq!(attached(&dispatcher, &runs).await, exited(0));
 
     let reaped = dispatcher.gc(Some(Duration::ZERO), false).await.unwrap();

@@ -10,7 +10,7 @@ use longshore_core::{
     Outcome, PullPolicy, RegistryAuth, RegistryLogin, Secret,
 };
 use longshore_dispatch::{
-    Dispatcher, DispatcherBuilder, ImagePullPolicyRule, JobEvent, RunnerImage, Settings,
+    Dispatcher, DispatcherBuilder, ImagePullPolicyRule, JobEvent, RunnerImage, Settings, Submission,
 };
 use tokio::time::Instant;
 
@@ -295,4 +295,19 @@ async fn what_is_known_of_an_image_beforehand_is_told_and_no_backend_is_needed_f
     let mut always = spec;
     always.image_pull_policy = Some(PullPolicy::Always.into());
     assert_eq!(dispatcher.image_hint(&always).unwrap(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_runner_knows_at_the_launch_whether_its_output_is_read_from_the_beginning() {
+    let puller = puller([]);
+    let dispatcher = over(&puller, Settings::default()).build().unwrap();
+    let job = || Submission::new(contained("x", "Never"));
+    for submission in [job(), job().without_logs()] {
+        let mut submitted = dispatcher.submit(submission).await.unwrap();
+        let reading = submitted.take_logs().map(StreamExt::count);
+        drop(tokio::join!(submitted.result(), async { Some(reading?.await) }));
+    }
+    dispatcher.submit_detached(job()).await.unwrap().left().await.unwrap();
+    let read: Vec<bool> = puller.asked().iter().map(|asked| asked.read_output).collect();
+    assert_eq!(read, [true, false, false]);
 }

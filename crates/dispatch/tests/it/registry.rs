@@ -37,6 +37,7 @@ pub struct Asked {
     pub policy: String,
     pub login: Option<String>,
     pub retry_pull: bool,
+    pub read_output: bool,
     pub pull_within: Duration,
     pub answer_within: Duration,
 }
@@ -78,6 +79,7 @@ impl Puller {
             policy: attempt.pull_policy.to_string(),
             login: attempt.registry_auth.as_ref().map(|auth| auth.server.clone()),
             retry_pull: context.retry_pull,
+            read_output: context.read_output,
             pull_within: context.pull_timeout,
             answer_within: context.deadline - now,
         });

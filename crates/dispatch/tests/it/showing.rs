@@ -29,6 +29,11 @@ async fn a_plan_tells_of_each_runner_in_order_and_starts_nothing() {
     assert_eq!(plans[0].runner, name("first"));
     assert_eq!(plans[0].result.as_ref().unwrap_err().kind, "Unsupported");
     assert_eq!(plans[1].result.as_ref().unwrap().text, "simulate planned-1");
+    let written = serde_json::to_string(&plans).unwrap();
+    assert_eq!(
+        serde_json::from_str::<Vec<longshore_dispatch::RunnerPlan>>(&written).unwrap(),
+        plans
+    );
     assert!(scene.story().is_empty());
 }
 

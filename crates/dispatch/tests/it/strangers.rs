@@ -155,6 +155,7 @@ const LEFT_TO_THE_JOB: &[(&str, &str)] = &[
     ("container.args[]", "runs in the container"),
     ("container.workingDir", "is in the container"),
     ("container.init", "runs in the container"),
+    ("stdin", "is what the service gives, if anything"),
     ("env.*", "is the container's environment; a process is refused"),
     ("stdin", "receives only what the service gives with the submission"),
     ("resources.limits.cpu", "a limit only restricts; `maxCpu` demands one"),

@@ -69,6 +69,10 @@ async fn a_subscriber_sees_all_jobs_from_their_submission_to_their_end() {
         assert!(place("passed over first") < place("launching second"), "{of_job:?}");
         assert!(place("launching second") < place("started second"), "{of_job:?}");
     }
+    for event in seen.values().flatten() {
+        let written = serde_json::to_string(event).unwrap();
+        assert_eq!(serde_json::from_str::<JobEvent>(&written).unwrap(), *event, "{written}");
+    }
     assert_eq!(seen[&ids[0]][0], JobEvent::Submitted { spec: Arc::new(spec) });
     assert_eq!(seen.len(), 2);
 }

@@ -1,5 +1,6 @@
 //! Faults between Longshore and the engine while a job runs.
 
+pub(crate) mod attached;
 pub(crate) mod events;
 pub(crate) mod output;
 pub(crate) mod outside;
