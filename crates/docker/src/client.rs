@@ -251,6 +251,15 @@ impl Engine {
         self.order(Call::post(format!("/containers/{id}/start"))).await.map(drop)
     }
 
+    /// Attaches to the stdin of a container that runs. The engine closes that stdin when the
+    /// connection ends.
+    pub(crate) async fn attach_stdin(
+        &self,
+        id: &str,
+    ) -> Answer<impl AsyncRead + AsyncWrite + Send + Unpin + use<>> {
+        self.attach_to(id, &[("stream", "true"), ("stdin", "true")]).await
+    }
+
     /// The container with this name or id, or `None` if it does not exist.
     pub(crate) async fn inspect(&self, name: &str) -> Answer<Option<ContainerInspectResponse>> {
         let call = Call::get(format!("/containers/{name}/json"));
@@ -304,8 +313,15 @@ impl Engine {
         &self,
         id: &str,
     ) -> Answer<impl AsyncRead + AsyncWrite + Send + Unpin + use<>> {
-        let query = [("stream", "true"), ("stdout", "true"), ("stderr", "true")];
-        let call = Call::post(format!("/containers/{id}/attach")).query(&query);
+        self.attach_to(id, &[("stream", "true"), ("stdout", "true"), ("stderr", "true")]).await
+    }
+
+    async fn attach_to(
+        &self,
+        id: &str,
+        query: &[(&str, &str)],
+    ) -> Answer<impl AsyncRead + AsyncWrite + Send + Unpin + use<>> {
+        let call = Call::post(format!("/containers/{id}/attach")).query(query);
         let attached = async {
             let Connected { http, endpoint, prefix, .. } = self.connected().await?;
             http.hijack(prefix, call).await.map_err(|cause| Fault::new(cause, endpoint))

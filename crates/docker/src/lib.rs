@@ -88,6 +88,7 @@ mod security;
 mod settle;
 mod signals;
 mod snapshot;
+mod stdin;
 mod strangers;
 mod termination;
 mod translate;

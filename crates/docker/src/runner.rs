@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use longshore_core::{
     Attempt, Capabilities, Capability, Event, Handle, Health, ImageRef, ImageReport,
-    InstallationId, LaunchContext, LaunchError, LocalImage, LogChunk, LogPosition, Plan,
+    InstallationId, JobStdin, LaunchContext, LaunchError, LocalImage, LogChunk, LogPosition, Plan,
     PlanFormat, Result, Runner, RunnerName, Settled, Started, unreadable_events, unreadable_logs,
 };
 use tokio::time::Instant;
@@ -37,7 +37,7 @@ impl DockerRunner {
             Container, JobDirectory, KeepAllLogs, LimitCpu, LimitMemory, LimitPids,
             LinuxCapabilities, NetworkNone, NoPrivilegeEscalation, ReadOnlyRootFilesystem,
             RestrictedProfile, RunAsNonRoot, RunAsUser, SeccompProfile, SeparateStreams,
-            ShortenGrace, SupplementalGroups,
+            ShortenGrace, Stdin, SupplementalGroups,
         };
         let capabilities = Capabilities::default()
             .with(Container)
@@ -54,6 +54,7 @@ impl DockerRunner {
             .with(SeccompProfile)
             .with(RunAsNonRoot)
             .with(RestrictedProfile)
+            .with(Stdin)
             .with(SeparateStreams)
             .with(ShortenGrace)
             .with(KeepAllLogs);
@@ -93,6 +94,11 @@ impl Runner for DockerRunner {
         context: &LaunchContext,
     ) -> std::result::Result<Started, LaunchError> {
         self.backend.launch(attempt, context).await
+    }
+
+    async fn stdin(&self, handle: &Handle) -> Result<JobStdin> {
+        let location = Location::read(handle)?;
+        self.backend.stdin(&location).await
     }
 
     async fn settle(&self, handle: &Handle, deadline: Instant) -> Result<Settled> {

@@ -66,7 +66,9 @@ pub(crate) fn create_body(
         user: user(job, base),
         labels: Some(attempt_labels(attempt, facts, &base.reserved_labels)),
         tty: Some(false),
-        open_stdin: Some(false),
+        open_stdin: Some(job.stdin),
+        // Without it, the job would wait for more after the first client has closed its half.
+        stdin_once: job.stdin.then_some(true),
         stop_signal: Some("SIGTERM".to_owned()),
         stop_timeout: Some(i64::try_from(facts.grace.as_secs()).unwrap_or(i64::MAX)),
         host_config: Some(host_config(job, config)?),

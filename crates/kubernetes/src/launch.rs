@@ -15,6 +15,7 @@ use crate::location::Location;
 use crate::names::{Commit, Ending};
 use crate::outcome;
 use crate::phase_clock::PhaseClock;
+use crate::probe::ensure_stdin;
 use crate::refusal;
 use crate::snapshot::Snapshot;
 use crate::start_state::{self, EventReporter, StartState};
@@ -73,6 +74,14 @@ pub(crate) async fn launch(
         () = context.cancel.cancelled() => return Err(LaunchError::Refused(Error::cancelled())),
         () = sleep_until(context.deadline) => return Err(LaunchError::Refused(late())),
     };
+    if attempt.spec.stdin {
+        let namespace = backend.config.namespace.as_deref().unwrap_or(&cluster.namespace);
+        tokio::select! {
+            checked = ensure_stdin(&cluster, namespace) => checked.map_err(LaunchError::Refused)?,
+            () = context.cancel.cancelled() => return Err(LaunchError::Refused(Error::cancelled())),
+            () = sleep_until(context.deadline) => return Err(LaunchError::Refused(late())),
+        }
+    }
     let launch = Launch {
         backend,
         context,

@@ -77,6 +77,7 @@ mod settle;
 mod snapshot;
 mod snapshot_updates;
 mod start_state;
+mod stdin;
 mod strict;
 mod submit;
 mod subscription;

@@ -25,8 +25,24 @@ const NEEDED: &[Needed] = &[
     ("", "pods", "log", &["get"]),
 ];
 /// The optional permissions.
-const WISHED: &[Needed] =
-    &[("", "events", "", &["list", "watch"]), ("", "secrets", "", &["create", "delete"])];
+const WISHED: &[Needed] = &[
+    ("", "events", "", &["list", "watch"]),
+    ("", "secrets", "", &["create", "delete"]),
+    ("", "pods", "attach", &["create", "get"]),
+];
+/// What a job with a stdin needs. A WebSocket is opened by GET, and newer API servers also ask for
+/// the verb `create`.
+const STDIN: &[Needed] = &[("", "pods", "attach", &["create", "get"])];
+
+/// Checks that the server lets us give a job its stdin, before the job starts.
+pub(crate) async fn ensure_stdin(cluster: &Cluster, namespace: &str) -> Result<()> {
+    let missing = missing(cluster, namespace, STDIN, &[]).await?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let message = format!("it does not support stdin: not allowed to {}", missing.join(", "));
+    Err(cluster.locate(Error::new(ErrorKind::Unsupported, message).with("namespace", namespace)))
+}
 
 /// Checks whether the cluster can accept work now.
 pub(crate) async fn probe(backend: &Backend) -> Result<Health> {
@@ -86,6 +102,8 @@ fn lack(what: &str) -> &'static str {
         "jobs with a secret environment or a registry's credential will be refused"
     } else if what == "delete secrets" {
         "the Secret of a job that is withdrawn by another process stays for ten minutes"
+    } else if what.ends_with("pods/attach") {
+        "this runner is passed over for jobs with a stdin"
     } else {
         "whether an image was pulled stays unknown, and a failed pull is noticed later"
     }

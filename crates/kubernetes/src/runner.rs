@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use futures::stream::{BoxStream, StreamExt};
 use kube::ResourceExt;
 use longshore_core::{
-    Attempt, Capabilities, Capability, Event, Finding, Handle, Health, InstallationId,
+    Attempt, Capabilities, Capability, Event, Finding, Handle, Health, InstallationId, JobStdin,
     LaunchContext, LaunchError, LogChunk, LogPosition, Plan, Result, Runner, RunnerName, Settled,
     Started, unreadable_events, unreadable_logs,
 };
@@ -19,7 +19,7 @@ use crate::config::KubernetesConfig;
 use crate::job_view::JobView;
 use crate::location::Location;
 use crate::names::{self, Ending, object_name};
-use crate::{check, follow, launch, logs, plan, probe, settle, termination, translate};
+use crate::{check, follow, launch, logs, plan, probe, settle, stdin, termination, translate};
 
 /// Runs jobs on a Kubernetes cluster, each as a `batch/v1` Job.
 ///
@@ -76,6 +76,10 @@ impl Runner for KubernetesRunner {
         context: &LaunchContext,
     ) -> std::result::Result<Started, LaunchError> {
         launch::launch(&self.backend, attempt, context).await
+    }
+
+    async fn stdin(&self, handle: &Handle) -> Result<JobStdin> {
+        stdin::open(&self.backend, &Location::read(handle)?).await
     }
 
     async fn settle(&self, handle: &Handle, deadline: Instant) -> Result<Settled> {

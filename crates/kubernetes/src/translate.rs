@@ -44,6 +44,7 @@ pub(crate) fn capabilities(config: &KubernetesConfig) -> Capabilities {
         Capability::RunAsNonRoot,
         Capability::RestrictedProfile,
         Capability::SecretKeyRef,
+        Capability::Stdin,
     ];
     let mut capabilities = all.into_iter().fold(Capabilities::default(), |sum, c| sum.with(c));
     // Not included: a limit on the number of processes, which the kubelet sets for all Pods
@@ -241,6 +242,8 @@ fn container(
         resources: resources::of_container(&spec.resources.limits, config)?,
         security_context: security::of_container(spec)?,
         volume_mounts: (!mounts.is_empty()).then_some(mounts),
+        stdin: spec.stdin.then_some(true),
+        stdin_once: spec.stdin.then_some(true),
         ..<_>::default()
     })
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use longshore::config::{Loader, render_reference, schema_json};
 use longshore::{Config, DoctorReport, JobResult, JobSpec};
+use serde_json::Value;
 
 fn conf(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conf").join(name)
@@ -43,6 +44,38 @@ fn the_schema_of_a_result_is_what_the_code_says() {
 #[test]
 fn the_schema_of_doctors_report_is_what_the_code_says() {
     assert_fresh("doctor.schema.json", &schema_json::<DoctorReport>());
+}
+
+/// Returns `schema` with the names of its definitions, and of what refers to them, after `prefix`.
+fn prefixed(schema: &str, prefix: &str) -> Value {
+    let text = schema.replace("\"#/$defs/", &format!("\"#/$defs/{prefix}"));
+    let mut schema: Value = serde_json::from_str(&text).expect("the schema is JSON");
+    let own = schema["$defs"].as_object().cloned().unwrap_or_default();
+    schema["$defs"] = own.into_iter().map(|(name, it)| (format!("{prefix}{name}"), it)).collect();
+    schema
+}
+
+/// A wrong configuration was installed, and failed only when the job ran.
+#[test]
+fn the_charts_values_have_the_schema_of_the_configuration() {
+    const PREFIX: &str = "config.";
+    let name = "helm/longshore/values.schema.json";
+    let text = std::fs::read_to_string(conf(name)).unwrap();
+    let mut chart: Value = serde_json::from_str(&text).unwrap();
+    let mut config = prefixed(&schema_json::<Config>(), PREFIX);
+    let definitions = chart["$defs"].as_object_mut().unwrap();
+    definitions.retain(|name, _| !name.starts_with(PREFIX));
+    definitions.extend(config["$defs"].take().as_object().cloned().unwrap());
+    // Types that flatten others refuse an unknown key only when the configuration is read.
+    for name in ["JobConfig", "RunnerConfig", "RunnerConfig2"] {
+        definitions[&format!("{PREFIX}{name}")]["additionalProperties"] = Value::Bool(false);
+    }
+    let config = config.as_object_mut().unwrap();
+    for key in ["$defs", "$schema", "title"] {
+        config.remove(key);
+    }
+    chart["properties"]["config"] = Value::Object(std::mem::take(config));
+    assert_fresh(name, &(serde_json::to_string_pretty(&chart).unwrap() + "\n"));
 }
 
 #[test]

@@ -34,7 +34,10 @@ fn everything(bench: &Bench) -> Result<Values> {
         ("/image/pullSecrets", json!([{ "name": "harbor" }])),
         ("/kubernetes/imagePullPolicy", json!("Never")),
         ("/kubernetes/persistentVolumeClaimName", json!("jobs")),
-        ("/config/job/imagePullPolicyRules", json!([{ "image": "a/*", "policy": "Always" }])),
+        (
+            "/config/job/imagePullPolicyRules",
+            json!([{ "image": "a/*", "imagePullPolicy": "Always" }]),
+        ),
         ("/job/name", json!("all of it")),
         ("/job/workingDir", json!("/tmp")),
         ("/job/env", json!({ "LANG": "C" })),
@@ -84,6 +87,11 @@ fn a_policy_that_is_none_is_refused_by_the_charts_schema(bench: &Bench) -> Check
         ("/kubernetes/imagepullpolicy", json!("Always")),
         ("/cortex/kubernetes/imagePullPolicy", json!("Sometimes")),
         ("/cortex/kubernetes/directory", json!("/jobs")),
+        ("/config/job/imagePullPolicy", json!("Sometimes")),
+        ("/config/job/kubernetes/imagePullPolicy", json!(["Always", "Sometimes"])),
+        ("/config/job/imagePullPolicyRules", json!([{ "image": "a/*", "imagePullPolicy": "No" }])),
+        ("/config/job/imagePullPolcy", json!("Always")),
+        ("/config/job/runners", json!("kubernetes")),
     ] {
         let values = Values::new(bench, "true")?.with(path, value.clone());
         let values = site.file("values.json", &values.text())?;
@@ -265,7 +273,11 @@ fn each_upgrade_with_another_policy_runs_the_job_with_that_policy(bench: &Bench)
     for policy in ["Always", "IfNotPresent", "Never"] {
         let values = values.clone().with("/kubernetes/imagePullPolicy", policy);
         if jobs.is_empty() { site.install(&values) } else { site.upgrade(&values) }?;
-        let container = &site.running_job()?["spec"]["containers"][0];
+        let pod = site.running_job()?;
+        let labels = &pod["metadata"]["labels"];
+        same("the release", &labels["app.kubernetes.io/instance"], "longshore")?;
+        same("the component", &labels["app.kubernetes.io/component"], "job")?;
+        let container = &pod["spec"]["containers"][0];
         same("the policy of the job's Pod", &container["imagePullPolicy"], policy)?;
         let job = site.job()?["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         same("the output", site.output(&job)?.as_str(), "begun\nover\n")?;

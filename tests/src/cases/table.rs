@@ -38,7 +38,7 @@ pub(crate) fn of(suite: Suite) -> Vec<Case> {
                 bad_files::CASES,
             ],
         ),
-        Suite::Docker => (EVERYWHERE, &[docker_only::CASES]),
+        Suite::Docker => (EVERYWHERE, &[docker_only::CASES, stdin::CASES]),
         Suite::Kubernetes => (EVERYWHERE, &[kubernetes_only::CASES]),
         Suite::Helm => (&[], &[helm::CASES]),
         Suite::Disruptive => (&[], &[disruptive::CASES, live_restore::CASES]),

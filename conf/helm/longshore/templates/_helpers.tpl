@@ -76,10 +76,19 @@ the value's name.
 {{- toYaml (set $rest "container" $container) }}
 {{- end }}
 
+{{/*
+The configuration, in which the Jobs and Pods of jobs have the release's labels.
+*/}}
+{{- define "longshore.config" -}}
+{{- $labels := dict "app.kubernetes.io/instance" .Release.Name "app.kubernetes.io/component" "job" -}}
+{{- $ours := dict "job" (dict "kubernetes" (dict "labels" $labels)) -}}
+{{- toYaml (mergeOverwrite $ours (deepCopy .Values.config)) }}
+{{- end }}
+
 {{/* The files that Longshore reads. */}}
 {{- define "longshore.files" -}}
 job.yaml: |
   {{- include "longshore.job" . | nindent 2 }}
 longshore.yaml: |
-  {{- toYaml .Values.config | nindent 2 }}
+  {{- include "longshore.config" . | nindent 2 }}
 {{- end }}
