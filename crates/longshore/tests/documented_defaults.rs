@@ -13,7 +13,7 @@ fn root() -> PathBuf {
 
 /// Returns the default of each key, as the documents write it.
 fn defaults() -> BTreeMap<String, String> {
-    let loaded = Loader::<Config>::new().load().unwrap();
+    let loaded = Loader::<Config>::new().load().expect("the defaults are valid");
     let text = |value: &serde_json::Value| value.to_string().replace('"', "").replace(',', ", ");
     loaded.settings.iter().map(|it| (it.key.clone(), text(&it.value))).collect()
 }

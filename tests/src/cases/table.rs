@@ -21,6 +21,7 @@ const EVERYWHERE: &[&[Case]] = &[
     doctor::CASES,
     images::CASES,
     stories::CASES,
+    stdin::CASES,
     bad_jobs::CASES,
 ];
 
@@ -31,14 +32,13 @@ pub(crate) fn of(suite: Suite) -> Vec<Case> {
             EVERYWHERE,
             &[
                 process_only::CASES,
-                stdin::CASES,
                 settings::CASES,
                 fallback::CASES,
                 bad_settings::CASES,
                 bad_files::CASES,
             ],
         ),
-        Suite::Docker => (EVERYWHERE, &[docker_only::CASES, stdin::CASES]),
+        Suite::Docker => (EVERYWHERE, &[docker_only::CASES]),
         Suite::Kubernetes => (EVERYWHERE, &[kubernetes_only::CASES]),
         Suite::Helm => (&[], &[helm::CASES]),
         Suite::Disruptive => (&[], &[disruptive::CASES, live_restore::CASES]),
