@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use tokio::sync::mpsc;
 
@@ -24,7 +24,7 @@ pub(crate) struct Checkpoints {
     due_at: i32,
     /// Whether this process has made a checkpoint.
     made: bool,
-    thread: Option<mpsc::Sender<()>>,
+    thread: Option<(mpsc::Sender<()>, JoinHandle<()>)>,
 }
 
 impl Checkpoints {
@@ -62,7 +62,7 @@ impl Checkpoints {
     }
 
     fn request(&mut self, database: &Database) {
-        if let Some(thread) = self.thread.as_ref().filter(|thread| !thread.is_closed()) {
+        if let Some((thread, _)) = self.thread.as_ref().filter(|(thread, _)| !thread.is_closed()) {
             // A full queue means that a checkpoint is requested already, which is enough.
             let _ = thread.try_send(());
             return;
@@ -73,8 +73,20 @@ impl Checkpoints {
         let serve = move || serve(another, requests);
         let spawn = thread::Builder::new().name("longshore-journal-save".to_owned()).spawn(serve);
         match spawn {
-            Ok(_) => self.thread = Some(thread),
+            Ok(handle) => self.thread = Some((thread, handle)),
             Err(error) => tracing::debug!(%error, "failed to start the thread for checkpoints"),
+        }
+    }
+}
+
+impl Drop for Checkpoints {
+    /// Waits until the thread has closed its connection. SQLite merges the log when the last
+    /// connection is closed, and of two that are closed at the same time, neither may be the last.
+    fn drop(&mut self) {
+        if let Some((thread, handle)) = self.thread.take() {
+            drop(thread);
+            // A panic of that thread is not this one's.
+            let _ = handle.join();
         }
     }
 }

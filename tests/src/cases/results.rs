@@ -20,7 +20,6 @@ cases! { "results":
     a_quiet_command_says_nothing_of_its_own,
     the_examples_report_is_the_same_to_the_byte,
     a_job_sees_its_directory_and_its_environment,
-    a_job_cannot_be_given_input_by_the_caller,
     a_tag_that_may_be_pushed_again_is_hinted_at_once [Images],
 }
 
@@ -141,16 +140,6 @@ fn a_job_sees_its_directory_and_its_environment(bench: &Bench) -> Checked {
     let seen = if bench.backend == Backend::Process { path } else { "/job".to_owned() };
     same("stdout", ran.text(), format!("given\n{seen}\n"))?;
     same("output/said", job.output("said").as_deref(), Some("a  b$(c)\n"))
-}
-
-/// A job has an empty standard input, whatever the command's own is.
-fn a_job_cannot_be_given_input_by_the_caller(bench: &Bench) -> Checked {
-    let mut running = bench.script(&[], "cat; echo end")?.with_stdin().spawn()?;
-    std::io::Write::write_all(running.stdin()?, b"text")?;
-    running.until_stdout("end")?;
-    let ran = running.finish()?;
-    ran.exits(0)?;
-    same("stdout", ran.text(), "end\n")
 }
 
 fn a_tag_that_may_be_pushed_again_is_hinted_at_once(bench: &Bench) -> Checked {

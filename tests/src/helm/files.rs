@@ -32,6 +32,8 @@ fn the_charts_job_has_the_keys_of_a_job_file_and_of_its_container() {
     let file: Value = serde_json::from_str(&text).unwrap();
     let mut expected = keys(&file["properties"]);
     assert!(expected.remove("container") && expected.remove("process"));
+    // Nobody gives the command's Pod a stdin that the job could have.
+    assert!(expected.remove("stdin"));
     expected.extend(keys(&file["$defs"]["Container"]["properties"]));
     assert_eq!(keys(&schema()["properties"]["job"]["properties"]), expected);
 }
@@ -54,8 +56,9 @@ fn the_readme_lists_each_value() {
     let readme = read("README.md");
     let schema = schema();
     for (key, value) in schema["properties"].as_object().unwrap() {
-        // The keys of a job are listed in the description of job files.
-        let parts = value["properties"].as_object().filter(|_| key != "job");
+        // The keys of a job and of the configuration have descriptions of their own.
+        let elsewhere = ["job", "config"].contains(&key.as_str());
+        let parts = value["properties"].as_object().filter(|_| !elsewhere);
         let names: Vec<String> = match parts {
             Some(parts) => parts.keys().map(|part| format!("| `{key}.{part}` |")).collect(),
             None if key == "global" => Vec::new(),

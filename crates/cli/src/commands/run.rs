@@ -28,13 +28,13 @@ pub async fn run(args: &RunArgs) -> Result<u8, CliError> {
     let spec = spec::build(&args.job)?;
     if args.detach {
         let dispatcher = settings::assemble_detached(&args.job.config, args.quiet)?;
-        hint(&dispatcher, &spec, args.quiet)?;
+        say_hint(hint(&dispatcher, &spec, args.quiet)?);
         return detach::detach(&dispatcher, submission(spec, args), args).await;
     }
     let input = Input::choose(&args.job)?;
     let inherited = input.as_ref().is_some_and(|input| input.inherited);
     let (_, dispatcher) = settings::assemble(&args.job.config, args.quiet)?;
-    hint(&dispatcher, &spec, args.quiet)?;
+    let hint = hint(&dispatcher, &spec, args.quiet)?;
     let result_file = args.result.as_deref().map(ResultFile::prepare).transpose()?;
     let begun = Instant::now();
     let mut submission = submission(spec, args);
@@ -55,6 +55,8 @@ pub async fn run(args: &RunArgs) -> Result<u8, CliError> {
     let (result, mut undelivered) = follow(job, args.quiet).await;
     drop(signals);
     let result = result?;
+    // A local process has no image.
+    say_hint(hint.filter(|_| result.image.is_some()));
     summary::say(&result, Some(begun.elapsed().as_secs_f64()), args.quiet);
     if inherited && matches!(result.outcome, Outcome::NotRun { reason: NotRunReason::NoRunner, .. })
     {
@@ -69,12 +71,15 @@ pub async fn run(args: &RunArgs) -> Result<u8, CliError> {
     Ok(summary::exit_code(&result))
 }
 
-/// Prints a hint if the image may be older than expected, unless `quiet`.
-fn hint(dispatcher: &Dispatcher, spec: &JobSpec, quiet: bool) -> Result<(), CliError> {
-    if !quiet && let Some(hint) = dispatcher.image_hint(spec)? {
+/// Returns a hint if the image may be older than expected, unless `quiet`.
+fn hint(dispatcher: &Dispatcher, spec: &JobSpec, quiet: bool) -> Result<Option<String>, CliError> {
+    if quiet { Ok(None) } else { Ok(dispatcher.image_hint(spec)?) }
+}
+
+fn say_hint(hint: Option<String>) {
+    if let Some(hint) = hint {
         output::say(&format!("hint: {hint}"));
     }
-    Ok(())
 }
 
 /// Returns the submission, with a new id that distinguishes it from an earlier one with the same
