@@ -136,7 +136,7 @@ pub struct DoctorArgs {
     #[arg(long, value_name = "IMAGE")]
     pub image: Option<ImageRef>,
     /// Ask only these runners, in this order
-    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', add = complete::runners())]
     pub runners: Option<Vec<RunnerName>>,
     /// Output format: lines for people, or JSON with the schema conf/doctor.schema.json
     #[arg(long, value_name = "FORMAT", default_value = "text")]

@@ -24,7 +24,7 @@ use crate::glob::ImageGlob;
 /// | `container`: all other keys | everything | - |
 /// | `process` | nothing | [`processes`](Self::processes) |
 /// | `labels` | nothing | [`labels`](Self::labels) |
-/// | `env`, `stdin` | everything | - |
+/// | `env` | everything | - |
 /// | `secretEnv`: `file` | nothing | [`secret_files`](Self::secret_files) |
 /// | `secretEnv`: `env` | nothing | [`secret_variables`](Self::secret_variables) |
 /// | `secretEnv`: `secretKeyRef` | nothing | [`kubernetes_secrets`](Self::kubernetes_secrets) |
