@@ -45,7 +45,7 @@ impl Dispatcher {
 
     /// Returns what is known about each runner, in order. Returns at once and asks no backend:
     /// everything is from the jobs and probes of this dispatcher up to now.
-    /// [`doctor`](Self::doctor) asks the backends.
+    /// [`examine`](Self::examine) asks the backends.
     ///
     /// # Examples
     /// ```
