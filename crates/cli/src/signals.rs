@@ -8,18 +8,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::error::CliError;
 use crate::output;
 
-/// Watches for signals and passes them on to `canceller` until dropped.
+/// Passes signals on to a job until dropped.
 #[derive(Debug)]
 pub struct Signals(tokio::task::JoinHandle<()>);
 
 impl Signals {
-    /// Begins to watch.
-    ///
-    /// # Errors
-    /// If the handlers cannot be installed. Then nothing may be started, since it could not be
-    /// cancelled.
-    pub fn watch(canceller: Canceller) -> Result<Self, CliError> {
-        let mut asked = Interruption::watch()?;
+    /// Passes on what `asked` has received since its creation, and will receive, to `canceller`.
+    pub fn pass_on(mut asked: Interruption, canceller: Canceller) -> Self {
         let task = tokio::spawn(async move {
             let mut seen = false;
             loop {
@@ -34,7 +29,7 @@ impl Signals {
                 seen = true;
             }
         });
-        Ok(Self(task))
+        Self(task)
     }
 }
 
@@ -54,10 +49,12 @@ pub struct Interruption {
 }
 
 impl Interruption {
-    /// Begins to watch.
+    /// Begins to watch. To run a job, this must precede its submission: a signal during the
+    /// submission would end this command and leave the job.
     ///
     /// # Errors
-    /// If the handlers cannot be installed.
+    /// If the handlers cannot be installed. Then nothing may be started, since it could not be
+    /// cancelled.
     pub fn watch() -> Result<Self, CliError> {
         let failed = |e| CliError::failed(format!("failed to watch for signals: {e}"));
         let interrupt = signal(SignalKind::interrupt()).map_err(failed)?;

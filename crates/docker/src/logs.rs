@@ -58,7 +58,11 @@ pub(crate) fn read(
                     some = attached.next() => some,
                     () = silence(&backend, &location, &snapshot, false) => break false,
                 };
-                let Some(some) = some else { break attached.ended_whole().await };
+                let Some(some) = some else {
+                    // Now: while the engine is away, the job may be found to have ended.
+                    broke = !is_over(&snapshot);
+                    break attached.ended_whole().await;
+                };
                 for chunk in reader.take_attached(some) {
                     yield Ok(chunk);
                 }
@@ -66,7 +70,6 @@ pub(crate) fn read(
             if is_whole {
                 return;
             }
-            broke = !is_over(&snapshot);
             reader = reader.continued();
         }
         'reading: loop {

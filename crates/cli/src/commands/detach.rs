@@ -9,7 +9,7 @@ use crate::args::RunArgs;
 use crate::config_args::ConfigArgs;
 use crate::error::CliError;
 use crate::progress::ProgressLine;
-use crate::signals::Signals;
+use crate::signals::{Interruption, Signals};
 use crate::stdin::{self, Input};
 use crate::{follower, output, summary, undelivered};
 
@@ -38,8 +38,9 @@ pub async fn detach(
     let submission = if input.is_some() { submission.with_stdin_later() } else { submission };
     let begun = Instant::now();
     let own = submission.id.clone();
+    let asked = Interruption::watch()?;
     let job = dispatcher.submit_detached(submission).await?;
-    let signals = Signals::watch(job.canceller())?;
+    let signals = Signals::pass_on(asked, job.canceller());
     let id = job.id().clone();
     let is_known = own.as_ref() != Some(&id);
     if is_known && !quiet {

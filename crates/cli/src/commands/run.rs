@@ -14,7 +14,7 @@ use crate::error::CliError;
 use crate::progress::ProgressLine;
 use crate::relay::{Relay, Unread};
 use crate::result_file::ResultFile;
-use crate::signals::Signals;
+use crate::signals::{Interruption, Signals};
 use crate::stdin::Input;
 use crate::{output, settings, spec, summary, undelivered};
 
@@ -42,8 +42,9 @@ pub async fn run(args: &RunArgs) -> Result<u8, CliError> {
         submission = submission.with_stdin(input.reader());
     }
     let own = submission.id.clone();
+    let asked = Interruption::watch()?;
     let job = dispatcher.submit(submission).await?;
-    let signals = Signals::watch(job.canceller())?;
+    let signals = Signals::pass_on(asked, job.canceller());
     if !args.quiet {
         if own.as_ref() == Some(job.id()) {
             output::say(&format!("job {}", job.id()));
