@@ -2,8 +2,8 @@
 //! that gets a file as stdin. It is this program again; it follows the job to its end, so that it
 //! enforces the timeout, and gives the job its stdin.
 //!
-//! Apart from the stdin, nothing depends on it. If it is killed, the job is left as after the kill of any other command:
-//! the next process that follows the job enforces the timeout.
+//! Apart from the stdin, nothing depends on it. If it is killed, the job is left as after the kill of
+//! any other command: the next process that follows the job enforces the timeout.
 
 use std::fs::File;
 use std::io::Read;

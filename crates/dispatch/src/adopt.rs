@@ -140,31 +140,20 @@ impl Dispatcher {
         adopted: bool,
     ) -> Result<Leftover, Error> {
         let client = candidate.client(&attempt.handle, JobEventSink::discarding());
-        let id = attempt.handle.attempt.clone();
-        let left = |why: &str, fate| Leftover {
-            runner: candidate.name().clone(),
-            attempt: id.clone(),
-            why: why.to_owned(),
-            fate,
-        };
+        let left = |why: String, fate| Leftover::of(&client, why, fate);
         match client.settle(self.connect_timeout()).await {
             Ok(Settled::NeverStarted) => {
-                let why = "it never started, and has no record";
-                Ok(match client.remove_once().await {
-                    Ok(()) => left(why, Fate::Removed),
-                    Err(error) => left(why, Fate::Failed(error.to_string())),
-                })
+                Ok(Leftover::removed(&client, "it never started, and has no record").await)
             }
-            Ok(_) if adopted => Ok(left("a later attempt of its job was adopted", Fate::Kept)),
+            Ok(_) if adopted => {
+                Ok(left("a later attempt of its job was adopted".to_owned(), Fate::Kept))
+            }
             Ok(_) => {
                 claim.adopt(self.installation().clone(), attempt).await.map_err(unrecorded)?;
-                Ok(left(
-                    &format!("it had no record, and is now job {}", claim.job()),
-                    Fate::Adopted,
-                ))
+                Ok(left(format!("it had no record, and is now job {}", claim.job()), Fate::Adopted))
             }
             Err(error) => {
-                Ok(left(&format!("it has no record and may be running: {error}"), Fate::Kept))
+                Ok(left(format!("it has no record and may be running: {error}"), Fate::Kept))
             }
         }
     }

@@ -2,6 +2,8 @@
 
 use longshore_core::{AttemptId, RunnerName};
 
+use crate::attempt_client::AttemptClient;
+
 /// An attempt of this installation that is left on a backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -14,6 +16,26 @@ pub struct Leftover {
     pub why: String,
     /// What happens to it.
     pub fate: Fate,
+}
+
+impl Leftover {
+    pub(crate) fn of(client: &AttemptClient, why: impl Into<String>, fate: Fate) -> Self {
+        Self {
+            runner: client.runner.name().clone(),
+            attempt: client.handle.attempt.clone(),
+            why: why.into(),
+            fate,
+        }
+    }
+
+    /// Removes the attempt of `client`.
+    pub(crate) async fn removed(client: &AttemptClient, why: impl Into<String>) -> Self {
+        let fate = match client.remove_once().await {
+            Ok(()) => Fate::Removed,
+            Err(error) => Fate::Failed(error.to_string()),
+        };
+        Self::of(client, why, fate)
+    }
 }
 
 /// What happens to an attempt that is left on a backend.

@@ -225,16 +225,12 @@ async fn remove(
     manner: Manner,
     why: Result<String, String>,
 ) -> Leftover {
-    let (why, fate) = match why {
-        Err(why) => (why, Fate::Kept),
-        Ok(why) if manner.dry_run => (why, Fate::Remove),
-        Ok(why) => match candidate.client(handle, JobEventSink::discarding()).remove_once().await {
-            Ok(()) => (why, Fate::Removed),
-            Err(error) => (why, Fate::Failed(error.to_string())),
-        },
-    };
-    let (runner, attempt) = (candidate.name().clone(), handle.attempt.clone());
-    Leftover { runner, attempt, why, fate }
+    let client = candidate.client(handle, JobEventSink::discarding());
+    match why {
+        Err(why) => Leftover::of(&client, why, Fate::Kept),
+        Ok(why) if manner.dry_run => Leftover::of(&client, why, Fate::Remove),
+        Ok(why) => Leftover::removed(&client, why).await,
+    }
 }
 
 async fn standing(
