@@ -60,6 +60,8 @@ pub struct Submission {
     pub secrets: BTreeMap<String, Secret>,
     /// Logins for the registry of the job's image. They precede all others.
     pub registry_auths: Vec<RegistryAuth>,
+    /// Labels of the service's own, which the job gets in addition to those of its spec.
+    pub labels: BTreeMap<String, String>,
     pub(crate) input: Input,
 }
 
@@ -76,6 +78,7 @@ impl Submission {
             policy: None,
             secrets: BTreeMap::new(),
             registry_auths: Vec::new(),
+            labels: BTreeMap::new(),
             input: Input::Nobody,
         }
     }
@@ -134,6 +137,17 @@ impl Submission {
     #[must_use]
     pub fn registry_auth(mut self, auth: RegistryAuth) -> Self {
         self.registry_auths.push(auth);
+        self
+    }
+
+    /// Gives the job a label of the service's own, such as the tenant that submits it. Then
+    /// [`Filter::label`](longshore_journal::Filter::label) lists the jobs of that tenant.
+    ///
+    /// The job's [policy](Self::policy) does not apply to it. `submit` refuses a `key` that the spec
+    /// also sets, so that no spec can pretend to be another tenant's.
+    #[must_use]
+    pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.insert(key.into(), value.into());
         self
     }
 

@@ -26,6 +26,7 @@
 
 mod adopt;
 mod attach;
+mod attach_all;
 mod attempt;
 mod attempt_client;
 mod breaker;
