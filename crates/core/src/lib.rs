@@ -12,6 +12,7 @@ mod backoff;
 mod capabilities;
 mod duration;
 mod error;
+mod error_record;
 mod event;
 mod finding;
 mod forward;

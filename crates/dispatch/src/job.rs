@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::Stream;
 use longshore_core::{JobId, JobResult, JobSpec, LogChunk, RegistryAuth, Secret};
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use tokio::io::AsyncRead;
 use tokio::sync::{mpsc, watch};
 
@@ -317,7 +318,8 @@ impl State {
 pub struct DetachedJob(pub(crate) Job);
 
 /// The state of a detached job when its submitter may exit.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum Detached {
     /// The job has started and is left to its runner.

@@ -24,6 +24,7 @@ mod reading;
 mod recovering;
 mod registry;
 mod restarting;
+mod round_trip;
 mod settling;
 mod showing;
 mod simulation;
