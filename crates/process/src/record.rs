@@ -56,6 +56,22 @@ pub(crate) struct Starting {
     pub(crate) grace_ms: u64,
 }
 
+#[cfg(test)]
+impl Starting {
+    pub(crate) fn for_tests(supervisor: ProcessIdentity) -> Self {
+        Self {
+            version: VERSION,
+            attempt: "job-1".parse().unwrap(),
+            job: "job".parse().unwrap(),
+            installation: "here".parse().unwrap(),
+            runner: RunnerName::process(),
+            supervisor,
+            timeout_ms: None,
+            grace_ms: 0,
+        }
+    }
+}
+
 /// The job's main process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -187,16 +203,7 @@ mod tests {
     }
 
     fn starting() -> Entry {
-        Entry::Starting(Starting {
-            version: VERSION,
-            attempt: "job-1".parse().unwrap(),
-            job: "job".parse().unwrap(),
-            installation: "here".parse().unwrap(),
-            runner: RunnerName::process(),
-            supervisor: ProcessIdentity::for_tests(1),
-            timeout_ms: None,
-            grace_ms: 0,
-        })
+        Entry::Starting(Starting::for_tests(ProcessIdentity::for_tests(1)))
     }
 
     fn ended(code: i32) -> Entry {

@@ -3,6 +3,8 @@
 //! The supervisor marks it by a file `stdin.FD` in the attempt's directory. The process that removes
 //! that file is the one that gives the job its stdin. It opens the pipe as `/proc/PID/fd/FD`, which
 //! works from any process of the same user, and wakes the supervisor, which then closes its own end.
+//! At the end of the job, the supervisor renames a file that no process has removed to
+//! `stdin.closed`. The end of the job is thus never mistaken for another process.
 //! A named pipe would not do: a job that opens `/dev/stdin` would wait for a writer at its end.
 
 use std::fs::{self, File, OpenOptions};
@@ -22,11 +24,23 @@ use crate::store::missing_is_none;
 
 const PREFIX: &str = "stdin.";
 
+const CLOSED: &str = "stdin.closed";
+
 impl Location {
     /// Returns the path of the file that marks the descriptor `fd` of the supervisor as the write
     /// end of the job's stdin.
     pub(crate) fn stdin_mark(&self, fd: RawFd) -> PathBuf {
         self.directory().join(format!("{PREFIX}{fd}"))
+    }
+
+    /// Returns the path of the file that says that the job ended before a process opened its stdin.
+    pub(crate) fn stdin_closed(&self) -> PathBuf {
+        self.directory().join(CLOSED)
+    }
+
+    /// Returns what a job's stdin is if no file marks its descriptor.
+    fn unmarked_stdin(&self) -> io::Result<Found> {
+        Ok(if self.stdin_closed().try_exists()? { Found::Closed } else { Found::Taken })
     }
 
     fn find_stdin_mark(&self) -> io::Result<Option<RawFd>> {
@@ -65,14 +79,18 @@ pub(crate) fn open(location: &Location) -> io::Result<Found> {
     if !is_alive(&supervisor)? {
         return Ok(Found::Closed);
     }
-    let Some(fd) = location.find_stdin_mark()? else { return Ok(Found::Taken) };
-    let pipe = open_pipe(&format!("/proc/{}/fd/{fd}", supervisor.pid()))?;
+    let Some(fd) = location.find_stdin_mark()? else { return location.unmarked_stdin() };
+    let pipe = match open_pipe(&format!("/proc/{}/fd/{fd}", supervisor.pid())) {
+        // The job has ended, and the supervisor has used the descriptor for something else.
+        Err(_) if !location.stdin_mark(fd).try_exists()? => return location.unmarked_stdin(),
+        opened => opened?,
+    };
     // Otherwise, another process may have had the pid when the pipe was opened.
     if !is_alive(&supervisor)? {
         return Ok(Found::Closed);
     }
     if missing_is_none(fs::remove_file(location.stdin_mark(fd)))?.is_none() {
-        return Ok(Found::Taken);
+        return location.unmarked_stdin();
     }
     supervisor.nudge()?;
     Ok(pipe.map_or(Found::Closed, Found::Pipe))
@@ -121,5 +139,42 @@ pub(crate) fn writer(found: Found) -> Result<JobStdin> {
             Err(Error::new(ErrorKind::Unavailable, "failed to open the job's stdin")
                 .caused_by(error))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Entry, Starting};
+    use crate::supervisor::Input;
+
+    /// Returns a running job, whose supervisor is this process.
+    fn running(state: &tempfile::TempDir) -> Location {
+        let location = Location::new(state.path(), &"job-1".parse().unwrap());
+        fs::create_dir_all(crate::location::attempts(state.path())).unwrap();
+        let starting = Starting::for_tests(ProcessIdentity::own().unwrap());
+        location.commit(&Entry::Starting(starting), false).unwrap().unwrap();
+        location
+    }
+
+    #[test]
+    fn the_end_of_the_job_is_not_mistaken_for_another_process() {
+        let state = tempfile::tempdir().unwrap();
+        let location = running(&state);
+        // The supervisor closes the stdin before a reader of the record can see the end.
+        drop(Input::create(&location).unwrap());
+        assert!(matches!(open(&location).unwrap(), Found::Closed));
+    }
+
+    #[test]
+    fn a_stdin_that_another_process_has_opened_stays_taken_at_the_end_of_the_job() {
+        let state = tempfile::tempdir().unwrap();
+        let location = running(&state);
+        let input = Input::create(&location).unwrap();
+        let fd = location.find_stdin_mark().unwrap().unwrap();
+        fs::remove_file(location.stdin_mark(fd)).unwrap();
+        assert!(matches!(open(&location).unwrap(), Found::Taken));
+        drop(input);
+        assert!(matches!(open(&location).unwrap(), Found::Taken));
     }
 }

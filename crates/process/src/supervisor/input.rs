@@ -8,18 +8,20 @@ use std::path::PathBuf;
 use crate::location::Location;
 
 /// The write end of a job's stdin. While it exists, the job waits for input.
-pub(super) struct Input {
+pub(crate) struct Input {
     _pipe: PipeWriter,
     mark: PathBuf,
+    closed: PathBuf,
 }
 
 impl Input {
     /// Creates a pipe, and marks it for the process that opens it. Returns also the job's end.
-    pub(super) fn create(location: &Location) -> io::Result<(Self, PipeReader)> {
+    pub(crate) fn create(location: &Location) -> io::Result<(Self, PipeReader)> {
         let (reader, pipe) = io::pipe()?;
         let mark = location.stdin_mark(pipe.as_raw_fd());
         File::create_new(&mark)?;
-        Ok((Self { _pipe: pipe, mark }, reader))
+        let closed = location.stdin_closed();
+        Ok((Self { _pipe: pipe, mark, closed }, reader))
     }
 
     /// Whether a process has opened it, so that this end is no longer needed.
@@ -32,6 +34,8 @@ impl Drop for Input {
     fn drop(&mut self) {
         // The descriptor may soon be that of something else. If a process has opened the stdin, there
         // is no mark.
-        let _ = std::fs::remove_file(&self.mark);
+        if std::fs::rename(&self.mark, &self.closed).is_err() {
+            let _ = std::fs::remove_file(&self.mark);
+        }
     }
 }

@@ -12,5 +12,7 @@ mod setup;
 mod start;
 mod wake;
 
+#[cfg(test)]
+pub(crate) use input::Input;
 pub(crate) use setup::{OWN_PROGRAM, is_initialised};
 pub use setup::{command_apart, init};
