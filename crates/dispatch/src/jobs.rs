@@ -41,6 +41,17 @@ impl Dispatcher {
         Ok(self.journal().await?.get(text).await?)
     }
 
+    /// Returns the record of a job.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: nothing changes.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn recorded(&self, job: &JobId) -> Result<Record, Error> {
+        Ok(self.journal().await?.record(job).await?)
+    }
+
     /// Returns the recorded jobs, newest first.
     ///
     /// # Cancel safety
