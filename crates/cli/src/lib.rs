@@ -35,6 +35,7 @@ mod selection;
 mod settings;
 mod signals;
 mod spec;
+mod stamp;
 mod stdin;
 mod summary;
 mod tail;

@@ -8,7 +8,7 @@ use futures::stream::BoxStream;
 use longshore_core::{
     Attempt, Capabilities, Capability, Event, Finding, Handle, Health, ImageRef, InstallationId,
     JobStdin, LaunchContext, LaunchError, LocalImage, LogChunk, LogPosition, Plan, Result, Runner,
-    RunnerName, Settled, Started,
+    RunnerName, Settled, Started, TimedChunk,
 };
 use tokio::time::Instant;
 
@@ -111,6 +111,15 @@ pub trait Forward: fmt::Debug + Send + Sync + 'static {
         self.inner().logs(handle, since, follow)
     }
 
+    fn timed_logs(
+        &self,
+        handle: &Handle,
+        since: LogPosition,
+        follow: bool,
+    ) -> BoxStream<'static, Result<TimedChunk>> {
+        self.inner().timed_logs(handle, since, follow)
+    }
+
     async fn cancel(&self, handle: &Handle, grace: Duration) -> Result<()> {
         self.inner().cancel(handle, grace).await
     }
@@ -191,6 +200,15 @@ impl<F: Forward> Runner for Forwarding<F> {
         follow: bool,
     ) -> BoxStream<'static, Result<LogChunk>> {
         self.0.logs(handle, since, follow)
+    }
+
+    fn timed_logs(
+        &self,
+        handle: &Handle,
+        since: LogPosition,
+        follow: bool,
+    ) -> BoxStream<'static, Result<TimedChunk>> {
+        self.0.timed_logs(handle, since, follow)
     }
 
     async fn cancel(&self, handle: &Handle, grace: Duration) -> Result<()> {

@@ -10,7 +10,7 @@ use kube::ResourceExt;
 use longshore_core::{
     Attempt, Capabilities, Capability, Event, Finding, Handle, Health, InstallationId, JobStdin,
     LaunchContext, LaunchError, LogChunk, LogPosition, Plan, Result, Runner, RunnerName, Settled,
-    Started, unreadable_events, unreadable_logs,
+    Started, TimedChunk, unreadable_events, unreadable_logs,
 };
 use tokio::time::Instant;
 
@@ -129,6 +129,18 @@ impl Runner for KubernetesRunner {
     ) -> BoxStream<'static, Result<LogChunk>> {
         match Location::read(handle) {
             Ok(location) => logs::logs(self.backend.clone(), location, since, follow).boxed(),
+            Err(error) => unreadable_logs(error),
+        }
+    }
+
+    fn timed_logs(
+        &self,
+        handle: &Handle,
+        since: LogPosition,
+        follow: bool,
+    ) -> BoxStream<'static, Result<TimedChunk>> {
+        match Location::read(handle) {
+            Ok(location) => logs::timed_logs(self.backend.clone(), location, since, follow).boxed(),
             Err(error) => unreadable_logs(error),
         }
     }
