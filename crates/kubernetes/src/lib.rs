@@ -41,6 +41,8 @@ mod check;
 mod client;
 mod config;
 mod container_view;
+mod credential;
+mod credential_plugin;
 mod cursor;
 mod error;
 mod escape;
