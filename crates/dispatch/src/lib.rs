@@ -26,6 +26,7 @@
 
 mod adopt;
 mod attach;
+mod attach_all;
 mod attempt;
 mod attempt_client;
 mod breaker;
@@ -56,6 +57,7 @@ mod leftover;
 mod metrics_observer;
 mod observe;
 mod observer;
+mod outages;
 mod output;
 mod patience;
 mod pin;
