@@ -32,6 +32,7 @@
 //! start to avoid that.
 
 mod admission;
+mod adopt;
 mod amounts;
 mod api;
 mod backend;
@@ -58,6 +59,7 @@ mod logs;
 mod meta;
 mod names;
 mod outcome;
+mod owner;
 mod phase_clock;
 mod plan;
 mod pod_spec_view;
@@ -93,6 +95,7 @@ pub mod fuzzing;
 
 pub use amounts::{Amounts, DefaultResources};
 pub use config::{DnsPolicy, KubernetesConfig};
+pub use owner::OwnerPod;
 pub use pod_template::PodTemplate;
 pub use runner::KubernetesRunner;
 pub use strict::Strict;
