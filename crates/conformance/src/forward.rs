@@ -62,6 +62,10 @@ pub trait Forward: fmt::Debug + Send + Sync + 'static {
         self.inner().probe().await
     }
 
+    async fn server(&self) -> Option<String> {
+        self.inner().server().await
+    }
+
     async fn local_image(&self, image: &ImageRef) -> Result<LocalImage> {
         self.inner().local_image(image).await
     }
@@ -146,6 +150,10 @@ impl<F: Forward> Runner for Forwarding<F> {
 
     async fn probe(&self) -> Result<Health> {
         self.0.probe().await
+    }
+
+    async fn server(&self) -> Option<String> {
+        self.0.server().await
     }
 
     async fn local_image(&self, image: &ImageRef) -> Result<LocalImage> {

@@ -144,6 +144,16 @@ pub trait Runner: fmt::Debug + Send + Sync + 'static {
     ///   act on. Fails with `Denied` if the backend denies access.
     async fn probe(&self) -> Result<Health>;
 
+    /// Returns what names the server behind this runner, such as its address.
+    ///
+    /// - Sends no request to the server, and returns soon.
+    /// - Two runners with the same name and the same answer talk to the same server: what one of
+    ///   them learns about the server's reachability holds for the other, also in another process.
+    /// - `None` if there is no server, or if it is not known. Nothing is then shared.
+    async fn server(&self) -> Option<String> {
+        None
+    }
+
     /// Returns whether `image` is on the backend.
     ///
     /// - Asks no registry and changes nothing.

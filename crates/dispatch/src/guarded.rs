@@ -85,6 +85,10 @@ impl Runner for Guarded {
         self.wait("probe", async { self.0.probe().await }).await?
     }
 
+    async fn server(&self) -> Option<String> {
+        self.wait("server", async { self.0.server().await }).await.ok().flatten()
+    }
+
     async fn local_image(&self, image: &ImageRef) -> Result<LocalImage> {
         self.wait("local_image", async { self.0.local_image(image).await }).await?
     }

@@ -57,6 +57,7 @@ mod leftover;
 mod metrics_observer;
 mod observe;
 mod observer;
+mod outages;
 mod output;
 mod patience;
 mod pin;

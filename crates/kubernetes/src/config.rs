@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::amounts::{Amounts, DefaultResources};
-use crate::owner::OwnerPod;
+use crate::owner_pod::OwnerPod;
 use crate::pod_template::PodTemplate;
 use crate::strict::Strict;
 

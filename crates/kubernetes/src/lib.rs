@@ -60,6 +60,7 @@ mod meta;
 mod names;
 mod outcome;
 mod owner;
+mod owner_pod;
 mod phase_clock;
 mod plan;
 mod pod_spec_view;
@@ -95,7 +96,7 @@ pub mod fuzzing;
 
 pub use amounts::{Amounts, DefaultResources};
 pub use config::{DnsPolicy, KubernetesConfig};
-pub use owner::OwnerPod;
+pub use owner_pod::OwnerPod;
 pub use pod_template::PodTemplate;
 pub use runner::KubernetesRunner;
 pub use strict::Strict;

@@ -1,48 +1,14 @@
-//! The Pod that owns the jobs of a command: Kubernetes removes them with it.
+//! To which command's Pod a job belongs.
 
 use std::collections::HashMap;
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use longshore_core::{Error, ErrorKind, Result};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use crate::client::Cluster;
 use crate::config::KubernetesConfig;
-
-const KIND: &str = "Pod";
-const API_VERSION: &str = "v1";
-
-/// The Pod of a command, which owns the command's jobs. Set all keys or none.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct OwnerPod {
-    /// The Pod's namespace, which must be that of the jobs.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub namespace: Option<String>,
-    /// The Pod's name.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// The Pod's uid.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub uid: Option<String>,
-}
-
-impl OwnerPod {
-    /// Returns the entry for `metadata.ownerReferences`. It does not set `blockOwnerDeletion`, for
-    /// which some clusters demand a further permission.
-    pub(crate) fn reference(&self) -> Option<OwnerReference> {
-        Some(OwnerReference {
-            api_version: API_VERSION.to_owned(),
-            kind: KIND.to_owned(),
-            name: self.name.clone()?,
-            uid: self.uid.clone()?,
-            ..<_>::default()
-        })
-    }
-}
+use crate::owner_pod::{API_VERSION, KIND, OwnerPod};
 
 /// Checks that Kubernetes would not remove a job of `config` as soon as it is created: it does so if
 /// the owner does not exist in the job's namespace

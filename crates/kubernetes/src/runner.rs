@@ -56,6 +56,14 @@ impl Runner for KubernetesRunner {
         probe::probe(&self.backend).await
     }
 
+    async fn server(&self) -> Option<String> {
+        let cluster = self.backend.connection.cluster().await.ok()?;
+        Some(match &cluster.proxy {
+            Some(proxy) => format!("{} through {proxy}", cluster.server),
+            None => cluster.server.clone(),
+        })
+    }
+
     fn plan(&self, attempt: &Attempt) -> Result<Plan> {
         plan::plan(attempt, &self.backend.config)
     }

@@ -235,7 +235,7 @@ fn what_an_administrator_configures_reaches_every_pod() {
 /// A command that was killed with its Pod left its Job, the job's Pod and the login behind.
 #[test]
 fn a_job_is_owned_by_the_commands_pod() {
-    let owner = crate::owner::OwnerPod {
+    let owner = crate::owner_pod::OwnerPod {
         namespace: Some("jobs".to_owned()),
         name: Some("command-x".to_owned()),
         uid: Some("8d1f".to_owned()),

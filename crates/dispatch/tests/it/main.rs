@@ -23,6 +23,7 @@ mod pulling;
 mod reading;
 mod recovering;
 mod registry;
+mod remembering;
 mod settling;
 mod showing;
 mod simulation;
