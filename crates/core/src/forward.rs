@@ -101,6 +101,10 @@ pub trait Forward: fmt::Debug + Send + Sync + 'static {
         self.inner().adopt(installation).await
     }
 
+    async fn abandoned(&self, installation: &InstallationId) -> Result<Vec<(Handle, String)>> {
+        self.inner().abandoned(installation).await
+    }
+
     fn events(&self, handle: &Handle) -> BoxStream<'static, Result<Event>> {
         self.inner().events(handle)
     }
@@ -185,6 +189,10 @@ impl<F: Forward> Runner for Forwarding<F> {
 
     async fn adopt(&self, installation: &InstallationId) -> Result<Vec<Handle>> {
         self.0.adopt(installation).await
+    }
+
+    async fn abandoned(&self, installation: &InstallationId) -> Result<Vec<(Handle, String)>> {
+        self.0.abandoned(installation).await
     }
 
     fn events(&self, handle: &Handle) -> BoxStream<'static, Result<Event>> {

@@ -252,7 +252,18 @@ pub trait Runner: fmt::Debug + Send + Sync + 'static {
     /// - Finds them on the backend by its labels, in no particular order, including those of
     ///   another process.
     /// - Never returns attempts of another installation.
+    /// - Never returns attempts that the backend itself ties to another process, which alone may act
+    ///   on them; see [`abandoned`](Self::abandoned).
     async fn adopt(&self, installation: &InstallationId) -> Result<Vec<Handle>>;
+
+    /// Returns the attempts of `installation` that the backend itself ties to a process that has
+    /// ended, and why each is abandoned, in words for a person. Nothing continues them: they are to
+    /// be ended and removed. Default: none.
+    ///
+    /// - Returns an attempt only with proof that its process has ended.
+    async fn abandoned(&self, _installation: &InstallationId) -> Result<Vec<(Handle, String)>> {
+        Ok(Vec::new())
+    }
 
     /// Returns what happens to an attempt from now to its end.
     ///
