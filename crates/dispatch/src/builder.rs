@@ -13,7 +13,8 @@ use crate::candidate::Candidate;
 use crate::credentials::Credentials;
 use crate::feed::Feed;
 use crate::guarded::Guarded;
-use crate::store::JournalSource;
+use crate::outages::Outages;
+use crate::store::{JournalSource, Store};
 use crate::{Dispatcher, Observer, Settings};
 
 /// Why a dispatcher could not be built.
@@ -152,15 +153,18 @@ impl DispatcherBuilder {
         let seed = self.jitter_seed.unwrap_or_else(random_seed);
         let mut pull_policies = self.pull_policies;
         let feed = Arc::new(Feed::new(self.observers));
+        let store = Arc::new(Store::new(self.journal, self.settings.retention.get()));
+        let connect_timeout = self.settings.connect_timeout.get();
+        let outages = Arc::new(Outages::new(Arc::clone(&store), connect_timeout));
         let candidates = self.runners.into_iter().zip(seed..).map(|(runner, jitter)| {
             let pull_policy = pull_policies.remove(runner.name());
             let runner = Arc::new(Guarded(runner));
-            Arc::new(Candidate::new(runner, &self.settings, pull_policy, jitter, &feed))
+            Arc::new(Candidate::new(runner, &self.settings, pull_policy, jitter, &feed, &outages))
         });
         let candidates = candidates.collect();
         let installation = self.installation.unwrap_or_else(InstallationId::random);
-        let Self { settings, credentials, journal, .. } = self;
-        Ok(Dispatcher::new(candidates, settings, credentials, installation, journal, feed))
+        let Self { settings, credentials, .. } = self;
+        Ok(Dispatcher::new(candidates, settings, credentials, installation, store, feed))
     }
 
     /// Puts the runners into their order.

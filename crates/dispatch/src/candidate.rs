@@ -18,6 +18,7 @@ use crate::feed::Feed;
 use crate::job_event::JobEvent;
 use crate::launches::{Launches, Slot};
 use crate::observer::RunnerEvent;
+use crate::outages::Outages;
 use crate::policy;
 use crate::runner_status::{BreakerState, RunnerStatus};
 use crate::tally::{Seen, Tally};
@@ -35,6 +36,7 @@ pub(crate) struct Candidate {
     launches: Arc<Launches>,
     pub(crate) tally: Arc<Tally>,
     feed: Arc<Feed>,
+    outages: Arc<Outages>,
     /// Whether the observers know the breaker as open.
     shown_open: AtomicBool,
     connect_timeout: Duration,
@@ -46,7 +48,8 @@ pub(crate) struct Candidate {
 pub(crate) enum NotAdmitted {
     /// The runner does not take it.
     Refused(Error),
-    /// The launches under way on the runner make no progress.
+    /// The launches under way on the runner make no progress, or another process waited in vain for
+    /// its server.
     Hangs(Error),
 }
 
@@ -63,6 +66,7 @@ impl Candidate {
         pull_policy: Option<PullPolicies>,
         jitter: u64,
         feed: &Arc<Feed>,
+        outages: &Arc<Outages>,
     ) -> Self {
         Self {
             runner,
@@ -72,6 +76,7 @@ impl Candidate {
             launches: Arc::new(Launches::new(settings)),
             tally: Arc::default(),
             feed: Arc::clone(feed),
+            outages: Arc::clone(outages),
             shown_open: AtomicBool::new(false),
             connect_timeout: settings.connect_timeout.get(),
             min_isolation: settings.min_isolation,
@@ -125,28 +130,42 @@ impl Candidate {
                 return Err(NotAdmitted::Hangs(error.on(self.name())));
             }
         };
-        self.ready(sink).await?;
+        self.ready(sink, may_pass).await?;
         Ok(slot)
     }
 
     /// Asks the runner whether it can take work, unless the answer is known.
-    async fn ready(self: &Arc<Self>, sink: &JobEventSink) -> Result<(), Error> {
+    async fn ready(
+        self: &Arc<Self>,
+        sink: &JobEventSink,
+        may_pass: bool,
+    ) -> Result<(), NotAdmitted> {
+        let mut known = true;
         let _alone = match self.breaker.admission() {
             Admission::Healthy => return Ok(()),
-            Admission::Refused(error) => return Err(error.on(self.name())),
-            Admission::Probe { last_refusal: None } => self.probing.lock().await,
+            Admission::Refused(error) => return Err(error.on(self.name()).into()),
+            Admission::Probe { last_refusal: None } => {
+                known = false;
+                self.probing.lock().await
+            }
             // Only one job waits to see whether the runner is back; for the others it is still
             // away.
             Admission::Probe { last_refusal: Some(error) } => match self.probing.try_lock() {
                 Ok(alone) => alone,
-                Err(_) => return Err(error.on(self.name())),
+                Err(_) => return Err(error.on(self.name()).into()),
             },
         };
         // Another job may have probed while this one waited.
         match self.breaker.admission() {
             Admission::Healthy => return Ok(()),
-            Admission::Refused(error) => return Err(error.on(self.name())),
+            Admission::Refused(error) => return Err(error.on(self.name()).into()),
             Admission::Probe { .. } => {}
+        }
+        if may_pass
+            && !known
+            && let Some(error) = self.outages.recall(&*self.runner).await
+        {
+            return Err(NotAdmitted::Hangs(error.on(self.name())));
         }
         sink.send(JobEvent::Probing { runner: self.name().clone() });
         match self.probe().await {
@@ -157,7 +176,7 @@ impl Candidate {
             }
             Err(error) => {
                 self.heed(&error);
-                Err(error)
+                Err(error.into())
             }
         }
     }
@@ -198,6 +217,7 @@ impl Candidate {
 
     /// Probes the runner, bounded by `connectTimeout`.
     pub(crate) async fn probe(&self) -> Result<Health, Error> {
+        let began = Instant::now();
         let answer = match timeout(self.connect_timeout, self.runner.probe()).await {
             Ok(answer) => answer,
             Err(_) => {
@@ -206,6 +226,8 @@ impl Candidate {
                 Err(Error::new(ErrorKind::Unavailable, no_answer))
             }
         };
+        let found = answer.as_ref().map(drop);
+        self.outages.share(&*self.runner, found, began.elapsed()).await;
         let answer = answer.map_err(|error| error.on(self.name()));
         let probed = self.tally.probed(&answer);
         self.feed.turn().send(self.name(), &RunnerEvent::Probed(probed));

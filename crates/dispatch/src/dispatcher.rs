@@ -33,7 +33,7 @@ use crate::report::LoginName;
 use crate::secrets;
 use crate::security;
 use crate::selection::{self, select};
-use crate::store::{Held, JournalSource, Store};
+use crate::store::{Held, Store};
 use crate::task::{JobTask, Manner, Search};
 use crate::{
     DetachedJob, Examination, ImagePreview, Job, RunnerHealth, RunnerPlan, Settings, Submission,
@@ -52,7 +52,7 @@ struct Inner {
     credentials: Credentials,
     pins: Arc<Pins>,
     installation: InstallationId,
-    store: Store,
+    store: Arc<Store>,
     feed: Arc<Feed>,
     /// One permit for each job that may be in flight.
     room: Arc<Semaphore>,
@@ -74,7 +74,7 @@ impl Dispatcher {
         settings: Settings,
         credentials: Credentials,
         installation: InstallationId,
-        journal: JournalSource,
+        store: Arc<Store>,
         feed: Arc<Feed>,
     ) -> Self {
         let room = usize::try_from(settings.max_jobs.get()).unwrap_or(usize::MAX);
@@ -83,7 +83,7 @@ impl Dispatcher {
                 candidates,
                 credentials,
                 installation,
-                store: Store::new(journal, settings.retention.get()),
+                store,
                 pins: Arc::default(),
                 feed,
                 room: Arc::new(Semaphore::new(room.min(Semaphore::MAX_PERMITS))),

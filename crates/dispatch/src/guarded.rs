@@ -85,6 +85,10 @@ impl Runner for Guarded {
         self.wait("probe", async { self.0.probe().await }).await?
     }
 
+    async fn server(&self) -> Option<String> {
+        self.wait("server", async { self.0.server().await }).await.ok().flatten()
+    }
+
     async fn local_image(&self, image: &ImageRef) -> Result<LocalImage> {
         self.wait("local_image", async { self.0.local_image(image).await }).await?
     }
@@ -124,6 +128,10 @@ impl Runner for Guarded {
 
     async fn adopt(&self, installation: &InstallationId) -> Result<Vec<Handle>> {
         self.wait("adopt", async { self.0.adopt(installation).await }).await?
+    }
+
+    async fn abandoned(&self, installation: &InstallationId) -> Result<Vec<(Handle, String)>> {
+        self.wait("abandoned", async { self.0.abandoned(installation).await }).await?
     }
 
     fn events(&self, handle: &Handle) -> BoxStream<'static, Result<Event>> {

@@ -78,6 +78,10 @@ impl Runner for DockerRunner {
         probe::probe(&self.backend).await
     }
 
+    async fn server(&self) -> Option<String> {
+        Some(self.backend.engine.endpoint().ok()?.address.to_string())
+    }
+
     async fn local_image(&self, image: &ImageRef) -> Result<LocalImage> {
         image::local(&self.backend.engine, image).await
     }

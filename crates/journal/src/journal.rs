@@ -65,7 +65,7 @@ impl Options {
 /// steps may be missing, always from the end, never from the middle, and the file is intact. A power
 /// loss ends local processes too. What runs elsewhere is found again on its backend by its labels.
 #[derive(Clone, Debug)]
-pub struct Journal(Arc<Inner>);
+pub struct Journal(pub(crate) Arc<Inner>);
 
 #[derive(Debug)]
 pub(crate) struct Inner {

@@ -35,6 +35,7 @@ mod linux;
 mod list;
 mod locks;
 mod mailbox;
+mod outage;
 mod read;
 mod record;
 mod reserve;
@@ -46,6 +47,7 @@ pub use claim::Claim;
 pub use error::{Cause, JournalError, Result};
 pub use filter::{Cursor, CursorError, Filter};
 pub use journal::{Attended, Journal, Options, Submitted};
+pub use outage::Outage;
 pub use record::{
     AttemptRecord, AttemptState, CancelRequest, Cancelled, NewAttempt, NewJob, Record, State,
 };

@@ -180,6 +180,10 @@ impl Runner for SimulatedRunner {
         }
     }
 
+    async fn server(&self) -> Option<String> {
+        self.script().server.clone()
+    }
+
     fn plan(&self, attempt: &Attempt) -> Result<Plan> {
         Ok(Plan::new(PlanFormat::Argv, format!("simulate {}", attempt.id)))
     }

@@ -107,6 +107,7 @@ fn steps<T>(dice: &mut Dice, most: u64, step: fn(&mut Dice) -> T) -> VecDeque<T>
 fn script(dice: &mut Dice, outages: bool, long_outages: bool) -> Script {
     Script {
         latency: dice.duration(Duration::ZERO..2 * SECOND),
+        server: None,
         probes: steps(dice, 3, probe),
         launches: steps(dice, 6, launch),
         meddling: VecDeque::new(),

@@ -15,6 +15,8 @@ use super::meddling::{Meddling, SecondStart};
 pub struct Script {
     /// The minimum duration of every call.
     pub latency: Duration,
+    /// What names the backend's server.
+    pub server: Option<String>,
     /// What probes find.
     pub probes: VecDeque<ProbeStep>,
     /// What launches do.
