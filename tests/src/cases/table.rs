@@ -3,7 +3,7 @@
 use super::{
     Case, bad_files, bad_jobs, bad_settings, disruptive, docker_only, doctor, fallback, helm,
     helm_lost, images, jobs, kubernetes_only, live_restore, lost_journal, outcomes, output, plan,
-    process_only, results, secrets, settings, signals, stdin, stories, timeouts,
+    process_only, results, secrets, services, settings, signals, stdin, stories, timeouts,
 };
 use crate::suite::Suite;
 
@@ -22,6 +22,7 @@ const EVERYWHERE: &[&[Case]] = &[
     images::CASES,
     stories::CASES,
     stdin::CASES,
+    services::CASES,
     bad_jobs::CASES,
 ];
 
