@@ -1,5 +1,6 @@
 //! The trait that every backend implements.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Attempt, Capabilities, Capability, Error, ErrorKind, Event, EventSink, Finding, Handle,
     ImageRef, InstallationId, LaunchError, LogChunk, LogPosition, Outcome, Plan, Report, Result,
-    RunnerName, Started,
+    RunnerName, Started, TimedChunk,
 };
 
 /// What a launch receives besides the attempt.
@@ -63,15 +64,23 @@ impl LaunchContext {
 }
 
 /// The result of [`Runner::probe`]: the backend can take work now.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]
 pub struct Health {
     /// The backend and its version, such as `Docker Engine 29.0 (API 1.52)`.
     pub version: String,
     /// Facts worth showing, as names and values: address, namespace, identity, permissions.
-    pub facts: Vec<(&'static str, String)>,
+    pub facts: Vec<(Cow<'static, str>, String)>,
     /// What works, but not as well as it should.
     pub warnings: Vec<String>,
+}
+
+impl Health {
+    /// Adds a fact.
+    pub fn push_fact(&mut self, name: impl Into<Cow<'static, str>>, value: impl fmt::Display) {
+        self.facts.push((name.into(), value.to_string()));
+    }
 }
 
 /// A job's stdin, open for writing.
@@ -101,7 +110,8 @@ pub enum LocalImage {
 }
 
 /// The result of [`Runner::settle`], for an attempt whose launch gave no clear answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum Settled {
     /// The attempt never started, and it is fenced: it can no longer start.
@@ -293,6 +303,21 @@ pub trait Runner: fmt::Debug + Send + Sync + 'static {
         follow: bool,
     ) -> BoxStream<'static, Result<LogChunk>>;
 
+    /// Returns the output of an attempt as [`logs`](Self::logs) does, with the time of each piece.
+    ///
+    /// - A piece has one time: that of each line that begins in it. The times of one stream do not
+    ///   decrease, if the runner has the capability `separate_streams`.
+    /// - Without the capability `log_times`, it gives one item, the error `Unsupported`.
+    fn timed_logs(
+        &self,
+        _handle: &Handle,
+        _since: LogPosition,
+        _follow: bool,
+    ) -> BoxStream<'static, Result<TimedChunk>> {
+        let message = "this runner does not know when a job wrote its output";
+        stream::iter([Err(Error::new(ErrorKind::Unsupported, message))]).boxed()
+    }
+
     /// Ends an attempt early: TERM, `grace`, KILL of the whole process tree, container or Pod.
     ///
     /// - Returns once the request is durable on the backend or with the supervisor.
@@ -324,6 +349,6 @@ pub fn unreadable_events(error: &Error) -> BoxStream<'static, Result<Event>> {
 
 /// Returns the output of an attempt whose handle the runner cannot read: only the error.
 #[must_use]
-pub fn unreadable_logs(error: Error) -> BoxStream<'static, Result<LogChunk>> {
+pub fn unreadable_logs<T: Send + 'static>(error: Error) -> BoxStream<'static, Result<T>> {
     stream::iter([Err(error)]).boxed()
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::Stream;
 use longshore_core::{JobId, JobResult, JobSpec, LogChunk, RegistryAuth, Secret};
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use tokio::io::AsyncRead;
 use tokio::sync::{mpsc, watch};
 
@@ -60,6 +61,8 @@ pub struct Submission {
     pub secrets: BTreeMap<String, Secret>,
     /// Logins for the registry of the job's image. They precede all others.
     pub registry_auths: Vec<RegistryAuth>,
+    /// Labels of the service's own, which the job gets in addition to those of its spec.
+    pub labels: BTreeMap<String, String>,
     pub(crate) input: Input,
 }
 
@@ -76,6 +79,7 @@ impl Submission {
             policy: None,
             secrets: BTreeMap::new(),
             registry_auths: Vec::new(),
+            labels: BTreeMap::new(),
             input: Input::Nobody,
         }
     }
@@ -134,6 +138,17 @@ impl Submission {
     #[must_use]
     pub fn registry_auth(mut self, auth: RegistryAuth) -> Self {
         self.registry_auths.push(auth);
+        self
+    }
+
+    /// Gives the job a label of the service's own, such as the tenant that submits it. Then
+    /// [`Filter::label`](longshore_journal::Filter::label) lists the jobs of that tenant.
+    ///
+    /// The job's [policy](Self::policy) does not apply to it. `submit` refuses a `key` that the spec
+    /// also sets, so that no spec can pretend to be another tenant's.
+    #[must_use]
+    pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.insert(key.into(), value.into());
         self
     }
 
@@ -303,7 +318,8 @@ impl State {
 pub struct DetachedJob(pub(crate) Job);
 
 /// The state of a detached job when its submitter may exit.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum Detached {
     /// The job has started and is left to its runner.

@@ -15,9 +15,11 @@ use crate::take_up::first_news;
 use jiff::{SignedDuration, Timestamp};
 use longshore_core::{Error, ErrorKind, Event, Handle, JobId, Outcome, RunnerName, Settled};
 use longshore_journal::{Journal, JournalError, Record};
+use serde::{Deserialize, Serialize};
 
 /// What the reaper found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]
 pub struct Reaped {
     /// What is or was left on backends.

@@ -42,6 +42,8 @@ mod check;
 mod client;
 mod config;
 mod container_view;
+mod credential;
+mod credential_plugin;
 mod cursor;
 mod error;
 mod escape;

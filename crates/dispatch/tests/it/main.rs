@@ -24,6 +24,8 @@ mod reading;
 mod recovering;
 mod registry;
 mod remembering;
+mod restarting;
+mod round_trip;
 mod settling;
 mod showing;
 mod simulation;

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use futures::stream::BoxStream;
-use longshore_core::{
+use crate::{
     Attempt, Capabilities, Capability, Event, Finding, Handle, Health, ImageRef, InstallationId,
     JobStdin, LaunchContext, LaunchError, LocalImage, LogChunk, LogPosition, Plan, Result, Runner,
-    RunnerName, Settled, Started,
+    RunnerName, Settled, Started, TimedChunk,
 };
+use async_trait::async_trait;
+use futures::stream::BoxStream;
 use tokio::time::Instant;
 
 /// A runner over another runner. It implements only the methods that it changes; the others forward
@@ -18,8 +18,7 @@ use tokio::time::Instant;
 /// [`Forwarding`] makes it a [`Runner`]. The methods are those of that trait.
 ///
 /// ```
-/// use longshore_conformance::{Forward, Forwarding};
-/// use longshore_core::{Health, Result, Runner};
+/// use longshore_core::{Forward, Forwarding, Health, Result, Runner};
 ///
 /// /// A runner that is always well.
 /// #[derive(Debug)]
@@ -119,6 +118,15 @@ pub trait Forward: fmt::Debug + Send + Sync + 'static {
         self.inner().logs(handle, since, follow)
     }
 
+    fn timed_logs(
+        &self,
+        handle: &Handle,
+        since: LogPosition,
+        follow: bool,
+    ) -> BoxStream<'static, Result<TimedChunk>> {
+        self.inner().timed_logs(handle, since, follow)
+    }
+
     async fn cancel(&self, handle: &Handle, grace: Duration) -> Result<()> {
         self.inner().cancel(handle, grace).await
     }
@@ -209,59 +217,20 @@ impl<F: Forward> Runner for Forwarding<F> {
         self.0.logs(handle, since, follow)
     }
 
+    fn timed_logs(
+        &self,
+        handle: &Handle,
+        since: LogPosition,
+        follow: bool,
+    ) -> BoxStream<'static, Result<TimedChunk>> {
+        self.0.timed_logs(handle, since, follow)
+    }
+
     async fn cancel(&self, handle: &Handle, grace: Duration) -> Result<()> {
         self.0.cancel(handle, grace).await
     }
 
     async fn remove(&self, handle: &Handle) -> Result<()> {
         self.0.remove(handle).await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::simulated::{Script, SimulatedRunner, World};
-
-    /// A runner with its own answers to the calls for which [`Runner`] has a default.
-    #[derive(Debug)]
-    struct Own(SimulatedRunner);
-
-    #[async_trait]
-    impl Forward for Own {
-        fn inner(&self) -> &dyn Runner {
-            &self.0
-        }
-
-        fn remedy(&self, capability: Capability) -> Option<String> {
-            Some(format!("remedy: {}", capability.words()))
-        }
-
-        async fn local_image(&self, _image: &ImageRef) -> Result<LocalImage> {
-            Ok(LocalImage::Absent)
-        }
-    }
-
-    /// A runner that changes nothing.
-    #[derive(Debug)]
-    struct Plain(Forwarding<Own>);
-
-    impl Forward for Plain {
-        fn inner(&self) -> &dyn Runner {
-            &self.0
-        }
-    }
-
-    #[tokio::test]
-    async fn a_call_with_a_default_is_forwarded_too() {
-        let name: RunnerName = "inner".parse().unwrap();
-        let runner = Forwarding(Plain(Forwarding(Own(
-            World::new().runner(name.clone(), Script::default())
-        ))));
-        assert_eq!(Runner::name(&runner), &name);
-        let remedy = Runner::remedy(&runner, Capability::LimitCpu);
-        assert_eq!(remedy, Some("remedy: resources.limits.cpu".to_owned()));
-        let image = "busybox:1".parse().unwrap();
-        assert_eq!(Runner::local_image(&runner, &image).await.unwrap(), LocalImage::Absent);
     }
 }
