@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::{
     Attempt, Capabilities, Capability, Event, Finding, Handle, Health, ImageRef, InstallationId,
     JobStdin, LaunchContext, LaunchError, LocalImage, LogChunk, LogPosition, Plan, Result, Runner,
-    RunnerName, Settled, Started,
+    RunnerName, Settled, Started, TimedChunk,
 };
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -101,6 +101,10 @@ pub trait Forward: fmt::Debug + Send + Sync + 'static {
         self.inner().adopt(installation).await
     }
 
+    async fn abandoned(&self, installation: &InstallationId) -> Result<Vec<(Handle, String)>> {
+        self.inner().abandoned(installation).await
+    }
+
     fn events(&self, handle: &Handle) -> BoxStream<'static, Result<Event>> {
         self.inner().events(handle)
     }
@@ -112,6 +116,15 @@ pub trait Forward: fmt::Debug + Send + Sync + 'static {
         follow: bool,
     ) -> BoxStream<'static, Result<LogChunk>> {
         self.inner().logs(handle, since, follow)
+    }
+
+    fn timed_logs(
+        &self,
+        handle: &Handle,
+        since: LogPosition,
+        follow: bool,
+    ) -> BoxStream<'static, Result<TimedChunk>> {
+        self.inner().timed_logs(handle, since, follow)
     }
 
     async fn cancel(&self, handle: &Handle, grace: Duration) -> Result<()> {
@@ -187,6 +200,10 @@ impl<F: Forward> Runner for Forwarding<F> {
         self.0.adopt(installation).await
     }
 
+    async fn abandoned(&self, installation: &InstallationId) -> Result<Vec<(Handle, String)>> {
+        self.0.abandoned(installation).await
+    }
+
     fn events(&self, handle: &Handle) -> BoxStream<'static, Result<Event>> {
         self.0.events(handle)
     }
@@ -198,6 +215,15 @@ impl<F: Forward> Runner for Forwarding<F> {
         follow: bool,
     ) -> BoxStream<'static, Result<LogChunk>> {
         self.0.logs(handle, since, follow)
+    }
+
+    fn timed_logs(
+        &self,
+        handle: &Handle,
+        since: LogPosition,
+        follow: bool,
+    ) -> BoxStream<'static, Result<TimedChunk>> {
+        self.0.timed_logs(handle, since, follow)
     }
 
     async fn cancel(&self, handle: &Handle, grace: Duration) -> Result<()> {

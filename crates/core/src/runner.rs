@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Attempt, Capabilities, Capability, Error, ErrorKind, Event, EventSink, Finding, Handle,
     ImageRef, InstallationId, LaunchError, LogChunk, LogPosition, Outcome, Plan, Report, Result,
-    RunnerName, Started,
+    RunnerName, Started, TimedChunk,
 };
 
 /// What a launch receives besides the attempt.
@@ -252,7 +252,18 @@ pub trait Runner: fmt::Debug + Send + Sync + 'static {
     /// - Finds them on the backend by its labels, in no particular order, including those of
     ///   another process.
     /// - Never returns attempts of another installation.
+    /// - Never returns attempts that the backend itself ties to another process, which alone may act
+    ///   on them; see [`abandoned`](Self::abandoned).
     async fn adopt(&self, installation: &InstallationId) -> Result<Vec<Handle>>;
+
+    /// Returns the attempts of `installation` that the backend itself ties to a process that has
+    /// ended, and why each is abandoned, in words for a person. Nothing continues them: they are to
+    /// be ended and removed. Default: none.
+    ///
+    /// - Returns an attempt only with proof that its process has ended.
+    async fn abandoned(&self, _installation: &InstallationId) -> Result<Vec<(Handle, String)>> {
+        Ok(Vec::new())
+    }
 
     /// Returns what happens to an attempt from now to its end.
     ///
@@ -292,6 +303,21 @@ pub trait Runner: fmt::Debug + Send + Sync + 'static {
         follow: bool,
     ) -> BoxStream<'static, Result<LogChunk>>;
 
+    /// Returns the output of an attempt as [`logs`](Self::logs) does, with the time of each piece.
+    ///
+    /// - A piece has one time: that of each line that begins in it. The times of one stream do not
+    ///   decrease, if the runner has the capability `separate_streams`.
+    /// - Without the capability `log_times`, it gives one item, the error `Unsupported`.
+    fn timed_logs(
+        &self,
+        _handle: &Handle,
+        _since: LogPosition,
+        _follow: bool,
+    ) -> BoxStream<'static, Result<TimedChunk>> {
+        let message = "this runner does not know when a job wrote its output";
+        stream::iter([Err(Error::new(ErrorKind::Unsupported, message))]).boxed()
+    }
+
     /// Ends an attempt early: TERM, `grace`, KILL of the whole process tree, container or Pod.
     ///
     /// - Returns once the request is durable on the backend or with the supervisor.
@@ -323,6 +349,6 @@ pub fn unreadable_events(error: &Error) -> BoxStream<'static, Result<Event>> {
 
 /// Returns the output of an attempt whose handle the runner cannot read: only the error.
 #[must_use]
-pub fn unreadable_logs(error: Error) -> BoxStream<'static, Result<LogChunk>> {
+pub fn unreadable_logs<T: Send + 'static>(error: Error) -> BoxStream<'static, Result<T>> {
     stream::iter([Err(error)]).boxed()
 }

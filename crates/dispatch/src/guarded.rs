@@ -11,7 +11,7 @@ use futures::{FutureExt, StreamExt};
 use longshore_core::{
     Attempt, Capabilities, Capability, Error, ErrorKind, Event, Finding, Handle, Health, ImageRef,
     InstallationId, JobStdin, LaunchContext, LaunchError, LocalImage, LogChunk, LogPosition, Plan,
-    Result, Runner, RunnerName, Settled, Started,
+    Result, Runner, RunnerName, Settled, Started, TimedChunk,
 };
 use tokio::time::Instant;
 
@@ -130,6 +130,10 @@ impl Runner for Guarded {
         self.wait("adopt", async { self.0.adopt(installation).await }).await?
     }
 
+    async fn abandoned(&self, installation: &InstallationId) -> Result<Vec<(Handle, String)>> {
+        self.wait("abandoned", async { self.0.abandoned(installation).await }).await?
+    }
+
     fn events(&self, handle: &Handle) -> BoxStream<'static, Result<Event>> {
         self.stream("events", || self.0.events(handle))
     }
@@ -141,6 +145,15 @@ impl Runner for Guarded {
         follow: bool,
     ) -> BoxStream<'static, Result<LogChunk>> {
         self.stream("logs", || self.0.logs(handle, since, follow))
+    }
+
+    fn timed_logs(
+        &self,
+        handle: &Handle,
+        since: LogPosition,
+        follow: bool,
+    ) -> BoxStream<'static, Result<TimedChunk>> {
+        self.stream("timed_logs", || self.0.timed_logs(handle, since, follow))
     }
 
     async fn cancel(&self, handle: &Handle, grace: Duration) -> Result<()> {

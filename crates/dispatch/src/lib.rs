@@ -24,6 +24,7 @@
 //! - A running launch is never dropped: it is cancelled through its context and awaited.
 //! - This crate depends on no backend, only on [`longshore_core::Runner`].
 
+mod abandoned;
 mod adopt;
 mod attach;
 mod attach_all;
@@ -53,6 +54,8 @@ mod late_stdin;
 mod launch;
 mod launches;
 mod leftover;
+mod log_window;
+mod logs;
 #[cfg(feature = "metrics")]
 mod metrics_observer;
 mod observe;
@@ -94,6 +97,7 @@ pub use glob::{ImageGlob, ImageGlobError, ImagePullPolicyRule};
 pub use job::{Detached, DetachedJob, Job, JobEvents, JobLogs, Submission};
 pub use job_event::JobEvent;
 pub use leftover::{Fate, Leftover};
+pub use log_window::LogWindow;
 #[cfg(feature = "metrics")]
 pub use metrics_observer::MetricsObserver;
 pub use observer::{Observer, RunnerEvent};

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use crate::backend::Backend;
 use crate::client::Cluster;
 use crate::error::timed_out;
+use crate::owner;
 
 /// API group, resource, subresource, verbs.
 type Needed = (&'static str, &'static str, &'static str, &'static [&'static str]);
@@ -78,6 +79,7 @@ async fn ask(backend: &Backend) -> Result<Health> {
         let message = format!("not allowed to {}", missing.join(", "));
         return Err(server(Error::new(ErrorKind::Denied, message).with("namespace", namespace)));
     }
+    owner::ensure(&cluster, namespace, &backend.config).await.map_err(server)?;
     let wished = self::missing(&cluster, namespace, WISHED, &rules).await.map_err(server)?;
     let mut health = Health::default();
     health.version = format!("Kubernetes {}", version.git_version);

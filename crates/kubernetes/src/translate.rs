@@ -45,6 +45,7 @@ pub(crate) fn capabilities(config: &KubernetesConfig) -> Capabilities {
         Capability::RestrictedProfile,
         Capability::SecretKeyRef,
         Capability::Stdin,
+        Capability::LogTimes,
     ];
     let mut capabilities = all.into_iter().fold(Capabilities::default(), |sum, c| sum.with(c));
     // Not included: a limit on the number of processes, which the kubelet sets for all Pods
@@ -101,6 +102,7 @@ pub(crate) fn translate(attempt: &Attempt, config: &KubernetesConfig) -> Result<
             namespace: config.namespace.clone(),
             labels: Some(labels::labels(attempt, config)),
             annotations: Some(annotations),
+            owner_references: config.owner_pod.reference().map(|owner| vec![owner]),
             ..<_>::default()
         },
         spec: Some(BatchJobSpec {
