@@ -17,6 +17,7 @@ mod jobs;
 mod kubernetes_only;
 mod live_restore;
 mod lost_journal;
+mod operating;
 mod outcomes;
 mod output;
 mod plan;
