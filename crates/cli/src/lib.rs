@@ -24,6 +24,7 @@ mod image;
 mod job_args;
 mod job_file;
 mod jobs;
+mod leftovers;
 mod listing;
 mod output;
 mod policy;

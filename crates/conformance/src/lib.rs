@@ -66,7 +66,8 @@ mod case;
 mod cases;
 mod failure;
 mod fixture;
-mod forward;
+#[cfg(test)]
+mod forward_tests;
 mod output;
 mod pace;
 mod race;
@@ -82,7 +83,7 @@ mod wait;
 
 pub use failure::Failure;
 pub use fixture::{Fixture, Images};
-pub use forward::{Forward, Forwarding};
+pub use longshore_core::{Forward, Forwarding};
 pub use registry::{Pushed, TestRegistry};
 pub use report::{Counts, Ledger};
 pub use suite::main;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -71,13 +72,17 @@ impl fmt::Display for ErrorKind {
 ///
 /// `Display` is one line: what failed, on what, and the chain of causes, each once. `Debug` prints
 /// everything, on several lines. Neither contains a secret.
+///
+/// It is serialised as its kind, its message and what else was recorded. Of its causes, only the
+/// texts are kept.
+#[derive(Clone)]
 pub struct Error {
-    kind: ErrorKind,
-    message: Cow<'static, str>,
-    runner: Option<RunnerName>,
-    context: Vec<(&'static str, String)>,
-    retry_after: Option<Duration>,
-    source: Option<Box<dyn StdError + Send + Sync>>,
+    pub(crate) kind: ErrorKind,
+    pub(crate) message: Cow<'static, str>,
+    pub(crate) runner: Option<RunnerName>,
+    pub(crate) context: Vec<(Cow<'static, str>, String)>,
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
@@ -116,7 +121,7 @@ impl Error {
     /// Adds context, such as the object's name.
     #[must_use]
     pub fn with(mut self, key: &'static str, value: impl fmt::Display) -> Self {
-        self.context.push((key, value.to_string()));
+        self.context.push((key.into(), value.to_string()));
         self
     }
 
@@ -130,7 +135,7 @@ impl Error {
     /// Records the cause.
     #[must_use]
     pub fn caused_by(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        self.source = Some(source.into());
+        self.source = Some(source.into().into());
         self
     }
 
@@ -199,7 +204,8 @@ impl StdError for Error {
 }
 
 /// The error of [`Runner::launch`](crate::Runner::launch).
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum LaunchError {
     /// It is proven that nothing started and nothing can start: another runner may be tried.
     #[error("{0}")]

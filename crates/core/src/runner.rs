@@ -1,5 +1,6 @@
 //! The trait that every backend implements.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -63,15 +64,23 @@ impl LaunchContext {
 }
 
 /// The result of [`Runner::probe`]: the backend can take work now.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]
 pub struct Health {
     /// The backend and its version, such as `Docker Engine 29.0 (API 1.52)`.
     pub version: String,
     /// Facts worth showing, as names and values: address, namespace, identity, permissions.
-    pub facts: Vec<(&'static str, String)>,
+    pub facts: Vec<(Cow<'static, str>, String)>,
     /// What works, but not as well as it should.
     pub warnings: Vec<String>,
+}
+
+impl Health {
+    /// Adds a fact.
+    pub fn push_fact(&mut self, name: impl Into<Cow<'static, str>>, value: impl fmt::Display) {
+        self.facts.push((name.into(), value.to_string()));
+    }
 }
 
 /// A job's stdin, open for writing.
@@ -101,7 +110,8 @@ pub enum LocalImage {
 }
 
 /// The result of [`Runner::settle`], for an attempt whose launch gave no clear answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum Settled {
     /// The attempt never started, and it is fenced: it can no longer start.
@@ -242,7 +252,18 @@ pub trait Runner: fmt::Debug + Send + Sync + 'static {
     /// - Finds them on the backend by its labels, in no particular order, including those of
     ///   another process.
     /// - Never returns attempts of another installation.
+    /// - Never returns attempts that the backend itself ties to another process, which alone may act
+    ///   on them; see [`abandoned`](Self::abandoned).
     async fn adopt(&self, installation: &InstallationId) -> Result<Vec<Handle>>;
+
+    /// Returns the attempts of `installation` that the backend itself ties to a process that has
+    /// ended, and why each is abandoned, in words for a person. Nothing continues them: they are to
+    /// be ended and removed. Default: none.
+    ///
+    /// - Returns an attempt only with proof that its process has ended.
+    async fn abandoned(&self, _installation: &InstallationId) -> Result<Vec<(Handle, String)>> {
+        Ok(Vec::new())
+    }
 
     /// Returns what happens to an attempt from now to its end.
     ///

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use longshore_core::{AttemptId, Error, Handle, JobId, PullPolicy, RunnerName, Settled};
 use longshore_journal::{Claim, Journal, NewAttempt};
+use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 use crate::attempt_client::CALL;
@@ -16,7 +17,8 @@ use crate::leftover::{Fate, Leftover};
 use crate::record::unrecorded;
 
 /// The jobs that were found on runners without a record.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]
 pub struct Adopted {
     /// What was found.

@@ -7,6 +7,7 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use longshore_core::{JobId, RunnerName};
 use parking_lot::{Mutex, MutexGuard};
+use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -17,7 +18,7 @@ use crate::observer::{Observer, RunnerEvent};
 pub(crate) const EVENTS_KEPT: usize = 4096;
 
 /// A subscriber was too slow: this many events were lost before the next one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{0} events were lost, because the subscriber was too slow")]
 pub struct Lagged(pub u64);
 

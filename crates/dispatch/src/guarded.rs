@@ -130,6 +130,10 @@ impl Runner for Guarded {
         self.wait("adopt", async { self.0.adopt(installation).await }).await?
     }
 
+    async fn abandoned(&self, installation: &InstallationId) -> Result<Vec<(Handle, String)>> {
+        self.wait("abandoned", async { self.0.abandoned(installation).await }).await?
+    }
+
     fn events(&self, handle: &Handle) -> BoxStream<'static, Result<Event>> {
         self.stream("events", || self.0.events(handle))
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::Stream;
 use longshore_core::{JobId, JobResult, JobSpec, LogChunk, RegistryAuth, Secret};
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use tokio::io::AsyncRead;
 use tokio::sync::{mpsc, watch};
 
@@ -67,6 +68,8 @@ pub struct Submission {
     /// Whether another process goes on with the job if this one ends before anything of it has
     /// started. Default: false.
     pub relaunch: bool,
+    /// Labels of the service's own, which the job gets in addition to those of its spec.
+    pub labels: BTreeMap<String, String>,
     pub(crate) input: Input,
 }
 
@@ -86,6 +89,7 @@ impl Submission {
             when_full: None,
             priority: 0,
             relaunch: false,
+            labels: BTreeMap::new(),
             input: Input::Nobody,
         }
     }
@@ -144,6 +148,17 @@ impl Submission {
     #[must_use]
     pub fn registry_auth(mut self, auth: RegistryAuth) -> Self {
         self.registry_auths.push(auth);
+        self
+    }
+
+    /// Gives the job a label of the service's own, such as the tenant that submits it. Then
+    /// [`Filter::label`](longshore_journal::Filter::label) lists the jobs of that tenant.
+    ///
+    /// The job's [policy](Self::policy) does not apply to it. `submit` refuses a `key` that the spec
+    /// also sets, so that no spec can pretend to be another tenant's.
+    #[must_use]
+    pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.insert(key.into(), value.into());
         self
     }
 
@@ -313,7 +328,8 @@ impl State {
 pub struct DetachedJob(pub(crate) Job);
 
 /// The state of a detached job when its submitter may exit.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum Detached {
     /// The job has started and is left to its runner.

@@ -1,11 +1,13 @@
 //! An attempt that is left on a backend.
 
 use longshore_core::{AttemptId, RunnerName};
+use serde::{Deserialize, Serialize};
 
 use crate::attempt_client::AttemptClient;
 
 /// An attempt of this installation that is left on a backend.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Leftover {
     /// The runner that it is on.
@@ -39,7 +41,8 @@ impl Leftover {
 }
 
 /// What happens to an attempt that is left on a backend.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum Fate {
     /// It is due for removal. Only a dry run reports this.

@@ -24,8 +24,10 @@
 //! - A running launch is never dropped: it is cancelled through its context and awaited.
 //! - This crate depends on no backend, only on [`longshore_core::Runner`].
 
+mod abandoned;
 mod adopt;
 mod attach;
+mod attach_all;
 mod attempt;
 mod attempt_client;
 mod breaker;

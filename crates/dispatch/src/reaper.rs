@@ -15,9 +15,11 @@ use crate::take_up::first_news;
 use jiff::{SignedDuration, Timestamp};
 use longshore_core::{Error, ErrorKind, Event, Handle, JobId, Outcome, RunnerName, Settled};
 use longshore_journal::{Journal, JournalError, Record};
+use serde::{Deserialize, Serialize};
 
 /// What the reaper found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]
 pub struct Reaped {
     /// What is or was left on backends.
@@ -52,7 +54,9 @@ impl Dispatcher {
     /// Removes what this installation has left on its runners and no process will return to: jobs
     /// that ended longer than `older_than` ago (`None`: `job.retention`), and attempts that never
     /// started. First [looks](Self::look) at each job that no process owns, and [adopts](Self::adopt)
-    /// jobs that have no record: their age counts from now. With `dry_run`, nothing changes.
+    /// jobs that have no record: their age counts from now. Jobs of other processes of the
+    /// installation that have ended are [ended and removed](Self::remove_abandoned). With `dry_run`,
+    /// nothing changes.
     ///
     /// What may be left on a runner that is not configured stays, and is reported as
     /// [`Fate::Kept`]. Attempts of other installations are never found, and so never touched. Several processes may
@@ -106,6 +110,7 @@ impl Dispatcher {
                 reaped.leftovers.extend(reaping.await?);
             }
             reaped.leftovers.extend(adopted);
+            self.reap_abandoned(candidate, dry_run, &mut reaped).await?;
         }
         self.report_stranded(journal, &mut reaped).await?;
         if !dry_run {

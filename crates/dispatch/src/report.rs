@@ -36,7 +36,8 @@ impl RunnerPlan {
 }
 
 /// Whether one runner can take work now.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct RunnerHealth {
     /// The runner.
@@ -68,7 +69,8 @@ impl RunnerHealth {
 }
 
 /// What [`Dispatcher::examine`](crate::Dispatcher::examine) found out about a job.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Examination {
     /// What is known about the job's image. `None` for a job without a container.
@@ -84,7 +86,8 @@ impl Examination {
 }
 
 /// A login for a registry, without its secret.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct LoginName {
     /// The registry.
@@ -127,7 +130,8 @@ impl fmt::Display for LoginName {
 }
 
 /// What is known about a job's image before anything starts.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct ImagePreview {
     /// The image, with `job.imageRegistryPrefix` applied.

@@ -1,5 +1,6 @@
 //! What a job of a stranger may ask for.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use longshore_core::{
@@ -62,7 +63,7 @@ use crate::glob::ImageGlob;
 ///
 /// spec.secret_env.insert("T".to_owned(), SecretSource::File("/etc/shadow".into()));
 /// let refused = policy.check(&spec).unwrap_err();
-/// assert_eq!((refused.rule, &*refused.field), ("secretFiles", "secretEnv.T"));
+/// assert_eq!((&*refused.rule, &*refused.field), ("secretFiles", "secretEnv.T"));
 ///
 /// // The dispatcher checks it before it reads or records anything.
 /// let submission = Submission::new(spec).policy(&policy);
@@ -151,12 +152,13 @@ impl Default for SpecPolicy {
 }
 
 /// A job asks for something that its policy does not allow.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "camelCase")]
 #[error("the rule `{rule}` does not allow the job's `{field}`: {reason}")]
 #[non_exhaustive]
 pub struct PolicyViolation {
     /// The rule: the key of [`SpecPolicy`], or `name`.
-    pub rule: &'static str,
+    pub rule: Cow<'static, str>,
     /// The field of the job.
     pub field: String,
     /// What is wrong, in one line for the job's author.
@@ -169,7 +171,7 @@ impl PolicyViolation {
         field: impl Into<String>,
         reason: impl Into<String>,
     ) -> Self {
-        Self { rule, field: field.into(), reason: reason.into() }
+        Self { rule: rule.into(), field: field.into(), reason: reason.into() }
     }
 }
 

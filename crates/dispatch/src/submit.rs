@@ -89,10 +89,12 @@ impl Dispatcher {
             registry_auths,
             when_full,
             priority,
+            labels,
             input,
             ..
         } = submission;
         input.admit(&mut spec, manner == Manner::Detached)?;
+        add_labels(&mut spec, &labels)?;
         let manner = if keep && manner == Manner::Attached { Manner::Kept } else { manner };
         let mut new = NewJob::new(self.installation().clone(), spec.clone());
         new.id = id.unwrap_or(new.id);
@@ -101,7 +103,7 @@ impl Dispatcher {
         new.detached = manner == Manner::Detached;
         let mut candidates = self.prepare(&mut spec)?;
         if let Some(policy) = &policy {
-            obeys(policy, &new.spec, &spec).await?;
+            obeys(policy, &new.spec, &spec, &labels).await?;
             candidates.retain(|candidate| policy.allows_runner(candidate.name()));
             if candidates.is_empty() {
                 let reason = "no allowed runner is configured";
@@ -210,14 +212,27 @@ impl Dispatcher {
     }
 }
 
-/// Checks the spec that was `submitted` against `policy`, with what the configuration sets for what
-/// the spec leaves open in `effective`.
+/// Adds the `labels` of the submission to `spec`.
+fn add_labels(spec: &mut JobSpec, labels: &BTreeMap<String, String>) -> Result<(), Error> {
+    for (key, value) in labels {
+        if spec.labels.insert(key.clone(), value.clone()).is_some() {
+            let twice = "a label is set by the job and by its submission";
+            return Err(Error::new(ErrorKind::InvalidSpec, twice).with("label", key));
+        }
+    }
+    Ok(())
+}
+
+/// Checks the spec that was `submitted` against `policy`, without the service's own `labels`, and
+/// with what the configuration sets for what the spec leaves open in `effective`.
 async fn obeys(
     policy: &Arc<SpecPolicy>,
     submitted: &JobSpec,
     effective: &JobSpec,
+    labels: &BTreeMap<String, String>,
 ) -> Result<(), Error> {
     let mut spec = submitted.clone();
+    spec.labels.retain(|key, _| !labels.contains_key(key));
     spec.security_profile = effective.security_profile;
     spec.timeout = effective.timeout;
     let policy = Arc::clone(policy);

@@ -9,7 +9,7 @@ use tokio_rustls::rustls;
 
 use crate::endpoint::Endpoint;
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// How a request failed, on the wire.
 #[derive(Debug, thiserror::Error)]

@@ -223,8 +223,14 @@ fn message(body: &[u8]) -> String {
 fn tls(host: &str, folder: &Path) -> Result<(TlsConnector, ServerName<'static>), Cause> {
     let read = |name: &str| -> Result<Vec<CertificateDer<'static>>, Cause> {
         let path = folder.join(name);
-        let certificates = CertificateDer::pem_file_iter(&path).and_then(Iterator::collect);
-        certificates.map_err(|error| certificate(path, error))
+        let certificates =
+            CertificateDer::pem_file_iter(&path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+        match certificates {
+            // Without this, a file with a key trusts nobody, and the error blames the engine.
+            Ok(found) if found.is_empty() => Err(certificate(path, "it has no certificate in PEM")),
+            Ok(found) => Ok(found),
+            Err(error) => Err(certificate(path, error)),
+        }
     };
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(read("ca.pem")?);
@@ -244,6 +250,6 @@ fn tls(host: &str, folder: &Path) -> Result<(TlsConnector, ServerName<'static>),
     Ok((TlsConnector::from(Arc::new(tls)), name))
 }
 
-fn certificate(path: PathBuf, error: impl std::error::Error + Send + Sync + 'static) -> Cause {
+fn certificate(path: PathBuf, error: impl Into<crate::fault::BoxError>) -> Cause {
     Cause::Certificate { path, error: error.into() }
 }

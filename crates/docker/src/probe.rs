@@ -22,9 +22,9 @@ pub(crate) async fn probe(backend: &Backend) -> Result<Health> {
     let mut health = Health::default();
     let version = info.server_version.unwrap_or_else(|| "of unknown version".to_owned());
     health.version = format!("Docker Engine {version} (API {api})");
-    health.facts.push(("address", endpoint.address.to_string()));
+    health.push_fact("address", &endpoint.address);
     if let Some(by) = endpoint.named_by {
-        health.facts.push(("named by", by.to_owned()));
+        health.push_fact("named by", by);
     }
     let facts = [
         ("host", info.name),
@@ -32,7 +32,9 @@ pub(crate) async fn probe(backend: &Backend) -> Result<Health> {
         ("storage", info.driver),
         ("cgroup version", info.cgroup_version.map(|version| version.to_string())),
     ];
-    health.facts.extend(facts.into_iter().filter_map(|(name, value)| Some((name, value?))));
+    for (name, value) in facts {
+        value.into_iter().for_each(|value| health.push_fact(name, value));
+    }
     // "WARNING: No swap limit support", and a daemon that is open to everybody on the network.
     health.warnings = info.warnings.unwrap_or_default();
     Ok(health)

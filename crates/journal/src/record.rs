@@ -8,7 +8,7 @@ use longshore_core::{
     Handle, HumanDuration, ImageReport, InstallationId, JobId, JobResult, JobSpec, PassedOver,
     PullPolicy, RunnerName,
 };
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A job to be recorded.
 #[derive(Clone, Debug)]
@@ -92,7 +92,7 @@ impl NewAttempt {
 /// The full record of a job.
 ///
 /// It contains no secret: the specification only says where secrets come from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Record {
@@ -119,7 +119,7 @@ pub struct Record {
     /// Each runner that was passed over, in order.
     pub passed_over: Vec<PassedOver>,
     /// What the job's submitter could not pass on, such as its output to a full disk, in order.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub undelivered: Vec<String>,
     /// The request to end the job early; of several, the one with the shortest grace period.
     pub cancel: Option<CancelRequest>,
@@ -180,7 +180,7 @@ impl Record {
 }
 
 /// An attempt on record.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct AttemptRecord {
@@ -200,7 +200,7 @@ pub struct AttemptRecord {
 /// How far an attempt is, according to the record.
 ///
 /// Serialised as `{"state": …}` with the fields of that state.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all_fields = "camelCase")]
 #[non_exhaustive]
 pub enum AttemptState {
@@ -233,7 +233,7 @@ pub enum AttemptState {
 ///
 /// A record in any state but `Ended` that is [not claimed](crate::Journal::is_claimed) was left by
 /// a crash. The next holder continues from that state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum State {
     /// The job waits for a runner. After a crash: nothing of it has started and nothing can; it may
@@ -265,7 +265,7 @@ impl State {
 }
 
 /// A request to end a job early.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct CancelRequest {
@@ -274,12 +274,16 @@ pub struct CancelRequest {
     /// When the request was made.
     pub asked_at: Timestamp,
     /// The time between TERM and KILL, in whole milliseconds.
-    #[serde(serialize_with = "as_people_write_it")]
+    #[serde(serialize_with = "as_people_write_it", deserialize_with = "as_people_wrote_it")]
     pub grace: Duration,
 }
 
 fn as_people_write_it<S: Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
     HumanDuration::from(*duration).serialize(to)
+}
+
+fn as_people_wrote_it<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    HumanDuration::deserialize(from).map(HumanDuration::get)
 }
 
 /// The result of a request to end a job early.

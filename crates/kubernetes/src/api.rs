@@ -252,12 +252,17 @@ impl Cluster {
         Ok(list.items)
     }
 
-    /// Returns the Pod called `name`, if it exists. Uses a list, because Longshore has no
-    /// permission to get Pods.
+    /// Returns the Pod called `name` in the namespace of `location`, if it exists.
     pub(crate) async fn pod_named(&self, location: &Location, name: &str) -> Answer<Option<Pod>> {
+        self.pod_in(self.namespace(location), name).await
+    }
+
+    /// Returns the Pod called `name` in `namespace`, if it exists. Uses a list, because Longshore
+    /// has no permission to get Pods.
+    pub(crate) async fn pod_in(&self, namespace: &str, name: &str) -> Answer<Option<Pod>> {
         let params = ListParams::default().fields(&format!("metadata.name={name}"));
-        let api = self.pods(location);
-        let list = self.ask("failed to read the job's Pod", api.list(&params)).await?;
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        let list = self.ask("failed to read a Pod", api.list(&params)).await?;
         Ok(list.items.into_iter().next())
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::Response;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use kube::client::ClientBuilder;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
@@ -18,6 +18,7 @@ use tower::util::MapResponseLayer;
 
 use crate::bounded::Bounded;
 use crate::config::KubernetesConfig;
+use crate::credential_plugin;
 use crate::error::{self, failed, timed_out};
 use crate::proxy;
 use crate::server_clock::ServerClock;
@@ -29,6 +30,9 @@ pub(crate) const WATCH_SECONDS: u32 = 30;
 /// How long a watch may be silent before it counts as dead and is resumed. A little longer than the
 /// time after which the server ends a watch request.
 const WATCH_SILENCE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 5);
+
+/// How long before it expires a plug-in's credential is replaced.
+const BEFORE_EXPIRY: SignedDuration = SignedDuration::from_secs(10);
 
 /// The first pause before a failed request is sent again, and the longest one.
 const RETRY_PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
@@ -51,6 +55,8 @@ pub(crate) struct Cluster {
     /// The host and port of the proxy through which it is reached, if any.
     pub(crate) proxy: Option<String>,
     request_timeout: Duration,
+    /// When the credential of a plug-in expires.
+    expires: Option<Timestamp>,
     /// Whether the server no longer accepts these credentials.
     refused: AtomicBool,
 }
@@ -101,6 +107,12 @@ impl From<Failure> for Error {
 }
 
 impl Cluster {
+    /// Returns whether its credentials are still valid, as far as is known.
+    fn is_usable(&self) -> bool {
+        let expired = self.expires.is_some_and(|at| at <= Timestamp::now() + BEFORE_EXPIRY);
+        !expired && !self.refused.load(Ordering::Relaxed)
+    }
+
     /// Adds to `error` which server it is about, and through which proxy that is reached.
     pub(crate) fn locate(&self, error: Error) -> Error {
         let error = error.with("server", &self.server);
@@ -154,26 +166,19 @@ impl Connection {
     }
 
     /// Returns the cluster. Reads the configuration again if it has not been read, if it was
-    /// [forgotten](Self::forget), or if its credentials were refused, as they may have been
-    /// renewed.
+    /// [forgotten](Self::forget), or if its credentials were refused or expire, as they may
+    /// have been renewed.
     ///
     /// # Errors
     /// `Unavailable` if there is no configuration, or if it cannot be read or is invalid.
     pub(crate) async fn cluster(&self) -> Result<Arc<Cluster>> {
         let mut current = self.current.lock().await;
-        if let Some(cluster) = current.as_ref().filter(|it| !it.refused.load(Ordering::Relaxed)) {
+        if let Some(cluster) = current.as_ref().filter(|it| it.is_usable()) {
             return Ok(cluster.clone());
         }
         let limit = self.config.request_timeout.get();
-        let (config, clock) = (self.config.clone(), self.clock.clone());
-        // Building reads files and may run a credential plug-in, which blocks the thread.
-        let built = tokio::task::spawn_blocking(move || build(&config, &clock));
-        let cluster = match timeout(limit, built).await {
-            Ok(Ok(built)) => Arc::new(built?),
-            Ok(Err(panicked)) => {
-                return Err(Error::new(ErrorKind::Internal, "failed to set up a client")
-                    .caused_by(panicked));
-            }
+        let cluster = match timeout(limit, open(&self.config, &self.clock)).await {
+            Ok(opened) => Arc::new(opened?),
             Err(_) => return Err(timed_out("failed to set up a client", limit)),
         };
         *current = Some(cluster.clone());
@@ -191,8 +196,34 @@ impl Connection {
     }
 }
 
-fn build(config: &KubernetesConfig, clock: &ServerClock) -> Result<Cluster> {
-    let mut kube = load(config)?;
+/// Reads the configuration and opens the connection that it describes.
+async fn open(config: &KubernetesConfig, clock: &ServerClock) -> Result<Cluster> {
+    let given = config.clone();
+    let mut kube = blocking(move || load(&given)).await?;
+    let mut expires = None;
+    if let Some(plugin) = credential_plugin::of(&kube.auth_info) {
+        // Shorter than a probe, which otherwise ends first and does not know the cause.
+        let limit = config.connect_timeout.get() * 9 / 10;
+        let credential = credential_plugin::ask(plugin, limit).await?;
+        expires = credential.expires().ok().flatten();
+        credential.give(&mut kube.auth_info);
+    }
+    let (config, clock) = (config.clone(), clock.clone());
+    let mut cluster = blocking(move || build(&config, &clock, kube)).await?;
+    cluster.expires = expires;
+    Ok(cluster)
+}
+
+/// Runs what reads files, which blocks the thread.
+async fn blocking<T: Send + 'static>(
+    run: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(run).await.unwrap_or_else(|panicked| {
+        Err(Error::new(ErrorKind::Internal, "failed to set up a client").caused_by(panicked))
+    })
+}
+
+fn build(config: &KubernetesConfig, clock: &ServerClock, mut kube: Config) -> Result<Cluster> {
     kube.connect_timeout = Some(config.connect_timeout.get());
     kube.read_timeout = None;
     // A POST without an answer may have been carried out, so only the commit protocol may repeat
@@ -223,6 +254,7 @@ fn build(config: &KubernetesConfig, clock: &ServerClock) -> Result<Cluster> {
         server: server.trim_end_matches('/').to_owned(),
         proxy,
         request_timeout: config.request_timeout.get(),
+        expires: None,
         refused: AtomicBool::new(false),
     })
 }
@@ -250,15 +282,50 @@ fn load(config: &KubernetesConfig) -> Result<Config> {
     };
     let options = KubeConfigOptions { context: config.context.clone(), ..<_>::default() };
     let kubeconfig = kubeconfig.map_err(wrong)?;
-    let own_proxy = proxy::of_kubeconfig(&kubeconfig, config.context.as_deref()).map(str::to_owned);
+    let cluster = cluster_of(&kubeconfig, config.context.as_deref());
+    let own_proxy = cluster.and_then(|it| it.proxy_url.clone()).filter(|url| !url.is_empty());
+    let authority = cluster.and_then(authority);
     // Only the signature of this function is asynchronous: it reads files.
     let loading = Config::from_custom_kubeconfig(kubeconfig, &options);
     let mut loaded = futures::executor::block_on(loading).map_err(wrong)?;
+    match (&loaded.root_cert, authority) {
+        // As in client-go, an empty setting is none.
+        (Some(_), None) => loaded.root_cert = None,
+        // kube would trust no server, and the error would blame the server's certificate.
+        (Some(certificates), Some(given)) if certificates.is_empty() => {
+            return Err(unavailable(
+                "the certificate authority of the API server has no certificate in PEM",
+            )
+            .with(given.0, given.1)
+            .with("kubeconfig", &origin));
+        }
+        _ => {}
+    }
     // kube compares NO_PROXY with the proxy's own address, not with the server's.
     let variable = |name: &str| std::env::var(name).ok();
     loaded.proxy_url = proxy::choose(&loaded.cluster_url, own_proxy.as_deref(), variable)
         .map_err(|e| e.with("kubeconfig", &origin))?;
+    credential_plugin::ensure_supported(&loaded.auth_info)
+        .map_err(|e| e.with("kubeconfig", &origin))?;
     Ok(loaded)
+}
+
+/// Returns the cluster of `context`, or else of the current context.
+fn cluster_of<'a>(
+    config: &'a Kubeconfig,
+    context: Option<&str>,
+) -> Option<&'a kube::config::Cluster> {
+    let name = context.or(config.current_context.as_deref())?;
+    let context = config.contexts.iter().find(|it| it.name == name)?.context.as_ref()?;
+    config.clusters.iter().find(|it| it.name == context.cluster)?.cluster.as_ref()
+}
+
+/// Returns the setting that names the certificate authority of `cluster`, with the path of its file.
+fn authority(cluster: &kube::config::Cluster) -> Option<(&'static str, String)> {
+    let full = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    let data = full(&cluster.certificate_authority_data);
+    data.map(|_| ("setting", "certificate-authority-data".to_owned()))
+        .or_else(|| full(&cluster.certificate_authority).map(|path| ("file", path)))
 }
 
 fn home_kubeconfig() -> Option<std::path::PathBuf> {

@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::amounts::{Amounts, DefaultResources};
+use crate::owner_pod::OwnerPod;
 use crate::pod_template::PodTemplate;
 use crate::strict::Strict;
 
@@ -95,6 +96,10 @@ pub struct KubernetesConfig {
     /// `image` and `command`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod_template: Option<PodTemplate>,
+    /// The Pod that this command runs in, if its jobs are to end with that Pod: once the Pod is
+    /// deleted, even by force, Kubernetes ends and removes them. Commands that share a
+    /// `job.installation` leave alone each other's jobs, and remove those of a Pod that has ended.
+    pub owner_pod: OwnerPod,
     /// How long a connection to the API server, and a whole probe, may take.
     pub connect_timeout: HumanDuration,
     /// How long the API server may take over one request.
@@ -163,6 +168,7 @@ impl Default for KubernetesConfig {
             default_resources: DefaultResources::default(),
             max_resources: Amounts::default(),
             pod_template: None,
+            owner_pod: OwnerPod::default(),
             connect_timeout: HumanDuration::from_secs(5),
             request_timeout: HumanDuration::from_secs(30),
             ttl_seconds_after_finished: MINIMUM_TTL_SECONDS,

@@ -9,11 +9,13 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::backend::Backend;
 use crate::client::Cluster;
+use crate::config::KubernetesConfig;
 use crate::error::Message;
 use crate::follow;
 use crate::location::Location;
 use crate::names::{Commit, Ending};
 use crate::outcome;
+use crate::owner;
 use crate::phase_clock::PhaseClock;
 use crate::probe::ensure_stdin;
 use crate::refusal;
@@ -74,13 +76,12 @@ pub(crate) async fn launch(
         () = context.cancel.cancelled() => return Err(LaunchError::Refused(Error::cancelled())),
         () = sleep_until(context.deadline) => return Err(LaunchError::Refused(late())),
     };
-    if attempt.spec.stdin {
-        let namespace = backend.config.namespace.as_deref().unwrap_or(&cluster.namespace);
-        tokio::select! {
-            checked = ensure_stdin(&cluster, namespace) => checked.map_err(LaunchError::Refused)?,
-            () = context.cancel.cancelled() => return Err(LaunchError::Refused(Error::cancelled())),
-            () = sleep_until(context.deadline) => return Err(LaunchError::Refused(late())),
+    tokio::select! {
+        ready = ensure_ready(&cluster, attempt, &backend.config) => {
+            ready.map_err(LaunchError::Refused)?;
         }
+        () = context.cancel.cancelled() => return Err(LaunchError::Refused(Error::cancelled())),
+        () = sleep_until(context.deadline) => return Err(LaunchError::Refused(late())),
     }
     let launch = Launch {
         backend,
@@ -96,6 +97,19 @@ pub(crate) async fn launch(
         backend.connection.forget().await;
     }
     answer
+}
+
+/// Checks what would go wrong only once the Job exists.
+async fn ensure_ready(
+    cluster: &Cluster,
+    attempt: &Attempt,
+    config: &KubernetesConfig,
+) -> longshore_core::Result<()> {
+    let namespace = config.namespace.as_deref().unwrap_or(&cluster.namespace);
+    if attempt.spec.stdin {
+        ensure_stdin(cluster, namespace).await?;
+    }
+    owner::ensure(cluster, namespace, config).await
 }
 
 fn late() -> Error {

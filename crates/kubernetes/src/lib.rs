@@ -32,6 +32,7 @@
 //! start to avoid that.
 
 mod admission;
+mod adopt;
 mod amounts;
 mod api;
 mod backend;
@@ -41,6 +42,8 @@ mod check;
 mod client;
 mod config;
 mod container_view;
+mod credential;
+mod credential_plugin;
 mod cursor;
 mod error;
 mod escape;
@@ -58,6 +61,8 @@ mod logs;
 mod meta;
 mod names;
 mod outcome;
+mod owner;
+mod owner_pod;
 mod phase_clock;
 mod plan;
 mod pod_spec_view;
@@ -93,6 +98,7 @@ pub mod fuzzing;
 
 pub use amounts::{Amounts, DefaultResources};
 pub use config::{DnsPolicy, KubernetesConfig};
+pub use owner_pod::OwnerPod;
 pub use pod_template::PodTemplate;
 pub use runner::KubernetesRunner;
 pub use strict::Strict;

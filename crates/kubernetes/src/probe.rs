@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use crate::backend::Backend;
 use crate::client::Cluster;
 use crate::error::timed_out;
+use crate::owner;
 
 /// API group, resource, subresource, verbs.
 type Needed = (&'static str, &'static str, &'static str, &'static [&'static str]);
@@ -78,15 +79,20 @@ async fn ask(backend: &Backend) -> Result<Health> {
         let message = format!("not allowed to {}", missing.join(", "));
         return Err(server(Error::new(ErrorKind::Denied, message).with("namespace", namespace)));
     }
+    owner::ensure(&cluster, namespace, &backend.config).await.map_err(server)?;
     let wished = self::missing(&cluster, namespace, WISHED, &rules).await.map_err(server)?;
     let mut health = Health::default();
     health.version = format!("Kubernetes {}", version.git_version);
-    health.facts.push(("server", cluster.server.clone()));
-    health.facts.extend(cluster.proxy.clone().map(|proxy| ("proxy", proxy)));
-    health.facts.push(("namespace", namespace.to_owned()));
-    health.facts.extend(backend.config.context.clone().map(|context| ("context", context)));
+    health.push_fact("server", &cluster.server);
+    if let Some(proxy) = &cluster.proxy {
+        health.push_fact("proxy", proxy);
+    }
+    health.push_fact("namespace", namespace);
+    if let Some(context) = &backend.config.context {
+        health.push_fact("context", context);
+    }
     if let Some(claim) = &backend.config.persistent_volume_claim_name {
-        health.facts.push(("persistentVolumeClaimName", claim.clone()));
+        health.push_fact("persistentVolumeClaimName", claim);
     }
     health
         .warnings

@@ -2,17 +2,7 @@
 
 use http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
-use kube::config::Kubeconfig;
 use longshore_core::{Error, ErrorKind, Result};
-
-/// Returns the `proxy-url` of the cluster that `context` of the kubeconfig names, or else of its
-/// current context.
-pub(crate) fn of_kubeconfig<'a>(config: &'a Kubeconfig, context: Option<&str>) -> Option<&'a str> {
-    let name = context.or(config.current_context.as_deref())?;
-    let context = config.contexts.iter().find(|it| it.name == name)?.context.as_ref()?;
-    let cluster = config.clusters.iter().find(|it| it.name == context.cluster)?;
-    cluster.cluster.as_ref()?.proxy_url.as_deref().filter(|url| !url.is_empty())
-}
 
 /// Returns the proxy for requests to `server`: that of the kubeconfig, else that of the environment,
 /// as for kubectl.

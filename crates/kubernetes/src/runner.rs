@@ -1,12 +1,10 @@
 //! The runner for Kubernetes.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::{BoxStream, StreamExt};
-use kube::ResourceExt;
 use longshore_core::{
     Attempt, Capabilities, Capability, Event, Finding, Handle, Health, InstallationId, JobStdin,
     LaunchContext, LaunchError, LogChunk, LogPosition, Plan, Result, Runner, RunnerName, Settled,
@@ -16,10 +14,11 @@ use tokio::time::Instant;
 
 use crate::backend::Backend;
 use crate::config::KubernetesConfig;
-use crate::job_view::JobView;
 use crate::location::Location;
-use crate::names::{self, Ending, object_name};
-use crate::{check, follow, launch, logs, plan, probe, settle, stdin, termination, translate};
+use crate::names::Ending;
+use crate::{
+    adopt, check, follow, launch, logs, plan, probe, settle, stdin, termination, translate,
+};
 
 /// Runs jobs on a Kubernetes cluster, each as a `batch/v1` Job.
 ///
@@ -96,30 +95,11 @@ impl Runner for KubernetesRunner {
     }
 
     async fn adopt(&self, installation: &InstallationId) -> Result<Vec<Handle>> {
-        let anywhere = Location {
-            namespace: self.backend.config.namespace.clone(),
-            job: String::new(),
-            attempt: String::new(),
-            installation: installation.clone(),
-        };
-        let cluster = self.backend.connection.cluster().await?;
-        let mut attempts = BTreeSet::new();
-        for job in cluster.jobs_of(&anywhere).await? {
-            let view = JobView::from(&job);
-            let attempt = view.attempt.filter(|_| !view.tombstone && !view.deleting);
-            // Labels alone prove nothing, because any client can write them.
-            attempts.extend(attempt.filter(|it| job.metadata.name == Some(object_name(it))));
-        }
-        // A client that deletes a Job with `--cascade=orphan` leaves its Pod behind.
-        for pod in cluster.orphans_of(&anywhere).await? {
-            attempts.extend(pod.labels().get(names::ATTEMPT).cloned());
-        }
-        let locations = attempts.into_iter().map(|attempt| Location {
-            job: object_name(&attempt),
-            attempt,
-            ..anywhere.clone()
-        });
-        locations.map(|location| location.handle(&self.backend.name)).collect()
+        adopt::adopt(&self.backend, installation).await
+    }
+
+    async fn abandoned(&self, installation: &InstallationId) -> Result<Vec<(Handle, String)>> {
+        adopt::abandoned(&self.backend, installation).await
     }
 
     fn events(&self, handle: &Handle) -> BoxStream<'static, Result<Event>> {

@@ -101,6 +101,7 @@ pub(crate) fn translate(attempt: &Attempt, config: &KubernetesConfig) -> Result<
             namespace: config.namespace.clone(),
             labels: Some(labels::labels(attempt, config)),
             annotations: Some(annotations),
+            owner_references: config.owner_pod.reference().map(|owner| vec![owner]),
             ..<_>::default()
         },
         spec: Some(BatchJobSpec {

@@ -231,3 +231,20 @@ fn what_an_administrator_configures_reaches_every_pod() {
     let error = translate(&greedy, &config).unwrap_err();
     assert!(error.to_string().contains("job.kubernetes.maxResources"), "{error}");
 }
+
+/// A command that was killed with its Pod left its Job, the job's Pod and the login behind.
+#[test]
+fn a_job_is_owned_by_the_commands_pod() {
+    let owner = crate::owner_pod::OwnerPod {
+        namespace: Some("jobs".to_owned()),
+        name: Some("command-x".to_owned()),
+        uid: Some("8d1f".to_owned()),
+    };
+    let config = KubernetesConfig { owner_pod: owner, ..KubernetesConfig::default() };
+    let job = translate(&attempt(|_| {}), &config).unwrap().job;
+    let owners = job.metadata.owner_references.unwrap();
+    let [owner] = owners.as_slice() else { panic!("{owners:?}") };
+    assert_eq!((owner.api_version.as_str(), owner.kind.as_str()), ("v1", "Pod"));
+    assert_eq!((owner.name.as_str(), owner.uid.as_str()), ("command-x", "8d1f"));
+    assert_eq!(owner.block_owner_deletion, None);
+}

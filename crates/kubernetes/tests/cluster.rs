@@ -18,6 +18,8 @@ mod faults;
 mod images;
 #[path = "support/layer.rs"]
 mod layer;
+#[path = "cluster/owner.rs"]
+mod owner;
 #[path = "cluster/permissions.rs"]
 mod permissions;
 #[path = "cluster/pod_security.rs"]
@@ -455,6 +457,7 @@ fn main() -> ExitCode {
         .chain(changed::cases())
         .chain(faults::cases())
         .chain(images::cases())
+        .chain(owner::cases())
         .chain(permissions::cases())
         .chain(pod_security::cases())
         .chain(proxies::cases())

@@ -55,7 +55,8 @@ pub fn builder(config: &Config) -> Result<DispatcherBuilder, AssemblyError> {
     let job = &config.job;
     let state = installation::state_directory(job.state_directory.as_deref())
         .map_err(AssemblyError::State)?;
-    let identity = installation::load_or_create(&state).map_err(AssemblyError::State)?;
+    let own = installation::load_or_create(&state).map_err(AssemblyError::State)?;
+    let identity = job.installation.clone().unwrap_or(own);
     let builder = Dispatcher::builder().settings(job.dispatch.clone()).installation(identity);
     let mut builder = builder.state_directory(&state).order(job.runners.iter().cloned());
     for runner in job.runners.iter().filter_map(|name| runner(name, config, &state)) {

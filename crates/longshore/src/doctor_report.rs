@@ -116,7 +116,7 @@ impl DoctorRunner {
             ready: health.is_ready(),
             error: health.result.as_ref().err().map(DoctorError::from),
             version: found.map(|it| it.version.clone()),
-            facts: facts.map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+            facts: facts.map(|(name, value)| (name.clone().into_owned(), value.clone())).collect(),
             warnings,
             findings: health.findings.clone(),
             pull_policy: policy.map(|it| DoctorPullPolicy {

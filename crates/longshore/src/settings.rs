@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use longshore_core::{PullPolicies, RegistryLogin, RunnerName};
+use longshore_core::{InstallationId, PullPolicies, RegistryLogin, RunnerName};
 use longshore_dispatch::Settings;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,13 @@ pub struct JobConfig {
     /// `~/.local/state/longshore`.
     #[schemars(extend("x-path" = true))]
     pub state_directory: Option<PathBuf>,
+    /// The identity of this installation. None: that of the state directory. Commands with state
+    /// directories of their own, such as in Pods, may share one: `run` and `gc` then end and remove
+    /// the jobs of those that have ended. This needs a runner that knows which command a job belongs
+    /// to, as Kubernetes does with `job.kubernetes.ownerPod`. On any other runner, `gc` takes the
+    /// jobs of all these commands for its own, so do not share an identity there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub installation: Option<InstallationId>,
     /// Logins for image registries: a list of `server` with `username` and one of `passwordFile`
     /// and `passwordEnv`, or with a `credentialHelper`. The login for the longest part of an
     /// image's name applies. A job's own logins take precedence over these, and these over Docker's
@@ -70,6 +77,7 @@ impl Default for JobConfig {
             runners: vec![RunnerName::kubernetes(), RunnerName::docker(), RunnerName::process()],
             directory: None,
             state_directory: None,
+            installation: None,
             registries: Vec::new(),
             docker_config: None,
             dispatch: Settings::default(),

@@ -31,11 +31,9 @@ pub(crate) fn probe(state_directory: &Path, slots: usize) -> io::Result<Result<H
     let mut health = Health::default();
     health.version =
         format!("{} {}", system.sysname().to_string_lossy(), system.release().to_string_lossy());
-    health.facts = vec![
-        ("state directory", state_directory.display().to_string()),
-        ("user id", rustix::process::geteuid().to_string()),
-        ("slots", slots.to_string()),
-    ];
+    health.push_fact("state directory", state_directory.display());
+    health.push_fact("user id", rustix::process::geteuid());
+    health.push_fact("slots", slots);
     health.warnings = warnings(state_directory);
     Ok(Ok(health))
 }

@@ -129,14 +129,26 @@ fn templates(site: &Site<'_>, values: &Values) -> Result<Vec<Value>> {
 
 fn what_is_not_set_sets_no_variable(bench: &Bench) -> Checked {
     let site = Site::new(bench)?;
-    let state = ("JOB_STATEDIRECTORY".to_owned(), "/var/lib/longshore".to_owned());
+    let always = [
+        ("JOB_INSTALLATION", "longshore-"),
+        ("JOB_KUBERNETES_OWNERPOD_NAME", ""),
+        ("JOB_KUBERNETES_OWNERPOD_NAMESPACE", ""),
+        ("JOB_KUBERNETES_OWNERPOD_UID", ""),
+        ("JOB_STATEDIRECTORY", "/var/lib/longshore"),
+    ];
     let plain = Values::new(bench, "true")?;
     let null = plain
         .clone()
         .with("/kubernetes/imagePullPolicy", Value::Null)
         .with("/kubernetes/persistentVolumeClaimName", Value::Null);
     for values in [plain, null] {
-        same("the variables", variables(&templates(&site, &values)?[0])?, vec![state.clone()])?;
+        let set = variables(&templates(&site, &values)?[0])?;
+        same("the number of variables", set.len(), always.len())?;
+        for ((name, value), (expected, begin)) in set.iter().zip(always) {
+            same("the variable", name.as_str(), expected)?;
+            let rest = value.strip_prefix(begin).with_context(|| format!("{name} is {value}"))?;
+            ensure!(rest.is_empty() || name == "JOB_INSTALLATION", "{name} is {value}");
+        }
     }
     site.close()
 }

@@ -15,6 +15,7 @@ cases! { "kubernetes":
     a_kubeconfig_that_is_not_there_lets_the_next_runner_have_the_job,
     a_kubeconfig_that_is_none_lets_the_next_runner_have_the_job,
     a_token_that_is_not_accepted_ends_the_search,
+    a_credential_plug_in_leaves_the_jobs_stdin_alone,
     an_authority_that_did_not_sign_the_servers_certificate_is_said,
     a_job_directory_without_a_claim_is_unsupported,
     a_job_directory_outside_the_volume_is_said,
@@ -143,4 +144,28 @@ fn doctor_reports_what_keeps_a_pod_from_being_created(bench: &Bench) -> Checked 
         "warning: the Secret `no-such-secret`, with which images are pulled, does not exist",
     ];
     says(&ran.text(), &expected)
+}
+
+/// The plug-in read what was meant for the job.
+fn a_credential_plug_in_leaves_the_jobs_stdin_alone(bench: &Bench) -> Checked {
+    let asked = bench.folders.root().join("asked");
+    let kubeconfig = changed(bench, |_, user| {
+        let token = user["token"].as_str().unwrap_or_default();
+        let answer = json!({"kind": "ExecCredential", "status": {"token": token}});
+        let script = format!("cat; echo asked >> {}; echo '{answer}'", asked.display());
+        *user = json!({"exec": {
+            "apiVersion": "client.authentication.k8s.io/v1",
+            "interactiveMode": "IfAvailable",
+            "command": "sh",
+            "args": ["-c", script],
+        }});
+    })?;
+    let input = bench.folders.file("input", "for the job\n")?;
+    let job = bench.script(&[], "cat")?.env("KUBECONFIG", kubeconfig);
+    let ran = job.stdin(std::fs::File::open(input)?).run()?;
+    ran.exits(0)?;
+    same("the job's output", ran.text(), "for the job\n")?;
+    let asked = std::fs::read_to_string(asked)?;
+    ensure!(asked.starts_with("asked\n"), "the plug-in was not asked: {asked:?}");
+    Ok(())
 }

@@ -9,6 +9,7 @@ mod docker_only;
 mod doctor;
 mod fallback;
 mod helm;
+mod helm_lost;
 mod images;
 mod jobs;
 mod kubernetes_only;

@@ -2,7 +2,7 @@
 
 use super::{
     Case, bad_files, bad_jobs, bad_settings, disruptive, docker_only, doctor, fallback, helm,
-    images, jobs, kubernetes_only, live_restore, lost_journal, outcomes, output, plan,
+    helm_lost, images, jobs, kubernetes_only, live_restore, lost_journal, outcomes, output, plan,
     process_only, results, secrets, settings, signals, stdin, stories, timeouts,
 };
 use crate::suite::Suite;
@@ -40,7 +40,7 @@ pub(crate) fn of(suite: Suite) -> Vec<Case> {
         ),
         Suite::Docker => (EVERYWHERE, &[docker_only::CASES]),
         Suite::Kubernetes => (EVERYWHERE, &[kubernetes_only::CASES]),
-        Suite::Helm => (&[], &[helm::CASES]),
+        Suite::Helm => (&[], &[helm::CASES, helm_lost::CASES]),
         Suite::Disruptive => (&[], &[disruptive::CASES, live_restore::CASES]),
     };
     common.iter().chain(own).flat_map(|cases| cases.iter().copied()).collect()

@@ -95,7 +95,12 @@ impl<'a> Site<'a> {
 
     /// Uninstalls the release and waits until nothing of it and of its jobs is left.
     pub(crate) fn uninstall(&self) -> Result<()> {
-        self.helm(&["uninstall", RELEASE])?.exits(0)?;
+        self.uninstall_with(&[])
+    }
+
+    /// As [`uninstall`](Self::uninstall), with further flags.
+    pub(crate) fn uninstall_with(&self, flags: &[&str]) -> Result<()> {
+        self.helm(&[&["uninstall", RELEASE], flags].concat())?.exits(0)?;
         let mut left = Vec::new();
         let gone = until(PATIENCE, "an empty namespace", || {
             left = self.left()?;
@@ -108,13 +113,23 @@ impl<'a> Site<'a> {
     fn left(&self) -> Result<Vec<String>> {
         const ITS_OWN: [&str; 2] = ["ServiceAccount default", "ConfigMap kube-root-ca.crt"];
         let kinds = "jobs,cronjobs,pods,configmaps,secrets,serviceaccounts,roles,rolebindings";
-        let found = self.get(&[kinds])?;
+        let mut names = self.names(&[kinds])?;
+        names.retain(|name| !ITS_OWN.contains(&name.as_str()));
+        Ok(names)
+    }
+
+    /// Runs `kubectl get ARGS`, and returns `KIND NAME` of each object.
+    fn names(&self, args: &[&str]) -> Result<Vec<String>> {
         let name = |it: &Value| {
             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
             format!("{} {}", text(&it["kind"]), text(&it["metadata"]["name"]))
         };
-        let names = found.iter().map(name);
-        Ok(names.filter(|name| !ITS_OWN.contains(&name.as_str())).collect())
+        Ok(self.get(args)?.iter().map(name).collect())
+    }
+
+    /// Returns `KIND NAME` of each object that the release's commands have created for their jobs.
+    pub(crate) fn launched_objects(&self) -> Result<Vec<String>> {
+        self.names(&["jobs,pods,secrets", "--selector", LAUNCHED])
     }
 
     /// Runs `kubectl get ARGS`.
@@ -139,9 +154,12 @@ impl<'a> Site<'a> {
 
     /// Waits until nothing is left of what a command has launched.
     pub(crate) fn until_cleaned_up(&self) -> Result<()> {
-        let none =
-            || Ok(self.get(&["jobs,pods", "--selector", LAUNCHED])?.is_empty().then_some(()));
-        until(PATIENCE, "the end of what was launched", none).with_context(|| self.story())
+        let mut left = Vec::new();
+        let gone = until(PATIENCE, "the end of what was launched", || {
+            left = self.launched_objects()?;
+            Ok(left.is_empty().then_some(()))
+        });
+        gone.with_context(|| format!("left behind: {}\n{}", left.join(", "), self.story()))
     }
 
     /// Returns the Pods of the command.
@@ -176,7 +194,7 @@ impl<'a> Site<'a> {
     }
 
     /// Returns the information that a user would look at.
-    fn story(&self) -> String {
+    pub(crate) fn story(&self) -> String {
         let say = |args: &[&str]| self.kubectl(args).unwrap_or_else(|error| format!("{error:#}"));
         format!(
             "{}\n{}",

@@ -92,3 +92,28 @@ job.yaml: |
 longshore.yaml: |
   {{- include "longshore.config" . | nindent 2 }}
 {{- end }}
+
+{{/*
+Whether the command's Pod owns its job: `true` or nothing. A Pod can own only what
+is in its namespace, in the same cluster.
+*/}}
+{{- define "longshore.owned" -}}
+{{- $kubernetes := dig "job" "kubernetes" dict .Values.config | default dict -}}
+{{- $namespace := $kubernetes.namespace | default .Release.Namespace -}}
+{{- $elsewhere := or $kubernetes.kubeconfig $kubernetes.context (ne $namespace .Release.Namespace) -}}
+{{- if and .Values.kubernetes.ownerReferences (not $elsewhere) -}}
+true
+{{- end }}
+{{- end }}
+
+{{/*
+The identity that the release's commands share, so that one removes what another
+has left. Only the Kubernetes runner can tell their jobs apart.
+*/}}
+{{- define "longshore.installation" -}}
+{{- $only := eq (dig "job" "runners" list .Values.config | toJson) (list "kubernetes" | toJson) -}}
+{{- if and $only (include "longshore.owned" .) -}}
+{{- $hash := printf "%s/%s" .Release.Namespace .Release.Name | sha256sum | trunc 8 -}}
+{{- printf "%s-%s" (.Release.Name | replace "." "-" | trunc 30 | trimSuffix "-") $hash -}}
+{{- end }}
+{{- end }}

@@ -18,10 +18,13 @@ template:
       {{- toYaml . | nindent 6 }}
       {{- end }}
   spec:
-    {{- include "longshore.podSpec" . | nindent 4 }}
+    {{- include "longshore.podSpec" (list . "run") | nindent 4 }}
 {{- end }}
 
+{{/* The spec of a Pod. Takes the root context and what the Pod does: run or gc. */}}
 {{- define "longshore.podSpec" -}}
+{{- $does := index . 1 -}}
+{{- with index . 0 -}}
 {{- $claim := include "longshore.kubernetes" (list . "persistentVolumeClaimName") -}}
 serviceAccountName: {{ include "longshore.serviceAccountName" . }}
 automountServiceAccountToken: true
@@ -56,13 +59,18 @@ containers:
     image: {{ include "longshore.image" . | quote }}
     imagePullPolicy: {{ .Values.image.pullPolicy }}
     args:
-      - run
+      - {{ $does }}
       - --config
       - /etc/longshore/longshore.yaml
+      {{- if eq $does "run" }}
       - --file
       - /etc/longshore/job.yaml
+      {{- end }}
     env:
       {{- include "longshore.env" . | nindent 6 }}
+      {{- if and (eq $does "run") (include "longshore.owned" .) }}
+      {{- include "longshore.ownerEnv" . | nindent 6 }}
+      {{- end }}
     # The Pod's status then holds the summary of a job that failed.
     terminationMessagePolicy: FallbackToLogsOnError
     {{- with .Values.securityContext }}
@@ -102,11 +110,16 @@ volumes:
   {{- toYaml . | nindent 2 }}
   {{- end }}
 {{- end }}
+{{- end }}
 
 {{/* Longshore's environment. An unset value sets no variable. */}}
 {{- define "longshore.env" -}}
 - name: JOB_STATEDIRECTORY
   value: {{ .Values.state.directory | quote }}
+{{- with include "longshore.installation" . }}
+- name: JOB_INSTALLATION
+  value: {{ . | quote }}
+{{- end }}
 {{- with include "longshore.kubernetes" (list . "imagePullPolicy") }}
 - name: JOB_KUBERNETES_IMAGEPULLPOLICY
   value: {{ . | quote }}
@@ -119,6 +132,16 @@ volumes:
 {{- end }}
 {{- with .Values.extraEnv }}
 {{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* The command's own Pod, which owns its job. */}}
+{{- define "longshore.ownerEnv" -}}
+{{- range $key := list "namespace" "name" "uid" }}
+- name: JOB_KUBERNETES_OWNERPOD_{{ upper $key }}
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.{{ $key }}
 {{- end }}
 {{- end }}
 

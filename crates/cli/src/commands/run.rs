@@ -16,7 +16,7 @@ use crate::relay::{Relay, Unread};
 use crate::result_file::ResultFile;
 use crate::signals::{Interruption, Signals};
 use crate::stdin::Input;
-use crate::{output, settings, spec, summary, undelivered};
+use crate::{leftovers, output, settings, spec, summary, undelivered};
 
 /// Printed if no runner took a job that got its stdin without asking for it.
 const NO_STDIN: &str =
@@ -33,7 +33,7 @@ pub async fn run(args: &RunArgs) -> Result<u8, CliError> {
     }
     let input = Input::choose(&args.job)?;
     let inherited = input.as_ref().is_some_and(|input| input.inherited);
-    let (_, dispatcher) = settings::assemble(&args.job.config, args.quiet)?;
+    let (loaded, dispatcher) = settings::assemble(&args.job.config, args.quiet)?;
     let hint = hint(&dispatcher, &spec, args.quiet)?;
     let result_file = args.result.as_deref().map(ResultFile::prepare).transpose()?;
     let begun = Instant::now();
@@ -53,7 +53,10 @@ pub async fn run(args: &RunArgs) -> Result<u8, CliError> {
         }
     }
     let id = job.id().clone();
-    let (result, mut undelivered) = follow(job, args.quiet).await;
+    let ((result, mut undelivered), ()) = tokio::join!(
+        follow(job, args.quiet),
+        leftovers::remove_abandoned(&dispatcher, &loaded.value, args.quiet)
+    );
     drop(signals);
     let result = result?;
     // A local process has no image.

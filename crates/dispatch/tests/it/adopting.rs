@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use longshore_conformance::simulated::{Run, Script, SimulatedRunner};
 use longshore_conformance::{Forward, Forwarding};
-use longshore_core::{Handle, LogPosition, Runner, Settled};
-use longshore_dispatch::{Dispatcher, Fate, Leftover};
+use longshore_core::{Handle, InstallationId, LogPosition, Runner, Settled};
+use longshore_dispatch::{Dispatcher, Fate, Leftover, Reaped};
 use longshore_journal::{Filter, Journal, State};
 use tokio::time::{Instant, sleep};
 
@@ -81,5 +81,56 @@ async fn a_job_of_a_lost_journal_that_never_started_is_removed_and_not_adopted()
     assert_eq!(adopted.leftovers.len(), 1, "{adopted:?}");
     assert_eq!(adopted.leftovers[0].fate, Fate::Removed);
     assert!(dispatcher.record(job.as_str()).await.is_err());
+    assert_eq!(setup.runner.present(), 0);
+}
+
+/// A runner that ties its attempts to another process, which has ended.
+#[derive(Debug)]
+struct Abandoned(SimulatedRunner);
+
+#[async_trait]
+impl Forward for Abandoned {
+    fn inner(&self) -> &dyn Runner {
+        &self.0
+    }
+
+    async fn adopt(&self, _: &InstallationId) -> longshore_core::Result<Vec<Handle>> {
+        Ok(Vec::new())
+    }
+
+    async fn abandoned(
+        &self,
+        installation: &InstallationId,
+    ) -> longshore_core::Result<Vec<(Handle, String)>> {
+        let all = self.0.adopt(installation).await?;
+        Ok(all.into_iter().map(|handle| (handle, "its process has ended".to_owned())).collect())
+    }
+}
+
+/// The process's journal was in its Pod, and nothing else knew of the job.
+#[tokio::test(start_paused = true)]
+async fn a_job_whose_process_and_journal_are_lost_is_ended_and_removed_by_the_next_one() {
+    let setup = Setup::running(Run::exits(0, 600 * MINUTE));
+    let job = setup.orphan().await;
+    let dispatcher = |journal| {
+        Dispatcher::builder()
+            .runner(Arc::new(Forwarding(Abandoned(setup.runner.clone()))))
+            .installation("here".parse().unwrap())
+            .journal(journal)
+            .build()
+            .unwrap()
+    };
+    let fates = |reaped: &Reaped| {
+        let fates = reaped.leftovers.iter().map(|left| (left.attempt.clone(), left.fate.clone()));
+        fates.collect::<Vec<_>>()
+    };
+    let recorded = dispatcher(setup.journal.clone()).remove_abandoned().await.unwrap();
+    assert_eq!(fates(&recorded), [], "the record decides");
+    let other = dispatcher(Journal::in_memory().unwrap());
+    let dry = other.gc(None, true).await.unwrap();
+    assert_eq!(fates(&dry), [(job.attempt(1), Fate::Remove)]);
+    assert_eq!(setup.runner.present(), 1);
+    let reaped = other.remove_abandoned().await.unwrap();
+    assert_eq!(fates(&reaped), [(job.attempt(1), Fate::Removed)]);
     assert_eq!(setup.runner.present(), 0);
 }

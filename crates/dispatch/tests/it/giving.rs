@@ -1,4 +1,4 @@
-//! Secrets and logins that a submission gives.
+//! Secrets, logins and labels that a submission gives.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use longshore_core::{
     Attempt, ErrorKind, LaunchContext, LaunchError, RegistryAuth, Runner, Secret, SecretSource,
     Started,
 };
-use longshore_dispatch::{Dispatcher, Submission};
+use longshore_dispatch::{Dispatcher, SpecPolicy, Submission};
 use longshore_journal::{Filter, Journal};
 use parking_lot::Mutex;
 
@@ -99,4 +99,27 @@ async fn a_login_of_the_submission_precedes_all_others_and_is_shown_to_its_regis
     assert_eq!(login("harbor.example.org/x:1").await.as_ref(), Some(&own));
     assert_eq!(login("harbor.example.org:8443/x:1").await, None);
     assert_eq!(login("busybox:1").await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_label_of_the_service_is_kept_and_no_spec_can_set_it() {
+    let (_, dispatcher, journal) = notes();
+    // It allows strangers no label.
+    let policy = SpecPolicy::default();
+    let tenant = |spec| Submission::new(spec).policy(&policy).label("example.org/tenant", "a");
+    let mut spec = job();
+    spec.process = None;
+    let id = dispatcher.submit(tenant(spec.clone())).await.unwrap().end().await.job;
+    let mine = Filter::default().label("example.org/tenant", "a");
+    let listed = journal.list(mine).await.unwrap();
+    assert_eq!(listed.iter().map(|record| &record.id).collect::<Vec<_>>(), [&id]);
+
+    let mut policy = policy.clone();
+    policy.labels = vec!["*".to_owned()];
+    spec.labels.insert("example.org/tenant".to_owned(), "b".to_owned());
+    let forged = Submission::new(spec).policy(&policy).label("example.org/tenant", "a");
+    let error = dispatcher.submit(forged).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidSpec);
+    assert!(error.to_string().contains("example.org/tenant"), "{error}");
+    assert_eq!(journal.list(Filter::default()).await.unwrap().len(), 1);
 }

@@ -26,6 +26,8 @@ mod recovering;
 mod registry;
 mod relaunching;
 mod remembering;
+mod restarting;
+mod round_trip;
 mod settling;
 mod showing;
 mod simulation;

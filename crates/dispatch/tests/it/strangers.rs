@@ -230,7 +230,7 @@ fn by_default_a_strangers_spec_reads_nothing_of_the_service_and_the_refusal_name
     assert_eq!(policy.check(&spec(json!({}))), Ok(()));
     for (path, patch, rule, field) in hostile() {
         let refused = policy.check(&spec(patch.clone())).expect_err(&format!("{path}: {patch}"));
-        assert_eq!((refused.rule, refused.field.as_str()), (rule, field), "{patch}");
+        assert_eq!((&*refused.rule, refused.field.as_str()), (rule, field), "{patch}");
         let text = refused.to_string();
         assert!(text.contains(rule) && text.contains(field), "{text}");
     }
@@ -395,7 +395,7 @@ fn a_job_directory_cannot_lead_out_of_its_folder() {
     assert_eq!(check("good"), Ok(()));
     for bad in ["", "nested/inner", "replaced", "link", "missing", "..", "good/../good", "."] {
         let PolicyViolation { rule, field, .. } = check(bad).expect_err(bad);
-        assert_eq!((rule, field.as_str()), ("jobDirectories", "jobDirectory"), "{bad}");
+        assert_eq!((&*rule, field.as_str()), ("jobDirectories", "jobDirectory"), "{bad}");
     }
     // The root itself may be behind a link, which is the service's own.
     std::os::unix::fs::symlink(&root, folder.path().join("alias")).unwrap();

@@ -45,7 +45,7 @@ async fn a_cluster_that_only_a_proxy_reaches_runs_a_job(case: Arc<Case>) -> Chec
         let proxy = ConnectProxy::to(api_server().await?, manner).await?;
         let (runner, _file) = through(&case, &format!("http://{login}{}", proxy.address))?;
         let health = runner.probe().await?;
-        let shown = health.facts.contains(&("proxy", proxy.address.clone()));
+        let shown = health.facts.contains(&("proxy".into(), proxy.address.clone()));
         check(shown, || format!("{:?}", health.facts))?;
         let started = launch(&runner, &case.script("echo through")).await?;
         let report = end(&runner, &started.handle).await?;

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use futures::stream::BoxStream;
-use longshore_core::{
+use crate::{
     Attempt, Capabilities, Capability, Event, Finding, Handle, Health, ImageRef, InstallationId,
     JobStdin, LaunchContext, LaunchError, LocalImage, LogChunk, LogPosition, Plan, Result, Runner,
     RunnerName, Settled, Started,
 };
+use async_trait::async_trait;
+use futures::stream::BoxStream;
 use tokio::time::Instant;
 
 /// A runner over another runner. It implements only the methods that it changes; the others forward
@@ -18,8 +18,7 @@ use tokio::time::Instant;
 /// [`Forwarding`] makes it a [`Runner`]. The methods are those of that trait.
 ///
 /// ```
-/// use longshore_conformance::{Forward, Forwarding};
-/// use longshore_core::{Health, Result, Runner};
+/// use longshore_core::{Forward, Forwarding, Health, Result, Runner};
 ///
 /// /// A runner that is always well.
 /// #[derive(Debug)]
@@ -100,6 +99,10 @@ pub trait Forward: fmt::Debug + Send + Sync + 'static {
 
     async fn adopt(&self, installation: &InstallationId) -> Result<Vec<Handle>> {
         self.inner().adopt(installation).await
+    }
+
+    async fn abandoned(&self, installation: &InstallationId) -> Result<Vec<(Handle, String)>> {
+        self.inner().abandoned(installation).await
     }
 
     fn events(&self, handle: &Handle) -> BoxStream<'static, Result<Event>> {
@@ -188,6 +191,10 @@ impl<F: Forward> Runner for Forwarding<F> {
         self.0.adopt(installation).await
     }
 
+    async fn abandoned(&self, installation: &InstallationId) -> Result<Vec<(Handle, String)>> {
+        self.0.abandoned(installation).await
+    }
+
     fn events(&self, handle: &Handle) -> BoxStream<'static, Result<Event>> {
         self.0.events(handle)
     }
@@ -207,53 +214,5 @@ impl<F: Forward> Runner for Forwarding<F> {
 
     async fn remove(&self, handle: &Handle) -> Result<()> {
         self.0.remove(handle).await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::simulated::{Script, SimulatedRunner, World};
-
-    /// A runner with its own answers to the calls for which [`Runner`] has a default.
-    #[derive(Debug)]
-    struct Own(SimulatedRunner);
-
-    #[async_trait]
-    impl Forward for Own {
-        fn inner(&self) -> &dyn Runner {
-            &self.0
-        }
-
-        fn remedy(&self, capability: Capability) -> Option<String> {
-            Some(format!("remedy: {}", capability.words()))
-        }
-
-        async fn local_image(&self, _image: &ImageRef) -> Result<LocalImage> {
-            Ok(LocalImage::Absent)
-        }
-    }
-
-    /// A runner that changes nothing.
-    #[derive(Debug)]
-    struct Plain(Forwarding<Own>);
-
-    impl Forward for Plain {
-        fn inner(&self) -> &dyn Runner {
-            &self.0
-        }
-    }
-
-    #[tokio::test]
-    async fn a_call_with_a_default_is_forwarded_too() {
-        let name: RunnerName = "inner".parse().unwrap();
-        let runner = Forwarding(Plain(Forwarding(Own(
-            World::new().runner(name.clone(), Script::default())
-        ))));
-        assert_eq!(Runner::name(&runner), &name);
-        let remedy = Runner::remedy(&runner, Capability::LimitCpu);
-        assert_eq!(remedy, Some("remedy: resources.limits.cpu".to_owned()));
-        let image = "busybox:1".parse().unwrap();
-        assert_eq!(Runner::local_image(&runner, &image).await.unwrap(), LocalImage::Absent);
     }
 }

@@ -1,0 +1,156 @@
+//! Kubeconfigs with what a client cannot use: credential plug-ins that do not do what they should, and
+//! an authority that is none.
+
+use std::time::Duration;
+
+use longshore_core::{Error, ErrorKind, HumanDuration, Runner, RunnerName};
+use longshore_kubernetes::{KubernetesConfig, KubernetesRunner};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+/// Returns the error of a probe whose kubeconfig has `user`. Nothing is at its server's address.
+async fn refused(folder: &tempfile::TempDir, user: Value) -> Error {
+    refused_with(folder, json!({"server": "http://127.0.0.1:1"}), user).await
+}
+
+/// Returns the error of a probe whose kubeconfig has `cluster` and `user`.
+async fn refused_with(folder: &tempfile::TempDir, cluster: Value, user: Value) -> Error {
+    let kubeconfig = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": cluster}],
+        "users": [{"name": "u", "user": user}],
+    });
+    let path = folder.path().join("kubeconfig");
+    std::fs::write(&path, kubeconfig.to_string()).expect("the file can be written");
+    let config = KubernetesConfig {
+        kubeconfig: Some(path),
+        connect_timeout: HumanDuration::from_secs(2),
+        ..KubernetesConfig::default()
+    };
+    let runner = KubernetesRunner::new(RunnerName::kubernetes(), config);
+    runner.probe().await.expect_err("nothing is there")
+}
+
+fn plugin(script: &str) -> Value {
+    json!({"exec": {
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "interactiveMode": "Never",
+        "command": "sh",
+        "args": ["-c", script],
+        "env": [{"name": "PASSWORD", "value": "hunter2"}],
+    }})
+}
+
+/// What a failed plug-in had printed, its arguments and its environment were part of the message.
+#[tokio::test]
+async fn a_plug_in_that_fails_is_named_without_its_secrets() {
+    let folder = tempfile::tempdir().unwrap();
+    let token = r#"{\"status\": {\"token\": \"hunter3\"}}"#;
+    for (script, words) in [
+        (
+            format!("echo \"{token}\"; echo log in first >&2; exit 3"),
+            "exit status: 3): log in first",
+        ),
+        ("echo hunter3: {".to_owned(), "its answer is not an ExecCredential"),
+        ("echo '{}'".to_owned(), "its answer is not an ExecCredential"),
+        (r#"echo '{"status": {}, "hunter3": 1}'"#.to_owned(), "has neither a token"),
+        (r#"printf '{"status": {"token": "hunter3 \\n"}}'"#.to_owned(), "the token in its answer"),
+    ] {
+        let error = refused(&folder, plugin(&script)).await;
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        let said = format!("{error} {error:?}");
+        assert!(said.contains(words) && said.contains("(plugin: sh)"), "{script}: {said}");
+        assert!(!said.contains("hunter"), "{script}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_plug_in_that_does_not_exist_is_named_with_its_hint() {
+    let folder = tempfile::tempdir().unwrap();
+    let user = json!({"exec": {
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "command": "no-such-plugin",
+        "installHint": "install it\nfrom example.org",
+    }});
+    let said = refused(&folder, user).await.to_string();
+    assert!(said.contains("no-such-plugin"), "{said}");
+    assert!(said.ends_with("install it from example.org"), "{said}");
+}
+
+/// The plug-in went on for ever, and kept our standard error open.
+#[tokio::test]
+async fn a_plug_in_that_hangs_is_named_and_ended_with_its_children() {
+    let folder = tempfile::tempdir().unwrap();
+    let pids = folder.path().join("pids");
+    let script = format!("sleep 1000 & echo $$ $! > {}; wait", pids.display());
+    let begun = Instant::now();
+    let said = refused(&folder, plugin(&script)).await.to_string();
+    assert!(said.contains("sh") && said.contains("did not answer within 1s 800ms"), "{said}");
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    let pids = std::fs::read_to_string(pids).unwrap();
+    for pid in pids.split_whitespace() {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // A zombie whose new parent has not yet collected it has ended.
+        let state = status.rsplit(") ").next().unwrap_or_default();
+        assert!(status.is_empty() || state.starts_with('Z'), "{pid} still runs: {status}");
+    }
+}
+
+/// Everything that a plug-in prints was kept, hundreds of megabytes a second.
+#[tokio::test]
+async fn an_endless_answer_of_a_plug_in_is_given_up_at_its_bound() {
+    let folder = tempfile::tempdir().unwrap();
+    let begun = Instant::now();
+    for script in ["yes", "yes >&2"] {
+        let said = refused(&folder, plugin(script)).await.to_string();
+        let words = ["its answer is larger than 256 KiB", "failed (signal: 13", "did not answer"];
+        assert!(words.iter().any(|words| said.contains(words)), "{script}: {said}");
+        assert!(said.len() < 1024, "{script}: {} bytes", said.len());
+    }
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak: usize = line.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(peak < 128 << 10, "{peak} kB");
+}
+
+#[tokio::test]
+async fn an_auth_provider_with_a_command_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = json!({"cmd-path": "sh", "cmd-args": "-c exit"});
+    let user = json!({"auth-provider": {"name": "gcp", "config": config}});
+    let said = refused(&folder, user).await.to_string();
+    assert!(said.contains("auth-provider") && said.contains("gke-gcloud-auth-plugin"), "{said}");
+}
+
+/// Such an authority trusts nobody. The error was that the server's certificate has an unknown issuer.
+#[tokio::test]
+async fn an_authority_without_a_certificate_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key.pem");
+    let text = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n";
+    std::fs::write(&key, text).unwrap();
+    let server = "https://127.0.0.1:1";
+    let none = "has no certificate in PEM";
+    for (cluster, words) in [
+        (json!({"server": server, "certificate-authority": &key}), [none, "(file: "]),
+        (
+            // "rubbish"
+            json!({"server": server, "certificate-authority-data": "cnViYmlzaA=="}),
+            [none, "(setting: certificate-authority-data"],
+        ),
+        (
+            json!({"server": server, "certificate-authority": "/no/such/ca.pem"}),
+            ["failed to load certificate authority", "/no/such/ca.pem"],
+        ),
+        // As in client-go, an empty setting is none.
+        (json!({"server": server, "certificate-authority-data": ""}), ["Connection refused", ""]),
+    ] {
+        let error = refused_with(&folder, cluster.clone(), json!({})).await;
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        let said = error.to_string();
+        assert!(words.iter().all(|words| said.contains(words)), "{cluster}: {said}");
+        assert!(!said.contains("c2VjcmV0"), "{said}");
+    }
+}
