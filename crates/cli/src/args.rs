@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
+use jiff::Timestamp;
 use longshore::{HumanDuration, ImageRef, RunnerName};
 
-use crate::arg_values::duration;
+use crate::arg_values::{duration, moment};
 use crate::complete;
 use crate::config_args::ConfigArgs;
 use crate::job_args::JobArgs;
@@ -55,7 +56,9 @@ pub enum Command {
     /// Print the output of jobs, one after the other
     ///
     /// With --follow, it also waits for a job that is still being launched.
-    #[command(after_help = "Examples:\n  longshore logs --follow --tail 20 nightly")]
+    #[command(
+        after_help = "Examples:\n  longshore logs --follow --tail 20 nightly\n  longshore logs --timestamps --since 10m nightly"
+    )]
     Logs(LogsArgs),
     /// Print the whole record of a job, as JSON, or an array of several records
     #[command(after_help = "Examples:\n  longshore inspect 9b98ykrc")]
@@ -267,6 +270,15 @@ pub struct LogsArgs {
     /// Print only the last COUNT lines of each stream of what exists now
     #[arg(short = 'n', long, value_name = "COUNT")]
     pub tail: Option<usize>,
+    /// Print only lines since TIME: a duration before now, a date and time, or seconds since 1970
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub since: Option<Timestamp>,
+    /// Print only lines until TIME, and do not follow the job any longer
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub until: Option<Timestamp>,
+    /// Print the time at which its runner received it before each line
+    #[arg(short, long)]
+    pub timestamps: bool,
 }
 
 #[derive(Debug, Args)]

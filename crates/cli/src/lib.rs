@@ -36,6 +36,7 @@ mod selection;
 mod settings;
 mod signals;
 mod spec;
+mod stamp;
 mod stdin;
 mod summary;
 mod tail;

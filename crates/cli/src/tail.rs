@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::BytesMut;
-use longshore::{LogChunk, LogPosition, LogStream};
+use longshore::{LogChunk, LogStream};
 
 /// The last lines of each stream of a job's output. A runner keeps the streams apart, so the order of
 /// their lines is not known afterwards.
@@ -12,18 +12,16 @@ pub struct Tail {
     most: usize,
     stdout: VecDeque<BytesMut>,
     stderr: VecDeque<BytesMut>,
-    end: LogPosition,
 }
 
 impl Tail {
     /// Creates a tail of at most `most` lines of each stream.
     pub const fn new(most: usize) -> Self {
-        Self { most, stdout: VecDeque::new(), stderr: VecDeque::new(), end: LogPosition::START }
+        Self { most, stdout: VecDeque::new(), stderr: VecDeque::new() }
     }
 
     /// Adds a piece of output. A gap is dropped: the reader knows that the beginning is missing.
     pub fn push(&mut self, chunk: &LogChunk) {
-        self.end.advance(chunk);
         let LogChunk::Data { stream, bytes, .. } = chunk else { return };
         let lines = match stream {
             LogStream::Stdout => &mut self.stdout,
@@ -40,15 +38,15 @@ impl Tail {
         }
     }
 
-    /// Returns the lines, and the position after them.
-    pub fn finish(mut self) -> (Vec<LogChunk>, LogPosition) {
+    /// Returns the lines.
+    pub fn finish(mut self) -> Vec<LogChunk> {
         self.stdout.truncate(self.most);
         self.stderr.truncate(self.most);
         // The offsets are of no use to a reader that only prints.
         let chunk = |stream| move |line: BytesMut| LogChunk::data(stream, 0, line.freeze());
         let stdout = self.stdout.into_iter().map(chunk(LogStream::Stdout));
         let stderr = self.stderr.into_iter().map(chunk(LogStream::Stderr));
-        (stdout.chain(stderr).collect(), self.end)
+        stdout.chain(stderr).collect()
     }
 }
 
@@ -58,34 +56,25 @@ mod tests {
 
     use super::*;
 
-    fn tail(most: usize, chunks: &[(LogStream, &'static str)]) -> (String, LogPosition) {
+    fn tail(most: usize, chunks: &[(LogStream, &'static str)]) -> String {
         let mut tail = Tail::new(most);
-        let mut position = LogPosition::START;
         for (stream, text) in chunks {
-            let offset = match stream {
-                LogStream::Stdout => position.stdout,
-                LogStream::Stderr => position.stderr,
-            };
-            let chunk = LogChunk::data(*stream, offset, Bytes::from(*text));
-            position.advance(&chunk);
-            tail.push(&chunk);
+            tail.push(&LogChunk::data(*stream, 0, Bytes::from(*text)));
         }
-        let (chunks, end) = tail.finish();
         let text = |chunk: LogChunk| match chunk {
             LogChunk::Data { bytes, .. } => String::from_utf8(bytes.to_vec()).unwrap(),
             _ => String::new(),
         };
-        (chunks.into_iter().map(text).collect(), end)
+        tail.finish().into_iter().map(text).collect()
     }
 
     #[test]
     fn the_last_lines_are_kept_wherever_the_pieces_end() {
         use LogStream::{Stderr, Stdout};
         let chunks = [(Stdout, "1\n2"), (Stderr, "e\n"), (Stdout, "2\n3\n"), (Stdout, "4")];
-        assert_eq!(tail(1, &chunks).0, "4e\n");
-        assert_eq!(tail(2, &chunks).0, "3\n4e\n");
-        assert_eq!(tail(99, &chunks).0, "1\n22\n3\n4e\n");
-        let (nothing, end) = tail(0, &chunks);
-        assert_eq!((nothing.as_str(), end.stdout, end.stderr), ("", 8, 2));
+        assert_eq!(tail(1, &chunks), "4e\n");
+        assert_eq!(tail(2, &chunks), "3\n4e\n");
+        assert_eq!(tail(99, &chunks), "1\n22\n3\n4e\n");
+        assert_eq!(tail(0, &chunks), "");
     }
 }

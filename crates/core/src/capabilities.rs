@@ -97,6 +97,8 @@ capabilities! {
     /// [`logs`](crate::Runner::logs). A kubelet rotates a container's log, at 10 MiB by default.
     /// Docker 20.10 does not return the last newline of some outputs.
     keep_all_logs, KeepAllLogs, "keeping all of a job's output, whatever its size";
+    /// Knows when each line of a job's output was written.
+    log_times, LogTimes, "the times of a job's output";
     /// Ends a job at its timeout even if no process polls its [`events`](crate::Runner::events).
     /// Without this capability, a process must follow a job that has a timeout. Docker has no
     /// timeout. Kubernetes counts its own timeout from before the pull, so that it can only be a

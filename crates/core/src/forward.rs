@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::{
     Attempt, Capabilities, Capability, Event, Finding, Handle, Health, ImageRef, InstallationId,
     JobStdin, LaunchContext, LaunchError, LocalImage, LogChunk, LogPosition, Plan, Result, Runner,
-    RunnerName, Settled, Started,
+    RunnerName, Settled, Started, TimedChunk,
 };
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -118,6 +118,15 @@ pub trait Forward: fmt::Debug + Send + Sync + 'static {
         self.inner().logs(handle, since, follow)
     }
 
+    fn timed_logs(
+        &self,
+        handle: &Handle,
+        since: LogPosition,
+        follow: bool,
+    ) -> BoxStream<'static, Result<TimedChunk>> {
+        self.inner().timed_logs(handle, since, follow)
+    }
+
     async fn cancel(&self, handle: &Handle, grace: Duration) -> Result<()> {
         self.inner().cancel(handle, grace).await
     }
@@ -206,6 +215,15 @@ impl<F: Forward> Runner for Forwarding<F> {
         follow: bool,
     ) -> BoxStream<'static, Result<LogChunk>> {
         self.0.logs(handle, since, follow)
+    }
+
+    fn timed_logs(
+        &self,
+        handle: &Handle,
+        since: LogPosition,
+        follow: bool,
+    ) -> BoxStream<'static, Result<TimedChunk>> {
+        self.0.timed_logs(handle, since, follow)
     }
 
     async fn cancel(&self, handle: &Handle, grace: Duration) -> Result<()> {

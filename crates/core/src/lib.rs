@@ -46,7 +46,7 @@ pub use forward::{Forward, Forwarding};
 pub use image::{ImageRef, ImageRefError};
 pub use job::{Container, JobSpec, Network, Process, ResourceList, Resources, SecretSource};
 pub use linux_capability::{LinuxCapability, LinuxCapabilityError};
-pub use logs::{LogChunk, LogPosition, LogStream};
+pub use logs::{LogChunk, LogPosition, LogStream, TimedChunk};
 pub use name::{InvalidName, RunnerName};
 pub use outcome::{ImageReason, ImageReport, NotRunReason, Outcome, RejectReason, Report};
 pub use plan::{Plan, PlanFormat};

@@ -7,6 +7,7 @@
 )]
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -58,6 +59,24 @@ impl LogChunk {
     #[must_use]
     pub const fn gap(stream: LogStream, offset: u64, missing: Option<u64>) -> Self {
         Self::Gap { stream, offset, missing }
+    }
+}
+
+/// A piece of a job's output with the time at which its backend received it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TimedChunk {
+    /// The time of the piece, by the backend's clock. A line has the time of its first piece. `None`
+    /// for a gap, and where the time is not known.
+    pub at: Option<Timestamp>,
+    /// The piece.
+    pub chunk: LogChunk,
+}
+
+impl TimedChunk {
+    /// Creates a piece of output that arrived at `at`.
+    #[must_use]
+    pub const fn new(at: Option<Timestamp>, chunk: LogChunk) -> Self {
+        Self { at, chunk }
     }
 }
 

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Attempt, Capabilities, Capability, Error, ErrorKind, Event, EventSink, Finding, Handle,
     ImageRef, InstallationId, LaunchError, LogChunk, LogPosition, Outcome, Plan, Report, Result,
-    RunnerName, Started,
+    RunnerName, Started, TimedChunk,
 };
 
 /// What a launch receives besides the attempt.
@@ -303,6 +303,21 @@ pub trait Runner: fmt::Debug + Send + Sync + 'static {
         follow: bool,
     ) -> BoxStream<'static, Result<LogChunk>>;
 
+    /// Returns the output of an attempt as [`logs`](Self::logs) does, with the time of each piece.
+    ///
+    /// - A piece has one time: that of each line that begins in it. The times of one stream do not
+    ///   decrease, if the runner has the capability `separate_streams`.
+    /// - Without the capability `log_times`, it gives one item, the error `Unsupported`.
+    fn timed_logs(
+        &self,
+        _handle: &Handle,
+        _since: LogPosition,
+        _follow: bool,
+    ) -> BoxStream<'static, Result<TimedChunk>> {
+        let message = "this runner does not know when a job wrote its output";
+        stream::iter([Err(Error::new(ErrorKind::Unsupported, message))]).boxed()
+    }
+
     /// Ends an attempt early: TERM, `grace`, KILL of the whole process tree, container or Pod.
     ///
     /// - Returns once the request is durable on the backend or with the supervisor.
@@ -334,6 +349,6 @@ pub fn unreadable_events(error: &Error) -> BoxStream<'static, Result<Event>> {
 
 /// Returns the output of an attempt whose handle the runner cannot read: only the error.
 #[must_use]
-pub fn unreadable_logs(error: Error) -> BoxStream<'static, Result<LogChunk>> {
+pub fn unreadable_logs<T: Send + 'static>(error: Error) -> BoxStream<'static, Result<T>> {
     stream::iter([Err(error)]).boxed()
 }

@@ -11,7 +11,7 @@ use futures::{FutureExt, StreamExt};
 use longshore_core::{
     Attempt, Capabilities, Capability, Error, ErrorKind, Event, Finding, Handle, Health, ImageRef,
     InstallationId, JobStdin, LaunchContext, LaunchError, LocalImage, LogChunk, LogPosition, Plan,
-    Result, Runner, RunnerName, Settled, Started,
+    Result, Runner, RunnerName, Settled, Started, TimedChunk,
 };
 use tokio::time::Instant;
 
@@ -145,6 +145,15 @@ impl Runner for Guarded {
         follow: bool,
     ) -> BoxStream<'static, Result<LogChunk>> {
         self.stream("logs", || self.0.logs(handle, since, follow))
+    }
+
+    fn timed_logs(
+        &self,
+        handle: &Handle,
+        since: LogPosition,
+        follow: bool,
+    ) -> BoxStream<'static, Result<TimedChunk>> {
+        self.stream("timed_logs", || self.0.timed_logs(handle, since, follow))
     }
 
     async fn cancel(&self, handle: &Handle, grace: Duration) -> Result<()> {

@@ -1,28 +1,22 @@
 //! Operations on recorded jobs, whichever process submitted them.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
-use futures::stream::BoxStream;
-use longshore_core::{Error, ErrorKind, Event, JobId, JobSpec, LogChunk, LogPosition};
+use longshore_core::{Error, ErrorKind, JobId, JobSpec};
 use longshore_journal::{self as journal, Cancelled, Claim, Filter, Journal, JournalError, Record};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::attach::Attached;
-use crate::attempt_client::{AttemptClient, EventStream};
 use crate::cancel::Canceller;
 use crate::candidate::Candidate;
 use crate::dispatcher::Dispatcher;
 use crate::event_sink::JobEventSink;
 use crate::input::Input;
-use crate::job::{CHUNKS_KEPT, Job, JobEvents, JobLogs, State};
+use crate::job::{Job, JobEvents, JobLogs, State};
 use crate::job_event::JobEvent;
-use crate::output::forward_output;
 use crate::record::unrecorded;
 use crate::spans;
 use crate::stdin::Late;
@@ -39,6 +33,17 @@ impl Dispatcher {
     /// `NotFound`; `InvalidSpec` if the ids of several jobs begin with `text`.
     pub async fn record(&self, text: &str) -> Result<Record, Error> {
         Ok(self.journal().await?.get(text).await?)
+    }
+
+    /// Returns the record of a job.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: nothing changes.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn recorded(&self, job: &JobId) -> Result<Record, Error> {
+        Ok(self.journal().await?.record(job).await?)
     }
 
     /// Returns the recorded jobs, newest first.
@@ -307,60 +312,6 @@ impl Dispatcher {
         Ok(Cancelled::Noted)
     }
 
-    /// Returns the output of a recorded job, from `since` on. With `follow`, the stream ends when
-    /// the job has ended and all output has arrived; without it, the stream ends after the output
-    /// that exists now.
-    ///
-    /// With `follow`, this waits while this process or another is still launching the job.
-    ///
-    /// # Cancel safety
-    /// Cancel safe: nothing changes, except that a job that no process launches any more may be
-    /// settled in the background.
-    ///
-    /// # Errors
-    /// `NotFound` if the job is not recorded, has not started, or was removed from its runner;
-    /// `InvalidSpec` if its runner is not configured.
-    pub async fn logs(
-        &self,
-        job: &JobId,
-        since: LogPosition,
-        follow: bool,
-    ) -> Result<BoxStream<'static, Result<LogChunk, Error>>, Error> {
-        let record =
-            if follow { self.begun(job).await? } else { self.journal().await?.record(job).await? };
-        let none = |why: String| Error::new(ErrorKind::NotFound, why).with("job", job);
-        let Some(attempt) = record.committed() else {
-            return Err(none(match &record.result {
-                Some(result) => format!("the job has no output: it {}", result.outcome),
-                None => "the job has not started, and so has no output".to_owned(),
-            }));
-        };
-        if record.removed_at.is_some() {
-            return Err(none("the job's output was removed together with the job".to_owned()));
-        }
-        let candidate = self.runner_of(&record, &attempt.handle)?;
-        let client = candidate.client(&attempt.handle, JobEventSink::discarding());
-        if !follow {
-            return Ok(client.runner.logs(&client.handle, since, false));
-        }
-        Ok(follow_logs(client, since))
-    }
-
-    /// Returns the record of a job once it has started or ended. A job that no process launches any
-    /// more is settled first. If it cannot be settled, returns its record unchanged.
-    async fn begun(&self, job: &JobId) -> Result<Record, Error> {
-        loop {
-            let record = self.journal().await?.until_begun(job).await?;
-            if record.has_begun() {
-                return Ok(record);
-            }
-            let record = self.look(job).await?;
-            if record.has_begun() || !self.is_in_hand(job).await? {
-                return Ok(record);
-            }
-        }
-    }
-
     /// Removes a job that has ended from its runner, with its output, and deletes its record. Waits
     /// a few seconds for a process that is cleaning up after the job.
     ///
@@ -435,42 +386,3 @@ async fn claim_ended(journal: &Journal, job: &JobId) -> Result<Option<Claim>, Er
 /// The first pause and the number of checks for the release of a job that has ended, since no
 /// notification reports it. Each pause is twice as long as the one before.
 const CLEAN_UP: (Duration, u32) = (Duration::from_millis(10), 10);
-
-/// Returns the output of an attempt from `since` to its end.
-fn follow_logs(
-    client: AttemptClient,
-    since: LogPosition,
-) -> BoxStream<'static, Result<LogChunk, Error>> {
-    let (sender, chunks) = mpsc::channel(CHUNKS_KEPT);
-    let separate = client.runner.capabilities().separate_streams;
-    tokio::spawn(async move {
-        let ended = CancellationToken::new();
-        let to_the_end = async {
-            has_ended(&client).await;
-            ended.cancel();
-            std::future::pending::<Infallible>().await
-        };
-        let output = forward_output(&client, separate, sender, since, ended.clone());
-        // The output has an end of its own. Events that never report the job's end do not delay it.
-        tokio::select! {
-            () = output => {}
-            never = to_the_end => match never {},
-        }
-    });
-    futures::stream::unfold(chunks, |mut chunks| async {
-        let chunk = chunks.recv().await?;
-        Some((Ok(chunk), chunks))
-    })
-    .boxed()
-}
-
-async fn has_ended(client: &AttemptClient) {
-    let mut feed = EventStream::open(client);
-    loop {
-        match feed.next().await {
-            Ok(Event::Ended(_)) => return,
-            Ok(_) => {}
-            Err(error) => client.trouble(&error),
-        }
-    }
-}

@@ -54,6 +54,8 @@ mod late_stdin;
 mod launch;
 mod launches;
 mod leftover;
+mod log_window;
+mod logs;
 #[cfg(feature = "metrics")]
 mod metrics_observer;
 mod observe;
@@ -98,6 +100,7 @@ pub use glob::{ImageGlob, ImageGlobError, ImagePullPolicyRule};
 pub use job::{Detached, DetachedJob, Job, JobEvents, JobLogs, Submission};
 pub use job_event::JobEvent;
 pub use leftover::{Fate, Leftover};
+pub use log_window::LogWindow;
 #[cfg(feature = "metrics")]
 pub use metrics_observer::MetricsObserver;
 pub use observer::{Observer, RunnerEvent};

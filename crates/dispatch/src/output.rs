@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use futures::StreamExt;
-use longshore_core::{Backoff, ErrorKind, LogChunk, LogPosition, LogStream};
+use futures::stream::BoxStream;
+use longshore_core::{Backoff, ErrorKind, LogChunk, LogPosition, LogStream, Result, TimedChunk};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -13,13 +14,51 @@ use crate::attempt_client::AttemptClient;
 /// How long after the job's end to wait for each next piece of its output.
 const DRAIN: Duration = Duration::from_secs(30);
 
+/// A piece of output, with its time or without.
+pub(crate) trait Piece: Send + Sized + 'static {
+    /// Reads the output of an attempt to its end.
+    fn follow(client: &AttemptClient, since: LogPosition) -> BoxStream<'static, Result<Self>>;
+
+    fn chunk(&self) -> &LogChunk;
+
+    fn gap(gap: LogChunk) -> Self;
+}
+
+impl Piece for LogChunk {
+    fn follow(client: &AttemptClient, since: LogPosition) -> BoxStream<'static, Result<Self>> {
+        client.runner.logs(&client.handle, since, true)
+    }
+
+    fn chunk(&self) -> &LogChunk {
+        self
+    }
+
+    fn gap(gap: LogChunk) -> Self {
+        gap
+    }
+}
+
+impl Piece for TimedChunk {
+    fn follow(client: &AttemptClient, since: LogPosition) -> BoxStream<'static, Result<Self>> {
+        client.runner.timed_logs(&client.handle, since, true)
+    }
+
+    fn chunk(&self) -> &LogChunk {
+        &self.chunk
+    }
+
+    fn gap(gap: LogChunk) -> Self {
+        Self::new(None, gap)
+    }
+}
+
 /// Passes the output of an attempt on, from `since` to its end. Returns when all output was taken,
 /// when the reader has left, or when no more output arrives although the job has `ended`. In the
 /// last case, the output ends with a gap.
-pub(crate) async fn forward_output(
+pub(crate) async fn forward_output<P: Piece>(
     client: &AttemptClient,
     separate_streams: bool,
-    reader: mpsc::Sender<LogChunk>,
+    reader: mpsc::Sender<P>,
     since: LogPosition,
     ended: CancellationToken,
 ) {
@@ -31,9 +70,9 @@ pub(crate) async fn forward_output(
     }
 }
 
-struct Forwarder<'a> {
+struct Forwarder<'a, P> {
     client: &'a AttemptClient,
-    reader: mpsc::Sender<LogChunk>,
+    reader: mpsc::Sender<P>,
     ended: CancellationToken,
 }
 
@@ -61,7 +100,7 @@ impl Progress<'_> {
     }
 }
 
-impl Forwarder<'_> {
+impl<P: Piece> Forwarder<'_, P> {
     async fn run(&self, position: &mut LogPosition) -> Flow {
         let mut backoff = self.client.backoff();
         let mut quiet_since = None;
@@ -82,8 +121,7 @@ impl Forwarder<'_> {
 
     /// Reads one of the runner's streams to its end. Returns `None` if it broke off.
     async fn run_once(&self, progress: &mut Progress<'_>) -> Option<Flow> {
-        let AttemptClient { runner, handle, .. } = self.client;
-        let mut chunks = runner.logs(handle, *progress.position, true);
+        let mut chunks = P::follow(self.client, *progress.position);
         let mut broken = false;
         loop {
             let next = tokio::select! {
@@ -95,7 +133,7 @@ impl Forwarder<'_> {
             match next {
                 Some(Ok(chunk)) => {
                     broken = false;
-                    progress.received(&chunk);
+                    progress.received(chunk.chunk());
                     if self.reader.send(chunk).await.is_err() {
                         return Some(Flow::Over);
                     }
@@ -131,7 +169,7 @@ impl Forwarder<'_> {
         for stream in streams {
             let gap = LogChunk::gap(*stream, position.of(*stream), None);
             // A reader that has left misses nothing.
-            let _ = self.reader.send(gap).await;
+            let _ = self.reader.send(P::gap(gap)).await;
         }
     }
 }

@@ -13,7 +13,7 @@ use longshore_core::{ErrorKind, LogChunk, LogPosition, LogStream};
 use crate::body;
 use crate::fault::Cause;
 use crate::image_fault::PullFault;
-use crate::records::Reader;
+use crate::records::{Reader, Times};
 use crate::refusal::{self, Step};
 
 /// Reads the records of a log from an answer's body, whose pieces have `length` bytes, up to the first
@@ -31,11 +31,11 @@ pub fn read_records(body: &[u8], length: usize) -> Vec<(LogStream, Bytes)> {
 pub fn read_output(
     connections: impl IntoIterator<Item = Vec<(LogStream, Bytes)>>,
 ) -> Vec<LogChunk> {
-    let mut reader = Reader::new(LogPosition::START);
+    let mut reader = Reader::new(LogPosition::START, Times::Kept);
     let mut read = Vec::new();
     for records in connections {
         let (chunks, _) = reader.take_all(records.into_iter().map(Ok).collect());
-        read.extend(chunks);
+        read.extend(chunks.into_iter().map(|timed| timed.chunk));
         reader.reconnect();
     }
     read

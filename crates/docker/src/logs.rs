@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use longshore_core::{Backoff, LogChunk, LogPosition, Result};
+use longshore_core::{Backoff, LogChunk, LogPosition, Result, TimedChunk};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
@@ -22,7 +22,7 @@ use crate::client::{Answer, Engine};
 use crate::fault::Fault;
 use crate::location::Location;
 use crate::outcome::is_before;
-use crate::records::Reader;
+use crate::records::{Reader, Times};
 use crate::snapshot::Snapshot;
 
 /// The first and the longest pause between two tries to continue reading.
@@ -40,9 +40,30 @@ pub(crate) fn read(
     since: LogPosition,
     follow: bool,
 ) -> BoxStream<'static, Result<LogChunk>> {
+    let untimed = |item: Result<TimedChunk>| item.map(|timed| timed.chunk);
+    read_as(backend, location, since, follow, Times::Dropped).map(untimed).boxed()
+}
+
+/// The output of an attempt, from `since` on, with its times.
+pub(crate) fn read_timed(
+    backend: Arc<Backend>,
+    location: Location,
+    since: LogPosition,
+    follow: bool,
+) -> BoxStream<'static, Result<TimedChunk>> {
+    read_as(backend, location, since, follow, Times::Kept)
+}
+
+fn read_as(
+    backend: Arc<Backend>,
+    location: Location,
+    since: LogPosition,
+    follow: bool,
+    times: Times,
+) -> BoxStream<'static, Result<TimedChunk>> {
     async_stream::stream! {
         let snapshot = backend.informer.subscribe(&location.attempt);
-        let mut reader = Reader::new(since);
+        let mut reader = Reader::new(since, times);
         let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
         // Whether a connection broke while the job ran.
         let mut broke = false;
@@ -50,7 +71,8 @@ pub(crate) fn read(
             // A container that runs may have ended before. If this fails, the log says more.
             let _ = backend.inspect(&location).await;
         }
-        let is_first = follow && since == LogPosition::START;
+        // What is attached has no times.
+        let is_first = follow && since == LogPosition::START && times == Times::Dropped;
         let attached = is_first.then(|| backend.attachments.take(&location.attempt)).flatten();
         if let Some(mut attached) = attached {
             let is_whole = loop {
@@ -64,7 +86,7 @@ pub(crate) fn read(
                     break attached.ended_whole().await;
                 };
                 for chunk in reader.take_attached(some) {
-                    yield Ok(chunk);
+                    yield Ok(TimedChunk::new(None, chunk));
                 }
             };
             if is_whole {
@@ -118,7 +140,7 @@ pub(crate) fn read(
                 Some(fault) if fault.is_not_found() => match gone(&backend, &location).await {
                     Ok(true) => {
                         for chunk in reader.gap() {
-                            yield Ok(chunk);
+                            yield Ok(TimedChunk::new(None, chunk));
                         }
                         return;
                     }
@@ -137,18 +159,18 @@ pub(crate) fn read(
         }
         if broke && ended_unread(&backend.engine, &snapshot).await {
             for chunk in reader.gap() {
-                yield Ok(chunk);
+                yield Ok(TimedChunk::new(None, chunk));
             }
             return;
         }
         for chunk in reader.differing_ends() {
-            yield Ok(chunk);
+            yield Ok(TimedChunk::new(None, chunk));
         }
         let open = reader.open_ends(backend.engine.loses_newlines());
         // The line of a job that still runs may continue.
         if !open.is_empty() && ends_now(&backend, &location, &snapshot).await {
             for chunk in open {
-                yield Ok(chunk);
+                yield Ok(TimedChunk::new(None, chunk));
             }
         }
     }

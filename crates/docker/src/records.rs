@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
-use longshore_core::{LogChunk, LogPosition, LogStream};
+use longshore_core::{LogChunk, LogPosition, LogStream, TimedChunk};
 
 use crate::attached::Tail;
 use crate::body::Record;
@@ -15,6 +15,14 @@ const CUT: usize = 16 * 1024;
 /// A chunk of this size is not copied to merge it with others.
 const LARGE: usize = 4 * 1024;
 
+/// Whether a reader passes on the times of the records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Times {
+    Kept,
+    /// Records of different times are merged.
+    Dropped,
+}
+
 /// What a reader has already received.
 #[derive(Debug)]
 pub(crate) struct Reader {
@@ -22,6 +30,7 @@ pub(crate) struct Reader {
     had: LogPosition,
     /// What the caller already has.
     since: LogPosition,
+    times: Times,
     /// The time of the last record, and how many records had that time.
     last: Option<(String, u32)>,
     /// After a reconnection: how many records of that time are still to be skipped.
@@ -44,10 +53,11 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    pub(crate) fn new(since: LogPosition) -> Self {
+    pub(crate) fn new(since: LogPosition, times: Times) -> Self {
         Self {
             had: LogPosition::START,
             since,
+            times,
             last: None,
             resume: None,
             begun: [None, None],
@@ -67,14 +77,14 @@ impl Reader {
             self.tails[of(stream)].push(&bytes);
             let chunk = LogChunk::data(stream, self.had.of(stream), bytes);
             self.had.advance(&chunk);
-            chunks.push(chunk);
+            chunks.push(None, chunk);
         }
-        chunks.finish()
+        chunks.finish().into_iter().map(|timed| timed.chunk).collect()
     }
 
     /// A reader of the log that continues behind the attached records.
     pub(crate) fn continued(self) -> Self {
-        Self { tails: self.tails, ..Self::new(self.had) }
+        Self { tails: self.tails, ..Self::new(self.had, self.times) }
     }
 
     /// Marks the streams of which the log has other output than was attached, if the log ended before
@@ -196,7 +206,7 @@ impl Reader {
     pub(crate) fn take_all(
         &mut self,
         records: Vec<Answer<Record>>,
-    ) -> (Vec<LogChunk>, Option<Fault>) {
+    ) -> (Vec<TimedChunk>, Option<Fault>) {
         let mut chunks = Chunks::default();
         for record in records {
             let (stream, message) = match record {
@@ -207,12 +217,16 @@ impl Reader {
                 return (chunks.finish(), Some(broken_off()));
             };
             let is_later = |end| at.parse::<Timestamp>().is_ok_and(|at| at > end);
+            let time = match self.times {
+                Times::Kept => at.parse::<Timestamp>().ok(),
+                Times::Dropped => None,
+            };
             if self.ended || self.end.is_some_and(is_later) {
                 self.ended = true;
                 return (chunks.finish(), None);
             }
             for chunk in self.take(stream, at, bytes) {
-                chunks.push(chunk);
+                chunks.push(time, chunk);
             }
         }
         (chunks.finish(), None)
@@ -230,40 +244,53 @@ fn of(stream: LogStream) -> usize {
     usize::from(stream == LogStream::Stderr)
 }
 
-/// Chunks, with consecutive ones of one stream merged: a record is a line, and lines are short.
+/// Chunks, with consecutive ones of one stream and time merged: a record is a line, and lines are
+/// short.
 #[derive(Debug, Default)]
 struct Chunks {
-    whole: Vec<LogChunk>,
-    open: Option<(LogStream, u64, BytesMut)>,
+    whole: Vec<TimedChunk>,
+    open: Option<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    at: Option<Timestamp>,
+    stream: LogStream,
+    offset: u64,
+    bytes: BytesMut,
 }
 
 impl Chunks {
-    fn push(&mut self, chunk: LogChunk) {
+    fn push(&mut self, at: Option<Timestamp>, chunk: LogChunk) {
         let LogChunk::Data { stream, offset, bytes } = &chunk else {
             self.close();
-            self.whole.push(chunk);
+            self.whole.push(TimedChunk::new(None, chunk));
             return;
         };
         match &mut self.open {
             _ if bytes.len() >= LARGE => {
                 self.close();
-                self.whole.push(chunk);
+                self.whole.push(TimedChunk::new(at, chunk));
             }
-            Some((same, _, open)) if same == stream => open.extend_from_slice(bytes),
+            Some(open) if open.stream == *stream && open.at == at => {
+                open.bytes.extend_from_slice(bytes);
+            }
             _ => {
                 self.close();
-                self.open = Some((*stream, *offset, BytesMut::from(&bytes[..])));
+                let (stream, offset, bytes) = (*stream, *offset, BytesMut::from(&bytes[..]));
+                self.open = Some(Open { at, stream, offset, bytes });
             }
         }
     }
 
     fn close(&mut self) {
-        let open = self.open.take();
-        self.whole
-            .extend(open.map(|(stream, at, bytes)| LogChunk::data(stream, at, bytes.freeze())));
+        if let Some(Open { at, stream, offset, bytes }) = self.open.take() {
+            let chunk = LogChunk::data(stream, offset, bytes.freeze());
+            self.whole.push(TimedChunk::new(at, chunk));
+        }
     }
 
-    fn finish(mut self) -> Vec<LogChunk> {
+    fn finish(mut self) -> Vec<TimedChunk> {
         self.close();
         self.whole
     }
@@ -291,13 +318,17 @@ mod tests {
         chunks.into_iter().map(data).collect()
     }
 
+    fn untimed(chunks: Vec<TimedChunk>) -> Vec<LogChunk> {
+        chunks.into_iter().map(|timed| timed.chunk).collect()
+    }
+
     fn out(reader: &mut Reader, at: &str, bytes: &'static str) -> Vec<(u64, String)> {
         text(reader.take(LogStream::Stdout, at, Bytes::from_static(bytes.as_bytes())))
     }
 
     #[test]
     fn a_reader_goes_on_behind_what_its_caller_has() {
-        let mut reader = Reader::new(LogPosition { stdout: 4, stderr: 0 });
+        let mut reader = Reader::new(LogPosition { stdout: 4, stderr: 0 }, Times::Dropped);
         assert_eq!(out(&mut reader, "1", "ab\n"), []);
         assert_eq!(out(&mut reader, "2", "de\n"), [(4, "e\n".to_owned())]);
         assert_eq!(out(&mut reader, "3", "gh\n"), [(6, "gh\n".to_owned())]);
@@ -305,7 +336,7 @@ mod tests {
 
     #[test]
     fn a_broken_connection_neither_repeats_nor_loses_a_record() {
-        let mut reader = Reader::new(LogPosition::START);
+        let mut reader = Reader::new(LogPosition::START, Times::Dropped);
         for (at, bytes) in [("1", "a\n"), ("2", "b\n"), ("2", "c\n")] {
             assert_eq!(out(&mut reader, at, bytes).len(), 1);
         }
@@ -319,7 +350,7 @@ mod tests {
 
     #[test]
     fn what_was_rotated_away_while_the_connection_was_broken_is_a_gap() {
-        let mut reader = Reader::new(LogPosition::START);
+        let mut reader = Reader::new(LogPosition::START, Times::Dropped);
         out(&mut reader, "1", "a");
         reader.reconnect();
         let gap = |at| (at, "GAP".to_owned());
@@ -329,7 +360,7 @@ mod tests {
 
     #[test]
     fn a_line_that_was_cut_into_records_keeps_its_newline() {
-        let mut reader = Reader::new(LogPosition::START);
+        let mut reader = Reader::new(LogPosition::START, Times::Dropped);
         out(&mut reader, "1", "xx");
         assert_eq!(out(&mut reader, "1", "yy"), [(2, "yy".to_owned())], "the same line");
         reader.reconnect();
@@ -342,7 +373,7 @@ mod tests {
 
     #[test]
     fn a_newline_that_the_driver_swallowed_is_told() {
-        let mut reader = Reader::new(LogPosition::START);
+        let mut reader = Reader::new(LogPosition::START, Times::Dropped);
         assert_eq!(out(&mut reader, "1", "xxx"), [(0, "xxx".to_owned())]);
         assert_eq!(out(&mut reader, "1", ""), [(3, "\n".to_owned())]);
         assert_eq!(out(&mut reader, "2", "next\n"), [(4, "next\n".to_owned())]);
@@ -355,7 +386,7 @@ mod tests {
             Err(_) => "",
         };
         let ends = |records: &[(&'static str, &'static str)], loses| {
-            let mut reader = Reader::new(LogPosition::START);
+            let mut reader = Reader::new(LogPosition::START, Times::Dropped);
             records.iter().for_each(|(at, bytes)| drop(out(&mut reader, at, bytes)));
             text(reader.open_ends(loses))
         };
@@ -374,7 +405,7 @@ mod tests {
 
     #[test]
     fn what_was_attached_is_skipped_in_the_log() {
-        let mut reader = Reader::new(LogPosition::START);
+        let mut reader = Reader::new(LogPosition::START, Times::Dropped);
         let attached = reader.take_attached(vec![(LogStream::Stdout, Bytes::from_static(b"a\nb"))]);
         assert_eq!(text(attached), [(0, "a\nb".to_owned())]);
         let mut reader = reader.continued();
@@ -387,7 +418,7 @@ mod tests {
     #[test]
     fn attached_output_that_the_log_lacks_does_not_hide_later_output() {
         let attached = || {
-            let mut reader = Reader::new(LogPosition::START);
+            let mut reader = Reader::new(LogPosition::START, Times::Dropped);
             reader.take_attached(vec![(LogStream::Stdout, Bytes::from_static(b"a\nb\nc\n"))]);
             reader.continued()
         };
@@ -405,7 +436,7 @@ mod tests {
 
     #[test]
     fn records_that_come_together_are_one_chunk_a_stream() {
-        let mut reader = Reader::new(LogPosition::START);
+        let mut reader = Reader::new(LogPosition::START, Times::Dropped);
         let record = |stream, text: &'static str| Ok((stream, Bytes::from_static(text.as_bytes())));
         let (chunks, fault) = reader.take_all(vec![
             record(LogStream::Stdout, "1 a\n"),
@@ -413,19 +444,35 @@ mod tests {
             record(LogStream::Stderr, "3 e\n"),
             record(LogStream::Stdout, "rubbish"),
         ]);
-        assert_eq!(text(chunks), [(0, "a\nb\n".to_owned()), (0, "e\n".to_owned())]);
+        assert_eq!(text(untimed(chunks)), [(0, "a\nb\n".to_owned()), (0, "e\n".to_owned())]);
         assert!(fault.is_some());
     }
 
     #[test]
+    fn records_of_different_times_stay_apart_if_the_times_are_kept() {
+        let mut reader = Reader::new(LogPosition::START, Times::Kept);
+        let record =
+            |text: &'static str| Ok((LogStream::Stdout, Bytes::from_static(text.as_bytes())));
+        let (chunks, _) = reader.take_all(vec![
+            record("2026-11-28T17:00:01.5Z a\n"),
+            record("2026-11-28T17:00:01.5Z b\n"),
+            record("2026-11-28T17:00:02Z c\n"),
+        ]);
+        let times: Vec<_> = chunks.iter().filter_map(|timed| timed.at).collect();
+        let expected = ["2026-11-28T17:00:01.5Z", "2026-11-28T17:00:02Z"];
+        assert_eq!(times, expected.map(|time| time.parse::<Timestamp>().unwrap()));
+        assert_eq!(text(untimed(chunks)), [(0, "a\nb\n".to_owned()), (4, "c\n".to_owned())]);
+    }
+
+    #[test]
     fn the_output_of_a_restarted_container_is_not_the_jobs() {
-        let mut reader = Reader::new(LogPosition::START);
+        let mut reader = Reader::new(LogPosition::START, Times::Dropped);
         let record =
             |text: &'static str| Ok((LogStream::Stdout, Bytes::from_static(text.as_bytes())));
         let (first, second) = ("2026-11-28T17:00:01.5Z a\n", "2026-11-28T17:00:03Z b\n");
         reader.end_at(Some("2026-11-28T17:00:02Z".parse().unwrap()));
         let (chunks, fault) = reader.take_all(vec![record(first), record(second), record(first)]);
-        assert_eq!(text(chunks), [(0, "a\n".to_owned())]);
+        assert_eq!(text(untimed(chunks)), [(0, "a\n".to_owned())]);
         assert!(reader.has_ended() && fault.is_none());
     }
 

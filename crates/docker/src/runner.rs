@@ -8,7 +8,8 @@ use futures::stream::BoxStream;
 use longshore_core::{
     Attempt, Capabilities, Capability, Event, Handle, Health, ImageRef, ImageReport,
     InstallationId, JobStdin, LaunchContext, LaunchError, LocalImage, LogChunk, LogPosition, Plan,
-    PlanFormat, Result, Runner, RunnerName, Settled, Started, unreadable_events, unreadable_logs,
+    PlanFormat, Result, Runner, RunnerName, Settled, Started, TimedChunk, unreadable_events,
+    unreadable_logs,
 };
 use tokio::time::Instant;
 
@@ -35,9 +36,9 @@ impl DockerRunner {
     pub fn new(name: RunnerName, config: DockerConfig) -> Self {
         use Capability::{
             Container, JobDirectory, KeepAllLogs, LimitCpu, LimitMemory, LimitPids,
-            LinuxCapabilities, NetworkNone, NoPrivilegeEscalation, ReadOnlyRootFilesystem,
-            RestrictedProfile, RunAsNonRoot, RunAsUser, SeccompProfile, SeparateStreams,
-            ShortenGrace, Stdin, SupplementalGroups,
+            LinuxCapabilities, LogTimes, NetworkNone, NoPrivilegeEscalation,
+            ReadOnlyRootFilesystem, RestrictedProfile, RunAsNonRoot, RunAsUser, SeccompProfile,
+            SeparateStreams, ShortenGrace, Stdin, SupplementalGroups,
         };
         let capabilities = Capabilities::default()
             .with(Container)
@@ -57,7 +58,8 @@ impl DockerRunner {
             .with(Stdin)
             .with(SeparateStreams)
             .with(ShortenGrace)
-            .with(KeepAllLogs);
+            .with(KeepAllLogs)
+            .with(LogTimes);
         Self { backend: Arc::new(Backend::new(name, Engine::new(config))), capabilities }
     }
 }
@@ -129,6 +131,18 @@ impl Runner for DockerRunner {
     ) -> BoxStream<'static, Result<LogChunk>> {
         match Location::read(handle) {
             Ok(location) => logs::read(Arc::clone(&self.backend), location, since, follow),
+            Err(error) => unreadable_logs(error),
+        }
+    }
+
+    fn timed_logs(
+        &self,
+        handle: &Handle,
+        since: LogPosition,
+        follow: bool,
+    ) -> BoxStream<'static, Result<TimedChunk>> {
+        match Location::read(handle) {
+            Ok(location) => logs::read_timed(Arc::clone(&self.backend), location, since, follow),
             Err(error) => unreadable_logs(error),
         }
     }

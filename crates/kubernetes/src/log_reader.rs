@@ -104,14 +104,16 @@ pub(crate) struct LogReader {
     raw: Vec<u8>,
     /// The last piece, without the times of the lines.
     pub(crate) buffer: Vec<u8>,
-    timestamps: TimestampStripper,
+    pub(crate) timestamps: TimestampStripper,
+    keep_times: bool,
     /// Where in the buffer output is missing.
     pub(crate) leap: Option<usize>,
     pub(crate) opened: OpenedFile,
 }
 
 impl LogReader {
-    pub(crate) fn new(backend: Arc<Backend>, location: Location) -> Self {
+    /// Creates a reader, which keeps the times of the lines if `keep_times` is set.
+    pub(crate) fn new(backend: Arc<Backend>, location: Location, keep_times: bool) -> Self {
         let timestamps = TimestampStripper::new(backend.connection.server_time());
         Self {
             backend,
@@ -121,6 +123,7 @@ impl LogReader {
             raw: vec![0; CHUNK],
             buffer: Vec::with_capacity(CHUNK),
             timestamps,
+            keep_times,
             leap: None,
             opened: OpenedFile::new(),
         }
@@ -198,7 +201,8 @@ impl LogReader {
         let pods = cluster.pods(&self.location);
         let opening = pods.log_stream(&target.pod, &params);
         let stream = cluster.ask("failed to read the job's output", opening).await;
-        self.timestamps = TimestampStripper::new(self.backend.connection.server_time());
+        let opened = self.backend.connection.server_time();
+        self.timestamps = TimestampStripper::new(opened).keeping(self.keep_times);
         self.leap = None;
         stream.map(Box::pin).map_err(OpenError::Request)
     }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_stream::stream;
 use bytes::Bytes;
-use futures::Stream;
-use longshore_core::{LogChunk, LogPosition, LogStream, Result};
+use futures::{Stream, StreamExt};
+use longshore_core::{LogChunk, LogPosition, LogStream, Result, TimedChunk};
 use tokio::time::sleep;
 
 use crate::backend::Backend;
@@ -21,9 +21,30 @@ pub(crate) fn logs(
     since: LogPosition,
     follow: bool,
 ) -> impl Stream<Item = Result<LogChunk>> + Send {
+    let untimed = |item: Result<TimedChunk>| item.map(|timed| timed.chunk);
+    read(backend, location, since, follow, false).map(untimed)
+}
+
+/// Returns the output of the attempt at `location` from `since` on, with its times.
+pub(crate) fn timed_logs(
+    backend: Arc<Backend>,
+    location: Location,
+    since: LogPosition,
+    follow: bool,
+) -> impl Stream<Item = Result<TimedChunk>> + Send {
+    read(backend, location, since, follow, true)
+}
+
+fn read(
+    backend: Arc<Backend>,
+    location: Location,
+    since: LogPosition,
+    follow: bool,
+    keep_times: bool,
+) -> impl Stream<Item = Result<TimedChunk>> + Send {
     stream! {
         let mut cursor = Cursor::new(since.stdout);
-        let mut reader = LogReader::new(backend, location);
+        let mut reader = LogReader::new(backend, location, keep_times);
         let mut rotated = false;
         let mut backoff = retry_backoff();
         let mut mode = if follow { Mode::Follow } else { Mode::Once };
@@ -43,14 +64,14 @@ pub(crate) fn logs(
                 Source::Pod(pod) => pod,
                 Source::Nothing => return,
                 Source::Gone => {
-                    yield Ok(LogChunk::gap(LogStream::Stdout, cursor.have(), None));
+                    yield Ok(gap(&cursor));
                     return;
                 }
             };
             let mut stream = match reader.open(&pod, mode).await {
                 Ok(stream) => stream,
                 Err(failure) if failure.code() == Some(404) => {
-                    yield Ok(LogChunk::gap(LogStream::Stdout, cursor.have(), None));
+                    yield Ok(gap(&cursor));
                     return;
                 }
                 Err(failure) => {
@@ -76,15 +97,22 @@ pub(crate) fn logs(
                 let cut = leap.unwrap_or(read);
                 for part in [0..cut, cut..read] {
                     if part.start == cut && leap.is_some() && cursor.is_new() {
-                        yield Ok(LogChunk::gap(LogStream::Stdout, cursor.have(), None));
+                        yield Ok(gap(&cursor));
                     }
+                    let (start, end) = (part.start, part.end);
                     let piece = &reader.buffer[part];
                     match cursor.take(piece) {
                         Taken::Nothing => {}
                         Taken::Bytes { offset, from } => {
                             reader.opened.new_bytes(piece.len() - from);
-                            let bytes = Bytes::copy_from_slice(&piece[from..]);
-                            yield Ok(LogChunk::data(LogStream::Stdout, offset, bytes));
+                            let mut offset = offset;
+                            for (part, at) in reader.timestamps.times(start + from..end) {
+                                let bytes = Bytes::copy_from_slice(&reader.buffer[part]);
+                                let length = bytes.len() as u64;
+                                let chunk = LogChunk::data(LogStream::Stdout, offset, bytes);
+                                offset += length;
+                                yield Ok(TimedChunk::new(at, chunk));
+                            }
                         }
                         Taken::Rotated => {
                             rotated = true;
@@ -99,7 +127,7 @@ pub(crate) fn logs(
                 match reader.locate(&pod, &mut cursor).await {
                     Ok(true) => {}
                     Ok(false) => {
-                        yield Ok(LogChunk::gap(LogStream::Stdout, cursor.have(), None));
+                        yield Ok(gap(&cursor));
                     }
                     Err(error) => {
                         yield Err(error.into());
@@ -125,6 +153,10 @@ pub(crate) fn logs(
             }
         }
     }
+}
+
+fn gap(cursor: &Cursor) -> TimedChunk {
+    TimedChunk::new(None, LogChunk::gap(LogStream::Stdout, cursor.have(), None))
 }
 
 /// Whether all bytes of the opened file have been read.

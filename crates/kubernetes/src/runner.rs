@@ -8,7 +8,7 @@ use futures::stream::{BoxStream, StreamExt};
 use longshore_core::{
     Attempt, Capabilities, Capability, Event, Finding, Handle, Health, InstallationId, JobStdin,
     LaunchContext, LaunchError, LogChunk, LogPosition, Plan, Result, Runner, RunnerName, Settled,
-    Started, unreadable_events, unreadable_logs,
+    Started, TimedChunk, unreadable_events, unreadable_logs,
 };
 use tokio::time::Instant;
 
@@ -117,6 +117,18 @@ impl Runner for KubernetesRunner {
     ) -> BoxStream<'static, Result<LogChunk>> {
         match Location::read(handle) {
             Ok(location) => logs::logs(self.backend.clone(), location, since, follow).boxed(),
+            Err(error) => unreadable_logs(error),
+        }
+    }
+
+    fn timed_logs(
+        &self,
+        handle: &Handle,
+        since: LogPosition,
+        follow: bool,
+    ) -> BoxStream<'static, Result<TimedChunk>> {
+        match Location::read(handle) {
+            Ok(location) => logs::timed_logs(self.backend.clone(), location, since, follow).boxed(),
             Err(error) => unreadable_logs(error),
         }
     }

@@ -1,6 +1,7 @@
 //! Removes the times from the lines of a log, and uses them to detect output that a stream has
 //! skipped. Pure.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -31,12 +32,49 @@ pub(crate) struct TimestampStripper {
     coming: Option<Vec<u8>>,
     last: Option<(Timestamp, Instant)>,
     bytes: u64,
+    /// Where in the last output each time begins, if the times are kept.
+    kept: Option<Vec<(usize, Option<Timestamp>)>>,
 }
 
 impl TimestampStripper {
     /// Creates the state for a stream that is opened at `now`, by the API server's clock.
     pub(crate) const fn new(now: Timestamp) -> Self {
-        Self { opened: now, coming: Some(Vec::new()), last: None, bytes: 0 }
+        Self { opened: now, coming: Some(Vec::new()), last: None, bytes: 0, kept: None }
+    }
+
+    /// Keeps the times of the lines for [`times`](Self::times).
+    pub(crate) fn keeping(mut self, wanted: bool) -> Self {
+        self.kept = wanted.then(Vec::new);
+        self
+    }
+
+    /// Splits the `range` of the last output by the times of the lines. Without kept times, returns
+    /// all of it without a time.
+    pub(crate) fn times(&self, range: Range<usize>) -> Vec<(Range<usize>, Option<Timestamp>)> {
+        let Some(kept) = &self.kept else { return vec![(range, None)] };
+        let ends = kept.iter().skip(1).map(|(begin, _)| *begin).chain([usize::MAX]);
+        let parts = kept
+            .iter()
+            .zip(ends)
+            .map(|((begin, at), end)| ((*begin).max(range.start)..end.min(range.end), *at));
+        parts.filter(|(part, _)| !part.is_empty()).collect()
+    }
+
+    /// Begins a new output, which may continue a line.
+    fn forget_times(&mut self) {
+        let last = self.last.map(|(at, _)| at);
+        if let Some(kept) = &mut self.kept {
+            kept.clear();
+            kept.push((0, last));
+        }
+    }
+
+    fn keep_time(&mut self, begin: usize, at: Timestamp) {
+        if let Some(kept) = &mut self.kept
+            && kept.last().is_none_or(|(_, last)| *last != Some(at))
+        {
+            kept.push((begin, Some(at)));
+        }
     }
 
     /// Appends `raw`, which arrived at `now`, to `out` without the times. Returns the position in
@@ -44,6 +82,7 @@ impl TimestampStripper {
     /// earlier: the file after the skipped one may begin within a line, and the rest of that line
     /// has no time.
     pub(crate) fn strip(&mut self, raw: &[u8], out: &mut Vec<u8>, now: Instant) -> Option<usize> {
+        self.forget_times();
         self.bytes += raw.len() as u64;
         let mut leap = None;
         let mut rest = raw;
@@ -64,6 +103,7 @@ impl TimestampStripper {
                             leap = leap.or(Some(out.len()));
                         }
                         self.last = Some((at, now));
+                        self.keep_time(out.len(), at);
                     }
                     // Not a line of the kubelet. Keep all of it.
                     None => out.extend_from_slice(&coming),
@@ -85,6 +125,7 @@ impl TimestampStripper {
 
     /// Appends an incomplete time at the end of the stream, which is then no time, to `out`.
     pub(crate) fn finish(&mut self, out: &mut Vec<u8>) {
+        self.forget_times();
         out.extend(self.coming.take().unwrap_or_default());
     }
 
@@ -136,6 +177,31 @@ mod tests {
         }
         let east = "2026-11-23T20:00:00.000000000+02:00 line\n";
         assert_eq!(stripped(east, 7).0, "line\n");
+    }
+
+    #[test]
+    fn kept_times_are_those_of_the_lines_wherever_the_pieces_end() {
+        let raw =
+            [stamped(1, "one\n"), stamped(1, "1\n"), stamped(2, "two\n"), stamped(3, "x")].concat();
+        for size in [1, 7, 31, 40, 1000] {
+            let (mut timestamps, now) =
+                (TimestampStripper::new(OPENED).keeping(true), Instant::now());
+            let mut lines: Vec<(Option<i64>, String)> = Vec::new();
+            for piece in raw.as_bytes().chunks(size) {
+                let mut out = Vec::new();
+                timestamps.strip(piece, &mut out, now);
+                for (part, at) in timestamps.times(0..out.len()) {
+                    let (at, text) = (at.map(Timestamp::as_second), &out[part]);
+                    let text = std::str::from_utf8(text).unwrap();
+                    match lines.last_mut().filter(|(last, _)| *last == at) {
+                        Some((_, line)) => line.push_str(text),
+                        None => lines.push((at, text.to_owned())),
+                    }
+                }
+            }
+            let expected = [(1, "one\n1\n"), (2, "two\n"), (3, "x")];
+            assert_eq!(lines, expected.map(|(at, text)| (Some(at), text.to_owned())), "{size}");
+        }
     }
 
     #[test]

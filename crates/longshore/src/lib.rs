@@ -36,7 +36,7 @@ mod pull_policies;
 mod settings;
 
 pub use assembly_error::AssemblyError;
-pub use build::{builder, dispatcher, warnings};
+pub use build::{builder, dispatcher, state_directory, warnings};
 pub use doctor_report::{DoctorError, DoctorImage, DoctorPullPolicy, DoctorReport, DoctorRunner};
 pub use longshore_core::*;
 pub use longshore_dispatch::*;

@@ -31,6 +31,7 @@ mod runner;
 mod stdin;
 mod store;
 mod supervisor;
+mod times;
 mod translate;
 mod watch;
 mod wire;

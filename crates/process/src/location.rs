@@ -44,6 +44,14 @@ impl Location {
         self.directory.join(format!("{name}.{start}"))
     }
 
+    /// Returns the path of the file with the times of the file that holds `stream` from the byte
+    /// `start` on.
+    pub(crate) fn times_from(&self, stream: LogStream, start: u64) -> PathBuf {
+        let output = self.output_from(stream, start);
+        let name = output.file_name().unwrap_or_default().to_string_lossy();
+        self.directory.join(format!("times.{name}"))
+    }
+
     /// Returns where the files of `stream` begin, in no particular order.
     pub(crate) fn output_starts(&self, stream: LogStream) -> io::Result<Vec<u64>> {
         let mut starts = Vec::new();

@@ -1,14 +1,15 @@
 //! Reads the output of an attempt from its files.
 
 use async_stream::stream;
-use futures::StreamExt;
 use futures::stream::BoxStream;
-use longshore_core::{LogChunk, LogPosition, LogStream, Result};
+use futures::{Stream, StreamExt};
+use longshore_core::{LogChunk, LogPosition, LogStream, Result, TimedChunk};
 
 use crate::follow::{AttemptState, Follower};
 use crate::location::Location;
 use crate::output_files::OutputFiles;
 use crate::record::End;
+use crate::times::StreamTimes;
 use crate::watch::{Kind, Watcher};
 
 const STREAMS: [LogStream; 2] = [LogStream::Stdout, LogStream::Stderr];
@@ -20,10 +21,32 @@ pub(crate) fn logs(
     since: LogPosition,
     follow: bool,
 ) -> BoxStream<'static, Result<LogChunk>> {
+    let untimed = |item: Result<TimedChunk>| item.map(|timed| timed.chunk);
+    read(location, watcher, since, follow, false).map(untimed).boxed()
+}
+
+/// Returns the output of the attempt at `location` as [`logs`] does, with its times.
+pub(crate) fn timed_logs(
+    location: Location,
+    watcher: Watcher,
+    since: LogPosition,
+    follow: bool,
+) -> BoxStream<'static, Result<TimedChunk>> {
+    read(location, watcher, since, follow, true).boxed()
+}
+
+fn read(
+    location: Location,
+    watcher: Watcher,
+    since: LogPosition,
+    follow: bool,
+    with_times: bool,
+) -> impl Stream<Item = Result<TimedChunk>> + Send {
     stream! {
         let mut position = since;
         let mut follower = Follower::new(location.clone(), watcher, Kind::Everything);
         let mut files = STREAMS.map(|stream| OutputFiles::new(location.clone(), stream));
+        let mut times = STREAMS.map(|stream| StreamTimes::new(location.clone(), stream));
         loop {
             // The record is read first: no more output follows after the recorded end.
             let state = match follower.state().await {
@@ -41,13 +64,26 @@ pub(crate) fn logs(
             while more {
                 more = false;
                 // In turn, so that neither stream delays the other.
-                for (files, stream) in files.iter_mut().zip(STREAMS) {
+                let both = files.iter_mut().zip(&mut times).zip(STREAMS);
+                for ((files, times), stream) in both {
                     match files.next(position.of(stream)).await {
                         Ok(None) => {}
                         Ok(Some(chunk)) => {
                             more = true;
                             position.advance(&chunk);
-                            yield Ok(chunk);
+                            if !with_times {
+                                yield Ok(TimedChunk::new(None, chunk));
+                                continue;
+                            }
+                            match times.split(files.start(), chunk) {
+                                Ok(parts) => for part in parts {
+                                    yield Ok(part);
+                                },
+                                Err(error) => {
+                                    yield Err(error);
+                                    return;
+                                }
+                            }
                         }
                         Err(error) => {
                             yield Err(error);
@@ -64,12 +100,11 @@ pub(crate) fn logs(
                 continue;
             }
             for gap in gaps(&state, position) {
-                yield Ok(gap);
+                yield Ok(TimedChunk::new(None, gap));
             }
             return;
         }
     }
-    .boxed()
 }
 
 /// Returns the gaps after the last byte that could be read.

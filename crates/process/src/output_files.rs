@@ -45,6 +45,11 @@ impl OutputFiles {
         Self { location, stream, open: None }
     }
 
+    /// Returns where the file begins in which the last piece was.
+    pub(crate) fn start(&self) -> u64 {
+        self.open.as_ref().map_or(0, |open| open.start)
+    }
+
     /// Returns the piece of the stream at `offset`, or the gap there, or `None` if there is no more
     /// yet.
     pub(crate) async fn next(&mut self, offset: u64) -> Result<Option<LogChunk>> {

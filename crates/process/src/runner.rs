@@ -11,7 +11,7 @@ use futures::stream::BoxStream;
 use longshore_core::{
     Attempt, Capabilities, Capability, Error, ErrorKind, Event, Handle, Health, InstallationId,
     JobStdin, LaunchContext, LaunchError, LogChunk, LogPosition, Plan, Result, Runner, RunnerName,
-    Settled, Started, unreadable_events, unreadable_logs,
+    Settled, Started, TimedChunk, unreadable_events, unreadable_logs,
 };
 use tokio::time::Instant;
 
@@ -42,6 +42,7 @@ pub(crate) fn capabilities() -> Capabilities {
         .with(Capability::SeparateStreams)
         .with(Capability::SignalEvidence)
         .with(Capability::ShortenGrace)
+        .with(Capability::LogTimes)
         .with(Capability::KeepTimeout)
 }
 
@@ -243,6 +244,18 @@ impl Runner for ProcessRunner {
     ) -> BoxStream<'static, Result<LogChunk>> {
         match Location::read(handle) {
             Ok(location) => crate::logs::logs(location, self.watcher.clone(), since, follow),
+            Err(error) => unreadable_logs(error),
+        }
+    }
+
+    fn timed_logs(
+        &self,
+        handle: &Handle,
+        since: LogPosition,
+        follow: bool,
+    ) -> BoxStream<'static, Result<TimedChunk>> {
+        match Location::read(handle) {
+            Ok(location) => crate::logs::timed_logs(location, self.watcher.clone(), since, follow),
             Err(error) => unreadable_logs(error),
         }
     }

@@ -1,5 +1,6 @@
 //! The contents of the directories of attempts: `STATE/attempts/ATTEMPT/` has `record.jsonl`,
-//! `stdout`, `stderr` and requests to cancel. Much output is in several files (`stdout.START`).
+//! `stdout`, `stderr`, their times and requests to cancel. Much output is in several files
+//! (`stdout.START`).
 //!
 //! A directory is created under another name, with its first record line in it, and then renamed.
 //! The rename is the commit: rename(2) onto a directory that is not empty fails. Of all that want

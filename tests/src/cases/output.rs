@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 
 use super::case::cases;
 use crate::bench::Bench;
@@ -15,6 +15,7 @@ cases! { "output":
     the_two_streams_come_apart_where_the_runner_can,
     a_reader_that_leaves_cancels_the_job,
     the_output_of_a_kept_job_can_be_read_again_until_it_is_removed,
+    lines_are_chosen_by_their_times,
     a_full_disk_is_said_and_does_not_disturb_the_job,
 }
 
@@ -26,6 +27,34 @@ fn the_output_of_a_kept_job_can_be_read_again_until_it_is_removed(bench: &Bench)
     same("its output from the runner", logs()?.text(), "once\n")?;
     bench.longshore()?.args(["rm", "kept"]).run()?.exits(0)?;
     logs()?.exits(125)
+}
+
+fn lines_are_chosen_by_their_times(bench: &Bench) -> Checked {
+    // The second and the third line are written later than the first, and in pieces.
+    let script = "echo one; sleep 1.2; echo two; printf th; sleep 0.2; echo ree";
+    let ran = bench.run(&["--keep", "--name", "timed"], script)?;
+    ran.exits(0)?;
+    let logs = |flags: &[&str]| bench.longshore()?.arg("logs").args(flags).arg("timed").run();
+    let stamped = logs(&["--timestamps"])?;
+    stamped.exits(0)?;
+    let mut times = Vec::new();
+    for (line, word) in stamped.text().lines().zip(["one", "two", "three"]) {
+        let (time, text) = line.split_once(' ').context("a line without a time")?;
+        same("a line", text, word)?;
+        ensure!(time.len() == "2026-01-31T13:05:00.000000000Z".len(), "the time is {time}");
+        times.push(time.to_owned());
+    }
+    let [one, two, _] = times.as_slice() else { bail!("three lines have the times {times:?}") };
+    ensure!(one < two, "the times are {times:?}");
+    same("the lines since", logs(&["--since", two])?.text(), "two\nthree\n")?;
+    same("the lines until", logs(&["--until", one])?.text(), "one\n")?;
+    same("the last line since", logs(&["--since", two, "-n", "1", "-f"])?.text(), "three\n")?;
+    same("the lines since a duration", logs(&["--since", "1h"])?.text(), "one\ntwo\nthree\n")?;
+    same("the lines until a duration", logs(&["--until", "1h"])?.text(), "")?;
+    let wrong = logs(&["--since", "yesterday"])?;
+    wrong.exits(2)?;
+    says(&wrong.stderr, &["`yesterday` is not a time"])?;
+    bench.longshore()?.args(["rm", "timed"]).run()?.exits(0)
 }
 
 fn output_comes_while_the_job_runs(bench: &Bench) -> Checked {

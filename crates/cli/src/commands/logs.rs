@@ -2,13 +2,15 @@
 
 use std::convert::Infallible;
 
+use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
-use longshore::{Dispatcher, JobId, LogPosition};
+use longshore::{Dispatcher, JobId, LogChunk, LogPosition, LogWindow, TimedChunk};
 
 use crate::args::LogsArgs;
 use crate::error::{COULD_NOT_RUN, CliError};
 use crate::progress::ProgressLine;
 use crate::relay::{Relay, Unread};
+use crate::stamp::Stamp;
 use crate::tail::Tail;
 use crate::{jobs, output, settings};
 
@@ -34,28 +36,58 @@ pub async fn logs(args: &LogsArgs) -> Result<u8, CliError> {
 async fn print(dispatcher: &Dispatcher, name: &str, args: &LogsArgs) -> Result<bool, CliError> {
     // Settles the job first: a job that was abandoned before its start would be followed forever.
     let job = jobs::find(dispatcher, name).await?.id;
+    let mut reading = Reading { dispatcher, job, args, stamp: Stamp::default() };
     let Some(lines) = args.tail else {
-        return pass_on(dispatcher, &job, LogPosition::START, args.follow).await;
+        return reading.pass_on(LogPosition::START, args.follow).await;
     };
-    let mut chunks = dispatcher.logs(&job, LogPosition::START, false).await?;
     let mut tail = Tail::new(lines);
+    let mut end = LogPosition::START;
+    let mut chunks = reading.chunks(LogPosition::START, false).await?;
     while let Some(chunk) = chunks.next().await {
-        tail.push(&chunk?);
+        let chunk = chunk?;
+        end.advance(&chunk.chunk);
+        tail.push(&reading.shown(&chunk));
     }
-    let (chunks, end) = tail.finish();
-    let chunks = stream::iter(chunks.into_iter().map(Ok::<_, Infallible>));
+    let chunks = stream::iter(tail.finish().into_iter().map(Ok::<_, Infallible>));
     let progress = ProgressLine::new(true);
     let Ok(failures) = Relay::new().pass_on(chunks, &progress, Unread::Stop).await;
-    Ok(failures.is_empty() && (!args.follow || pass_on(dispatcher, &job, end, true).await?))
+    Ok(failures.is_empty() && (!args.follow || reading.pass_on(end, true).await?))
 }
 
-async fn pass_on(
-    dispatcher: &Dispatcher,
-    job: &JobId,
-    from: LogPosition,
-    follow: bool,
-) -> Result<bool, CliError> {
-    let chunks = dispatcher.logs(job, from, follow).await?;
-    let progress = ProgressLine::new(true);
-    Ok(Relay::new().pass_on(chunks, &progress, Unread::Stop).await?.is_empty())
+/// Reads the output of one job.
+struct Reading<'a> {
+    dispatcher: &'a Dispatcher,
+    job: JobId,
+    args: &'a LogsArgs,
+    stamp: Stamp,
+}
+
+impl Reading<'_> {
+    /// Returns the output from `from` on, without times if they are not needed: then every runner
+    /// has it.
+    async fn chunks(
+        &self,
+        from: LogPosition,
+        follow: bool,
+    ) -> Result<BoxStream<'static, longshore::Result<TimedChunk>>, CliError> {
+        let LogsArgs { since, until, timestamps, .. } = *self.args;
+        if since.is_none() && until.is_none() && !timestamps {
+            let chunks = self.dispatcher.logs(&self.job, from, follow).await?;
+            return Ok(chunks.map(|item| item.map(|chunk| TimedChunk::new(None, chunk))).boxed());
+        }
+        let window = LogWindow { since, until };
+        Ok(self.dispatcher.timed_logs(&self.job, from, window, follow).await?)
+    }
+
+    /// Returns a piece of output as it is printed.
+    fn shown(&mut self, chunk: &TimedChunk) -> LogChunk {
+        if self.args.timestamps { self.stamp.add(chunk) } else { chunk.chunk.clone() }
+    }
+
+    async fn pass_on(&mut self, from: LogPosition, follow: bool) -> Result<bool, CliError> {
+        let chunks = self.chunks(from, follow).await?;
+        let chunks = chunks.map(|item| item.map(|chunk| self.shown(&chunk)));
+        let progress = ProgressLine::new(true);
+        Ok(Relay::new().pass_on(chunks, &progress, Unread::Stop).await?.is_empty())
+    }
 }

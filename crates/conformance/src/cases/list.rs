@@ -2,7 +2,7 @@
 
 use super::{
     adopt, cancel, directory, environment, events, images, launch, leftovers, limits, load, logs,
-    outcome, plan, probe, racing, remove, security, settle, stdin, timeout, tree, volume,
+    outcome, plan, probe, racing, remove, security, settle, stdin, timeout, times, tree, volume,
 };
 use crate::case::Case;
 
@@ -26,6 +26,7 @@ pub(crate) fn all() -> Vec<Case> {
         timeout::cases(),
         events::cases(),
         logs::cases(),
+        times::cases(),
         adopt::cases(),
         remove::cases(),
         plan::cases(),

@@ -22,6 +22,7 @@ mod settle;
 mod shared;
 mod stdin;
 mod timeout;
+mod times;
 mod tree;
 mod volume;
 

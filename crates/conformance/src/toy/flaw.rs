@@ -106,6 +106,8 @@ flaws! {
     StopsAtTheFirstPause: "logs::a_reader_that_comes_back_goes_on_where_it_stopped",
     StopsReadingEarly: "logs::after_the_end_it_is_all_there_in_every_instance",
     SwapsPieces: "logs::after_the_end_it_is_all_there_in_every_instance",
+    TimesWhatIsRead: "times::each_line_has_the_time_at_which_it_was_written",
+    TimesOnlyTheFirstLine: "times::the_bytes_are_those_of_the_output_from_any_position",
     WritesToATerminal: "logs::lines_come_in_order",
     // Adoption and removal.
     AdoptsNoEndedJobs: "adopt::it_finds_an_ended_job_until_it_is_removed",

@@ -18,6 +18,7 @@ use super::Flaw::{self, *};
 use super::command;
 use super::signals::Target;
 use super::stdin::Stdin;
+use super::times::Times;
 
 /// Why a job is ended early, and when it is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +52,7 @@ pub(super) struct Job {
     pub(super) end_sent: AtomicBool,
     /// Waiting for its process does not close it.
     pub(super) stdin: Arc<Stdin>,
+    pub(super) times: Arc<Times>,
     stop: watch::Sender<Option<Stop>>,
     files: PathBuf,
     flaw: Option<Flaw>,
@@ -94,6 +96,7 @@ impl Job {
         });
         let (cancelled_by, end_sent) = (AtomicU64::new(0), AtomicBool::new(false));
         let attempt = attempt.clone();
+        let times = Times::watch(files.clone(), ended.clone(), flaw);
         Ok(Self {
             attempt,
             instance,
@@ -103,6 +106,7 @@ impl Job {
             followed,
             end_sent,
             stdin,
+            times,
             stop,
             files,
             flaw,

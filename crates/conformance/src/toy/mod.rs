@@ -16,5 +16,6 @@ mod signals;
 mod stdin;
 mod streams;
 mod tests;
+mod times;
 
 use flaw::Flaw;

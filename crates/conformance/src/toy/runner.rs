@@ -11,7 +11,7 @@ use futures::stream::BoxStream;
 use longshore_core::{
     Attempt, AttemptId, Capabilities, Capability, Error, ErrorKind, Event, Finding, Handle, Health,
     InstallationId, JobDirectoryView, JobStdin, LaunchContext, LaunchError, LogChunk, LogPosition,
-    Plan, PlanFormat, Result, Runner, RunnerName, Settled, Started, unreadable_events,
+    Plan, PlanFormat, Result, Runner, RunnerName, Settled, Started, TimedChunk, unreadable_events,
     unreadable_logs,
 };
 use tokio::time::{Instant, sleep_until};
@@ -39,6 +39,7 @@ impl Toy {
             .with(Capability::SeparateStreams)
             .with(Capability::SignalEvidence)
             .with(Capability::KeepAllLogs)
+            .with(Capability::LogTimes)
             .with(Capability::KeepTimeout);
         if instance % 2 == 1 || !backend.has(ChangesItsCapabilities) {
             capabilities = capabilities.with(Capability::ShortenGrace);
@@ -216,6 +217,28 @@ impl Runner for Toy {
         }
         let backend = Arc::clone(&self.backend);
         streams::logs(backend, self.entry(handle), since, follow).boxed()
+    }
+
+    fn timed_logs(
+        &self,
+        handle: &Handle,
+        since: LogPosition,
+        follow: bool,
+    ) -> BoxStream<'static, Result<TimedChunk>> {
+        let times = match self.entry(handle) {
+            Some(Entry::Started(job)) => Some(Arc::clone(&job.times)),
+            _ => None,
+        };
+        let split = move |chunk| match &times {
+            Some(times) => times.split(chunk),
+            None => vec![TimedChunk::new(None, chunk)],
+        };
+        let split = move |item: Result<LogChunk>| match item {
+            Ok(chunk) => split(chunk).into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(error)],
+        };
+        let chunks = self.logs(handle, since, follow);
+        chunks.flat_map(move |item| futures::stream::iter(split(item))).boxed()
     }
 
     async fn cancel(&self, handle: &Handle, grace: Duration) -> Result<()> {

@@ -8,6 +8,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 
+use jiff::Timestamp;
+
 use super::kept::{Kept, StreamFiles};
 
 /// The default capacity of a pipe (pipe(7)): one read empties a full one.
@@ -51,13 +53,13 @@ impl Copy {
         &self.pipe
     }
 
-    /// Copies the available output, or a part of it if it is large.
-    pub(super) fn copy(&mut self, buffer: &mut Vec<u8>, kept: &mut Kept) -> More {
+    /// Copies the available output, or a part of it if it is large, as output of the time `now`.
+    pub(super) fn copy(&mut self, buffer: &mut Vec<u8>, now: Timestamp, kept: &mut Kept) -> More {
         buffer.resize(BUFFER_BYTES, 0);
         for _ in 0..BUFFERS_AT_ONCE {
             match self.pipe.read(buffer) {
                 Ok(0) => return More::Never,
-                Ok(count) => self.keep(&buffer[..count], kept),
+                Ok(count) => self.keep(&buffer[..count], now, kept),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return More::Later,
                 Err(_) => return More::Never,
@@ -68,10 +70,10 @@ impl Copy {
 
     /// After the first failure (a full disk), the rest is counted and dropped. The job is thus not
     /// blocked, and the kept output is a beginning without holes.
-    fn keep(&mut self, mut bytes: &[u8], kept: &mut Kept) {
+    fn keep(&mut self, mut bytes: &[u8], now: Timestamp, kept: &mut Kept) {
         self.failed = self.failed || is_full(self.files.file());
         while !bytes.is_empty() && !self.failed {
-            match self.files.write(bytes, kept) {
+            match self.files.write(bytes, now, kept) {
                 Ok(count) if count > 0 => bytes = &bytes[count..],
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 _ => self.failed = true,
@@ -106,12 +108,14 @@ mod tests {
         let (mut job, pipe) = UnixStream::pair().unwrap();
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
         let mut copy = Copy::new(pipe.into(), StreamFiles::new(LogStream::Stdout, full));
-        let mut kept = Kept::new(Location::at("/nowhere".into()), None);
+        let folder = tempfile::tempdir().unwrap();
+        let mut kept = Kept::new(Location::at(folder.path().to_owned()), None);
+        let now = Timestamp::UNIX_EPOCH;
         job.write_all(&[0; 1000]).unwrap();
-        assert_eq!(copy.copy(&mut Vec::new(), &mut kept), More::Later);
+        assert_eq!(copy.copy(&mut Vec::new(), now, &mut kept), More::Later);
         job.write_all(&[0; 500]).unwrap();
         drop(job);
-        assert_eq!(copy.copy(&mut Vec::new(), &mut kept), More::Never);
+        assert_eq!(copy.copy(&mut Vec::new(), now, &mut kept), More::Never);
         assert_eq!(copy.lost, 1500);
     }
 }

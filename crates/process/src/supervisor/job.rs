@@ -250,9 +250,10 @@ impl Job {
     /// Copies some output. Returns whether there is more at once.
     fn copy(&mut self) -> bool {
         let mut more = false;
+        let now = self.now();
         for (output, lost) in self.outputs.iter_mut().zip(&mut self.lost) {
             let Some(copy) = output else { continue };
-            let state = copy.copy(&mut self.buffer, &mut self.kept);
+            let state = copy.copy(&mut self.buffer, now, &mut self.kept);
             *lost = copy.lost;
             more |= state == More::AtOnce;
             if state == More::Never {
