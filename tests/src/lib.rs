@@ -13,6 +13,7 @@
 //! - `service` has the tools for the example service's cases. The program `faulty-service` is that
 //!   service, with runners that hang and panic.
 //! - `helm` has the tools for the chart's cases.
+//! - `page` runs the commands of a Markdown page.
 //! - `suite` runs the cases, `leftovers` checks at the end what is left behind.
 //!
 //! The cases read `DOCKER_HOST`, `KUBECONFIG` and `LONGSHORE_LAB_*`, as `cargo xtask lab env`
@@ -32,6 +33,7 @@ mod helm;
 mod lab;
 mod leftovers;
 mod network;
+mod page;
 mod programs;
 pub mod pull;
 mod running;

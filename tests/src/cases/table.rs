@@ -2,8 +2,9 @@
 
 use super::{
     Case, bad_files, bad_jobs, bad_settings, disruptive, docker_only, doctor, fallback, helm,
-    helm_lost, images, jobs, kubernetes_only, live_restore, lost_journal, outcomes, output, plan,
-    process_only, results, secrets, services, settings, signals, stdin, stories, timeouts,
+    helm_examples, helm_lost, helm_rights, helm_upgrade, images, jobs, kubernetes_only,
+    live_restore, lost_journal, operating, outcomes, output, plan, process_only, results, secrets,
+    services, settings, signals, stdin, stories, timeouts,
 };
 use crate::suite::Suite;
 
@@ -26,6 +27,16 @@ const EVERYWHERE: &[&[Case]] = &[
     bad_jobs::CASES,
 ];
 
+/// The cases of the chart.
+const HELM: &[&[Case]] = &[
+    helm::CASES,
+    helm_examples::CASES,
+    helm_lost::CASES,
+    helm_rights::CASES,
+    helm_upgrade::CASES,
+    operating::CASES,
+];
+
 /// Returns the cases of `suite`.
 pub(crate) fn of(suite: Suite) -> Vec<Case> {
     let (common, own): (&[&[Case]], &[&[Case]]) = match suite {
@@ -41,7 +52,7 @@ pub(crate) fn of(suite: Suite) -> Vec<Case> {
         ),
         Suite::Docker => (EVERYWHERE, &[docker_only::CASES]),
         Suite::Kubernetes => (EVERYWHERE, &[kubernetes_only::CASES]),
-        Suite::Helm => (&[], &[helm::CASES, helm_lost::CASES]),
+        Suite::Helm => (&[], HELM),
         Suite::Disruptive => (&[], &[disruptive::CASES, live_restore::CASES]),
     };
     common.iter().chain(own).flat_map(|cases| cases.iter().copied()).collect()
