@@ -11,6 +11,7 @@ mod fallback;
 mod helm;
 mod helm_examples;
 mod helm_lost;
+mod helm_rights;
 mod helm_upgrade;
 mod images;
 mod jobs;
