@@ -25,6 +25,7 @@ mod plan;
 mod process_only;
 mod results;
 mod secrets;
+mod services;
 mod settings;
 mod signals;
 mod stdin;

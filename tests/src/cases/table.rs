@@ -4,7 +4,7 @@ use super::{
     Case, bad_files, bad_jobs, bad_settings, disruptive, docker_only, doctor, fallback, helm,
     helm_examples, helm_lost, helm_rights, helm_upgrade, images, jobs, kubernetes_only,
     live_restore, lost_journal, operating, outcomes, output, plan, process_only, results, secrets,
-    settings, signals, stdin, stories, timeouts,
+    services, settings, signals, stdin, stories, timeouts,
 };
 use crate::suite::Suite;
 
@@ -23,6 +23,7 @@ const EVERYWHERE: &[&[Case]] = &[
     images::CASES,
     stories::CASES,
     stdin::CASES,
+    services::CASES,
     bad_jobs::CASES,
 ];
 
