@@ -8,7 +8,6 @@ use jiff::Timestamp;
 use longshore_core::{LogChunk, LogStream, Report, TimedChunk};
 use parking_lot::Mutex;
 use tokio::sync::watch;
-use tokio::time::sleep;
 
 use super::Flaw::{self, *};
 use super::command;
@@ -16,10 +15,19 @@ use super::command;
 /// How often the output files are looked at while the job runs.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// The times of one job's output: what was in each stream before, and when more came.
+/// A part of a stream, and when it was there.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    stream: LogStream,
+    begin: u64,
+    end: u64,
+    at: Timestamp,
+}
+
+/// The times of one job's output.
 #[derive(Debug)]
 pub(super) struct Times {
-    seen: Mutex<Vec<(LogStream, u64, Timestamp)>>,
+    seen: Mutex<Vec<Seen>>,
     flaw: Option<Flaw>,
 }
 
@@ -32,24 +40,26 @@ impl Times {
     ) -> Arc<Self> {
         let times = Arc::new(Self { seen: Mutex::default(), flaw });
         let watched = Arc::clone(&times);
-        tokio::spawn(async move {
+        // In a thread of its own: a task would wait while others keep the runtime busy.
+        std::thread::spawn(move || {
             let streams = [LogStream::Stdout, LogStream::Stderr];
             let mut lengths = streams.map(|stream| (stream, 0));
             loop {
                 let over = ended.borrow().is_some();
-                let now = Timestamp::now();
+                let at = Timestamp::now();
                 for (stream, length) in &mut lengths {
                     let file = std::fs::metadata(command::output(&files, *stream));
-                    let found = file.map_or(0, |file| file.len());
-                    if found > *length {
-                        watched.seen.lock().push((*stream, *length, now));
-                        *length = found;
+                    let end = file.map_or(0, |file| file.len());
+                    if end > *length {
+                        let (stream, begin) = (*stream, *length);
+                        watched.seen.lock().push(Seen { stream, begin, end, at });
+                        *length = end;
                     }
                 }
                 if over {
                     return;
                 }
-                sleep(LOOK).await;
+                std::thread::sleep(LOOK);
             }
         });
         times
@@ -64,7 +74,7 @@ impl Times {
             return vec![TimedChunk::new(Some(Timestamp::now()), chunk)];
         }
         let seen = self.seen.lock().clone();
-        let seen: Vec<_> = seen.iter().filter(|(of, ..)| of == stream).collect();
+        let seen: Vec<_> = seen.iter().filter(|seen| seen.stream == *stream).collect();
         let mut end = offset + bytes.len() as u64;
         if self.flaw == Some(TimesOnlyTheFirstLine) {
             end = end
@@ -73,13 +83,13 @@ impl Times {
         let mut parts = Vec::new();
         let mut begin = *offset;
         while begin < end {
-            let next = seen.iter().map(|(_, at, _)| *at).find(|at| *at > begin).unwrap_or(end);
+            // What was written since the last look has come now.
+            let part = seen.iter().find(|seen| seen.begin <= begin && begin < seen.end);
+            let (next, at) = part.map_or((end, Timestamp::now()), |part| (part.end, part.at));
             let next = next.min(end);
-            let time = seen.iter().rfind(|(_, at, _)| *at <= begin).map(|(.., time)| *time);
             let index = |at: u64| usize::try_from(at - offset).unwrap_or(usize::MAX);
             let part = LogChunk::data(*stream, begin, bytes.slice(index(begin)..index(next)));
-            // What was written since the last look has come now.
-            parts.push(TimedChunk::new(time.or_else(|| Some(Timestamp::now())), part));
+            parts.push(TimedChunk::new(Some(at), part));
             begin = next;
         }
         parts
