@@ -1,5 +1,6 @@
 //! The cases, grouped by what people rely on.
 
+mod attach;
 mod bad_files;
 mod bad_jobs;
 mod bad_settings;

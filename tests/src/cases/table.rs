@@ -1,9 +1,9 @@
 //! Assigns the cases to the suites.
 
 use super::{
-    Case, bad_files, bad_jobs, bad_settings, disruptive, docker_only, doctor, fallback, helm,
-    helm_lost, images, jobs, kubernetes_only, live_restore, lost_journal, outcomes, output, plan,
-    process_only, results, secrets, settings, signals, stdin, stories, timeouts,
+    Case, attach, bad_files, bad_jobs, bad_settings, disruptive, docker_only, doctor, fallback,
+    helm, helm_lost, images, jobs, kubernetes_only, live_restore, lost_journal, outcomes, output,
+    plan, process_only, results, secrets, settings, signals, stdin, stories, timeouts,
 };
 use crate::suite::Suite;
 
@@ -15,6 +15,7 @@ const EVERYWHERE: &[&[Case]] = &[
     secrets::CASES,
     signals::CASES,
     jobs::CASES,
+    attach::CASES,
     lost_journal::CASES,
     timeouts::CASES,
     plan::CASES,

@@ -14,7 +14,7 @@ use super::Flaw::{self, *};
 use super::command;
 
 /// How often the output files are looked at while the job runs.
-const LOOK: Duration = Duration::from_millis(10);
+const LOOK: Duration = Duration::from_millis(50);
 
 /// The times of one job's output: what was in each stream before, and when more came.
 #[derive(Debug)]
