@@ -11,6 +11,7 @@
 //! - `faults` kills the command at every step, on all backends in parallel.
 //! - `accidents` plays what others do to a job, a table for all runners.
 //! - `helm` has the tools for the chart's cases.
+//! - `page` runs the commands of a Markdown page.
 //! - `suite` runs the cases, `leftovers` checks at the end what is left behind.
 //!
 //! The cases read `DOCKER_HOST`, `KUBECONFIG` and `LONGSHORE_LAB_*`, as `cargo xtask lab env`
@@ -30,6 +31,7 @@ mod helm;
 mod lab;
 mod leftovers;
 mod network;
+mod page;
 mod programs;
 pub mod pull;
 mod running;

@@ -29,7 +29,7 @@ pub enum Suite {
     Docker,
     /// A Kubernetes cluster.
     Kubernetes,
-    /// The chart, on a Kubernetes cluster.
+    /// The chart, and the commands of docs/operating.md, on a Kubernetes cluster.
     Helm,
     /// Backends that stop and start again.
     Disruptive,

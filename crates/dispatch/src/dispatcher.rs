@@ -11,7 +11,7 @@ use longshore_core::{
 };
 use longshore_journal::{Claim, Journal};
 use longshore_registry::Found;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -28,7 +28,9 @@ use crate::image_preview;
 use crate::input::Input;
 use crate::job::State;
 use crate::pin::Pins;
+use crate::places::Places;
 use crate::policy;
+use crate::queue::Standing;
 use crate::report::LoginName;
 use crate::secrets;
 use crate::security;
@@ -54,8 +56,7 @@ struct Inner {
     installation: InstallationId,
     store: Arc<Store>,
     feed: Arc<Feed>,
-    /// One permit for each job that may be in flight.
-    room: Arc<Semaphore>,
+    places: Arc<Places>,
     closed: CancellationToken,
     /// Cancelled when everything in flight is dropped immediately.
     abandoned: CancellationToken,
@@ -77,7 +78,7 @@ impl Dispatcher {
         store: Arc<Store>,
         feed: Arc<Feed>,
     ) -> Self {
-        let room = usize::try_from(settings.max_jobs.get()).unwrap_or(usize::MAX);
+        let places = usize::try_from(settings.max_jobs.get()).unwrap_or(usize::MAX);
         Self {
             inner: Arc::new(Inner {
                 candidates,
@@ -86,7 +87,7 @@ impl Dispatcher {
                 store,
                 pins: Arc::default(),
                 feed,
-                room: Arc::new(Semaphore::new(room.min(Semaphore::MAX_PERMITS))),
+                places: Places::new(places),
                 settings: Arc::new(settings),
                 closed: CancellationToken::new(),
                 abandoned: CancellationToken::new(),
@@ -108,7 +109,8 @@ impl Dispatcher {
 
     /// Submits a job: checks it, reads its secrets, records it, and starts to look for a runner.
     ///
-    /// Waits for a free slot if `maxJobs` are in flight. A second submission with the same
+    /// Waits for a free place if `maxJobs` jobs are in flight, unless the submission says
+    /// [otherwise](Submission::when_full). A second submission with the same
     /// idempotency key is the same job as the first, and waits for its result. If the first was
     /// abandoned before anything had started, the second submission continues it.
     ///
@@ -168,6 +170,7 @@ impl Dispatcher {
             sink: JobEventSink::unread(&inner.feed, claim.job()),
             logs: None,
             input: Input::Nobody,
+            standing: Standing::default(),
             state: watch::Sender::new(State::Running),
             search: Search::default(),
             claim,
@@ -239,12 +242,21 @@ impl Dispatcher {
         Ok(candidates)
     }
 
-    pub(crate) async fn room(&self) -> Result<OwnedSemaphorePermit, Error> {
-        tokio::select! {
-            biased;
-            () = self.inner.closed.cancelled() => Err(closed()),
-            room = Arc::clone(&self.inner.room).acquire_owned() => room.map_err(|_| closed()),
-        }
+    pub(crate) fn forgets(&self) -> bool {
+        self.inner.store.forgets()
+    }
+
+    pub(crate) fn places(&self) -> &Arc<Places> {
+        &self.inner.places
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.inner.settings
+    }
+
+    /// Cancelled when the dispatcher takes no more jobs.
+    pub(crate) fn closing(&self) -> &CancellationToken {
+        &self.inner.closed
     }
 
     /// Returns what each runner, in the job's order, would submit for `spec`, or why it would be
@@ -399,6 +411,8 @@ impl Dispatcher {
     /// that were not reported before are no longer reported here.
     pub fn abandon(&self) {
         self.inner.closed.cancel();
+        // The end of one job must not start another.
+        self.inner.places.close();
         self.inner.abandoned.cancel();
     }
 

@@ -66,6 +66,7 @@ impl JobEventSink {
 /// `docs/tracing.md`.
 fn log(event: &JobEvent) {
     match event {
+        JobEvent::Queued => debug!("queued"),
         JobEvent::Probing { runner } => debug!(%runner, "probing"),
         JobEvent::PassedOver(passed) => {
             let PassedOver { runner, kind, message: reason, .. } = passed;

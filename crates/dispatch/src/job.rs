@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::cancel::Canceller;
 use crate::input::Input;
-use crate::{JobEvent, SpecPolicy, Stopped};
+use crate::{JobEvent, SpecPolicy, Stopped, WhenFull};
 
 /// How many pieces of output are buffered for a slow reader. Then the runner's stream waits.
 pub(crate) const CHUNKS_KEPT: usize = 16;
@@ -61,6 +61,13 @@ pub struct Submission {
     pub secrets: BTreeMap<String, Secret>,
     /// Logins for the registry of the job's image. They precede all others.
     pub registry_auths: Vec<RegistryAuth>,
+    /// What happens if there is no place for the job. `None`: `submit` waits for one.
+    pub when_full: Option<WhenFull>,
+    /// The priority with which the job waits for a place. Default: 0.
+    pub priority: i32,
+    /// Whether another process goes on with the job if this one ends before anything of it has
+    /// started. Default: false.
+    pub relaunch: bool,
     /// Labels of the service's own, which the job gets in addition to those of its spec.
     pub labels: BTreeMap<String, String>,
     pub(crate) input: Input,
@@ -79,6 +86,9 @@ impl Submission {
             policy: None,
             secrets: BTreeMap::new(),
             registry_auths: Vec::new(),
+            when_full: None,
+            priority: 0,
+            relaunch: false,
             labels: BTreeMap::new(),
             input: Input::Nobody,
         }

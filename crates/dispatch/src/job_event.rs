@@ -37,6 +37,8 @@ pub enum JobEvent {
         /// The reason, in one line.
         message: String,
     },
+    /// There is no place for the job now, and it waits for one.
+    Queued,
     /// A runner is being asked whether it can take work.
     Probing {
         /// The runner.

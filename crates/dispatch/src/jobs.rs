@@ -35,6 +35,17 @@ impl Dispatcher {
         Ok(self.journal().await?.get(text).await?)
     }
 
+    /// Returns the record of a job.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: nothing changes.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn recorded(&self, job: &JobId) -> Result<Record, Error> {
+        Ok(self.journal().await?.record(job).await?)
+    }
+
     /// Returns the recorded jobs, newest first.
     ///
     /// # Cancel safety
@@ -62,8 +73,9 @@ impl Dispatcher {
     /// While another process owns the job, this waits for the result of that process. If that
     /// process has ended, the job is taken up. A job that has started, or may have, is settled if
     /// necessary and followed, and its outcome is recorded. A job that had not started is fenced
-    /// and ends as [`Interrupted`](longshore_core::NotRunReason::Interrupted). The job is never
-    /// started again. It stays on its runner, with its output, until [`remove`](Self::remove).
+    /// and ends as [`Interrupted`](longshore_core::NotRunReason::Interrupted), unless it is to be
+    /// [relaunched](crate::Submission::relaunch_if_never_started). A job that may have started is
+    /// never started again. The job stays on its runner, with its output, until [`remove`](Self::remove).
     ///
     /// Its output is available from [`logs`](Self::logs).
     ///
@@ -178,7 +190,7 @@ impl Dispatcher {
             task.input = Input::Beside(incomplete);
         }
         let task = JobTask { canceller, sink, logs, state, manner, ..task };
-        task.take_up(record, candidate).await;
+        task.take_up(record, candidate, &self).await;
         Ok(())
     }
 

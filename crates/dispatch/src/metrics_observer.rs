@@ -38,6 +38,18 @@ struct Times {
     submitted: Option<Instant>,
     launching: Option<Instant>,
     pulling: Option<Instant>,
+    queued: bool,
+}
+
+impl Times {
+    /// Notes whether the job waits for a place.
+    fn queue(&mut self, queued: bool) {
+        match (std::mem::replace(&mut self.queued, queued), queued) {
+            (false, true) => gauge!("longshore_jobs_queued").increment(1),
+            (true, false) => gauge!("longshore_jobs_queued").decrement(1),
+            _ => {}
+        }
+    }
 }
 
 impl MetricsObserver {
@@ -62,7 +74,8 @@ impl MetricsObserver {
     }
 
     fn is_over(&self, job: &JobId) {
-        if self.jobs.lock().remove(job).is_some() {
+        if let Some(mut times) = self.jobs.lock().remove(job) {
+            times.queue(false);
             gauge!("longshore_jobs_in_flight").decrement(1);
         }
     }
@@ -98,6 +111,7 @@ impl Observer for MetricsObserver {
                 counter!("longshore_jobs_taken_up_total").increment(1);
                 self.begins(job, Times::default());
             }
+            JobEvent::Queued => self.update(job, |times| times.queue(true)),
             JobEvent::PassedOver(passed) => {
                 let (runner, reason) = (text(&passed.runner), passed.kind.clone());
                 counter!("longshore_passed_over_total", "runner" => runner, "reason" => reason)
@@ -106,6 +120,7 @@ impl Observer for MetricsObserver {
             JobEvent::Launching { runner, .. } => {
                 counter!("longshore_launches_total", "runner" => text(runner)).increment(1);
                 self.update(job, |times| {
+                    times.queue(false);
                     if let Some(since) = times.submitted.take() {
                         histogram!("longshore_queue_duration_seconds").record(since.elapsed());
                     }
@@ -178,6 +193,7 @@ fn describe() {
         describe_counter!(name, Unit::Count, text);
     }
     describe_gauge!("longshore_jobs_in_flight", Unit::Count, "Jobs that this process follows");
+    describe_gauge!("longshore_jobs_queued", Unit::Count, "Jobs that wait for a place");
     describe_gauge!("longshore_breaker_open", "1 while jobs pass the runner over at once, else 0");
     let histograms = [
         ("longshore_queue_duration_seconds", "From the submission to the first launch"),

@@ -56,6 +56,15 @@ impl JobTask {
 
     /// Records that a runner was passed over.
     pub(crate) async fn record_passed_over(&mut self, passed: PassedOver) {
+        // Of many reasons of one runner, the last one counts: a job that waits for a runner would
+        // collect any number.
+        if self.search.again
+            && let Some(known) =
+                self.search.passed_over.iter_mut().find(|known| known.runner == passed.runner)
+        {
+            *known = passed;
+            return;
+        }
         // For people only; the result contains it too.
         self.heed(self.claim.passed_over(&passed).await);
         self.sink.send(JobEvent::PassedOver(passed.clone()));

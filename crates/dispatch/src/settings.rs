@@ -69,8 +69,15 @@ pub struct Settings {
     /// The maximum number of concurrent launches on one runner. Further launches wait. (Fifty at
     /// once overwhelm a Docker engine.)
     pub max_concurrent_launches: NonZeroU32,
-    /// The maximum number of jobs in flight. `submit` waits while that many are in flight.
+    /// The maximum number of jobs in flight. Further jobs wait.
     pub max_jobs: NonZeroU32,
+    /// The maximum number of recorded jobs that wait for a place among `maxJobs`. A further
+    /// submission that would wait in this way is refused.
+    pub max_queued_jobs: u32,
+    /// The label whose values share the places among `maxJobs` fairly: a free place goes to the
+    /// value with the fewest jobs in flight. None: first come, first served.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fair_share_label: Option<String>,
 }
 
 impl Default for Settings {
@@ -97,6 +104,8 @@ impl Default for Settings {
             retention: HumanDuration::from_secs(7 * 24 * 3600),
             max_concurrent_launches: const { NonZeroU32::new(8).unwrap() },
             max_jobs: const { NonZeroU32::new(1000).unwrap() },
+            max_queued_jobs: 10_000,
+            fair_share_label: None,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use longshore_core::{Error, ErrorKind, JobId, JobSpec, Secret};
 use longshore_journal::{Claim, NewJob, Submitted};
-use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::Instrument;
 
@@ -18,13 +18,14 @@ use crate::fail_point::FailPoint;
 use crate::input::Input;
 use crate::job::{Job, JobEvents, JobLogs, State, Submission};
 use crate::job_event::JobEvent;
+use crate::queue::Standing;
 use crate::secrets;
 use crate::spans;
 use crate::spec_policy::{PolicyViolation, SpecPolicy};
 use crate::store::Held;
 use crate::task::{JobTask, Manner, Search};
 
-/// A submission that was checked and has a slot. Nothing of it is recorded.
+/// A submission that was checked and has a place, or a turn in the queue for one. Nothing of it is recorded.
 struct Checked {
     new: NewJob,
     /// The spec with the configured values.
@@ -35,19 +36,14 @@ struct Checked {
     manner: Manner,
     logs: bool,
     input: Input,
-    in_flight: InFlight,
-}
-
-/// What a job holds until it is done.
-struct InFlight {
-    _room: OwnedSemaphorePermit,
-    _tracked: TaskTrackerToken,
+    standing: Standing,
+    tracked: TaskTrackerToken,
 }
 
 /// A job on record.
 enum Recorded {
     /// This process runs it.
-    Here(Box<JobTask>, Job, Held, InFlight),
+    Here(Box<JobTask>, Job, Held, TaskTrackerToken),
     /// An earlier submission with the same key began it.
     Known(Job),
 }
@@ -60,12 +56,12 @@ impl Dispatcher {
         // In a task, because a record without a task would be a job that nobody runs.
         self.spawn(async move {
             match dispatcher.enter(checked).await {
-                Ok(Recorded::Here(task, job, held, in_flight)) => {
+                Ok(Recorded::Here(task, job, held, tracked)) => {
                     let span = spans::job(job.id());
                     // A submitter that has left is treated like one that has dropped the job.
                     drop(answer.send(Ok(job)));
                     task.run().instrument(span).await;
-                    drop((held, in_flight));
+                    drop((held, tracked));
                 }
                 Ok(Recorded::Known(job)) => drop(answer.send(Ok(job))),
                 Err(error) => drop(answer.send(Err(error))),
@@ -77,6 +73,11 @@ impl Dispatcher {
 
     /// Does everything that must precede the first write.
     async fn check(&self, submission: Submission, manner: Manner) -> Result<Checked, Error> {
+        let relaunch = submission.how_to_relaunch()?;
+        if relaunch.is_some() && self.forgets() {
+            let message = "a job cannot be relaunched by another process: its record is in memory";
+            return Err(Error::new(ErrorKind::InvalidSpec, message));
+        }
         let Submission {
             mut spec,
             id,
@@ -86,8 +87,11 @@ impl Dispatcher {
             policy,
             secrets,
             registry_auths,
+            when_full,
+            priority,
             labels,
             input,
+            ..
         } = submission;
         input.admit(&mut spec, manner == Manner::Detached)?;
         add_labels(&mut spec, &labels)?;
@@ -95,6 +99,7 @@ impl Dispatcher {
         let mut new = NewJob::new(self.installation().clone(), spec.clone());
         new.id = id.unwrap_or(new.id);
         new.idempotency_key = key;
+        new.relaunch = relaunch;
         new.detached = manner == Manner::Detached;
         let mut candidates = self.prepare(&mut spec)?;
         if let Some(policy) = &policy {
@@ -113,8 +118,9 @@ impl Dispatcher {
         new.runners = candidates.iter().map(|candidate| candidate.name().clone()).collect();
         let mut secret_env = secrets::read(&spec).await?;
         secrets::add(&mut secret_env, &spec, secrets)?;
-        let room = self.room().await?;
-        let in_flight = InFlight { _room: room, _tracked: self.tracked()? };
+        let mut standing = self.stand(&spec, priority, when_full).await?;
+        standing.closing = new.relaunch.is_some().then(|| self.closing().clone());
+        let tracked = self.tracked()?;
         Ok(Checked {
             new,
             spec,
@@ -124,7 +130,8 @@ impl Dispatcher {
             manner,
             logs,
             input,
-            in_flight,
+            standing,
+            tracked,
         })
     }
 
@@ -139,7 +146,8 @@ impl Dispatcher {
             manner,
             logs,
             input,
-            in_flight,
+            standing,
+            tracked,
         } = checked;
         let journal = self.journal().await?;
         let submitted = Arc::clone(&new.spec);
@@ -174,11 +182,12 @@ impl Dispatcher {
             search: Search { attempts, ..Search::default() },
             manner,
             input,
+            standing,
             ..self.task(spec, claim)
         };
         let events = Some(JobEvents(events));
         let job = Job { id, state: state_seen, canceller, events, logs: logs_read };
-        Ok(Recorded::Here(Box::new(task), job, held, in_flight))
+        Ok(Recorded::Here(Box::new(task), job, held, tracked))
     }
 
     /// Claims the job `id` if no other process owns it and nothing of it has started or can start.

@@ -10,6 +10,7 @@ use tracing::{Instrument, Span};
 
 use crate::attempt_client::{AttemptClient, EventStream};
 use crate::candidate::Candidate;
+use crate::dispatcher::Dispatcher;
 use crate::settle::Settlement;
 use crate::spans;
 use crate::taken::{Found, Taken};
@@ -20,25 +21,41 @@ const AT_ONCE: Duration = Duration::from_millis(500);
 
 impl JobTask {
     /// Sees the job of `record` to its end. Its last attempt, if any, is on `candidate`. Never
-    /// launches the job again: if it had not started, it is fenced and over.
-    pub(crate) async fn take_up(self, record: Record, candidate: Option<Arc<Candidate>>) {
+    /// launches the job again if it may have started. If it had not, the attempt is fenced, and the
+    /// job is over unless it is to be relaunched.
+    pub(crate) async fn take_up(
+        self,
+        record: Record,
+        candidate: Option<Arc<Candidate>>,
+        dispatcher: &Dispatcher,
+    ) {
         let span = record.committed().map_or_else(Span::current, |attempt| {
             spans::attempt(&attempt.handle.attempt, &attempt.handle.runner)
         });
-        self.finish_attempt(record, candidate).instrument(span).await;
+        self.finish_attempt(record, candidate, dispatcher).instrument(span).await;
     }
 
-    async fn finish_attempt(mut self, record: Record, candidate: Option<Arc<Candidate>>) {
+    async fn finish_attempt(
+        mut self,
+        record: Record,
+        candidate: Option<Arc<Candidate>>,
+        dispatcher: &Dispatcher,
+    ) {
         self.restore(&record);
         let (Some(attempt), Some(candidate)) = (record.committed(), candidate) else {
-            return self.end_without_start(self.interrupted(), None).await;
+            return self.not_started(&record, dispatcher).await;
         };
         let client = candidate.client(&attempt.handle, self.sink.clone());
         let id = attempt.handle.attempt.clone();
         let found = match &attempt.state {
             AttemptState::Started { .. } => started(attempt),
             _ => match self.settle(&client, &id, &left_behind()).await {
-                Settlement::NeverStarted => return self.never_started(client).await,
+                Settlement::NeverStarted => {
+                    if self.never_started(client).await {
+                        self.not_started(&record, dispatcher).await;
+                    }
+                    return;
+                }
                 Settlement::MayHaveStarted => Found::MayHaveStarted,
                 Settlement::Ended(report) => Found::Ended(report),
                 Settlement::Unknown => Found::Unknown,
@@ -58,12 +75,17 @@ impl JobTask {
     ) {
         self.restore(&record);
         let (Some(attempt), Some(candidate)) = (record.committed(), candidate) else {
-            return self.end_without_start(self.interrupted(), None).await;
+            return self.over_unless_relaunched(&record).await;
         };
         let client = candidate.client(&attempt.handle, self.sink.clone());
         if !matches!(attempt.state, AttemptState::Started { .. }) {
             match client.settle(patience).await {
-                Ok(Settled::NeverStarted) => return self.never_started(client).await,
+                Ok(Settled::NeverStarted) => {
+                    if self.never_started(client).await {
+                        self.over_unless_relaunched(&record).await;
+                    }
+                    return;
+                }
                 Ok(_) => {}
                 Err(error) => return client.trouble(&error),
             }
@@ -91,15 +113,24 @@ impl JobTask {
         }
     }
 
-    async fn never_started(&mut self, client: AttemptClient) {
-        // If this is not recorded, the next process that takes the job up finds the same state.
-        if self.record_refusal(&left_behind()).await.is_ok() {
+    /// Records that the attempt of `client` never started. Returns false if that failed: the next
+    /// process that takes the job up then finds the same state.
+    async fn never_started(&mut self, client: AttemptClient) -> bool {
+        let recorded = self.record_refusal(&left_behind()).await.is_ok();
+        if recorded {
             self.search.fenced.push(client);
+        }
+        recorded
+    }
+
+    /// Ends a job of which nothing has started, unless another process goes on with it.
+    async fn over_unless_relaunched(&mut self, record: &Record) {
+        if self.relaunch_of(record).is_none() {
             self.end_without_start(self.interrupted(), None).await;
         }
     }
 
-    fn interrupted(&self) -> Outcome {
+    pub(crate) fn interrupted(&self) -> Outcome {
         if self.canceller.token().is_cancelled() {
             return Outcome::Cancelled { code: None };
         }

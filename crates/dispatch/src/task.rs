@@ -27,6 +27,7 @@ use crate::job_event::JobEvent;
 use crate::output::forward_output;
 use crate::patience::Patience;
 use crate::pin::Pins;
+use crate::queue::Standing;
 use crate::spans;
 use crate::stdin::Feed;
 use crate::taken::{Found, Taken, Tried};
@@ -50,6 +51,7 @@ pub(crate) struct JobTask {
     pub(crate) sink: JobEventSink,
     pub(crate) logs: Option<mpsc::Sender<LogChunk>>,
     pub(crate) input: Input,
+    pub(crate) standing: Standing,
     pub(crate) state: watch::Sender<State>,
     pub(crate) search: Search,
     /// The right to write about the job. While this task holds it, no other process acts on the
@@ -58,6 +60,16 @@ pub(crate) struct JobTask {
     pub(crate) manner: Manner,
     /// Whether the record is deleted when the job is done.
     pub(crate) forgotten: bool,
+}
+
+/// What all runners answered.
+enum Asked {
+    /// One of them has the job.
+    Taken(Box<Taken>),
+    /// The job is over without a start, perhaps because of a runner.
+    Over(Outcome, Option<Arc<Candidate>>),
+    /// Each of them was passed over.
+    Nobody,
 }
 
 /// How a job is seen to its end.
@@ -78,6 +90,8 @@ pub(crate) struct Search {
     pub(crate) attempts: u32,
     pub(crate) last_attempt: Option<AttemptId>,
     pub(crate) passed_over: Vec<PassedOver>,
+    /// Whether all runners were asked before.
+    pub(crate) again: bool,
     /// Attempts that were fenced before they started. They are removed when the job has ended.
     pub(crate) fenced: Vec<AttemptClient>,
 }
@@ -85,27 +99,44 @@ pub(crate) struct Search {
 impl JobTask {
     /// Runs the job to its end.
     pub(crate) async fn run(mut self) {
+        if let Err(left) = self.take_place().await {
+            return self.leave(left).await;
+        }
         let candidates = std::mem::take(&mut self.candidates);
         if let Err(outcome) = self.prepare(&candidates).await {
             return self.end_without_start(outcome, None).await;
         }
+        let mut backoff = self.pauses();
+        loop {
+            match self.ask_all(&candidates).await {
+                Asked::Taken(taken) => {
+                    let span = spans::attempt(&taken.attempt, taken.candidate.name());
+                    return self.started(*taken).instrument(span).await;
+                }
+                Asked::Over(outcome, due_to) => {
+                    return self.end_without_start(outcome, due_to.as_ref()).await;
+                }
+                Asked::Nobody => {
+                    if let Err(left) = self.wait_for_runners(&mut backoff).await {
+                        return self.leave(left).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks one runner after the other to take the job.
+    async fn ask_all(&mut self, candidates: &[Arc<Candidate>]) -> Asked {
         let falls_back = self.settings.fallback_on.contains(&FallbackReason::Unavailable);
-        let mut queue = VecDeque::from(candidates);
+        let mut queue: VecDeque<_> = candidates.iter().cloned().collect();
         // Runners that hang. If no other one takes the job, it waits for them after all.
         let mut hanging = VecDeque::new();
         let mut may_pass = falls_back;
         while let Some(candidate) = queue.pop_front() {
             match self.try_runner(&candidate, may_pass && !queue.is_empty()).await {
-                Tried::Taken(taken) => {
-                    let span = spans::attempt(&taken.attempt, taken.candidate.name());
-                    return self.started(*taken).instrument(span).await;
-                }
-                Tried::Cancelled => {
-                    return self.end_without_start(Outcome::Cancelled { code: None }, None).await;
-                }
-                Tried::Unrecorded(error) => {
-                    return self.end_without_start(Outcome::refused(&error), None).await;
-                }
+                Tried::Taken(taken) => return Asked::Taken(taken),
+                Tried::Cancelled => return Asked::Over(Outcome::Cancelled { code: None }, None),
+                Tried::Unrecorded(error) => return Asked::Over(Outcome::refused(&error), None),
                 Tried::Hangs(error) => {
                     self.record_passed_over(PassedOver::new(candidate.name(), &error)).await;
                     hanging.push_back(candidate);
@@ -118,8 +149,7 @@ impl JobTask {
                                 .await;
                         }
                         Verdict::Stop => {
-                            let outcome = Outcome::refused(&error);
-                            return self.end_without_start(outcome, Some(&candidate)).await;
+                            return Asked::Over(Outcome::refused(&error), Some(candidate));
                         }
                     }
                 }
@@ -129,7 +159,7 @@ impl JobTask {
                 may_pass = false;
             }
         }
-        self.end_without_start(self.nobody_took_it(), None).await;
+        Asked::Nobody
     }
 
     /// Does what must precede the first call of a runner.
@@ -157,7 +187,7 @@ impl JobTask {
         Ok(())
     }
 
-    fn nobody_took_it(&self) -> Outcome {
+    pub(crate) fn nobody_took_it(&self) -> Outcome {
         let reasons =
             self.search.passed_over.iter().map(|p| format!("{}: {}", p.runner, p.message));
         let message = format!("no runner took it: {}", reasons.collect::<Vec<_>>().join("; "));

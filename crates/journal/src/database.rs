@@ -12,11 +12,12 @@ use crate::write::Stored;
 
 /// The migrations in order. Number N takes the schema from version N-1 to N. A released migration
 /// is never changed.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("migrations/0001_jobs.sql"),
     include_str!("migrations/0002_undelivered.sql"),
     include_str!("migrations/0003_filters.sql"),
     include_str!("migrations/0004_outages.sql"),
+    include_str!("migrations/0005_relaunch.sql"),
 ];
 
 /// The newest schema that this version supports.

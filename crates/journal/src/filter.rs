@@ -6,11 +6,15 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use longshore_core::{JobId, RunnerName};
+use serde::{Deserialize, Serialize};
 use serde_with::{DeserializeFromStr, SerializeDisplay};
 
 use crate::record::{Record, State};
 
 /// Which records to list, newest first. A record must fulfil all conditions.
+///
+/// A service can read it from the query of a URL, such as `?state=Running&limit=10`, and then add the
+/// label of the tenant that asks.
 ///
 /// # Examples
 /// All jobs of a tenant, in pages:
@@ -31,7 +35,8 @@ use crate::record::{Record, State};
 ///     Ok(all)
 /// }
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct Filter {
     /// Whether to include jobs that have ended. Default: true.

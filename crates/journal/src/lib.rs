@@ -49,5 +49,6 @@ pub use filter::{Cursor, CursorError, Filter};
 pub use journal::{Attended, Journal, Options, Submitted};
 pub use outage::Outage;
 pub use record::{
-    AttemptRecord, AttemptState, CancelRequest, Cancelled, NewAttempt, NewJob, Record, State,
+    AttemptRecord, AttemptState, CancelRequest, Cancelled, NewAttempt, NewJob, Record, Relaunch,
+    State,
 };

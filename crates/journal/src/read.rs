@@ -16,7 +16,7 @@ use crate::write::{Stored, unreadable};
 const CANDIDATES: u32 = 10;
 
 pub(crate) const COLUMNS: &str = "id, idempotency_key, installation, spec, detached, runners, submitted_at, \
-                       result, ended_at, removed_at";
+                       result, ended_at, removed_at, relaunch";
 
 /// A row of `jobs`, not parsed yet.
 pub(crate) struct JobRow {
@@ -30,6 +30,7 @@ pub(crate) struct JobRow {
     result: Option<String>,
     ended_at: Option<i64>,
     removed_at: Option<i64>,
+    relaunch: Option<String>,
 }
 
 impl JobRow {
@@ -45,6 +46,7 @@ impl JobRow {
             result: row.get(7)?,
             ended_at: row.get(8)?,
             removed_at: row.get(9)?,
+            relaunch: row.get(10)?,
         })
     }
 
@@ -63,6 +65,7 @@ impl JobRow {
             spec: Arc::new(from_json(job, "specification", &self.spec)?),
             detached: self.detached,
             runners: from_json(job, "runners", &self.runners)?,
+            relaunch: self.relaunch.map(|text| from_json(job, "relaunch", &text)).transpose()?,
             submitted_at: time(job, "times", self.submitted_at)?,
             result: self.result.map(|text| from_json(job, "result", &text)).transpose()?,
             ended_at: self.ended_at.map(|at| time(job, "times", at)).transpose()?,

@@ -27,6 +27,9 @@ pub struct NewJob {
     pub detached: bool,
     /// The runners to try, in order. Default: none.
     pub runners: Vec<RunnerName>,
+    /// How to go on with the job if this process ends before anything of it has started. Default:
+    /// the job is then over.
+    pub relaunch: Option<Relaunch>,
 }
 
 impl NewJob {
@@ -40,7 +43,29 @@ impl NewJob {
             spec: spec.into(),
             detached: false,
             runners: Vec::new(),
+            relaunch: None,
         }
+    }
+}
+
+/// How another process goes on with a job of which nothing has started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Relaunch {
+    /// The priority with which it waits for a place.
+    pub priority: i32,
+    /// Until when it waits for a place, if it has a limit.
+    pub until: Option<Timestamp>,
+    /// Whether it may use the configured logins to registries.
+    pub configured_logins: bool,
+}
+
+impl Relaunch {
+    /// Creates the way to go on with a job that has `priority` and no limit.
+    #[must_use]
+    pub const fn new(priority: i32) -> Self {
+        Self { priority, until: None, configured_logins: true }
     }
 }
 
@@ -83,6 +108,10 @@ pub struct Record {
     pub detached: bool,
     /// The runners to try, in order.
     pub runners: Vec<RunnerName>,
+    /// How another process goes on with the job as long as nothing of it has started. None: the job
+    /// is then over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub relaunch: Option<Relaunch>,
     /// When the job was submitted.
     pub submitted_at: Timestamp,
     /// Its attempts, by number.

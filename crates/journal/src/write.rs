@@ -73,7 +73,7 @@ pub(crate) fn submit(db: &Connection, job: &NewJob, now: Timestamp) -> Stored<In
     }
     db.prepare_cached(
         "INSERT INTO jobs (id, idempotency_key, installation, name, spec, spec_digest, detached, \
-         runners, submitted_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+         runners, submitted_at, relaunch) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?
     .execute(params![
         job.id.as_str(),
@@ -85,6 +85,7 @@ pub(crate) fn submit(db: &Connection, job: &NewJob, now: Timestamp) -> Stored<In
         job.detached,
         json(&job.id, "runners", &job.runners)?,
         now.as_microsecond(),
+        job.relaunch.as_ref().map(|how| json(&job.id, "relaunch", how)).transpose()?,
     ])?;
     Ok(Inserted::New)
 }

@@ -1,6 +1,6 @@
 //! Builds a dispatcher with its runners from a configuration.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use longshore_core::{Runner, RunnerName};
@@ -53,8 +53,7 @@ pub fn dispatcher(config: &Config) -> Result<Dispatcher, AssemblyError> {
 pub fn builder(config: &Config) -> Result<DispatcherBuilder, AssemblyError> {
     check(config)?;
     let job = &config.job;
-    let state = installation::state_directory(job.state_directory.as_deref())
-        .map_err(AssemblyError::State)?;
+    let state = state_directory(config)?;
     let own = installation::load_or_create(&state).map_err(AssemblyError::State)?;
     let identity = job.installation.clone().unwrap_or(own);
     let builder = Dispatcher::builder().settings(job.dispatch.clone()).installation(identity);
@@ -64,6 +63,16 @@ pub fn builder(config: &Config) -> Result<DispatcherBuilder, AssemblyError> {
     }
     builder = pull_policies::apply(builder, config);
     logins::apply(builder, config)
+}
+
+/// Returns the folder for state that must outlive the program: `job.stateDirectory`, or its default.
+/// A program keeps the state of its own runners in a folder of their own below it.
+///
+/// # Errors
+/// If there is none, because neither the configuration nor the environment names one.
+pub fn state_directory(config: &Config) -> Result<PathBuf, AssemblyError> {
+    let configured = config.job.state_directory.as_deref();
+    installation::state_directory(configured).map_err(AssemblyError::State)
 }
 
 /// Returns the keys of `config` that have no effect, one line each, for a person.

@@ -36,13 +36,13 @@ mod pull_policies;
 mod settings;
 
 pub use assembly_error::AssemblyError;
-pub use build::{builder, dispatcher, warnings};
+pub use build::{builder, dispatcher, state_directory, warnings};
 pub use doctor_report::{DoctorError, DoctorImage, DoctorPullPolicy, DoctorReport, DoctorRunner};
 pub use longshore_core::*;
 pub use longshore_dispatch::*;
 pub use longshore_journal::{
     AttemptRecord, AttemptState, CancelRequest, Cause as JournalErrorCause, Cursor, CursorError,
-    Filter, Journal, JournalError, Options as JournalOptions, Record, State as JobState,
+    Filter, Journal, JournalError, Options as JournalOptions, Record, Relaunch, State as JobState,
 };
 pub use longshore_registry::Keyring;
 pub use pull_policies::pull_policy_key;

@@ -34,6 +34,12 @@ pub(crate) enum Need {
     UserNamespaces,
     /// Mounts of a process's own.
     Mounts,
+    /// The command `docker`.
+    DockerCommand,
+    /// The API server's audit log.
+    AuditLog,
+    /// Something that no test has, for this reason.
+    Elsewhere(&'static str),
 }
 
 impl Need {
@@ -64,6 +70,15 @@ impl Need {
                 (can_unshare("--user"), "this system does not allow user namespaces")
             }
             Self::Mounts => (can_unshare("--mount"), "only root can mount a file system"),
+            Self::DockerCommand => {
+                let there = Command::new("docker").arg("--version").output();
+                (there.is_ok_and(|ran| ran.status.success()), "the command `docker` is not here")
+            }
+            Self::AuditLog => (
+                std::env::var_os("LONGSHORE_LAB_AUDIT_LOG").is_some(),
+                "set LONGSHORE_LAB_AUDIT_LOG (cargo xtask lab env)",
+            ),
+            Self::Elsewhere(reason) => (false, reason),
         };
         (!there).then_some(reason)
     }

@@ -54,6 +54,8 @@ fn everything(bench: &Bench) -> Result<Values> {
         ("/tolerations", json!([{ "key": "a", "operator": "Exists" }])),
         ("/affinity", json!({ "nodeAffinity": {} })),
         ("/priorityClassName", json!("low")),
+        ("/gc/schedule", json!("*/10 * * * *")),
+        ("/upgrade/runningJob", json!("wait")),
     ];
     let values = Values::new(bench, "true")?;
     Ok(settings.into_iter().fold(values, |values, (path, value)| values.with(path, value)))
@@ -67,7 +69,7 @@ fn the_chart_has_nothing_that_helm_warns_of(bench: &Bench) -> Checked {
         .with("/schedule", "0 3 * * *")
         .with("/cronJob/timeZone", "Etc/UTC")
         .with("/cronJob/startingDeadlineSeconds", 60);
-    for (values, objects) in [(Values::new(bench, "true")?, 6), (once, 6), (scheduled, 7)] {
+    for (values, objects) in [(Values::new(bench, "true")?, 6), (once, 8), (scheduled, 9)] {
         same("the number of objects", site.rendered(&values, &[])?.len(), objects)?;
         let values = site.file("values.json", &values.text())?;
         let ran = site.helm(&["lint", "--strict", &chart(), "--values", &values])?;

@@ -2,8 +2,9 @@
 
 use super::{
     Case, attach, bad_files, bad_jobs, bad_settings, disruptive, docker_only, doctor, fallback,
-    helm, helm_lost, images, jobs, kubernetes_only, live_restore, lost_journal, outcomes, output,
-    plan, process_only, results, secrets, settings, signals, stdin, stories, timeouts,
+    helm, helm_examples, helm_lost, helm_upgrade, images, jobs, kubernetes_only, live_restore,
+    lost_journal, operating, outcomes, output, plan, process_only, results, secrets, settings,
+    signals, stdin, stories, timeouts,
 };
 use crate::suite::Suite;
 
@@ -26,6 +27,10 @@ const EVERYWHERE: &[&[Case]] = &[
     bad_jobs::CASES,
 ];
 
+/// The cases of the chart.
+const HELM: &[&[Case]] =
+    &[helm::CASES, helm_examples::CASES, helm_lost::CASES, helm_upgrade::CASES, operating::CASES];
+
 /// Returns the cases of `suite`.
 pub(crate) fn of(suite: Suite) -> Vec<Case> {
     let (common, own): (&[&[Case]], &[&[Case]]) = match suite {
@@ -41,7 +46,7 @@ pub(crate) fn of(suite: Suite) -> Vec<Case> {
         ),
         Suite::Docker => (EVERYWHERE, &[docker_only::CASES]),
         Suite::Kubernetes => (EVERYWHERE, &[kubernetes_only::CASES]),
-        Suite::Helm => (&[], &[helm::CASES, helm_lost::CASES]),
+        Suite::Helm => (&[], HELM),
         Suite::Disruptive => (&[], &[disruptive::CASES, live_restore::CASES]),
     };
     common.iter().chain(own).flat_map(|cases| cases.iter().copied()).collect()

@@ -12,5 +12,5 @@ mod site;
 mod values;
 
 pub(crate) use image::image;
-pub(crate) use site::{Site, chart};
+pub(crate) use site::{Site, chart, chart_folder};
 pub(crate) use values::Values;

@@ -2,8 +2,8 @@
 {{- define "longshore.jobSpec" -}}
 # A second Pod would start the job a second time.
 backoffLimit: 0
-{{- with .Values.ttlSecondsAfterFinished }}
-ttlSecondsAfterFinished: {{ int . }}
+{{- with include "longshore.ttl" . }}
+ttlSecondsAfterFinished: {{ . }}
 {{- end }}
 template:
   metadata:
@@ -47,9 +47,9 @@ nodeSelector:
 tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .Values.affinity }}
+{{- with include "longshore.affinity" (list . $does) }}
 affinity:
-  {{- toYaml . | nindent 2 }}
+  {{- . | nindent 2 }}
 {{- end }}
 {{- with .Values.priorityClassName }}
 priorityClassName: {{ . | quote }}
@@ -69,7 +69,7 @@ containers:
     env:
       {{- include "longshore.env" . | nindent 6 }}
       {{- if and (eq $does "run") (include "longshore.owned" .) }}
-      {{- include "longshore.ownerEnv" . | nindent 6 }}
+      {{- include "longshore.ownerEnv" . | trim | nindent 6 }}
       {{- end }}
     # The Pod's status then holds the summary of a job that failed.
     terminationMessagePolicy: FallbackToLogsOnError
@@ -110,6 +110,41 @@ volumes:
   {{- toYaml . | nindent 2 }}
   {{- end }}
 {{- end }}
+{{- end }}
+
+{{/* When Kubernetes removes a finished Job. A Job that an upgrade leaves must not stay for ever. */}}
+{{- define "longshore.ttl" -}}
+{{- with .Values.ttlSecondsAfterFinished -}}
+{{ int . }}
+{{- else -}}
+{{- if include "longshore.beside" . }}86400{{ end -}}
+{{- end -}}
+{{- end }}
+
+{{/* Whether an upgrade leaves the Job with the running command: `true` or nothing. */}}
+{{- define "longshore.beside" -}}
+{{- if and (not .Values.schedule) (eq .Values.upgrade.runningJob "beside") }}true{{ end -}}
+{{- end }}
+
+{{/*
+The affinity of a Pod. Takes the root context and what the Pod does. The command of
+an upgrade cannot be scheduled before the previous one has cancelled its job: all
+nodes share the topology's label, so the rule applies to the whole cluster.
+*/}}
+{{- define "longshore.affinity" -}}
+{{- $does := index . 1 -}}
+{{- with index . 0 -}}
+{{- $affinity := deepCopy .Values.affinity -}}
+{{- if and (eq $does "run") (not .Values.schedule) (not (include "longshore.beside" .)) -}}
+{{- $others := dict "matchLabels" (include "longshore.commandLabels" . | fromYaml) -}}
+{{- $term := dict "labelSelector" $others "topologyKey" "kubernetes.io/os" -}}
+{{- $key := "requiredDuringSchedulingIgnoredDuringExecution" -}}
+{{- $anti := get $affinity "podAntiAffinity" | default dict -}}
+{{- $_ := set $anti $key (append (get $anti $key | default list) $term) -}}
+{{- $_ := set $affinity "podAntiAffinity" $anti -}}
+{{- end -}}
+{{- if $affinity }}{{ toYaml $affinity }}{{ end -}}
+{{- end -}}
 {{- end }}
 
 {{/* Longshore's environment. An unset value sets no variable. */}}

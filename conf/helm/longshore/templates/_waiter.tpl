@@ -5,7 +5,7 @@ template:
   metadata:
     labels:
       {{- include "longshore.selectorLabels" . | nindent 6 }}
-      app.kubernetes.io/component: uninstall
+      app.kubernetes.io/component: waiter
   spec:
     serviceAccountName: {{ include "longshore.serviceAccountName" . }}
     automountServiceAccountToken: false

@@ -1,6 +1,7 @@
 //! The metrics that a recorder receives, as `docs/metrics.md` lists them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use longshore_conformance::simulated::{
@@ -8,7 +9,7 @@ use longshore_conformance::simulated::{
 };
 use longshore_conformance::{Forward, Forwarding};
 use longshore_core::{Attempt, ErrorKind, Event, LaunchContext, LaunchError, Runner, Started};
-use longshore_dispatch::{Dispatcher, MetricsObserver};
+use longshore_dispatch::{Dispatcher, MetricsObserver, Settings, Submission, WhenFull};
 use metrics_util::MetricKind;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use tokio::time::sleep;
@@ -99,13 +100,30 @@ async fn scenes() {
     other.attach(&id).await.unwrap().end().await;
 }
 
+/// Runs two jobs where there is a place for one.
+async fn queue() {
+    let observer = Arc::new(MetricsObserver::new());
+    let settings = Settings { max_jobs: NonZeroU32::MIN, ..Settings::default() };
+    let runner = World::new().runner(name("only"), Script::default());
+    let builder = Dispatcher::builder().settings(settings).observer(observer);
+    let dispatcher = builder.runner(Arc::new(runner)).build().unwrap();
+    let first = dispatcher.submit(job()).await.unwrap();
+    let waiting = Submission::new(job()).when_full(WhenFull::Wait(60 * MINUTE));
+    let second = dispatcher.submit(waiting).await.unwrap();
+    first.end().await;
+    second.end().await;
+}
+
 fn labels(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
 #[test]
 fn each_metric_has_the_documented_type_and_labels() {
-    let found = recorded(scenes());
+    let found = recorded(async {
+        scenes().await;
+        queue().await;
+    });
     let rows = DOCUMENT.lines().filter_map(|line| line.strip_prefix("| `"));
     let documented: BTreeMap<&str, (&str, BTreeSet<&str>)> = rows
         .map(|row| {
@@ -153,4 +171,10 @@ fn jobs_are_counted_and_timed_by_runner() {
     assert!(launch[0] >= 4.0 && launch[0] < 10.0, "two pulling, two until it started: {launch:?}");
     let run = value("longshore_run_duration_seconds", &[second, ("outcome", "Exited")]);
     assert_eq!(run, [60.0]);
+}
+
+#[test]
+fn a_job_that_waited_for_a_place_no_longer_counts_as_queued() {
+    let found = recorded(queue());
+    assert_eq!(found[&("longshore_jobs_queued".to_owned(), labels(&[]))].1, [0.0]);
 }

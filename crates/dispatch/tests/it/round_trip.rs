@@ -50,6 +50,8 @@ async fn a_result_its_events_and_its_record_are_written_and_read_again() {
     let read: Vec<Record> = again(&records);
     assert_eq!(read, records);
     assert_eq!(again(&records[0].cursor()), records[0].cursor());
+    let filter = Filter::default().label("a", "b").state(State::Ended).limit(3);
+    assert_eq!(again(&filter), filter);
     assert_eq!(State::ALL.map(|state| again(&state)), State::ALL);
     dispatcher.shutdown().await;
     drop(dispatcher);

@@ -113,6 +113,7 @@ pub async fn read(logs: JobLogs) -> (String, bool) {
 /// Returns a short word for a `JobEvent`, for comparison.
 pub fn word(event: &JobEvent) -> String {
     match event {
+        JobEvent::Queued => "queued".to_owned(),
         JobEvent::Probing { runner } => format!("probing {runner}"),
         JobEvent::PassedOver(p) => format!("passed over {}", p.runner),
         JobEvent::Launching { runner, .. } => format!("launching {runner}"),

@@ -144,6 +144,7 @@ async fn records_of_an_older_journal_are_found_by_label_and_runner() {
         "DROP TABLE labels; DROP TABLE outages; DROP INDEX jobs_by_runner; DROP INDEX jobs_by_name; DROP INDEX jobs_open; \
          DROP TRIGGER runner_of_intent; DROP TRIGGER runner_of_refusal; \
          DROP TRIGGER labels_of_job; ALTER TABLE jobs DROP COLUMN runner; \
+         ALTER TABLE jobs DROP COLUMN relaunch; \
          PRAGMA user_version = 2;",
     )
     .unwrap();

@@ -1,0 +1,39 @@
+{{/* The pull policy of the job's image, and which value sets it. The last one wins. */}}
+{{- define "longshore.policyNote" -}}
+{{- $set := list -}}
+{{- $config := get .Values.config "job" | default dict -}}
+{{- with $config.imagePullPolicy }}{{ $set = append $set (list . "config.job.imagePullPolicy") }}{{ end -}}
+{{- with dig "kubernetes" "imagePullPolicy" "" $config }}
+{{- $set = append $set (list . "config.job.kubernetes.imagePullPolicy") }}
+{{- end -}}
+{{- with dig "kubernetes" "imagePullPolicy" "" (.Values.cortex | default dict) }}
+{{- $set = append $set (list . "cortex.kubernetes.imagePullPolicy") }}
+{{- end -}}
+{{- with .Values.kubernetes.imagePullPolicy }}
+{{- $set = append $set (list . "kubernetes.imagePullPolicy") }}
+{{- end -}}
+{{- range .Values.extraEnv }}
+{{- if has .name (list "JOB_KUBERNETES_IMAGEPULLPOLICY" "LONGSHORE_JOB_KUBERNETES_IMAGEPULLPOLICY") }}
+{{- $set = append $set (list (.value | default "not known here") (printf "extraEnv, %s" .name)) }}
+{{- end -}}
+{{- end -}}
+{{- with .Values.job.imagePullPolicy }}{{ $set = append $set (list . "job.imagePullPolicy") }}{{ end -}}
+{{- $in := list "IfNotPresent" "the default" }}{{ with last $set }}{{ $in = . }}{{ end -}}
+{{- $policies := first $in }}{{ if kindIs "slice" $policies }}{{ $policies = join ", then " $policies }}{{ end -}}
+The pull policy of {{ .Values.job.image }} is {{ $policies }} (from {{ last $in }}).
+{{- if not .Values.job.imagePullPolicy }}
+{{- range $config.imagePullPolicyRules }}
+{{- $policies := .imagePullPolicy }}{{ if kindIs "slice" $policies }}{{ $policies = join ", then " $policies }}{{ end }}
+If {{ .image }} matches the image, it is {{ $policies }} (from config.job.imagePullPolicyRules; the first match counts).
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* What an upgrade does to a job that runs. */}}
+{{- define "longshore.upgradeNote" -}}
+{{- $does := dict
+  "cancel" "cancels a job that runs, and starts the new one once the old one is gone"
+  "wait" "first waits for a job that runs, for as long as helm's --timeout"
+  "beside" "starts the new job beside one that runs, and both run to their ends" -}}
+An upgrade that changes something {{ get $does .Values.upgrade.runningJob }} (upgrade.runningJob: {{ .Values.upgrade.runningJob }}).
+{{- end }}
