@@ -39,8 +39,9 @@ async fn it_reaches_the_main_process_which_handles_it(bench: Arc<Bench>) -> Chec
 }
 
 async fn it_reaches_the_main_process_alone(bench: Arc<Bench>) -> Checked {
-    let script = "(trap 'echo child' USR1; echo ready; while :; do sleep 0.05; done) & \
-                  trap 'exit 3' USR1; while :; do sleep 0.05; done";
+    let script = "trap 'exit 3' USR1; \
+                  (trap 'echo child' USR1; echo ready; while :; do sleep 0.05; done) & \
+                  while :; do sleep 0.05; done";
     let job = bench.start_script(script).await?;
     job.says("ready").await?;
     send(&bench, &job, "USR1").await?;
