@@ -64,6 +64,7 @@
 mod bench;
 mod case;
 mod cases;
+pub mod endless;
 mod failure;
 mod fixture;
 #[cfg(test)]

@@ -227,6 +227,7 @@ mod tests {
         job.timeout = Some("5m".parse().unwrap());
         job.grace_period = Some("3s".parse().unwrap());
         job.network = Network::None;
+        job.stdin = true;
         let mut security = SecurityContext::default();
         security.run_as_group = Some(7);
         security.read_only_root_filesystem = true;

@@ -25,6 +25,7 @@ use faults::outside::*;
 use faults::refusals::*;
 use faults::restarts::*;
 use faults::strangers::*;
+use faults::tls::*;
 use futures::{StreamExt, TryStreamExt};
 use libtest_mimic::{Arguments, Trial};
 use longshore_core::{
@@ -305,6 +306,8 @@ fn main() -> ExitCode {
         a_container_with_forged_labels_is_neither_followed_nor_adopted_nor_removed,
         a_renamed_container_whose_labels_a_stranger_has_is_the_one_that_is_removed,
         a_stranger_with_the_attempts_name_is_not_removed,
+        a_job_runs_on_an_engine_that_demands_a_certificate,
+        certificates_that_do_not_suit_are_named,
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

@@ -188,6 +188,31 @@ mod tests {
     }
 
     #[test]
+    fn each_field_that_longshore_sets_is_refused_by_its_path() {
+        // Of the types that the API has for these fields.
+        let value = |field: &str| match field {
+            "activeDeadlineSeconds" | "terminationGracePeriodSeconds" => json!(1),
+            "args" | "command" => json!(["x"]),
+            "ephemeralContainers" => json!([{"name": "x"}]),
+            "shareProcessNamespace" | "stdin" | "stdinOnce" | "tty" => json!(true),
+            _ => json!("Always"),
+        };
+        for field in OF_POD {
+            let error = read(json!({"spec": {*field: value(field)}})).unwrap_err();
+            assert!(error.starts_with(&format!("`spec.{field}` is set by Longshore")), "{error}");
+        }
+        for field in OF_CONTAINER {
+            let of = |name: &str| json!({"spec": {"containers": [{"name": name, *field: value(field)}]}});
+            let error = read(of("job")).unwrap_err();
+            assert!(
+                error.starts_with(&format!("`spec.containers[name=job].{field}` is")),
+                "{error}"
+            );
+            read(of("sidecar")).unwrap();
+        }
+    }
+
+    #[test]
     fn a_field_that_does_not_exist_is_refused() {
         let error = read(json!({"spec": {"hostNetwrok": true}})).unwrap_err();
         assert!(error.contains("unknown field `spec.hostNetwrok`"), "{error}");

@@ -61,6 +61,7 @@ fn the_smallest_job_is_suspended_and_never_retried() {
 fn everything_a_job_may_say_reaches_the_pod() {
     let mut everything = attempt(|job| {
         job.name = Some("Extract URLs".to_owned());
+        job.stdin = true;
         let mut container = ContainerSpec::new("localhost:5000/x:1".parse().unwrap());
         container.command = vec!["sh".to_owned(), "-c".to_owned()];
         container.args = vec!["echo $HOME $(A) $$ {jobDir}".to_owned()];

@@ -35,6 +35,8 @@ mod second_pod;
 #[path = "cluster/speed.rs"]
 mod speed;
 mod support;
+#[path = "cluster/template.rs"]
+mod template;
 #[path = "cluster/token.rs"]
 mod token;
 #[path = "support/toxiproxy.rs"]
@@ -463,6 +465,7 @@ fn main() -> ExitCode {
         .chain(proxies::cases())
         .chain(second_pod::cases())
         .chain(speed::cases())
+        .chain(template::cases())
         .chain(token::cases())
         .chain(checking::cases())
         .chain(unplaced::cases())

@@ -7,4 +7,5 @@ pub(crate) mod outside;
 pub(crate) mod refusals;
 pub(crate) mod restarts;
 pub(crate) mod strangers;
+pub(crate) mod tls;
 pub(crate) mod wire;

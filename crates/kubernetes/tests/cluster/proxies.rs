@@ -62,6 +62,8 @@ async fn a_proxy_that_opens_no_tunnel_is_named(case: Arc<Case>) -> Checked {
         (Manner::Login, "", "authorization required"),
         (Manner::Login, "me:wrong1@", "authorization required"),
         (Manner::Refusing, "", "tunnel"),
+        (Manner::Redirecting, "", "tunnel"),
+        (Manner::Looping, "", "tunnel"),
         (Manner::Silent, "", "no answer within"),
         (Manner::Endless, "", "headers too long"),
     ] {

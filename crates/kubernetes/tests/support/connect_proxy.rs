@@ -15,6 +15,10 @@ pub(crate) enum Manner {
     Login,
     /// It refuses.
     Refusing,
+    /// It sends the client to itself again.
+    Redirecting,
+    /// It has seen that it would ask itself (RFC 5842).
+    Looping,
     /// It never answers.
     Silent,
     /// It sends a header that does not end.
@@ -69,6 +73,12 @@ async fn serve(
         Manner::Login if !known => {
             client.write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n").await
         }
+        Manner::Redirecting => {
+            let address = client.local_addr()?;
+            let answer = format!("HTTP/1.1 302 Found\r\nLocation: http://{address}/\r\n\r\n");
+            client.write_all(answer.as_bytes()).await
+        }
+        Manner::Looping => client.write_all(b"HTTP/1.1 508 Loop Detected\r\n\r\n").await,
         Manner::Silent => client.read_u8().await.map(drop),
         Manner::Endless => {
             client.write_all(b"HTTP/1.1 200 OK\r\nX-Endless: ").await?;
