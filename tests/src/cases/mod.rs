@@ -15,6 +15,7 @@ mod helm_lost;
 mod helm_upgrade;
 mod images;
 mod jobs;
+mod kill;
 mod kubernetes_only;
 mod live_restore;
 mod lost_journal;

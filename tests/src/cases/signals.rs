@@ -8,7 +8,6 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use super::case::cases;
-use super::jobs::{detached, longshore, removed};
 use crate::backend::Backend;
 use crate::bench::Bench;
 use crate::check::{Checked, same, says};
@@ -20,7 +19,6 @@ cases! { "signals":
     the_commands_own_term_cancels_the_job_too,
     a_second_ctrl_c_kills_a_job_that_ignores_term [ShortenGrace],
     a_cancelled_job_leaves_no_grandchild,
-    kill_sends_a_signal_and_leaves_the_outcome_to_the_job,
     ctrl_c_in_a_pull_ends_it_and_leaves_nothing [Images],
     ctrl_c_while_the_backend_gives_no_answer_ends_the_search [Images],
 }
@@ -52,37 +50,6 @@ fn the_commands_own_term_cancels_the_job_too(bench: &Bench) -> Checked {
     // A cancelled job is never a success.
     ran.exits(143)?;
     same("the outcome", ran.outcome()?, &json!({"kind": "Cancelled", "code": 0}))
-}
-
-fn kill_sends_a_signal_and_leaves_the_outcome_to_the_job(bench: &Bench) -> Checked {
-    let script = "trap 'echo got USR1; exit 7' USR1; echo ready; while :; do sleep 0.1; done";
-    let id = detached(bench, &[], script)?;
-    let mut following = bench.longshore()?.args(["logs", "--follow", &id]).spawn()?;
-    following.until_stdout("ready\n")?;
-    let ran = longshore(bench, &["kill", "--signal", "usr1", &id])?;
-    if bench.backend == Backend::Kubernetes {
-        ran.exits(125)?;
-        says(&ran.stderr, &["does not support sending signals"])?;
-        ensure!(following.is_running()?, "the job ended");
-        let term = longshore(bench, &["kill", "-s", "TERM", &id])?;
-        term.exits(0)?;
-        says(&term.stderr, &["does not support sending signals", "the job was cancelled"])?;
-        following.finish()?.exits(0)?;
-        longshore(bench, &["wait", &id])?.exits(143)?;
-        return removed(bench, &id);
-    }
-    ran.exits(0)?;
-    same("stdout", ran.text(), format!("{id}\n"))?;
-    let followed = following.finish()?;
-    same("the output", followed.text(), "ready\ngot USR1\n")?;
-    longshore(bench, &["wait", &id])?.exits(7)?;
-    let late = longshore(bench, &["kill", "-s", "HUP", &id])?;
-    late.exits(125)?;
-    says(&late.stderr, &["does not run"])?;
-    let wrong = longshore(bench, &["kill", "-s", "NOTHING", &id])?;
-    wrong.exits(2)?;
-    says(&wrong.stderr, &["`NOTHING` is not a signal"])?;
-    removed(bench, &id)
 }
 
 fn a_second_ctrl_c_kills_a_job_that_ignores_term(bench: &Bench) -> Checked {

@@ -2,9 +2,9 @@
 
 use super::{
     Case, attach, bad_files, bad_jobs, bad_settings, disruptive, docker_only, doctor, fallback,
-    helm, helm_examples, helm_lost, helm_upgrade, images, jobs, kubernetes_only, live_restore,
-    lost_journal, operating, outcomes, output, plan, process_only, results, secrets, settings,
-    signals, stdin, stories, timeouts,
+    helm, helm_examples, helm_lost, helm_upgrade, images, jobs, kill, kubernetes_only,
+    live_restore, lost_journal, operating, outcomes, output, plan, process_only, results, secrets,
+    settings, signals, stdin, stories, timeouts,
 };
 use crate::suite::Suite;
 
@@ -17,6 +17,7 @@ const EVERYWHERE: &[&[Case]] = &[
     signals::CASES,
     jobs::CASES,
     attach::CASES,
+    kill::CASES,
     lost_journal::CASES,
     timeouts::CASES,
     plan::CASES,
