@@ -10,6 +10,8 @@
 //! - `pull` is the pull-policy matrix, with its own target for all backends.
 //! - `faults` kills the command at every step, on all backends in parallel.
 //! - `accidents` plays what others do to a job, a table for all runners.
+//! - `service` has the tools for the example service's cases. The program `faulty-service` is that
+//!   service, with runners that hang and panic.
 //! - `helm` has the tools for the chart's cases.
 //! - `page` runs the commands of a Markdown page.
 //! - `suite` runs the cases, `leftovers` checks at the end what is left behind.
@@ -35,6 +37,7 @@ mod page;
 mod programs;
 pub mod pull;
 mod running;
+mod service;
 mod suite;
 
 pub use suite::{Suite, main};

@@ -18,6 +18,11 @@ pub(crate) fn service() -> Result<PathBuf> {
     built("examples/service", "cargo build -p longshore --example service")
 }
 
+/// Returns the path of the example service with runners that hang and panic.
+pub(crate) fn faulty_service() -> Result<PathBuf> {
+    built("faulty-service", "cargo build -p longshore-tests --bins")
+}
+
 /// Returns a program next to this one: cargo puts test programs in `target/PROFILE/deps`.
 fn built(name: &str, how: &str) -> Result<PathBuf> {
     let own = env::current_exe().context("failed to find this program")?;

@@ -59,6 +59,11 @@ impl Running {
         whole.lines().map(str::to_owned).collect()
     }
 
+    /// Returns the standard error so far.
+    pub(crate) fn errors(&self) -> String {
+        self.stderr.text()
+    }
+
     pub(crate) fn stdin(&mut self) -> Result<&mut std::process::ChildStdin> {
         self.child.stdin.as_mut().context("it has no standard input")
     }

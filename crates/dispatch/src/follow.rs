@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 use longshore_core::{Backoff, Event, Outcome, Report};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::attempt_client::{AttemptClient, EventStream};
@@ -21,17 +22,17 @@ pub(crate) enum Followed {
     OutOfReach(Report),
 }
 
-/// Follows the attempt to its end, and passes each cancel request on. `started` is whether the
-/// attempt is known to have started.
+/// Follows the attempt to its end, and passes each cancel request on. An attempt without `on_start` is
+/// known to have started; else `on_start` receives the time when it has.
 pub(crate) async fn follow(
     client: &AttemptClient,
     graces: watch::Receiver<Option<Duration>>,
     patience: Patience,
-    started: bool,
+    mut on_start: Option<oneshot::Sender<Option<Timestamp>>>,
 ) -> Followed {
     let mut cancel = std::pin::pin!(client.forward_cancel(graces.clone()));
     let mut contact = Contact::new(client, patience);
-    let mut end = ExpectedEnd::new(graces, patience, started);
+    let mut end = ExpectedEnd::new(graces, patience, on_start.is_none());
     let mut feed = EventStream::open(client);
     loop {
         tokio::select! {
@@ -55,6 +56,11 @@ pub(crate) async fn follow(
                 Ok(event) => {
                     contact.is_well();
                     end.heard(&event);
+                    if let Event::Started(at) = event
+                        && let Some(on_start) = on_start.take()
+                    {
+                        let _ = on_start.send(at);
+                    }
                     client.report(event);
                 }
                 Err(error) => {

@@ -1,6 +1,7 @@
 //! Pull policies by image.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 use globset::{GlobBuilder, GlobMatcher};
@@ -27,7 +28,7 @@ pub struct ImagePullPolicyRule {
 /// The pattern is compared with `REGISTRY/REPOSITORY` and with `REGISTRY/REPOSITORY:TAG`. A pattern
 /// whose first part is not a registry host is one of Docker's short names, as in an image name: `x`
 /// is `docker.io/library/x`, and `team/*` is `docker.io/team/*`. A pattern that begins with a
-/// wildcard is used unchanged.
+/// wildcard is used unchanged. In `[::1]:5000/*` the brackets are those of the address.
 #[derive(Clone, SerializeDisplay, DeserializeFromStr, JsonSchema)]
 #[schemars(with = "String")]
 pub struct ImageGlob {
@@ -75,6 +76,14 @@ fn canonical(pattern: &str) -> String {
     }
 }
 
+/// Returns the pattern for a registry with an IPv6 address, such as `[::1]:5000/*`, whose brackets are
+/// no wildcard. `None` if `pattern` begins with no such address.
+fn literal_address(pattern: &str) -> Option<String> {
+    let (address, rest) = pattern.strip_prefix('[')?.split_once(']')?;
+    address.parse::<Ipv6Addr>().ok()?;
+    Some(format!("\\[{address}\\]{rest}"))
+}
+
 /// Characters that begin a wildcard.
 const WILDCARDS: [char; 4] = ['*', '?', '[', '{'];
 
@@ -93,7 +102,8 @@ impl FromStr for ImageGlob {
         if text.contains("://") {
             return Err(refused("an image name has no scheme: remove the part up to `://`"));
         }
-        let built = GlobBuilder::new(&canonical(text)).literal_separator(false).build();
+        let pattern = literal_address(text).unwrap_or_else(|| canonical(text));
+        let built = GlobBuilder::new(&pattern).literal_separator(false).build();
         match built {
             Ok(glob) => Ok(Self { given: text.to_owned(), matcher: glob.compile_matcher() }),
             Err(error) => Err(refused(&error.kind().to_string())),
@@ -157,6 +167,12 @@ mod tests {
             ("harbor.example.*/x", "harbor.example.org/x", true),
             ("{docker.io,ghcr.io}/*", "ghcr.io/a/b", true),
             ("{docker.io,ghcr.io}/*", "quay.io/a/b", false),
+            ("[xg]*/x", "docker.io/library/x", false),
+            ("[dg]*/x", "ghcr.io/a/x", true),
+            // The brackets were taken for a wildcard, and the rule never applied.
+            ("[::1]:5000/*", "[::1]:5000/a/b:1", true),
+            ("[::1]:5000/*", "[::2]:5000/a/b:1", false),
+            ("[fd00::1]/x:1", "[fd00::1]/x:1", true),
         ] {
             let glob: ImageGlob = pattern.parse().unwrap();
             let image: ImageRef = image.parse().unwrap();

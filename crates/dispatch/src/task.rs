@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use longshore_core::{
     AttemptId, HumanDuration, InstallationId, JobId, JobSpec, LogChunk, LogPosition, NotRunReason,
-    Outcome, PassedOver, Report, Secret,
+    Outcome, PassedOver, Report, Secret, Started,
 };
 use longshore_journal::Claim;
 use longshore_registry::Found as FoundLogin;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -272,8 +272,18 @@ impl JobTask {
                     timeout: self.spec.timeout.map(HumanDuration::get),
                     grace: self.spec.effective_grace_period().get(),
                 };
-                let started = matches!(taken.found, Found::Started(_));
-                follow(&taken.client, self.canceller.graces(), patience, started).await
+                let client = taken.client.clone();
+                let (on_start, start) = oneshot::channel();
+                let on_start = matches!(taken.found, Found::MayHaveStarted).then_some(on_start);
+                let recorded = async {
+                    // No start: it is on record, or the attempt ended without one.
+                    let Ok(at) = start.await else { return };
+                    taken.found = Found::Started(Started::new(client.handle.clone(), at, None));
+                    self.record_start(taken).await;
+                };
+                let followed = follow(&client, self.canceller.graces(), patience, on_start);
+                let (followed, ()) = tokio::join!(followed, recorded);
+                followed
             }
         }
     }

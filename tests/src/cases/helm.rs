@@ -56,6 +56,8 @@ fn everything(bench: &Bench) -> Result<Values> {
         ("/priorityClassName", json!("low")),
         ("/gc/schedule", json!("*/10 * * * *")),
         ("/upgrade/runningJob", json!("wait")),
+        ("/podDisruptionBudget/create", json!(true)),
+        ("/networkPolicy/create", json!(true)),
     ];
     let values = Values::new(bench, "true")?;
     Ok(settings.into_iter().fold(values, |values, (path, value)| values.with(path, value)))
@@ -69,7 +71,7 @@ fn the_chart_has_nothing_that_helm_warns_of(bench: &Bench) -> Checked {
         .with("/schedule", "0 3 * * *")
         .with("/cronJob/timeZone", "Etc/UTC")
         .with("/cronJob/startingDeadlineSeconds", 60);
-    for (values, objects) in [(Values::new(bench, "true")?, 6), (once, 8), (scheduled, 9)] {
+    for (values, objects) in [(Values::new(bench, "true")?, 6), (once, 11), (scheduled, 12)] {
         same("the number of objects", site.rendered(&values, &[])?.len(), objects)?;
         let values = site.file("values.json", &values.text())?;
         let ran = site.helm(&["lint", "--strict", &chart(), "--values", &values])?;
@@ -211,7 +213,7 @@ fn doctor(bench: &Bench, site: &Site<'_>, kubeconfig: &str) -> Result<String> {
 
 /// Replaces the rules of the release's Role and waits until doctor names `missing` and nothing
 /// else: a Role's change takes effect in the API server a moment later.
-fn missing_are(
+pub(super) fn missing_are(
     bench: &Bench,
     site: &Site<'_>,
     kubeconfig: &str,
@@ -238,7 +240,7 @@ fn named_by(said: &str) -> BTreeSet<&str> {
 }
 
 /// Returns `verb resource` for each verb of `rule`.
-fn permissions(rule: &Value) -> Result<Vec<String>> {
+pub(super) fn permissions(rule: &Value) -> Result<Vec<String>> {
     let resource = rule["resources"][0].as_str().context("a rule without a resource")?;
     same("the resources of a rule", rule["resources"].as_array().map(Vec::len), Some(1))?;
     let verbs = rule["verbs"].as_array().context("a rule without verbs")?;
@@ -248,7 +250,8 @@ fn permissions(rule: &Value) -> Result<Vec<String>> {
 fn the_role_allows_what_doctor_asks_for_and_nothing_else(bench: &Bench) -> Checked {
     let site = Site::new(bench)?;
     let files = ["templates/serviceaccount.yaml", "templates/role.yaml"];
-    let objects = site.rendered(&Values::new(bench, "true")?, &files)?;
+    let values = Values::new(bench, "true")?.with("/rbac/secrets", true).with("/rbac/stdin", true);
+    let objects = site.rendered(&values, &files)?;
     for object in &objects {
         site.create(object)?.exits(0)?;
     }

@@ -2,9 +2,9 @@
 
 use super::{
     Case, attach, bad_files, bad_jobs, bad_settings, disruptive, docker_only, doctor, fallback,
-    helm, helm_examples, helm_lost, helm_upgrade, images, jobs, kill, kubernetes_only,
+    helm, helm_examples, helm_lost, helm_rights, helm_upgrade, images, jobs, kill, kubernetes_only,
     live_restore, lost_journal, operating, outcomes, output, plan, process_only, results, secrets,
-    settings, signals, stdin, stories, timeouts,
+    services, settings, signals, stdin, stories, timeouts,
 };
 use crate::suite::Suite;
 
@@ -25,12 +25,19 @@ const EVERYWHERE: &[&[Case]] = &[
     images::CASES,
     stories::CASES,
     stdin::CASES,
+    services::CASES,
     bad_jobs::CASES,
 ];
 
 /// The cases of the chart.
-const HELM: &[&[Case]] =
-    &[helm::CASES, helm_examples::CASES, helm_lost::CASES, helm_upgrade::CASES, operating::CASES];
+const HELM: &[&[Case]] = &[
+    helm::CASES,
+    helm_examples::CASES,
+    helm_lost::CASES,
+    helm_rights::CASES,
+    helm_upgrade::CASES,
+    operating::CASES,
+];
 
 /// Returns the cases of `suite`.
 pub(crate) fn of(suite: Suite) -> Vec<Case> {

@@ -58,7 +58,10 @@ fn the_readme_lists_each_value() {
     for (key, value) in schema["properties"].as_object().unwrap() {
         // The keys of a job and of the configuration have descriptions of their own.
         let elsewhere = ["job", "config"].contains(&key.as_str());
-        let parts = value["properties"].as_object().filter(|_| !elsewhere);
+        // A Pod's own fields are described by Kubernetes.
+        let of_pod = ["affinity", "resources", "podSecurityContext", "securityContext"];
+        let whole = elsewhere || of_pod.contains(&key.as_str());
+        let parts = value["properties"].as_object().filter(|_| !whole);
         let names: Vec<String> = match parts {
             Some(parts) => parts.keys().map(|part| format!("| `{key}.{part}` |")).collect(),
             None if key == "global" => Vec::new(),

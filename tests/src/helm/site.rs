@@ -110,7 +110,7 @@ impl<'a> Site<'a> {
     }
 
     /// Returns what is in the namespace, except what Kubernetes itself created there.
-    fn left(&self) -> Result<Vec<String>> {
+    pub(crate) fn left(&self) -> Result<Vec<String>> {
         const ITS_OWN: [&str; 2] = ["ServiceAccount default", "ConfigMap kube-root-ca.crt"];
         let kinds = "jobs,cronjobs,pods,configmaps,secrets,serviceaccounts,roles,rolebindings";
         let mut names = self.names(&[kinds])?;

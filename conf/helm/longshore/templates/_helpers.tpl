@@ -117,3 +117,16 @@ has left. Only the Kubernetes runner can tell their jobs apart.
 {{- printf "%s-%s" (.Release.Name | replace "." "-" | trunc 30 | trimSuffix "-") $hash -}}
 {{- end }}
 {{- end }}
+
+{{/*
+Whether jobs may need a Secret of their own: `true` or nothing. Further variables and
+volumes may hold a login.
+*/}}
+{{- define "longshore.needsSecrets" -}}
+{{- if kindIs "bool" .Values.rbac.secrets -}}
+{{ if .Values.rbac.secrets }}true{{ end }}
+{{- else -}}
+{{- $login := or (dig "job" "registries" list .Values.config) (dig "docker" "registry" dict .Values.config) -}}
+{{- if or $login .Values.job.secretEnv .Values.extraEnv .Values.extraVolumes }}true{{ end -}}
+{{- end -}}
+{{- end }}

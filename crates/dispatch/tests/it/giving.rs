@@ -45,8 +45,8 @@ fn notes() -> (Notes, Dispatcher, Journal) {
     let journal = Journal::in_memory().unwrap();
     let notes = Notes(World::new().runner(name("first"), Script::default()), Arc::default());
     let other = RegistryAuth::password("harbor.example.org", "shared", Secret::new("other"));
-    let builder = Dispatcher::builder().journal(journal.clone()).registry_auth("here", other);
-    let dispatcher = builder.runner(Arc::new(Forwarding(notes.clone()))).build().unwrap();
+    let builder = builder([Forwarding(notes.clone())]).registry_auth("here", other);
+    let dispatcher = builder.journal(journal.clone()).build().unwrap();
     (notes, dispatcher, journal)
 }
 

@@ -1,6 +1,5 @@
 //! Runners that hang: in a launch, and in the events of a job.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -9,10 +8,10 @@ use bytes::Bytes;
 use futures::future::join_all;
 use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
+use longshore_conformance::Forward;
 use longshore_conformance::simulated::{
-    LaunchStep, ProbeStep, Run, Script, SettleStep, SimulatedRunner, What, World, Written,
+    LaunchStep, ProbeStep, Run, Script, SettleStep, SimulatedRunner, What, Written,
 };
-use longshore_conformance::{Forward, Forwarding};
 use longshore_core::{
     Attempt, ErrorKind, Event, Handle, LaunchContext, LaunchError, LogPosition, Outcome, Result,
     Runner, Started,
@@ -96,19 +95,8 @@ impl Forward for Pulls {
 
 #[tokio::test(start_paused = true)]
 async fn a_long_pull_is_no_hang_and_jobs_wait_for_it() {
-    let world = World::new();
     let slow = LaunchStep::Start { after: 10 * MINUTE };
-    let runners = vec![
-        world.runner(name("first"), launches([slow; 8])),
-        world.runner(name("second"), Script::default()),
-    ];
-    let dispatcher = Dispatcher::builder()
-        .jitter_seed(1)
-        .runner(Arc::new(Forwarding(Pulls(runners[0].clone()))))
-        .runner(Arc::new(runners[1].clone()))
-        .build()
-        .unwrap();
-    let scene = Scene { world, runners, dispatcher };
+    let scene = scene_through(Pulls, [launches([slow; 8]), Script::default()]);
     fill(&scene.dispatcher).await;
     let result = scene.run(job()).await;
     assert_eq!(result.runner, Some(name("first")));
@@ -150,13 +138,7 @@ impl Forward for Silent {
 }
 
 fn silent(run: Run) -> Scene {
-    let world = World::new();
-    let mut script = Script::default();
-    script.runs.push_back(run);
-    let runners = vec![world.runner(name("first"), script)];
-    let runner = Arc::new(Forwarding(Silent(runners[0].clone())));
-    let dispatcher = Dispatcher::builder().jitter_seed(1).runner(runner).build().unwrap();
-    Scene { world, runners, dispatcher }
+    scene_through(Silent, [Script { runs: [run].into(), ..Script::default() }])
 }
 
 #[tokio::test(start_paused = true)]
@@ -214,13 +196,9 @@ impl Forward for SilentOnce {
 
 #[tokio::test(start_paused = true)]
 async fn a_cancelled_job_is_found_ended_once_its_events_are_opened_again() {
-    let world = World::new();
-    let mut script = Script::default();
-    script.runs.push_back(Run::endless());
-    let runner = SilentOnce(world.runner(name("first"), script), false.into());
-    let dispatcher =
-        Dispatcher::builder().runner(Arc::new(Forwarding(runner))).jitter_seed(1).build().unwrap();
-    let job = dispatcher.submit(job()).await.unwrap();
+    let script = Script { runs: [Run::endless()].into(), ..Script::default() };
+    let scene = scene_through(|runner| SilentOnce(runner, false.into()), [script]);
+    let job = scene.dispatcher.submit(job()).await.unwrap();
     sleep(60 * MINUTE).await;
     let began = Instant::now();
     job.cancel_within(20 * SECOND);

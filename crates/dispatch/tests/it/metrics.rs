@@ -9,7 +9,7 @@ use longshore_conformance::simulated::{
 };
 use longshore_conformance::{Forward, Forwarding};
 use longshore_core::{Attempt, ErrorKind, Event, LaunchContext, LaunchError, Runner, Started};
-use longshore_dispatch::{Dispatcher, MetricsObserver, Settings, Submission, WhenFull};
+use longshore_dispatch::{MetricsObserver, Settings, Submission, WhenFull};
 use metrics_util::MetricKind;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use tokio::time::sleep;
@@ -80,9 +80,8 @@ async fn scenes() {
     let lost = LaunchStep::AnswerLost { effect: None, answer: SECOND };
     let script = Script { runs, latency: SECOND, ..Script::default() };
     let second = world.runner(name("second"), script);
-    let builder = Dispatcher::builder().jitter_seed(1).observer(observer.clone());
-    let builder = builder.runner(Arc::new(first)).runner(Arc::new(Forwarding(Pulls(second))));
-    let dispatcher = builder.build().unwrap();
+    let dispatcher = builder([first]).runner(Arc::new(Forwarding(Pulls(second))));
+    let dispatcher = dispatcher.observer(observer.clone()).build().unwrap();
     dispatcher.submit(job()).await.unwrap().end().await;
     sleep(MINUTE).await;
     let mut nowhere = job();
@@ -94,9 +93,9 @@ async fn scenes() {
     let owner = setup.dispatcher();
     let id = owner.submit(job()).await.unwrap().id().clone();
     kill(&owner).await;
-    let builder = Dispatcher::builder().observer(observer).journal(setup.journal.clone());
-    let builder = builder.installation("here".parse().unwrap());
-    let other = builder.runner(Arc::new(setup.runner.clone())).build().unwrap();
+    let other = builder([setup.runner.clone()]).observer(observer);
+    let other = other.journal(setup.journal.clone()).installation("here".parse().unwrap());
+    let other = other.build().unwrap();
     other.attach(&id).await.unwrap().end().await;
 }
 
@@ -105,8 +104,7 @@ async fn queue() {
     let observer = Arc::new(MetricsObserver::new());
     let settings = Settings { max_jobs: NonZeroU32::MIN, ..Settings::default() };
     let runner = World::new().runner(name("only"), Script::default());
-    let builder = Dispatcher::builder().settings(settings).observer(observer);
-    let dispatcher = builder.runner(Arc::new(runner)).build().unwrap();
+    let dispatcher = builder([runner]).settings(settings).observer(observer).build().unwrap();
     let first = dispatcher.submit(job()).await.unwrap();
     let waiting = Submission::new(job()).when_full(WhenFull::Wait(60 * MINUTE));
     let second = dispatcher.submit(waiting).await.unwrap();

@@ -7,8 +7,9 @@ use futures::StreamExt;
 use longshore_conformance::simulated::{
     Entry, LaunchStep, Refusal, Script, SimulatedRunner, What, World,
 };
-use longshore_core::{ErrorKind, ImageRef, JobResult, JobSpec, LogChunk, RunnerName};
-use longshore_dispatch::{Dispatcher, Job, JobEvent, JobLogs, Settings};
+use longshore_conformance::{Forward, Forwarding};
+use longshore_core::{ErrorKind, ImageRef, JobResult, JobSpec, LogChunk, Runner, RunnerName};
+use longshore_dispatch::{Dispatcher, DispatcherBuilder, Job, JobEvent, JobLogs, Settings};
 use tokio::time::timeout;
 
 pub const SECOND: Duration = Duration::from_secs(1);
@@ -31,11 +32,26 @@ pub fn scene_with<const N: usize>(settings: Settings, scripts: [Script; N]) -> S
     let names = ["first", "second", "third"].map(name);
     let runners: Vec<_> =
         names.into_iter().zip(scripts).map(|(name, script)| world.runner(name, script)).collect();
-    let mut builder = Dispatcher::builder().settings(settings).jitter_seed(1);
-    for runner in &runners {
-        builder = builder.runner(Arc::new(runner.clone()));
-    }
-    Scene { world, runners, dispatcher: builder.build().unwrap() }
+    let dispatcher = builder(runners.iter().cloned()).settings(settings).build().unwrap();
+    Scene { world, runners, dispatcher }
+}
+
+/// Creates runners as [`scene`] does. The dispatcher has the first one as `wrap` returns it.
+pub fn scene_through<F: Forward + 'static, const N: usize>(
+    wrap: impl FnOnce(SimulatedRunner) -> F,
+    scripts: [Script; N],
+) -> Scene {
+    let scene = scene(scripts);
+    let first = Forwarding(wrap(scene.runners[0].clone()));
+    let others = scene.runners[1..].iter().cloned();
+    let builder = others.fold(builder([first]), |builder, other| builder.runner(Arc::new(other)));
+    Scene { dispatcher: builder.build().unwrap(), ..scene }
+}
+
+/// Returns the builder of a dispatcher over `runners` whose pauses are the same in each run.
+pub fn builder<R: Runner + 'static>(runners: impl IntoIterator<Item = R>) -> DispatcherBuilder {
+    let builder = Dispatcher::builder().jitter_seed(1);
+    runners.into_iter().fold(builder, |builder, runner| builder.runner(Arc::new(runner)))
 }
 
 pub fn name(text: &str) -> RunnerName {
