@@ -75,3 +75,8 @@ pub fn init() {
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// Checks that the guide's code compiles. Its last part needs `metrics`.
+#[cfg(all(doctest, feature = "metrics", feature = "process"))]
+#[doc = include_str!("../../../docs/library.md")]
+struct Library;

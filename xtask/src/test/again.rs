@@ -18,13 +18,14 @@ use super::plan::{Case, Suite};
 const AT_MOST: usize = 3;
 
 /// Returns whether a failure of `case` may be chance. This excludes suites that check promises
-/// under faults, and cases that need no backend.
+/// under faults, and cases without a backend.
 pub(crate) fn is_entitled(case: &Case, counts: &Counts) -> bool {
     let suite = matches!(
         case.suite,
         Suite::Integration | Suite::Conformance | Suite::EndToEnd | Suite::PullPolicy
     );
-    suite && !case.needs.is_empty() && (1..=AT_MOST).contains(&counts.failures.len())
+    let real = case.backend.is_some() || !case.needs.is_empty();
+    suite && real && (1..=AT_MOST).contains(&counts.failures.len())
 }
 
 /// Runs each failed test again, with `command` and its name. Tests that pass are no longer
@@ -81,6 +82,7 @@ mod tests {
         assert!(!is_entitled(&case(Suite::Conformance), &failed(4)));
         assert!(!is_entitled(&case(Suite::Disruptive), &failed(1)));
         assert!(!is_entitled(&Case::step(Suite::Integration, None), &failed(1)));
+        assert!(is_entitled(&Case::step(Suite::EndToEnd, Some("process")), &failed(1)));
     }
 
     #[test]
