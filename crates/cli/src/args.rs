@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use jiff::Timestamp;
-use longshore::{HumanDuration, ImageRef, RunnerName};
+use longshore::{HumanDuration, ImageRef, RunnerName, Signal};
 
 use crate::arg_values::{duration, moment};
 use crate::complete;
@@ -60,6 +60,16 @@ pub enum Command {
         after_help = "Examples:\n  longshore logs --follow --tail 20 nightly\n  longshore logs --timestamps --since 10m nightly"
     )]
     Logs(LogsArgs),
+    /// Attach to a job that runs: print its output from now on, and pass signals on
+    ///
+    /// The exit code is the job's own. Ctrl-C and other signals are passed on to the job's main
+    /// process; where its runner cannot do that, Ctrl-C cancels the job, and a second one kills it. With
+    /// --sig-proxy=false, Ctrl-C ends this command, and the job goes on. If the job has a stdin that
+    /// nobody has opened, it gets the stdin of this command.
+    #[command(
+        after_help = "Examples:\n  longshore attach nightly\n  longshore attach --sig-proxy=false 9b98ykrc"
+    )]
+    Attach(AttachArgs),
     /// Print the whole record of a job, as JSON, or an array of several records
     #[command(after_help = "Examples:\n  longshore inspect 9b98ykrc")]
     Inspect(SomeJobs),
@@ -69,9 +79,15 @@ pub enum Command {
         after_help = "Examples:\n  longshore cancel --grace 1m nightly\n  longshore stop --all"
     )]
     Cancel(CancelArgs),
-    /// Kill jobs and wait for them to end: `cancel` without a grace period
-    #[command(after_help = "Examples:\n  longshore kill nightly")]
-    Kill(OpenJobs),
+    /// Kill jobs and wait for them to end: `cancel` without a grace period; or send another signal
+    ///
+    /// With --signal, the command sends the signal to each job's main process, prints the job's ID,
+    /// and does not wait. What the job does then is its own affair: it is not cancelled. Kubernetes has
+    /// no way to send a signal: there, TERM cancels the job with its own grace period, as `cancel` does.
+    #[command(
+        after_help = "Examples:\n  longshore kill nightly\n  longshore kill --signal HUP nightly"
+    )]
+    Kill(KillArgs),
     /// Remove jobs that have ended: their output and their record
     #[command(after_help = "Examples:\n  longshore rm --force 9b98ykrc")]
     Rm(RmArgs),
@@ -282,12 +298,44 @@ pub struct LogsArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct AttachArgs {
+    /// The job's ID, at least its first four characters, or a name, which is the newest job with it
+    #[arg(value_name = "JOB", add = complete::open_jobs())]
+    pub job: String,
+    /// Do not give the job the stdin of this command
+    #[arg(long)]
+    pub no_stdin: bool,
+    /// Pass signals on to the job
+    #[arg(
+        long,
+        value_name = "BOOL",
+        default_value = "true",
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        action = clap::ArgAction::Set
+    )]
+    pub sig_proxy: bool,
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+#[derive(Debug, Args)]
 pub struct CancelArgs {
     #[command(flatten)]
     pub open: OpenJobs,
     /// The time between TERM and KILL, instead of the job's own
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub grace: Option<HumanDuration>,
+}
+
+#[derive(Debug, Args)]
+pub struct KillArgs {
+    #[command(flatten)]
+    pub open: OpenJobs,
+    /// The signal, such as HUP, SIGHUP or 1
+    #[arg(short, long, value_name = "SIGNAL", default_value = "KILL", add = complete::signals())]
+    pub signal: Signal,
 }
 
 #[derive(Debug, Args)]

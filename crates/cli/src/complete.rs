@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
-use longshore::{Filter, JobState, Record};
+use longshore::{Filter, JobState, Record, Signal};
 
 use crate::{listing, settings};
 
@@ -34,6 +34,13 @@ pub fn runners() -> ArgValueCandidates {
         let configured = settings::for_completion().map(|(loaded, _)| loaded.value.job.runners);
         let names = configured.into_iter().flatten();
         names.map(|name| CompletionCandidate::new(name.to_string())).collect()
+    })
+}
+
+/// Completes a signal.
+pub fn signals() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        Signal::all().map(|signal| CompletionCandidate::new(signal.name())).collect()
     })
 }
 

@@ -10,9 +10,6 @@ use crate::args::{Cli, Command, ConfigCommand};
 use crate::error::CliError;
 use crate::{command_line, commands, complete, output, resources};
 
-/// The grace period of `kill`.
-const KILL: longshore::HumanDuration = longshore::HumanDuration::from_secs(0);
-
 /// Runs the command with the arguments of this process, and returns its exit code.
 pub fn main() -> ExitCode {
     longshore::init();
@@ -35,10 +32,11 @@ fn execute(command: Command) -> Result<u8, CliError> {
         Command::Run(args) => block_on(commands::run::run(&args)),
         Command::Ps(args) => block_on(commands::ps::ps(&args)),
         Command::Wait(args) => block_on(commands::wait::wait(&args)),
+        Command::Attach(args) => block_on(commands::attach::attach(&args)),
         Command::Logs(args) => block_on(commands::logs::logs(&args)),
         Command::Inspect(args) => block_on(commands::inspect::inspect(&args)),
         Command::Cancel(args) => block_on(commands::cancel::cancel(&args.open, args.grace)),
-        Command::Kill(args) => block_on(commands::cancel::cancel(&args, Some(KILL))),
+        Command::Kill(args) => block_on(commands::kill::kill(&args)),
         Command::Rm(args) => block_on(commands::rm::rm(&args)),
         Command::Gc(args) => block_on(commands::gc::gc(&args)),
         Command::Plan(args) => block_on(commands::plan::plan(&args)),

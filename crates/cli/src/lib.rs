@@ -34,6 +34,7 @@ mod resources;
 mod result_file;
 mod selection;
 mod settings;
+mod signal_proxy;
 mod signals;
 mod spec;
 mod stamp;

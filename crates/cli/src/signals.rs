@@ -84,7 +84,7 @@ async fn next(signal: Option<&mut Signal>) -> Option<()> {
 
 /// Whether this process ignores HUP. To handle a signal is to stop ignoring it, so this is asked
 /// before.
-fn ignores_hangup() -> bool {
+pub fn ignores_hangup() -> bool {
     // The line `SigIgn` is a mask in which the lowest bit is signal 1, HUP (proc_pid_status(5)).
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -51,6 +51,13 @@ impl Input {
         Ok(wanted.then(|| Self { file: stdin.into(), inherited: !args.interactive }))
     }
 
+    /// Returns the stdin of this command, a terminal too, or `None` if it has none.
+    pub fn own() -> Option<Self> {
+        let stdin = io::stdin().as_fd().try_clone_to_owned().ok()?;
+        let wanted = stdin.is_terminal() || has_input(&stdin);
+        wanted.then(|| Self { file: stdin.into(), inherited: true })
+    }
+
     /// Returns the file itself.
     pub fn into_file(self) -> File {
         self.file

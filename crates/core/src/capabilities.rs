@@ -85,6 +85,8 @@ capabilities! {
     secret_key_ref, SecretKeyRef, "secretEnv from a secretKeyRef";
     /// Gives a job the stdin of its submitter.
     stdin, Stdin, "stdin";
+    /// Sends a job any signal.
+    signals, Signals, "sending signals to a job";
     /// Keeps stdout and stderr separate.
     separate_streams, SeparateStreams, "separate output streams";
     /// Reports the signal that ended a job.

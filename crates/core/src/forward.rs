@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::{
     Attempt, Capabilities, Capability, Event, Finding, Handle, Health, ImageRef, InstallationId,
     JobStdin, LaunchContext, LaunchError, LocalImage, LogChunk, LogPosition, Plan, Result, Runner,
-    RunnerName, Settled, Started, TimedChunk,
+    RunnerName, Settled, Signal, Started, TimedChunk,
 };
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -131,6 +131,10 @@ pub trait Forward: fmt::Debug + Send + Sync + 'static {
         self.inner().cancel(handle, grace).await
     }
 
+    async fn signal(&self, handle: &Handle, signal: Signal) -> Result<()> {
+        self.inner().signal(handle, signal).await
+    }
+
     async fn remove(&self, handle: &Handle) -> Result<()> {
         self.inner().remove(handle).await
     }
@@ -228,6 +232,10 @@ impl<F: Forward> Runner for Forwarding<F> {
 
     async fn cancel(&self, handle: &Handle, grace: Duration) -> Result<()> {
         self.0.cancel(handle, grace).await
+    }
+
+    async fn signal(&self, handle: &Handle, signal: Signal) -> Result<()> {
+        self.0.signal(handle, signal).await
     }
 
     async fn remove(&self, handle: &Handle) -> Result<()> {

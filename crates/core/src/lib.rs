@@ -31,6 +31,7 @@ mod result;
 mod runner;
 mod secret;
 mod security;
+mod signal;
 mod start_error;
 mod template;
 mod validate;
@@ -63,6 +64,7 @@ pub use security::{
     LinuxCapabilities, SeccompProfile, SeccompProfileType, SecurityContext, SecurityProfile,
     SecurityProfileError,
 };
+pub use signal::Signal;
 pub use start_error::{StartError, start_error};
 pub use template::JobDirectoryView;
 pub use validate::RESERVED_LABEL_PREFIX;

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Attempt, Capabilities, Capability, Error, ErrorKind, Event, EventSink, Finding, Handle,
     ImageRef, InstallationId, LaunchError, LogChunk, LogPosition, Outcome, Plan, Report, Result,
-    RunnerName, Started, TimedChunk,
+    RunnerName, Signal, Started, TimedChunk,
 };
 
 /// What a launch receives besides the attempt.
@@ -327,6 +327,16 @@ pub trait Runner: fmt::Debug + Send + Sync + 'static {
     /// - With a grace of zero, sends KILL as soon as the backend allows.
     /// - An attempt that had ended keeps its outcome. For an attempt that is gone, returns `Ok`.
     async fn cancel(&self, handle: &Handle, grace: Duration) -> Result<()>;
+
+    /// Sends a signal to the main process of an attempt that runs.
+    ///
+    /// - Returns once the signal is sent. An attempt that ends because of it has its own outcome: it
+    ///   is not cancelled.
+    /// - Fails with `NotFound` for an attempt that does not run: it has ended, or is gone.
+    /// - Fails with `Unsupported` on a runner without the capability `signals`.
+    async fn signal(&self, _handle: &Handle, _signal: Signal) -> Result<()> {
+        Err(Error::new(ErrorKind::Unsupported, "this runner does not support signals"))
+    }
 
     /// Removes an attempt and everything that belongs to it from the backend.
     ///

@@ -11,7 +11,7 @@ use futures::{FutureExt, StreamExt};
 use longshore_core::{
     Attempt, Capabilities, Capability, Error, ErrorKind, Event, Finding, Handle, Health, ImageRef,
     InstallationId, JobStdin, LaunchContext, LaunchError, LocalImage, LogChunk, LogPosition, Plan,
-    Result, Runner, RunnerName, Settled, Started, TimedChunk,
+    Result, Runner, RunnerName, Settled, Signal, Started, TimedChunk,
 };
 use tokio::time::Instant;
 
@@ -158,6 +158,10 @@ impl Runner for Guarded {
 
     async fn cancel(&self, handle: &Handle, grace: Duration) -> Result<()> {
         self.wait("cancel", async { self.0.cancel(handle, grace).await }).await?
+    }
+
+    async fn signal(&self, handle: &Handle, signal: Signal) -> Result<()> {
+        self.wait("signal", async { self.0.signal(handle, signal).await }).await?
     }
 
     async fn remove(&self, handle: &Handle) -> Result<()> {

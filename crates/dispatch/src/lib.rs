@@ -79,6 +79,7 @@ mod security;
 mod selection;
 mod settings;
 mod settle;
+mod signal;
 mod spans;
 mod spec_policy;
 mod stdin;

@@ -372,11 +372,16 @@ impl Engine {
 
     /// Sends a signal. A container that does not run or does not exist needs none.
     pub(crate) async fn kill(&self, id: &str, signal: &str) -> Answer<()> {
-        let call = Call::post(format!("/containers/{id}/kill")).query(&[("signal", signal)]);
-        match self.order(call).await {
+        match self.signal(id, signal).await {
             Err(fault) if fault.is_not_found() || fault.is_conflict() => Ok(()),
-            answer => answer.map(drop),
+            answer => answer,
         }
+    }
+
+    /// Sends a signal to a container that runs.
+    pub(crate) async fn signal(&self, id: &str, signal: &str) -> Answer<()> {
+        let call = Call::post(format!("/containers/{id}/kill")).query(&[("signal", signal)]);
+        self.order(call).await.map(drop)
     }
 
     /// Sends TERM, and KILL after `grace`; returns when the container has ended. The engine keeps

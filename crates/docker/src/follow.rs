@@ -263,7 +263,11 @@ impl<'a> Follower<'a> {
             return Ok(Some(Outcome::Lost { message: message.to_owned() }));
         }
         let signals = self.snapshot.borrow().signals;
-        if let Some(signal) = signals.cause(death.code) {
+        let cause = self.backend.foreign_cause(self.location, signals, death.code).await;
+        let cause = cause.map_err(|fault| {
+            self.backend.error(fault, "failed to look for the marks of signals", self.location)
+        })?;
+        if let Some(signal) = cause {
             return Ok(Some(stopped(signal, death.code)));
         }
         match death.code {

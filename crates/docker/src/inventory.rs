@@ -11,7 +11,6 @@ use crate::client::{Answer, Removal, Removed};
 use crate::container::{Found, is_named};
 use crate::labels::{ATTEMPT, INSTALLATION, MARKED};
 use crate::location::{Location, object_name};
-use crate::marks::read_mark;
 
 /// How long a fence stays: longer than any request of a launch can be under way.
 const FENCE_STAYS: Duration = Duration::from_secs(600);
@@ -75,7 +74,7 @@ fn is_old(fence: &ContainerSummary, now: Timestamp) -> bool {
         .is_some_and(|age| age > FENCE_STAYS)
 }
 
-/// Removes an attempt's container and the mark about its end. A fence stays, because a launch may
+/// Removes an attempt's container and the marks about its run. A fence stays, because a launch may
 /// still be under way; see [`remove_old_fences`].
 pub(crate) async fn remove(backend: &Backend, location: &Location) -> Result<()> {
     let removed = try_remove(backend, location).await;
@@ -87,10 +86,13 @@ pub(crate) async fn remove(backend: &Backend, location: &Location) -> Result<()>
 
 async fn try_remove(backend: &Backend, location: &Location) -> Answer<()> {
     let engine = &backend.engine;
-    // An attempt that was followed from its creation on and has no mark has one container.
+    // An attempt that was followed from its creation on, and has no mark and no signals, has one
+    // container.
     let known = backend.informer.snapshot(&location.attempt);
-    let alone =
-        known.filter(|snapshot| snapshot.synced && snapshot.mark.is_none() && !snapshot.removed);
+    let alone = known.filter(|snapshot| {
+        let is_marked = snapshot.mark.is_some() || snapshot.signals.count() > 0;
+        snapshot.synced && !is_marked && !snapshot.removed
+    });
     if let Some(id) = alone.and_then(|snapshot| snapshot.id)
         && engine.remove(&id, Removal::Force).await? == Removed::ByUs
     {
@@ -99,10 +101,24 @@ async fn try_remove(backend: &Backend, location: &Location) -> Answer<()> {
     if let Found::Container(container) = backend.find(location).await? {
         engine.remove(&container.id, Removal::Force).await?;
     }
-    if let Some(mark) = read_mark(engine, location, &location.end_name()).await? {
-        engine.remove(&mark.id, Removal::Force).await?;
+    let marks = vec![
+        format!("{INSTALLATION}={}", location.installation),
+        format!("{MARKED}={}", location.attempt),
+    ];
+    for mark in engine.list(marks).await?.iter().filter(|mark| is_about_the_run(mark, location)) {
+        if let Some(id) = &mark.id {
+            engine.remove(id, Removal::Force).await?;
+        }
     }
     Ok(())
+}
+
+/// Whether a container is a mark about the attempt's end or its signals.
+fn is_about_the_run(listed: &ContainerSummary, location: &Location) -> bool {
+    let is_attempt = listed.labels.as_ref().is_none_or(|labels| labels.contains_key(ATTEMPT));
+    let names = listed.names.as_deref();
+    let is_signal = |number| is_named(names, &location.signal_name(number));
+    !is_attempt && (is_named(names, &location.end_name()) || (1..64).any(is_signal))
 }
 
 #[cfg(test)]

@@ -100,6 +100,8 @@ pub(crate) enum Decision {
     Cancelled,
     /// The attempt's timeout has passed.
     Deadline,
+    /// Longshore sent the attempt a signal, and decided nothing.
+    Signalled,
 }
 
 impl Decision {
@@ -108,6 +110,7 @@ impl Decision {
             Self::Fenced => "fenced",
             Self::Cancelled => "cancelled",
             Self::Deadline => "deadline",
+            Self::Signalled => "signalled",
         }
     }
 }
@@ -129,6 +132,7 @@ impl Mark {
             "fenced" => Decision::Fenced,
             "cancelled" => Decision::Cancelled,
             "deadline" => Decision::Deadline,
+            "signalled" => Decision::Signalled,
             _ => return None,
         };
         Some(Self { decision, grace: Facts::read(labels).grace })
@@ -175,7 +179,9 @@ mod tests {
 
     #[test]
     fn a_mark_reads_as_it_was_written() {
-        for decision in [Decision::Fenced, Decision::Cancelled, Decision::Deadline] {
+        for decision in
+            [Decision::Fenced, Decision::Cancelled, Decision::Deadline, Decision::Signalled]
+        {
             let mark = Mark { decision, grace: Duration::from_secs(7) };
             let labels = mark.labels(&JobId::random().attempt(1), Some(&InstallationId::random()));
             assert_eq!(Mark::read(&labels), Some(mark));

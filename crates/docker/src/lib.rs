@@ -86,6 +86,7 @@ mod refusal;
 mod runner;
 mod security;
 mod settle;
+mod signal;
 mod signals;
 mod snapshot;
 mod stdin;

@@ -71,6 +71,11 @@ impl Location {
         format!("{}-end", self.name)
     }
 
+    /// The name of the mark about Longshore's own signals with this number.
+    pub(crate) fn signal_name(&self, number: i32) -> String {
+        format!("{}-signal-{number}", self.name)
+    }
+
     /// The labels that find its container under any name.
     pub(crate) fn labels(&self) -> Vec<String> {
         let label = |key, value: &str| format!("{key}={value}");

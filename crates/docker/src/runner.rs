@@ -8,8 +8,8 @@ use futures::stream::BoxStream;
 use longshore_core::{
     Attempt, Capabilities, Capability, Event, Handle, Health, ImageRef, ImageReport,
     InstallationId, JobStdin, LaunchContext, LaunchError, LocalImage, LogChunk, LogPosition, Plan,
-    PlanFormat, Result, Runner, RunnerName, Settled, Started, TimedChunk, unreadable_events,
-    unreadable_logs,
+    PlanFormat, Result, Runner, RunnerName, Settled, Signal, Started, TimedChunk,
+    unreadable_events, unreadable_logs,
 };
 use tokio::time::Instant;
 
@@ -38,7 +38,7 @@ impl DockerRunner {
             Container, JobDirectory, KeepAllLogs, LimitCpu, LimitMemory, LimitPids,
             LinuxCapabilities, LogTimes, NetworkNone, NoPrivilegeEscalation,
             ReadOnlyRootFilesystem, RestrictedProfile, RunAsNonRoot, RunAsUser, SeccompProfile,
-            SeparateStreams, ShortenGrace, Stdin, SupplementalGroups,
+            SeparateStreams, ShortenGrace, Signals, Stdin, SupplementalGroups,
         };
         let capabilities = Capabilities::default()
             .with(Container)
@@ -59,7 +59,8 @@ impl DockerRunner {
             .with(SeparateStreams)
             .with(ShortenGrace)
             .with(KeepAllLogs)
-            .with(LogTimes);
+            .with(LogTimes)
+            .with(Signals);
         Self { backend: Arc::new(Backend::new(name, Engine::new(config))), capabilities }
     }
 }
@@ -150,6 +151,11 @@ impl Runner for DockerRunner {
     async fn cancel(&self, handle: &Handle, grace: Duration) -> Result<()> {
         let location = Location::read(handle)?;
         self.backend.cancel(&location, grace).await
+    }
+
+    async fn signal(&self, handle: &Handle, signal: Signal) -> Result<()> {
+        let location = Location::read(handle)?;
+        self.backend.signal(&location, signal).await
     }
 
     async fn remove(&self, handle: &Handle) -> Result<()> {

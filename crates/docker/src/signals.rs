@@ -8,8 +8,8 @@ const TERM: u32 = 15;
 
 /// The signals that the engine sent to a container before its first end.
 ///
-/// Longshore marks an attempt before it sends a signal, so the signals of an unmarked attempt are
-/// from other clients of the engine.
+/// Longshore writes a mark before it sends a signal: about the end that it has decided on, or about
+/// the signal itself. Without either, a signal is from another client of the engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Signals {
     count: u32,
@@ -28,6 +28,12 @@ impl Signals {
     /// How many signals were sent. An event that the engine repeats counts again.
     pub(crate) const fn count(self) -> u32 {
         self.count
+    }
+
+    /// These signals except the ones with the number `signal`.
+    pub(crate) const fn without(mut self, signal: u32) -> Self {
+        self.sent &= !(1 << signal);
+        self
     }
 
     /// These signals and `other`.

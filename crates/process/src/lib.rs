@@ -28,6 +28,7 @@ mod pool;
 mod probe;
 mod record;
 mod runner;
+mod signal;
 mod stdin;
 mod store;
 mod supervisor;

@@ -11,7 +11,7 @@ use futures::stream::BoxStream;
 use longshore_core::{
     Attempt, Capabilities, Capability, Error, ErrorKind, Event, Handle, Health, InstallationId,
     JobStdin, LaunchContext, LaunchError, LogChunk, LogPosition, Plan, Result, Runner, RunnerName,
-    Settled, Started, TimedChunk, unreadable_events, unreadable_logs,
+    Settled, Signal, Started, TimedChunk, unreadable_events, unreadable_logs,
 };
 use tokio::time::Instant;
 
@@ -27,7 +27,7 @@ use crate::store::{self, Committed};
 use crate::translate::{self, Submission};
 use crate::watch::{Kind, Watcher};
 use crate::wire::{StartRequest, encode_request};
-use crate::{limits, pool, probe, stdin};
+use crate::{limits, pool, probe, signal, stdin};
 
 /// How long a running job that is removed may take to vanish. Longer than a supervisor tries to
 /// kill.
@@ -42,6 +42,7 @@ pub(crate) fn capabilities() -> Capabilities {
         .with(Capability::SeparateStreams)
         .with(Capability::SignalEvidence)
         .with(Capability::ShortenGrace)
+        .with(Capability::Signals)
         .with(Capability::LogTimes)
         .with(Capability::KeepTimeout)
 }
@@ -281,6 +282,10 @@ impl Runner for ProcessRunner {
             supervisor.map_or(Ok(()), |supervisor| supervisor.nudge())
         })
         .await
+    }
+
+    async fn signal(&self, handle: &Handle, signal: Signal) -> Result<()> {
+        signal::send(Location::read(handle)?, &self.watcher, signal).await
     }
 
     async fn remove(&self, handle: &Handle) -> Result<()> {

@@ -1,5 +1,6 @@
 //! The cases, grouped by what people rely on.
 
+mod attach;
 mod bad_files;
 mod bad_jobs;
 mod bad_settings;
@@ -15,6 +16,7 @@ mod helm_rights;
 mod helm_upgrade;
 mod images;
 mod jobs;
+mod kill;
 mod kubernetes_only;
 mod live_restore;
 mod lost_journal;

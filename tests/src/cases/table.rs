@@ -1,8 +1,8 @@
 //! Assigns the cases to the suites.
 
 use super::{
-    Case, bad_files, bad_jobs, bad_settings, disruptive, docker_only, doctor, fallback, helm,
-    helm_examples, helm_lost, helm_rights, helm_upgrade, images, jobs, kubernetes_only,
+    Case, attach, bad_files, bad_jobs, bad_settings, disruptive, docker_only, doctor, fallback,
+    helm, helm_examples, helm_lost, helm_rights, helm_upgrade, images, jobs, kill, kubernetes_only,
     live_restore, lost_journal, operating, outcomes, output, plan, process_only, results, secrets,
     services, settings, signals, stdin, stories, timeouts,
 };
@@ -16,6 +16,8 @@ const EVERYWHERE: &[&[Case]] = &[
     secrets::CASES,
     signals::CASES,
     jobs::CASES,
+    attach::CASES,
+    kill::CASES,
     lost_journal::CASES,
     timeouts::CASES,
     plan::CASES,

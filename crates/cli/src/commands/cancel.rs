@@ -1,4 +1,4 @@
-//! `longshore cancel` and `longshore kill`.
+//! `longshore cancel`, and `longshore kill` without another signal.
 
 use std::time::Duration;
 

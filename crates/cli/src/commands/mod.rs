@@ -1,5 +1,6 @@
 //! One file per command.
 
+pub mod attach;
 pub mod cancel;
 pub mod completions;
 pub mod config;
@@ -7,6 +8,7 @@ pub mod detach;
 pub mod doctor;
 pub mod gc;
 pub mod inspect;
+pub mod kill;
 pub mod logs;
 pub mod man;
 pub mod plan;

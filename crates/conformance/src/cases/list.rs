@@ -2,7 +2,8 @@
 
 use super::{
     adopt, cancel, directory, environment, events, images, launch, leftovers, limits, load, logs,
-    outcome, plan, probe, racing, remove, security, settle, stdin, timeout, times, tree, volume,
+    outcome, plan, probe, racing, remove, security, settle, signal, stdin, timeout, times, tree,
+    volume,
 };
 use crate::case::Case;
 
@@ -20,6 +21,7 @@ pub(crate) fn all() -> Vec<Case> {
         settle::cases(),
         racing::all(),
         cancel::cases(),
+        signal::cases(),
         tree::cases(),
         launch::cases(),
         outcome::cases(),

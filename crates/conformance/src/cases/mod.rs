@@ -20,6 +20,7 @@ mod remove;
 mod security;
 mod settle;
 mod shared;
+mod signal;
 mod stdin;
 mod timeout;
 mod times;

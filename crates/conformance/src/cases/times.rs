@@ -5,19 +5,24 @@ use std::sync::Arc;
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 use longshore_core::{Capability, LogChunk, LogPosition, LogStream, TimedChunk};
+use tokio::io::AsyncWriteExt;
 
 use crate::bench::{Bench, Run};
 use crate::case::Need::Can;
 use crate::case::cases;
-use crate::failure::{Checked, Failure, check, same_bytes};
+use crate::failure::{Checked, Failure, check, same, same_bytes};
 
 cases! { "times":
-    each_line_has_the_time_at_which_it_was_written [Can(Capability::LogTimes)],
+    each_line_has_the_time_at_which_it_was_written
+        [Can(Capability::LogTimes), Can(Capability::Stdin)],
     the_bytes_are_those_of_the_output_from_any_position [Can(Capability::LogTimes)],
 }
 
 /// How far a backend's clock that counts in whole seconds may seem to be off.
 const COARSE: SignedDuration = SignedDuration::from_secs(1);
+
+/// Less than what the first two lines of a job are apart.
+const BETWEEN: SignedDuration = SignedDuration::from_millis(90);
 
 /// Reads all of a job's output with its times.
 async fn timed(
@@ -65,28 +70,38 @@ fn lines(
 }
 
 async fn each_line_has_the_time_at_which_it_was_written(bench: Arc<Bench>) -> Checked {
-    let run = bench.start_script("echo first; sleep 1.5; echo second; printf third").await?;
-    let (followed, report) =
-        futures::try_join!(timed(&bench, &run, LogPosition::START, true), run.end())?;
+    let mut spec =
+        bench.fixture().job("echo first; read -r go; sleep 0.1; echo second; printf third");
+    spec.stdin = true;
+    let run = bench.start(spec).await?;
+    let mut following = run.runner.timed_logs(run.handle(), LogPosition::START, true);
+    // The second line is written after the time of the first one is known.
+    let first = bench.wait("the first line", following.next()).await?;
+    let mut followed: Vec<TimedChunk> = first.into_iter().collect::<longshore_core::Result<_>>()?;
+    let mut stdin = bench.wait("stdin to open", run.runner.stdin(run.handle())).await??;
+    bench.wait("the job to read", stdin.write_all(b"go\n")).await??;
+    let rest = bench.wait("the rest of the output", following.collect::<Vec<_>>()).await?;
+    followed.extend(rest.into_iter().collect::<longshore_core::Result<Vec<_>>>()?);
+    let report = run.end().await?;
+    drop(stdin);
     let (Some(begin), Some(end)) = (report.started_at, report.finished_at) else {
         return Err(Failure::new(format!("the report has no times: {report:?}")));
     };
+    let (bytes, times) = lines(&bench, &followed, LogStream::Stdout)?;
+    same_bytes("the output", &bytes, b"first\nsecond\nthird")?;
+    let [first, second, third] = times.as_slice() else {
+        return Err(Failure::new(format!("three lines have the times {times:?}")));
+    };
+    check(second.duration_since(*first) >= BETWEEN, || {
+        format!("{BETWEEN:#} were between lines of {first} and {second}")
+    })?;
+    check(*first >= begin - COARSE && *third <= end + COARSE, || {
+        format!("lines of {first} and {third}, in a job from {begin} to {end}")
+    })?;
     let other = run.seen_by(bench.runner().await?);
     let later = timed(&bench, &other, LogPosition::START, false).await?;
-    for chunks in [followed, later] {
-        let (bytes, times) = lines(&bench, &chunks, LogStream::Stdout)?;
-        same_bytes("the output", &bytes, b"first\nsecond\nthird")?;
-        let [first, second, third] = times.as_slice() else {
-            return Err(Failure::new(format!("three lines have the times {times:?}")));
-        };
-        check(second.duration_since(*first) >= SignedDuration::from_secs(1), || {
-            format!("1.5 seconds were between lines of {first} and {second}")
-        })?;
-        check(*first >= begin - COARSE && *third <= end + COARSE, || {
-            format!("lines of {first} and {third}, in a job from {begin} to {end}")
-        })?;
-    }
-    Ok(())
+    let (_, later) = lines(&bench, &later, LogStream::Stdout)?;
+    same("the times that another instance reads later", &later, &times)
 }
 
 async fn the_bytes_are_those_of_the_output_from_any_position(bench: Arc<Bench>) -> Checked {

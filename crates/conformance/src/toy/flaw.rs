@@ -92,6 +92,12 @@ flaws! {
     ForgetsThatItWasCancelled: "cancel::a_job_that_honours_term_ends_as_cancelled_with_its_own_code",
     KillsAtItsTimeoutAtOnce: "timeout::a_job_past_its_timeout_is_told_with_term_first",
     KillsBeforeTheGraceIsOver: "cancel::a_job_that_ignores_term_is_killed_after_the_grace_period",
+    // Signals.
+    CallsASignalACancel: "signal::a_job_that_it_ends_has_its_own_outcome",
+    IgnoresItsSignals: "signal::it_reaches_the_main_process_which_handles_it",
+    SendsEachSignalOnce: "signal::two_of_a_kind_are_handled_twice",
+    SignalsTheWholeTree: "signal::it_reaches_the_main_process_alone",
+    SignalsWhatHasEnded: "signal::an_ended_job_takes_none",
     // Output.
     AddsAFinalNewline: "logs::output_without_a_final_newline_comes_whole",
     FailsOnRemovedOutput: "logs::a_removed_jobs_output_is_a_gap_in_each_stream",

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use longshore_core::{Attempt, LogStream, Outcome, Report, Result};
+use parking_lot::Mutex;
 use rustix::process::Signal;
 use tokio::process::Child;
 use tokio::sync::watch;
@@ -53,6 +54,10 @@ pub(super) struct Job {
     /// Waiting for its process does not close it.
     pub(super) stdin: Arc<Stdin>,
     pub(super) times: Arc<Times>,
+    /// Its first process.
+    main: Option<u32>,
+    /// The signals that were sent.
+    signalled: Mutex<Vec<Signal>>,
     stop: watch::Sender<Option<Stop>>,
     files: PathBuf,
     flaw: Option<Flaw>,
@@ -67,6 +72,7 @@ impl Job {
     ) -> Result<Self> {
         let child = command::spawn(attempt, &files, flaw);
         let mut child = child.inspect_err(|_| command::discard(&files))?;
+        let main = child.id();
         let stdin = Stdin::new(child.stdin.take(), flaw);
         let started_at = now(flaw);
         let (stop, stopped) = watch::channel(None);
@@ -107,6 +113,8 @@ impl Job {
             end_sent,
             stdin,
             times,
+            main,
+            signalled: Mutex::default(),
             stop,
             files,
             flaw,
@@ -124,6 +132,25 @@ impl Job {
             }
             sooner
         });
+    }
+
+    /// Sends a signal to the first process. Returns false if the job has ended.
+    pub(super) fn signal(&self, signal: Signal) -> bool {
+        if self.has_ended() {
+            return self.flaw == Some(SignalsWhatHasEnded);
+        }
+        let again = self.signalled.lock().contains(&signal);
+        self.signalled.lock().push(signal);
+        match self.flaw {
+            Some(IgnoresItsSignals) => {}
+            Some(SendsEachSignalOnce) if again => {}
+            Some(SignalsTheWholeTree) => Target::All(self.attempt.id.clone()).signal(signal),
+            Some(CallsASignalACancel) => {
+                self.stop(Stop::Cancelled(Instant::now() + Duration::from_secs(60)));
+            }
+            _ => Target::First(self.main).signal(signal),
+        }
+        true
     }
 
     /// Whether a cancel was requested, before or after the end.

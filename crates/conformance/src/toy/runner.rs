@@ -11,8 +11,8 @@ use futures::stream::BoxStream;
 use longshore_core::{
     Attempt, AttemptId, Capabilities, Capability, Error, ErrorKind, Event, Finding, Handle, Health,
     InstallationId, JobDirectoryView, JobStdin, LaunchContext, LaunchError, LogChunk, LogPosition,
-    Plan, PlanFormat, Result, Runner, RunnerName, Settled, Started, TimedChunk, unreadable_events,
-    unreadable_logs,
+    Plan, PlanFormat, Result, Runner, RunnerName, Settled, Signal, Started, TimedChunk,
+    unreadable_events, unreadable_logs,
 };
 use tokio::time::{Instant, sleep_until};
 
@@ -36,6 +36,7 @@ impl Toy {
             .with(Capability::Process)
             .with(Capability::JobDirectory)
             .with(Capability::Stdin)
+            .with(Capability::Signals)
             .with(Capability::SeparateStreams)
             .with(Capability::SignalEvidence)
             .with(Capability::KeepAllLogs)
@@ -257,6 +258,13 @@ impl Runner for Toy {
             job.end().await;
         }
         Ok(())
+    }
+
+    async fn signal(&self, handle: &Handle, signal: Signal) -> Result<()> {
+        let none = || Error::new(ErrorKind::NotFound, "no such job runs");
+        let Some(Entry::Started(job)) = self.entry(handle) else { return Err(none()) };
+        let signal = rustix::process::Signal::from_named_raw(signal.number()).ok_or_else(none)?;
+        if job.signal(signal) { Ok(()) } else { Err(none()) }
     }
 
     async fn remove(&self, handle: &Handle) -> Result<()> {

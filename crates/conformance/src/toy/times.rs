@@ -8,27 +8,41 @@ use jiff::Timestamp;
 use longshore_core::{LogChunk, LogStream, Report, TimedChunk};
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use tokio::time::sleep;
 
 use super::Flaw::{self, *};
 use super::command;
 
 /// How often the output files are looked at while the job runs.
-const LOOK: Duration = Duration::from_millis(10);
-
-/// A part of a stream, and when it was there.
-#[derive(Clone, Copy, Debug)]
-struct Seen {
-    stream: LogStream,
-    begin: u64,
-    end: u64,
-    at: Timestamp,
-}
+const LOOK: Duration = Duration::from_millis(50);
 
 /// The times of one job's output.
 #[derive(Debug)]
 pub(super) struct Times {
-    seen: Mutex<Vec<Seen>>,
+    seen: Mutex<[Seen; 2]>,
     flaw: Option<Flaw>,
+}
+
+/// The times of one stream.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    length: u64,
+    /// What was there before, and when more came.
+    times: Vec<(u64, Timestamp)>,
+}
+
+impl Seen {
+    /// Records that the stream has at least `length` bytes now.
+    fn grow(&mut self, length: u64) {
+        if length > self.length {
+            self.times.push((self.length, Timestamp::now()));
+            self.length = length;
+        }
+    }
+}
+
+fn of(stream: LogStream) -> usize {
+    usize::from(stream == LogStream::Stderr)
 }
 
 impl Times {
@@ -40,26 +54,18 @@ impl Times {
     ) -> Arc<Self> {
         let times = Arc::new(Self { seen: Mutex::default(), flaw });
         let watched = Arc::clone(&times);
-        // In a thread of its own: a task would wait while others keep the runtime busy.
-        std::thread::spawn(move || {
-            let streams = [LogStream::Stdout, LogStream::Stderr];
-            let mut lengths = streams.map(|stream| (stream, 0));
+        tokio::spawn(async move {
             loop {
                 let over = ended.borrow().is_some();
-                let at = Timestamp::now();
-                for (stream, length) in &mut lengths {
-                    let file = std::fs::metadata(command::output(&files, *stream));
-                    let end = file.map_or(0, |file| file.len());
-                    if end > *length {
-                        let (stream, begin) = (*stream, *length);
-                        watched.seen.lock().push(Seen { stream, begin, end, at });
-                        *length = end;
-                    }
+                for stream in [LogStream::Stdout, LogStream::Stderr] {
+                    let file = std::fs::metadata(command::output(&files, stream));
+                    let length = file.map_or(0, |file| file.len());
+                    watched.seen.lock()[of(stream)].grow(length);
                 }
                 if over {
                     return;
                 }
-                std::thread::sleep(LOOK);
+                sleep(LOOK).await;
             }
         });
         times
@@ -73,9 +79,13 @@ impl Times {
         if self.flaw == Some(TimesWhatIsRead) {
             return vec![TimedChunk::new(Some(Timestamp::now()), chunk)];
         }
-        let seen = self.seen.lock().clone();
-        let seen: Vec<_> = seen.iter().filter(|seen| seen.stream == *stream).collect();
         let mut end = offset + bytes.len() as u64;
+        let seen = {
+            let seen = &mut self.seen.lock()[of(*stream)];
+            // What was written since the last look has come now.
+            seen.grow(end);
+            seen.times.clone()
+        };
         if self.flaw == Some(TimesOnlyTheFirstLine) {
             end = end
                 .min(offset + 1 + bytes.iter().take_while(|byte| **byte != b'\n').count() as u64);
@@ -83,13 +93,12 @@ impl Times {
         let mut parts = Vec::new();
         let mut begin = *offset;
         while begin < end {
-            // What was written since the last look has come now.
-            let part = seen.iter().find(|seen| seen.begin <= begin && begin < seen.end);
-            let (next, at) = part.map_or((end, Timestamp::now()), |part| (part.end, part.at));
+            let next = seen.iter().map(|(at, _)| *at).find(|at| *at > begin).unwrap_or(end);
             let next = next.min(end);
+            let time = seen.iter().rfind(|(at, _)| *at <= begin).map(|(_, time)| *time);
             let index = |at: u64| usize::try_from(at - offset).unwrap_or(usize::MAX);
             let part = LogChunk::data(*stream, begin, bytes.slice(index(begin)..index(next)));
-            parts.push(TimedChunk::new(Some(at), part));
+            parts.push(TimedChunk::new(time, part));
             begin = next;
         }
         parts

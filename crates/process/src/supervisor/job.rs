@@ -208,6 +208,19 @@ impl Job {
         }
     }
 
+    /// Sends the main process the signals that were requested. Its pid is its own until it is reaped.
+    fn pass_on_signals(&mut self) {
+        // What cannot be read is not taken, and its sender notices.
+        for signal in self.location.take_signals().unwrap_or_default() {
+            let signal = Signal::from_named_raw(signal.number());
+            let pid = Pid::from_raw(self.begin.pid).filter(|_| self.exit.is_none());
+            if let (Some(pid), Some(signal)) = (pid, signal) {
+                // A process that has ended is not reaped yet, and ignores it.
+                let _ = rustix::process::kill_process(pid, signal);
+            }
+        }
+    }
+
     /// Waits for output, a signal or the next due action, and handles the first two.
     fn wait(&mut self, wake: &Wake, runner: &UnixStream, now: Instant) -> io::Result<()> {
         let timeout = self.next_due(now).map(timespec);
@@ -233,6 +246,7 @@ impl Job {
         }
         if woken && wake.take() {
             self.input = self.input.take().filter(|input| !input.is_taken());
+            self.pass_on_signals();
             self.obey_cancel();
         }
         Ok(())

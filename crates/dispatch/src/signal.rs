@@ -1,0 +1,34 @@
+//! Sends signals to recorded jobs, whichever process submitted them.
+
+use longshore_core::{Capability, Error, ErrorKind, JobId, Signal};
+
+use crate::dispatcher::Dispatcher;
+use crate::event_sink::JobEventSink;
+
+impl Dispatcher {
+    /// Sends a signal to the main process of a job that runs, whichever process owns the job.
+    /// Unlike [`cancel`](Self::cancel), this does not end the job, unless the job ends because of the
+    /// signal; then its outcome is its own.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the signal may have been sent or not.
+    ///
+    /// # Errors
+    /// `NotFound` if the job is not recorded or does not run; `Unsupported` if its runner cannot send
+    /// signals; `InvalidSpec` if its runner is not configured; any error of its runner.
+    pub async fn signal(&self, job: &JobId, signal: Signal) -> Result<(), Error> {
+        let record = self.look(job).await?;
+        let not_running =
+            || Error::new(ErrorKind::NotFound, "the job does not run").with("job", job);
+        let attempt = record.committed().filter(|_| record.result.is_none());
+        let attempt = attempt.ok_or_else(not_running)?;
+        let candidate = self.runner_of(&record, &attempt.handle)?;
+        let client = candidate.client(&attempt.handle, JobEventSink::discarding());
+        if !client.runner.capabilities().signals {
+            let words = Capability::Signals.words();
+            let message = format!("the job's runner does not support {words}");
+            return Err(Error::new(ErrorKind::Unsupported, message).on(client.runner.name()));
+        }
+        client.runner.signal(&client.handle, signal).await
+    }
+}
