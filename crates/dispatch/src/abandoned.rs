@@ -13,7 +13,7 @@ use crate::dispatcher::Dispatcher;
 use crate::event_sink::JobEventSink;
 use crate::leftover::{Fate, Leftover};
 use crate::reaper::Reaped;
-use crate::record::unrecorded;
+use crate::unrecorded::unrecorded;
 
 impl Dispatcher {
     /// Ends and removes the attempts that a backend ties to a process of this installation that has

@@ -14,7 +14,7 @@ use crate::candidate::Candidate;
 use crate::dispatcher::Dispatcher;
 use crate::event_sink::JobEventSink;
 use crate::leftover::{Fate, Leftover};
-use crate::record::unrecorded;
+use crate::unrecorded::unrecorded;
 
 /// The jobs that were found on runners without a record.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -30,11 +30,11 @@ use crate::job::State;
 use crate::pin::Pins;
 use crate::places::Places;
 use crate::policy;
-use crate::queue::Standing;
 use crate::report::LoginName;
 use crate::secrets;
 use crate::security;
 use crate::selection::{self, select};
+use crate::standing::Standing;
 use crate::store::{Held, Store};
 use crate::task::{JobTask, Manner, Search};
 use crate::{

@@ -17,10 +17,10 @@ use crate::event_sink::JobEventSink;
 use crate::input::Input;
 use crate::job::{Job, JobEvents, JobLogs, State};
 use crate::job_event::JobEvent;
-use crate::record::unrecorded;
 use crate::spans;
 use crate::stdin::Late;
 use crate::task::{JobTask, Manner};
+use crate::unrecorded::unrecorded;
 
 impl Dispatcher {
     /// Returns the recorded job that `text` names: its id, or at least the first four characters of

@@ -5,32 +5,18 @@ use std::time::Duration;
 
 use longshore_core::{Backoff, Error, ErrorKind, JobSpec, NotRunReason, Outcome};
 use tokio::time::{Instant, sleep_until};
-use tokio_util::sync::CancellationToken;
 
 use crate::dispatcher::{Dispatcher, closed};
 use crate::job::State;
 use crate::job_event::JobEvent;
-use crate::places::{Place, Places, Rank, Ticket};
+use crate::places::Rank;
+use crate::standing::{Left, Standing, WhenFull};
 use crate::task::JobTask;
 use crate::{Settings, Stopped, Submission};
 
 /// The pauses before all runners are asked again. A runner does not report when it is no longer
 /// saturated, but the end of a job of this dispatcher ends a pause early.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-
-/// What a submission does if there is no place for its job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum WhenFull {
-    /// If `maxJobs` jobs are in flight, `submit` fails with `Saturated`, and nothing is recorded.
-    Refuse,
-    /// The job is recorded at once, and waits for at most this long: first until fewer than
-    /// `maxJobs` jobs are in flight, and then, if every runner that could take it is saturated, until
-    /// one takes it. After that, the job ends as `NotRun`.
-    ///
-    /// At most `maxQueuedJobs` jobs wait in this way. A further `submit` fails with `Saturated`.
-    Wait(Duration),
-}
 
 impl Submission {
     /// Sets what happens if there is no place for the job. Default: `submit` waits, without a limit,
@@ -51,27 +37,6 @@ impl Submission {
         self.priority = priority;
         self
     }
-}
-
-/// The place of a job, or how it waits for one.
-#[derive(Debug, Default)]
-pub(crate) struct Standing {
-    place: Option<Place>,
-    ticket: Option<Ticket>,
-    /// Until when the job waits, and how long that is.
-    until: Option<(Instant, Duration)>,
-    places: Option<Arc<Places>>,
-    /// Set for a job that another process goes on with: it does not wait any longer once this is
-    /// cancelled.
-    pub(crate) closing: Option<CancellationToken>,
-}
-
-/// Why a job does not wait any longer.
-pub(crate) enum Left {
-    /// It is over.
-    Over(Outcome),
-    /// Another process goes on with it.
-    ToAnother,
 }
 
 impl Dispatcher {

@@ -3,9 +3,7 @@
 
 use std::sync::Arc;
 
-use longshore_core::{
-    Attempt, Error, ErrorKind, Handle, JobResult, PassedOver, PullPolicy, Report,
-};
+use longshore_core::{Attempt, Error, Handle, JobResult, PassedOver, PullPolicy, Report};
 use longshore_journal::{JournalError, NewAttempt};
 use tracing::field::display;
 use tracing::{info, warn};
@@ -17,6 +15,7 @@ use crate::job::State;
 use crate::job_event::JobEvent;
 use crate::taken::{Found, Taken};
 use crate::task::JobTask;
+use crate::unrecorded::unrecorded;
 
 impl JobTask {
     /// Records the intent to launch. From then on, the attempt may be on the runner, at `handle`.
@@ -183,9 +182,4 @@ impl JobTask {
         // A digest always names the same image, so its copy is never stale.
         report.stale = taken.after_no_answer && ran && asked_none && container.image.is_mutable();
     }
-}
-
-/// Converts an error of the journal. It is never a reason to try another runner.
-pub(crate) fn unrecorded(error: JournalError) -> Error {
-    Error::from(error).with_kind(ErrorKind::Internal)
 }

@@ -12,8 +12,8 @@ use crate::Submission;
 use crate::credentials::Credentials;
 use crate::dispatcher::Dispatcher;
 use crate::input::Input;
-use crate::queue::WhenFull;
 use crate::secrets;
+use crate::standing::WhenFull;
 use crate::task::JobTask;
 
 impl Submission {

@@ -17,7 +17,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::warn;
 
 use crate::cancel::Canceller;
-use crate::record::unrecorded;
+use crate::unrecorded::unrecorded;
 
 /// Where the journal is.
 #[derive(Clone, Debug, Default)]

@@ -10,7 +10,7 @@ use crate::dispatcher::Dispatcher;
 use crate::event_sink::JobEventSink;
 use crate::job_event::JobEvent;
 use crate::leftover::{Fate, Leftover};
-use crate::record::unrecorded;
+use crate::unrecorded::unrecorded;
 
 impl Dispatcher {
     /// Returns the runner that something of the job may be on, if it is not configured. Without that

@@ -18,10 +18,10 @@ use crate::fail_point::FailPoint;
 use crate::input::Input;
 use crate::job::{Job, JobEvents, JobLogs, State, Submission};
 use crate::job_event::JobEvent;
-use crate::queue::Standing;
 use crate::secrets;
 use crate::spans;
 use crate::spec_policy::{PolicyViolation, SpecPolicy};
+use crate::standing::Standing;
 use crate::store::Held;
 use crate::task::{JobTask, Manner, Search};
 
