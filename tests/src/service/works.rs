@@ -42,8 +42,7 @@ pub(crate) struct Work {
 }
 
 /// Notes in a file that it has begun, waits at the gate, and exits with the last digit of its number.
-const LOCAL: &str =
-    r#"echo "$1" >> "$LEDGER"; echo "job $1"; [ ! -p "$GATE" ] || cat "$GATE" 2> /dev/null; exit $(($1 % 10))"#;
+const LOCAL: &str = r#"echo "$1" >> "$LEDGER"; echo "job $1"; [ ! -p "$GATE" ] || cat "$GATE" 2> /dev/null; exit $(($1 % 10))"#;
 /// The same without files of this machine.
 const CONTAINED: &str = r#"echo "job $1"; sleep 3; exit $(($1 % 10))"#;
 
