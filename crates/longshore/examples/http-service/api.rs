@@ -9,7 +9,7 @@ use axum::{Extension, Json, Router};
 use futures::StreamExt;
 use longshore::{
     BreakerState, Dispatcher, Error, ErrorKind, Filter, JobId, JobResult, JobSpec, JobState,
-    LogChunk, LogPosition, Record, RunnerName, Submission,
+    LogChunk, LogPosition, Record, RunnerName, Submission, WhenFull,
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
@@ -70,8 +70,8 @@ async fn submit(
     headers: HeaderMap,
     Json(spec): Json<JobSpec>,
 ) -> Result<impl IntoResponse, Refusal> {
-    // The output stays on the runner, where `logs` reads it.
-    let mut submission = Submission::new(spec).without_logs().kept();
+    // The output stays on the runner, where `logs` reads it. With `maxJobs` in flight, it is a 503.
+    let mut submission = Submission::new(spec).without_logs().kept().when_full(WhenFull::Refuse);
     submission = submission.policy(&tenant.policy).label(TENANT, &tenant.name);
     if let Some(key) = headers.get("idempotency-key").and_then(|key| key.to_str().ok()) {
         submission = submission.with_key(format!("{}/{key}", tenant.name));
