@@ -39,15 +39,18 @@ async fn it_reaches_the_main_process_which_handles_it(bench: Arc<Bench>) -> Chec
 }
 
 async fn it_reaches_the_main_process_alone(bench: Arc<Bench>) -> Checked {
-    let script = "trap 'exit 3' USR1; \
-                  (trap 'echo child' USR1; echo ready; while :; do sleep 0.05; done) & \
-                  while :; do sleep 0.05; done";
+    // The main process gives the other one time to show that it got the signal too.
+    let script = "trap 'got=1' USR1; \
+                  (trap 'echo child' USR1; trap 'echo asked; exit' USR2; echo ready; \
+                   while :; do sleep 0.05; done) & \
+                  while [ -z \"$got\" ]; do sleep 0.05; done; \
+                  sleep 0.5; kill -USR2 $!; wait; exit 3";
     let job = bench.start_script(script).await?;
     job.says("ready").await?;
     send(&bench, &job, "USR1").await?;
     let finished = job.finish().await?;
     same("the outcome", &finished.report.outcome, &Outcome::Exited { code: 3, signal: None })?;
-    same("the output", &finished.output.text(), &"ready\n".to_owned())
+    same("the output", &finished.output.text(), &"ready\nasked\n".to_owned())
 }
 
 async fn a_job_that_it_ends_has_its_own_outcome(bench: Arc<Bench>) -> Checked {

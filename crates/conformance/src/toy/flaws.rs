@@ -33,7 +33,8 @@ async fn played(flaw: Flaw, name: &str, start_delay: Duration) -> Checked {
 /// The suite's patience, in seconds. It is short, because a flaw that hangs takes all of it.
 const PATIENCE: u64 = 2;
 
-/// Returns the flaws that were not caught.
+/// Returns the flaws that were not caught. A flaw that is missed among many others is played again
+/// alone: some cases compare times, and a busy machine makes every runner slow.
 async fn missed(start_delay: Duration, at_once: usize) -> Vec<String> {
     let all = (0..rounds()).flat_map(|_| CAUGHT_BY.iter().copied());
     let results: Vec<_> = stream::iter(all)
@@ -44,11 +45,18 @@ async fn missed(start_delay: Duration, at_once: usize) -> Vec<String> {
     let mut missed = Vec::new();
     for (flaw, name, outcome) in results {
         match outcome {
-            Ok(()) => missed.push(format!("{flaw:?} passed {name}")),
+            Ok(()) => missed.push((flaw, name)),
             Err(failure) => println!("{flaw:?}: {failure}"),
         }
     }
-    missed
+    let mut twice = Vec::new();
+    for (flaw, name) in missed {
+        match played(flaw, name, start_delay).await {
+            Ok(()) => twice.push(format!("{flaw:?} passed {name}")),
+            Err(failure) => println!("{flaw:?}, alone: {failure}"),
+        }
+    }
+    twice
 }
 
 #[test]
