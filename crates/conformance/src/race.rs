@@ -19,7 +19,8 @@ use crate::failure::{Checked, check};
 use crate::pace::Latency;
 use crate::wait::until;
 
-/// How many rounds run at once.
+/// How many of the first rounds run at once. Further rounds run alone, so that a start takes no longer
+/// than was measured.
 const AT_ONCE: usize = 8;
 /// How often more rounds are added for a side that did not win yet, and how many each time.
 const MORE: (u32, u32) = (4, 4);
@@ -134,7 +135,8 @@ impl Race {
                 let playing = play(round);
                 async move { playing.await.map_err(|e| e.while_doing(what)) }
             });
-            let some: Vec<_> = stream::iter(rounds).buffer_unordered(AT_ONCE).try_collect().await?;
+            let at_once = if more == 0 { AT_ONCE } else { 1 };
+            let some: Vec<_> = stream::iter(rounds).buffer_unordered(at_once).try_collect().await?;
             played.extend(some);
             let of_now = seen.lock().clone();
             if let Some(of_now) = Latency::of(of_now) {
