@@ -23,7 +23,7 @@ pub(crate) struct TestOptions {
     /// Run every cell of the pull-policy matrix instead of a selection: takes an hour more.
     #[arg(long)]
     pub full: bool,
-    /// How many seeds the dispatcher's simulations play [default: 100000 under CI, else 2000].
+    /// How many seeds the dispatcher's simulations play [default: 50000 under CI, else 2000].
     #[arg(long, value_name = "COUNT")]
     pub seeds: Option<u64>,
     /// Leave the lab up afterwards.
@@ -39,7 +39,7 @@ pub(crate) struct TestOptions {
 }
 
 /// How many seeds the simulations play in CI, where no user waits for them.
-const SEEDS_UNDER_CI: u64 = 100_000;
+const SEEDS_UNDER_CI: u64 = 50_000;
 
 impl TestOptions {
     /// Returns how many seeds the simulations play; `None` for their own default.
