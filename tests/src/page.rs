@@ -115,7 +115,7 @@ pub(crate) fn replace(text: &str, replaced: &[(&str, String)]) -> String {
     replaced.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
 }
 
-/// Returns whether `line` contains `expected`, in which `…` stands for any text.
+/// Returns whether `line` contains `expected`, in which `…` matches any text.
 fn fits(line: &str, expected: &str) -> bool {
     let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     let (line, expected) = (words(line), words(expected));
