@@ -140,14 +140,10 @@ impl Candidate {
         sink: &JobEventSink,
         may_pass: bool,
     ) -> Result<(), NotAdmitted> {
-        let mut known = true;
         let _alone = match self.breaker.admission() {
             Admission::Healthy => return Ok(()),
             Admission::Refused(error) => return Err(error.on(self.name()).into()),
-            Admission::Probe { last_refusal: None } => {
-                known = false;
-                self.probing.lock().await
-            }
+            Admission::Probe { last_refusal: None } => self.probing.lock().await,
             // Only one job waits to see whether the runner is back; for the others it is still
             // away.
             Admission::Probe { last_refusal: Some(error) } => match self.probing.try_lock() {
@@ -159,13 +155,13 @@ impl Candidate {
         match self.breaker.admission() {
             Admission::Healthy => return Ok(()),
             Admission::Refused(error) => return Err(error.on(self.name()).into()),
+            // What another process has found counts while nothing is known here.
+            Admission::Probe { last_refusal: None } if may_pass => {
+                if let Some(error) = self.outages.recall(&*self.runner).await {
+                    return Err(NotAdmitted::Hangs(error.on(self.name())));
+                }
+            }
             Admission::Probe { .. } => {}
-        }
-        if may_pass
-            && !known
-            && let Some(error) = self.outages.recall(&*self.runner).await
-        {
-            return Err(NotAdmitted::Hangs(error.on(self.name())));
         }
         sink.send(JobEvent::Probing { runner: self.name().clone() });
         match self.probe().await {

@@ -40,11 +40,8 @@ impl Outages {
     /// Returns why to pass `runner` over without a probe, if another process found that its server
     /// does not answer. Returns `None` if the caller must probe.
     pub(crate) async fn recall(&self, runner: &dyn Runner) -> Option<Error> {
-        self.recall_at(runner, Timestamp::now()).await
-    }
-
-    async fn recall_at(&self, runner: &dyn Runner, now: Timestamp) -> Option<Error> {
         let journal = self.journal().await?;
+        let now = Timestamp::now();
         let outage = ignore(journal.outage(runner.name()).await).flatten()?;
         // A clock that was set back makes no outage last longer.
         let age = now.duration_since(outage.since);
