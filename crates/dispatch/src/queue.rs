@@ -10,7 +10,7 @@ use crate::dispatcher::{Dispatcher, closed};
 use crate::job::State;
 use crate::job_event::JobEvent;
 use crate::places::Rank;
-use crate::standing::{Left, Standing, WhenFull};
+use crate::standing::{Left, Standing, WhenFull, end_of_wait};
 use crate::task::JobTask;
 use crate::{Settings, Stopped, Submission};
 
@@ -54,7 +54,7 @@ impl Dispatcher {
             Some(WhenFull::Wait(patience)) => {
                 let limit = usize::try_from(settings.max_queued_jobs).unwrap_or(usize::MAX);
                 let ticket = Some(places.queue_within(rank, limit)?);
-                let until = Instant::now().checked_add(patience).map(|until| (until, patience));
+                let until = Some((end_of_wait(patience), patience));
                 Ok(Standing { ticket, until, ..standing })
             }
             Some(WhenFull::Refuse) if !places.is_free() => {

@@ -6,14 +6,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use longshore_core::{Error, ErrorKind, JobSpec, Outcome};
 use longshore_journal::{Record, Relaunch};
-use tokio::time::Instant;
 
 use crate::Submission;
 use crate::credentials::Credentials;
 use crate::dispatcher::Dispatcher;
 use crate::input::Input;
 use crate::secrets;
-use crate::standing::WhenFull;
+use crate::standing::{WhenFull, end_of_wait};
 use crate::task::JobTask;
 
 impl Submission {
@@ -50,7 +49,7 @@ impl Submission {
         let mut how = Relaunch::new(self.priority);
         how.configured_logins = self.policy.as_ref().is_none_or(|policy| policy.service_logins);
         if let Some(WhenFull::Wait(patience)) = self.when_full {
-            how.until = Timestamp::now().checked_add(patience).ok();
+            how.until = Some(Timestamp::now().checked_add(patience).unwrap_or(Timestamp::MAX));
         }
         Ok(Some(how))
     }
@@ -94,7 +93,7 @@ impl Dispatcher {
         let until = how.until.map(|until| {
             let patience = Duration::try_from(until.duration_since(record.submitted_at));
             let left = Duration::try_from(until.duration_since(Timestamp::now()));
-            (Instant::now() + left.unwrap_or_default(), patience.unwrap_or_default())
+            (end_of_wait(left.unwrap_or_default()), patience.unwrap_or_default())
         });
         task.standing = self.queued(&spec, how.priority, until);
         task.standing.closing = Some(self.closing().clone());

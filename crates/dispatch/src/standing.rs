@@ -23,6 +23,14 @@ pub enum WhenFull {
     Wait(Duration),
 }
 
+/// The longest wait that a timer supports for certain: tokio's own limit.
+const LONGEST_WAIT: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+
+/// Returns the end of a wait of `left` from now.
+pub(crate) fn end_of_wait(left: Duration) -> Instant {
+    Instant::now() + left.min(LONGEST_WAIT)
+}
+
 /// The place of a job, or how it waits for one.
 #[derive(Debug, Default)]
 pub(crate) struct Standing {

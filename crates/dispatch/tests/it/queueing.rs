@@ -173,13 +173,19 @@ async fn a_tenant_with_many_jobs_shares_the_places_with_the_others() {
 #[tokio::test(start_paused = true)]
 async fn a_job_waits_for_a_runner_that_is_full_and_keeps_one_reason_for_it() {
     let full = || LaunchStep::Refuse(Refusal::new(ErrorKind::Saturated));
-    let steps = (0..6).map(|_| full()).chain([LaunchStep::Start { after: SECOND }]);
-    let setup = setup(Settings::default(), launches(steps));
-    let result = setup.dispatcher.submit(waiting(60 * MINUTE)).await.unwrap().end().await;
-    assert!(result.outcome.is_success(), "{result:?}");
-    assert_eq!((result.passed_over.len(), result.passed_over[0].kind.as_str()), (1, "Saturated"));
-    let record = setup.dispatcher.record(result.job.as_str()).await.unwrap();
-    assert_eq!(record.passed_over.len(), 1);
+    // A wait that no clock can express has no end, and is a wait all the same.
+    for patience in [60 * MINUTE, Duration::MAX] {
+        let steps = (0..6).map(|_| full()).chain([LaunchStep::Start { after: SECOND }]);
+        let setup = setup(Settings::default(), launches(steps));
+        let submission = waiting(patience).relaunch_if_never_started();
+        let result = setup.dispatcher.submit(submission).await.unwrap().end().await;
+        assert!(result.outcome.is_success(), "{result:?}");
+        let passed = &result.passed_over;
+        assert_eq!((passed.len(), passed[0].kind.as_str()), (1, "Saturated"));
+        let record = setup.dispatcher.record(result.job.as_str()).await.unwrap();
+        assert_eq!(record.passed_over.len(), 1);
+        assert!(record.relaunch.unwrap().until.is_some());
+    }
 }
 
 #[tokio::test(start_paused = true)]
