@@ -18,8 +18,8 @@ fn config(folder: &tempfile::TempDir, runners: &[&str]) -> Config {
     config
 }
 
-fn names(dispatcher: &Dispatcher) -> Vec<&str> {
-    dispatcher.runners().map(|runner| runner.name().as_str()).collect()
+fn names(dispatcher: &Dispatcher) -> Vec<String> {
+    dispatcher.runners().iter().map(|runner| runner.name().to_string()).collect()
 }
 
 #[tokio::test]
