@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use longshore::{Config, Dispatcher, Filter, JobSpec, Journal, RunnerName};
+use longshore::journal::{Filter, Journal};
+use longshore::runner::RunnerName;
+use longshore::{Config, Dispatcher, JobSpec};
 use longshore_conformance::simulated::{Script, World};
 
 fn name(text: &str) -> RunnerName {
