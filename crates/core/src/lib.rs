@@ -35,6 +35,7 @@ mod signal;
 mod start_error;
 mod template;
 mod validate;
+mod volume;
 
 pub use attempt::{Attempt, AttemptId, Handle, InstallationId, InvalidId, JobId};
 pub use backoff::Backoff;
@@ -68,3 +69,4 @@ pub use signal::Signal;
 pub use start_error::{StartError, start_error};
 pub use template::JobDirectoryView;
 pub use validate::RESERVED_LABEL_PREFIX;
+pub use volume::Volume;

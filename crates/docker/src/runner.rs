@@ -35,10 +35,10 @@ impl DockerRunner {
     #[must_use]
     pub fn new(name: RunnerName, config: DockerConfig) -> Self {
         use Capability::{
-            Container, JobDirectory, KeepAllLogs, LimitCpu, LimitMemory, LimitPids,
+            Container, Gpus, JobDirectory, KeepAllLogs, LimitCpu, LimitMemory, LimitPids,
             LinuxCapabilities, LogTimes, NetworkNone, NoPrivilegeEscalation,
             ReadOnlyRootFilesystem, RestrictedProfile, RunAsNonRoot, RunAsUser, SeccompProfile,
-            SeparateStreams, ShortenGrace, Signals, Stdin, SupplementalGroups,
+            SeparateStreams, ShortenGrace, Signals, Stdin, SupplementalGroups, Volumes,
         };
         let capabilities = Capabilities::default()
             .with(Container)
@@ -60,7 +60,9 @@ impl DockerRunner {
             .with(ShortenGrace)
             .with(KeepAllLogs)
             .with(LogTimes)
-            .with(Signals);
+            .with(Signals)
+            .with(Volumes)
+            .with(Gpus);
         Self { backend: Arc::new(Backend::new(name, Engine::new(config))), capabilities }
     }
 }
