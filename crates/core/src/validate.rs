@@ -7,7 +7,7 @@
 )]
 
 use crate::template::asks_for_job_directory;
-use crate::{Error, ErrorKind, JobSpec, Result, volume};
+use crate::{Error, ErrorKind, JobDirectoryView, JobSpec, Result, volume};
 
 /// The prefix of labels that are reserved for Longshore.
 pub const RESERVED_LABEL_PREFIX: &str = "longshore.dev/";
@@ -27,7 +27,8 @@ impl JobSpec {
         self.validate_env()?;
         self.validate_labels()?;
         self.validate_security()?;
-        volume::check(self).map_err(invalid)?;
+        let directory = self.job_directory.as_ref().map(|_| JobDirectoryView::IN_CONTAINER);
+        volume::check(&self.volumes, directory).map_err(invalid)?;
         self.validate_limits()
     }
 

@@ -5,8 +5,6 @@ use std::path::{Component, Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{JobDirectoryView, JobSpec};
-
 /// A file or folder of the machine that runs the job, mounted into the job's container.
 ///
 /// Names are those of Kubernetes' `hostPath` volumes and volume mounts
@@ -39,9 +37,10 @@ impl Volume {
     }
 }
 
-/// Checks the volumes of `job`. Fails with what is wrong, and its key.
-pub(crate) fn check(job: &JobSpec) -> Result<(), String> {
-    for (index, volume) in job.volumes.iter().enumerate() {
+/// Checks the volumes of a job whose container has its job directory at `job_directory`, if it has
+/// one. Fails with what is wrong, and its key.
+pub(crate) fn check(volumes: &[Volume], job_directory: Option<&str>) -> Result<(), String> {
+    for (index, volume) in volumes.iter().enumerate() {
         let field = |index: usize, key: &str| format!("`volumes[{index}].{key}`");
         for (key, path) in [("hostPath", &volume.host_path), ("mountPath", &volume.mount_path)] {
             fault(path).map_or(Ok(()), |fault| Err(format!("{} {fault}", field(index, key))))?;
@@ -52,11 +51,11 @@ pub(crate) fn check(job: &JobSpec) -> Result<(), String> {
             return Err(format!("{mount_path} is the root of the container"));
         }
         // Paths are compared by their parts: a repeated `/` makes no difference.
-        let mut earlier = job.volumes.iter().take(index);
+        let mut earlier = volumes.iter().take(index);
         if let Some(earlier) = earlier.position(|other| other.mount_path == *path) {
             return Err(format!("{mount_path} is the same as {}", field(earlier, "mountPath")));
         }
-        if job.job_directory.is_some() && path.starts_with(JobDirectoryView::IN_CONTAINER) {
+        if job_directory.is_some_and(|directory| path.starts_with(directory)) {
             return Err(format!("{mount_path} is where the container has its job directory"));
         }
     }
@@ -83,10 +82,9 @@ mod tests {
     use super::*;
 
     fn refused(volumes: &[(&str, &str)]) -> String {
-        let mut job = JobSpec::container("a".parse().unwrap());
-        job.job_directory = Some("/srv/job".into());
-        job.volumes = volumes.iter().map(|(host, mount)| Volume::new(host, mount)).collect();
-        job.validate().unwrap_err().to_string()
+        let volumes: Vec<_> =
+            volumes.iter().map(|(host, mount)| Volume::new(host, mount)).collect();
+        check(&volumes, Some("/job")).unwrap_err()
     }
 
     #[test]
@@ -109,6 +107,14 @@ mod tests {
         ] {
             assert_eq!(refused(volumes), said, "{volumes:?}");
         }
+    }
+
+    #[test]
+    fn a_volume_may_be_anywhere_beside_the_job_directory() {
+        let volumes =
+            [Volume::new("/a", "/a"), Volume::new("/a", "/jobs"), Volume::new("/", "/b/c")];
+        assert_eq!(check(&volumes, Some("/job")), Ok(()));
+        assert_eq!(check(&[Volume::new("/a", "/job")], None), Ok(()));
     }
 
     #[test]
