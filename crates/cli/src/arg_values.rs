@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use longshore::HumanDuration;
+use longshore::job::HumanDuration;
 
 /// Parses a duration, or a number of seconds as `docker` and `timeout` write one.
 pub fn duration(text: &str) -> Result<HumanDuration, String> {

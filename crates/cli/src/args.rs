@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use jiff::Timestamp;
-use longshore::{HumanDuration, ImageRef, RunnerName, Signal};
+use longshore::image::ImageRef;
+use longshore::job::{HumanDuration, Signal};
+use longshore::runner::RunnerName;
 
 use crate::arg_values::{duration, moment};
 use crate::complete;

@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
-use longshore::{Filter, JobState, Record, Signal};
+use longshore::job::Signal;
+use longshore::journal::{Filter, Record, State};
 
 use crate::{listing, settings};
 
@@ -47,7 +48,7 @@ pub fn signals() -> ArgValueCandidates {
 /// Completes a condition of `ps --filter`.
 pub fn filters() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {
-        let states = JobState::ALL.map(|state| format!("state={}", state.name()));
+        let states = State::ALL.map(|state| format!("state={}", state.name()));
         let others = ["name=", "runner=", "label="].map(str::to_owned);
         states.into_iter().chain(others).map(CompletionCandidate::new).collect()
     })

@@ -45,8 +45,8 @@ impl From<longshore::Error> for CliError {
     }
 }
 
-impl From<longshore::Stopped> for CliError {
-    fn from(stopped: longshore::Stopped) -> Self {
+impl From<longshore::job::Stopped> for CliError {
+    fn from(stopped: longshore::job::Stopped) -> Self {
         Self::failed(stopped.to_string())
     }
 }

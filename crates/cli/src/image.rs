@@ -1,6 +1,7 @@
 //! What is known about a job's image before anything starts, for a person.
 
-use longshore::{ImagePreview, LocalImage, RunnerImage, RunnerName};
+use longshore::image::{ImagePreview, LocalImage, RunnerImage};
+use longshore::runner::RunnerName;
 
 /// Returns what applies to the image on every runner.
 pub fn about_registry(preview: &ImagePreview) -> Vec<String> {

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
-use longshore::{Cpu, HumanDuration, ImageRef, Memory, PullPolicies, RunnerName};
+use longshore::image::{ImageRef, PullPolicies};
+use longshore::job::{Cpu, HumanDuration, Memory};
+use longshore::runner::RunnerName;
 
 use crate::arg_values::{duration, key_value};
 use crate::complete;
@@ -157,7 +159,7 @@ fn memory(text: &str) -> Result<Memory, String> {
         }
         _ => text.parse(),
     };
-    amount.map_err(|error: longshore::QuantityError| error.to_string())
+    amount.map_err(|error: longshore::job::QuantityError| error.to_string())
 }
 
 impl JobArgs {

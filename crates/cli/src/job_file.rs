@@ -3,8 +3,9 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use longshore::JobSpec;
 use longshore::config::{Format, parse_document, read_document};
-use longshore::{JobSpec, SecretSource};
+use longshore::job::SecretSource;
 
 use crate::error::CliError;
 

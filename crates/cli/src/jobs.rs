@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use longshore::{Dispatcher, JobResult, Record};
+use longshore::journal::Record;
+use longshore::{Dispatcher, JobResult};
 
 use crate::error::CliError;
 use crate::progress::ProgressLine;

@@ -1,6 +1,7 @@
 //! What is left of jobs on the runners, in words for a person.
 
-use longshore::{Config, Dispatcher, Fate, Leftover, Reaped};
+use longshore::dispatch::{Fate, Leftover, Reaped};
+use longshore::{Config, Dispatcher};
 
 use crate::output;
 

@@ -3,10 +3,10 @@
 use std::fmt::Write;
 
 use jiff::Timestamp;
-use longshore::{
-    AttemptId, AttemptState, ImageReport, JobId, JobResult, JobState, Outcome, PassedOver, Record,
-    RunnerName,
-};
+use longshore::job::{AttemptId, ImageReport, PassedOver};
+use longshore::journal::{AttemptState, Record, State};
+use longshore::runner::RunnerName;
+use longshore::{JobId, JobResult, Outcome};
 use serde::Serialize;
 
 use crate::template::{Field, Part};
@@ -37,7 +37,7 @@ impl Listed {
             job: result.job,
             attempt: result.attempt,
             runner: result.runner,
-            state: JobState::Ended.name(),
+            state: State::Ended.name(),
             outcome: Some(result.outcome),
             image: result.image,
             separate_streams: result.separate_streams,

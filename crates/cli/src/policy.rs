@@ -1,7 +1,8 @@
 //! A pull policy and its origin, for a person.
 
+use longshore::Config;
 use longshore::config::{Loaded, Origin};
-use longshore::{Config, EffectivePullPolicy, PullPolicyOrigin};
+use longshore::image::{EffectivePullPolicy, PullPolicyOrigin};
 
 use crate::job_args::JobArgs;
 
@@ -12,7 +13,7 @@ pub fn in_words(
     loaded: &Loaded<Config>,
     job: Option<&JobArgs>,
 ) -> String {
-    let key = longshore::pull_policy_key(&loaded.value, &policy.origin);
+    let key = longshore::image::pull_policy_key(&loaded.value, &policy.origin);
     let by = match (&policy.origin, key) {
         (PullPolicyOrigin::Rule { index, image }, Some(key)) => {
             format!("{key}[{index}] for {image}, {}", source(loaded, &key))

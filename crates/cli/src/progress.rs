@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
-use longshore::{Event, JobEvent, JobEvents};
+use longshore::job::{JobEvent, JobEvents};
+use longshore::runner::Event;
 use tokio::time::Instant;
 
 use crate::output;
@@ -119,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_pull_is_shown_in_bytes_and_the_line_is_gone_once_the_job_runs() {
-        let runner = longshore::RunnerName::docker();
+        let runner = longshore::runner::RunnerName::docker();
         let event = Event::Pulling { current: 1024, total: Some(2048) };
         let pulling = JobEvent::Runner { runner: runner.clone(), event };
         assert_eq!(words(&pulling).unwrap(), "docker: pulling the image, 1.00 KiB of 2.00 KiB");

@@ -3,7 +3,7 @@
 use std::io;
 
 use futures::{Stream, StreamExt};
-use longshore::{Canceller, LogChunk, LogStream};
+use longshore::job::{Canceller, LogChunk, LogStream};
 use tokio::io::{AsyncWrite, AsyncWriteExt, Stderr, Stdout};
 
 use crate::output;

@@ -1,6 +1,7 @@
 //! Chooses recorded jobs.
 
-use longshore::{Dispatcher, ErrorKind, Filter, JobState, Record};
+use longshore::journal::{Filter, Record, State};
+use longshore::{Dispatcher, ErrorKind};
 
 use crate::error::CliError;
 use crate::output;
@@ -88,7 +89,7 @@ impl JobFilter {
             "name" => Ok(Self::Name(value)),
             "runner" => Ok(Self::Runner(value)),
             "state" | "status" => {
-                let known = JobState::ALL.map(JobState::name);
+                let known = State::ALL.map(State::name);
                 let known_as = known.iter().find(|state| state.eq_ignore_ascii_case(&value));
                 let known_as = known_as.ok_or_else(|| format!("use one of {}", known.join(", ")));
                 Ok(Self::State((*known_as?).to_owned()))

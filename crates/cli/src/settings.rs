@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use longshore::config::{ConfigError, Loaded, Loader, Origin};
-use longshore::{Config, Dispatcher, RunnerName};
+use longshore::runner::RunnerName;
+use longshore::{Config, Dispatcher};
 
 use crate::config_args::ConfigArgs;
 use crate::error::CliError;
@@ -98,7 +99,7 @@ fn warn(loaded: &Loaded<Config>) {
     for warning in &loaded.warnings {
         output::warn(&warning.to_string());
     }
-    for warning in longshore::warnings(&loaded.value) {
+    for warning in longshore::config::warnings(&loaded.value) {
         output::warn(&warning);
     }
 }

@@ -1,7 +1,8 @@
 //! Passes the signals that this command receives on to a job, as `docker attach` does.
 
 use futures::stream::{FuturesUnordered, StreamExt};
-use longshore::{Canceller, Dispatcher, ErrorKind, JobId, Signal};
+use longshore::job::{Canceller, Signal};
+use longshore::{Dispatcher, ErrorKind, JobId};
 use tokio::signal::unix::{self, SignalKind};
 
 use crate::error::CliError;

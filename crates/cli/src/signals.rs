@@ -2,7 +2,7 @@
 //! cancels the job and the second kills it. In a command that only waits for a job, a signal stops
 //! the waiting.
 
-use longshore::Canceller;
+use longshore::job::Canceller;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::error::CliError;

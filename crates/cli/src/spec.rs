@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use longshore::{Container, JobSpec, Network, Process, SecretSource};
+use longshore::JobSpec;
+use longshore::job::{Container, Network, Process, SecretSource};
 
 use crate::error::CliError;
 use crate::job_args::{JobArgs, NetworkArg};

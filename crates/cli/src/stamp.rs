@@ -1,7 +1,7 @@
 //! `logs --timestamps`: the time before each line of a job's output.
 
 use bytes::BytesMut;
-use longshore::{LogChunk, LogStream, TimedChunk};
+use longshore::job::{LogChunk, LogStream, TimedChunk};
 
 /// Writes times before lines. A line may arrive in several pieces.
 #[derive(Debug, Default)]

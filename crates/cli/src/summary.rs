@@ -1,6 +1,8 @@
 //! The result of a job, for a person.
 
-use longshore::{JobId, JobResult, Outcome, PassedOver, RunnerName};
+use longshore::job::PassedOver;
+use longshore::runner::RunnerName;
+use longshore::{JobId, JobResult, Outcome};
 
 use crate::output;
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::BytesMut;
-use longshore::{LogChunk, LogStream};
+use longshore::job::{LogChunk, LogStream};
 
 /// The last lines of each stream of a job's output. A runner keeps the streams apart, so the order of
 /// their lines is not known afterwards.

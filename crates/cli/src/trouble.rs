@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use longshore::RunnerName;
+use longshore::runner::RunnerName;
 use tokio::time::{Instant, sleep_until};
 
 use crate::output;

@@ -30,7 +30,7 @@ impl Dispatcher {
         let dispatcher = self.clone();
         self.complete(async move {
             let mut reaped = Reaped::default();
-            for candidate in dispatcher.candidates() {
+            for candidate in &dispatcher.setup().candidates {
                 dispatcher.reap_abandoned(candidate, false, &mut reaped).await?;
             }
             Ok(reaped)

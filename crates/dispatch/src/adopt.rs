@@ -60,7 +60,7 @@ impl Dispatcher {
     async fn adopt_all(&self) -> Result<Adopted, Error> {
         let journal = self.journal().await?;
         let mut adopted = Adopted::default();
-        for candidate in self.candidates() {
+        for candidate in &self.setup().candidates {
             match self.attempts_on(candidate).await {
                 Ok(handles) => {
                     adopted.leftovers.extend(self.adopt_on(journal, candidate, &handles).await?);
@@ -143,7 +143,7 @@ impl Dispatcher {
     ) -> Result<Leftover, Error> {
         let client = candidate.client(&attempt.handle, JobEventSink::discarding());
         let left = |why: String, fate| Leftover::of(&client, why, fate);
-        match client.settle(self.connect_timeout()).await {
+        match client.settle(self.setup().settings.connect_timeout.get()).await {
             Ok(Settled::NeverStarted) => {
                 Ok(Leftover::removed(&client, "it never started, and has no record").await)
             }

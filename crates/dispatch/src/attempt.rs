@@ -40,7 +40,7 @@ impl JobTask {
             let pin = self.pin(candidate).await?;
             Ok::<_, NotAdmitted>((pin, candidate.admit(&self.sink, may_pass).await?))
         };
-        let (mut pin, mut slot) = tokio::select! {
+        let (mut pin, (mut slot, _kept)) = tokio::select! {
             biased;
             () = cancelled.cancelled() => return Tried::Cancelled,
             admitted = admitted => match admitted {

@@ -10,6 +10,7 @@ use futures::stream::{BoxStream, Fuse};
 use longshore_core::{Backoff, Error, ErrorKind, Event, Handle, Runner, Settled};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::event_sink::JobEventSink;
 use crate::job_event::JobEvent;
@@ -33,6 +34,8 @@ pub(crate) struct AttemptClient {
     pub(crate) runner: Arc<dyn Runner>,
     pub(crate) handle: Handle,
     pub(crate) sink: JobEventSink,
+    /// Makes a drain of the runner wait for the attempt.
+    pub(crate) _kept: TaskTrackerToken,
 }
 
 impl AttemptClient {

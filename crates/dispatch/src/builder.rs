@@ -12,8 +12,8 @@ use longshore_registry::Keyring;
 use crate::candidate::Candidate;
 use crate::credentials::Credentials;
 use crate::feed::Feed;
-use crate::guarded::Guarded;
 use crate::outages::Outages;
+use crate::roster::Setup;
 use crate::store::{JournalSource, Store};
 use crate::{Dispatcher, Observer, Settings};
 
@@ -141,6 +141,17 @@ impl DispatcherBuilder {
     /// # Errors
     /// If there is no runner, two have the same name, or the order names one that was not added.
     pub fn build(mut self) -> Result<Dispatcher, BuildError> {
+        self.check()?;
+        let feed = Arc::new(Feed::new(std::mem::take(&mut self.observers)));
+        let retention = self.settings.retention.get();
+        let store = Arc::new(Store::new(std::mem::take(&mut self.journal), retention));
+        let installation = self.installation.take().unwrap_or_else(InstallationId::random);
+        let setup = self.setup(&feed, &store, &[]);
+        Ok(Dispatcher::new(setup, installation, store, feed))
+    }
+
+    /// Checks the runners, and puts them into their order.
+    pub(crate) fn check(&mut self) -> Result<(), BuildError> {
         if self.runners.is_empty() {
             return Err(BuildError::NoRunner);
         }
@@ -149,22 +160,31 @@ impl DispatcherBuilder {
                 return Err(BuildError::DuplicateRunner(runner.name().clone()));
             }
         }
-        self.sort()?;
+        self.sort()
+    }
+
+    /// Returns what a dispatcher is configured with. Its runners go on where those of the same names
+    /// among `before` are.
+    pub(crate) fn setup(
+        self,
+        feed: &Arc<Feed>,
+        store: &Arc<Store>,
+        before: &[Arc<Candidate>],
+    ) -> Setup {
+        let Self { runners, settings, mut pull_policies, credentials, .. } = self;
         let seed = self.jitter_seed.unwrap_or_else(random_seed);
-        let mut pull_policies = self.pull_policies;
-        let feed = Arc::new(Feed::new(self.observers));
-        let store = Arc::new(Store::new(self.journal, self.settings.retention.get()));
-        let connect_timeout = self.settings.connect_timeout.get();
-        let outages = Arc::new(Outages::new(Arc::clone(&store), connect_timeout));
-        let candidates = self.runners.into_iter().zip(seed..).map(|(runner, jitter)| {
+        let outages = Arc::new(Outages::new(Arc::clone(store), settings.connect_timeout.get()));
+        let candidates = runners.into_iter().zip(seed..).map(|(runner, jitter)| {
             let pull_policy = pull_policies.remove(runner.name());
-            let runner = Arc::new(Guarded(runner));
-            Arc::new(Candidate::new(runner, &self.settings, pull_policy, jitter, &feed, &outages))
+            let before = before.iter().find(|candidate| candidate.name() == runner.name());
+            let new = Candidate::new(runner, &settings, pull_policy, jitter, feed, &outages);
+            Arc::new(match before {
+                Some(before) => new.in_place_of(before),
+                None => new,
+            })
         });
         let candidates = candidates.collect();
-        let installation = self.installation.unwrap_or_else(InstallationId::random);
-        let Self { settings, credentials, .. } = self;
-        Ok(Dispatcher::new(candidates, settings, credentials, installation, store, feed))
+        Setup { candidates, settings: Arc::new(settings), credentials }
     }
 
     /// Puts the runners into their order.
@@ -206,7 +226,7 @@ mod tests {
                 builder.runner(Arc::new(world.runner(name.parse().unwrap(), Script::default())));
         }
         let dispatcher = builder.order(order.iter().map(|name| name.parse().unwrap())).build()?;
-        Ok(dispatcher.runners().map(|runner| runner.name().to_string()).collect())
+        Ok(dispatcher.runners().iter().map(|runner| runner.name().to_string()).collect())
     }
 
     #[tokio::test]

@@ -10,11 +10,14 @@ use longshore_core::{
 };
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::attempt_client::AttemptClient;
 use crate::breaker::{Admission, Breaker};
 use crate::event_sink::JobEventSink;
 use crate::feed::Feed;
+use crate::guarded::Guarded;
 use crate::job_event::JobEvent;
 use crate::launches::{Launches, Slot};
 use crate::observer::RunnerEvent;
@@ -28,6 +31,8 @@ use crate::{EffectivePullPolicy, Isolation, Settings};
 #[derive(Debug)]
 pub(crate) struct Candidate {
     pub(crate) runner: Arc<dyn Runner>,
+    /// The same, without the guard against its panics.
+    pub(crate) given: Arc<dyn Runner>,
     pub(crate) breaker: Breaker,
     /// Its own pull policy, if one is configured.
     pull_policy: Option<PullPolicies>,
@@ -35,6 +40,8 @@ pub(crate) struct Candidate {
     probing: Mutex<()>,
     launches: Arc<Launches>,
     pub(crate) tally: Arc<Tally>,
+    /// What may be on the runner. Closed while the runner takes no new jobs.
+    attempts: TaskTracker,
     feed: Arc<Feed>,
     outages: Arc<Outages>,
     /// Whether the observers know the breaker as open.
@@ -69,18 +76,27 @@ impl Candidate {
         outages: &Arc<Outages>,
     ) -> Self {
         Self {
-            runner,
+            runner: Arc::new(Guarded(Arc::clone(&runner))),
+            given: runner,
             breaker: Breaker::new(jitter),
             pull_policy,
             probing: Mutex::new(()),
             launches: Arc::new(Launches::new(settings)),
             tally: Arc::default(),
+            attempts: TaskTracker::new(),
             feed: Arc::clone(feed),
             outages: Arc::clone(outages),
             shown_open: AtomicBool::new(false),
             connect_timeout: settings.connect_timeout.get(),
             min_isolation: settings.min_isolation,
         }
+    }
+
+    /// Makes it continue the counts of `other`, which has the same name, and its cordon.
+    pub(crate) fn in_place_of(mut self, other: &Self) -> Self {
+        self.tally = Arc::clone(&other.tally);
+        self.attempts = other.attempts.clone();
+        self
     }
 
     pub(crate) fn name(&self) -> &RunnerName {
@@ -112,13 +128,16 @@ impl Candidate {
             .map_err(|error| error.on(self.name()))
     }
 
-    /// Waits for a launch slot on this runner. Fails at once if the runner is known not to take
+    /// Waits for a launch slot on this runner. Returns it with a token that makes a drain wait. Fails at once if the runner is known not to take
     /// work, or if it `may_pass` and the runner hangs.
     pub(crate) async fn admit(
         self: &Arc<Self>,
         sink: &JobEventSink,
         may_pass: bool,
-    ) -> Result<Slot, NotAdmitted> {
+    ) -> Result<(Slot, TaskTrackerToken), NotAdmitted> {
+        // Taken before the check, so that a drain either waits for this job or is noticed by it.
+        let attempt = self.attempts.token();
+        self.ensure_open()?;
         // Before the queue, so that no job waits for a runner that is known to be away.
         if let Admission::Refused(error) = self.breaker.admission() {
             return Err(error.on(self.name()).into());
@@ -131,7 +150,16 @@ impl Candidate {
             }
         };
         self.ready(sink, may_pass).await?;
-        Ok(slot)
+        self.ensure_open()?;
+        Ok((slot, attempt))
+    }
+
+    fn ensure_open(&self) -> Result<(), NotAdmitted> {
+        if self.attempts.is_closed() {
+            let message = "the runner takes no new jobs: it is cordoned, or no longer configured";
+            return Err(Error::new(ErrorKind::Unavailable, message).on(self.name()).into());
+        }
+        Ok(())
     }
 
     /// Asks the runner whether it can take work, unless the answer is known.
@@ -202,13 +230,27 @@ impl Candidate {
         }
     }
 
+    pub(crate) fn cordon(&self) {
+        self.attempts.close();
+    }
+
+    pub(crate) fn uncordon(&self) {
+        self.attempts.reopen();
+    }
+
+    /// What may be on the runner.
+    pub(crate) fn attempts(&self) -> TaskTracker {
+        self.attempts.clone()
+    }
+
     pub(crate) const fn connect_timeout(&self) -> Duration {
         self.connect_timeout
     }
 
     /// Returns the attempt at `handle` on this runner.
     pub(crate) fn client(&self, handle: &Handle, sink: JobEventSink) -> AttemptClient {
-        AttemptClient { runner: Arc::clone(&self.runner), handle: handle.clone(), sink }
+        let (runner, kept) = (Arc::clone(&self.runner), self.attempts.token());
+        AttemptClient { runner, handle: handle.clone(), sink, _kept: kept }
     }
 
     /// Probes the runner, bounded by `connectTimeout`.
@@ -255,7 +297,8 @@ impl Candidate {
         let Seen { running, last_error, last_probe } = self.tally.seen();
         let (breaker, launching) = (self.breaker.state(), self.launches.count());
         let runner = self.name().clone();
-        RunnerStatus { runner, breaker, launching, running, last_error, last_probe }
+        let cordoned = self.attempts.is_closed();
+        RunnerStatus { runner, cordoned, breaker, launching, running, last_error, last_probe }
     }
 }
 

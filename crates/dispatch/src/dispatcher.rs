@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use longshore_core::{
-    Attempt, Error, ErrorKind, Finding, FindingCause, HumanDuration, InstallationId, JobId,
-    JobSpec, PassedOver, Runner, RunnerName, Severity,
+    Attempt, Error, ErrorKind, Finding, FindingCause, InstallationId, JobId, JobSpec, PassedOver,
+    Runner, RunnerName, Severity,
 };
 use longshore_journal::{Claim, Journal};
 use longshore_registry::Found;
@@ -20,7 +20,6 @@ use tracing::Instrument;
 use crate::builder::DispatcherBuilder;
 use crate::cancel::Canceller;
 use crate::candidate::Candidate;
-use crate::credentials::Credentials;
 use crate::directory;
 use crate::event_sink::JobEventSink;
 use crate::feed::Feed;
@@ -31,9 +30,10 @@ use crate::pin::Pins;
 use crate::places::Places;
 use crate::policy;
 use crate::report::LoginName;
+use crate::roster::{Roster, Setup};
 use crate::secrets;
 use crate::security;
-use crate::selection::{self, select};
+use crate::selection::select;
 use crate::standing::Standing;
 use crate::store::{Held, Store};
 use crate::task::{JobTask, Manner, Search};
@@ -49,9 +49,7 @@ pub struct Dispatcher {
 
 #[derive(Debug)]
 struct Inner {
-    candidates: Vec<Arc<Candidate>>,
-    settings: Arc<Settings>,
-    credentials: Credentials,
+    roster: Arc<Roster>,
     pins: Arc<Pins>,
     installation: InstallationId,
     store: Arc<Store>,
@@ -71,24 +69,19 @@ impl Dispatcher {
     }
 
     pub(crate) fn new(
-        candidates: Vec<Arc<Candidate>>,
-        settings: Settings,
-        credentials: Credentials,
+        setup: Setup,
         installation: InstallationId,
         store: Arc<Store>,
         feed: Arc<Feed>,
     ) -> Self {
-        let places = usize::try_from(settings.max_jobs.get()).unwrap_or(usize::MAX);
         Self {
             inner: Arc::new(Inner {
-                candidates,
-                credentials,
+                places: Places::new(places(&setup.settings)),
+                roster: Roster::new(setup),
                 installation,
                 store,
                 pins: Arc::default(),
                 feed,
-                places: Places::new(places),
-                settings: Arc::new(settings),
                 closed: CancellationToken::new(),
                 abandoned: CancellationToken::new(),
                 tasks: TaskTracker::new(),
@@ -97,8 +90,16 @@ impl Dispatcher {
     }
 
     /// The configured runners, in order.
-    pub fn runners(&self) -> impl Iterator<Item = &Arc<dyn Runner>> {
-        self.inner.candidates.iter().map(|candidate| &candidate.runner)
+    #[must_use]
+    pub fn runners(&self) -> Vec<Arc<dyn Runner>> {
+        let setup = self.setup();
+        setup.candidates.iter().map(|candidate| Arc::clone(&candidate.given)).collect()
+    }
+
+    /// The settings for new jobs.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        Settings::clone(&self.setup().settings)
     }
 
     /// The installation on whose behalf jobs are launched.
@@ -155,17 +156,18 @@ impl Dispatcher {
 
     /// Creates a task for a job of which only `spec` is known.
     pub(crate) fn task(&self, spec: JobSpec, claim: Claim) -> JobTask {
-        let inner = &self.inner;
+        let (inner, setup) = (&self.inner, self.setup());
         JobTask {
             id: claim.job().clone(),
             installation: inner.installation.clone(),
             canceller: Canceller::new(spec.effective_grace_period().get()),
             spec: Arc::new(spec),
             secret_env: BTreeMap::new(),
-            credentials: inner.credentials.clone(),
+            credentials: setup.credentials.clone(),
             login: Found::default(),
             pins: Arc::clone(&inner.pins),
-            settings: Arc::clone(&inner.settings),
+            settings: Arc::clone(&setup.settings),
+            roster: Arc::clone(&inner.roster),
             candidates: Vec::new(),
             sink: JobEventSink::unread(&inner.feed, claim.job()),
             logs: None,
@@ -191,10 +193,6 @@ impl Dispatcher {
         self.inner.store.journal().await
     }
 
-    pub(crate) fn credentials(&self) -> &Credentials {
-        &self.inner.credentials
-    }
-
     pub(crate) fn feed(&self) -> &Arc<Feed> {
         &self.inner.feed
     }
@@ -208,31 +206,27 @@ impl Dispatcher {
     }
 
     pub(crate) fn candidate(&self, runner: &RunnerName) -> Result<Arc<Candidate>, Error> {
-        selection::find(&self.inner.candidates, runner)
+        self.inner.roster.find(runner)
     }
 
-    pub(crate) fn candidates(&self) -> &[Arc<Candidate>] {
-        &self.inner.candidates
+    /// The present runners, settings and logins.
+    pub(crate) fn setup(&self) -> Arc<Setup> {
+        self.inner.roster.setup()
     }
 
-    pub(crate) fn retention(&self) -> Duration {
-        self.inner.settings.retention.get()
-    }
-
-    /// The timeout of a job that sets none.
-    pub(crate) fn timeout(&self) -> Option<HumanDuration> {
-        self.inner.settings.timeout
-    }
-
-    pub(crate) fn connect_timeout(&self) -> Duration {
-        self.inner.settings.connect_timeout.get()
+    /// Replaces the setup by that of `builder`, whose runners are in order.
+    pub(crate) fn replace_setup(&self, builder: DispatcherBuilder) {
+        let Inner { roster, feed, store, .. } = &*self.inner;
+        let setup = roster.replace(|before| builder.setup(feed, store, &before.candidates));
+        self.inner.places.resize(places(&setup.settings));
     }
 
     /// Checks `spec`, fills in configured values, and returns its runners.
     pub(crate) fn prepare(&self, spec: &mut JobSpec) -> Result<Vec<Arc<Candidate>>, Error> {
-        let settings = &self.inner.settings;
+        let setup = self.setup();
+        let settings = &*setup.settings;
         spec.validate()?;
-        let candidates = select(&self.inner.candidates, spec)?;
+        let candidates = select(&setup.candidates, spec)?;
         policy::check(spec, settings)?;
         security::apply(spec, settings)?;
         if let Some(prefix) = &settings.image_registry_prefix {
@@ -248,10 +242,6 @@ impl Dispatcher {
 
     pub(crate) fn places(&self) -> &Arc<Places> {
         &self.inner.places
-    }
-
-    pub(crate) fn settings(&self) -> &Settings {
-        &self.inner.settings
     }
 
     /// Cancelled when the dispatcher takes no more jobs.
@@ -289,7 +279,7 @@ impl Dispatcher {
     }
 
     fn plan_on(&self, candidate: &Candidate, attempt: &mut Attempt) -> RunnerPlan {
-        let effective = candidate.pull_policy(Some(&attempt.spec), &self.inner.settings);
+        let effective = candidate.pull_policy(Some(&attempt.spec), &self.setup().settings);
         attempt.pull_policy = effective.policies.iter().next().unwrap_or_default();
         let planned = candidate
             .supports(&attempt.spec)
@@ -331,14 +321,14 @@ impl Dispatcher {
         let candidates = self.prepare(&mut spec)?;
         let first = candidates.iter().find(|candidate| candidate.supports(&spec).is_ok());
         let Some((first, container)) = first.zip(spec.container.as_ref()) else { return Ok(None) };
-        let policy = first.pull_policy(Some(&spec), &self.inner.settings);
+        let policy = first.pull_policy(Some(&spec), &self.setup().settings);
         let hint = image_preview::may_be_old(&container.image, &policy);
         Ok(hint.filter(|_| first.runs_containers()))
     }
 
     async fn preview(&self, spec: &JobSpec, candidates: &[Arc<Candidate>]) -> Option<ImagePreview> {
         let image = &spec.container.as_ref()?.image;
-        let Inner { settings, credentials, .. } = &*self.inner;
+        let Setup { settings, credentials, .. } = &*self.setup();
         Some(image_preview::look(spec, image, candidates, settings, credentials).await)
     }
 
@@ -356,7 +346,7 @@ impl Dispatcher {
         let mut spec = spec.clone();
         let candidates = self.prepare(&mut spec)?;
         let probing = candidates.iter().map(|candidate| async {
-            let settings = &self.inner.settings;
+            let settings = &self.setup().settings;
             let policy = candidate.runs_containers().then(|| candidate.pull_policy(None, settings));
             RunnerHealth::new(candidate.name().clone(), policy, candidate.probe().await)
         });
@@ -365,7 +355,7 @@ impl Dispatcher {
         let attempt = self.masked(JobId::random(), spec, image.as_ref());
         let checking = candidates.iter().zip(&mut runners).map(|(candidate, health)| {
             let mut attempt = attempt.clone();
-            let policy = candidate.pull_policy(Some(&attempt.spec), &self.inner.settings);
+            let policy = candidate.pull_policy(Some(&attempt.spec), &self.setup().settings);
             attempt.pull_policy = policy.policies.iter().next().unwrap_or_default();
             async move {
                 if health.result.is_ok() {
@@ -427,6 +417,10 @@ impl Dispatcher {
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
     }
+}
+
+fn places(settings: &Settings) -> usize {
+    usize::try_from(settings.max_jobs.get()).unwrap_or(usize::MAX)
 }
 
 pub(crate) fn closed() -> Error {

@@ -230,7 +230,8 @@ impl Dispatcher {
             return Ok(record);
         }
         let task = self.taken_up(&record, claim);
-        let looking = task.look(record, candidate, self.connect_timeout());
+        let patience = self.setup().settings.connect_timeout.get();
+        let looking = task.look(record, candidate, patience);
         looking.instrument(spans::job(job)).await;
         Ok(journal.record(job).await?)
     }
@@ -241,7 +242,7 @@ impl Dispatcher {
     /// that has ended or is on a runner that is not configured.
     #[must_use]
     pub fn needs_follower(&self, record: &Record) -> bool {
-        let has_timeout = record.spec.timeout.or(self.timeout()).is_some();
+        let has_timeout = record.spec.timeout.or(self.setup().settings.timeout).is_some();
         let kept = |candidate: &Candidate| candidate.runner.capabilities().keep_timeout;
         let candidate = self.candidate_of(record).ok().flatten();
         record.result.is_none()

@@ -58,6 +58,6 @@ impl Dispatcher {
     /// ```
     #[must_use]
     pub fn runner_status(&self) -> Vec<RunnerStatus> {
-        self.candidates().iter().map(|candidate| candidate.status()).collect()
+        self.setup().candidates.iter().map(|candidate| candidate.status()).collect()
     }
 }

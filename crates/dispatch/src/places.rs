@@ -29,7 +29,10 @@ pub(crate) struct Rank {
 
 #[derive(Debug)]
 struct Book {
-    free: usize,
+    /// How many places there are.
+    limit: usize,
+    /// How many are taken: after a reload, perhaps more than there are.
+    taken: usize,
     /// The shares that have places or wait for some.
     shares: HashMap<Arc<str>, Share>,
     waiting: BTreeMap<i32, BTreeMap<Arc<str>, VecDeque<Waiter>>>,
@@ -75,7 +78,8 @@ pub(crate) struct Ticket {
 impl Places {
     pub(crate) fn new(count: usize) -> Arc<Self> {
         let book = Book {
-            free: count,
+            limit: count,
+            taken: 0,
             shares: HashMap::new(),
             waiting: BTreeMap::new(),
             recorded: 0,
@@ -123,12 +127,19 @@ impl Places {
 
     /// Whether there is a free place, for which nobody waits.
     pub(crate) fn is_free(&self) -> bool {
-        self.book.lock().free > 0
+        let book = self.book.lock();
+        book.taken < book.limit
     }
 
     /// Returns once a place is given back after this call.
     pub(crate) fn freed(&self) -> impl Future<Output = ()> + '_ {
         self.freed.notified()
+    }
+
+    /// Changes how many places there are. Those who have one keep it.
+    pub(crate) fn resize(self: &Arc<Self>, count: usize) {
+        self.book.lock().limit = count;
+        self.give();
     }
 
     /// Gives no more places.
@@ -153,11 +164,10 @@ impl Book {
         if self.closed {
             return None;
         }
-        self.free = self.free.checked_sub(1)?;
-        let Some(share) = self.first() else {
-            self.free += 1;
+        if self.taken >= self.limit {
             return None;
-        };
+        }
+        let share = self.first()?;
         let mut shares = self.waiting.last_entry()?;
         let waiters = shares.get_mut().get_mut(&share)?;
         let waiter = waiters.pop_front()?;
@@ -168,6 +178,7 @@ impl Book {
             shares.remove();
         }
         self.recorded -= usize::from(waiter.recorded);
+        self.taken += 1;
         self.turns += 1;
         let known = self.shares.entry(Arc::clone(&share)).or_default();
         *known = Share { taken: known.taken + 1, turn: self.turns };
@@ -209,7 +220,7 @@ impl Book {
     }
 
     fn give_back(&mut self, share: &Arc<str>) {
-        self.free += 1;
+        self.taken -= 1;
         if let Some(known) = self.shares.get_mut(share) {
             known.taken -= 1;
         }

@@ -47,7 +47,8 @@ impl Dispatcher {
         priority: i32,
         when_full: Option<WhenFull>,
     ) -> Result<Standing, Error> {
-        let (places, settings) = (self.places(), self.settings());
+        let (places, setup) = (self.places(), self.setup());
+        let settings = &*setup.settings;
         let rank = rank(settings, spec, priority);
         let standing = Standing { places: Some(Arc::clone(places)), ..Standing::default() };
         match when_full {
@@ -81,7 +82,7 @@ impl Dispatcher {
         until: Option<(Instant, Duration)>,
     ) -> Standing {
         let places = self.places();
-        let ticket = Some(places.queue(rank(self.settings(), spec, priority), true));
+        let ticket = Some(places.queue(rank(&self.setup().settings, spec, priority), true));
         Standing { ticket, until, places: Some(Arc::clone(places)), ..Standing::default() }
     }
 }

@@ -74,7 +74,7 @@ impl Dispatcher {
 
     async fn collect(&self, older_than: Option<Duration>, dry_run: bool) -> Result<Reaped, Error> {
         let journal = self.journal().await?;
-        let age = older_than.unwrap_or_else(|| self.retention());
+        let age = older_than.unwrap_or_else(|| self.setup().settings.retention.get());
         if !dry_run {
             for job in journal.unfinished().await.map_err(unrecorded)? {
                 // Not found: another process has forgotten it meanwhile.
@@ -91,7 +91,7 @@ impl Dispatcher {
         let manner = Manner { before, dry_run };
         let mut reaped = Reaped::default();
         let mut seen = HashMap::new();
-        for candidate in self.candidates() {
+        for candidate in &self.setup().candidates {
             let handles = match self.attempts_on(candidate).await {
                 Ok(handles) => handles,
                 Err(why) => {

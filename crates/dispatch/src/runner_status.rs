@@ -12,6 +12,10 @@ use serde::{Deserialize, Serialize};
 pub struct RunnerStatus {
     /// The runner.
     pub runner: RunnerName,
+    /// Whether the runner takes no new jobs, because a program has [cordoned](crate::Dispatcher::cordon)
+    /// it.
+    #[serde(default)]
+    pub cordoned: bool,
     /// Whether jobs ask the runner at all.
     pub breaker: BreakerState,
     /// The number of its launches under way.

@@ -103,7 +103,8 @@ impl Dispatcher {
         handle: &Handle,
     ) -> Result<Arc<Candidate>, Error> {
         self.candidate(&handle.runner).map_err(|_| {
-            let names: Vec<_> = self.candidates().iter().map(|c| c.name().as_str()).collect();
+            let setup = self.setup();
+            let names: Vec<_> = setup.candidates.iter().map(|c| c.name().as_str()).collect();
             let message = format!(
                 "the job is on the runner `{}`, which is not configured: configure it again to \
                  finish the job, or give the job up with `rm --force`",

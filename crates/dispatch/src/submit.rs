@@ -112,7 +112,7 @@ impl Dispatcher {
         }
         let mut credentials = match policy {
             Some(policy) if !policy.service_logins => Credentials::default(),
-            _ => self.credentials().clone(),
+            _ => self.setup().credentials.clone(),
         };
         credentials.given = registry_auths;
         new.runners = candidates.iter().map(|candidate| candidate.name().clone()).collect();

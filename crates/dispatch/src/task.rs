@@ -27,6 +27,7 @@ use crate::job_event::JobEvent;
 use crate::output::forward_output;
 use crate::patience::Patience;
 use crate::pin::Pins;
+use crate::roster::Roster;
 use crate::spans;
 use crate::standing::Standing;
 use crate::stdin::Feed;
@@ -45,6 +46,7 @@ pub(crate) struct JobTask {
     pub(crate) login: FoundLogin,
     pub(crate) pins: Arc<Pins>,
     pub(crate) settings: Arc<Settings>,
+    pub(crate) roster: Arc<Roster>,
     /// The runners to try, in order.
     pub(crate) candidates: Vec<Arc<Candidate>>,
     pub(crate) canceller: Canceller,
@@ -128,7 +130,8 @@ impl JobTask {
     /// Asks one runner after the other to take the job.
     async fn ask_all(&mut self, candidates: &[Arc<Candidate>]) -> Asked {
         let falls_back = self.settings.fallback_on.contains(&FallbackReason::Unavailable);
-        let mut queue: VecDeque<_> = candidates.iter().cloned().collect();
+        let successors = candidates.iter().map(|candidate| self.roster.successor(candidate));
+        let mut queue: VecDeque<_> = successors.collect();
         // Runners that hang. If no other one takes the job, it waits for them after all.
         let mut hanging = VecDeque::new();
         let mut may_pass = falls_back;

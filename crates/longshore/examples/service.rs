@@ -14,7 +14,8 @@ use std::error::Error;
 use std::io::Write;
 
 use longshore::config::Loader;
-use longshore::{Config, Dispatcher, ImageRef, JobSpec};
+use longshore::image::ImageRef;
+use longshore::{Config, Dispatcher, JobSpec};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;

@@ -40,13 +40,15 @@ pub fn dispatcher(config: &Config) -> Result<Dispatcher, AssemblyError> {
 /// use std::path::Path;
 /// use std::sync::Arc;
 ///
-/// use longshore::{Config, Dispatcher, Journal, JournalOptions, Runner};
+/// use longshore::journal::{Journal, Options};
+/// use longshore::runner::Runner;
+/// use longshore::{Config, Dispatcher};
 ///
 /// async fn dispatcher(
 ///     config: &Config,
 ///     batch_farm: Arc<dyn Runner>,
 /// ) -> Result<Dispatcher, Box<dyn std::error::Error>> {
-///     let journal = Journal::open(Path::new("/var/lib/service"), JournalOptions::default()).await?;
+///     let journal = Journal::open(Path::new("/var/lib/service"), Options::default()).await?;
 ///     Ok(longshore::builder(config)?.runner(batch_farm).journal(journal).build()?)
 /// }
 /// ```

@@ -7,7 +7,8 @@ use longshore_dispatch::{Examination, ImagePreview, RunnerHealth, RunnerImage};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::{Config, pull_policy_key};
+use crate::pull_policies::pull_policy_key;
+use crate::settings::Config;
 
 /// The report of `longshore doctor`, in a form for monitoring.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]

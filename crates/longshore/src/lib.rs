@@ -17,6 +17,20 @@
 //!
 //! A program that may run local processes calls [`init`] at the start of `main`.
 //!
+//! # Modules
+//! The root has what a program starts with. A module has everything about one subject, and repeats
+//! the items of the root that belong to it.
+//!
+//! | module | contents |
+//! |---|---|
+//! | [`job`] | what to run, the job while it runs, its events and output, and how it ended |
+//! | [`image`] | names of images, pull policies, and logins for registries |
+//! | [`runner`] | the runners, and everything that an implementation of [`runner::Runner`] needs |
+//! | [`dispatch`] | the dispatcher, its builder, observers, and policies for specs from strangers |
+//! | [`journal`] | the record of jobs, and how to search it |
+//! | [`config`] | the settings, and how they are read from files, the environment and flags |
+//! | [`doctor`] | whether each runner would take a job now |
+//!
 //! # Features
 //! - `kubernetes`, `docker` and `process`, all on by default: the backends that are built in.
 //! - `metrics`, off by default: an observer that reports to the crate `metrics`.
@@ -24,6 +38,14 @@
 //! With `kubernetes`, the application chooses the oldest version of Kubernetes that it supports, by
 //! a feature of the crate `k8s-openapi`, such as `cargo add k8s-openapi --features v1_33`. A library
 //! must not, because a program can have only one.
+
+pub mod config;
+pub mod dispatch;
+pub mod doctor;
+pub mod image;
+pub mod job;
+pub mod journal;
+pub mod runner;
 
 mod assembly_error;
 mod build;
@@ -35,30 +57,12 @@ mod logins;
 mod pull_policies;
 mod settings;
 
-pub use assembly_error::AssemblyError;
-pub use build::{builder, dispatcher, state_directory, warnings};
-pub use doctor_report::{DoctorError, DoctorImage, DoctorPullPolicy, DoctorReport, DoctorRunner};
-pub use longshore_core::*;
-pub use longshore_dispatch::*;
-pub use longshore_journal::{
-    AttemptRecord, AttemptState, CancelRequest, Cause as JournalErrorCause, Cursor, CursorError,
-    Filter, Journal, JournalError, Options as JournalOptions, Record, Relaunch, State as JobState,
-};
-pub use longshore_registry::Keyring;
-pub use pull_policies::pull_policy_key;
-pub use settings::{Config, JobConfig, RunnerConfig};
-
-/// Reads configuration and documents: defaults < files < environment < flags.
-pub mod config {
-    pub use longshore_config::*;
-}
-
-#[cfg(feature = "docker")]
-pub use longshore_docker::{DockerConfig, DockerRunner};
-#[cfg(feature = "kubernetes")]
-pub use longshore_kubernetes::{KubernetesConfig, KubernetesRunner};
+pub use config::Config;
+pub use dispatch::{Dispatcher, builder, dispatcher};
+pub use job::{Job, JobId, JobResult, JobSpec, Outcome, Submission};
 #[cfg(feature = "process")]
-pub use longshore_process::{ProcessConfig, ProcessRunner, command_apart, raise_limits};
+pub use longshore_process::{command_apart, raise_limits};
+pub use runner::{Error, ErrorKind, Result};
 
 /// Prepares a program that may run local processes. Call it at the start of `main`, before any
 /// thread starts.

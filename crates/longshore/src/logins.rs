@@ -3,7 +3,7 @@
 use longshore_dispatch::DispatcherBuilder;
 use longshore_registry::Keyring;
 
-use crate::AssemblyError;
+use crate::assembly_error::AssemblyError;
 use crate::settings::Config;
 
 /// Adds the configured logins to the dispatcher. Reads no file and calls no helper.

@@ -3,8 +3,11 @@
 
 use std::path::Path;
 
+use longshore::Config;
 use longshore::config::{Format, Loader, environment_names};
-use longshore::{Config, HumanDuration, PullPolicies, RunnerName};
+use longshore::image::PullPolicies;
+use longshore::job::HumanDuration;
+use longshore::runner::RunnerName;
 
 fn policy(text: &str) -> PullPolicies {
     text.parse().expect("a pull policy")
@@ -82,7 +85,7 @@ fn an_application_conf_of_cortex_loads() {
     let kubernetes = &config.job.kubernetes;
     assert_eq!(kubernetes.backend.persistent_volume_claim_name.as_deref(), Some("cortex-jobs"));
     assert_eq!(kubernetes.image_pull_policy, Some(policy("IfNotPresent")));
-    assert_eq!(longshore::warnings(&config).len(), 1, "keepJobFolder has no effect");
+    assert_eq!(longshore::config::warnings(&config).len(), 1, "keepJobFolder has no effect");
     assemble(config).unwrap();
 }
 
@@ -259,7 +262,7 @@ fn the_password_of_cortexs_registry_is_never_shown() {
 
 #[test]
 fn a_pull_policy_is_traced_to_the_key_that_set_it() {
-    use longshore::{PullPolicyOrigin, pull_policy_key};
+    use longshore::image::{PullPolicyOrigin, pull_policy_key};
     let config = cortex().load().unwrap().value;
     let key = |config, origin| pull_policy_key(config, &origin).unwrap_or_default();
     let docker = || PullPolicyOrigin::Runner(RunnerName::docker());

@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use longshore::{Config, Dispatcher, Filter, JobSpec, Journal, RunnerName};
+use longshore::journal::{Filter, Journal};
+use longshore::runner::RunnerName;
+use longshore::{Config, Dispatcher, JobSpec};
 use longshore_conformance::simulated::{Script, World};
 
 fn name(text: &str) -> RunnerName {
@@ -18,8 +20,8 @@ fn config(folder: &tempfile::TempDir, runners: &[&str]) -> Config {
     config
 }
 
-fn names(dispatcher: &Dispatcher) -> Vec<&str> {
-    dispatcher.runners().map(|runner| runner.name().as_str()).collect()
+fn names(dispatcher: &Dispatcher) -> Vec<String> {
+    dispatcher.runners().iter().map(|runner| runner.name().to_string()).collect()
 }
 
 #[tokio::test]

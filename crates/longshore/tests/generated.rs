@@ -5,7 +5,8 @@
 use std::path::{Path, PathBuf};
 
 use longshore::config::{Loader, render_reference, schema_json};
-use longshore::{Config, DoctorReport, JobResult, JobSpec};
+use longshore::doctor::DoctorReport;
+use longshore::{Config, JobResult, JobSpec};
 use serde_json::Value;
 
 fn conf(name: &str) -> PathBuf {

@@ -3,10 +3,11 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::process::Child;
 use std::sync::{Arc, LazyLock};
 
 use parking_lot::Mutex;
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// All supervisors that this process has started and not reaped yet, by pid.
@@ -15,6 +16,12 @@ static SUPERVISORS: LazyLock<Mutex<HashMap<i32, OwnChild>>> = LazyLock::new(Mute
 /// A child of this process. Its pid belongs to it until its death was noticed here.
 #[derive(Clone, Debug)]
 pub(crate) struct OwnChild(Arc<Mutex<Child>>);
+
+#[derive(Debug)]
+struct Child {
+    pid: Pid,
+    is_reaped: bool,
+}
 
 impl OwnChild {
     /// Returns the supervisor `pid`, if this process has started it and it is not reaped.
@@ -25,10 +32,16 @@ impl OwnChild {
     /// Reaps the child if it is dead. Returns whether it is.
     fn is_dead(&self) -> io::Result<bool> {
         let mut child = self.0.lock();
-        if child.try_wait()?.is_none() {
-            return Ok(false);
+        if child.is_reaped {
+            return Ok(true);
         }
-        let pid = child.id().cast_signed();
+        match waitpid(Some(child.pid), WaitOptions::NOHANG) {
+            Ok(None) | Err(Errno::INTR) => return Ok(false),
+            Ok(Some(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        child.is_reaped = true;
+        let pid = child.pid.as_raw_nonzero().get();
         // From here on, the pid may belong to a later child.
         let mut supervisors = SUPERVISORS.lock();
         if supervisors.get(&pid).is_some_and(|it| Arc::ptr_eq(&it.0, &self.0)) {
@@ -39,7 +52,11 @@ impl OwnChild {
 
     /// Kills the child, if it is not reaped yet.
     pub(crate) fn kill(&self) -> io::Result<()> {
-        self.0.lock().kill()
+        let child = self.0.lock();
+        if !child.is_reaped {
+            kill_process(child.pid, Signal::KILL)?;
+        }
+        Ok(())
     }
 
     /// Returns once the child is dead and reaped.
@@ -56,15 +73,14 @@ impl OwnChild {
     }
 }
 
-/// Reaps `child` when it ends. Must be called in a runtime.
-pub(crate) fn keep(child: Child) -> OwnChild {
-    let pid = child.id().cast_signed();
-    let child = OwnChild(Arc::new(Mutex::new(child)));
-    SUPERVISORS.lock().insert(pid, child.clone());
+/// Reaps the child `pid` when it ends. Must be called in a runtime.
+pub(crate) fn keep(pid: Pid) -> OwnChild {
+    let child = OwnChild(Arc::new(Mutex::new(Child { pid, is_reaped: false })));
+    SUPERVISORS.lock().insert(pid.as_raw_nonzero().get(), child.clone());
     let reaped = child.clone();
     tokio::spawn(async move {
         if let Err(error) = reaped.death().await {
-            tracing::warn!(pid, %error, "failed to wait for a supervisor");
+            tracing::warn!(%pid, %error, "failed to wait for a supervisor");
         }
     });
     child

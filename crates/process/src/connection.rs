@@ -1,4 +1,5 @@
-//! The connection to a supervisor: its standard streams, before it serves requests.
+//! The connection to a supervisor. For one that is executed, it is also the standard streams, before
+//! it serves requests.
 //!
 //! What the program prints before it calls [`init`](crate::init) arrives here too. It is part of the
 //! error if the program never becomes a supervisor.
@@ -9,7 +10,8 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use rustix::process::Pid;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
@@ -19,7 +21,7 @@ use crate::supervisor::OWN_PROGRAM;
 use crate::wire::{Answer, GREETING, read_answer};
 
 /// How long the program may take to call `init` when it is started as a supervisor.
-const INIT_LIMIT: Duration = Duration::from_secs(15);
+pub(crate) const INIT_LIMIT: Duration = Duration::from_secs(15);
 
 /// How much of what the program prints before `init` is kept: the end of it.
 const MOST_HEARD: usize = 2048;
@@ -31,7 +33,8 @@ const BUFFER_BYTES: usize = 512;
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: BufReader<UnixStream>,
-    child: OwnChild,
+    /// `None` before a forked supervisor has sent its pid.
+    child: Option<OwnChild>,
     /// Whether the program has become a supervisor.
     greeted: bool,
     /// What the program has printed before that.
@@ -39,13 +42,13 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Starts this program as a supervisor. Must be called in a runtime.
-    pub(crate) fn start() -> io::Result<Self> {
+    /// Starts this program as a supervisor, with `arguments`. Must be called in a runtime.
+    pub(crate) fn start(arguments: &[&str]) -> io::Result<Self> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
-        ours.set_nonblocking(true)?;
         let theirs = OwnedFd::from(theirs);
         let child = Command::new(OWN_PROGRAM)
             .arg0(SUPERVISOR)
+            .args(arguments)
             .env_clear()
             .current_dir("/")
             .stdout(Stdio::from(theirs.try_clone()?))
@@ -53,9 +56,25 @@ impl Connection {
             .stdin(Stdio::from(theirs))
             .spawn()?;
         // It ends on its own once our end of the connection is closed.
-        let child = children::keep(child);
+        Self::new(ours, Some(children::keep(Pid::from_child(&child))))
+    }
+
+    /// Returns the connection to a supervisor that is being forked, once it has answered. Must not be
+    /// dropped midway: the supervisor, a child of this process, would never be reaped.
+    pub(crate) async fn forked(ours: std::os::unix::net::UnixStream) -> io::Result<Self> {
+        let mut connection = Self::new(ours, None)?;
+        connection.greet().await?;
+        Ok(connection)
+    }
+
+    fn new(ours: std::os::unix::net::UnixStream, child: Option<OwnChild>) -> io::Result<Self> {
+        ours.set_nonblocking(true)?;
         let stream = BufReader::with_capacity(BUFFER_BYTES, UnixStream::from_std(ours)?);
         Ok(Self { stream, child, greeted: false, heard: Vec::new() })
+    }
+
+    pub(crate) fn stream(&self) -> &UnixStream {
+        self.stream.get_ref()
     }
 
     /// Whether the supervisor has not ended. Must only be called while no answer is due.
@@ -80,23 +99,24 @@ impl Connection {
     }
 
     /// Waits until the program has become a supervisor.
-    async fn greet(&mut self) -> io::Result<()> {
+    pub(crate) async fn greet(&mut self) -> io::Result<()> {
         if self.greeted {
             return Ok(());
         }
         let Ok(greeting) = timeout(INIT_LIMIT, self.read_greeting()).await else {
             // It runs its own main, a second time, and would not end with the connection.
-            self.child.kill()?;
+            self.child.as_ref().map_or(Ok(()), OwnChild::kill)?;
             let why = format!("was not called within {INIT_LIMIT:?}");
             return Err(self.not_initialised(io::ErrorKind::TimedOut, &why));
         };
-        greeting?;
+        let pid = greeting?;
+        self.child.get_or_insert_with(|| children::keep(pid));
         self.greeted = true;
         self.heard = Vec::new();
         Ok(())
     }
 
-    async fn read_greeting(&mut self) -> io::Result<()> {
+    async fn read_greeting(&mut self) -> io::Result<Pid> {
         loop {
             let bytes = match self.stream.fill_buf().await {
                 Ok(bytes) if !bytes.is_empty() => bytes,
@@ -113,7 +133,8 @@ impl Connection {
             let greeting = self.heard.windows(GREETING.len()).position(|part| part == GREETING);
             if let Some(at) = greeting {
                 self.stream.consume(at + GREETING.len() - before);
-                return Ok(());
+                let pid = Pid::from_raw(self.stream.read_i32_le().await?);
+                return pid.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData));
             }
             self.stream.consume(count);
             self.heard.drain(..self.heard.len().saturating_sub(MOST_HEARD));

@@ -47,7 +47,17 @@ impl Launch<'_> {
         if Instant::now() >= self.context.deadline {
             return Err(LaunchError::Refused(too_late()));
         }
-        let mut supervisor = self.pool.take().map_err(LaunchError::Refused)?;
+        // Nothing was requested yet, so nothing can start.
+        let mut supervisor = tokio::select! {
+            biased;
+            taken = self.pool.take() => taken.map_err(LaunchError::Refused)?,
+            () = self.context.cancel.cancelled() => {
+                return Err(LaunchError::Refused(Error::cancelled()));
+            }
+            () = tokio::time::sleep_until(self.context.deadline) => {
+                return Err(LaunchError::Refused(too_late()));
+            }
+        };
         let asked = {
             let mut asking = pin!(async {
                 supervisor.send(request).await?;

@@ -16,6 +16,7 @@ mod children;
 mod config;
 mod connection;
 mod follow;
+mod fork_server;
 mod launch;
 mod limits;
 mod linux;

@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::connection::Connection;
+use crate::fork_server::ForkServer;
 use crate::limits;
 use crate::outcome::RefusalKind;
 use crate::supervisor::is_initialised;
@@ -22,6 +23,7 @@ pub(crate) struct Pool {
     slots: Arc<Semaphore>,
     slot_count: usize,
     idle_timeout: Duration,
+    fork_server: ForkServer,
 }
 
 /// Supervisors without a job, the longest idle first.
@@ -57,11 +59,12 @@ impl Pool {
     pub(crate) fn new(slots: usize, idle_timeout: Duration) -> Arc<Self> {
         let slot_count = slots.min(Semaphore::MAX_PERMITS);
         let slots = Arc::new(Semaphore::new(slot_count));
-        Arc::new(Self { idle: Mutex::default(), slots, slot_count, idle_timeout })
+        let fork_server = ForkServer::default();
+        Arc::new(Self { idle: Mutex::default(), slots, slot_count, idle_timeout, fork_server })
     }
 
     /// Returns a supervisor without a job. Starts a new one if necessary.
-    pub(crate) fn take(&self) -> Result<Supervisor> {
+    pub(crate) async fn take(self: &Arc<Self>) -> Result<Supervisor> {
         let slot = Arc::clone(&self.slots).try_acquire_owned().map_err(|_| {
             Error::new(ErrorKind::Saturated, "all slots for local processes are taken")
         })?;
@@ -75,8 +78,26 @@ impl Pool {
                 return Ok(Supervisor { connection, _slot: slot });
             }
         }
-        let connection = start()?;
+        let connection = self.start(running).await?;
         Ok(Supervisor { connection, _slot: slot })
+    }
+
+    /// Starts a supervisor, while jobs with their slots are `running`: that of the new one included.
+    async fn start(self: &Arc<Self>, running: usize) -> Result<Connection> {
+        // Without this check, a program would run its own main again and again.
+        if let Some(error) = obstacle() {
+            return Err(error);
+        }
+        // One supervisor alone has nobody to share its memory with, and starts faster by itself.
+        if running > 1 {
+            let pool = Arc::clone(self);
+            // A task of its own, which goes on if the caller is dropped: see `Connection::forked`.
+            let forking = tokio::spawn(async move { pool.fork_server.fork().await });
+            if let Ok(Some(connection)) = forking.await {
+                return Ok(connection);
+            }
+        }
+        execute()
     }
 
     /// Takes back a supervisor that has no job.
@@ -115,6 +136,7 @@ async fn sweep(pool: Weak<Pool>, timeout: Duration) {
         idle.supervisors.retain(|(since, _)| since.elapsed() < timeout);
         if idle.supervisors.is_empty() {
             idle.swept = false;
+            pool.fork_server.release();
             return;
         }
     }
@@ -131,13 +153,9 @@ pub(crate) fn obstacle() -> Option<Error> {
     })
 }
 
-/// Starts a supervisor and returns our end of the connection.
-fn start() -> Result<Connection> {
-    // Without this check, a program would run its own main again and again.
-    if let Some(error) = obstacle() {
-        return Err(error);
-    }
-    Connection::start().map_err(|error| {
+/// Starts this program as a supervisor and returns our end of the connection.
+fn execute() -> Result<Connection> {
+    Connection::start(&[]).map_err(|error| {
         // A lack of descriptors, processes or memory may pass.
         let kind = RefusalKind::of_spawn(&error).error_kind();
         let saturated = kind == ErrorKind::Saturated;

@@ -20,7 +20,8 @@ use crate::record::{Begin, Refusal};
 /// More than the kernel accepts as arguments and environment of a process: 6 MiB (execve(2)).
 const MAX_FRAME: usize = 16 << 20;
 
-/// What a program sends when it has become a supervisor, after whatever it has printed before.
+/// What a program sends when it has become a supervisor, after whatever it has printed before. Its pid
+/// follows, as four bytes, little-endian.
 pub(crate) const GREETING: &[u8] = b"\0longshore-supervisor\0";
 
 /// A job to run.

@@ -184,7 +184,7 @@ fn record(cell: Cell, entry: &Entry) -> Value {
 mod tests {
     use std::time::Duration;
 
-    use longshore::ImageReason;
+    use longshore::job::ImageReason;
 
     use super::super::table::{End, Local, Policy, Reference, Registry};
     use super::*;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
-use longshore::PullPolicy;
+use longshore::image::PullPolicy;
 
 use super::faulty::{Layer, Mode};
 use super::images::Shelf;

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use hyper::StatusCode;
-use longshore::{JobResult, JobSpec, Outcome, PullPolicies, PullPolicy, RegistryLogin};
+use longshore::image::{PullPolicies, PullPolicy, RegistryLogin};
+use longshore::{JobResult, JobSpec, Outcome};
 
 use super::faulty::{Layer, Mode};
 use super::images::{Image, PADDING, Shelf};

@@ -198,9 +198,8 @@ mod tests {
             choice::cells(true).iter().map(|it| repository(&it.to_string())).collect();
         let different: BTreeSet<_> = all.iter().collect();
         assert_eq!(different.len(), all.len());
-        assert!(
-            all.iter()
-                .all(|name| format!("localhost:1/x/{name}").parse::<longshore::ImageRef>().is_ok())
-        );
+        assert!(all.iter().all(|name| {
+            format!("localhost:1/x/{name}").parse::<longshore::image::ImageRef>().is_ok()
+        }));
     }
 }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::header::HeaderValue;
-use longshore::{ImageRef, RegistryLogin};
+use longshore::image::{ImageRef, RegistryLogin};
 
 use super::faulty::Upstream;
 use super::toxiproxy::Toxiproxy;

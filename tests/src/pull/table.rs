@@ -3,7 +3,8 @@
 
 use std::fmt;
 
-use longshore::{ImageReason, PullPolicy};
+use longshore::image::PullPolicy;
+use longshore::job::ImageReason;
 
 /// Declares one side of the table: its values in order, and the name of each.
 macro_rules! side {

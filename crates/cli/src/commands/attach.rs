@@ -1,7 +1,9 @@
 //! `longshore attach`.
 
 use futures::StreamExt;
-use longshore::{Dispatcher, Error, ErrorKind, Job, JobId, LogPosition, Record};
+use longshore::job::LogPosition;
+use longshore::journal::Record;
+use longshore::{Dispatcher, Error, ErrorKind, Job, JobId};
 
 use crate::args::AttachArgs;
 use crate::error::CliError;

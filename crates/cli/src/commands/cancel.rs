@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use longshore::{Dispatcher, HumanDuration, JobResult, Record};
+use longshore::job::HumanDuration;
+use longshore::journal::Record;
+use longshore::{Dispatcher, JobResult};
 
 use crate::args::OpenJobs;
 use crate::error::{COULD_NOT_RUN, CliError};

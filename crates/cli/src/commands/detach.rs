@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::Instant;
 
-use longshore::{Detached, DetachedJob, Dispatcher, JobId, JobResult, Record, Stopped, Submission};
+use longshore::job::{Detached, DetachedJob, Stopped};
+use longshore::journal::Record;
+use longshore::{Dispatcher, JobId, JobResult, Submission};
 
 use crate::args::RunArgs;
 use crate::config_args::ConfigArgs;

@@ -3,10 +3,10 @@
 use std::fmt::Write;
 
 use longshore::config::Loaded;
-use longshore::{
-    Config, DoctorReport, Examination, Finding, ImagePreview, ImageRef, JobSpec, RunnerHealth,
-    Severity,
-};
+use longshore::doctor::{DoctorReport, Examination, RunnerHealth};
+use longshore::image::{ImagePreview, ImageRef};
+use longshore::runner::{Finding, Severity};
+use longshore::{Config, JobSpec};
 
 use crate::args::{DoctorArgs, ReportFormat};
 use crate::error::CliError;

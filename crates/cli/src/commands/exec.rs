@@ -4,7 +4,9 @@ use std::convert::Infallible;
 use std::io;
 
 use futures::StreamExt;
-use longshore::{Dispatcher, Exec, ExecEvent, ExecSpec, JobId, JobStdin, LogChunk};
+use longshore::job::{Exec, ExecEvent, ExecSpec, LogChunk};
+use longshore::runner::JobStdin;
+use longshore::{Dispatcher, JobId};
 use tokio::io::AsyncWriteExt;
 
 use crate::args::ExecArgs;

@@ -1,6 +1,7 @@
 //! `longshore gc`.
 
-use longshore::{HumanDuration, Reaped};
+use longshore::dispatch::Reaped;
+use longshore::job::HumanDuration;
 
 use crate::args::GcArgs;
 use crate::error::CliError;

@@ -1,6 +1,6 @@
 //! `longshore inspect`.
 
-use longshore::Record;
+use longshore::journal::Record;
 use serde::Serialize;
 
 use crate::args::SomeJobs;

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use longshore::{Dispatcher, ErrorKind, HumanDuration, JobId, Signal};
+use longshore::job::{HumanDuration, Signal};
+use longshore::{Dispatcher, ErrorKind, JobId};
 
 use crate::args::KillArgs;
 use crate::commands::cancel::cancel;

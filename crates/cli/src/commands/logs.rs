@@ -4,7 +4,8 @@ use std::convert::Infallible;
 
 use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
-use longshore::{Dispatcher, JobId, LogChunk, LogPosition, LogWindow, TimedChunk};
+use longshore::job::{LogChunk, LogPosition, LogWindow, TimedChunk};
+use longshore::{Dispatcher, JobId};
 
 use crate::args::LogsArgs;
 use crate::error::{COULD_NOT_RUN, CliError};

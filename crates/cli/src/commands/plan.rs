@@ -2,8 +2,11 @@
 
 use std::fmt::Write;
 
+use longshore::Config;
 use longshore::config::Loaded;
-use longshore::{Config, ImagePreview, PlanFormat, RunnerPlan};
+use longshore::dispatch::RunnerPlan;
+use longshore::image::ImagePreview;
+use longshore::runner::PlanFormat;
 
 use crate::error::CliError;
 use crate::job_args::JobArgs;

@@ -4,7 +4,8 @@ use std::future::ready;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
-use longshore::{Dispatcher, ErrorKind, Filter, Record};
+use longshore::journal::{Filter, Record};
+use longshore::{Dispatcher, ErrorKind};
 
 use crate::args::{ListFormat, PsArgs};
 use crate::commands::inspect;

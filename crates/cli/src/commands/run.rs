@@ -4,9 +4,8 @@ use std::convert::Infallible;
 use std::time::Instant;
 
 use futures::StreamExt;
-use longshore::{
-    Dispatcher, Job, JobId, JobResult, JobSpec, NotRunReason, Outcome, Stopped, Submission,
-};
+use longshore::job::{NotRunReason, Stopped};
+use longshore::{Dispatcher, Job, JobId, JobResult, JobSpec, Outcome, Submission};
 
 use crate::args::RunArgs;
 use crate::commands::detach;

@@ -1,7 +1,8 @@
 //! `longshore wait`.
 
 use futures::future::{join_all, select_all};
-use longshore::{Dispatcher, JobResult, Record};
+use longshore::journal::Record;
+use longshore::{Dispatcher, JobResult};
 
 use crate::args::WaitArgs;
 use crate::error::{COULD_NOT_RUN, CliError};

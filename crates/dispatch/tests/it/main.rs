@@ -25,6 +25,7 @@ mod reading;
 mod recovering;
 mod registry;
 mod relaunching;
+mod reloading;
 mod remembering;
 mod restarting;
 mod round_trip;

@@ -7,10 +7,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Json, Router};
 use futures::StreamExt;
-use longshore::{
-    BreakerState, Dispatcher, Error, ErrorKind, Filter, JobId, JobResult, JobSpec, JobState,
-    LogChunk, LogPosition, Record, RunnerName, Submission, WhenFull,
-};
+use longshore::dispatch::BreakerState;
+use longshore::job::{LogChunk, LogPosition, WhenFull};
+use longshore::journal::{self, Filter, Record};
+use longshore::runner::RunnerName;
+use longshore::{Dispatcher, Error, ErrorKind, JobId, JobResult, JobSpec, Submission};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use serde_json::json;
@@ -49,7 +50,7 @@ pub fn routes(service: Service, tenants: Tenants) -> Router {
 struct View {
     id: JobId,
     name: Option<String>,
-    state: JobState,
+    state: journal::State,
     runner: Option<RunnerName>,
     result: Option<JobResult>,
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use longshore::config::Loader;
-use longshore::{Config, Dispatcher, DispatcherBuilder, MetricsObserver};
+use longshore::dispatch::{DispatcherBuilder, MetricsObserver};
+use longshore::{Config, Dispatcher};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::net::TcpListener;
 use tokio::signal::ctrl_c;
@@ -33,7 +34,7 @@ pub fn builder(config: &Config) -> Result<DispatcherBuilder> {
     let max_load = variable("SERVICE_MAX_LOAD", &cpus.to_string()).parse()?;
     // Two runners must not share a directory.
     let mut processes = config.job.process.clone();
-    processes.state_directory = Some(longshore::state_directory(config)?.join("spare"));
+    processes.state_directory = Some(longshore::config::state_directory(config)?.join("spare"));
     Ok(longshore::builder(config)?
         .runner(Arc::new(spare("spare".parse()?, processes, max_load)))
         .observer(Arc::new(MetricsObserver::new())))

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use longshore::{
-    Error, ErrorKind, Forward, Forwarding, Health, ProcessConfig, ProcessRunner, Result, Runner,
-    RunnerName,
+use longshore::config::ProcessConfig;
+use longshore::runner::{
+    Error, ErrorKind, Forward, Forwarding, Health, ProcessRunner, Result, Runner, RunnerName,
 };
 
 /// How long jobs pass the runner over once the machine is busy.

@@ -8,8 +8,8 @@ use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
-use longshore::SpecPolicy;
 use longshore::config::{ConfigError, read_document};
+use longshore::dispatch::SpecPolicy;
 use schemars::JsonSchema;
 use serde::Deserialize;
 

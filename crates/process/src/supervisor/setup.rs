@@ -7,6 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::fork::fork_each;
 use super::serve::serve;
 use super::wake::take_signals;
 use crate::limits::raise_limits;
@@ -15,6 +16,9 @@ use crate::wire::GREETING;
 
 /// The name under which the program is started to run independently of its parent.
 const APART: &str = "longshore-apart";
+
+/// The argument with which a supervisor only forks other supervisors.
+pub(crate) const FORK_SERVER: &str = "forked";
 
 /// The program itself, even if its file was replaced meanwhile.
 pub(crate) const OWN_PROGRAM: &str = "/proc/self/exe";
@@ -74,20 +78,39 @@ fn become_supervisor() -> io::Result<()> {
     // The runner passed our end of the connection as standard input.
     let connection = UnixStream::from(rustix::io::fcntl_dupfd_cloexec(io::stdin(), 3)?);
     close_inherited(Some(&connection))?;
-    rustix::process::setsid()?;
-    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     // The name that ps shows; otherwise ps shows "exe".
     rustix::thread::set_name(c"longshore-super")?;
+    if std::env::args_os().nth(1).is_none_or(|mode| mode != FORK_SERVER) {
+        return supervise(connection);
+    }
+    rustix::process::setsid()?;
+    greet(&connection)?;
+    // In a supervisor that was forked.
+    if let Some(connection) = fork_each(connection)? {
+        supervise(connection)?;
+    }
+    Ok(())
+}
+
+/// Serves requests as the leader of a session of its own.
+fn supervise(connection: UnixStream) -> io::Result<()> {
+    rustix::process::setsid()?;
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     let wake = take_signals()?;
-    let mut connection = connection;
-    connection.write_all(GREETING)?;
+    greet(&connection)?;
+    serve(connection, &wake)
+}
+
+/// Tells the runner that this process is a supervisor, and which one.
+fn greet(mut connection: &UnixStream) -> io::Result<()> {
+    let pid = rustix::process::getpid().as_raw_nonzero().get();
+    connection.write_all(&[GREETING, &pid.to_le_bytes()].concat())?;
     // From here on, nothing but answers may reach the runner.
     let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
     rustix::stdio::dup2_stderr(&null)?;
-    drop(null);
-    serve(connection, &wake)
+    Ok(())
 }
 
 /// Closes every descriptor from 3 on except `kept`. Descriptors that our parent's own parent left

@@ -7,6 +7,7 @@
 )]
 
 mod ends;
+mod forks;
 mod launches;
 mod limits;
 mod output;
@@ -46,6 +47,11 @@ fn main() -> ExitCode {
             a_stopped_job_can_be_cancelled,
             a_removed_attempt_is_gone,
             a_job_forced_to_the_disk_ends_the_same,
+        }
+        forks {
+            supervisors_that_run_at_once_share_their_memory,
+            a_killed_fork_server_harms_no_job_and_is_replaced,
+            jobs_with_forked_supervisors_outlive_the_process_that_launched_them,
         }
         launches {
             a_command_that_is_not_there_is_refused_and_leaves_nothing,

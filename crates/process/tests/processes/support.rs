@@ -15,7 +15,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tempfile::TempDir;
 use tokio::time::{Instant, timeout};
 
-use crate::limits;
+use crate::{forks, limits};
 
 /// Longer than anything here takes.
 pub const LIMIT: Duration = Duration::from_secs(60);
@@ -47,7 +47,7 @@ impl Bench {
 
     /// Returns a runner on the same state directory, as another process would have it.
     pub fn again(&self) -> ProcessRunner {
-        ProcessRunner::new(RunnerName::process(), config(self.folder.path()))
+        runner(self.folder.path())
     }
 
     pub fn attempt(&self, spec: JobSpec) -> Attempt {
@@ -99,6 +99,10 @@ impl Bench {
 
 pub fn config(state: &Path) -> ProcessConfig {
     ProcessConfig { state_directory: Some(state.to_owned()), ..ProcessConfig::default() }
+}
+
+pub fn runner(state: &Path) -> ProcessRunner {
+    ProcessRunner::new(RunnerName::process(), config(state))
 }
 
 pub fn context() -> LaunchContext {
@@ -204,7 +208,7 @@ fn follow_without_descriptors(state: &Path, installation: &str, job: &str) {
     for spare in 0..8 {
         // A new runtime each time: its end closes everything that was opened before.
         run(async {
-            let runner = ProcessRunner::new(RunnerName::process(), config(state));
+            let runner = runner(state);
             let mut events = runner.events(&runner.handle(&attempt));
             let open = || std::fs::File::open("/dev/null").ok();
             let mut occupied: Vec<_> = std::iter::from_fn(open).collect();
@@ -237,7 +241,7 @@ fn follow_without_inotify(state: &Path, installation: &str, job: &str) {
     let attempt =
         Attempt::new(installation.parse().unwrap(), job.parse().unwrap(), 1, shell(script));
     run(async {
-        let runner = ProcessRunner::new(RunnerName::process(), config(state));
+        let runner = runner(state);
         let handle = runner.launch(&attempt, &context()).await.unwrap().handle;
         let mut output = runner.logs(&handle, LogPosition::START, true);
         println!("{:?}", output.next().await);
@@ -281,7 +285,7 @@ pub fn before_init() {
 fn launch_one(state: &Path) {
     let folder = state.to_owned();
     run(async move {
-        let runner = ProcessRunner::new(RunnerName::process(), config(&folder));
+        let runner = runner(&folder);
         let attempt =
             Attempt::new(InstallationId::random(), JobId::random(), 1, shell("echo hello"));
         match runner.launch(&attempt, &context()).await {
@@ -311,6 +315,12 @@ pub fn helper() -> Option<ExitCode> {
         launch_one(Path::new(state));
         return Some(ExitCode::SUCCESS);
     }
+    if let [_, mode, state, installation] = arguments.as_slice()
+        && mode == "--at-once"
+    {
+        forks::launch_at_once(Path::new(state), installation);
+        return Some(ExitCode::SUCCESS);
+    }
     if let [_, mode, state, installation, job] = arguments.as_slice() {
         match mode.as_str() {
             "--starved" => follow_without_descriptors(Path::new(state), installation, job),
@@ -325,7 +335,7 @@ pub fn helper() -> Option<ExitCode> {
     }
     let attempt =
         Attempt::new(installation.parse().unwrap(), job.parse().unwrap(), 1, shell(script));
-    let runner = ProcessRunner::new(RunnerName::process(), config(Path::new(state)));
+    let runner = runner(Path::new(state));
     run(async {
         match runner.launch(&attempt, &context()).await {
             Ok(_) => println!("started"),

@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 use async_trait::async_trait;
-use longshore::{
-    Attempt, Config, Forward, Forwarding, LaunchContext, LaunchError, ProcessRunner, Runner,
-    Started,
+use longshore::Config;
+use longshore::runner::{
+    Attempt, Forward, Forwarding, LaunchContext, LaunchError, ProcessRunner, Runner, Started,
 };
 
 /// What a launch does instead of starting the job.
@@ -29,7 +29,7 @@ impl Faulty {
             How::Panics => "panics",
         };
         let mut own = config.job.process.clone();
-        own.state_directory = Some(longshore::state_directory(config)?.join(name));
+        own.state_directory = Some(longshore::config::state_directory(config)?.join(name));
         Ok(Forwarding(Self { processes: ProcessRunner::new(name.parse()?, own), how }))
     }
 }

@@ -1,0 +1,24 @@
+//! Configuration: the settings, and how they are read.
+//!
+//! A [`Loader`] merges defaults, files, environment variables and flags into a [`Config`], in this
+//! order. [`read_document`] reads a document without layers, such as a job file.
+
+pub use longshore_config::{
+    ConfigError, Format, Loaded, Loader, Location, Origin, Problem, Setting, Warning,
+    environment_names, keys_with_choices, parse_document, read_document, render_reference,
+    schema_json,
+};
+pub use longshore_dispatch::{FallbackReason, Isolation, Settings};
+#[cfg(feature = "docker")]
+pub use longshore_docker::DockerConfig;
+#[cfg(feature = "kubernetes")]
+pub use longshore_kubernetes::{
+    Amounts, DefaultResources, DnsPolicy, KubernetesConfig, OwnerPod, PodTemplate, Strict,
+};
+#[cfg(feature = "process")]
+pub use longshore_process::ProcessConfig;
+
+pub use crate::build::{state_directory, warnings};
+pub use crate::cortex::CortexDocker;
+pub use crate::cortex_registry::CortexRegistry;
+pub use crate::settings::{Config, JobConfig, RunnerConfig};
