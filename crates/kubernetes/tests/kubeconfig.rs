@@ -99,12 +99,14 @@ async fn a_plug_in_that_hangs_is_named_and_ended_with_its_children() {
 
 /// Waits for process `pid` to end. The signal that ends it does not wait for its death.
 fn ends(pid: i32) -> bool {
-    let process = match pidfd_open(Pid::from_raw(pid).unwrap(), PidfdFlags::empty()) {
+    let process = match pidfd_open(Pid::from_raw(pid).expect("a pid is not 0"), PidfdFlags::empty())
+    {
         Ok(process) => process,
         Err(error) => return error == Errno::SRCH,
     };
     let limit = Timespec { tv_sec: 60, tv_nsec: 0 };
-    poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&limit)).unwrap() == 1
+    poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&limit)).expect("a pidfd can be polled")
+        == 1
 }
 
 /// Everything that a plug-in prints was kept, hundreds of megabytes a second.
