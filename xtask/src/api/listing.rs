@@ -1,14 +1,12 @@
 //! The listing of the public interface: one file for each crate that the facade exports from, in the
 //! format of cargo-public-api. A change to the interface shows in it, and so in review.
 
-use std::path::Path;
 use std::{fs, iter};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use longshore_lab::{checkout, say, shell};
-use rustdoc_types::FORMAT_VERSION;
-use serde_json::Value;
 
+use super::interface::Interface;
 use super::surface;
 use crate::workspace::{Package, Workspace, cargo};
 
@@ -17,14 +15,6 @@ pub(crate) const FOLDER: &str = "api";
 
 /// The crate that users depend on.
 const FACADE: &str = "longshore";
-
-/// The interface of one crate, as rustdoc describes it.
-pub(super) struct Interface {
-    /// The crate's name in Rust: `longshore_core`.
-    pub krate: String,
-    pub json: Value,
-    listing: String,
-}
 
 /// Rewrites stale listings, and prints what is wrong. Returns true if the interface follows the
 /// rules and all listings are up to date; with `check`, true if they were up to date before.
@@ -53,7 +43,7 @@ fn examine() -> Result<Found> {
     let workspace = Workspace::load()?;
     let crates = crates(&workspace)?;
     document()?;
-    let read = |name: &String| read(&workspace.target_directory, name);
+    let read = |name: &String| Interface::read(&workspace.target_directory, name);
     let interfaces = crates.iter().map(read).collect::<Result<Vec<_>>>()?;
     let folder = workspace.workspace_root.join(FOLDER);
     let mut stale = Vec::new();
@@ -89,23 +79,4 @@ fn document() -> Result<()> {
         .env("RUSTDOC", checkout().join("xtask/rustdoc-json"))
         .env("RUSTDOCFLAGS", "-Z unstable-options --output-format json");
     shell::capture(&mut command).map(drop)
-}
-
-fn read(target: &Path, krate: &str) -> Result<Interface> {
-    let path = target.join("doc").join(format!("{krate}.json"));
-    let text =
-        fs::read_to_string(&path).with_context(|| format!("failed to read {}", path.display()))?;
-    let json: Value = serde_json::from_str(&text)?;
-    let format = &json["format_version"];
-    if format.as_u64() != Some(u64::from(FORMAT_VERSION)) {
-        bail!(
-            "this rustdoc writes JSON of format {format}, but the crate public-api reads \
-             {FORMAT_VERSION}: use the version of Rust that Cargo.toml names"
-        );
-    }
-    let public = public_api::Builder::from_rustdoc_json(&path)
-        .omit_blanket_impls(true)
-        .omit_auto_trait_impls(true)
-        .build()?;
-    Ok(Interface { krate: krate.to_owned(), json, listing: public.to_string() })
 }

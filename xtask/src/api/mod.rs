@@ -1,5 +1,6 @@
 //! The listing of the public interface, and the rules that it follows.
 
+mod interface;
 mod listing;
 mod surface;
 

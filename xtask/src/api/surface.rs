@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::listing::Interface;
+use super::interface::Interface;
 
 /// The foreign crates whose types a signature may name. Each is a promise to users: its next major
 /// version is ours too. Types of a backend's client, such as kube's, are never among them.
