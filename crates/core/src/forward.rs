@@ -61,6 +61,10 @@ pub trait Forward: fmt::Debug + Send + Sync + 'static {
         self.inner().probe().await
     }
 
+    async fn ready(&self) -> Result<()> {
+        self.probe().await.map(drop)
+    }
+
     async fn server(&self) -> Option<String> {
         self.inner().server().await
     }
@@ -162,6 +166,10 @@ impl<F: Forward> Runner for Forwarding<F> {
 
     async fn probe(&self) -> Result<Health> {
         self.0.probe().await
+    }
+
+    async fn ready(&self) -> Result<()> {
+        self.0.ready().await
     }
 
     async fn server(&self) -> Option<String> {

@@ -154,6 +154,14 @@ pub trait Runner: fmt::Debug + Send + Sync + 'static {
     ///   act on. Fails with `Denied` if the backend denies access.
     async fn probe(&self) -> Result<Health>;
 
+    /// Checks whether the backend can take work now, with no more requests than that needs.
+    ///
+    /// - Fails as [`probe`](Self::probe) does. It may succeed where `probe` fails, if a launch
+    ///   would then be refused for the same reason before anything starts.
+    async fn ready(&self) -> Result<()> {
+        self.probe().await.map(drop)
+    }
+
     /// Returns what names the server behind this runner, such as its address.
     ///
     /// - Sends no request to the server, and returns soon.

@@ -192,8 +192,8 @@ impl Candidate {
             Admission::Probe { .. } => {}
         }
         sink.send(JobEvent::Probing { runner: self.name().clone() });
-        match self.probe().await {
-            Ok(_) => {
+        match self.ask(self.runner.ready()).await {
+            Ok(()) => {
                 self.breaker.probe_succeeded();
                 self.show_breaker();
                 Ok(())
@@ -255,8 +255,16 @@ impl Candidate {
 
     /// Probes the runner, bounded by `connectTimeout`.
     pub(crate) async fn probe(&self) -> Result<Health, Error> {
+        self.ask(self.runner.probe()).await
+    }
+
+    /// Waits for `probe`, a probe of the runner, and records what it found.
+    async fn ask<T>(
+        &self,
+        probe: impl Future<Output = longshore_core::Result<T>>,
+    ) -> Result<T, Error> {
         let began = Instant::now();
-        let answer = match timeout(self.connect_timeout, self.runner.probe()).await {
+        let answer = match timeout(self.connect_timeout, probe).await {
             Ok(answer) => answer,
             Err(_) => {
                 let no_answer =
@@ -267,7 +275,7 @@ impl Candidate {
         let found = answer.as_ref().map(drop);
         self.outages.share(&*self.runner, found, began.elapsed()).await;
         let answer = answer.map_err(|error| error.on(self.name()));
-        let probed = self.tally.probed(&answer);
+        let probed = self.tally.probed(answer.as_ref().err());
         self.feed.turn().send(self.name(), &RunnerEvent::Probed(probed));
         answer
     }
@@ -317,8 +325,8 @@ async fn ask_again(candidate: Weak<Candidate>) {
         // A job may be probing just now.
         let _alone = candidate.probing.lock().await;
         if candidate.breaker.open_until().is_some_and(|until| until <= Instant::now()) {
-            match candidate.probe().await {
-                Ok(_) => candidate.breaker.probe_succeeded(),
+            match candidate.ask(candidate.runner.ready()).await {
+                Ok(()) => candidate.breaker.probe_succeeded(),
                 Err(error) => candidate.breaker.probe_failed(&error),
             }
             candidate.show_breaker();

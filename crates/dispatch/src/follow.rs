@@ -171,7 +171,7 @@ async fn probe(client: AttemptClient, connect_timeout: Duration, pause: Duration
     sleep(pause).await;
     let mut backoff = client.backoff();
     loop {
-        if let Ok(Ok(_)) = timeout(connect_timeout, client.runner.probe()).await {
+        if let Ok(Ok(())) = timeout(connect_timeout, client.runner.ready()).await {
             return Change::Reachable;
         }
         sleep(backoff.next_pause()).await;

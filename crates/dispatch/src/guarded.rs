@@ -85,6 +85,10 @@ impl Runner for Guarded {
         self.wait("probe", async { self.0.probe().await }).await?
     }
 
+    async fn ready(&self) -> Result<()> {
+        self.wait("ready", async { self.0.ready().await }).await?
+    }
+
     async fn server(&self) -> Option<String> {
         self.wait("server", async { self.0.server().await }).await.ok().flatten()
     }

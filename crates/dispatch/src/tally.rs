@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use longshore_core::{Error, Health};
+use longshore_core::Error;
 use parking_lot::Mutex;
 
 use crate::runner_status::{LastProbe, RunnerError};
@@ -40,10 +40,10 @@ impl Tally {
         self.0.lock().last_error = Some(RunnerError::new(error, Timestamp::now()));
     }
 
-    /// Remembers a probe, and returns what it found.
-    pub(crate) fn probed(&self, answer: &Result<Health, Error>) -> LastProbe {
+    /// Remembers a probe, which failed with `error` if at all, and returns what it found.
+    pub(crate) fn probed(&self, error: Option<&Error>) -> LastProbe {
         let at = Timestamp::now();
-        let error = answer.as_ref().err().map(|error| RunnerError::new(error, at));
+        let error = error.map(|error| RunnerError::new(error, at));
         let mut seen = self.0.lock();
         if error.is_some() {
             seen.last_error.clone_from(&error);

@@ -25,13 +25,24 @@ impl Scope {
     }
 }
 
+/// The state of the watch on one kind of object.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct KindHealth {
+    /// Whether the watch has begun. From then on it misses no change.
+    pub(crate) watched: bool,
+    /// Whether the objects that existed before have been listed.
+    pub(crate) listed: bool,
+}
+
 /// The state of the watches that fill a cache.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct WatchHealth {
-    /// Whether the existing Jobs have been listed.
-    pub(crate) jobs_listed: bool,
-    /// Whether the existing Pods have been listed.
-    pub(crate) pods_listed: bool,
+    /// The watch on Jobs.
+    pub(crate) jobs: KindHealth,
+    /// The watch on Pods.
+    pub(crate) pods: KindHealth,
+    /// Whether the watch on the Pods' Events has begun.
+    pub(crate) events_watched: bool,
     /// Whether the Pods' Events are unavailable.
     pub(crate) events_unavailable: bool,
     /// Why a watch is down now.
@@ -47,13 +58,20 @@ pub(crate) struct ScopeCache {
     health: watch::Sender<WatchHealth>,
     /// How many subscriptions exist.
     subscriptions: watch::Sender<usize>,
+    /// Whether the objects that existed before the watches began are needed.
+    lists_wanted: watch::Sender<bool>,
 }
 
 impl WatchHealth {
     /// Returns whether all existing objects have been reported. Before that, a Job may be known
     /// without its Pod.
     pub(crate) const fn is_synced(&self) -> bool {
-        self.jobs_listed && self.pods_listed
+        self.jobs.listed && self.pods.listed
+    }
+
+    /// Returns whether the watches on Jobs and Pods have begun.
+    pub(crate) const fn is_watching(&self) -> bool {
+        self.jobs.watched && self.pods.watched
     }
 }
 
@@ -65,6 +83,7 @@ impl ScopeCache {
             snapshots: Mutex::default(),
             health: watch::Sender::new(WatchHealth::default()),
             subscriptions: watch::Sender::new(0),
+            lists_wanted: watch::Sender::new(false),
         }
     }
 
@@ -91,6 +110,16 @@ impl ScopeCache {
     /// Returns the state of the watches.
     pub(crate) fn health(&self) -> watch::Receiver<WatchHealth> {
         self.health.subscribe()
+    }
+
+    /// Makes the watches list the objects that existed before they began.
+    pub(crate) fn want_lists(&self) {
+        self.lists_wanted.send_if_modified(|wanted| !std::mem::replace(wanted, true));
+    }
+
+    /// Returns whether the objects that existed before the watches began are needed.
+    pub(crate) fn lists_wanted(&self) -> watch::Receiver<bool> {
+        self.lists_wanted.subscribe()
     }
 
     /// Applies `change` to what is known of `attempt`. Forgets the attempt once none of its objects
@@ -130,11 +159,11 @@ impl ScopeCache {
         });
     }
 
-    /// Waits until the existing Jobs and Pods have been listed.
-    pub(crate) async fn wait_for_sync(&self) {
+    /// Waits until the watches on Jobs and Pods have begun, after the lists that they need.
+    pub(crate) async fn wait_for_watches(&self) {
         let mut health = self.health();
         // An error would mean that the sender is gone, but `self` holds it.
-        let _ = health.wait_for(WatchHealth::is_synced).await;
+        let _ = health.wait_for(WatchHealth::is_watching).await;
     }
 }
 

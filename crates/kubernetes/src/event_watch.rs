@@ -1,10 +1,8 @@
 //! The watch on the Events of Pods, which are optional evidence.
 
-use std::pin::pin;
-use std::time::Duration;
-
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Event;
+use kube::Client;
 use kube::api::{Api, ListParams, WatchEvent, WatchParams};
 use longshore_core::Backoff;
 use tokio::time::{Instant, sleep};
@@ -12,13 +10,11 @@ use tokio::time::{Instant, sleep};
 use crate::cache::ScopeCache;
 use crate::client::{Cluster, Connection, WATCH_SECONDS, retry_backoff};
 use crate::error::code;
-use crate::watch::FAILURES_BEFORE_LIST;
+use crate::watch::{FAILURES_BEFORE_LIST, SHORT, is_final};
+use crate::watch_request::{self, Position};
 
 /// Events do not carry Longshore's labels, so they are selected by the kind of their object.
 const OF_PODS: &str = "involvedObject.kind=Pod";
-
-/// A watch request that ends within this time is not repeated at once.
-const SHORT: Duration = Duration::from_secs(1);
 
 /// Watches the Events until the API server forbids it, or else forever.
 ///
@@ -27,13 +23,16 @@ const SHORT: Duration = Duration::from_secs(1);
 /// Events of one Pod.
 pub(crate) async fn watch_events(cache: &ScopeCache, connection: &Connection) {
     let mut backoff = retry_backoff();
+    let mut position = Position::Next;
     loop {
         // If there is no connection, the watches on Jobs and Pods report why.
         if let Ok(cluster) = connection.cluster().await
-            && watch_until_failure(cache, &cluster, &mut backoff).await == Ended::Forbidden
+            && watch_until_failure(cache, &cluster, &mut position, &mut backoff).await
+                == Ended::Forbidden
         {
             return;
         }
+        position.lose();
         sleep(backoff.next_pause()).await;
         // The kubeconfig or the token may have been renewed.
         connection.forget().await;
@@ -51,23 +50,15 @@ enum Ended {
 async fn watch_until_failure(
     cache: &ScopeCache,
     cluster: &Cluster,
+    position: &mut Position,
     backoff: &mut Backoff,
 ) -> Ended {
     let namespace = cache.scope.namespace.as_deref().unwrap_or(&cluster.namespace);
     let api: Api<Event> = Api::namespaced(cluster.watcher.clone(), namespace);
-    // Any part of the collection carries the version of the whole collection.
-    let newest = ListParams::default().fields(OF_PODS).limit(1);
-    let mut version = match api.list_metadata(&newest).await {
-        Ok(list) => list.metadata.resource_version.unwrap_or_default(),
-        Err(error) => return log_failure(cache, &error),
-    };
-    // An Event is recorded only for an attempt that is already known, so the lists come first.
-    cache.wait_for_sync().await;
-    let params = WatchParams::default().fields(OF_PODS).timeout(WATCH_SECONDS);
     for _ in 0..FAILURES_BEFORE_LIST {
         let error = loop {
             let begun = Instant::now();
-            match watch_once(cache, &api, &params, &mut version).await {
+            match watch_once(cache, &cluster.watcher, &api, position).await {
                 // The server ends each request after a while. A request that the server ends at
                 // once is followed by a pause.
                 Ok(()) if begun.elapsed() > SHORT => backoff.reset(),
@@ -84,29 +75,39 @@ async fn watch_until_failure(
     Ended::Failed
 }
 
-/// Runs one request of the watch, from `version` on, and advances `version`.
+/// Runs one request of the watch, from `position` on, and advances `position`.
 async fn watch_once(
     cache: &ScopeCache,
+    client: &Client,
     api: &Api<Event>,
-    params: &WatchParams,
-    version: &mut String,
+    position: &mut Position,
 ) -> kube::Result<()> {
-    let mut stream = pin!(api.watch(params, version).await?);
-    while let Some(event) = stream.next().await {
-        match event? {
+    let params = WatchParams::default().fields(OF_PODS).timeout(WATCH_SECONDS);
+    let mut events = loop {
+        if let Some(events) = watch_request::open(client, api, &params, position).await? {
+            break events;
+        }
+        // Any part of the collection carries the version of the whole collection.
+        let newest = ListParams::default().fields(OF_PODS).limit(1);
+        let version = api.list_metadata(&newest).await?.metadata.resource_version;
+        *position = Position::After(version.unwrap_or_default());
+    };
+    cache.update_health(|health| health.events_watched = true);
+    // An Event is recorded only for an attempt that is already known, so the lists come first.
+    cache.wait_for_watches().await;
+    while let Some(event) = events.next().await {
+        let version = match event? {
             WatchEvent::Added(event) | WatchEvent::Modified(event) => {
-                if let Some(newer) = &event.metadata.resource_version {
-                    version.clone_from(newer);
-                }
+                let version = event.metadata.resource_version.clone();
                 record(cache, event);
+                version
             }
-            WatchEvent::Deleted(event) => {
-                if let Some(newer) = event.metadata.resource_version {
-                    *version = newer;
-                }
-            }
-            WatchEvent::Bookmark(bookmark) => *version = bookmark.metadata.resource_version,
+            WatchEvent::Deleted(event) => event.metadata.resource_version,
+            WatchEvent::Bookmark(bookmark) => Some(bookmark.metadata.resource_version),
             WatchEvent::Error(status) => return Err(kube::Error::Api(status)),
+        };
+        if let Some(version) = version {
+            *position = Position::After(version);
         }
     }
     Ok(())
@@ -134,13 +135,6 @@ fn log_failure(cache: &ScopeCache, error: &kube::Error) -> Ended {
     }
     tracing::debug!(%error, "the watch on Events failed");
     Ended::Failed
-}
-
-/// Returns whether the watch cannot continue with this version (410,
-/// <https://kubernetes.io/docs/reference/using-api/api-concepts/#410-gone-responses>) or with these
-/// credentials (401).
-fn is_final(error: &kube::Error) -> bool {
-    matches!(code(error), Some(401 | 410))
 }
 
 #[cfg(test)]

@@ -42,9 +42,20 @@ impl Informer {
         Self { connection, caches: Mutex::default() }
     }
 
-    /// Subscribes to the attempt at `location`. Starts the watches of its scope if none run. Must be
-    /// called within a runtime.
+    /// Subscribes to the attempt at `location`. Starts the watches of its scope if none run, and lists
+    /// what existed before them unless they have seen everything of the attempt. Must be called within
+    /// a runtime.
     pub(crate) fn subscribe(self: &Arc<Self>, location: &Location) -> Subscription {
+        let mut subscription = self.subscribe_before_creation(location);
+        if !subscription.snapshot().seen_from_creation {
+            subscription.want_lists();
+        }
+        subscription
+    }
+
+    /// Like [`subscribe`](Self::subscribe), for an attempt whose Job is yet to be created: lists
+    /// nothing.
+    pub(crate) fn subscribe_before_creation(self: &Arc<Self>, location: &Location) -> Subscription {
         let scope = Scope::of(location);
         let mut caches = self.caches.lock();
         // A task ends with the runtime that it runs on, and the runner may outlive that runtime.

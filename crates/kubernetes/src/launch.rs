@@ -46,6 +46,15 @@ pub(crate) enum Interrupt {
     Deadline,
 }
 
+/// Where the Job of a launch comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// This launch created it.
+    Created,
+    /// An earlier launch of the attempt created it.
+    Found,
+}
+
 /// One launch.
 pub(crate) struct Launch<'a> {
     pub(crate) backend: &'a Backend,
@@ -118,14 +127,30 @@ fn late() -> Error {
 
 impl Launch<'_> {
     async fn run(&self, attempt: &Attempt, submission: Submission) -> Launched<Started> {
-        let mut subscription = self.backend.informer.subscribe(&self.location);
-        let job = self.prepare(attempt, &submission).await?;
+        let mut subscription = self.backend.informer.subscribe_before_creation(&self.location);
+        let watched = self.watches(&mut subscription).await;
+        let (job, origin) = self.prepare(attempt, &submission).await?;
+        if watched && origin == Origin::Created {
+            subscription.record_creation(&self.location.attempt);
+        } else {
+            subscription.want_lists();
+        }
         match job.commit {
             Some(Commit::Open) => self.commit(&job, &mut subscription).await?,
             Some(Commit::Committed) => {}
             _ => return Err(self.fenced(&job, &mut subscription).await),
         }
         self.wait(attempt, &job.uid, subscription).await
+    }
+
+    /// Waits for the watches to begin. If they begin before the Job is created, they report
+    /// everything about it, and no list is needed. Returns `false` if they do not begin soon.
+    async fn watches(&self, subscription: &mut Subscription) -> bool {
+        let limit = self.backend.config.connect_timeout.get();
+        tokio::select! {
+            watched = timeout(limit, subscription.watched()) => watched.unwrap_or(false),
+            _ = self.interrupted() => false,
+        }
     }
 
     /// Waits until the job has started, or takes it back.

@@ -91,6 +91,7 @@ mod timestamps;
 mod translate;
 mod warnings;
 mod watch;
+mod watch_request;
 mod withdraw;
 
 #[doc(hidden)]

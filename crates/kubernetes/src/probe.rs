@@ -45,10 +45,30 @@ pub(crate) async fn ensure_stdin(cluster: &Cluster, namespace: &str) -> Result<(
     Err(cluster.locate(Error::new(ErrorKind::Unsupported, message).with("namespace", namespace)))
 }
 
-/// Checks whether the cluster can accept work now.
+/// Checks whether the cluster can accept work now, and what may go wrong later.
 pub(crate) async fn probe(backend: &Backend) -> Result<Health> {
+    limited(backend, examine(backend)).await
+}
+
+/// Checks whether the cluster can accept work now, with one request. The answer proves that there is
+/// an API server, that it accepts the credentials, and that they permit each request of a job's life.
+/// The answer to the create shows whether the namespace exists.
+pub(crate) async fn ready(backend: &Backend) -> Result<()> {
+    let asking = async {
+        let cluster = backend.connection.cluster().await?;
+        let namespace = backend.config.namespace.as_deref().unwrap_or(&cluster.namespace);
+        // This is the first request, so most of its failures are about the server as a whole.
+        let permitted = permitted("failed to reach the API server", &cluster, namespace);
+        permitted.await.map(drop).map_err(|error| cluster.locate(error))
+    };
+    limited(backend, asking).await
+}
+
+/// Waits for `answer`, at most for the time for connecting. After a failure, the next request reads
+/// the configuration again.
+async fn limited<T>(backend: &Backend, answer: impl Future<Output = Result<T>>) -> Result<T> {
     let limit = backend.config.connect_timeout.get();
-    let answer = match timeout(limit, ask(backend)).await {
+    let answer = match timeout(limit, answer).await {
         Ok(answer) => answer,
         Err(_) => {
             let error = timed_out("failed to reach the API server", limit);
@@ -64,7 +84,23 @@ pub(crate) async fn probe(backend: &Backend) -> Result<Health> {
     answer
 }
 
-async fn ask(backend: &Backend) -> Result<Health> {
+/// Checks that the server grants everything that a runner needs. Returns the permissions that it
+/// lists.
+async fn permitted(
+    action: &'static str,
+    cluster: &Cluster,
+    namespace: &str,
+) -> Result<Vec<ResourceRule>> {
+    let rules = rules(action, cluster, namespace).await?;
+    let missing = missing(cluster, namespace, NEEDED, &rules).await?;
+    if missing.is_empty() {
+        return Ok(rules);
+    }
+    let message = format!("not allowed to {}", missing.join(", "));
+    Err(Error::new(ErrorKind::Denied, message).with("namespace", namespace))
+}
+
+async fn examine(backend: &Backend) -> Result<Health> {
     let cluster = backend.connection.cluster().await?;
     let server = |error: Error| cluster.locate(error);
     let version = cluster
@@ -73,14 +109,10 @@ async fn ask(backend: &Backend) -> Result<Health> {
         .map_err(|failure| server(failure.into()))?;
     let namespace = backend.config.namespace.as_deref().unwrap_or(&cluster.namespace);
     let found = check_namespace(&cluster, namespace).await.map_err(server)?;
-    let rules = rules(&cluster, namespace).await.map_err(server)?;
-    let missing = missing(&cluster, namespace, NEEDED, &rules).await.map_err(server)?;
-    if !missing.is_empty() {
-        let message = format!("not allowed to {}", missing.join(", "));
-        return Err(server(Error::new(ErrorKind::Denied, message).with("namespace", namespace)));
-    }
+    let action = "failed to ask for our permissions";
+    let rules = permitted(action, &cluster, namespace).await.map_err(server)?;
     owner::ensure(&cluster, namespace, &backend.config).await.map_err(server)?;
-    let wished = self::missing(&cluster, namespace, WISHED, &rules).await.map_err(server)?;
+    let wished = missing(&cluster, namespace, WISHED, &rules).await.map_err(server)?;
     let mut health = Health::default();
     health.version = format!("Kubernetes {}", version.git_version);
     health.push_fact("server", &cluster.server);
@@ -154,15 +186,18 @@ fn pod_security(namespace: &Namespace, profile: SecurityProfile) -> Option<Strin
 }
 
 /// Returns the permissions that the server can list, with one request instead of a dozen.
-async fn rules(cluster: &Cluster, namespace: &str) -> Result<Vec<ResourceRule>> {
+async fn rules(
+    action: &'static str,
+    cluster: &Cluster,
+    namespace: &str,
+) -> Result<Vec<ResourceRule>> {
     let review = SelfSubjectRulesReview {
         spec: SelfSubjectRulesReviewSpec { namespace: Some(namespace.to_owned()) },
         ..<_>::default()
     };
     let api: Api<SelfSubjectRulesReview> = Api::all(cluster.client.clone());
     let params = PostParams::default();
-    let asking = api.create(&params, &review);
-    let answer = cluster.ask("failed to ask for our permissions", asking).await?;
+    let answer = cluster.ask(action, api.create(&params, &review)).await?;
     Ok(answer.status.map(|status| status.resource_rules).unwrap_or_default())
 }
 

@@ -56,6 +56,10 @@ impl Runner for KubernetesRunner {
         probe::probe(&self.backend).await
     }
 
+    async fn ready(&self) -> Result<()> {
+        probe::ready(&self.backend).await
+    }
+
     async fn server(&self) -> Option<String> {
         let cluster = self.backend.connection.cluster().await.ok()?;
         Some(match &cluster.proxy {

@@ -42,6 +42,8 @@ impl Presence {
 /// Everything that is known of one attempt.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Snapshot {
+    /// Whether the watches had begun before its Job was created, so that they have missed nothing.
+    pub(crate) seen_from_creation: bool,
     /// Its Job.
     pub(crate) job: Option<Arc<JobView>>,
     /// Whether its Job exists.

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 use crate::api::Patched;
 use crate::client::Failure;
 use crate::job_view::JobView;
-use crate::launch::{AFTER_CANCEL, CANCELLED_WITHDRAWAL, Interrupt, Launch, Launched};
+use crate::launch::{AFTER_CANCEL, CANCELLED_WITHDRAWAL, Interrupt, Launch, Launched, Origin};
 use crate::names::Commit;
 use crate::subscription::Subscription;
 use crate::translate::Submission;
@@ -22,11 +22,13 @@ impl Launch<'_> {
         &self,
         attempt: &Attempt,
         submission: &Submission,
-    ) -> Launched<JobView> {
+    ) -> Launched<(JobView, Origin)> {
         let creating = self.cluster.create_job(&self.location, &submission.job);
         let created = match self.unless_given_up(creating).await {
             Ok(Ok(job)) => job,
-            Ok(Err(failure)) if failure.code() == Some(409) => return self.find(attempt).await,
+            Ok(Err(failure)) if failure.code() == Some(409) => {
+                return Ok((self.find(attempt).await?, Origin::Found));
+            }
             // Whatever happened to the request, a suspended Job that nobody releases starts
             // nothing.
             Ok(Err(failure)) => {
@@ -49,7 +51,7 @@ impl Launch<'_> {
             return Err(self.changed(&job, changes).await);
         }
         self.keep_secret(attempt, &job, false).await?;
-        Ok(job)
+        Ok((job, Origin::Created))
     }
 
     /// Returns the error for a Job in which admission has changed something that the protocol

@@ -28,9 +28,36 @@ impl Subscription {
         self.snapshot.borrow_and_update().clone()
     }
 
-    /// Returns the state of the watches now.
+    /// Returns the state of the watches now, as far as it matters for the attempt.
     pub(crate) fn health(&mut self) -> WatchHealth {
-        self.health.borrow_and_update().clone()
+        let mut health = self.health.borrow_and_update().clone();
+        let snapshot = self.snapshot.borrow();
+        if snapshot.seen_from_creation && snapshot.job.is_some() {
+            // No list shows more.
+            health.jobs.listed = true;
+            health.pods.listed = true;
+        }
+        health
+    }
+
+    /// Waits until the watches have begun. Returns `false` if one fails.
+    pub(crate) async fn watched(&mut self) -> bool {
+        let settled = |health: &WatchHealth| {
+            let events = health.events_watched || health.events_unavailable;
+            health.is_watching() && events || health.failure.is_some()
+        };
+        // An error would mean that the sender is gone, but the cache holds it.
+        self.health.wait_for(settled).await.is_ok_and(|health| health.is_watching())
+    }
+
+    /// Records that the watches had begun before the Job of `attempt` was created.
+    pub(crate) fn record_creation(&self, attempt: &str) {
+        self.cache.update_known(attempt, |snapshot| snapshot.seen_from_creation = true);
+    }
+
+    /// Makes the watches list the objects that existed before they began.
+    pub(crate) fn want_lists(&self) {
+        self.cache.want_lists();
     }
 
     /// Records the end of `attempt` if `pods`, the answer to a request, shows it. Nothing else is

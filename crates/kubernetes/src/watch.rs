@@ -2,30 +2,36 @@
 
 use std::collections::HashSet;
 use std::fmt::Debug;
-use std::pin::pin;
+use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
-use kube::runtime::watcher::{self, Config, Event, watcher};
-use kube::{Api, Resource, ResourceExt};
+use kube::api::{ListParams, WatchEvent, WatchParams};
+use kube::{Api, Client, Resource, ResourceExt};
 use longshore_core::Backoff;
 use serde::de::DeserializeOwned;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
-use crate::cache::ScopeCache;
+use crate::cache::{KindHealth, ScopeCache, WatchHealth};
 use crate::client::{Cluster, Connection, WATCH_SECONDS, retry_backoff};
 use crate::error::code;
 use crate::job_view::JobView;
 use crate::names;
 use crate::pod_view::PodView;
 use crate::snapshot::Presence;
+use crate::watch_request::{self, Position};
 
 /// The number of consecutive failures after which the watch begins again with a list. A list is
 /// right whatever went wrong, even after a restored backup: the server's versions have then gone
 /// back, and it answers 504 "Too large resource version" to every resumption.
 pub(crate) const FAILURES_BEFORE_LIST: u32 = 3;
+
+/// A watch request that ends within this time is not repeated at once.
+pub(crate) const SHORT: Duration = Duration::from_secs(1);
+/// How many objects one answer to a list has at most, as in kubectl.
+const PAGE: u32 = 500;
 
 /// A kind of object that is watched.
 pub(crate) trait Watched:
@@ -38,16 +44,32 @@ pub(crate) trait Watched:
 {
     /// Records the current state of an object.
     fn apply(self, cache: &ScopeCache);
+    /// Records the state of an object from a list, unless the watch has already reported the object:
+    /// it may since have reported something newer.
+    fn apply_unknown(self, cache: &ScopeCache);
     /// Records that an object was deleted; `self` is its last state.
     fn delete(self, cache: &ScopeCache);
     /// Records that all existing objects have been listed; `listed` contains their uids.
     fn finish_list(cache: &ScopeCache, listed: &HashSet<String>);
+    /// Returns the state of the watch on this kind.
+    fn health(health: &mut WatchHealth) -> &mut KindHealth;
 }
 
 impl Watched for Job {
     fn apply(self, cache: &ScopeCache) {
         if let Some(attempt) = self.labels().get(names::ATTEMPT) {
             cache.update(attempt, |snapshot| snapshot.apply_job(JobView::from(&self)));
+        }
+    }
+
+    fn apply_unknown(self, cache: &ScopeCache) {
+        if let Some(attempt) = self.labels().get(names::ATTEMPT) {
+            cache.update(attempt, |snapshot| {
+                let job = JobView::from(&self);
+                if snapshot.job.as_ref().is_none_or(|known| known.uid != job.uid) {
+                    snapshot.apply_job(job);
+                }
+            });
         }
     }
 
@@ -64,7 +86,10 @@ impl Watched for Job {
                 snapshot.remove_job(None);
             }
         });
-        cache.update_health(|health| health.jobs_listed = true);
+    }
+
+    fn health(health: &mut WatchHealth) -> &mut KindHealth {
+        &mut health.jobs
     }
 }
 
@@ -72,6 +97,17 @@ impl Watched for Pod {
     fn apply(self, cache: &ScopeCache) {
         if let Some(attempt) = self.labels().get(names::ATTEMPT) {
             cache.update(attempt, |snapshot| snapshot.apply_pod(PodView::from(&self)));
+        }
+    }
+
+    fn apply_unknown(self, cache: &ScopeCache) {
+        if let Some(attempt) = self.labels().get(names::ATTEMPT) {
+            cache.update(attempt, |snapshot| {
+                let pod = PodView::from(&self);
+                if snapshot.pods.iter().all(|known| known.pod.uid != pod.uid) {
+                    snapshot.apply_pod(pod);
+                }
+            });
         }
     }
 
@@ -83,13 +119,21 @@ impl Watched for Pod {
 
     fn finish_list(cache: &ScopeCache, listed: &HashSet<String>) {
         cache.update_all(|snapshot| snapshot.retain_pods(|uid| listed.contains(uid)));
-        cache.update_health(|health| health.pods_listed = true);
+    }
+
+    fn health(health: &mut WatchHealth) -> &mut KindHealth {
+        &mut health.pods
     }
 }
 
 /// Watches the objects of kind `K` and records them in `cache`, forever.
+///
+/// The watch lists the existing objects only if somebody [wants](ScopeCache::want_lists) that, or if it
+/// may have missed a change. A launch needs no list: it waits for the watch to begin before it creates
+/// the Job.
 pub(crate) async fn watch_objects<K: Watched>(cache: &ScopeCache, connection: &Connection) {
     let mut backoff = retry_backoff();
+    let mut position = Position::Next;
     loop {
         let cluster = match connection.cluster().await {
             Ok(cluster) => cluster,
@@ -99,73 +143,151 @@ pub(crate) async fn watch_objects<K: Watched>(cache: &ScopeCache, connection: &C
                 continue;
             }
         };
-        watch_until_failure::<K>(cache, &cluster, &mut backoff).await;
+        let mut watch = Watch::<K>::new(cache, &cluster);
+        watch.run_until_failure(&mut position, &mut backoff).await;
+        position.lose();
         // The kubeconfig or the token may have been renewed.
         connection.forget().await;
     }
 }
 
-/// Watches until there have been too many consecutive failures.
-async fn watch_until_failure<K: Watched>(
-    cache: &ScopeCache,
-    cluster: &Cluster,
-    backoff: &mut Backoff,
-) {
-    let namespace = cache.scope.namespace.as_deref().unwrap_or(&cluster.namespace);
-    let api: Api<K> = Api::namespaced(cluster.watcher.clone(), namespace);
-    let ours = format!("{}={}", names::INSTALLATION, cache.scope.installation);
-    let config = Config::default().timeout(WATCH_SECONDS).labels(&ours);
-    let mut stream = pin!(watcher(api, config));
-    let mut listed = HashSet::new();
-    let mut failures = 0;
-    while let Some(event) = stream.next().await {
-        match event {
-            Ok(event) => {
-                // The beginning of a list is not an answer yet.
-                if !matches!(event, Event::Init) {
-                    failures = 0;
-                    backoff.reset();
-                    cache.update_health(|health| health.failure = None);
-                }
-                apply_event(cache, event, &mut listed);
-            }
-            Err(error) => {
-                failures += 1;
-                tracing::debug!(%error, failures, "a watch failed and is resumed");
-                cache.update_health(|health| health.failure = Some(error.to_string()));
-                sleep(backoff.next_pause()).await;
-                if failures >= FAILURES_BEFORE_LIST || is_final(&error) {
-                    break;
+/// A watch on the objects of kind `K` in the scope of a cache.
+struct Watch<'a, K> {
+    cache: &'a ScopeCache,
+    client: &'a Client,
+    api: Api<K>,
+    /// Selects the objects of the installation.
+    labels: String,
+    /// The number of consecutive failures.
+    failures: u32,
+}
+
+impl<'a, K: Watched> Watch<'a, K> {
+    fn new(cache: &'a ScopeCache, cluster: &'a Cluster) -> Self {
+        let namespace = cache.scope.namespace.as_deref().unwrap_or(&cluster.namespace);
+        let client = &cluster.watcher;
+        let api = Api::namespaced(client.clone(), namespace);
+        let labels = format!("{}={}", names::INSTALLATION, cache.scope.installation);
+        Self { cache, client, api, labels, failures: 0 }
+    }
+
+    /// Watches until there have been too many consecutive failures.
+    async fn run_until_failure(&mut self, position: &mut Position, backoff: &mut Backoff) {
+        loop {
+            let begun = Instant::now();
+            match self.run_request(position, backoff).await {
+                // The server ends each request after a while. A request that the server ends at
+                // once is followed by a pause.
+                Ok(()) if begun.elapsed() > SHORT => {}
+                Ok(()) => sleep(backoff.next_pause()).await,
+                Err(error) => {
+                    self.failures += 1;
+                    let failures = self.failures;
+                    tracing::debug!(%error, failures, "a watch failed and is resumed");
+                    self.cache.update_health(|health| health.failure = Some(error.to_string()));
+                    sleep(backoff.next_pause()).await;
+                    if failures >= FAILURES_BEFORE_LIST || is_final(&error) {
+                        return;
+                    }
                 }
             }
         }
     }
-}
 
-/// Returns whether the watch cannot continue with this version (410) or with these credentials
-/// (401), and must get new ones.
-fn is_final(error: &watcher::Error) -> bool {
-    use watcher::Error::{InitialListFailed, WatchError, WatchFailed, WatchStartFailed};
-    let code = match error {
-        InitialListFailed(cause) | WatchStartFailed(cause) | WatchFailed(cause) => code(cause),
-        WatchError(status) => Some(status.code),
-        _ => None,
-    };
-    matches!(code, Some(401 | 410))
-}
-
-fn apply_event<K: Watched>(cache: &ScopeCache, event: Event<K>, listed: &mut HashSet<String>) {
-    match event {
-        Event::Init => listed.clear(),
-        Event::InitApply(object) => {
-            listed.extend(object.uid());
-            object.apply(cache);
+    /// Watches with one request from `position` on, and advances `position`.
+    async fn run_request(
+        &mut self,
+        position: &mut Position,
+        backoff: &mut Backoff,
+    ) -> kube::Result<()> {
+        let mut wanted = self.cache.lists_wanted();
+        if *position == Position::Next && *wanted.borrow() {
+            *position = Position::Unknown;
         }
-        Event::InitDone => {
-            K::finish_list(cache, listed);
-            listed.clear();
+        let params = WatchParams::default().labels(&self.labels).timeout(WATCH_SECONDS);
+        let mut events = loop {
+            match watch_request::open(self.client, &self.api, &params, position).await? {
+                Some(events) => break events,
+                None => {
+                    let version = self.list(K::apply).await?;
+                    *position = Position::After(version);
+                }
+            }
+        };
+        self.cache.update_health(|health| K::health(health).watched = true);
+        loop {
+            let listed = self.is_listed();
+            let lists_wanted = async {
+                // An error would mean that the sender is gone, but the cache holds it.
+                let _ = wanted.wait_for(|wanted| *wanted).await;
+            };
+            tokio::select! {
+                event = events.next() => match event {
+                    Some(event) => self.apply(event?, position)?,
+                    None => return Ok(()),
+                },
+                () = lists_wanted, if !listed => {
+                    // The watch goes on where it is. It keeps what it has reported up to date.
+                    self.list(K::apply_unknown).await?;
+                }
+            }
+            self.failures = 0;
+            backoff.reset();
+            self.cache.update_health(|health| health.failure = None);
         }
-        Event::Apply(object) => object.apply(cache),
-        Event::Delete(object) => object.delete(cache),
     }
+
+    fn is_listed(&self) -> bool {
+        K::health(&mut self.cache.health().borrow().clone()).listed
+    }
+
+    /// Lists the existing objects and records each with `apply`. Returns the version of the list.
+    async fn list(&self, apply: impl Fn(K, &ScopeCache)) -> kube::Result<String> {
+        let mut params = ListParams::default().labels(&self.labels).limit(PAGE);
+        let mut listed = HashSet::new();
+        loop {
+            let page = self.api.list(&params).await?;
+            for object in page.items {
+                listed.extend(object.uid());
+                apply(object, self.cache);
+            }
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params = params.continue_token(&token),
+                None => {
+                    K::finish_list(self.cache, &listed);
+                    self.cache.update_health(|health| K::health(health).listed = true);
+                    // Without a version, the next watch begins with all objects.
+                    return Ok(page.metadata.resource_version.unwrap_or_default());
+                }
+            }
+        }
+    }
+
+    fn apply(&self, event: WatchEvent<K>, position: &mut Position) -> kube::Result<()> {
+        let version = match event {
+            WatchEvent::Added(object) | WatchEvent::Modified(object) => {
+                let version = object.resource_version();
+                object.apply(self.cache);
+                version
+            }
+            WatchEvent::Deleted(object) => {
+                let version = object.resource_version();
+                object.delete(self.cache);
+                version
+            }
+            WatchEvent::Bookmark(bookmark) => Some(bookmark.metadata.resource_version),
+            WatchEvent::Error(status) => return Err(kube::Error::Api(status)),
+        };
+        if let Some(version) = version {
+            *position = Position::After(version);
+        }
+        Ok(())
+    }
+}
+
+/// Returns whether the watch cannot continue with this version (410,
+/// <https://kubernetes.io/docs/reference/using-api/api-concepts/#410-gone-responses>) or with these
+/// credentials (401), and must get new ones.
+pub(crate) fn is_final(error: &kube::Error) -> bool {
+    matches!(code(error), Some(401 | 410))
 }

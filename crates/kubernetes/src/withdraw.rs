@@ -170,8 +170,7 @@ async fn wait_for_proof(subscription: &mut Subscription) -> bool {
             snapshot.job.as_ref().is_some_and(|job| job.commit == Some(Commit::Withdrawn));
         let health = subscription.health();
         if withdrawn
-            && health.jobs_listed
-            && health.pods_listed
+            && health.is_synced()
             && let Some(proven) = never_started(&snapshot)
         {
             return proven;

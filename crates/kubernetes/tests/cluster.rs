@@ -30,6 +30,8 @@ mod policy;
 mod proxies;
 #[path = "support/proxy.rs"]
 mod proxy;
+#[path = "cluster/requests.rs"]
+mod requests;
 #[path = "cluster/second_pod.rs"]
 mod second_pod;
 #[path = "cluster/speed.rs"]
@@ -201,7 +203,7 @@ async fn a_job_costs_four_requests(case: Arc<Case>) -> Checked {
     // The API server writes the log as it answers. The last request is the removal.
     let deadline = Instant::now() + PATIENCE;
     let seen = loop {
-        let seen = requests(&log, &name)?;
+        let seen = audited(&log, &name)?;
         if seen.iter().any(|r| r.starts_with("delete")) || Instant::now() > deadline {
             break seen;
         }
@@ -211,7 +213,7 @@ async fn a_job_costs_four_requests(case: Arc<Case>) -> Checked {
 }
 
 /// Returns Longshore's completed requests about the object `name` and its Pod.
-fn requests(log: &std::path::Path, name: &str) -> Checked<Vec<String>> {
+fn audited(log: &std::path::Path, name: &str) -> Checked<Vec<String>> {
     let text = std::fs::read_to_string(log)?;
     let lines = text.lines().filter(|line| line.contains(name));
     let mut seen = Vec::new();
@@ -463,6 +465,7 @@ fn main() -> ExitCode {
         .chain(permissions::cases())
         .chain(pod_security::cases())
         .chain(proxies::cases())
+        .chain(requests::cases())
         .chain(second_pod::cases())
         .chain(speed::cases())
         .chain(template::cases())

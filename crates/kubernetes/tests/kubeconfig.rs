@@ -93,20 +93,19 @@ async fn a_plug_in_that_hangs_is_named_and_ended_with_its_children() {
     assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
     let pids = std::fs::read_to_string(pids).unwrap();
     for pid in pids.split_whitespace() {
-        assert!(ends(pid.parse().unwrap()), "{pid} still runs");
+        let pid = Pid::from_raw(pid.parse().unwrap()).unwrap();
+        assert!(ends(pid).unwrap(), "{pid:?} still runs");
     }
 }
 
 /// Waits for process `pid` to end. The signal that ends it does not wait for its death.
-fn ends(pid: i32) -> bool {
-    let process = match pidfd_open(Pid::from_raw(pid).expect("a pid is not 0"), PidfdFlags::empty())
-    {
-        Ok(process) => process,
-        Err(error) => return error == Errno::SRCH,
+fn ends(pid: Pid) -> rustix::io::Result<bool> {
+    let process = match pidfd_open(pid, PidfdFlags::empty()) {
+        Err(Errno::SRCH) => return Ok(true),
+        opened => opened?,
     };
     let limit = Timespec { tv_sec: 60, tv_nsec: 0 };
-    poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&limit)).expect("a pidfd can be polled")
-        == 1
+    Ok(poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&limit))? == 1)
 }
 
 /// Everything that a plug-in prints was kept, hundreds of megabytes a second.
