@@ -87,6 +87,8 @@ capabilities! {
     stdin, Stdin, "stdin";
     /// Sends a job any signal.
     signals, Signals, "sending signals to a job";
+    /// Runs further commands in a job that runs.
+    exec, Exec, "running a command in a job";
     /// Keeps stdout and stderr separate.
     separate_streams, SeparateStreams, "separate output streams";
     /// Reports the signal that ended a job.

@@ -14,6 +14,7 @@ mod duration;
 mod error;
 mod error_record;
 mod event;
+mod exec;
 mod finding;
 mod forward;
 mod image;
@@ -33,6 +34,7 @@ mod secret;
 mod security;
 mod signal;
 mod start_error;
+mod stdin;
 mod template;
 mod validate;
 
@@ -42,6 +44,7 @@ pub use capabilities::{Capabilities, Capability, Requirement};
 pub use duration::HumanDuration;
 pub use error::{Error, ErrorKind, LaunchError, Result};
 pub use event::{Event, EventSink, Started};
+pub use exec::{Exec, ExecEvent, ExecSpec};
 pub use finding::{Finding, FindingCause, Severity};
 pub use forward::{Forward, Forwarding};
 pub use image::{ImageRef, ImageRefError};
@@ -56,8 +59,7 @@ pub use quantity::{Cpu, Memory, QuantityError};
 pub use registry::{RegistryAuth, RegistryIdentity, RegistryLogin};
 pub use result::{JobResult, PassedOver};
 pub use runner::{
-    Health, JobStdin, LaunchContext, LocalImage, Runner, Settled, unreadable_events,
-    unreadable_logs,
+    Health, LaunchContext, LocalImage, Runner, Settled, unreadable_events, unreadable_logs,
 };
 pub use secret::Secret;
 pub use security::{
@@ -66,5 +68,6 @@ pub use security::{
 };
 pub use signal::Signal;
 pub use start_error::{StartError, start_error};
+pub use stdin::JobStdin;
 pub use template::JobDirectoryView;
 pub use validate::RESERVED_LABEL_PREFIX;

@@ -7,7 +7,7 @@
 )]
 
 use crate::template::asks_for_job_directory;
-use crate::{Error, ErrorKind, JobSpec, Result};
+use crate::{Error, ErrorKind, ExecSpec, JobSpec, Result};
 
 /// The prefix of labels that are reserved for Longshore.
 pub const RESERVED_LABEL_PREFIX: &str = "longshore.dev/";
@@ -167,6 +167,29 @@ impl JobSpec {
     }
 }
 
+impl ExecSpec {
+    /// Checks what every runner would refuse.
+    ///
+    /// # Errors
+    /// `InvalidSpec`. The error shows no value of the environment.
+    pub fn validate(&self) -> Result<()> {
+        if self.command.first().is_none_or(String::is_empty) {
+            return Err(invalid("no command is given"));
+        }
+        let texts = self.command.iter().chain(&self.working_dir).chain(&self.user);
+        if texts.into_iter().any(|text| text.contains('\0')) {
+            return Err(invalid("the command has a NUL character"));
+        }
+        for (name, value) in &self.env {
+            validate_env_name("env", name)?;
+            if value.contains('\0') {
+                return Err(invalid(format!("the value of `env.{name}` has a NUL character")));
+            }
+        }
+        Ok(())
+    }
+}
+
 fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
     Error::new(ErrorKind::InvalidSpec, message)
 }
@@ -247,6 +270,22 @@ mod tests {
             assert!(said.contains("printable ASCII"), "{said}");
         }
         assert!(refused(|j| drop(j.env.insert("A".to_owned(), "\0".to_owned()))).contains("env.A"));
+    }
+
+    #[test]
+    fn a_command_in_a_job_that_makes_no_sense_is_refused_and_its_values_are_not_shown() {
+        let refused = |change: fn(&mut ExecSpec)| {
+            let mut spec = ExecSpec::new(["true"]);
+            spec.validate().unwrap();
+            change(&mut spec);
+            spec.validate().unwrap_err().to_string()
+        };
+        assert!(refused(|s| s.command.clear()).contains("no command"));
+        assert!(refused(|s| s.command = vec![String::new()]).contains("no command"));
+        assert!(refused(|s| s.user = Some("a\0".to_owned())).contains("NUL"));
+        let said = refused(|s| s.env.push(("A".to_owned(), "hunter2\0".to_owned())));
+        assert!(said.contains("env.A") && !said.contains("hunter2"), "{said}");
+        assert!(refused(|s| s.env.push(("A=B".to_owned(), String::new()))).contains("ASCII"));
     }
 
     #[test]

@@ -38,6 +38,7 @@ mod credentials;
 mod directory;
 mod dispatcher;
 mod event_sink;
+mod exec;
 mod expected_end;
 mod fail_point;
 mod fallback;

@@ -48,6 +48,7 @@ mod cursor;
 mod error;
 mod escape;
 mod event_watch;
+mod exec;
 mod exec_failure;
 mod finding;
 mod follow;

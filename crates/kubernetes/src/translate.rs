@@ -45,6 +45,7 @@ pub(crate) fn capabilities(config: &KubernetesConfig) -> Capabilities {
         Capability::RestrictedProfile,
         Capability::SecretKeyRef,
         Capability::Stdin,
+        Capability::Exec,
         Capability::LogTimes,
     ];
     let mut capabilities = all.into_iter().fold(Capabilities::default(), |sum, c| sum.with(c));

@@ -1,9 +1,9 @@
 //! The lists of all cases.
 
 use super::{
-    adopt, cancel, directory, environment, events, images, launch, leftovers, limits, load, logs,
-    outcome, plan, probe, racing, remove, security, settle, signal, stdin, timeout, times, tree,
-    volume,
+    adopt, cancel, directory, environment, events, exec, images, launch, leftovers, limits, load,
+    logs, outcome, plan, probe, racing, remove, security, settle, signal, stdin, timeout, times,
+    tree, volume,
 };
 use crate::case::Case;
 
@@ -22,6 +22,7 @@ pub(crate) fn all() -> Vec<Case> {
         racing::all(),
         cancel::cases(),
         signal::cases(),
+        exec::cases(),
         tree::cases(),
         launch::cases(),
         outcome::cases(),

@@ -5,6 +5,7 @@ mod cancel;
 mod directory;
 mod environment;
 mod events;
+mod exec;
 mod images;
 mod launch;
 mod leftovers;

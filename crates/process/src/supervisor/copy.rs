@@ -5,10 +5,12 @@
 //! file.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::OwnedFd;
 
 use jiff::Timestamp;
+use rustix::buffer::spare_capacity;
+use rustix::io::Errno;
 
 use super::kept::{Kept, StreamFiles};
 
@@ -55,13 +57,15 @@ impl Copy {
 
     /// Copies the available output, or a part of it if it is large, as output of the time `now`.
     pub(super) fn copy(&mut self, buffer: &mut Vec<u8>, now: Timestamp, kept: &mut Kept) -> More {
-        buffer.resize(BUFFER_BYTES, 0);
         for _ in 0..BUFFERS_AT_ONCE {
-            match self.pipe.read(buffer) {
+            buffer.clear();
+            buffer.reserve(BUFFER_BYTES);
+            // The buffer is not cleared with zeros: memory that no output fills is never used.
+            match rustix::io::read(&self.pipe, spare_capacity(buffer)) {
                 Ok(0) => return More::Never,
-                Ok(count) => self.keep(&buffer[..count], now, kept),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return More::Later,
+                Ok(_) => self.keep(buffer, now, kept),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return More::Later,
                 Err(_) => return More::Never,
             }
         }
@@ -103,11 +107,26 @@ mod tests {
     use super::*;
     use crate::location::Location;
 
+    fn full() -> File {
+        std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap()
+    }
+
+    #[test]
+    fn little_output_uses_little_memory() {
+        let (mut job, pipe) = UnixStream::pair().unwrap();
+        let mut copy = Copy::new(pipe.into(), StreamFiles::new(LogStream::Stdout, full()));
+        let folder = tempfile::tempdir().unwrap();
+        let mut kept = Kept::new(Location::at(folder.path().to_owned()), None);
+        let mut buffer = Vec::new();
+        job.write_all(&[0; 1000]).unwrap();
+        copy.copy(&mut buffer, Timestamp::UNIX_EPOCH, &mut kept);
+        assert!(buffer.len() <= 1000, "no page is filled with zeros");
+    }
+
     #[test]
     fn what_a_full_disk_does_not_take_is_counted() {
         let (mut job, pipe) = UnixStream::pair().unwrap();
-        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let mut copy = Copy::new(pipe.into(), StreamFiles::new(LogStream::Stdout, full));
+        let mut copy = Copy::new(pipe.into(), StreamFiles::new(LogStream::Stdout, full()));
         let folder = tempfile::tempdir().unwrap();
         let mut kept = Kept::new(Location::at(folder.path().to_owned()), None);
         let now = Timestamp::UNIX_EPOCH;
