@@ -21,7 +21,7 @@ use crate::template::Template;
 #[command(name = "longshore", version, about, max_term_width = 100)]
 pub struct Cli {
     /// Print more on stderr (twice: everything); LONGSHORE_LOG sets a custom filter
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
     #[command(subcommand)]
     pub command: Command,
@@ -72,6 +72,16 @@ pub enum Command {
         after_help = "Examples:\n  longshore attach nightly\n  longshore attach --sig-proxy=false 9b98ykrc"
     )]
     Attach(AttachArgs),
+    /// Run a command in a job that runs, with the job's environment, working directory and user
+    ///
+    /// The exit code is that of the command; 125 if Longshore could not run it, 126 or 127 if it cannot
+    /// be executed or found. The job's outcome and output do not change. Ctrl-C ends this command, and
+    /// not the command in the job: that one notices that its stdin and its output are closed, and ends
+    /// with the job at the latest.
+    #[command(
+        after_help = "Examples:\n  longshore exec nightly ps\n  longshore exec -i 9b98ykrc sh < script.sh"
+    )]
+    Exec(ExecArgs),
     /// Print the whole record of a job, as JSON, or an array of several records
     #[command(after_help = "Examples:\n  longshore inspect 9b98ykrc")]
     Inspect(SomeJobs),
@@ -320,6 +330,33 @@ pub struct AttachArgs {
     pub sig_proxy: bool,
     #[command(flatten)]
     pub config: ConfigArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct ExecArgs {
+    /// Give the command the stdin of this command
+    #[arg(short, long)]
+    pub interactive: bool,
+    /// Set an environment variable; NAME alone takes the value from this environment
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    pub env: Vec<String>,
+    /// Set the environment variables in FILE, one NAME[=VALUE] a line
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub env_file: Vec<PathBuf>,
+    /// Working directory of the command, as the job sees it, instead of that of the job
+    #[arg(short, long, value_name = "DIR")]
+    pub workdir: Option<String>,
+    /// Run as this user, instead of that of the job
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    pub user: Option<String>,
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// The job's ID, at least its first four characters, or a name, which is the newest job with it
+    #[arg(value_name = "JOB", add = complete::open_jobs())]
+    pub job: String,
+    /// The command and its arguments
+    #[arg(trailing_var_arg = true, required = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
+    pub command: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -33,6 +33,7 @@ fn execute(command: Command) -> Result<u8, CliError> {
         Command::Ps(args) => block_on(commands::ps::ps(&args)),
         Command::Wait(args) => block_on(commands::wait::wait(&args)),
         Command::Attach(args) => block_on(commands::attach::attach(&args)),
+        Command::Exec(args) => block_on(commands::exec::exec(&args)),
         Command::Logs(args) => block_on(commands::logs::logs(&args)),
         Command::Inspect(args) => block_on(commands::inspect::inspect(&args)),
         Command::Cancel(args) => block_on(commands::cancel::cancel(&args.open, args.grace)),

@@ -27,6 +27,7 @@ pub fn build(args: &JobArgs) -> Result<JobSpec, CliError> {
     }
     apply_working_directory(args, &mut job)?;
     apply_limits(args, &mut job);
+    job.volumes.extend(args.volume.iter().cloned());
     job.labels.extend(args.label.iter().cloned());
     replace(&mut job.name, args.name.as_ref());
     replace(&mut job.timeout, args.timeout.as_ref());
@@ -74,6 +75,7 @@ fn apply_limits(args: &JobArgs, job: &mut JobSpec) {
     replace(&mut limits.memory, args.memory.as_ref());
     replace(&mut limits.cpu, args.cpus.as_ref());
     replace(&mut limits.pids, args.pids_limit.as_ref());
+    replace(&mut limits.gpus, args.gpus.as_ref());
     if let Some(user) = args.user {
         job.security_context.run_as_user = Some(user.id);
         job.security_context.run_as_group = user.group;
@@ -120,19 +122,9 @@ fn apply_ways(args: &JobArgs, job: &mut JobSpec) -> Result<(), CliError> {
 }
 
 fn apply_environment(args: &JobArgs, job: &mut JobSpec) -> Result<(), CliError> {
-    for file in &args.env_file {
-        for (name, value) in env_file::read(file, |name| std::env::var(name).ok())? {
-            job.secret_env.remove(&name);
-            job.env.insert(name, value);
-        }
-    }
-    for given in &args.env {
-        let (name, value) = match given.split_once('=') {
-            Some((name, value)) => (name, value.to_owned()),
-            None => (given.as_str(), from_environment(given)?),
-        };
-        job.secret_env.remove(name);
-        job.env.insert(name.to_owned(), value);
+    for (name, value) in variables(&args.env_file, &args.env)? {
+        job.secret_env.remove(&name);
+        job.env.insert(name, value);
     }
     for given in &args.secret_env {
         let (name, source) = named_source(given)?;
@@ -140,6 +132,25 @@ fn apply_environment(args: &JobArgs, job: &mut JobSpec) -> Result<(), CliError> 
         job.secret_env.insert(name.to_owned(), source);
     }
     Ok(())
+}
+
+/// Returns the variables of `--env-file` and then of `--env`.
+///
+/// # Errors
+/// If a file cannot be read, or a variable without a value is not set here.
+pub fn variables(files: &[PathBuf], given: &[String]) -> Result<Vec<(String, String)>, CliError> {
+    let mut variables = Vec::new();
+    for file in files {
+        variables.extend(env_file::read(file, |name| std::env::var(name).ok())?);
+    }
+    for given in given {
+        let (name, value) = match given.split_once('=') {
+            Some((name, value)) => (name, value.to_owned()),
+            None => (given.as_str(), from_environment(given)?),
+        };
+        variables.push((name.to_owned(), value));
+    }
+    Ok(variables)
 }
 
 fn from_environment(name: &str) -> Result<String, CliError> {

@@ -4,9 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::{
-    Attempt, Capabilities, Capability, Event, Finding, Handle, Health, ImageRef, InstallationId,
-    JobStdin, LaunchContext, LaunchError, LocalImage, LogChunk, LogPosition, Plan, Result, Runner,
-    RunnerName, Settled, Signal, Started, TimedChunk,
+    Attempt, Capabilities, Capability, Event, Exec, ExecSpec, Finding, Handle, Health, ImageRef,
+    InstallationId, JobStdin, LaunchContext, LaunchError, LocalImage, LogChunk, LogPosition, Plan,
+    Result, Runner, RunnerName, Settled, Signal, Started, TimedChunk,
 };
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -67,6 +67,10 @@ pub trait Forward: fmt::Debug + Send + Sync + 'static {
 
     async fn server(&self) -> Option<String> {
         self.inner().server().await
+    }
+
+    async fn access(&self) -> Option<String> {
+        self.inner().access().await
     }
 
     async fn local_image(&self, image: &ImageRef) -> Result<LocalImage> {
@@ -139,6 +143,10 @@ pub trait Forward: fmt::Debug + Send + Sync + 'static {
         self.inner().signal(handle, signal).await
     }
 
+    async fn exec(&self, handle: &Handle, spec: &ExecSpec) -> Result<Exec> {
+        self.inner().exec(handle, spec).await
+    }
+
     async fn remove(&self, handle: &Handle) -> Result<()> {
         self.inner().remove(handle).await
     }
@@ -174,6 +182,10 @@ impl<F: Forward> Runner for Forwarding<F> {
 
     async fn server(&self) -> Option<String> {
         self.0.server().await
+    }
+
+    async fn access(&self) -> Option<String> {
+        self.0.access().await
     }
 
     async fn local_image(&self, image: &ImageRef) -> Result<LocalImage> {
@@ -244,6 +256,10 @@ impl<F: Forward> Runner for Forwarding<F> {
 
     async fn signal(&self, handle: &Handle, signal: Signal) -> Result<()> {
         self.0.signal(handle, signal).await
+    }
+
+    async fn exec(&self, handle: &Handle, spec: &ExecSpec) -> Result<Exec> {
+        self.0.exec(handle, spec).await
     }
 
     async fn remove(&self, handle: &Handle) -> Result<()> {

@@ -14,6 +14,7 @@ mod duration;
 mod error;
 mod error_record;
 mod event;
+mod exec;
 mod finding;
 mod forward;
 mod image;
@@ -33,8 +34,10 @@ mod secret;
 mod security;
 mod signal;
 mod start_error;
+mod stdin;
 mod template;
 mod validate;
+mod volume;
 
 pub use attempt::{Attempt, AttemptId, Handle, InstallationId, InvalidId, JobId};
 pub use backoff::Backoff;
@@ -42,6 +45,7 @@ pub use capabilities::{Capabilities, Capability, Requirement};
 pub use duration::HumanDuration;
 pub use error::{Error, ErrorKind, LaunchError, Result};
 pub use event::{Event, EventSink, Started};
+pub use exec::{Exec, ExecEvent, ExecSpec};
 pub use finding::{Finding, FindingCause, Severity};
 pub use forward::{Forward, Forwarding};
 pub use image::{ImageRef, ImageRefError};
@@ -56,8 +60,7 @@ pub use quantity::{Cpu, Memory, QuantityError};
 pub use registry::{RegistryAuth, RegistryIdentity, RegistryLogin};
 pub use result::{JobResult, PassedOver};
 pub use runner::{
-    Health, JobStdin, LaunchContext, LocalImage, Runner, Settled, unreadable_events,
-    unreadable_logs,
+    Health, LaunchContext, LocalImage, Runner, Settled, unreadable_events, unreadable_logs,
 };
 pub use secret::Secret;
 pub use security::{
@@ -66,5 +69,7 @@ pub use security::{
 };
 pub use signal::Signal;
 pub use start_error::{StartError, start_error};
+pub use stdin::JobStdin;
 pub use template::JobDirectoryView;
 pub use validate::RESERVED_LABEL_PREFIX;
+pub use volume::Volume;

@@ -7,14 +7,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::stream::{self, BoxStream, StreamExt};
 use serde::{Deserialize, Serialize};
-use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Attempt, Capabilities, Capability, Error, ErrorKind, Event, EventSink, Finding, Handle,
-    ImageRef, InstallationId, LaunchError, LogChunk, LogPosition, Outcome, Plan, Report, Result,
-    RunnerName, Signal, Started, TimedChunk,
+    Attempt, Capabilities, Capability, Error, ErrorKind, Event, EventSink, Exec, ExecSpec, Finding,
+    Handle, ImageRef, InstallationId, JobStdin, LaunchError, LogChunk, LogPosition, Outcome, Plan,
+    Report, Result, RunnerName, Signal, Started, TimedChunk,
 };
 
 /// What a launch receives besides the attempt.
@@ -82,15 +81,6 @@ impl Health {
         self.facts.push((name.into(), value.to_string()));
     }
 }
-
-/// A job's stdin, open for writing.
-///
-/// - Dropping it, or shutting it down, gives the job end of file after what was written.
-/// - A write fails with `BrokenPipe` if the job has closed its stdin or has ended. Any other error
-///   means that the job may not receive what was written.
-/// - A runner may also leave a write pending if nothing in the job reads. So a writer must stop when
-///   the job ends.
-pub type JobStdin = Box<dyn AsyncWrite + Send + Unpin>;
 
 /// Whether a backend has an image, so that it needs no registry.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -169,6 +159,17 @@ pub trait Runner: fmt::Debug + Send + Sync + 'static {
     ///   them learns about the server's reachability holds for the other, also in another process.
     /// - `None` if there is no server, or if it is not known. Nothing is then shared.
     async fn server(&self) -> Option<String> {
+        None
+    }
+
+    /// Returns what names the access to the server behind this runner: the server, the place in it,
+    /// and the identity. Contains no secret.
+    ///
+    /// - Sends no request to the server, and returns soon.
+    /// - If [`ready`](Self::ready) succeeds, it need not be called for half a minute for any runner with
+    ///   the same name and the same answer, also in another process.
+    /// - `None` if `ready` costs little, or if the access is not known. Nothing is then shared.
+    async fn access(&self) -> Option<String> {
         None
     }
 
@@ -344,6 +345,20 @@ pub trait Runner: fmt::Debug + Send + Sync + 'static {
     /// - Fails with `Unsupported` on a runner without the capability `signals`.
     async fn signal(&self, _handle: &Handle, _signal: Signal) -> Result<()> {
         Err(Error::new(ErrorKind::Unsupported, "this runner does not support signals"))
+    }
+
+    /// Runs a command in an attempt that runs, with the job's environment, working directory and
+    /// user.
+    ///
+    /// - Returns once the command has started, or could not be executed: its end then says so. The
+    ///   command's output and its end are the [`Exec::events`].
+    /// - The outcome and the output of the job do not change. The command ends with the job at the
+    ///   latest, in whatever state it is.
+    /// - Fails with `NotFound` for an attempt that does not run: it has ended, or is gone.
+    /// - Fails with `Unsupported` on a runner without the capability `exec`, and for a field of the
+    ///   specification that the backend cannot express.
+    async fn exec(&self, _handle: &Handle, _spec: &ExecSpec) -> Result<Exec> {
+        Err(Error::new(ErrorKind::Unsupported, "this runner does not support exec"))
     }
 
     /// Removes an attempt and everything that belongs to it from the backend.

@@ -7,7 +7,7 @@
 )]
 
 use crate::template::asks_for_job_directory;
-use crate::{Error, ErrorKind, JobSpec, Result};
+use crate::{Error, ErrorKind, ExecSpec, JobDirectoryView, JobSpec, Result, volume};
 
 /// The prefix of labels that are reserved for Longshore.
 pub const RESERVED_LABEL_PREFIX: &str = "longshore.dev/";
@@ -27,6 +27,8 @@ impl JobSpec {
         self.validate_env()?;
         self.validate_labels()?;
         self.validate_security()?;
+        let directory = self.job_directory.as_ref().map(|_| JobDirectoryView::IN_CONTAINER);
+        volume::check(&self.volumes, directory).map_err(invalid)?;
         self.validate_limits()
     }
 
@@ -145,6 +147,9 @@ impl JobSpec {
         if self.resources.limits.pids == Some(0) {
             return Err(invalid("`resources.limits.pids` is 0: no process could start"));
         }
+        if self.resources.limits.gpus == Some(0) {
+            return Err(invalid("`resources.limits.gpus` is 0: leave it out"));
+        }
         if self.timeout.is_some_and(|timeout| timeout.get().is_zero()) {
             return Err(invalid("`timeout` is zero: leave it out, or give the job some time"));
         }
@@ -164,6 +169,29 @@ impl JobSpec {
             }
             None => Ok(()),
         }
+    }
+}
+
+impl ExecSpec {
+    /// Checks what every runner would refuse.
+    ///
+    /// # Errors
+    /// `InvalidSpec`. The error shows no value of the environment.
+    pub fn validate(&self) -> Result<()> {
+        if self.command.first().is_none_or(String::is_empty) {
+            return Err(invalid("no command is given"));
+        }
+        let texts = self.command.iter().chain(&self.working_dir).chain(&self.user);
+        if texts.into_iter().any(|text| text.contains('\0')) {
+            return Err(invalid("the command has a NUL character"));
+        }
+        for (name, value) in &self.env {
+            validate_env_name("env", name)?;
+            if value.contains('\0') {
+                return Err(invalid(format!("the value of `env.{name}` has a NUL character")));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -224,6 +252,7 @@ mod tests {
         assert!(refused(|j| j.name = Some("n".repeat(256))).contains("`name` has 256"));
         assert!(refused(|j| j.job_directory = Some("here".into())).contains("absolute"));
         assert!(refused(|j| j.resources.limits.pids = Some(0)).contains("pids"));
+        assert!(refused(|j| j.resources.limits.gpus = Some(0)).contains("gpus"));
         assert!(refused(|j| j.timeout = Some("0s".parse().unwrap())).contains("timeout"));
         assert!(refused(|j| j.runners = Some(vec![])).contains("`runners` is empty"));
         let root = |j: &mut JobSpec| {
@@ -247,6 +276,22 @@ mod tests {
             assert!(said.contains("printable ASCII"), "{said}");
         }
         assert!(refused(|j| drop(j.env.insert("A".to_owned(), "\0".to_owned()))).contains("env.A"));
+    }
+
+    #[test]
+    fn a_command_in_a_job_that_makes_no_sense_is_refused_and_its_values_are_not_shown() {
+        let refused = |change: fn(&mut ExecSpec)| {
+            let mut spec = ExecSpec::new(["true"]);
+            spec.validate().unwrap();
+            change(&mut spec);
+            spec.validate().unwrap_err().to_string()
+        };
+        assert!(refused(|s| s.command.clear()).contains("no command"));
+        assert!(refused(|s| s.command = vec![String::new()]).contains("no command"));
+        assert!(refused(|s| s.user = Some("a\0".to_owned())).contains("NUL"));
+        let said = refused(|s| s.env.push(("A".to_owned(), "hunter2\0".to_owned())));
+        assert!(said.contains("env.A") && !said.contains("hunter2"), "{said}");
+        assert!(refused(|s| s.env.push(("A=B".to_owned(), String::new()))).contains("ASCII"));
     }
 
     #[test]

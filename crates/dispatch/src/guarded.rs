@@ -9,9 +9,9 @@ use async_trait::async_trait;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
 use longshore_core::{
-    Attempt, Capabilities, Capability, Error, ErrorKind, Event, Finding, Handle, Health, ImageRef,
-    InstallationId, JobStdin, LaunchContext, LaunchError, LocalImage, LogChunk, LogPosition, Plan,
-    Result, Runner, RunnerName, Settled, Signal, Started, TimedChunk,
+    Attempt, Capabilities, Capability, Error, ErrorKind, Event, Exec, ExecSpec, Finding, Handle,
+    Health, ImageRef, InstallationId, JobStdin, LaunchContext, LaunchError, LocalImage, LogChunk,
+    LogPosition, Plan, Result, Runner, RunnerName, Settled, Signal, Started, TimedChunk,
 };
 use tokio::time::Instant;
 
@@ -93,6 +93,10 @@ impl Runner for Guarded {
         self.wait("server", async { self.0.server().await }).await.ok().flatten()
     }
 
+    async fn access(&self) -> Option<String> {
+        self.wait("access", async { self.0.access().await }).await.ok().flatten()
+    }
+
     async fn local_image(&self, image: &ImageRef) -> Result<LocalImage> {
         self.wait("local_image", async { self.0.local_image(image).await }).await?
     }
@@ -166,6 +170,11 @@ impl Runner for Guarded {
 
     async fn signal(&self, handle: &Handle, signal: Signal) -> Result<()> {
         self.wait("signal", async { self.0.signal(handle, signal).await }).await?
+    }
+
+    async fn exec(&self, handle: &Handle, spec: &ExecSpec) -> Result<Exec> {
+        let started = self.wait("exec", async { self.0.exec(handle, spec).await }).await??;
+        Ok(Exec::new(started.stdin, self.stream("exec", || started.events)))
     }
 
     async fn remove(&self, handle: &Handle) -> Result<()> {

@@ -38,6 +38,7 @@ mod credentials;
 mod directory;
 mod dispatcher;
 mod event_sink;
+mod exec;
 mod expected_end;
 mod fail_point;
 mod fallback;
@@ -95,6 +96,7 @@ mod taken;
 mod tally;
 mod task;
 mod unrecorded;
+mod volumes;
 
 pub use adopt::Adopted;
 pub use builder::{BuildError, DispatcherBuilder};

@@ -7,7 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bollard_stubs::models::{
     ContainerCreateBody, ContainerCreateResponse, ContainerInspectResponse, ContainerSummary,
-    CreateImageInfo, EventMessage, ImageInspect, Network, SystemInfo, SystemVersion,
+    CreateImageInfo, EventMessage, ExecConfig, ExecInspectResponse, ImageInspect, Network,
+    SystemInfo, SystemVersion,
 };
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt, TryStreamExt};
@@ -193,7 +194,7 @@ impl Engine {
     }
 
     /// Classifies a failure in a body.
-    fn fault(&self, cause: Cause) -> Fault {
+    pub(crate) fn fault(&self, cause: Cause) -> Fault {
         match self.connected.get() {
             Some(connected) => Fault::new(cause, &connected.endpoint),
             None => Fault::Unanswered(
@@ -238,13 +239,7 @@ impl Engine {
         body: &ContainerCreateBody,
     ) -> Answer<ContainerCreateResponse> {
         let call = Call::post("/containers/create").query(&[("name", name)]).json(body);
-        let call = call.map_err(|cause| {
-            Fault::Unreached(
-                Error::new(ErrorKind::Internal, "failed to write the container's body")
-                    .caused_by(cause),
-            )
-        })?;
-        self.read(call, OBJECT).await
+        self.read(call.map_err(unwritten)?, OBJECT).await
     }
 
     pub(crate) async fn start(&self, id: &str) -> Answer<()> {
@@ -321,12 +316,46 @@ impl Engine {
         id: &str,
         query: &[(&str, &str)],
     ) -> Answer<impl AsyncRead + AsyncWrite + Send + Unpin + use<>> {
-        let call = Call::post(format!("/containers/{id}/attach")).query(query);
-        let attached = async {
+        self.hijack(Call::post(format!("/containers/{id}/attach")).query(query)).await
+    }
+
+    /// Sends `call`, after which the connection carries raw bytes both ways.
+    async fn hijack(
+        &self,
+        call: Call,
+    ) -> Answer<impl AsyncRead + AsyncWrite + Send + Unpin + use<>> {
+        let hijacked = async {
             let Connected { http, endpoint, prefix, .. } = self.connected().await?;
             http.hijack(prefix, call).await.map_err(|cause| Fault::new(cause, endpoint))
         };
-        self.within(self.config.request_timeout.get(), attached).await
+        self.within(self.config.request_timeout.get(), hijacked).await
+    }
+
+    /// Prepares a command in a container that runs. Returns its id.
+    pub(crate) async fn create_exec(&self, id: &str, config: &ExecConfig) -> Answer<String> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Created {
+            id: String,
+        }
+        let call = Call::post(format!("/containers/{id}/exec")).json(config);
+        let created: Created = self.read(call.map_err(unwritten)?, OBJECT).await?;
+        Ok(created.id)
+    }
+
+    /// Starts a command, and attaches to its streams. Once its stdin is closed, only the half of the
+    /// connection towards the engine is.
+    pub(crate) async fn start_exec(
+        &self,
+        id: &str,
+    ) -> Answer<impl AsyncRead + AsyncWrite + Send + Unpin + use<>> {
+        let attached = serde_json::json!({ "Detach": false, "Tty": false });
+        let call = Call::post(format!("/exec/{id}/start")).json(&attached);
+        self.hijack(call.map_err(unwritten)?).await
+    }
+
+    pub(crate) async fn inspect_exec(&self, id: &str) -> Answer<ExecInspectResponse> {
+        self.read(Call::get(format!("/exec/{id}/json")), OBJECT).await
     }
 
     /// Pulls an image. `auth` is the value of `X-Registry-Auth`. The engine may be silent for a while
@@ -410,6 +439,12 @@ impl Engine {
             Err(fault) => Err(fault),
         }
     }
+}
+
+/// The failure of a request whose body could not be written.
+fn unwritten(cause: Cause) -> Fault {
+    let error = Error::new(ErrorKind::Internal, "failed to write the body of a request");
+    Fault::Unreached(error.caused_by(cause))
 }
 
 /// Asks the engine for its API's version, and takes the newest that both know.

@@ -63,6 +63,7 @@ mod container;
 mod container_event;
 mod credentials;
 mod endpoint;
+mod exec;
 mod fault;
 mod follow;
 mod http;

@@ -6,10 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use longshore_core::{
-    Attempt, Capabilities, Capability, Event, Handle, Health, ImageRef, ImageReport,
-    InstallationId, JobStdin, LaunchContext, LaunchError, LocalImage, LogChunk, LogPosition, Plan,
-    PlanFormat, Result, Runner, RunnerName, Settled, Signal, Started, TimedChunk,
-    unreadable_events, unreadable_logs,
+    Attempt, Capabilities, Capability, Event, Exec, ExecSpec, Handle, Health, ImageRef,
+    ImageReport, InstallationId, JobStdin, LaunchContext, LaunchError, LocalImage, LogChunk,
+    LogPosition, Plan, PlanFormat, Result, Runner, RunnerName, Settled, Signal, Started,
+    TimedChunk, unreadable_events, unreadable_logs,
 };
 use tokio::time::Instant;
 
@@ -18,7 +18,7 @@ use crate::client::Engine;
 use crate::labels::Facts;
 use crate::location::Location;
 use crate::translate::{Base, Secrets, container, create_body};
-use crate::{DockerConfig, follow, image, inventory, logs, probe};
+use crate::{DockerConfig, exec, follow, image, inventory, logs, probe};
 
 /// Runs jobs on a Docker engine.
 ///
@@ -35,10 +35,10 @@ impl DockerRunner {
     #[must_use]
     pub fn new(name: RunnerName, config: DockerConfig) -> Self {
         use Capability::{
-            Container, JobDirectory, KeepAllLogs, LimitCpu, LimitMemory, LimitPids,
+            Container, Exec, Gpus, JobDirectory, KeepAllLogs, LimitCpu, LimitMemory, LimitPids,
             LinuxCapabilities, LogTimes, NetworkNone, NoPrivilegeEscalation,
             ReadOnlyRootFilesystem, RestrictedProfile, RunAsNonRoot, RunAsUser, SeccompProfile,
-            SeparateStreams, ShortenGrace, Signals, Stdin, SupplementalGroups,
+            SeparateStreams, ShortenGrace, Signals, Stdin, SupplementalGroups, Volumes,
         };
         let capabilities = Capabilities::default()
             .with(Container)
@@ -60,7 +60,10 @@ impl DockerRunner {
             .with(ShortenGrace)
             .with(KeepAllLogs)
             .with(LogTimes)
-            .with(Signals);
+            .with(Signals)
+            .with(Volumes)
+            .with(Gpus)
+            .with(Exec);
         Self { backend: Arc::new(Backend::new(name, Engine::new(config))), capabilities }
     }
 }
@@ -156,6 +159,10 @@ impl Runner for DockerRunner {
     async fn signal(&self, handle: &Handle, signal: Signal) -> Result<()> {
         let location = Location::read(handle)?;
         self.backend.signal(&location, signal).await
+    }
+
+    async fn exec(&self, handle: &Handle, spec: &ExecSpec) -> Result<Exec> {
+        exec::exec(Arc::clone(&self.backend), Location::read(handle)?, spec).await
     }
 
     async fn remove(&self, handle: &Handle) -> Result<()> {

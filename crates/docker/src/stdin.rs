@@ -40,7 +40,7 @@ fn closed() -> JobStdin {
 
 /// A connection whose failures do not mean that the job has closed its stdin: the engine, or what is
 /// between it and this process, has closed the connection.
-struct Attached<T>(T);
+pub(crate) struct Attached<T>(pub(crate) T);
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for Attached<T> {
     fn poll_write(

@@ -30,10 +30,23 @@ const WISHED: &[Needed] = &[
     ("", "events", "", &["list", "watch"]),
     ("", "secrets", "", &["create", "delete"]),
     ("", "pods", "attach", &["create", "get"]),
+    ("", "pods", "exec", &["create", "get"]),
 ];
 /// What a job with a stdin needs. A WebSocket is opened by GET, and newer API servers also ask for
 /// the verb `create`.
 const STDIN: &[Needed] = &[("", "pods", "attach", &["create", "get"])];
+/// What a command in a job needs, by the same verbs.
+const EXEC: &[Needed] = &[("", "pods", "exec", &["create", "get"])];
+
+/// Checks that the server lets us run commands in a job.
+pub(crate) async fn ensure_exec(cluster: &Cluster, namespace: &str) -> Result<()> {
+    let missing = missing(cluster, namespace, EXEC, &[]).await?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let message = format!("not allowed to {}", missing.join(", "));
+    Err(cluster.locate(Error::new(ErrorKind::Denied, message).with("namespace", namespace)))
+}
 
 /// Checks that the server lets us give a job its stdin, before the job starts.
 pub(crate) async fn ensure_stdin(cluster: &Cluster, namespace: &str) -> Result<()> {
@@ -142,6 +155,8 @@ fn lack(what: &str) -> &'static str {
         "the Secret of a job that is withdrawn by another process stays for ten minutes"
     } else if what.ends_with("pods/attach") {
         "this runner is passed over for jobs with a stdin"
+    } else if what.ends_with("pods/exec") {
+        "`longshore exec` cannot run a command in a job"
     } else {
         "whether an image was pulled stays unknown, and a failed pull is noticed later"
     }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::stream::{BoxStream, StreamExt};
 use longshore_core::{
-    Attempt, Capabilities, Capability, Event, Finding, Handle, Health, InstallationId, JobStdin,
-    LaunchContext, LaunchError, LogChunk, LogPosition, Plan, Result, Runner, RunnerName, Settled,
-    Started, TimedChunk, unreadable_events, unreadable_logs,
+    Attempt, Capabilities, Capability, Event, Exec, ExecSpec, Finding, Handle, Health,
+    InstallationId, JobStdin, LaunchContext, LaunchError, LogChunk, LogPosition, Plan, Result,
+    Runner, RunnerName, Settled, Started, TimedChunk, unreadable_events, unreadable_logs,
 };
 use tokio::time::Instant;
 
@@ -17,7 +17,7 @@ use crate::config::KubernetesConfig;
 use crate::location::Location;
 use crate::names::Ending;
 use crate::{
-    adopt, check, follow, launch, logs, plan, probe, settle, stdin, termination, translate,
+    adopt, check, exec, follow, launch, logs, plan, probe, settle, stdin, termination, translate,
 };
 
 /// Runs jobs on a Kubernetes cluster, each as a `batch/v1` Job.
@@ -66,6 +66,13 @@ impl Runner for KubernetesRunner {
             Some(proxy) => format!("{} through {proxy}", cluster.server),
             None => cluster.server.clone(),
         })
+    }
+
+    async fn access(&self) -> Option<String> {
+        let cluster = self.backend.connection.cluster().await.ok()?;
+        let namespace = self.backend.config.namespace.as_deref().unwrap_or(&cluster.namespace);
+        let proxy = cluster.proxy.as_deref().unwrap_or("no proxy");
+        Some(format!("{} of {} through {proxy} as {}", namespace, cluster.server, cluster.identity))
     }
 
     fn plan(&self, attempt: &Attempt) -> Result<Plan> {
@@ -141,6 +148,10 @@ impl Runner for KubernetesRunner {
         let location = Location::read(handle)?;
         let cluster = self.backend.connection.cluster().await?;
         termination::terminate(&cluster, &location, Ending::Cancelled, Some(grace)).await
+    }
+
+    async fn exec(&self, handle: &Handle, spec: &ExecSpec) -> Result<Exec> {
+        exec::exec(self.backend.clone(), Location::read(handle)?, spec).await
     }
 
     async fn remove(&self, handle: &Handle) -> Result<()> {

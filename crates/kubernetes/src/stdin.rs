@@ -56,7 +56,7 @@ pub(crate) async fn open(backend: &Backend, location: &Location) -> Result<JobSt
 }
 
 /// Returns the names of `pod` and of the job's container in it, if that runs.
-fn running_container(pod: &Pod) -> Option<(String, String)> {
+pub(crate) fn running_container(pod: &Pod) -> Option<(String, String)> {
     let view = PodView::from(pod);
     let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
     let job = statuses.iter().find(|status| status.name == view.job_container())?;

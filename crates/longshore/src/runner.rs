@@ -5,14 +5,15 @@
 
 pub use longshore_core::{
     Attempt, AttemptId, Backoff, Capabilities, Capability, Container, Cpu, Error, ErrorKind, Event,
-    EventSink, Finding, FindingCause, Forward, Forwarding, Handle, Health, HumanDuration,
-    ImageReason, ImageRef, ImageReport, InstallationId, InvalidId, InvalidName, JobDirectoryView,
-    JobId, JobSpec, JobStdin, LaunchContext, LaunchError, LinuxCapabilities, LinuxCapability,
-    LocalImage, LogChunk, LogPosition, LogStream, Memory, Network, NotRunReason, Outcome, Plan,
-    PlanFormat, Process, PullPolicies, PullPolicy, RegistryAuth, RejectReason, Report, Requirement,
-    ResourceList, Resources, Result, Runner, RunnerName, SeccompProfile, SeccompProfileType,
-    Secret, SecretSource, SecurityContext, SecurityProfile, Settled, Severity, Signal, StartError,
-    Started, TimedChunk, start_error, unreadable_events, unreadable_logs,
+    EventSink, Exec, ExecEvent, ExecSpec, Finding, FindingCause, Forward, Forwarding, Handle,
+    Health, HumanDuration, ImageReason, ImageRef, ImageReport, InstallationId, InvalidId,
+    InvalidName, JobDirectoryView, JobId, JobSpec, JobStdin, LaunchContext, LaunchError,
+    LinuxCapabilities, LinuxCapability, LocalImage, LogChunk, LogPosition, LogStream, Memory,
+    Network, NotRunReason, Outcome, Plan, PlanFormat, Process, PullPolicies, PullPolicy,
+    RegistryAuth, RejectReason, Report, Requirement, ResourceList, Resources, Result, Runner,
+    RunnerName, SeccompProfile, SeccompProfileType, Secret, SecretSource, SecurityContext,
+    SecurityProfile, Settled, Severity, Signal, StartError, Started, TimedChunk, start_error,
+    unreadable_events, unreadable_logs,
 };
 #[cfg(feature = "docker")]
 pub use longshore_docker::DockerRunner;

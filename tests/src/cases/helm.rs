@@ -250,7 +250,10 @@ pub(super) fn permissions(rule: &Value) -> Result<Vec<String>> {
 fn the_role_allows_what_doctor_asks_for_and_nothing_else(bench: &Bench) -> Checked {
     let site = Site::new(bench)?;
     let files = ["templates/serviceaccount.yaml", "templates/role.yaml"];
-    let values = Values::new(bench, "true")?.with("/rbac/secrets", true).with("/rbac/stdin", true);
+    let values = Values::new(bench, "true")?
+        .with("/rbac/secrets", true)
+        .with("/rbac/stdin", true)
+        .with("/rbac/exec", true);
     let objects = site.rendered(&values, &files)?;
     for object in &objects {
         site.create(object)?.exits(0)?;

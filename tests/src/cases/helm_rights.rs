@@ -41,6 +41,7 @@ fn the_role_allows_only_what_the_values_need(bench: &Bench) -> Checked {
         ("/extraEnv", json!([{ "name": "JOB_REGISTRIES", "value": "[]" }]), also(&["secrets"])),
         ("/rbac/secrets", json!(true), also(&["secrets"])),
         ("/rbac/stdin", json!(true), also(&["pods/attach"])),
+        ("/rbac/exec", json!(true), also(&["pods/exec"])),
     ] {
         let values = plain.clone().with(path, value);
         let found = allowed(&site, &values)?;
@@ -68,8 +69,10 @@ fn a_job_with_a_stdin_is_passed_over_before_it_starts_if_the_role_has_no_attach(
     // Doctor agrees with what the values switch off, and says what does not work.
     let mut missing =
         permissions(&json!({ "resources": ["secrets"], "verbs": ["create", "delete"] }))?;
-    missing
-        .extend(permissions(&json!({ "resources": ["pods/attach"], "verbs": ["create", "get"] }))?);
+    for resource in ["pods/attach", "pods/exec"] {
+        let rule = json!({ "resources": [resource], "verbs": ["create", "get"] });
+        missing.extend(permissions(&rule)?);
+    }
     missing_are(bench, &site, &kubeconfig, rules, &missing)?;
     let job = |script: &str| -> Result<_> {
         let job = bench.script(&[], script)?.env("KUBECONFIG", &kubeconfig);

@@ -6,6 +6,7 @@ pub mod completions;
 pub mod config;
 pub mod detach;
 pub mod doctor;
+pub mod exec;
 pub mod gc;
 pub mod inspect;
 pub mod kill;

@@ -1,16 +1,16 @@
 //! The lists of all cases.
 
 use super::{
-    adopt, cancel, directory, environment, events, images, launch, leftovers, limits, load, logs,
-    outcome, plan, probe, racing, remove, security, settle, signal, stdin, timeout, times, tree,
-    volume,
+    adopt, cancel, directory, environment, events, exec, images, launch, leftovers, limits, load,
+    logs, mounts, much_output, outcome, plan, probe, racing, remove, security, settle, signal,
+    stdin, timeout, times, tree,
 };
 use crate::case::Case;
 
 /// Returns the cases that run before all others, one at a time, as they measure this process's
 /// memory.
 pub(crate) fn first() -> Vec<Case> {
-    volume::cases()
+    much_output::cases()
 }
 
 /// Returns the cases that may run concurrently.
@@ -22,6 +22,7 @@ pub(crate) fn all() -> Vec<Case> {
         racing::all(),
         cancel::cases(),
         signal::cases(),
+        exec::cases(),
         tree::cases(),
         launch::cases(),
         outcome::cases(),
@@ -37,6 +38,7 @@ pub(crate) fn all() -> Vec<Case> {
         environment::cases(),
         stdin::cases(),
         limits::cases(),
+        mounts::cases(),
         security::cases(),
         images::cases(),
     ]

@@ -54,7 +54,7 @@ pub(super) fn spawn(attempt: &Attempt, files: &Path, flaw: Option<Flaw>) -> Resu
     if has(KillsOnlyItsGroup) {
         command.process_group(0);
     }
-    environment(&mut command, attempt, &view, flaw);
+    environment(&mut command, attempt, flaw);
     redirect(&mut command, files, flaw)?;
     let missing = has(CallsAMissingCommandAnExit);
     command.spawn().or_else(|error| match error.kind() {
@@ -91,12 +91,9 @@ fn arguments(
     }
 }
 
-fn environment(
-    command: &mut Command,
-    attempt: &Attempt,
-    view: &JobDirectoryView,
-    flaw: Option<Flaw>,
-) {
+/// Gives `command` the environment of the job, and its mark.
+pub(super) fn environment(command: &mut Command, attempt: &Attempt, flaw: Option<Flaw>) {
+    let view = JobDirectoryView::in_process(&attempt.spec);
     if flaw != Some(LeaksItsEnvironment) {
         command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin");
     }

@@ -98,6 +98,15 @@ flaws! {
     SendsEachSignalOnce: "signal::two_of_a_kind_are_handled_twice",
     SignalsTheWholeTree: "signal::it_reaches_the_main_process_alone",
     SignalsWhatHasEnded: "signal::an_ended_job_takes_none",
+    // Commands in a job.
+    CallsAMissingCommandASuccess:
+        "exec::a_command_has_the_jobs_environment_and_its_own_streams_and_code",
+    ExecsInWhatHasEnded: "exec::a_command_ends_with_the_job_which_then_takes_none",
+    ForgetsTheEnvironmentOfCommands:
+        "exec::a_command_has_the_jobs_environment_and_its_own_streams_and_code",
+    LetsCommandsOutliveTheJob: "exec::a_command_ends_with_the_job_which_then_takes_none",
+    MixesTheStreamsOfCommands:
+        "exec::a_command_has_the_jobs_environment_and_its_own_streams_and_code",
     // Output.
     AddsAFinalNewline: "logs::output_without_a_final_newline_comes_whole",
     FailsOnRemovedOutput: "logs::a_removed_jobs_output_is_a_gap_in_each_stream",

@@ -60,10 +60,14 @@ pub(super) struct Job {
     signalled: Mutex<Vec<Signal>>,
     stop: watch::Sender<Option<Stop>>,
     files: PathBuf,
-    flaw: Option<Flaw>,
+    pub(super) flaw: Option<Flaw>,
 }
 
 impl Job {
+    pub(super) fn has(&self, flaw: Flaw) -> bool {
+        self.flaw == Some(flaw)
+    }
+
     pub(super) fn start(
         attempt: &Attempt,
         files: PathBuf,

@@ -7,6 +7,7 @@
 
 mod backend;
 mod command;
+mod exec;
 mod fixture;
 mod flaw;
 mod flaws;

@@ -9,15 +9,16 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use longshore_core::{
-    Attempt, AttemptId, Capabilities, Capability, Error, ErrorKind, Event, Finding, Handle, Health,
-    InstallationId, JobDirectoryView, JobStdin, LaunchContext, LaunchError, LogChunk, LogPosition,
-    Plan, PlanFormat, Result, Runner, RunnerName, Settled, Signal, Started, TimedChunk,
-    unreadable_events, unreadable_logs,
+    Attempt, AttemptId, Capabilities, Capability, Error, ErrorKind, Event, Exec, ExecSpec, Finding,
+    Handle, Health, InstallationId, JobDirectoryView, JobStdin, LaunchContext, LaunchError,
+    LogChunk, LogPosition, Plan, PlanFormat, Result, Runner, RunnerName, Settled, Signal, Started,
+    TimedChunk, unreadable_events, unreadable_logs,
 };
 use tokio::time::{Instant, sleep_until};
 
 use super::Flaw::{self, *};
 use super::backend::{Answer, Backend, Entry};
+use super::exec;
 use super::job::{self, Stop};
 use super::streams::{self, decided};
 
@@ -37,6 +38,7 @@ impl Toy {
             .with(Capability::JobDirectory)
             .with(Capability::Stdin)
             .with(Capability::Signals)
+            .with(Capability::Exec)
             .with(Capability::SeparateStreams)
             .with(Capability::SignalEvidence)
             .with(Capability::KeepAllLogs)
@@ -265,6 +267,13 @@ impl Runner for Toy {
         let Some(Entry::Started(job)) = self.entry(handle) else { return Err(none()) };
         let signal = rustix::process::Signal::from_named_raw(signal.number()).ok_or_else(none)?;
         if job.signal(signal) { Ok(()) } else { Err(none()) }
+    }
+
+    async fn exec(&self, handle: &Handle, spec: &ExecSpec) -> Result<Exec> {
+        match self.entry(handle) {
+            Some(Entry::Started(job)) => exec::exec(&job, spec),
+            _ => Err(Error::new(ErrorKind::NotFound, "no such job runs")),
+        }
     }
 
     async fn remove(&self, handle: &Handle) -> Result<()> {
