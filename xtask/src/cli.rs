@@ -10,7 +10,7 @@ use longshore_lab::{self as lab, Group, Lab, UpOptions};
 
 use crate::bench::{self, BenchOptions};
 use crate::test::TestOptions;
-use crate::{codegen, test, tidy};
+use crate::{api, codegen, test, tidy};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Longshore's development tasks")]
@@ -27,13 +27,19 @@ enum Task {
     Bench(BenchOptions),
     /// Check what no compiler checks: dependencies between crates, files, documents.
     Tidy {
-        /// Skip the check that needs a build: whether generated files are up to date.
+        /// Skip the checks that need a build: whether generated files are up to date.
         #[arg(long)]
         no_build: bool,
     },
-    /// Regenerate the reference configuration and the schemas in conf.
+    /// Regenerate the reference configuration, the schemas in conf, and what `api` regenerates.
     Codegen {
         /// Fail if a file was stale; a second run passes.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Regenerate the listing of the public interface in api, and check its rules.
+    Api {
+        /// Fail if a listing was stale; a second run passes.
         #[arg(long)]
         check: bool,
     },
@@ -121,7 +127,8 @@ fn run(task: Task) -> Result<bool> {
         Task::Test(options) => test::test(&options),
         Task::Bench(options) => bench::bench(&options),
         Task::Tidy { no_build } => tidy::tidy(!no_build),
-        Task::Codegen { check } => codegen::codegen(check),
+        Task::Codegen { check } => Ok(codegen::codegen(check)? & api::api(check)?),
+        Task::Api { check } => api::api(check),
         Task::Lab { dir, task } => run_lab(&Lab::open(dir)?, task).map(|()| true),
     }
 }

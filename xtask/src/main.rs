@@ -1,5 +1,6 @@
 //! `cargo xtask`: Longshore's development tasks.
 
+mod api;
 mod bench;
 mod cli;
 mod codegen;

@@ -1,6 +1,6 @@
 //! The workspace, as cargo describes it.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -103,11 +103,23 @@ impl Package {
 }
 
 /// Returns a cargo command that runs in this checkout.
+///
+/// The command does not inherit what cargo tells this program about its own package. Some build
+/// scripts depend on these variables, such as that of `ring`: cargo would build it, and everything
+/// above it, anew.
 pub(crate) fn cargo() -> Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let mut command = Command::new(program);
     command.current_dir(checkout());
+    for (name, _) in std::env::vars_os().filter(|(name, _)| describes_a_package(name)) {
+        command.env_remove(name);
+    }
     command
+}
+
+fn describes_a_package(variable: &OsStr) -> bool {
+    let name = variable.to_string_lossy();
+    ["CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|prefix| name.starts_with(prefix))
 }
 
 #[cfg(test)]
@@ -146,6 +158,14 @@ pub(crate) mod tests {
             None => (None, text),
         };
         Dependency { name: name.to_owned(), req: "^0.1.0".to_owned(), kind }
+    }
+
+    /// It did, and a build below `cargo xtask` compiled ring and what is above it again.
+    #[test]
+    fn a_cargo_below_this_one_does_not_see_the_variables_of_this_package() {
+        let command = cargo();
+        let removed = |name: &str| command.get_envs().any(|it| it == (OsStr::new(name), None));
+        assert!(removed("CARGO_MANIFEST_DIR") && removed("CARGO_PKG_NAME"));
     }
 
     #[test]

@@ -24,6 +24,11 @@ impl Problem {
         Self { origin: None, key: None, message: message.into() }
     }
 
+    /// Creates the problem that the reader of HOCON found.
+    pub(crate) fn hocon(error: longshore_hocon::Error) -> Self {
+        Self::new(error.message).at(error.location)
+    }
+
     pub(crate) fn at(mut self, origin: impl Into<Origin>) -> Self {
         self.origin = Some(origin.into());
         self

@@ -3,9 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use k8s_openapi::api::core::v1::{
-    Affinity, HostAlias, PodDNSConfig, Toleration, TopologySpreadConstraint,
-};
 use longshore_core::{HumanDuration, SecurityProfile};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::amounts::{Amounts, DefaultResources};
 use crate::owner_pod::OwnerPod;
 use crate::pod_template::PodTemplate;
-use crate::strict::Strict;
+use crate::strict::{Affinity, HostAlias, PodDNSConfig, Toleration, TopologySpreadConstraint};
 
 /// One day: the minimum time that a finished Job is kept, so that its result can still be read the
 /// next morning.
@@ -62,13 +59,13 @@ pub struct KubernetesConfig {
     /// Labels that a node must have to run a job.
     pub node_selector: BTreeMap<String, String>,
     /// Taints that a job's Pod tolerates, as in a Pod's `tolerations`.
-    pub tolerations: Vec<Strict<Toleration>>,
+    pub tolerations: Vec<Toleration>,
     /// On which nodes and beside which Pods a job's Pod is placed, as in a Pod's `affinity`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Object>")]
-    pub affinity: Option<Strict<Affinity>>,
+    pub affinity: Option<Affinity>,
     /// How the Pods of jobs are spread, as in a Pod's `topologySpreadConstraints`.
-    pub topology_spread_constraints: Vec<Strict<TopologySpreadConstraint>>,
+    pub topology_spread_constraints: Vec<TopologySpreadConstraint>,
     /// The PriorityClass of a job's Pod. None: the cluster's default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority_class_name: Option<String>,
@@ -76,7 +73,7 @@ pub struct KubernetesConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runtime_class_name: Option<String>,
     /// Further lines of `/etc/hosts` in a job's Pod, as in a Pod's `hostAliases`.
-    pub host_aliases: Vec<Strict<HostAlias>>,
+    pub host_aliases: Vec<HostAlias>,
     /// Where a job's Pod looks up names. None: Kubernetes' default, `ClusterFirst`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dns_policy: Option<DnsPolicy>,
@@ -84,12 +81,15 @@ pub struct KubernetesConfig {
     /// `dnsConfig`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Object>")]
-    pub dns_config: Option<Strict<PodDNSConfig>>,
+    pub dns_config: Option<PodDNSConfig>,
     /// The resources of a job that sets no limit for them.
     pub default_resources: DefaultResources,
     /// The most that a job may have. A job that asks for more is refused; one that sets no limit
     /// has `defaultResources`, or else this.
     pub max_resources: Amounts,
+    /// The extended resource for `resources.limits.gpus`, such as `nvidia.com/gpu` (the default) or
+    /// `amd.com/gpu`.
+    pub gpu_resource_name: String,
     /// A strategic merge patch of every job's Pod: `metadata` with `labels` and `annotations`, and
     /// `spec`, for everything that has no key here. The job's container is called `job`. The patch
     /// cannot change what Longshore sets for each job, such as `restartPolicy` or the container's
@@ -167,6 +167,7 @@ impl Default for KubernetesConfig {
             dns_config: None,
             default_resources: DefaultResources::default(),
             max_resources: Amounts::default(),
+            gpu_resource_name: "nvidia.com/gpu".to_owned(),
             pod_template: None,
             owner_pod: OwnerPod::default(),
             connect_timeout: HumanDuration::from_secs(5),

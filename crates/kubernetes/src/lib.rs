@@ -103,4 +103,4 @@ pub use config::{DnsPolicy, KubernetesConfig};
 pub use owner_pod::OwnerPod;
 pub use pod_template::PodTemplate;
 pub use runner::KubernetesRunner;
-pub use strict::Strict;
+pub use strict::{Affinity, HostAlias, PodDNSConfig, Toleration, TopologySpreadConstraint};

@@ -2,41 +2,70 @@
 
 use std::borrow::Cow;
 
+use k8s_openapi::api::core::v1 as api;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-/// An object of Kubernetes' API, read from a configuration.
-///
-/// The API's own types ignore a field that they do not know. This type refuses it, by name.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-#[serde(transparent)]
-pub struct Strict<T>(pub T);
+/// Defines an object of Kubernetes' API in a configuration. The API's own type is not part of the
+/// interface, because its version is the application's choice.
+macro_rules! object {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        ///
+        /// It is deserialised from the fields of the API. A field that the API does not know is an
+        /// error that names it.
+        #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+        #[serde(transparent)]
+        pub struct $name(pub(crate) api::$name);
 
-impl<'de, T: DeserializeOwned + Serialize> Deserialize<'de> for Strict<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let given = Value::deserialize(deserializer)?;
-        read(&given).map(Self).map_err(D::Error::custom)
-    }
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let given = Value::deserialize(deserializer)?;
+                read(&given).map(Self).map_err(D::Error::custom)
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn inline_schema() -> bool {
+                api::$name::inline_schema()
+            }
+
+            fn schema_name() -> Cow<'static, str> {
+                api::$name::schema_name()
+            }
+
+            fn schema_id() -> Cow<'static, str> {
+                api::$name::schema_id()
+            }
+
+            fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+                api::$name::json_schema(generator)
+            }
+        }
+    };
 }
 
-impl<T: JsonSchema> JsonSchema for Strict<T> {
-    fn inline_schema() -> bool {
-        T::inline_schema()
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        T::schema_name()
-    }
-
-    fn schema_id() -> Cow<'static, str> {
-        T::schema_id()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        T::json_schema(generator)
-    }
+object! {
+    /// An entry of a Pod's `tolerations`.
+    Toleration
+}
+object! {
+    /// A Pod's `affinity`.
+    Affinity
+}
+object! {
+    /// An entry of a Pod's `topologySpreadConstraints`.
+    TopologySpreadConstraint
+}
+object! {
+    /// An entry of a Pod's `hostAliases`.
+    HostAlias
+}
+object! {
+    /// A Pod's `dnsConfig`.
+    PodDNSConfig
 }
 
 /// Returns `given` as a `T`.

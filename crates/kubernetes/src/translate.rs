@@ -19,7 +19,6 @@ use longshore_core::{
 use crate::config::{KubernetesConfig, MINIMUM_TTL_SECONDS};
 use crate::escape::literal;
 use crate::names::{self, Commit, Ending};
-use crate::strict::Strict;
 use crate::{labels, resources, secret, security};
 
 /// What a launch submits.
@@ -35,6 +34,7 @@ pub(crate) fn capabilities(config: &KubernetesConfig) -> Capabilities {
         Capability::Container,
         Capability::LimitCpu,
         Capability::LimitMemory,
+        Capability::Gpus,
         Capability::RunAsUser,
         Capability::ReadOnlyRootFilesystem,
         Capability::NoPrivilegeEscalation,
@@ -60,8 +60,14 @@ pub(crate) fn capabilities(config: &KubernetesConfig) -> Capabilities {
 /// Returns what to set in `config` to get `capability`; `None` if no setting helps, or if nothing
 /// is missing.
 pub(crate) fn remedy(capability: Capability, config: &KubernetesConfig) -> Option<String> {
-    if capability != Capability::JobDirectory {
-        return None;
+    match capability {
+        Capability::JobDirectory => {}
+        Capability::Volumes => {
+            let remedy = "a node does not have this machine's files; add a volume of the cluster with \
+                          job.kubernetes.podTemplate";
+            return Some(remedy.to_owned());
+        }
+        _ => return None,
     }
     let claim = (config.persistent_volume_claim_name.is_none())
         .then_some("job.kubernetes.persistentVolumeClaimName");
@@ -191,12 +197,14 @@ fn pod(attempt: &Attempt, config: &KubernetesConfig) -> Result<PodSpec> {
         enable_service_links: Some(false),
         node_selector: none_if_empty(config.node_selector.clone()),
         image_pull_secrets: secret::pull_secrets(attempt, config),
-        tolerations: given(&config.tolerations),
+        tolerations: given(config.tolerations.iter().map(|it| &it.0)),
         affinity: config.affinity.clone().map(|it| it.0),
-        topology_spread_constraints: given(&config.topology_spread_constraints),
+        topology_spread_constraints: given(
+            config.topology_spread_constraints.iter().map(|it| &it.0),
+        ),
         priority_class_name: config.priority_class_name.clone(),
         runtime_class_name: config.runtime_class_name.clone(),
-        host_aliases: given(&config.host_aliases),
+        host_aliases: given(config.host_aliases.iter().map(|it| &it.0)),
         dns_policy: config.dns_policy.map(|policy| policy.as_str().to_owned()),
         dns_config: config.dns_config.clone().map(|it| it.0),
         volumes: (!mounts.is_empty()).then(|| vec![volume(config)]),
@@ -217,9 +225,10 @@ fn none_if_empty(map: BTreeMap<String, String>) -> Option<BTreeMap<String, Strin
     (!map.is_empty()).then_some(map)
 }
 
-/// Returns the objects of `list`, or `None` if there are none.
-fn given<T: Clone>(list: &[Strict<T>]) -> Option<Vec<T>> {
-    (!list.is_empty()).then(|| list.iter().map(|it| it.0.clone()).collect())
+/// Returns `objects`, or `None` if there are none.
+fn given<'a, T: Clone + 'a>(objects: impl Iterator<Item = &'a T>) -> Option<Vec<T>> {
+    let objects: Vec<T> = objects.cloned().collect();
+    (!objects.is_empty()).then_some(objects)
 }
 
 fn container(

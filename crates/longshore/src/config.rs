@@ -13,7 +13,8 @@ pub use longshore_dispatch::{FallbackReason, Isolation, Settings};
 pub use longshore_docker::DockerConfig;
 #[cfg(feature = "kubernetes")]
 pub use longshore_kubernetes::{
-    Amounts, DefaultResources, DnsPolicy, KubernetesConfig, OwnerPod, PodTemplate, Strict,
+    Affinity, Amounts, DefaultResources, DnsPolicy, HostAlias, KubernetesConfig, OwnerPod,
+    PodDNSConfig, PodTemplate, Toleration, TopologySpreadConstraint,
 };
 #[cfg(feature = "process")]
 pub use longshore_process::ProcessConfig;

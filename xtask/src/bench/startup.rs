@@ -59,7 +59,17 @@ pub(crate) fn measure(bench: &Bench<'_>) -> Result<bool> {
     let theirs = by_kubectl_steps(bench, &["-v=6"], |step| requests(step, "\"Response\""))?;
     let theirs: usize = theirs.into_iter().sum();
     let mut ours = bench.command();
-    ours.args(["-vvv", "run", "--runners", "kubernetes", "--image", &bench.image, "--", "true"]);
+    ours.args([
+        "--verbose",
+        "--verbose",
+        "run",
+        "--runners",
+        "kubernetes",
+        "--image",
+        &bench.image,
+        "--",
+        "true",
+    ]);
     let ours = requests(&mut ours, "requesting")?;
     met &= row("  API requests", ours as f64, theirs as f64, 0.78);
 

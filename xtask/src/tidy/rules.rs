@@ -9,8 +9,8 @@ use super::{
     arrows, backends, circles, dependencies, documents, length, links, packages, readme, release,
     toolchain, words,
 };
-use crate::codegen;
 use crate::workspace::Workspace;
+use crate::{api, codegen};
 
 /// Prints the findings of every rule. Returns true if there are none.
 pub(crate) fn tidy(with_build: bool) -> Result<bool> {
@@ -22,6 +22,9 @@ pub(crate) fn tidy(with_build: bool) -> Result<bool> {
             Finding::new(codegen::FILES[0], 1, format!("not as generated: {said}"), instead)
         });
         rules.push(("generated files", stale.into_iter().collect()));
+        let wrong = api::check()?.into_iter();
+        let wrong = wrong.map(|what| Finding::new(api::FOLDER, 1, what, instead)).collect();
+        rules.push(("public interface", wrong));
     }
     for (name, found) in &rules {
         found.iter().for_each(|finding| say!("{finding}"));

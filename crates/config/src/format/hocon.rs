@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use longshore_hocon::{Error, Files, Node as Parsed, Value as Resolved, parse_with};
+use longshore_hocon::{Files, Node as Parsed, Value as Resolved, parse_with};
 
 use super::Context;
 use crate::java;
@@ -14,10 +14,10 @@ pub(super) fn parse(
     path: &Path,
     context: &Context<'_>,
 ) -> Result<(Node, Vec<Warning>), Problem> {
-    let document = parse_with(text, path, &Files)?;
+    let document = parse_with(text, path, &Files).map_err(Problem::hocon)?;
     let defined =
         |name: &str| context.environment.get(name).cloned().or_else(|| java::property(name));
-    let root = document.resolve_only(context.wanted, &defined)?;
+    let root = document.resolve_only(context.wanted, &defined).map_err(Problem::hocon)?;
     let warnings = document.warnings().iter().map(|w| Warning { message: w.to_string() });
     Ok((node(root), warnings.collect()))
 }
@@ -34,10 +34,4 @@ fn node(parsed: Parsed) -> Node {
         }
     };
     Node::new(value, parsed.location.into())
-}
-
-impl From<Error> for Problem {
-    fn from(error: Error) -> Self {
-        Self::new(error.message).at(error.location)
-    }
 }
