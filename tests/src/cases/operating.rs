@@ -59,6 +59,7 @@ sections! {
     run {
         what_to_watch: "What to watch",
         from_a_job_to_its_pod_and_back: "From a job to its Pod, and back",
+        a_command_in_a_running_job: "A command in a running job",
         logs: "Logs",
         retention: "Retention",
         upgrades: "Upgrades",
