@@ -9,7 +9,9 @@
 
 mod attempt;
 mod backoff;
+mod base64;
 mod capabilities;
+mod cause;
 mod duration;
 mod error;
 mod error_record;
@@ -41,6 +43,7 @@ mod validate;
 pub use attempt::{Attempt, AttemptId, Handle, InstallationId, InvalidId, JobId};
 pub use backoff::Backoff;
 pub use capabilities::{Capabilities, Capability, Requirement};
+pub use cause::Cause;
 pub use duration::HumanDuration;
 pub use error::{Error, ErrorKind, LaunchError, Result};
 pub use event::{Event, EventSink, Started};

@@ -44,9 +44,10 @@ mod worker;
 mod write;
 
 pub use claim::Claim;
-pub use error::{Cause, JournalError, Result};
+pub use error::{JournalError, Result};
 pub use filter::{Cursor, CursorError, Filter};
 pub use journal::{Attended, Journal, Options, Submitted};
+pub use longshore_core::Cause;
 pub use outage::Outage;
 pub use record::{
     AttemptRecord, AttemptState, CancelRequest, Cancelled, NewAttempt, NewJob, Record, Relaunch,
