@@ -21,7 +21,7 @@ use crate::template::Template;
 #[command(name = "longshore", version, about, max_term_width = 100)]
 pub struct Cli {
     /// Print more on stderr (twice: everything); LONGSHORE_LOG sets a custom filter
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
     #[command(subcommand)]
     pub command: Command,

@@ -39,9 +39,6 @@ fn with_job_file(words: Vec<OsString>) -> Result<Cli, Error> {
     let Some(first) = job.args.first() else { return Ok(cli) };
     let at = words.len().saturating_sub(job.args.len());
     let after_dashes = at.checked_sub(1).and_then(|at| words.get(at)).is_some_and(|w| w == "--");
-    if cli.verbose > 0 && is_volume(first) {
-        return Err(usage(VOLUME));
-    }
     if after_dashes || !job_file::is_named_like_one(Path::new(first)) {
         return Ok(cli);
     }
@@ -86,15 +83,6 @@ fn meaning(job: &JobArgs, first: &Path) -> Meaning {
     }
 }
 
-const VOLUME: &str =
-    "-v is --verbose: there are no volumes. A job sees the folder that --job-dir names";
-
-/// Whether `word` looks like the value of docker's `-v`.
-fn is_volume(word: &str) -> bool {
-    let source = word.starts_with('/') || word.starts_with('.');
-    source && word.split_once(':').is_some_and(|(_, target)| target.starts_with('/'))
-}
-
 fn usage(message: &str) -> Error {
     Cli::command().error(ErrorKind::ArgumentConflict, message)
 }
@@ -108,9 +96,10 @@ fn hint(mut error: Error) -> Error {
     };
     let option = option.split('=').next().unwrap_or_default();
     let hint = match option {
-        "--volume" | "--mount" | "--tmpfs" => VOLUME.trim_start_matches("-v is --verbose: "),
+        "--mount" => "use --volume HOST:CONTAINER[:ro]",
+        "-v" | "-vv" => "use --verbose, before or after the command; -v is the --volume of a job",
         "--pull" => "the policy for pulling the image is --pull-policy",
-        "--platform" | "--gpus" => "Longshore has no such option",
+        "--platform" | "--tmpfs" => "Longshore has no such option",
         "-p" | "-P" | "--publish" | "--expose" => "a job has no ports",
         "-t" | "--tty" | "-it" => "a job has no terminal; -i gives it what is typed here",
         "--privileged" | "--cap-add" | "--cap-drop" | "--security-opt" => {
@@ -177,8 +166,8 @@ mod tests {
     #[test]
     fn a_wrong_option_is_answered_with_the_right_one() {
         for (line, right) in [
-            (&["-v", "/a:/b", "busybox"][..], "--job-dir"),
-            (&["--volume", "/a:/b"], "--job-dir"),
+            (&["-v", "busybox"][..], "HOST:CONTAINER"),
+            (&["--mount", "type=bind"], "--volume"),
             (&["--imgae", "x"], "--image"),
             (&["--pull=always", "x"], "--pull-policy"),
             (&["-it", "x"], "terminal"),

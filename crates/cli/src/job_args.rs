@@ -1,15 +1,16 @@
 //! The part of the command line that describes a job.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum, ValueHint};
 use longshore::image::{ImageRef, PullPolicies};
-use longshore::job::{Cpu, HumanDuration, Memory};
+use longshore::job::{Cpu, HumanDuration, Memory, Volume};
 use longshore::runner::RunnerName;
 
 use crate::arg_values::{duration, key_value};
 use crate::complete;
 use crate::config_args::ConfigArgs;
+use crate::job_file;
 
 /// A job, from a file, from flags, or from a file with overrides by flags.
 #[derive(Debug, Default, Args)]
@@ -38,6 +39,16 @@ pub struct JobArgs {
     /// arguments
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "Environment")]
     pub job_dir: Option<PathBuf>,
+    /// Mount a file or folder of the machine that runs the job: HOST:CONTAINER, then :ro if the job
+    /// must not write there
+    ///
+    /// On Docker, the machine is the engine's. A relative HOST begins with a dot and is relative to the
+    /// directory of this command. Kubernetes does not mount files of a machine.
+    #[arg(short, long, value_name = "HOST:CONTAINER[:ro]", value_parser = volume, help_heading = "Container")]
+    pub volume: Vec<Volume>,
+    /// Give the job this many GPUs
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
+    pub gpus: Option<u32>,
     /// Working directory of the job
     ///
     /// Default: that of the image; for a local process, the job directory if there is one, else
@@ -143,6 +154,29 @@ fn user(text: &str) -> Result<User, String> {
     Ok(User { id: number(id)?, group })
 }
 
+fn volume(text: &str) -> Result<Volume, String> {
+    let refuse = || format!("write it as HOST:CONTAINER or HOST:CONTAINER:ro: `{text}` is neither");
+    let (paths, read_only) = match text.rsplit_once(':') {
+        Some((paths, "ro")) => (paths, true),
+        Some((paths, "rw")) => (paths, false),
+        _ => (text, false),
+    };
+    let (host, container) = paths.split_once(':').ok_or_else(refuse)?;
+    if container.contains(':') || !container.starts_with('/') {
+        return Err(refuse());
+    }
+    // What begins otherwise is the name of a volume for docker.
+    if !host.starts_with(['/', '.']) {
+        return Err(format!(
+            "Longshore has no named volumes: `{host}` is a folder if it is written ./{host}"
+        ));
+    }
+    let host =
+        job_file::absolute(Path::new("."), Path::new(host)).map_err(|error| error.to_string())?;
+    let volume = Volume::new(host, container);
+    Ok(if read_only { volume.read_only() } else { volume })
+}
+
 /// Parses an amount as Kubernetes writes it, or with one of docker's units `b`, `k`, `m` and `g`,
 /// which are multiples of 1,024.
 fn memory(text: &str) -> Result<Memory, String> {
@@ -193,6 +227,20 @@ mod tests {
         for text in ["", "m", "-1m", "1x"] {
             assert!(memory(text).unwrap_err().contains("64Mi"), "{text}");
         }
+    }
+
+    #[test]
+    fn a_volume_is_read_as_docker_writes_it() {
+        assert_eq!(volume("/a:/b"), Ok(Volume::new("/a", "/b")));
+        assert_eq!(volume("/a/:/b:rw"), Ok(Volume::new("/a", "/b")));
+        assert_eq!(volume("/a:/b:ro"), Ok(Volume::new("/a", "/b").read_only()));
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(volume(".:/b"), Ok(Volume::new(&here, "/b")));
+        assert_eq!(volume("./x:/b").unwrap().host_path, here.join("x"));
+        for text in ["/a", "/a:b", "/a:/b:z", "/a:/b:ro:rw", ":/b", ""] {
+            assert!(volume(text).is_err(), "{text}");
+        }
+        assert!(volume("data:/b").unwrap_err().contains("./data"));
     }
 
     #[test]

@@ -24,6 +24,9 @@ pub fn read(file: &Path) -> Result<JobSpec, CliError> {
     if let Some(directory) = &job.job_directory {
         job.job_directory = Some(absolute(folder, directory)?);
     }
+    for volume in &mut job.volumes {
+        volume.host_path = absolute(folder, &volume.host_path)?;
+    }
     for login in &mut job.registries {
         if let Some(path) = &mut login.password_file {
             *path = absolute(folder, path)?;

@@ -91,7 +91,7 @@ pub fn warn(text: &str) {
     say(&format!("warning: {text}"));
 }
 
-/// Sends diagnostics to stderr: errors, or more with `-v`. LONGSHORE_LOG overrides both.
+/// Sends diagnostics to stderr: errors, or more with `--verbose`. LONGSHORE_LOG overrides both.
 pub fn log_to_stderr(verbose: u8) {
     let default = match verbose {
         // A failed request is reported as the reason why a runner was passed over.

@@ -27,6 +27,7 @@ pub fn build(args: &JobArgs) -> Result<JobSpec, CliError> {
     }
     apply_working_directory(args, &mut job)?;
     apply_limits(args, &mut job);
+    job.volumes.extend(args.volume.iter().cloned());
     job.labels.extend(args.label.iter().cloned());
     replace(&mut job.name, args.name.as_ref());
     replace(&mut job.timeout, args.timeout.as_ref());
@@ -74,6 +75,7 @@ fn apply_limits(args: &JobArgs, job: &mut JobSpec) {
     replace(&mut limits.memory, args.memory.as_ref());
     replace(&mut limits.cpu, args.cpus.as_ref());
     replace(&mut limits.pids, args.pids_limit.as_ref());
+    replace(&mut limits.gpus, args.gpus.as_ref());
     if let Some(user) = args.user {
         job.security_context.run_as_user = Some(user.id);
         job.security_context.run_as_group = user.group;

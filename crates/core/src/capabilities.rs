@@ -63,6 +63,10 @@ capabilities! {
     limit_memory, LimitMemory, "resources.limits.memory";
     /// Limits the number of processes.
     limit_pids, LimitPids, "resources.limits.pids";
+    /// Gives a job GPUs.
+    gpus, Gpus, "resources.limits.gpus";
+    /// Mounts files of the machine that runs the job.
+    volumes, Volumes, "volumes";
     /// Runs a job without a network.
     network_none, NetworkNone, "network: none";
     /// Sets the job's user and group.
@@ -194,7 +198,8 @@ impl JobSpec {
             secret_env,
             stdin,
             job_directory,
-            resources: Resources { limits: ResourceList { cpu, memory, pids } },
+            volumes,
+            resources: Resources { limits: ResourceList { cpu, memory, pids, gpus } },
             timeout: _,
             grace_period: _,
             security_profile,
@@ -223,6 +228,8 @@ impl JobSpec {
             (cpu.is_some(), Capability::LimitCpu),
             (memory.is_some(), Capability::LimitMemory),
             (pids.is_some(), Capability::LimitPids),
+            (gpus.is_some(), Capability::Gpus),
+            (!volumes.is_empty(), Capability::Volumes),
             (*network == Network::None, Capability::NetworkNone),
             (run_as_user.is_some() || run_as_group.is_some(), Capability::RunAsUser),
             (*read_only_root_filesystem, Capability::ReadOnlyRootFilesystem),

@@ -69,6 +69,10 @@ pub trait Forward: fmt::Debug + Send + Sync + 'static {
         self.inner().server().await
     }
 
+    async fn access(&self) -> Option<String> {
+        self.inner().access().await
+    }
+
     async fn local_image(&self, image: &ImageRef) -> Result<LocalImage> {
         self.inner().local_image(image).await
     }
@@ -178,6 +182,10 @@ impl<F: Forward> Runner for Forwarding<F> {
 
     async fn server(&self) -> Option<String> {
         self.0.server().await
+    }
+
+    async fn access(&self) -> Option<String> {
+        self.0.access().await
     }
 
     async fn local_image(&self, image: &ImageRef) -> Result<LocalImage> {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Cpu, Error, ErrorKind, HumanDuration, ImageRef, Memory, PullPolicies, RegistryLogin, Result,
-    RunnerName, SecurityContext, SecurityProfile,
+    RunnerName, SecurityContext, SecurityProfile, Volume,
 };
 
 /// What to run: in a container, as a local process, or either way.
@@ -49,6 +49,9 @@ pub struct JobSpec {
     /// The absolute path of a directory with `input/` (read-only to the job) and `output/`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job_directory: Option<PathBuf>,
+    /// Files and folders of the machine that runs the job, for the job's container.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<Volume>,
     /// Limits on what the job may use.
     pub resources: Resources,
     /// How long the job may run, counted from its start. Default: the configured `job.timeout`.
@@ -243,6 +246,9 @@ pub struct ResourceList {
     /// The number of processes and threads at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pids: Option<u32>,
+    /// The number of GPUs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpus: Option<u32>,
 }
 
 /// A job's network.

@@ -39,6 +39,7 @@ mod start_error;
 mod stdin;
 mod template;
 mod validate;
+mod volume;
 
 pub use attempt::{Attempt, AttemptId, Handle, InstallationId, InvalidId, JobId};
 pub use backoff::Backoff;
@@ -74,3 +75,4 @@ pub use start_error::{StartError, start_error};
 pub use stdin::JobStdin;
 pub use template::JobDirectoryView;
 pub use validate::RESERVED_LABEL_PREFIX;
+pub use volume::Volume;

@@ -162,6 +162,17 @@ pub trait Runner: fmt::Debug + Send + Sync + 'static {
         None
     }
 
+    /// Returns what names the access to the server behind this runner: the server, the place in it,
+    /// and the identity. Contains no secret.
+    ///
+    /// - Sends no request to the server, and returns soon.
+    /// - If [`ready`](Self::ready) succeeds, it need not be called for half a minute for any runner with
+    ///   the same name and the same answer, also in another process.
+    /// - `None` if `ready` costs little, or if the access is not known. Nothing is then shared.
+    async fn access(&self) -> Option<String> {
+        None
+    }
+
     /// Returns whether `image` is on the backend.
     ///
     /// - Asks no registry and changes nothing.

@@ -7,7 +7,7 @@
 )]
 
 use crate::template::asks_for_job_directory;
-use crate::{Error, ErrorKind, ExecSpec, JobSpec, Result};
+use crate::{Error, ErrorKind, ExecSpec, JobDirectoryView, JobSpec, Result, volume};
 
 /// The prefix of labels that are reserved for Longshore.
 pub const RESERVED_LABEL_PREFIX: &str = "longshore.dev/";
@@ -27,6 +27,8 @@ impl JobSpec {
         self.validate_env()?;
         self.validate_labels()?;
         self.validate_security()?;
+        let directory = self.job_directory.as_ref().map(|_| JobDirectoryView::IN_CONTAINER);
+        volume::check(&self.volumes, directory).map_err(invalid)?;
         self.validate_limits()
     }
 
@@ -145,6 +147,9 @@ impl JobSpec {
         if self.resources.limits.pids == Some(0) {
             return Err(invalid("`resources.limits.pids` is 0: no process could start"));
         }
+        if self.resources.limits.gpus == Some(0) {
+            return Err(invalid("`resources.limits.gpus` is 0: leave it out"));
+        }
         if self.timeout.is_some_and(|timeout| timeout.get().is_zero()) {
             return Err(invalid("`timeout` is zero: leave it out, or give the job some time"));
         }
@@ -247,6 +252,7 @@ mod tests {
         assert!(refused(|j| j.name = Some("n".repeat(256))).contains("`name` has 256"));
         assert!(refused(|j| j.job_directory = Some("here".into())).contains("absolute"));
         assert!(refused(|j| j.resources.limits.pids = Some(0)).contains("pids"));
+        assert!(refused(|j| j.resources.limits.gpus = Some(0)).contains("gpus"));
         assert!(refused(|j| j.timeout = Some("0s".parse().unwrap())).contains("timeout"));
         assert!(refused(|j| j.runners = Some(vec![])).contains("`runners` is empty"));
         let root = |j: &mut JobSpec| {

@@ -156,7 +156,7 @@ impl JobTask {
                 if answered {
                     candidate.tally.failed(&error);
                 } else {
-                    candidate.refused(&error);
+                    candidate.refused(&error).await;
                 }
                 match self.settle(&client, &id, &error).await {
                     Settlement::NeverStarted => {
@@ -231,7 +231,7 @@ impl JobTask {
         if self.canceller.token().is_cancelled() {
             return Tried::Cancelled;
         }
-        candidate.refused(&error);
+        candidate.refused(&error).await;
         Tried::Refused(error)
     }
 }

@@ -137,6 +137,11 @@ impl Breaker {
         self.memory.lock().state = State::Healthy { until: Instant::now() + FRESH };
     }
 
+    /// Records that the runner was ready a moment ago, which holds for another `time`.
+    pub(crate) fn is_ready_for(&self, time: Duration) {
+        self.memory.lock().state = State::Healthy { until: Instant::now() + time };
+    }
+
     /// Records that a job started.
     pub(crate) fn launch_succeeded(&self) {
         let mut memory = self.memory.lock();

@@ -191,11 +191,16 @@ impl Candidate {
             }
             Admission::Probe { .. } => {}
         }
+        if let Some(left) = self.outages.recall_ready(&*self.runner).await {
+            self.breaker.is_ready_for(left);
+            return Ok(());
+        }
         sink.send(JobEvent::Probing { runner: self.name().clone() });
         match self.ask(self.runner.ready()).await {
             Ok(()) => {
                 self.breaker.probe_succeeded();
                 self.show_breaker();
+                self.outages.share_ready(&*self.runner).await;
                 Ok(())
             }
             Err(error) => {
@@ -206,9 +211,10 @@ impl Candidate {
     }
 
     /// Records a refusal of a launch.
-    pub(crate) fn refused(self: &Arc<Self>, error: &Error) {
+    pub(crate) async fn refused(self: &Arc<Self>, error: &Error) {
         self.tally.failed(error);
         self.heed(error);
+        self.outages.forget_ready(&*self.runner, error).await;
     }
 
     /// Passes an error on to the breaker. A runner that is away is then probed in the background

@@ -37,6 +37,7 @@ use crate::selection::select;
 use crate::standing::Standing;
 use crate::store::{Held, Store};
 use crate::task::{JobTask, Manner, Search};
+use crate::volumes;
 use crate::{
     DetachedJob, Examination, ImagePreview, Job, RunnerHealth, RunnerPlan, Settings, Submission,
 };
@@ -229,6 +230,7 @@ impl Dispatcher {
         let candidates = select(&setup.candidates, spec)?;
         policy::check(spec, settings)?;
         security::apply(spec, settings)?;
+        volumes::check(spec, settings)?;
         if let Some(prefix) = &settings.image_registry_prefix {
             prefix.apply(spec)?;
         }

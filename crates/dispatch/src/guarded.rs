@@ -93,6 +93,10 @@ impl Runner for Guarded {
         self.wait("server", async { self.0.server().await }).await.ok().flatten()
     }
 
+    async fn access(&self) -> Option<String> {
+        self.wait("access", async { self.0.access().await }).await.ok().flatten()
+    }
+
     async fn local_image(&self, image: &ImageRef) -> Result<LocalImage> {
         self.wait("local_image", async { self.0.local_image(image).await }).await?
     }

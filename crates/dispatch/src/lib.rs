@@ -96,6 +96,7 @@ mod taken;
 mod tally;
 mod task;
 mod unrecorded;
+mod volumes;
 
 pub use adopt::Adopted;
 pub use builder::{BuildError, DispatcherBuilder};

@@ -1,12 +1,12 @@
-//! What the processes with one journal share about runners whose server does not answer, so that
-//! only one of them waits for it.
+//! What the processes with one journal share about runners: that a server does not answer, so that
+//! only one of them waits for it, and that a runner is ready, so that only one of them asks.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use longshore_core::{Error, ErrorKind, Runner};
-use longshore_journal::{Journal, Outage};
+use longshore_journal::{Access, Journal, Outage};
 use tracing::warn;
 
 use crate::store::Store;
@@ -83,6 +83,37 @@ impl Outages {
                     ignore(journal.forget_outage(name).await);
                 }
             }
+        }
+    }
+
+    /// Returns for how long `runner` counts as ready, if another process has found that.
+    pub(crate) async fn recall_ready(&self, runner: &dyn Runner) -> Option<Duration> {
+        let journal = self.journal().await?;
+        let known = ignore(journal.access(runner.name()).await).flatten()?;
+        let age = Timestamp::now().duration_since(known.since);
+        // A clock that was set back makes no answer last longer.
+        if age.is_negative() || age >= HOLDS || runner.access().await? != known.access {
+            return None;
+        }
+        Some(HOLDS.saturating_sub(age).unsigned_abs())
+    }
+
+    /// Shares that `runner` is ready.
+    pub(crate) async fn share_ready(&self, runner: &dyn Runner) {
+        let Some(journal) = self.journal().await else { return };
+        let Some(access) = runner.access().await else { return };
+        let access = Access { access, since: Timestamp::now() };
+        ignore(journal.record_access(runner.name(), access).await);
+    }
+
+    /// Makes the next process ask `runner` again, after a refusal that a probe would have shown.
+    pub(crate) async fn forget_ready(&self, runner: &dyn Runner, error: &Error) {
+        if !matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Denied) {
+            return;
+        }
+        let Some(journal) = self.journal().await else { return };
+        if ignore(journal.access(runner.name()).await).flatten().is_some() {
+            ignore(journal.forget_access(runner.name()).await);
         }
     }
 

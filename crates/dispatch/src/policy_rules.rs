@@ -6,6 +6,7 @@ use std::path::{Component, Path};
 use longshore_core::{ImageRef, JobSpec, Network, PullPolicies, RegistryLogin, SecretSource};
 
 use crate::spec_policy::{PolicyViolation, SpecPolicy};
+use crate::volumes;
 
 type Checked = Result<(), PolicyViolation>;
 
@@ -30,6 +31,7 @@ impl SpecPolicy {
         }
         labels(self, spec)?;
         secret_env(self, spec)?;
+        host_paths(self, spec)?;
         limits(self, spec)?;
         times(self, spec)?;
         security(self, spec)?;
@@ -168,6 +170,12 @@ fn registry_login(policy: &SpecPolicy, index: usize, login: &RegistryLogin) -> C
     Ok(())
 }
 
+fn host_paths(policy: &SpecPolicy, spec: &JobSpec) -> Checked {
+    let Some((index, path)) = volumes::beyond(spec, &policy.host_paths) else { return Ok(()) };
+    let reason = format!("`{}` is not below an allowed folder", path.display());
+    Err(PolicyViolation::new("hostPaths", format!("volumes[{index}].hostPath"), reason))
+}
+
 fn one_of<T: PartialEq + std::fmt::Display>(
     allowed: &[T],
     wanted: &T,
@@ -184,7 +192,9 @@ fn limits(policy: &SpecPolicy, spec: &JobSpec) -> Checked {
     let limits = &spec.resources.limits;
     at_most(limits.cpu, policy.max_cpu, "maxCpu", "resources.limits.cpu")?;
     at_most(limits.memory, policy.max_memory, "maxMemory", "resources.limits.memory")?;
-    at_most(limits.pids, policy.max_pids, "maxPids", "resources.limits.pids")
+    at_most(limits.pids, policy.max_pids, "maxPids", "resources.limits.pids")?;
+    let gpus = Some(limits.gpus.unwrap_or_default());
+    at_most(gpus, Some(policy.max_gpus), "maxGpus", "resources.limits.gpus")
 }
 
 fn times(policy: &SpecPolicy, spec: &JobSpec) -> Checked {

@@ -1,6 +1,7 @@
 //! The dispatcher's keys under `job`.
 
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use longshore_core::{ErrorKind, HumanDuration, PullPolicies, PullPolicy, SecurityProfile};
@@ -48,6 +49,9 @@ pub struct Settings {
     /// The security profiles that a job may name. A job that names another is refused. With an
     /// empty list, jobs may name none.
     pub allowed_security_profiles: Vec<SecurityProfile>,
+    /// The folders below which jobs may mount files of the machine that runs them, as `volumes`. With
+    /// an empty list, jobs may mount none.
+    pub allowed_host_paths: Vec<PathBuf>,
     /// The refusals after which the next runner is tried. A job that has started, or may have,
     /// never falls back.
     pub fallback_on: Vec<FallbackReason>,
@@ -92,6 +96,7 @@ impl Default for Settings {
             pin_digest: false,
             security_profile: SecurityProfile::default(),
             allowed_security_profiles: SecurityProfile::ALL.to_vec(),
+            allowed_host_paths: vec!["/".into()],
             fallback_on: vec![
                 FallbackReason::Unsupported,
                 FallbackReason::Unavailable,

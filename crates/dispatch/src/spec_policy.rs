@@ -31,7 +31,9 @@ use crate::glob::ImageGlob;
 /// | `secretEnv`: `secretKeyRef` | nothing | [`kubernetes_secrets`](Self::kubernetes_secrets) |
 /// | `stdin` | everything: it receives only what the service gives | - |
 /// | `jobDirectory` | nothing | [`job_directories`](Self::job_directories) |
-/// | `resources.limits` | everything, also no limit | [`max_cpu`](Self::max_cpu), [`max_memory`](Self::max_memory), [`max_pids`](Self::max_pids) |
+/// | `volumes` | nothing | [`host_paths`](Self::host_paths) |
+/// | `resources.limits.gpus` | nothing | [`max_gpus`](Self::max_gpus) |
+/// | `resources.limits`: all other keys | everything, also no limit | [`max_cpu`](Self::max_cpu), [`max_memory`](Self::max_memory), [`max_pids`](Self::max_pids) |
 /// | `timeout` | everything, also none | [`max_timeout`](Self::max_timeout) |
 /// | `gracePeriod` | up to 5 minutes | [`max_grace_period`](Self::max_grace_period) |
 /// | `securityProfile`, `securityContext` | up to `baseline` | [`security_profile`](Self::security_profile) |
@@ -104,6 +106,9 @@ pub struct SpecPolicy {
     /// one of them, and its `input` and `output` must not lead out of it. Jobs must not be able to
     /// write to these folders themselves.
     pub job_directories: Vec<PathBuf>,
+    /// The folders below which the job may mount files of the machine, as `volumes`. Default: none. A
+    /// job that can write to such a folder can place a symbolic link there, which leads out of it.
+    pub host_paths: Vec<PathBuf>,
     /// The keys of labels that the job may set. A final `*` matches any characters.
     pub labels: Vec<String>,
     /// The largest limit of CPU time. The job must then set a limit. None: any, also none.
@@ -112,6 +117,8 @@ pub struct SpecPolicy {
     pub max_memory: Option<Memory>,
     /// The largest limit of processes. The job must then set a limit. None: any, also none.
     pub max_pids: Option<u32>,
+    /// The most GPUs that the job may have. Default: 0.
+    pub max_gpus: u32,
     /// The longest timeout. The job, or `job.timeout`, must then set one. None: any, also none.
     pub max_timeout: Option<HumanDuration>,
     /// The longest time between TERM and KILL. None: any. Default: 5 minutes.
@@ -138,10 +145,12 @@ impl Default for SpecPolicy {
             kubernetes_secrets: Vec::new(),
             credential_helpers: Vec::new(),
             job_directories: Vec::new(),
+            host_paths: Vec::new(),
             labels: Vec::new(),
             max_cpu: None,
             max_memory: None,
             max_pids: None,
+            max_gpus: 0,
             max_timeout: None,
             max_grace_period: Some(HumanDuration::from_secs(300)),
             security_profile: SecurityProfile::Baseline,

@@ -25,6 +25,8 @@ const OF_THIS_ENGINE: &[&[&str]] = &[
     &["non running container"],
     // The engine does not see this machine's job directory.
     &["bind source path does not exist"],
+    // It has no runtime for GPUs.
+    &["could not select device driver"],
     &["error looking up logging plugin"],
     &["not supported"],
     &["does not support"],

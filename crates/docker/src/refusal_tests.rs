@@ -154,6 +154,12 @@ fn a_limit_of_this_engine_passes_the_runner_over() {
     classified(&[
         (Create, 400, cpus, Unsupported),
         (Create, 400, &cpus.to_lowercase(), Unsupported),
+        (
+            Start,
+            500,
+            r#"could not select device driver "" with capabilities: [[gpu]]"#,
+            Unsupported,
+        ),
     ]);
     let quota = "error setting cgroup config for procHooks process: failed to write \"100\": write \
                  /sys/fs/cgroup/cpu/docker/1/cpu.cfs_quota_us: invalid argument";

@@ -35,10 +35,10 @@ impl DockerRunner {
     #[must_use]
     pub fn new(name: RunnerName, config: DockerConfig) -> Self {
         use Capability::{
-            Container, Exec, JobDirectory, KeepAllLogs, LimitCpu, LimitMemory, LimitPids,
+            Container, Exec, Gpus, JobDirectory, KeepAllLogs, LimitCpu, LimitMemory, LimitPids,
             LinuxCapabilities, LogTimes, NetworkNone, NoPrivilegeEscalation,
             ReadOnlyRootFilesystem, RestrictedProfile, RunAsNonRoot, RunAsUser, SeccompProfile,
-            SeparateStreams, ShortenGrace, Signals, Stdin, SupplementalGroups,
+            SeparateStreams, ShortenGrace, Signals, Stdin, SupplementalGroups, Volumes,
         };
         let capabilities = Capabilities::default()
             .with(Container)
@@ -61,6 +61,8 @@ impl DockerRunner {
             .with(KeepAllLogs)
             .with(LogTimes)
             .with(Signals)
+            .with(Volumes)
+            .with(Gpus)
             .with(Exec);
         Self { backend: Arc::new(Backend::new(name, Engine::new(config))), capabilities }
     }

@@ -1,10 +1,11 @@
 //! Translates a job to the body of `POST /containers/create`. Pure.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use bollard_stubs::models::{
-    ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, RestartPolicy,
-    RestartPolicyNameEnum,
+    ContainerCreateBody, DeviceRequest, HostConfig, HostConfigLogConfig, Mount, MountType,
+    RestartPolicy, RestartPolicyNameEnum,
 };
 use longshore_core::{
     Attempt, Container, Error, ErrorKind, JobDirectoryView, JobSpec, Network, Result,
@@ -143,6 +144,7 @@ fn host_config(job: &JobSpec, config: &DockerConfig) -> Result<HostConfig> {
             maximum_retry_count: None,
         }),
         mounts: mounts(job)?,
+        device_requests: limits.gpus.map(|count| vec![gpus(count)]),
         ..HostConfig::default()
     })
 }
@@ -161,29 +163,48 @@ fn log_config(config: &DockerConfig) -> HostConfigLogConfig {
 
 /// `Mounts`, not `Binds`: a missing source is then an error, not a new folder that root owns.
 fn mounts(job: &JobSpec) -> Result<Option<Vec<Mount>>> {
-    let Some(directory) = &job.job_directory else { return Ok(None) };
-    let Some(directory) = directory.to_str() else {
-        return Err(Error::new(
-            ErrorKind::InvalidSpec,
-            "the path of the job directory is not UTF-8",
-        )
-        .with("path", directory.display()));
+    let mut mounts = Vec::new();
+    if let Some(directory) = &job.job_directory {
+        for (folder, read_only) in [("input", true), ("output", false)] {
+            let inside = Path::new(JobDirectoryView::IN_CONTAINER).join(folder);
+            mounts.push(bind(&directory.join(folder), &inside, read_only)?);
+        }
+    }
+    for volume in &job.volumes {
+        mounts.push(bind(&volume.host_path, &volume.mount_path, volume.read_only)?);
+    }
+    Ok((!mounts.is_empty()).then_some(mounts))
+}
+
+fn bind(source: &Path, target: &Path, read_only: bool) -> Result<Mount> {
+    let text = |path: &Path| match path.to_str() {
+        Some(text) => Ok(text.to_owned()),
+        None => Err(Error::new(ErrorKind::InvalidSpec, "the path of a folder is not UTF-8")
+            .with("path", path.display())),
     };
-    let bind = |folder: &str, read_only: bool| Mount {
+    Ok(Mount {
         typ: Some(MountType::BIND),
-        source: Some(format!("{}/{folder}", directory.trim_end_matches('/'))),
-        target: Some(format!("{}/{folder}", JobDirectoryView::IN_CONTAINER)),
+        source: Some(text(source)?),
+        target: Some(text(target)?),
         read_only: Some(read_only),
         ..Mount::default()
-    };
-    Ok(Some(vec![bind("input", true), bind("output", false)]))
+    })
+}
+
+/// What `docker run --gpus COUNT` asks for.
+fn gpus(count: u32) -> DeviceRequest {
+    DeviceRequest {
+        count: Some(i64::from(count)),
+        capabilities: Some(vec![vec!["gpu".to_owned()]]),
+        ..DeviceRequest::default()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use longshore_core::{
         ImageReport, InstallationId, JobId, PullPolicy, Secret, SecretSource, SecurityContext,
-        SecurityProfile,
+        SecurityProfile, Volume,
     };
 
     use super::*;
@@ -224,6 +245,9 @@ mod tests {
         job.resources.limits.cpu = Some("500m".parse().unwrap());
         job.resources.limits.memory = Some("64Mi".parse().unwrap());
         job.resources.limits.pids = Some(100);
+        job.resources.limits.gpus = Some(2);
+        job.volumes =
+            vec![Volume::new("/srv/data", "/data").read_only(), Volume::new("/tmp/x", "/x")];
         job.timeout = Some("5m".parse().unwrap());
         job.grace_period = Some("3s".parse().unwrap());
         job.network = Network::None;

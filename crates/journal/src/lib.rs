@@ -24,6 +24,7 @@
 //! - A step is on record before its method returns. If the method fails, nothing is recorded.
 //! - Steps of several jobs that wait at the same time are written in one transaction.
 
+mod access;
 mod checkpoint;
 mod claim;
 mod database;
@@ -43,6 +44,7 @@ mod signals;
 mod worker;
 mod write;
 
+pub use access::Access;
 pub use claim::Claim;
 pub use error::{JournalError, Result};
 pub use filter::{Cursor, CursorError, Filter};

@@ -53,11 +53,9 @@ impl Amounts {
     }
 
     /// Returns these amounts as a Pod has them.
-    pub(crate) fn quantities(self) -> Option<BTreeMap<String, Quantity>> {
+    pub(crate) fn quantities(self) -> BTreeMap<String, Quantity> {
         let set = self.named().into_iter();
-        let quantities: BTreeMap<_, _> =
-            set.filter_map(|(name, it)| Some((name.to_owned(), Quantity(it?)))).collect();
-        (!quantities.is_empty()).then_some(quantities)
+        set.filter_map(|(name, it)| Some((name.to_owned(), Quantity(it?)))).collect()
     }
 
     /// Returns the first amount that is larger than in `maximum`, with both.

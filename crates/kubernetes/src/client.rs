@@ -52,6 +52,8 @@ pub(crate) struct Cluster {
     pub(crate) namespace: String,
     /// The API server's address.
     pub(crate) server: String,
+    /// Where its credentials come from.
+    pub(crate) identity: String,
     /// The host and port of the proxy through which it is reached, if any.
     pub(crate) proxy: Option<String>,
     request_timeout: Duration,
@@ -199,7 +201,7 @@ impl Connection {
 /// Reads the configuration and opens the connection that it describes.
 async fn open(config: &KubernetesConfig, clock: &ServerClock) -> Result<Cluster> {
     let given = config.clone();
-    let mut kube = blocking(move || load(&given)).await?;
+    let (mut kube, identity) = blocking(move || load(&given)).await?;
     let mut expires = None;
     if let Some(plugin) = credential_plugin::of(&kube.auth_info) {
         // Shorter than a probe, which otherwise ends first and does not know the cause.
@@ -211,6 +213,7 @@ async fn open(config: &KubernetesConfig, clock: &ServerClock) -> Result<Cluster>
     let (config, clock) = (config.clone(), clock.clone());
     let mut cluster = blocking(move || build(&config, &clock, kube)).await?;
     cluster.expires = expires;
+    cluster.identity = identity;
     Ok(cluster)
 }
 
@@ -252,6 +255,7 @@ fn build(config: &KubernetesConfig, clock: &ServerClock, mut kube: Config) -> Re
         watcher: client(watching)?,
         namespace,
         server: server.trim_end_matches('/').to_owned(),
+        identity: String::new(),
         proxy,
         request_timeout: config.request_timeout.get(),
         expires: None,
@@ -259,8 +263,9 @@ fn build(config: &KubernetesConfig, clock: &ServerClock, mut kube: Config) -> Re
     })
 }
 
-/// Loads the kubeconfig that `kubectl` would use, or else the service account of a Pod.
-fn load(config: &KubernetesConfig) -> Result<Config> {
+/// Loads the kubeconfig that `kubectl` would use, or else the service account of a Pod. Also returns
+/// where the credentials come from.
+fn load(config: &KubernetesConfig) -> Result<(Config, String)> {
     let unavailable = |message: &'static str| Error::new(ErrorKind::Unavailable, message);
     let (kubeconfig, origin) = if let Some(path) = &config.kubeconfig {
         (Kubeconfig::read_from(path), path.display().to_string())
@@ -270,8 +275,9 @@ fn load(config: &KubernetesConfig) -> Result<Config> {
     } else if let Some(path) = home_kubeconfig() {
         (Kubeconfig::read_from(&path), path.display().to_string())
     } else if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() {
-        return Config::incluster()
-            .map_err(|e| unavailable("failed to read this Pod's service account").caused_by(e));
+        let loaded = Config::incluster()
+            .map_err(|e| unavailable("failed to read this Pod's service account").caused_by(e))?;
+        return Ok((loaded, "this Pod's service account".to_owned()));
     } else {
         return Err(unavailable(
             "no kubeconfig and not in a cluster: set KUBECONFIG or job.kubernetes.kubeconfig",
@@ -285,6 +291,8 @@ fn load(config: &KubernetesConfig) -> Result<Config> {
     let cluster = cluster_of(&kubeconfig, config.context.as_deref());
     let own_proxy = cluster.and_then(|it| it.proxy_url.clone()).filter(|url| !url.is_empty());
     let authority = cluster.and_then(authority);
+    let user = context_of(&kubeconfig, config.context.as_deref()).and_then(|it| it.user.clone());
+    let identity = format!("{} of {origin}", user.unwrap_or_default());
     // Only the signature of this function is asynchronous: it reads files.
     let loading = Config::from_custom_kubeconfig(kubeconfig, &options);
     let mut loaded = futures::executor::block_on(loading).map_err(wrong)?;
@@ -307,7 +315,13 @@ fn load(config: &KubernetesConfig) -> Result<Config> {
         .map_err(|e| e.with("kubeconfig", &origin))?;
     credential_plugin::ensure_supported(&loaded.auth_info)
         .map_err(|e| e.with("kubeconfig", &origin))?;
-    Ok(loaded)
+    Ok((loaded, identity))
+}
+
+/// Returns the context called `name`, or else the current context.
+fn context_of<'a>(config: &'a Kubeconfig, name: Option<&str>) -> Option<&'a kube::config::Context> {
+    let name = name.or(config.current_context.as_deref())?;
+    config.contexts.iter().find(|it| it.name == name)?.context.as_ref()
 }
 
 /// Returns the cluster of `context`, or else of the current context.
@@ -315,8 +329,7 @@ fn cluster_of<'a>(
     config: &'a Kubeconfig,
     context: Option<&str>,
 ) -> Option<&'a kube::config::Cluster> {
-    let name = context.or(config.current_context.as_deref())?;
-    let context = config.contexts.iter().find(|it| it.name == name)?.context.as_ref()?;
+    let context = context_of(config, context)?;
     config.clusters.iter().find(|it| it.name == context.cluster)?.cluster.as_ref()
 }
 

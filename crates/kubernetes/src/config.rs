@@ -88,6 +88,9 @@ pub struct KubernetesConfig {
     /// The most that a job may have. A job that asks for more is refused; one that sets no limit
     /// has `defaultResources`, or else this.
     pub max_resources: Amounts,
+    /// The extended resource for `resources.limits.gpus`, such as `nvidia.com/gpu` (the default) or
+    /// `amd.com/gpu`.
+    pub gpu_resource_name: String,
     /// A strategic merge patch of every job's Pod: `metadata` with `labels` and `annotations`, and
     /// `spec`, for everything that has no key here. The job's container is called `job`. The patch
     /// cannot change what Longshore sets for each job, such as `restartPolicy` or the container's
@@ -165,6 +168,7 @@ impl Default for KubernetesConfig {
             dns_config: None,
             default_resources: DefaultResources::default(),
             max_resources: Amounts::default(),
+            gpu_resource_name: "nvidia.com/gpu".to_owned(),
             pod_template: None,
             owner_pod: OwnerPod::default(),
             connect_timeout: HumanDuration::from_secs(5),

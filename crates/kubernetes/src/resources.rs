@@ -1,7 +1,10 @@
 //! The resources of a job's container: the job's own limits, the configured default, and the
 //! configured maximum. Pure.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::ResourceRequirements;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use longshore_core::{Error, ErrorKind, ResourceList, Result};
 
 use crate::amounts::Amounts;
@@ -19,6 +22,7 @@ pub(crate) fn of_container(
     limits: &ResourceList,
     config: &KubernetesConfig,
 ) -> Result<Option<ResourceRequirements>> {
+    let gpus = limits.gpus;
     let own = Amounts { cpu: limits.cpu, memory: limits.memory, ephemeral_storage: None };
     let maximum = config.max_resources;
     if let Some((name, asked, most)) = own.excess(maximum) {
@@ -42,9 +46,18 @@ pub(crate) fn of_container(
         )
         .with("limit", most));
     }
-    let (limits, requests) = (limits.quantities(), requests.quantities());
-    let some = limits.is_some() || requests.is_some();
-    Ok(some.then_some(ResourceRequirements { limits, requests, claims: None }))
+    let (mut limits, mut requests) = (limits.quantities(), requests.quantities());
+    if let Some(gpus) = gpus {
+        // The request for an extended resource must equal its limit.
+        for amounts in [&mut limits, &mut requests] {
+            amounts.insert(config.gpu_resource_name.clone(), Quantity(gpus.to_string()));
+        }
+    }
+    if limits.is_empty() && requests.is_empty() {
+        return Ok(None);
+    }
+    let some = |amounts: BTreeMap<_, _>| (!amounts.is_empty()).then_some(amounts);
+    Ok(Some(ResourceRequirements { limits: some(limits), requests: some(requests), claims: None }))
 }
 
 #[cfg(test)]
@@ -75,6 +88,16 @@ mod tests {
             "limits": {"cpu": "2", "memory": "128Mi"}, "requests": {"cpu": "2", "memory": "128Mi"},
         });
         assert_eq!(of(r#"{"cpu": 2, "memory": "128Mi"}"#, &config).unwrap(), expected);
+    }
+
+    #[test]
+    fn gpus_are_an_extended_resource_whose_request_is_its_limit() {
+        let mut config = KubernetesConfig::default();
+        let expected =
+            |name: &str| serde_json::json!({"limits": {name: "2"}, "requests": {name: "2"}});
+        assert_eq!(of(r#"{"gpus": 2}"#, &config).unwrap(), expected("nvidia.com/gpu"));
+        config.gpu_resource_name = "amd.com/gpu".to_owned();
+        assert_eq!(of(r#"{"gpus": 2}"#, &config).unwrap(), expected("amd.com/gpu"));
     }
 
     #[test]

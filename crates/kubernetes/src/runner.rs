@@ -68,6 +68,13 @@ impl Runner for KubernetesRunner {
         })
     }
 
+    async fn access(&self) -> Option<String> {
+        let cluster = self.backend.connection.cluster().await.ok()?;
+        let namespace = self.backend.config.namespace.as_deref().unwrap_or(&cluster.namespace);
+        let proxy = cluster.proxy.as_deref().unwrap_or("no proxy");
+        Some(format!("{} of {} through {proxy} as {}", namespace, cluster.server, cluster.identity))
+    }
+
     fn plan(&self, attempt: &Attempt) -> Result<Plan> {
         plan::plan(attempt, &self.backend.config)
     }

@@ -34,6 +34,7 @@ pub(crate) fn capabilities(config: &KubernetesConfig) -> Capabilities {
         Capability::Container,
         Capability::LimitCpu,
         Capability::LimitMemory,
+        Capability::Gpus,
         Capability::RunAsUser,
         Capability::ReadOnlyRootFilesystem,
         Capability::NoPrivilegeEscalation,
@@ -59,8 +60,14 @@ pub(crate) fn capabilities(config: &KubernetesConfig) -> Capabilities {
 /// Returns what to set in `config` to get `capability`; `None` if no setting helps, or if nothing
 /// is missing.
 pub(crate) fn remedy(capability: Capability, config: &KubernetesConfig) -> Option<String> {
-    if capability != Capability::JobDirectory {
-        return None;
+    match capability {
+        Capability::JobDirectory => {}
+        Capability::Volumes => {
+            let remedy = "a node does not have this machine's files; add a volume of the cluster with \
+                          job.kubernetes.podTemplate";
+            return Some(remedy.to_owned());
+        }
+        _ => return None,
     }
     let claim = (config.persistent_volume_claim_name.is_none())
         .then_some("job.kubernetes.persistentVolumeClaimName");

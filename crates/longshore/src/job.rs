@@ -10,7 +10,7 @@ pub use longshore_core::{
     LinuxCapability, LinuxCapabilityError, LogChunk, LogPosition, LogStream, Memory, Network,
     NotRunReason, Outcome, PassedOver, Process, QuantityError, RESERVED_LABEL_PREFIX, RejectReason,
     ResourceList, Resources, SeccompProfile, SeccompProfileType, Secret, SecretSource,
-    SecurityContext, SecurityProfile, SecurityProfileError, Severity, Signal, TimedChunk,
+    SecurityContext, SecurityProfile, SecurityProfileError, Severity, Signal, TimedChunk, Volume,
 };
 pub use longshore_dispatch::{
     Canceller, Detached, DetachedJob, Job, JobEvent, JobEvents, JobLogs, LogWindow, Stopped,

@@ -203,7 +203,7 @@ fn unanswered(bench: &Bench, server: &Silent, args: &[&str]) -> Result<Longshore
 fn ctrl_c_ends_the_waiting_and_not_the_job(bench: &Bench) -> Checked {
     let job = bench.folders.job_directory("job")?;
     let id = steps(bench, &job, &[])?;
-    let mut waiting = bench.longshore()?.args(["-v", "wait", &id]).spawn()?;
+    let mut waiting = bench.longshore()?.args(["--verbose", "wait", &id]).spawn()?;
     waiting.until_stderr("taken up")?;
     ensure!(waiting.is_running()?, "it does not wait");
     waiting.signal(Signal::INT)?;

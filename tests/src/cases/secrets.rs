@@ -24,7 +24,8 @@ fn a_secret_reaches_the_job_and_nothing_else(bench: &Bench) -> Checked {
     let path = job.path().to_string_lossy().into_owned();
     let script = "test \"$TOKEN\" = \"$(cat {jobDir}/input/expected)\" && echo right; \
                   until [ -e {jobDir}/input/go ]; do sleep 0.1; done";
-    let flags = ["-vv", "--secret-env", "TOKEN=env:CALLERS_TOKEN", "--job-dir", &path];
+    let flags =
+        ["--verbose", "--verbose", "--secret-env", "TOKEN=env:CALLERS_TOKEN", "--job-dir", &path];
     let command = bench.script(&flags, script)?.env("CALLERS_TOKEN", SECRET);
     let running = command.spawn()?;
     running.until_stdout("right")?;

@@ -59,7 +59,17 @@ pub(crate) fn measure(bench: &Bench<'_>) -> Result<bool> {
     let theirs = by_kubectl_steps(bench, &["-v=6"], |step| requests(step, "\"Response\""))?;
     let theirs: usize = theirs.into_iter().sum();
     let mut ours = bench.command();
-    ours.args(["-vvv", "run", "--runners", "kubernetes", "--image", &bench.image, "--", "true"]);
+    ours.args([
+        "--verbose",
+        "--verbose",
+        "run",
+        "--runners",
+        "kubernetes",
+        "--image",
+        &bench.image,
+        "--",
+        "true",
+    ]);
     let ours = requests(&mut ours, "requesting")?;
     met &= row("  API requests", ours as f64, theirs as f64, 0.78);
 
@@ -75,6 +85,10 @@ pub(crate) fn measure(bench: &Bench<'_>) -> Result<bool> {
     })?;
     say!("{AT_ONCE} containers at once; docker run");
     met &= row("  proportional set size, MiB", ours, theirs, 0.6);
+
+    say!("a detached process job more; its own process, `sleep`");
+    let (ours, theirs) = memory_of_supervisors(bench)?;
+    met &= row("  proportional set size of the supervisor, MiB", ours, theirs, 2.0);
     Ok(met)
 }
 
@@ -179,13 +193,59 @@ fn memory_at_once(command: impl Fn() -> Command) -> Result<f64> {
         BufReader::new(output.take(2)).read_line(&mut line)?;
         ensure!(line == "\n", "a job has not started");
     }
-    let used = running.0.iter().map(|child| pss(child.id())).sum::<Result<u64>>()?;
+    let used = running
+        .0
+        .iter()
+        .map(|child| pss(&Path::new("/proc").join(child.id().to_string())))
+        .sum::<Result<u64>>()?;
     Ok(used as f64 / 1024.0)
 }
 
+/// Starts detached process jobs, and returns what the supervisor of one uses and what the job itself
+/// does, in MiB.
+fn memory_of_supervisors(bench: &Bench<'_>) -> Result<(f64, f64)> {
+    let mut jobs = Vec::new();
+    for _ in 0..AT_ONCE {
+        let mut command = run(bench, "process");
+        let output = command.args(["--detach", "--", "sleep", "60"]).output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        jobs.push(String::from_utf8(output.stdout)?.trim().to_owned());
+    }
+    let measured = supervisors(bench);
+    let removed = bench.command().args(["rm", "--force"]).args(&jobs).output()?;
+    ensure!(removed.status.success(), "{}", String::from_utf8_lossy(&removed.stderr));
+    let (supervisors, commands) = measured?;
+    ensure!(supervisors.len() == AT_ONCE, "{} supervisors run", supervisors.len());
+    let mean = |sizes: &[u64]| sizes.iter().sum::<u64>() as f64 / AT_ONCE as f64 / 1024.0;
+    Ok((mean(&supervisors), mean(&commands)))
+}
+
+/// Returns the proportional set sizes of all supervisors of the measured program, and those of their
+/// jobs' processes, in KiB.
+fn supervisors(bench: &Bench<'_>) -> Result<(Vec<u64>, Vec<u64>)> {
+    let program = bench.program.canonicalize()?;
+    let (mut supervisors, mut commands) = (Vec::new(), Vec::new());
+    for entry in fs::read_dir("/proc")? {
+        let process = entry?.path();
+        let line = fs::read(process.join("cmdline")).unwrap_or_default();
+        let is_ours = fs::read_link(process.join("exe")).is_ok_and(|path| path == program);
+        if !is_ours || !line.starts_with(b"longshore-supervisor") {
+            continue;
+        }
+        supervisors.push(pss(&process)?);
+        let children = fs::read_dir(process.join("task"))?.flatten();
+        for children in children.map(|task| fs::read_to_string(task.path().join("children"))) {
+            for child in children?.split_whitespace() {
+                commands.push(pss(&Path::new("/proc").join(child))?);
+            }
+        }
+    }
+    Ok((supervisors, commands))
+}
+
 /// Returns the proportional set size of a process, in KiB.
-fn pss(pid: u32) -> Result<u64> {
-    let path = Path::new("/proc").join(pid.to_string()).join("smaps_rollup");
+fn pss(process: &Path) -> Result<u64> {
+    let path = process.join("smaps_rollup");
     let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
     let number = line.and_then(|line| line.trim().strip_suffix(" kB"));

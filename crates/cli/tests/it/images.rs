@@ -186,7 +186,8 @@ fn cortexs_password_is_honoured_and_never_shown() {
     let ran = home.run(&["config", "show", config[0], config[1]]).exits(0);
     ran.says(&["docker.registry.password = \"***\""]);
     ran.never_says("hunter2");
-    let plan = ["plan", "-vv", "--image", "localhost:5001/x", config[0], config[1]];
+    let plan =
+        ["plan", "--verbose", "--verbose", "--image", "localhost:5001/x", config[0], config[1]];
     let ran = home.run(&plan).exits(0);
     ran.says(&["login for localhost:5001: docker.registry"]);
     ran.never_says("hunter2");

@@ -133,7 +133,7 @@ fn evil_server() -> std::net::SocketAddr {
 fn a_terminal_is_not_controlled_by_a_server() {
     let home = Home::new();
     let host = format!("job.docker.host=tcp://{}", evil_server());
-    for verbose in [&[][..], &["-v"], &["-v", "-v"]] {
+    for verbose in [&[][..], &["--verbose"], &["--verbose", "--verbose"]] {
         let arguments = [verbose, &["run", "--set", &host, "--image", "x"]].concat();
         let ran = home.run(&arguments).exits(125);
         ran.never_says("\u{1b}");

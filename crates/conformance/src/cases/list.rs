@@ -2,15 +2,15 @@
 
 use super::{
     adopt, cancel, directory, environment, events, exec, images, launch, leftovers, limits, load,
-    logs, outcome, plan, probe, racing, remove, security, settle, signal, stdin, timeout, times,
-    tree, volume,
+    logs, mounts, much_output, outcome, plan, probe, racing, remove, security, settle, signal,
+    stdin, timeout, times, tree,
 };
 use crate::case::Case;
 
 /// Returns the cases that run before all others, one at a time, as they measure this process's
 /// memory.
 pub(crate) fn first() -> Vec<Case> {
-    volume::cases()
+    much_output::cases()
 }
 
 /// Returns the cases that may run concurrently.
@@ -38,6 +38,7 @@ pub(crate) fn all() -> Vec<Case> {
         environment::cases(),
         stdin::cases(),
         limits::cases(),
+        mounts::cases(),
         security::cases(),
         images::cases(),
     ]

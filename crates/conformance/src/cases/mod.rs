@@ -13,6 +13,8 @@ mod limits;
 mod list;
 mod load;
 mod logs;
+mod mounts;
+mod much_output;
 mod outcome;
 mod plan;
 mod probe;
@@ -26,7 +28,6 @@ mod stdin;
 mod timeout;
 mod times;
 mod tree;
-mod volume;
 
 pub(crate) use list::{all, first, last};
 use shared::{COUNT, adopted, never_started, nothing_left_of, refused, with_command};

@@ -184,6 +184,10 @@ impl Runner for SimulatedRunner {
         self.script().server.clone()
     }
 
+    async fn access(&self) -> Option<String> {
+        self.script().access.clone()
+    }
+
     fn plan(&self, attempt: &Attempt) -> Result<Plan> {
         Ok(Plan::new(PlanFormat::Argv, format!("simulate {}", attempt.id)))
     }

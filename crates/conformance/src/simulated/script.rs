@@ -17,6 +17,8 @@ pub struct Script {
     pub latency: Duration,
     /// What names the backend's server.
     pub server: Option<String>,
+    /// What names the access to it.
+    pub access: Option<String>,
     /// What probes find.
     pub probes: VecDeque<ProbeStep>,
     /// What launches do.

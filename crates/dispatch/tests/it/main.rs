@@ -12,6 +12,7 @@ mod feeding;
 mod following;
 mod giving;
 mod hanging;
+mod hostile;
 mod launching;
 mod metrics;
 mod mortal;

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use longshore_conformance::simulated::{ProbeStep, Refusal, Script, World};
 use longshore_core::{ErrorKind, JobResult};
 use longshore_dispatch::Dispatcher;
-use longshore_journal::{Journal, Outage};
+use longshore_journal::{Access, Journal, Outage};
 
 use crate::support::*;
 
@@ -121,5 +121,35 @@ async fn a_fast_refusal_and_an_outage_of_the_past_or_the_future_are_asked_again(
         outage(&journal, ago).await;
         let ran = run(&journal, [at("a"), Script::default()]).await;
         assert_eq!(ran.result.runner, Some(name("first")), "{ago}");
+    }
+}
+
+/// Each command asked the cluster anew.
+#[tokio::test(start_paused = true)]
+async fn a_runner_that_was_ready_is_not_asked_again_by_the_next_process() {
+    let journal = Journal::in_memory().unwrap();
+    let with = |access: &str| Script { access: Some(access.to_owned()), ..Script::default() };
+    let probed = async |script: Script| run(&journal, [script]).await.probed;
+    assert!(probed(with("a")).await);
+    assert!(!probed(with("a")).await);
+    assert!(probed(with("b")).await, "another access");
+    assert!(!probed(with("b")).await);
+    for ago in [SignedDuration::from_secs(31), -SignedDuration::from_hours(1)] {
+        let access = Access { access: "b".to_owned(), since: Timestamp::now() - ago };
+        journal.record_access(&name("first"), access).await.unwrap();
+        assert!(probed(with("b")).await, "{ago}");
+    }
+    assert!(probed(Script::default()).await, "no access is known");
+}
+
+/// The next process would find it out only by a launch of its own.
+#[tokio::test(start_paused = true)]
+async fn a_launch_that_is_refused_makes_the_next_process_ask_again() {
+    for kind in [ErrorKind::Unavailable, ErrorKind::Denied] {
+        let journal = Journal::in_memory().unwrap();
+        let with = |script: Script| Script { access: Some("a".to_owned()), ..script };
+        assert!(run(&journal, [with(Script::default())]).await.probed);
+        assert!(!run(&journal, [with(refuses(kind))]).await.probed);
+        assert!(run(&journal, [with(Script::default())]).await.probed, "{kind:?}");
     }
 }

@@ -11,7 +11,7 @@ use crate::case::cases;
 use crate::failure::{Checked, check, same};
 use crate::output::Reader;
 
-cases! { "volume":
+cases! { "much_output":
     a_hundred_mebibytes_come_whole_and_are_not_held_in_memory [Can(Capability::KeepAllLogs)] x 20,
     what_is_lost_of_much_output_is_marked x 20,
     a_line_of_ten_mebibytes_comes_whole x 8,
