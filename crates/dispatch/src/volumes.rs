@@ -40,8 +40,8 @@ mod tests {
     fn refused(path: &str, allowed: &[&str]) -> Option<String> {
         let mut spec = JobSpec::container("a".parse().unwrap());
         spec.volumes = vec![Volume::new("/srv/data/x", "/x"), Volume::new(path, "/y")];
-        let mut settings = Settings::default();
-        settings.allowed_host_paths = allowed.iter().map(PathBuf::from).collect();
+        let allowed_host_paths = allowed.iter().map(PathBuf::from).collect();
+        let settings = Settings { allowed_host_paths, ..Settings::default() };
         check(&spec, &settings).err().map(|error| error.to_string())
     }
 

@@ -5,7 +5,7 @@
 //! [`DispatcherBuilder::journal`](crate::dispatch::DispatcherBuilder::journal).
 
 pub use longshore_journal::{
-    AttemptRecord, AttemptState, Attended, CancelRequest, Cancelled, Cause, Claim, Cursor,
+    Access, AttemptRecord, AttemptState, Attended, CancelRequest, Cancelled, Cause, Claim, Cursor,
     CursorError, Filter, Journal, JournalError, NewAttempt, NewJob, Options, Outage, Record,
     Relaunch, Result, State, Submitted,
 };

@@ -9,9 +9,9 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use longshore_core::{
-    Attempt, Capabilities, Capability, Error, ErrorKind, Event, Handle, Health, InstallationId,
-    JobStdin, LaunchContext, LaunchError, LogChunk, LogPosition, Plan, Result, Runner, RunnerName,
-    Settled, Signal, Started, TimedChunk, unreadable_events, unreadable_logs,
+    Attempt, Capabilities, Capability, Error, ErrorKind, Event, Exec, ExecSpec, Handle, Health,
+    InstallationId, JobStdin, LaunchContext, LaunchError, LogChunk, LogPosition, Plan, Result,
+    Runner, RunnerName, Settled, Signal, Started, TimedChunk, unreadable_events, unreadable_logs,
 };
 use tokio::time::Instant;
 
@@ -27,7 +27,7 @@ use crate::store::{self, Committed};
 use crate::translate::{self, Submission};
 use crate::watch::{Kind, Watcher};
 use crate::wire::{StartRequest, encode_request};
-use crate::{limits, pool, probe, signal, stdin};
+use crate::{exec, limits, pool, probe, signal, stdin};
 
 /// How long a running job that is removed may take to vanish. Longer than a supervisor tries to
 /// kill.
@@ -43,6 +43,7 @@ pub(crate) fn capabilities() -> Capabilities {
         .with(Capability::SignalEvidence)
         .with(Capability::ShortenGrace)
         .with(Capability::Signals)
+        .with(Capability::Exec)
         .with(Capability::LogTimes)
         .with(Capability::KeepTimeout)
 }
@@ -286,6 +287,10 @@ impl Runner for ProcessRunner {
 
     async fn signal(&self, handle: &Handle, signal: Signal) -> Result<()> {
         signal::send(Location::read(handle)?, &self.watcher, signal).await
+    }
+
+    async fn exec(&self, handle: &Handle, spec: &ExecSpec) -> Result<Exec> {
+        exec::exec(Location::read(handle)?, &self.watcher, spec).await
     }
 
     async fn remove(&self, handle: &Handle) -> Result<()> {

@@ -18,7 +18,7 @@ use crate::limits::JobLimits;
 use crate::record::{Begin, Refusal};
 
 /// More than the kernel accepts as arguments and environment of a process: 6 MiB (execve(2)).
-const MAX_FRAME: usize = 16 << 20;
+pub(crate) const MAX_FRAME: usize = 16 << 20;
 
 /// What a program sends when it has become a supervisor, after whatever it has printed before. Its pid
 /// follows, as four bytes, little-endian.
@@ -138,12 +138,14 @@ fn decode<T: DeserializeOwned>(payload: &[u8]) -> io::Result<T> {
 }
 
 /// Sends `answer` in one write.
-pub(crate) fn write_answer(socket: &mut impl Write, answer: &Answer) -> io::Result<()> {
+pub(crate) fn write_answer(socket: &mut impl Write, answer: &impl Serialize) -> io::Result<()> {
     socket.write_all(&encode(&serde_json::to_vec(answer)?)?)
 }
 
 /// Returns the next answer. Not cancel safe: a future dropped midway would tear the frame.
-pub(crate) async fn read_answer(socket: &mut (impl AsyncRead + Unpin)) -> io::Result<Answer> {
+pub(crate) async fn read_answer<T: DeserializeOwned>(
+    socket: &mut (impl AsyncRead + Unpin),
+) -> io::Result<T> {
     let mut length = [0; 4];
     socket.read_exact(&mut length).await?;
     let mut payload = vec![0; checked_length(length)?];

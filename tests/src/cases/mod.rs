@@ -8,6 +8,7 @@ mod case;
 mod disruptive;
 mod docker_only;
 mod doctor;
+mod exec;
 mod fallback;
 mod helm;
 mod helm_examples;

@@ -1,10 +1,10 @@
 //! Assigns the cases to the suites.
 
 use super::{
-    Case, attach, bad_files, bad_jobs, bad_settings, disruptive, docker_only, doctor, fallback,
-    helm, helm_examples, helm_lost, helm_rights, helm_upgrade, images, jobs, kill, kubernetes_only,
-    live_restore, lost_journal, operating, outcomes, output, plan, process_only, results, secrets,
-    services, settings, signals, stdin, stories, timeouts,
+    Case, attach, bad_files, bad_jobs, bad_settings, disruptive, docker_only, doctor, exec,
+    fallback, helm, helm_examples, helm_lost, helm_rights, helm_upgrade, images, jobs, kill,
+    kubernetes_only, live_restore, lost_journal, operating, outcomes, output, plan, process_only,
+    results, secrets, services, settings, signals, stdin, stories, timeouts,
 };
 use crate::suite::Suite;
 
@@ -17,6 +17,7 @@ const EVERYWHERE: &[&[Case]] = &[
     signals::CASES,
     jobs::CASES,
     attach::CASES,
+    exec::CASES,
     kill::CASES,
     lost_journal::CASES,
     timeouts::CASES,

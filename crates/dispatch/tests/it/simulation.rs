@@ -3,6 +3,7 @@
 //! `LONGSHORE_SIM_SEEDS=N` runs N seeds instead of 2,000, from `LONGSHORE_SIM_FIRST` on (0 by
 //! default); `LONGSHORE_SIM_SEED=N` runs that one and prints what happened.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -289,9 +290,19 @@ fn a_seed_plays_the_same_way_every_time() {
 
 /// Asserts that some seed catches `wrap` breaking `promise`.
 fn is_caught(wrap: Wrap, promise: &str) {
-    let broken = (0..500).filter_map(|seed| run_seed(seed, wrap).1.err());
-    let all: Vec<String> = broken.collect();
-    assert!(all.iter().any(|said| said.contains(promise)), "{promise} was not caught: {all:#?}");
+    is_found(&[promise], |seed| run_seed(seed, wrap).1.err());
+}
+
+/// Asserts that `play` finds one of the `promises` broken in some seed. Plays no seed after that.
+pub fn is_found(promises: &[&str], play: impl Fn(u64) -> Option<String>) {
+    let mut others = BTreeSet::new();
+    for said in (0..500).filter_map(play) {
+        if promises.iter().any(|promise| said.contains(promise)) {
+            return;
+        }
+        others.insert(said);
+    }
+    panic!("{promises:?} was not found broken: {others:#?}");
 }
 
 #[test]

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 
 use super::copy::{Copy, More};
+use super::exec::{Running, Surroundings};
 use super::input::Input;
 use super::kept::Kept;
 use super::wake::Wake;
@@ -44,6 +45,9 @@ pub(super) struct Job {
     begun: Instant,
     pub(super) fsync: bool,
     location: Location,
+    surroundings: Surroundings,
+    /// The commands that other processes run in the job.
+    commands: Vec<Running>,
     /// The job's stdin until a process opens it.
     input: Option<Input>,
     outputs: [Option<Copy>; 2],
@@ -67,6 +71,7 @@ pub(super) struct Job {
 impl Job {
     pub(super) fn new(
         request: &StartRequest,
+        surroundings: Surroundings,
         location: Location,
         record: File,
         begin: Begin,
@@ -82,6 +87,8 @@ impl Job {
             fsync: request.fsync,
             kept: Kept::new(location.clone(), request.log_max_bytes),
             location,
+            surroundings,
+            commands: Vec::new(),
             input,
             outputs,
             lost: [0; 2],
@@ -142,16 +149,22 @@ impl Job {
     }
 
     fn reaped(&mut self, pid: Pid, status: WaitStatus) {
-        if pid.as_raw_nonzero().get() != self.begin.pid {
-            return;
-        }
         let exit = match (status.exit_status(), status.terminating_signal()) {
             (Some(code), _) => Exit::Code(code),
             (None, Some(signal)) => Exit::Signal(signal),
             // Neither: it was stopped or continued, which was not requested.
             (None, None) => return,
         };
-        self.exit = Some((exit, self.now()));
+        let pid = pid.as_raw_nonzero().get();
+        if pid == self.begin.pid {
+            self.exit = Some((exit, self.now()));
+        } else if let Some(at) = self.commands.iter().position(|command| command.pid == pid) {
+            let code = match exit {
+                Exit::Code(code) => code,
+                Exit::Signal(signal) => 128 + signal,
+            };
+            self.commands.swap_remove(at).exited(code);
+        }
     }
 
     /// Does what is due.
@@ -221,6 +234,14 @@ impl Job {
         }
     }
 
+    /// Starts the commands that other processes offer.
+    fn run_commands(&mut self) {
+        // What cannot be read is not taken, and the process that offers it notices.
+        for offer in self.location.take_offers().unwrap_or_default() {
+            self.commands.extend(self.surroundings.start(&offer, self.exit.is_some()));
+        }
+    }
+
     /// Waits for output, a signal or the next due action, and handles the first two.
     fn wait(&mut self, wake: &Wake, runner: &UnixStream, now: Instant) -> io::Result<()> {
         let timeout = self.next_due(now).map(timespec);
@@ -247,6 +268,7 @@ impl Job {
         if woken && wake.take() {
             self.input = self.input.take().filter(|input| !input.is_taken());
             self.pass_on_signals();
+            self.run_commands();
             self.obey_cancel();
         }
         Ok(())

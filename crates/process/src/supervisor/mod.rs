@@ -5,10 +5,12 @@
 //! and shares no memory with the runner. The attempt's record contains its state.
 
 mod copy;
+mod exec;
 mod fork;
 mod input;
 mod job;
 mod kept;
+mod program;
 mod serve;
 mod setup;
 mod start;

@@ -6,6 +6,7 @@
     reason = "these are tests, though not of the harness that clippy knows"
 )]
 
+mod commands;
 mod ends;
 mod forks;
 mod launches;
@@ -36,6 +37,10 @@ fn main() -> ExitCode {
         return code;
     }
     let cases = cases! {
+        commands {
+            a_command_ends_though_a_process_that_it_started_keeps_its_output_open,
+            a_command_is_refused_with_the_reason,
+        }
         ends {
             a_job_ends_with_its_own_exit_code,
             a_job_ended_by_a_signal_tells_the_signal,
