@@ -15,7 +15,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::UnixStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -25,6 +25,7 @@ use tower::ServiceExt;
 use crate::body::Body;
 use crate::endpoint::{Address, Endpoint};
 use crate::fault::Cause;
+use crate::zone;
 
 /// The most bytes of the head of an answer, and of what is read ahead of a body.
 const HEAD: usize = 256 << 10;
@@ -101,6 +102,21 @@ trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
 
+/// Connects to `host`. `scheme` determines the port if `host` has none.
+async fn connect(scheme: &str, host: &str) -> Result<TcpStream, Cause> {
+    if let Some((address, port)) = zone::resolvable(host) {
+        let stream = TcpStream::connect((address, port)).await;
+        let stream = stream.and_then(|stream| stream.set_nodelay(true).map(|()| stream));
+        return stream.map_err(|error| Cause::Connect(error.into()));
+    }
+    let uri = format!("{scheme}://{host}").parse::<Uri>().map_err(|_| Cause::Address)?;
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    connector.set_nodelay(true);
+    let stream = connector.oneshot(uri).await.map_err(|error| Cause::Connect(error.into()))?;
+    Ok(stream.into_inner())
+}
+
 impl Http {
     /// Reads the certificates, if there are any. Does not connect.
     pub(crate) fn new(endpoint: &Endpoint) -> Result<Self, Cause> {
@@ -110,7 +126,7 @@ impl Http {
             Address::Http(host) => (host.as_str(), None),
             Address::Tls { host, certificates } => (host.as_str(), Some(tls(host, certificates)?)),
         };
-        let host = HeaderValue::from_str(host).map_err(|_| Cause::Address)?;
+        let host = HeaderValue::from_str(&zone::without(host)).map_err(|_| Cause::Address)?;
         Ok(Self { address, host, tls })
     }
 
@@ -125,12 +141,7 @@ impl Http {
             Address::Http(host) => ("http", host),
             Address::Tls { host, .. } => ("https", host),
         };
-        let uri = format!("{scheme}://{host}").parse::<Uri>().map_err(|_| Cause::Address)?;
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_nodelay(true);
-        let stream = connector.oneshot(uri).await.map_err(|error| Cause::Connect(error.into()))?;
-        let stream = stream.into_inner();
+        let stream = connect(scheme, host).await?;
         let Some((tls, name)) = &self.tls else { return Ok(Box::new(stream)) };
         match tls.connect(name.clone(), stream).await {
             Ok(stream) => Ok(Box::new(stream)),
@@ -244,7 +255,8 @@ fn tls(host: &str, folder: &Path) -> Result<(TlsConnector, ServerName<'static>),
     } else {
         tls.with_no_client_auth()
     };
-    let uri = format!("https://{host}").parse::<Uri>().map_err(|_| Cause::Address)?;
+    let uri = format!("https://{}", zone::without(host));
+    let uri = uri.parse::<Uri>().map_err(|_| Cause::Address)?;
     let name = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
     let name = ServerName::try_from(name).map_err(|_| Cause::Address)?;
     Ok((TlsConnector::from(Arc::new(tls)), name))
@@ -252,4 +264,23 @@ fn tls(host: &str, folder: &Path) -> Result<(TlsConnector, ServerName<'static>),
 
 fn certificate(path: PathBuf, error: impl Into<crate::fault::BoxError>) -> Cause {
     Cause::Certificate { path, error: error.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv6Addr;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// The name of the zone was looked up as a part of a host name.
+    #[tokio::test]
+    async fn an_engine_at_an_address_with_a_zone_is_reached() {
+        let engine = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).await.unwrap();
+        // The loopback interface has the index 1.
+        let host = format!("[::1%251]:{}", engine.local_addr().unwrap().port());
+        let (reached, accepted) = tokio::join!(connect("http", &host), engine.accept());
+        assert_eq!(reached.unwrap().local_addr().unwrap(), accepted.unwrap().1);
+    }
 }

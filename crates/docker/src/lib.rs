@@ -94,6 +94,7 @@ mod stdin;
 mod strangers;
 mod termination;
 mod translate;
+mod zone;
 
 #[doc(hidden)]
 pub mod fuzzing;

@@ -1,6 +1,8 @@
 //! Kubeconfigs with what a client cannot use: credential plug-ins that do not do what they should, and
 //! an authority that is none.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use longshore_core::{Error, ErrorKind, HumanDuration, Runner, RunnerName};
@@ -64,6 +66,19 @@ async fn a_plug_in_that_fails_is_named_without_its_secrets() {
         assert!(said.contains(words) && said.contains("(plugin: sh)"), "{script}: {said}");
         assert!(!said.contains("hunter"), "{script}: {said}");
     }
+}
+
+/// As in client-go, the folder is the one of the kubeconfig and not the working directory.
+#[tokio::test]
+async fn a_relative_plug_in_is_found_beside_its_kubeconfig() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("login.sh");
+    std::fs::write(&path, "#!/bin/sh\necho log in first >&2\nexit 3\n").unwrap();
+    std::fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+    let mut user = plugin("");
+    user["exec"]["command"] = json!("./login.sh");
+    let said = refused(&folder, user).await.to_string();
+    assert!(said.contains("exit status: 3): log in first"), "{said}");
 }
 
 #[tokio::test]
