@@ -3,13 +3,12 @@
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{ImageReason, RejectReason, RunnerName};
+use crate::{Cause, ImageReason, RejectReason, RunnerName};
 
 /// The result of a runner's operation.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -82,7 +81,7 @@ pub struct Error {
     pub(crate) runner: Option<RunnerName>,
     pub(crate) context: Vec<(Cow<'static, str>, String)>,
     pub(crate) retry_after: Option<Duration>,
-    pub(crate) source: Option<Arc<dyn StdError + Send + Sync>>,
+    pub(crate) source: Option<Cause>,
 }
 
 impl Error {
@@ -135,7 +134,7 @@ impl Error {
     /// Records the cause.
     #[must_use]
     pub fn caused_by(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        self.source = Some(source.into().into());
+        self.source = Some(Cause::new(source));
         self
     }
 
@@ -167,15 +166,13 @@ impl fmt::Display for Error {
             write!(f, " ({})", pairs.join(", "))?;
         }
         let mut said = self.message.to_string();
-        let mut cause = self.source.as_deref().map(|e| e as &dyn StdError);
-        while let Some(error) = cause {
+        for error in self.source.iter().flat_map(Cause::chain) {
             let text = error.to_string();
             // Many libraries repeat their cause in their own message.
             if !said.contains(&text) {
                 write!(f, ": {text}")?;
                 said = text;
             }
-            cause = error.source();
         }
         Ok(())
     }
@@ -190,10 +187,8 @@ impl fmt::Debug for Error {
         for (key, value) in &self.context {
             writeln!(f, "  {key}: {value}")?;
         }
-        let mut cause = self.source.as_deref().map(|e| e as &dyn StdError);
-        while let Some(error) = cause {
+        for error in self.source.iter().flat_map(Cause::chain) {
             writeln!(f, "  caused by: {error}")?;
-            cause = error.source();
         }
         Ok(())
     }

@@ -1,14 +1,11 @@
 //! The serialised form of an error.
 
 use std::borrow::Cow;
-use std::error::Error as StdError;
-use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{Error, ErrorKind, RunnerName};
+use crate::{Cause, Error, ErrorKind, RunnerName};
 
 /// An [`Error`] as it is serialised.
 #[derive(Serialize, Deserialize)]
@@ -44,15 +41,10 @@ impl<'de> Deserialize<'de> for Error {
 
 impl From<&Error> for ErrorRecord {
     fn from(error: &Error) -> Self {
-        let mut causes = Vec::new();
-        let mut cause = error.source.as_deref().map(|cause| cause as &dyn StdError);
-        while let Some(error) = cause {
-            causes.push(error.to_string());
-            cause = error.source();
-        }
+        let causes = error.source.iter().flat_map(Cause::chain);
         Self {
             kind: error.kind,
-            causes,
+            causes: causes.map(ToString::to_string).collect(),
             message: error.message.clone(),
             runner: error.runner.clone(),
             context: error.context.clone(),
@@ -63,10 +55,6 @@ impl From<&Error> for ErrorRecord {
 
 impl From<ErrorRecord> for Error {
     fn from(record: ErrorRecord) -> Self {
-        let chain = |source: Option<Arc<RecordedCause>>, message| {
-            Some(Arc::new(RecordedCause { message, source }))
-        };
-        let source = record.causes.into_iter().rev().fold(None, chain);
         let after = record.retry_after.map(Duration::try_from_secs_f64);
         Self {
             kind: record.kind,
@@ -74,27 +62,8 @@ impl From<ErrorRecord> for Error {
             runner: record.runner,
             context: record.context,
             retry_after: after.and_then(Result::ok),
-            source: source.map(|cause| cause as Arc<dyn StdError + Send + Sync>),
+            source: Cause::recorded(record.causes),
         }
-    }
-}
-
-/// A cause of which only the text is left.
-#[derive(Debug)]
-struct RecordedCause {
-    message: String,
-    source: Option<Arc<RecordedCause>>,
-}
-
-impl fmt::Display for RecordedCause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl StdError for RecordedCause {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.source.as_deref().map(|cause| cause as &dyn StdError)
     }
 }
 

@@ -9,7 +9,9 @@
 
 mod attempt;
 mod backoff;
+mod base64;
 mod capabilities;
+mod cause;
 mod duration;
 mod error;
 mod error_record;
@@ -42,6 +44,7 @@ mod volume;
 pub use attempt::{Attempt, AttemptId, Handle, InstallationId, InvalidId, JobId};
 pub use backoff::Backoff;
 pub use capabilities::{Capabilities, Capability, Requirement};
+pub use cause::Cause;
 pub use duration::HumanDuration;
 pub use error::{Error, ErrorKind, LaunchError, Result};
 pub use event::{Event, EventSink, Started};

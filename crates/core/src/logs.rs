@@ -24,8 +24,9 @@ pub enum LogStream {
 /// A piece of a job's output.
 ///
 /// The pieces of one stream arrive in order. The bytes are those that the job wrote; a piece may
-/// begin and end anywhere.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// begin and end anywhere. In JSON and other formats for people, they are in base64.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 #[non_exhaustive]
 pub enum LogChunk {
     /// Output.
@@ -35,6 +36,7 @@ pub enum LogChunk {
         /// The number of bytes of the stream before these, including gaps of known length.
         offset: u64,
         /// The bytes; never empty.
+        #[serde(with = "crate::base64")]
         bytes: Bytes,
     },
     /// Output that is no longer available, for example because the backend rotated it away.
@@ -63,7 +65,8 @@ impl LogChunk {
 }
 
 /// A piece of a job's output with the time at which its backend received it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct TimedChunk {
     /// The time of the piece, by the backend's clock. A line has the time of its first piece. `None`
     /// for a gap, and where the time is not known.
@@ -122,6 +125,14 @@ impl LogPosition {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn output_that_is_not_text_is_written_in_base64_and_read_again() {
+        let chunk = LogChunk::data(LogStream::Stdout, 7, Bytes::from_static(b"\xff\0\n"));
+        let text = serde_json::to_string(&chunk).unwrap();
+        assert_eq!(text, r#"{"data":{"stream":"stdout","offset":7,"bytes":"/wAK"}}"#);
+        assert_eq!(serde_json::from_str::<LogChunk>(&text).unwrap(), chunk);
+    }
 
     #[test]
     fn a_position_moves_past_data_and_gaps_of_its_stream() {

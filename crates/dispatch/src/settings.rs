@@ -14,6 +14,7 @@ use crate::{ImagePullPolicyRule, ImageRegistryPrefix};
 /// How jobs are dispatched: keys under `job`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[non_exhaustive]
 pub struct Settings {
     /// The timeout of a job that sets no `timeout`, counted from its start. None: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]

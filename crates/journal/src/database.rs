@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use longshore_core::InstallationId;
+use longshore_core::{Cause, InstallationId};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, ffi, params};
 use rustix::process::{Resource, getrlimit};
 
-use crate::error::{Cause, JournalError, Result, StoreError};
+use crate::error::{JournalError, Result, StoreError};
 use crate::write::Stored;
 
 /// The migrations in order. Number N takes the schema from version N-1 to N. A released migration

@@ -1,18 +1,19 @@
 //! The errors of the journal.
 
-use std::fmt;
+use std::borrow::Cow;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_core::{AttemptId, Error, ErrorKind, JobId};
+use longshore_core::{AttemptId, Cause, Error, ErrorKind, JobId};
+use serde::{Deserialize, Serialize};
 
 /// The result of an operation on the journal.
 pub type Result<T> = std::result::Result<T, JournalError>;
 
 /// The error of an operation on the journal. If a write fails, nothing is written.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 #[non_exhaustive]
 pub enum JournalError {
     /// The state directory, or a file in it, cannot be created, opened or written.
@@ -103,7 +104,7 @@ pub enum JournalError {
         /// The job.
         job: String,
         /// Which part of the record.
-        what: &'static str,
+        what: Cow<'static, str>,
         /// What is wrong with it.
         source: Cause,
     },
@@ -151,7 +152,7 @@ pub enum JournalError {
         /// The job.
         job: JobId,
         /// The step.
-        step: &'static str,
+        step: Cow<'static, str>,
         /// Why the step is not possible.
         reason: String,
     },
@@ -182,28 +183,6 @@ pub enum JournalError {
 pub(crate) const MIN_PREFIX: usize = 4;
 /// The maximum length of an idempotency key.
 pub(crate) const MAX_KEY: usize = 255;
-
-/// The cause of an error. It is cheap to clone, because one failed commit fails many callers.
-#[derive(Clone, Debug)]
-pub struct Cause(Arc<dyn std::error::Error + Send + Sync>);
-
-impl Cause {
-    pub(crate) fn new(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self(error.into().into())
-    }
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl std::error::Error for Cause {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.0.source()
-    }
-}
 
 fn names(jobs: &[JobId]) -> String {
     jobs.iter().map(JobId::as_str).collect::<Vec<_>>().join(", ")
@@ -279,6 +258,20 @@ mod tests {
             "failed to write /state/journal.db because its disk is full: free some space, or choose \
              another state directory (job.stateDirectory): no storage space"
         );
+    }
+
+    #[test]
+    fn an_error_that_was_written_and_read_says_the_same() {
+        let error = JournalError::Unreadable {
+            job: "abcd1".to_owned(),
+            what: "spec".into(),
+            source: Cause::new(io::Error::other("no such field")),
+        };
+        let text = serde_json::to_string(&error).unwrap();
+        let written = r#"{"unreadable":{"job":"abcd1","what":"spec","source":["no such field"]}}"#;
+        assert_eq!(text, written);
+        let read: JournalError = serde_json::from_str(&text).unwrap();
+        assert_eq!(Error::from(read).to_string(), Error::from(error).to_string());
     }
 
     #[test]

@@ -8,13 +8,13 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use jiff::{SignedDuration, Timestamp};
-use longshore_core::{InstallationId, JobId};
+use longshore_core::{Cause, InstallationId, JobId};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::claim::Claim;
 use crate::database::Database;
-use crate::error::{Cause, JournalError, Result};
+use crate::error::{JournalError, Result};
 use crate::filter::Filter;
 use crate::folder::Folder;
 use crate::list;

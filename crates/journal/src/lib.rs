@@ -46,9 +46,10 @@ mod write;
 
 pub use access::Access;
 pub use claim::Claim;
-pub use error::{Cause, JournalError, Result};
+pub use error::{JournalError, Result};
 pub use filter::{Cursor, CursorError, Filter};
 pub use journal::{Attended, Journal, Options, Submitted};
+pub use longshore_core::Cause;
 pub use outage::Outage;
 pub use record::{
     AttemptRecord, AttemptState, CancelRequest, Cancelled, NewAttempt, NewJob, Record, Relaunch,

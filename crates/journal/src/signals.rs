@@ -9,7 +9,9 @@ use std::thread::JoinHandle;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::error::{Cause, JournalError, Result};
+use longshore_core::Cause;
+
+use crate::error::{JournalError, Result};
 use crate::folder::{Folder, touch};
 use crate::linux::{Closings, Stop};
 use crate::mailbox::{self, Mailbox};

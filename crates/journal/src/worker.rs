@@ -10,9 +10,11 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 use tokio::sync::{OnceCell, mpsc, oneshot};
 
+use longshore_core::Cause;
+
 use crate::checkpoint::Checkpoints;
 use crate::database::Database;
-use crate::error::{Cause, JournalError, Result, StoreError};
+use crate::error::{JournalError, Result, StoreError};
 use crate::folder::Folder;
 use crate::reserve::Reserve;
 use crate::write::Stored;

@@ -5,11 +5,11 @@
 use std::borrow::Cow;
 
 use jiff::Timestamp;
-use longshore_core::{AttemptId, ImageReport, JobId, JobResult, JobSpec, PassedOver};
+use longshore_core::{AttemptId, Cause, ImageReport, JobId, JobResult, JobSpec, PassedOver};
 use rusqlite::{Connection, OptionalExtension, params};
 use sha2::{Digest, Sha256};
 
-use crate::error::{Cause, JournalError, MAX_KEY, StoreError};
+use crate::error::{JournalError, MAX_KEY, StoreError};
 use crate::record::{Cancelled, NewAttempt, NewJob};
 
 pub(crate) type Stored<T> = Result<T, StoreError>;
@@ -30,7 +30,8 @@ pub(crate) fn unreadable(
     what: &'static str,
     error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
 ) -> StoreError {
-    JournalError::Unreadable { job: job.to_owned(), what, source: Cause::new(error) }.into()
+    JournalError::Unreadable { job: job.to_owned(), what: what.into(), source: Cause::new(error) }
+        .into()
 }
 
 fn digest(spec: &str) -> String {
@@ -149,7 +150,8 @@ fn recorded_state(db: &Connection, job: &JobId) -> Stored<RecordedState> {
 }
 
 fn out_of_order<T>(job: &JobId, step: &'static str, reason: impl Into<String>) -> Stored<T> {
-    Err(JournalError::OutOfOrder { job: job.clone(), step, reason: reason.into() }.into())
+    Err(JournalError::OutOfOrder { job: job.clone(), step: step.into(), reason: reason.into() }
+        .into())
 }
 
 pub(crate) fn intent(

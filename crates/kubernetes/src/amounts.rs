@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 /// Amounts of resources.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[non_exhaustive]
 pub struct Amounts {
     /// CPU time, such as `500m` or `2`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -25,6 +26,7 @@ pub struct Amounts {
 /// The resources of a job that sets none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[non_exhaustive]
 pub struct DefaultResources {
     /// What the job is limited to.
     pub limits: Amounts,

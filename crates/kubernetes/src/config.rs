@@ -23,6 +23,7 @@ type Object = BTreeMap<String, serde_json::Value>;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[schemars(rename = "KubernetesConfig")]
+#[non_exhaustive]
 pub struct KubernetesConfig {
     /// The kubeconfig file. None: the files in `KUBECONFIG`, else `~/.kube/config`, else the
     /// service account of the Pod that Longshore itself runs in.

@@ -10,6 +10,7 @@ pub(crate) const API_VERSION: &str = "v1";
 /// The Pod of a command, which owns the command's jobs. Set all keys or none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[non_exhaustive]
 pub struct OwnerPod {
     /// The Pod's namespace, which must be that of the jobs.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -289,10 +289,8 @@ async fn a_job_or_pod_that_somebody_deletes_is_lost(case: Arc<Case>) -> Checked 
 }
 
 async fn a_job_that_no_node_can_take_is_taken_back_and_saturated(case: Arc<Case>) -> Checked {
-    let config = KubernetesConfig {
-        node_selector: [("longshore.dev/no-such-node".to_owned(), "true".to_owned())].into(),
-        ..case.lab.config()
-    };
+    let mut config = case.lab.config();
+    config.node_selector = [("longshore.dev/no-such-node".to_owned(), "true".to_owned())].into();
     let runner = KubernetesRunner::new(RunnerName::kubernetes(), config);
     let attempt = case.script("true");
     let limit = Duration::from_secs(8);
@@ -339,7 +337,8 @@ fn reaching(lab: &Lab, address: &str) -> Checked<(KubernetesRunner, tempfile::Na
     let file = kubeconfig(|c| {
         c["clusters"][0]["cluster"]["server"] = json!(format!("https://{address}"));
     })?;
-    let config = KubernetesConfig { kubeconfig: Some(file.path().to_owned()), ..lab.config() };
+    let mut config = lab.config();
+    config.kubeconfig = Some(file.path().to_owned());
     Ok((KubernetesRunner::new(RunnerName::kubernetes(), config), file))
 }
 

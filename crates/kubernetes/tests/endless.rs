@@ -48,7 +48,8 @@ fn runner(server: &EndlessServer, folder: &tempfile::TempDir) -> KubernetesRunne
     });
     let path = folder.path().join("kubeconfig");
     std::fs::write(&path, kubeconfig.to_string()).expect("the file can be written");
-    let config = KubernetesConfig { kubeconfig: Some(path), ..KubernetesConfig::default() };
+    let mut config = KubernetesConfig::default();
+    config.kubeconfig = Some(path);
     KubernetesRunner::new(RunnerName::kubernetes(), config)
 }
 

@@ -28,11 +28,9 @@ async fn refused_with(folder: &tempfile::TempDir, cluster: Value, user: Value) -
     });
     let path = folder.path().join("kubeconfig");
     std::fs::write(&path, kubeconfig.to_string()).expect("the file can be written");
-    let config = KubernetesConfig {
-        kubeconfig: Some(path),
-        connect_timeout: HumanDuration::from_secs(2),
-        ..KubernetesConfig::default()
-    };
+    let mut config = KubernetesConfig::default();
+    config.kubeconfig = Some(path);
+    config.connect_timeout = HumanDuration::from_secs(2);
     let runner = KubernetesRunner::new(RunnerName::kubernetes(), config);
     runner.probe().await.expect_err("nothing is there")
 }

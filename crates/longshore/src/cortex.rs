@@ -14,6 +14,7 @@ use crate::cortex_registry::CortexRegistry;
 /// without an equivalent is refused if it would change how a job runs, and otherwise reported.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[non_exhaustive]
 pub struct CortexDocker {
     /// The engine's address. `job.docker.host` takes precedence.
     pub uri: Option<String>,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 /// Cortex's keys for a login, with the password in plain text. `job.registries` keeps it elsewhere.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[non_exhaustive]
 pub struct CortexRegistry {
     /// The registry, as a URL or `HOST[:PORT]`. None: Docker Hub.
     pub url: Option<String>,

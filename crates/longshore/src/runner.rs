@@ -4,9 +4,9 @@
 //! calls of another implements [`Forward`].
 
 pub use longshore_core::{
-    Attempt, AttemptId, Backoff, Capabilities, Capability, Container, Cpu, Error, ErrorKind, Event,
-    EventSink, Exec, ExecEvent, ExecSpec, Finding, FindingCause, Forward, Forwarding, Handle,
-    Health, HumanDuration, ImageReason, ImageRef, ImageReport, InstallationId, InvalidId,
+    Attempt, AttemptId, Backoff, Capabilities, Capability, Cause, Container, Cpu, Error, ErrorKind,
+    Event, EventSink, Exec, ExecEvent, ExecSpec, Finding, FindingCause, Forward, Forwarding,
+    Handle, Health, HumanDuration, ImageReason, ImageRef, ImageReport, InstallationId, InvalidId,
     InvalidName, JobDirectoryView, JobId, JobSpec, JobStdin, LaunchContext, LaunchError,
     LinuxCapabilities, LinuxCapability, LocalImage, LogChunk, LogPosition, LogStream, Memory,
     Network, NotRunReason, Outcome, Plan, PlanFormat, Process, PullPolicies, PullPolicy,

@@ -14,6 +14,7 @@ use crate::cortex::CortexDocker;
 /// The structure is that of Cortex, so that Cortex's `application.conf` loads.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[non_exhaustive]
 pub struct Config {
     /// How jobs are run.
     pub job: JobConfig,
@@ -24,6 +25,7 @@ pub struct Config {
 /// How jobs are run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[non_exhaustive]
 pub struct JobConfig {
     /// The runners, in the order in which they are tried: kubernetes, docker, process.
     pub runners: Vec<RunnerName>,
@@ -96,6 +98,7 @@ impl Default for JobConfig {
 /// The settings of a runner for containers: its own, and those that the dispatcher reads.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[non_exhaustive]
 pub struct RunnerConfig<T: Default> {
     /// When images are pulled on this runner. Takes precedence over `job.imagePullPolicy`.
     pub image_pull_policy: Option<PullPolicies>,

@@ -40,7 +40,8 @@ fn main() -> Result<()> {
 async fn longshore(jobs: u32) -> Result<Duration> {
     let folder = tempfile::tempdir()?;
     let state_directory = Some(folder.path().to_owned());
-    let config = ProcessConfig { state_directory, ..ProcessConfig::default() };
+    let mut config = ProcessConfig::default();
+    config.state_directory = state_directory;
     let runner = ProcessRunner::new(RunnerName::process(), config);
     let installation = InstallationId::random();
     let spec = std::sync::Arc::new(JobSpec::process(["true"]));

@@ -10,6 +10,7 @@ use longshore_core::{Error, ErrorKind, HumanDuration, Memory, Result};
 /// Settings of the process backend: the subtree `job.process` of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[non_exhaustive]
 pub struct ProcessConfig {
     /// The directory for the records and output of attempts, created with mode 0700. None: `$XDG_STATE_HOME/longshore/process`, else `~/.local/state/longshore/process`,
     /// else, as root without a home, `/var/lib/longshore/process`.

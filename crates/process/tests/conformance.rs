@@ -21,7 +21,9 @@ impl Fixture for Processes {
         let state_directory = Some(self.state.path().to_owned());
         // Without a bound, the cases of much output run too.
         let log_max_size = Memory::from_bytes(0);
-        let config = ProcessConfig { state_directory, log_max_size, ..ProcessConfig::default() };
+        let mut config = ProcessConfig::default();
+        config.state_directory = state_directory;
+        config.log_max_size = log_max_size;
         Ok(Arc::new(ProcessRunner::new(RunnerName::process(), config)))
     }
 

@@ -45,8 +45,8 @@ async fn a_job_whose_id_is_submitted_again_is_cancelled() {
 #[tokio::test(start_paused = true)]
 async fn a_job_is_cancelled_in_the_queue() {
     let slow = LaunchStep::Start { after: MINUTE };
-    let settings =
-        Settings { max_concurrent_launches: 1.try_into().unwrap(), ..Settings::default() };
+    let mut settings = Settings::default();
+    settings.max_concurrent_launches = 1.try_into().unwrap();
     let scene = scene_with(settings, [launches([slow])]);
     let first = scene.dispatcher.submit(job()).await.unwrap();
     sleep(SECOND).await;

@@ -16,7 +16,9 @@ use crate::support::*;
 fn all_reasons() -> Settings {
     use FallbackReason::*;
     let fallback_on = vec![Unsupported, Unavailable, Saturated, ImageUnavailable, Denied];
-    Settings { fallback_on, ..Settings::default() }
+    let mut settings = Settings::default();
+    settings.fallback_on = fallback_on;
+    settings
 }
 
 #[tokio::test(start_paused = true)]
@@ -91,7 +93,8 @@ async fn a_job_that_ran_and_failed_never_falls_back() {
 async fn a_job_that_runs_out_of_time_never_falls_back() {
     let mut script = Script::default();
     script.runs.push_back(Run::endless());
-    let settings = Settings { timeout: Some("30s".parse().unwrap()), ..all_reasons() };
+    let mut settings = all_reasons();
+    settings.timeout = Some("30s".parse().unwrap());
     let scene = scene_with(settings, [script, Script::default()]);
     let result = scene.run(job()).await;
     assert!(matches!(result.outcome, Outcome::DeadlineExceeded { .. }), "{:?}", result.outcome);
@@ -262,12 +265,17 @@ async fn a_runner_that_is_back_is_found_without_a_job() {
 
 #[tokio::test(start_paused = true)]
 async fn a_job_that_must_be_contained_is_never_run_as_a_process() {
-    let settings = Settings { min_isolation: Isolation::Container, ..Settings::default() };
+    let mut settings = Settings::default();
+    settings.min_isolation = Isolation::Container;
     let scene = scene_with(settings, [Script::default(), refuses(ErrorKind::Unavailable)]);
     let process = scene.runners[0].clone();
     let only_process = Capabilities::default().with(Capability::Process);
     let dispatcher = Dispatcher::builder()
-        .settings(Settings { min_isolation: Isolation::Container, ..Settings::default() })
+        .settings({
+            let mut settings = Settings::default();
+            settings.min_isolation = Isolation::Container;
+            settings
+        })
         .runner(Arc::new(process.with_capabilities(only_process)))
         .build()
         .unwrap();

@@ -105,8 +105,8 @@ async fn a_long_pull_is_no_hang_and_jobs_wait_for_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_launch_that_never_returns_gives_up_its_slot_before_it_is_settled() {
-    let settings =
-        Settings { max_concurrent_launches: 1.try_into().unwrap(), ..Settings::default() };
+    let mut settings = Settings::default();
+    settings.max_concurrent_launches = 1.try_into().unwrap();
     let mut script = launches([HANG]);
     script.settles.extend([SettleStep::Hang; 100]);
     script.probes.extend([ProbeStep::Well, ProbeStep::Hang]);

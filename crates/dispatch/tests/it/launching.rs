@@ -11,8 +11,8 @@ use crate::support::*;
 #[tokio::test(start_paused = true)]
 async fn launches_on_one_runner_are_throttled_and_runs_are_not() {
     let slow = LaunchStep::Start { after: 10 * SECOND };
-    let settings =
-        Settings { max_concurrent_launches: 2.try_into().unwrap(), ..Settings::default() };
+    let mut settings = Settings::default();
+    settings.max_concurrent_launches = 2.try_into().unwrap();
     let scene = scene_with(settings, [launches([slow; 6])]);
     futures::future::join_all((0..6).map(|_| scene.run(job()))).await;
     let starts = scene.world.ledger();

@@ -102,7 +102,8 @@ async fn scenes() {
 /// Runs two jobs where there is a place for one.
 async fn queue() {
     let observer = Arc::new(MetricsObserver::new());
-    let settings = Settings { max_jobs: NonZeroU32::MIN, ..Settings::default() };
+    let mut settings = Settings::default();
+    settings.max_jobs = NonZeroU32::MIN;
     let runner = World::new().runner(name("only"), Script::default());
     let dispatcher = builder([runner]).settings(settings).observer(observer).build().unwrap();
     let first = dispatcher.submit(job()).await.unwrap();

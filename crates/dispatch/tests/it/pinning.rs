@@ -29,7 +29,11 @@ fn pulling(first: Script, second: Script, pin_digest: bool) -> Pulling {
 
 fn over(first: Puller, second: Puller, pin_digest: bool) -> Pulling {
     let dispatcher = Dispatcher::builder()
-        .settings(Settings { pin_digest, ..Settings::default() })
+        .settings({
+            let mut settings = Settings::default();
+            settings.pin_digest = pin_digest;
+            settings
+        })
         .jitter_seed(1)
         .runner(Arc::new(Forwarding(first.clone())))
         .runner(Arc::new(Forwarding(second.clone())))

@@ -143,8 +143,8 @@ async fn a_denial_says_which_login_the_registry_was_shown() {
 #[tokio::test(start_paused = true)]
 async fn a_job_that_names_a_policy_that_is_not_allowed_is_refused_before_anything_starts() {
     let puller = puller([]);
-    let settings =
-        Settings { allowed_pull_policies: vec![PullPolicy::Always], ..Settings::default() };
+    let mut settings = Settings::default();
+    settings.allowed_pull_policies = vec![PullPolicy::Always];
     let dispatcher = over(&puller, settings).build().unwrap();
     let spec = contained("x", "Always,IfNotPresent");
     let at_submit = dispatcher.submit(spec.clone()).await.unwrap_err();
@@ -163,11 +163,9 @@ async fn a_rule_is_for_the_image_as_it_is_pulled() {
         image: "harbor.example.org/*".parse().unwrap(),
         image_pull_policy: PullPolicy::Always.into(),
     };
-    let settings = Settings {
-        image_pull_policy_rules: vec![rule],
-        image_registry_prefix: Some("harbor.example.org/p/".parse().unwrap()),
-        ..Settings::default()
-    };
+    let mut settings = Settings::default();
+    settings.image_pull_policy_rules = vec![rule];
+    settings.image_registry_prefix = Some("harbor.example.org/p/".parse().unwrap());
     let dispatcher = over(&puller, settings)
         .runner_pull_policy(name("first"), PullPolicy::Never.into())
         .build()

@@ -34,7 +34,9 @@ fn setup(settings: Settings, script: Script) -> Setup {
 
 /// At most `count` jobs are in flight.
 fn at_most(count: u32) -> Settings {
-    Settings { max_jobs: NonZeroU32::new(count).unwrap(), ..Settings::default() }
+    let mut settings = Settings::default();
+    settings.max_jobs = NonZeroU32::new(count).unwrap();
+    settings
 }
 
 /// Each job runs for ten seconds.

@@ -109,7 +109,8 @@ async fn a_job_needs_a_follower_only_if_its_timeout_is_not_kept_without_one() {
         script.runs.push_back(Run::exits(0, 5 * MINUTE));
         let mut setup = Setup::new(script);
         setup.runner = setup.runner.with_capabilities(capabilities);
-        let settings = Settings { timeout: configured, ..Settings::default() };
+        let mut settings = Settings::default();
+        settings.timeout = configured;
         let dispatcher = setup.dispatcher_with(settings);
         let mut spec = job();
         spec.timeout = own;

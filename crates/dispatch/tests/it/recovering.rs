@@ -419,7 +419,8 @@ async fn without_its_intent_on_record_nothing_is_launched() {
     let impatient = Options::default().busy_timeout(SECOND / 20);
     let journal = Journal::open(folder.path(), impatient).await.unwrap();
     let setup = Setup { journal, ..Setup::new(Script::default()) };
-    let settings = Settings { connect_timeout: (SECOND / 2).into(), ..Settings::default() };
+    let mut settings = Settings::default();
+    settings.connect_timeout = (SECOND / 2).into();
     let away = Script { probes: [hangs()].into(), ..Script::default() };
     let dispatcher = Dispatcher::builder()
         .runner(Arc::new(setup.world.runner(name("away"), away)))

@@ -28,7 +28,8 @@ impl Setup {
         let runner = world.runner(name("only"), script);
         let journal = Journal::in_memory().unwrap();
         let max_jobs = NonZeroU32::new(1).unwrap();
-        let settings = Settings { max_jobs, ..Settings::default() };
+        let mut settings = Settings::default();
+        settings.max_jobs = max_jobs;
         Self { world, runner, journal, settings }
     }
 

@@ -51,7 +51,8 @@ async fn a_job_goes_on_where_it_runs_though_its_runner_is_taken_out() {
 
 #[tokio::test(start_paused = true)]
 async fn a_job_that_waits_for_a_place_goes_to_the_runners_of_the_moment_it_gets_one() {
-    let one = Settings { max_jobs: NonZeroU32::MIN, ..Settings::default() };
+    let mut one = Settings::default();
+    one.max_jobs = NonZeroU32::MIN;
     let scene = scene_with(one.clone(), [minutes(), minutes(), minutes()]);
     let running = scene.dispatcher.submit(job()).await.unwrap();
     let waits = || Submission::new(job()).when_full(WhenFull::Wait(10 * MINUTE));
@@ -66,7 +67,11 @@ async fn a_job_that_waits_for_a_place_goes_to_the_runners_of_the_moment_it_gets_
 
 #[tokio::test(start_paused = true)]
 async fn a_place_that_a_reload_adds_is_given_at_once_and_none_is_taken_away() {
-    let at_most = |count| Settings { max_jobs: NonZeroU32::new(count).unwrap(), ..<_>::default() };
+    let at_most = |count| {
+        let mut settings = Settings::default();
+        settings.max_jobs = NonZeroU32::new(count).unwrap();
+        settings
+    };
     let scene = scene_with(at_most(1), [minutes()]);
     let waits = || Submission::new(job()).when_full(WhenFull::Wait(10 * MINUTE));
     let mut jobs = vec![];
@@ -110,7 +115,8 @@ async fn a_cordoned_runner_takes_no_job_and_keeps_those_it_has() {
 /// Whatever has begun there is waited for; whatever has not goes elsewhere.
 #[tokio::test(start_paused = true)]
 async fn a_drain_waits_for_launches_under_way_and_lets_no_job_in_from_the_queue_for_a_launch() {
-    let one = Settings { max_concurrent_launches: NonZeroU32::MIN, ..Settings::default() };
+    let mut one = Settings::default();
+    one.max_concurrent_launches = NonZeroU32::MIN;
     let slow = Script { runs: minutes().runs, ..launches([LaunchStep::Start { after: MINUTE }]) };
     let scene = scene_with(one, [slow, Script::default()]);
     let launching = scene.dispatcher.submit(job()).await.unwrap();

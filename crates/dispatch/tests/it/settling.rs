@@ -64,7 +64,8 @@ async fn a_job_is_followed_though_nobody_can_settle_it() {
 async fn what_nobody_can_settle_or_find_is_lost_after_lost_after_and_never_retried() {
     let mut script = unclear(None);
     script.settles.extend([SettleStep::Fail; 1000]);
-    let settings = Settings { lost_after: "2m".parse().unwrap(), ..Settings::default() };
+    let mut settings = Settings::default();
+    settings.lost_after = "2m".parse().unwrap();
     let scene = scene_with(settings, [script, Script::default()]);
     let began = Instant::now();
     let job = scene.dispatcher.submit(job()).await.unwrap();

@@ -42,7 +42,8 @@ fn the_pull_policy_in_force_is_the_jobs_own_else_the_runners_else_the_shared_one
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let _guard = runtime.enter();
     let world = longshore_conformance::simulated::World::new();
-    let settings = Settings { image_pull_policy: PullPolicy::Never.into(), ..Settings::default() };
+    let mut settings = Settings::default();
+    settings.image_pull_policy = PullPolicy::Never.into();
     let dispatcher = Dispatcher::builder()
         .runner(Arc::new(world.runner(name("first"), Script::default())))
         .runner(Arc::new(world.runner(name("second"), Script::default())))

@@ -300,11 +300,9 @@ async fn a_job_under_a_policy_runs_only_where_the_policy_allows() {
 
 #[tokio::test(start_paused = true)]
 async fn what_the_configuration_sets_counts_as_the_jobs_own() {
-    let settings = Settings {
-        timeout: Some(HumanDuration::from_secs(60)),
-        security_profile: SecurityProfile::Privileged,
-        ..Settings::default()
-    };
+    let mut settings = Settings::default();
+    settings.timeout = Some(HumanDuration::from_secs(60));
+    settings.security_profile = SecurityProfile::Privileged;
     let scene = scene_with(settings, [Script::default()]);
     let submit = async |policy: SpecPolicy, patch: Value| {
         let submission = Submission::new(spec(patch)).policy(&policy);

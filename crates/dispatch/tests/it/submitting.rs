@@ -43,7 +43,8 @@ async fn what_is_wrong_with_a_job_is_said_before_anything_starts() {
 async fn submit_waits_for_room_and_may_be_given_up() {
     let mut script = Script::default();
     script.runs.push_back(Run::exits(0, MINUTE));
-    let settings = Settings { max_jobs: 1.try_into().unwrap(), ..Settings::default() };
+    let mut settings = Settings::default();
+    settings.max_jobs = 1.try_into().unwrap();
     let scene = scene_with(settings, [script]);
     let first = scene.dispatcher.submit(job()).await.unwrap();
     assert!(timeout(SECOND, scene.dispatcher.submit(job())).await.is_err());

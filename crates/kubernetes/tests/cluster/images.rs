@@ -11,7 +11,7 @@ use longshore_core::{
     Attempt, ErrorKind, ImageReason, ImageRef, JobSpec, LaunchContext, LaunchError, PullPolicy,
     RegistryAuth, Runner, RunnerName, Secret, Settled, Started,
 };
-use longshore_kubernetes::{KubernetesConfig, KubernetesRunner};
+use longshore_kubernetes::KubernetesRunner;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
@@ -163,10 +163,8 @@ async fn a_login_that_the_registry_refuses_is_denied_at_once(case: Arc<Case>) ->
 }
 
 async fn a_pull_secret_that_is_not_there_is_named_by_the_failure(case: Arc<Case>) -> Checked {
-    let config = KubernetesConfig {
-        image_pull_secrets: vec!["no-such-secret".to_owned()],
-        ..case.lab.config()
-    };
+    let mut config = case.lab.config();
+    config.image_pull_secrets = vec!["no-such-secret".to_owned()];
     let runner = KubernetesRunner::new(RunnerName::kubernetes(), config);
     let (attempt, _) = private(&case)?;
     let error = refused(launch(&runner, &attempt).await)?;
@@ -249,10 +247,8 @@ async fn a_pull_that_cannot_be_taken_back_yet_is_settled_later(case: Arc<Case>) 
 }
 
 async fn a_pod_without_a_node_is_no_failure_of_its_image(case: Arc<Case>) -> Checked {
-    let config = KubernetesConfig {
-        node_selector: [("longshore.dev/no-such-node".to_owned(), "true".to_owned())].into(),
-        ..case.lab.config()
-    };
+    let mut config = case.lab.config();
+    config.node_selector = [("longshore.dev/no-such-node".to_owned(), "true".to_owned())].into();
     let runner = KubernetesRunner::new(RunnerName::kubernetes(), config);
     let attempt = pulling(&case, "localhost:1/x:1")?;
     let (pull, start) = (Duration::from_secs(1), Duration::from_secs(8));

@@ -9,7 +9,7 @@ use kube::runtime::conditions::is_deleted;
 use kube::runtime::wait::await_condition;
 use kube::{Api, ResourceExt};
 use longshore_core::{ErrorKind, Runner, RunnerName};
-use longshore_kubernetes::{KubernetesConfig, KubernetesRunner, OwnerPod};
+use longshore_kubernetes::{KubernetesRunner, OwnerPod};
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -28,15 +28,16 @@ pub(crate) fn cases() -> Vec<(&'static str, Body)> {
 }
 
 fn owner(namespace: &str, name: &str, uid: &str) -> OwnerPod {
-    OwnerPod {
-        namespace: Some(namespace.to_owned()),
-        name: Some(name.to_owned()),
-        uid: Some(uid.to_owned()),
-    }
+    let mut owner = OwnerPod::default();
+    owner.namespace = Some(namespace.to_owned());
+    owner.name = Some(name.to_owned());
+    owner.uid = Some(uid.to_owned());
+    owner
 }
 
 fn runner(case: &Case, owner_pod: OwnerPod) -> KubernetesRunner {
-    let config = KubernetesConfig { owner_pod, ..case.lab.config() };
+    let mut config = case.lab.config();
+    config.owner_pod = owner_pod;
     KubernetesRunner::new(RunnerName::kubernetes(), config)
 }
 
@@ -45,7 +46,8 @@ async fn an_owner_that_would_not_keep_the_job_is_refused_before_anything_is_crea
     case: Arc<Case>,
 ) -> Checked {
     let here = case.lab.namespace.as_str();
-    let part = OwnerPod { uid: None, ..owner(here, "nobody", "") };
+    let mut part = owner(here, "nobody", "");
+    part.uid = None;
     for (owner, kind, message) in [
         (owner(here, "nobody", "1-2-3"), ErrorKind::Unavailable, "ownerPod does not exist"),
         (

@@ -9,7 +9,7 @@ use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::Api;
 use kube::api::{DeleteParams, PostParams};
 use longshore_core::{ErrorKind, Health, Runner, RunnerName};
-use longshore_kubernetes::{KubernetesConfig, KubernetesRunner};
+use longshore_kubernetes::KubernetesRunner;
 use serde_json::{Value, json};
 
 use crate::{Body, Case, Checked, check, kubeconfig, object};
@@ -53,7 +53,8 @@ pub(crate) async fn permitted<T, F: Future<Output = T>>(
         .await?;
     let token = token.status.map(|status| status.token).unwrap_or_default();
     let file = kubeconfig(|c| c["users"][0]["user"] = json!({"token": token}))?;
-    let config = KubernetesConfig { kubeconfig: Some(file.path().to_owned()), ..case.lab.config() };
+    let mut config = case.lab.config();
+    config.kubeconfig = Some(file.path().to_owned());
     let answer = body(KubernetesRunner::new(RunnerName::kubernetes(), config)).await;
     let gone = DeleteParams::default();
     bindings.delete(&name, &gone).await?;

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Api;
 use kube::runtime::wait::await_condition;
 use longshore_core::{ErrorKind, Runner, RunnerName, SecurityProfile};
-use longshore_kubernetes::{KubernetesConfig, KubernetesRunner};
+use longshore_kubernetes::KubernetesRunner;
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -32,7 +32,8 @@ async fn a_namespace_that_enforces_restricted_runs_its_first_job(case: Arc<Case>
             await_condition(accounts, "default", |it: Option<&ServiceAccount>| it.is_some());
         timeout(PATIENCE, created).await??;
         let with = |security_profile| {
-            let config = KubernetesConfig { security_profile, ..config.clone() };
+            let mut config = config.clone();
+            config.security_profile = security_profile;
             KubernetesRunner::new(RunnerName::kubernetes(), config)
         };
         let warnings = with(SecurityProfile::Baseline).probe().await?.warnings.join("\n");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use longshore_core::{ErrorKind, HumanDuration, Runner, RunnerName};
-use longshore_kubernetes::{KubernetesConfig, KubernetesRunner};
+use longshore_kubernetes::KubernetesRunner;
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -32,11 +32,9 @@ fn through(case: &Case, url: &str) -> Checked<(KubernetesRunner, tempfile::Named
         cluster["tls-server-name"] = json!("127.0.0.1");
         cluster["proxy-url"] = json!(url);
     })?;
-    let config = KubernetesConfig {
-        kubeconfig: Some(file.path().to_owned()),
-        connect_timeout: HumanDuration::from_secs(2),
-        ..case.lab.config()
-    };
+    let mut config = case.lab.config();
+    config.kubeconfig = Some(file.path().to_owned());
+    config.connect_timeout = HumanDuration::from_secs(2);
     Ok((KubernetesRunner::new(RunnerName::kubernetes(), config), file))
 }
 

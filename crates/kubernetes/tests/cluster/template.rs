@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use longshore_core::{ErrorKind, Runner, RunnerName};
-use longshore_kubernetes::{KubernetesConfig, KubernetesRunner};
+use longshore_kubernetes::KubernetesRunner;
 use serde_json::json;
 
 use crate::{Body, Case, Checked, check, end, launch, output, refused};
@@ -23,7 +23,8 @@ pub(crate) fn cases() -> Vec<(&'static str, Body)> {
 
 fn runner(case: &Case, template: serde_json::Value) -> Checked<KubernetesRunner> {
     let pod_template = Some(serde_json::from_value(template)?);
-    let config = KubernetesConfig { pod_template, ..case.lab.config() };
+    let mut config = case.lab.config();
+    config.pod_template = pod_template;
     Ok(KubernetesRunner::new(RunnerName::kubernetes(), config))
 }
 

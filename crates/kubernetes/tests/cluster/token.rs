@@ -10,7 +10,7 @@ use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::Api;
 use kube::api::{DeleteParams, PostParams};
 use longshore_core::{Error, ErrorKind, Event, Outcome, Report, Runner, RunnerName};
-use longshore_kubernetes::{KubernetesConfig, KubernetesRunner};
+use longshore_kubernetes::KubernetesRunner;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
@@ -112,7 +112,8 @@ fn with_token(
         c["clusters"][0]["cluster"]["server"] = json!(format!("https://{address}"));
         c["users"][0]["user"] = json!({"tokenFile": token});
     })?;
-    let config = KubernetesConfig { kubeconfig: Some(file.path().to_owned()), ..lab.config() };
+    let mut config = lab.config();
+    config.kubeconfig = Some(file.path().to_owned());
     Ok((KubernetesRunner::new(RunnerName::kubernetes(), config), file))
 }
 

@@ -58,12 +58,10 @@ pub(crate) async fn in_namespace<F: Future<Output = Checked>>(
     let name = format!("longshore-{}", case.installation);
     let namespace = json!({"metadata": {"name": name, "labels": labels}});
     namespaces.create(&PostParams::default(), &object(namespace)?).await?;
-    let config = KubernetesConfig {
-        namespace: Some(name.clone()),
-        persistent_volume_claim_name: None,
-        job_directory_root: None,
-        ..case.lab.config()
-    };
+    let mut config = case.lab.config();
+    config.namespace = Some(name.clone());
+    config.persistent_volume_claim_name = None;
+    config.job_directory_root = None;
     let result = body(config).await;
     namespaces.delete(&name, &DeleteParams::default()).await?;
     result
@@ -123,10 +121,8 @@ async fn a_pod_that_can_never_be_created_is_refused_at_once(case: Arc<Case>) -> 
         at_once(took)
     })
     .await?;
-    let config = KubernetesConfig {
-        service_account_name: Some("no-such-account".to_owned()),
-        ..case.lab.config()
-    };
+    let mut config = case.lab.config();
+    config.service_account_name = Some("no-such-account".to_owned());
     let (error, took) = refusal(&runner(config), &case.script("true")).await?;
     let config = ErrorKind::Rejected(RejectReason::ContainerConfig);
     check(error.kind() == config, || format!("{error:?}"))?;

@@ -18,7 +18,7 @@ use hyper::{Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use kube::Client;
 use longshore_core::RunnerName;
-use longshore_kubernetes::{KubernetesConfig, KubernetesRunner};
+use longshore_kubernetes::KubernetesRunner;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -76,7 +76,8 @@ impl Layer {
             c["clusters"][0]["cluster"] = json!({"server": format!("http://{}", self.address)});
             c["users"][0]["user"] = json!({});
         })?;
-        let config = KubernetesConfig { kubeconfig: Some(file.path().to_owned()), ..lab.config() };
+        let mut config = lab.config();
+        config.kubeconfig = Some(file.path().to_owned());
         Ok((KubernetesRunner::new(RunnerName::kubernetes(), config), file))
     }
 

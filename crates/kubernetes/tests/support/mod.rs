@@ -41,12 +41,11 @@ impl Lab {
 
     pub(crate) fn config(&self) -> KubernetesConfig {
         let (claim, root) = self.claim.clone().unzip();
-        KubernetesConfig {
-            namespace: Some(self.namespace.clone()),
-            persistent_volume_claim_name: claim,
-            job_directory_root: root,
-            ..KubernetesConfig::default()
-        }
+        let mut config = KubernetesConfig::default();
+        config.namespace = Some(self.namespace.clone());
+        config.persistent_volume_claim_name = claim;
+        config.job_directory_root = root;
+        config
     }
 
     pub(crate) fn runner(&self) -> KubernetesRunner {

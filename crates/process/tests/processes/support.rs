@@ -98,7 +98,9 @@ impl Bench {
 }
 
 pub fn config(state: &Path) -> ProcessConfig {
-    ProcessConfig { state_directory: Some(state.to_owned()), ..ProcessConfig::default() }
+    let mut config = ProcessConfig::default();
+    config.state_directory = Some(state.to_owned());
+    config
 }
 
 pub fn runner(state: &Path) -> ProcessRunner {
