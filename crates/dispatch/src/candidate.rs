@@ -128,8 +128,8 @@ impl Candidate {
             .map_err(|error| error.on(self.name()))
     }
 
-    /// Waits for a launch slot on this runner. Returns it with a token that makes a drain wait. Fails at once if the runner is known not to take
-    /// work, or if it `may_pass` and the runner hangs.
+    /// Waits for a launch slot on this runner. Returns it with a token that makes a drain wait. Fails at
+    /// once if the runner is known not to take work, or if it `may_pass` and the runner hangs.
     pub(crate) async fn admit(
         self: &Arc<Self>,
         sink: &JobEventSink,
