@@ -84,7 +84,7 @@ fn a_terminal_is_not_controlled_by_a_configuration() {
 #[test]
 fn diagnostics_have_no_colours_where_none_are_wanted() {
     let home = Home::with_processes();
-    let script = "script -qec \"$0 -v run -- true\" /dev/null";
+    let script = "script -qec \"$0 --verbose run -- true\" /dev/null";
     for (variable, coloured) in [("", true), ("1", false)] {
         let mut command = home.command();
         let program = command.get_program().to_owned();
