@@ -49,6 +49,7 @@ mod unplaced;
 mod withdrawal;
 
 use std::env;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -484,9 +485,11 @@ fn main() -> ExitCode {
                 };
                 let case = Arc::new(Case { lab, installation: InstallationId::random() });
                 let result = runtime.block_on(async {
-                    let result = timeout(PATIENCE * 4, body(case.clone())).await;
+                    let body = AssertUnwindSafe(timeout(PATIENCE * 4, body(case.clone())));
+                    // A case that panics leaves nothing behind either.
+                    let result = body.catch_unwind().await;
                     let cleaned = case.clean_up().await;
-                    result?.and(cleaned)
+                    result.unwrap_or_else(|panic| resume_unwind(panic))?.and(cleaned)
                 });
                 result.map(|()| Completion::Completed).map_err(|e| e.to_string().into())
             })
