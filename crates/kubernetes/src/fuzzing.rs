@@ -22,7 +22,7 @@ use crate::{outcome, refusal};
 /// Removes the kubelet's times from a log that arrives in `pieces`.
 pub fn strip_times<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
     let (mut stripper, mut out, now) =
-        (TimestampStripper::new(Timestamp::UNIX_EPOCH), Vec::new(), Instant::now());
+        (TimestampStripper::new(Timestamp::UNIX_EPOCH, Instant::now()), Vec::new(), Instant::now());
     for piece in pieces {
         stripper.strip(piece, &mut out, now);
     }

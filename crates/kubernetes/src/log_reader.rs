@@ -114,7 +114,8 @@ pub(crate) struct LogReader {
 impl LogReader {
     /// Creates a reader, which keeps the times of the lines if `keep_times` is set.
     pub(crate) fn new(backend: Arc<Backend>, location: Location, keep_times: bool) -> Self {
-        let timestamps = TimestampStripper::new(backend.connection.server_time());
+        let now = backend.connection.server_time();
+        let timestamps = TimestampStripper::new(now, Instant::now());
         Self {
             backend,
             location,
@@ -199,10 +200,10 @@ impl LogReader {
             ..<_>::default()
         };
         let pods = cluster.pods(&self.location);
+        let (opened, begun) = (self.backend.connection.server_time(), Instant::now());
         let opening = pods.log_stream(&target.pod, &params);
         let stream = cluster.ask("failed to read the job's output", opening).await;
-        let opened = self.backend.connection.server_time();
-        self.timestamps = TimestampStripper::new(opened).keeping(self.keep_times);
+        self.timestamps = self.timestamps.next(opened, begun).keeping(self.keep_times);
         self.leap = None;
         stream.map(Box::pin).map_err(OpenError::Request)
     }

@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 /// The kubelet writes a time as `2006-01-02T15:04:05.000000000Z07:00`. Anything longer is not a
@@ -13,8 +13,11 @@ const LONGEST: usize = 40;
 /// The minimum time that a log file is the current one, apart from delays on a busy node: the
 /// kubelet's `containerLogMonitorInterval` is at least this long.
 const ROTATION: Duration = Duration::from_secs(3);
-/// How far the node's clock may be behind the API server's.
-const SKEW: Duration = Duration::from_secs(5);
+/// How far the node's clock may be behind the API server's, as long as no line has shown more.
+const SKEW: SignedDuration = SignedDuration::from_secs(5);
+/// How much later than its [`ServerClock`](crate::server_clock::ServerClock) the API server's time may
+/// be.
+const LATE: SignedDuration = SignedDuration::from_secs(1);
 /// The kubelet does not rotate a file with fewer bytes than this.
 const ROTATES: u64 = 256 * 1024;
 
@@ -25,9 +28,16 @@ const ROTATES: u64 = 256 * 1024;
 /// that (`cri-client/pkg/logs`, `ReadLogs`). The times of the lines show it: they leap, while the
 /// lines themselves arrive without a pause, because the stream was behind. If the job itself had
 /// been silent, the stream would have been silent for as long.
+///
+/// A file can be skipped only after the stream was opened. So only the time since then counts: a stream
+/// that is opened again during a pause of the job repeats what was before the pause.
 #[derive(Debug)]
 pub(crate) struct TimestampStripper {
+    /// When the stream was opened, by the API server's clock.
     opened: Timestamp,
+    begun: Instant,
+    /// How far the node's clock is behind the API server's at most.
+    behind: SignedDuration,
     /// The beginning of a time that has not arrived completely; `None` within a line.
     coming: Option<Vec<u8>>,
     last: Option<(Timestamp, Instant)>,
@@ -37,9 +47,16 @@ pub(crate) struct TimestampStripper {
 }
 
 impl TimestampStripper {
-    /// Creates the state for a stream that is opened at `now`, by the API server's clock.
-    pub(crate) const fn new(now: Timestamp) -> Self {
-        Self { opened: now, coming: Some(Vec::new()), last: None, bytes: 0, kept: None }
+    /// Creates the state for a stream that is opened at `begun`, which is `opened` by the API server's
+    /// clock.
+    pub(crate) const fn new(opened: Timestamp, begun: Instant) -> Self {
+        let coming = Some(Vec::new());
+        Self { opened, begun, behind: SKEW, coming, last: None, bytes: 0, kept: None }
+    }
+
+    /// Creates the state for the next stream from the same node.
+    pub(crate) fn next(&self, opened: Timestamp, begun: Instant) -> Self {
+        Self { behind: self.behind, ..Self::new(opened, begun) }
     }
 
     /// Keeps the times of the lines for [`times`](Self::times).
@@ -103,6 +120,10 @@ impl TimestampStripper {
                             leap = leap.or(Some(out.len()));
                         }
                         self.last = Some((at, now));
+                        // No line arrives before it is written.
+                        let late = self.opened.duration_since(at)
+                            + (now - self.begun).try_into().unwrap_or(SKEW);
+                        self.behind = self.behind.min(late + LATE);
                         self.keep_time(out.len(), at);
                     }
                     // Not a line of the kubelet. Keep all of it.
@@ -132,11 +153,11 @@ impl TimestampStripper {
     fn leaps(&self, at: Timestamp, now: Instant) -> bool {
         let Some((last, arrived)) = self.last else { return false };
         let silent = now.duration_since(arrived);
-        let leap = Duration::try_from(at.duration_since(last)).unwrap_or_default();
-        // Only a file that was current when the stream was opened can have been followed by two
-        // others.
-        let later = at.duration_since(self.opened) + SKEW.try_into().unwrap_or_default();
-        self.bytes > ROTATES && later.is_positive() && leap.saturating_sub(silent) >= ROTATION
+        // The file that was current when the stream was opened has all lines from before.
+        let since_opened = at.duration_since(self.opened) + self.behind;
+        let leap = at.duration_since(last).min(since_opened);
+        let leap = Duration::try_from(leap).unwrap_or_default();
+        self.bytes > ROTATES && leap.saturating_sub(silent) >= ROTATION
     }
 }
 
@@ -151,13 +172,16 @@ mod tests {
 
     const OPENED: Timestamp = Timestamp::UNIX_EPOCH;
 
+    fn new(opened: Timestamp) -> TimestampStripper {
+        TimestampStripper::new(opened, Instant::now())
+    }
+
     fn stamped(seconds: i64, line: &str) -> String {
-        format!("{:.9} {line}", OPENED + jiff::SignedDuration::from_secs(seconds))
+        format!("{:.9} {line}", OPENED + SignedDuration::from_secs(seconds))
     }
 
     fn stripped(raw: &str, size: usize) -> (String, Option<usize>) {
-        let (mut timestamps, mut out, now) =
-            (TimestampStripper::new(OPENED), Vec::new(), Instant::now());
+        let (mut timestamps, mut out, now) = (new(OPENED), Vec::new(), Instant::now());
         let leaps: Vec<usize> = raw
             .as_bytes()
             .chunks(size)
@@ -184,8 +208,7 @@ mod tests {
         let raw =
             [stamped(1, "one\n"), stamped(1, "1\n"), stamped(2, "two\n"), stamped(3, "x")].concat();
         for size in [1, 7, 31, 40, 1000] {
-            let (mut timestamps, now) =
-                (TimestampStripper::new(OPENED).keeping(true), Instant::now());
+            let (mut timestamps, now) = (new(OPENED).keeping(true), Instant::now());
             let mut lines: Vec<(Option<i64>, String)> = Vec::new();
             for piece in raw.as_bytes().chunks(size) {
                 let mut out = Vec::new();
@@ -236,14 +259,33 @@ mod tests {
     #[test]
     fn a_job_that_was_silent_has_left_nothing_out() {
         let much: String = (0..5000).map(|_| stamped(1, &format!("{:040}\n", 0))).collect();
-        let (mut timestamps, mut out, now) =
-            (TimestampStripper::new(OPENED), Vec::new(), Instant::now());
+        let (mut timestamps, mut out, now) = (new(OPENED), Vec::new(), Instant::now());
         timestamps.strip(much.as_bytes(), &mut out, now);
         let later = now + Duration::from_secs(10);
         assert_eq!(timestamps.strip(stamped(11, "x\n").as_bytes(), &mut out, later), None);
         // Nor is output missing that the job wrote before the first read.
-        let mut timestamps = TimestampStripper::new(OPENED + jiff::SignedDuration::from_secs(60));
+        let mut timestamps = new(OPENED + SignedDuration::from_secs(60));
         timestamps.strip(much.as_bytes(), &mut out, now);
         assert_eq!(timestamps.strip(stamped(11, "x\n").as_bytes(), &mut out, now), None);
+    }
+    /// The pause before the stream was opened counted as well, and was taken for missing output.
+    #[test]
+    fn a_stream_that_is_opened_again_during_a_pause_has_left_nothing_out() {
+        let much: String = (0..5000).map(|_| stamped(1, &format!("{:040}\n", 0))).collect();
+        let (begun, mut out) = (Instant::now(), Vec::new());
+        let after = |seconds: u64| begun + Duration::from_secs(seconds);
+        let mut first = TimestampStripper::new(OPENED, begun);
+        first.strip(much.as_bytes(), &mut out, after(1));
+        let opened = OPENED + SignedDuration::from_secs(100);
+        let again = |next: &str, pause: u64| {
+            let (mut timestamps, mut out) = (first.next(opened, after(100)), Vec::new());
+            timestamps.strip(much.as_bytes(), &mut out, after(100));
+            timestamps.strip(next.as_bytes(), &mut out, after(100 + pause))
+        };
+        assert_eq!(again(&stamped(101, "x\n"), 1), None);
+        assert_eq!(again(&stamped(160, "x\n"), 60), None);
+        // Written before the stream was opened, and read after that.
+        assert_eq!(again(&stamped(98, "x\n"), 0), None);
+        assert!(again(&stamped(160, "x\n"), 1).is_some(), "a file was skipped");
     }
 }
