@@ -40,21 +40,14 @@ const EXEC: &[Needed] = &[("", "pods", "exec", &["create", "get"])];
 
 /// Checks that the server lets us run commands in a job.
 pub(crate) async fn ensure_exec(cluster: &Cluster, namespace: &str) -> Result<()> {
-    let missing = missing(cluster, namespace, EXEC, &[]).await?;
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let message = format!("not allowed to {}", missing.join(", "));
+    let Some(message) = not_allowed(cluster, namespace, EXEC, &[]).await? else { return Ok(()) };
     Err(cluster.locate(Error::new(ErrorKind::Denied, message).with("namespace", namespace)))
 }
 
 /// Checks that the server lets us give a job its stdin, before the job starts.
 pub(crate) async fn ensure_stdin(cluster: &Cluster, namespace: &str) -> Result<()> {
-    let missing = missing(cluster, namespace, STDIN, &[]).await?;
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let message = format!("it does not support stdin: not allowed to {}", missing.join(", "));
+    let Some(why) = not_allowed(cluster, namespace, STDIN, &[]).await? else { return Ok(()) };
+    let message = format!("it does not support stdin: {why}");
     Err(cluster.locate(Error::new(ErrorKind::Unsupported, message).with("namespace", namespace)))
 }
 
@@ -105,11 +98,9 @@ async fn permitted(
     namespace: &str,
 ) -> Result<Vec<ResourceRule>> {
     let rules = rules(action, cluster, namespace).await?;
-    let missing = missing(cluster, namespace, NEEDED, &rules).await?;
-    if missing.is_empty() {
+    let Some(message) = not_allowed(cluster, namespace, NEEDED, &rules).await? else {
         return Ok(rules);
-    }
-    let message = format!("not allowed to {}", missing.join(", "));
+    };
     Err(Error::new(ErrorKind::Denied, message).with("namespace", namespace))
 }
 
@@ -226,6 +217,17 @@ fn allows(rule: &ResourceRule, group: &str, resource: &str, verb: &str) -> bool 
         && has(rule.resources.as_deref(), resource)
         && has(Some(&rule.verbs), verb)
         && rule.resource_names.as_ref().is_none_or(Vec::is_empty)
+}
+
+/// Returns what of `needed` the server does not allow, as text for a person, or `None` if it allows all.
+async fn not_allowed(
+    cluster: &Cluster,
+    namespace: &str,
+    needed: &[Needed],
+    rules: &[ResourceRule],
+) -> Result<Option<String>> {
+    let missing = missing(cluster, namespace, needed, rules).await?;
+    Ok((!missing.is_empty()).then(|| format!("not allowed to {}", missing.join(", "))))
 }
 
 /// Returns the permissions among `needed` that are missing, as `verb resource`. Not every
