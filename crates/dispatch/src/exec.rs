@@ -3,7 +3,6 @@
 use longshore_core::{Capability, Error, ErrorKind, Exec, ExecSpec, JobId};
 
 use crate::dispatcher::Dispatcher;
-use crate::event_sink::JobEventSink;
 
 impl Dispatcher {
     /// Runs a command in a job that runs, whichever process owns the job, as `docker exec` does:
@@ -30,13 +29,7 @@ impl Dispatcher {
         }
         let attempt = record.committed();
         let attempt = attempt.ok_or_else(|| not_running("the job has not started".to_owned()))?;
-        let candidate = self.runner_of(&record, &attempt.handle)?;
-        let client = candidate.client(&attempt.handle, JobEventSink::discarding());
-        if !client.runner.capabilities().exec {
-            let words = Capability::Exec.words();
-            let message = format!("the job's runner does not support {words}");
-            return Err(Error::new(ErrorKind::Unsupported, message).on(client.runner.name()));
-        }
+        let client = self.able_client(&record, &attempt.handle, Capability::Exec)?;
         client.runner.exec(&client.handle, spec).await
     }
 }

@@ -3,7 +3,6 @@
 use longshore_core::{Capability, Error, ErrorKind, JobId, Signal};
 
 use crate::dispatcher::Dispatcher;
-use crate::event_sink::JobEventSink;
 
 impl Dispatcher {
     /// Sends a signal to the main process of a job that runs, whichever process owns the job.
@@ -22,13 +21,7 @@ impl Dispatcher {
             || Error::new(ErrorKind::NotFound, "the job does not run").with("job", job);
         let attempt = record.committed().filter(|_| record.result.is_none());
         let attempt = attempt.ok_or_else(not_running)?;
-        let candidate = self.runner_of(&record, &attempt.handle)?;
-        let client = candidate.client(&attempt.handle, JobEventSink::discarding());
-        if !client.runner.capabilities().signals {
-            let words = Capability::Signals.words();
-            let message = format!("the job's runner does not support {words}");
-            return Err(Error::new(ErrorKind::Unsupported, message).on(client.runner.name()));
-        }
+        let client = self.able_client(&record, &attempt.handle, Capability::Signals)?;
         client.runner.signal(&client.handle, signal).await
     }
 }

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use longshore_core::{Error, ErrorKind, Handle, JobId, JobResult, Outcome, RunnerName};
+use longshore_core::{Capability, Error, ErrorKind, Handle, JobId, JobResult, Outcome, RunnerName};
 use longshore_journal::{AttemptRecord, Record};
 
+use crate::attempt_client::AttemptClient;
 use crate::candidate::Candidate;
 use crate::dispatcher::Dispatcher;
 use crate::event_sink::JobEventSink;
@@ -114,5 +115,22 @@ impl Dispatcher {
                 .with("job", &record.id)
                 .with("configured", names.join(", "))
         })
+    }
+    /// Returns the client of an attempt of the job of `record`, whose runner has `capability`.
+    ///
+    /// # Errors
+    /// `Unsupported` if the runner lacks it; as [`runner_of`](Self::runner_of).
+    pub(crate) fn able_client(
+        &self,
+        record: &Record,
+        handle: &Handle,
+        capability: Capability,
+    ) -> Result<AttemptClient, Error> {
+        let candidate = self.runner_of(record, handle)?;
+        if !candidate.runner.capabilities().has(capability) {
+            let message = format!("the job's runner does not support {capability}");
+            return Err(Error::new(ErrorKind::Unsupported, message).on(candidate.name()));
+        }
+        Ok(candidate.client(handle, JobEventSink::discarding()))
     }
 }
