@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::api::Patched;
 use crate::client::Failure;
+use crate::discards::Unwanted;
 use crate::job_view::JobView;
 use crate::launch::{AFTER_CANCEL, CANCELLED_WITHDRAWAL, Interrupt, Launch, Launched, Origin};
 use crate::names::Commit;
@@ -33,18 +34,18 @@ impl Launch<'_> {
             // nothing.
             Ok(Err(failure)) => {
                 if !failure.had_no_effect() {
-                    self.discard(None).await;
+                    self.discard(Unwanted::Unanswered).await;
                 }
                 return Err(LaunchError::Refused(failure.into()));
             }
             Err(interrupt) => {
-                self.discard(None).await;
+                self.discard(Unwanted::Unanswered).await;
                 return Err(LaunchError::Refused(self.given_up(interrupt)));
             }
         };
         let job = JobView::from(&created);
         if let Some(owner) = self.foreign(&job) {
-            self.discard(Some(&job.uid)).await;
+            self.discard(Unwanted::Created { uid: job.uid.clone() }).await;
             return Err(LaunchError::Refused(owner));
         }
         if let Some(changes) = admission::broken_by_admission(&submission.job, &created) {
@@ -64,7 +65,7 @@ impl Launch<'_> {
         if !job.suspended {
             self.backend.note_commit(&self.location);
         }
-        self.discard(Some(&job.uid)).await;
+        self.discard(Unwanted::Created { uid: job.uid.clone() }).await;
         if job.suspended { LaunchError::Refused(error) } else { LaunchError::Indeterminate(error) }
     }
 
@@ -206,17 +207,9 @@ impl Launch<'_> {
         }
     }
 
-    /// Tries to remove a Job that was never released. If that fails, the Job stays suspended
-    /// forever.
-    async fn discard(&self, uid: Option<&str>) {
-        let deleting = self.cluster.delete_job(&self.location, uid);
-        match timeout(AFTER_CANCEL, deleting).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(failure)) => {
-                tracing::debug!(error = %Error::from(failure), "a suspended Job may be left behind");
-            }
-            Err(_) => tracing::debug!("a suspended Job may be left behind"),
-        }
+    /// Removes a Job that was never released. If that takes long, it goes on in the background.
+    async fn discard(&self, unwanted: Unwanted) {
+        self.backend.discards.discard(&self.location, unwanted, AFTER_CANCEL).await;
     }
 
     /// Returns the answer of `request`, unless the launch gives up first. After a cancel, the
