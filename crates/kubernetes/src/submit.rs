@@ -9,13 +9,22 @@ use tokio::time::{Instant, timeout};
 
 use crate::api::Patched;
 use crate::client::Failure;
-use crate::discards::Unwanted;
+use crate::discards::{Deleted, Unwanted, delete_unreleased};
 use crate::job_view::JobView;
 use crate::launch::{AFTER_CANCEL, CANCELLED_WITHDRAWAL, Interrupt, Launch, Launched, Origin};
 use crate::names::Commit;
 use crate::subscription::Subscription;
 use crate::translate::Submission;
 use crate::{admission, secret, withdraw};
+
+/// What prevents the release of a Job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fence {
+    /// Its mark.
+    Mark,
+    /// Its deletion.
+    Deletion,
+}
 
 impl Launch<'_> {
     /// Creates the suspended Job and its Secret, or finds those of an earlier launch.
@@ -196,14 +205,27 @@ impl Launch<'_> {
     /// Fences and removes a Job that was not released. Returns `Refused` with `error` if the fence
     /// wins.
     pub(crate) async fn abandon(&self, job: &JobView, error: Error) -> LaunchError {
-        let fencing = self.cluster.fence(&self.location, &job.uid);
-        match timeout(CANCELLED_WITHDRAWAL, fencing).await {
-            Ok(Ok(Patched::Applied(_))) => {
-                self.remove(&job.uid).await;
-                self.backend.forget_commit(&self.location);
-                LaunchError::Refused(error)
+        match timeout(CANCELLED_WITHDRAWAL, self.fence(job)).await {
+            Ok(Ok(Some(Fence::Mark))) => self.remove(&job.uid).await,
+            Ok(Ok(Some(Fence::Deletion))) => {}
+            Ok(Ok(None) | Err(_)) | Err(_) => return LaunchError::Indeterminate(error),
+        }
+        self.backend.forget_commit(&self.location);
+        LaunchError::Refused(error)
+    }
+
+    /// Fences `job`. Returns `None` if nothing is proven.
+    async fn fence(&self, job: &JobView) -> Result<Option<Fence>, Failure> {
+        match self.cluster.fence(&self.location, &job.uid).await {
+            Ok(Patched::Applied(_)) => Ok(Some(Fence::Mark)),
+            Ok(Patched::Refused | Patched::Gone) => Ok(None),
+            // Without the permission to patch, the deletion is the fence.
+            Err(failure) if failure.code() == Some(403) => {
+                let uid = Some(job.uid.as_str());
+                let deleted = delete_unreleased(&self.cluster, &self.location, uid).await?;
+                Ok((deleted == Deleted::Unreleased).then_some(Fence::Deletion))
             }
-            _ => LaunchError::Indeterminate(error),
+            Err(failure) => Err(failure),
         }
     }
 
