@@ -130,6 +130,9 @@ fn notes(attempt: &Attempt, config: &ProcessConfig) -> Vec<String> {
         inherited.push_str(name);
     }
     let mut notes = vec![inherited, "the job runs as Longshore's own user, unconfined".to_owned()];
+    if attempt.spec.stdin {
+        notes.push("the job gets a stdin".to_owned());
+    }
     if attempt.spec.job_directory.is_some() {
         notes.push(
             "input/ of the job directory is read-only by convention: nothing prevents a process from writing there"
