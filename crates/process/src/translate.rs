@@ -144,6 +144,9 @@ fn notes(attempt: &Attempt, config: &ProcessConfig) -> Vec<String> {
         false => "unconfined except for its resource limits, by a cgroup",
     };
     let mut notes = vec![inherited, format!("the job runs as Longshore's own user, {confined}")];
+    if attempt.spec.stdin {
+        notes.push("the job gets a stdin".to_owned());
+    }
     if attempt.spec.job_directory.is_some() {
         notes.push(
             "input/ of the job directory is read-only by convention: nothing prevents a process from writing there"
