@@ -39,6 +39,10 @@ impl Input {
         if let Some(path) = &args.stdin {
             return open(path);
         }
+        if args.tty {
+            // A terminal gets what is typed.
+            return Ok(None);
+        }
         let is_job_file = args.file.as_deref() == Some(Path::new("-"));
         if is_job_file && args.interactive {
             return Err(CliError::usage("stdin is the job file: it cannot be the job's stdin too"));

@@ -1,6 +1,7 @@
 //! Turns a request into a running process, or into the reason why not.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,9 +13,10 @@ use rustix::fs::Access;
 use super::copy::Copy;
 use super::exec::Surroundings;
 use super::input::Input;
-use super::job::Job;
+use super::job::{Job, Keyboard};
 use super::kept::StreamFiles;
 use super::program::{check_directory, find_program};
+use super::terminal::Terminal;
 use crate::limits;
 use crate::linux::ProcessIdentity;
 use crate::location::Location;
@@ -51,7 +53,7 @@ pub(super) fn launch(
         Err(error) => return Launched::Refused(no_room(&location, &error)),
     };
     match spawn(request, environment, &program, &location) {
-        Ok((child, input)) => started(request, environment, location, files, child, input),
+        Ok(spawned) => started(request, environment, location, files, spawned),
         Err(error) => {
             let refusal = not_started(request, &error);
             let mut record = files.record;
@@ -91,18 +93,22 @@ fn started(
     environment: &Environment,
     location: Location,
     files: Files,
-    mut child: Child,
-    input: Option<Input>,
+    spawned: Spawned,
 ) -> Launched {
+    let Spawned { mut child, input, terminal, screen } = spawned;
     let begin = Begin { pid: child.id().cast_signed(), at: Timestamp::now() };
     let mut record = files.record;
     // The job runs, and is supervised to its end whether or not this line can be written.
     let _ = record::append(&mut record, &Entry::Started(begin));
     let stdout = StreamFiles::new(LogStream::Stdout, files.stdout);
     let stderr = StreamFiles::new(LogStream::Stderr, files.stderr);
-    let stdout = child.stdout.take().map(|pipe| Copy::new(pipe.into(), stdout));
-    let stderr = child.stderr.take().map(|pipe| Copy::new(pipe.into(), stderr));
-    let outputs = [stdout, stderr];
+    let outputs = match screen {
+        Some(screen) => [Some(Copy::new(screen, stdout)), None],
+        None => [
+            child.stdout.take().map(|pipe| Copy::new(pipe.into(), stdout)),
+            child.stderr.take().map(|pipe| Copy::new(pipe.into(), stderr)),
+        ],
+    };
     let surroundings = Surroundings {
         environment: environment.clone(),
         working_dir: request.working_dir.clone(),
@@ -115,18 +121,43 @@ fn started(
         record,
         begin,
         outputs,
-        input,
+        Keyboard { input, terminal },
     )))
 }
 
+/// A process that was started, and what the supervisor keeps of its streams.
+struct Spawned {
+    child: Child,
+    input: Option<Input>,
+    terminal: Option<Terminal>,
+    /// Where the output of its terminal arrives.
+    screen: Option<OwnedFd>,
+}
+
 /// Starts the process. With these settings, the standard library uses `posix_spawn`: the program
-/// has a path, and nothing runs between fork and exec, unless the job has limits of its own.
+/// has a path, and nothing runs between fork and exec, unless the job has limits of its own or a
+/// terminal.
 fn spawn(
     request: &StartRequest,
     environment: &Environment,
     program: &Path,
     location: &Location,
-) -> io::Result<(Child, Option<Input>)> {
+) -> io::Result<Spawned> {
+    let mut command = Command::new(program);
+    command
+        .arg0(&request.argv[0])
+        .args(&request.argv[1..])
+        .env_clear()
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .current_dir(&request.working_dir);
+    limits::limit(&mut command, &request.limits);
+    if request.tty {
+        let terminal = Terminal::create(location, request.terminal_size, request.stdin)?;
+        terminal.connect(&mut command)?;
+        let screen = Some(terminal.output()?);
+        let child = command.spawn()?;
+        return Ok(Spawned { child, input: None, terminal: Some(terminal), screen });
+    }
     let (input, stdin) = match request.stdin {
         true => {
             let (input, reader) = Input::create(location)?;
@@ -134,19 +165,8 @@ fn spawn(
         }
         false => (None, Stdio::null()),
     };
-    let mut command = Command::new(program);
-    command
-        .arg0(&request.argv[0])
-        .args(&request.argv[1..])
-        .env_clear()
-        .envs(environment.iter().map(|(name, value)| (name, value)))
-        .current_dir(&request.working_dir)
-        .process_group(0)
-        .stdin(stdin)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    limits::limit(&mut command, &request.limits);
-    Ok((command.spawn()?, input))
+    command.process_group(0).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Ok(Spawned { child: command.spawn()?, input, terminal: None, screen: None })
 }
 
 /// Checks what the job needs, and finds its program.
