@@ -30,6 +30,7 @@ mod listing;
 mod output;
 mod policy;
 mod progress;
+mod raw_mode;
 mod relay;
 mod resources;
 mod result_file;

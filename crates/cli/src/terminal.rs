@@ -1,30 +1,21 @@
 //! The terminal of this command, while it is the terminal of a job.
 
 use std::io::{self, IsTerminal};
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use longshore::job::{TerminalSize, TerminalSizes};
 use longshore::runner::JobStdin;
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::tcgetwinsize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::detach_keys::{DetachKeys, Watch};
 use crate::error::CliError;
 use crate::output;
+use crate::raw_mode::RawMode;
 use crate::stdin::Input;
 
 /// How much is read at once.
 const BUFFER_BYTES: usize = 4096;
-
-/// Whether the terminal is raw now.
-static IS_RAW: AtomicBool = AtomicBool::new(false);
-
-/// Returns the end of a line on the terminal as it is now: a raw one does not return the cursor.
-pub fn end_of_line() -> &'static str {
-    if IS_RAW.load(Ordering::Relaxed) { "\r\n" } else { "\n" }
-}
 
 /// Checks that this command's stdin is a terminal, as that of a job is to be.
 ///
@@ -61,7 +52,7 @@ pub struct Session<'a> {
     sizes: Option<TerminalSizes>,
     stdin: Option<JobStdin>,
     manner: Manner<'a>,
-    raw: Option<Raw>,
+    raw: Option<RawMode>,
 }
 
 impl<'a> Session<'a> {
@@ -77,7 +68,7 @@ impl<'a> Session<'a> {
     ) -> Result<Self, CliError> {
         let stdin = stdin.filter(|_| manner.interactive);
         let raw = stdin.is_some() && io::stdin().is_terminal();
-        let raw = raw.then(Raw::enter).transpose().map_err(|error| {
+        let raw = raw.then(RawMode::enter).transpose().map_err(|error| {
             CliError::failed(format!("failed to change the mode of the terminal: {error}"))
         })?;
         Ok(Self { sizes, stdin, manner, raw })
@@ -156,32 +147,5 @@ async fn type_to(stdin: Option<JobStdin>, keys: &DetachKeys) {
                 return std::future::pending().await;
             }
         }
-    }
-}
-
-/// The raw mode of this command's terminal, until dropped: each key is a byte for the job.
-#[derive(Debug)]
-struct Raw {
-    terminal: OwnedFd,
-    before: Termios,
-}
-
-impl Raw {
-    fn enter() -> io::Result<Self> {
-        let terminal = io::stdin().as_fd().try_clone_to_owned()?;
-        let before = tcgetattr(&terminal)?;
-        let mut raw = before.clone();
-        raw.make_raw();
-        tcsetattr(&terminal, OptionalActions::Drain, &raw)?;
-        IS_RAW.store(true, Ordering::Relaxed);
-        Ok(Self { terminal, before })
-    }
-}
-
-impl Drop for Raw {
-    fn drop(&mut self) {
-        IS_RAW.store(false, Ordering::Relaxed);
-        // If it is gone, nothing is left to restore.
-        let _ = tcsetattr(&self.terminal, OptionalActions::Drain, &self.before);
     }
 }

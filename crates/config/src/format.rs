@@ -6,10 +6,42 @@ use std::path::Path;
 use crate::node::{Node, Value};
 use crate::{Location, Problem, Warning};
 
+#[cfg(feature = "hocon")]
 mod hocon;
 mod json;
 mod toml;
+#[cfg(feature = "yaml")]
 mod yaml;
+
+/// What reads HOCON where the feature is off.
+#[cfg(not(feature = "hocon"))]
+mod hocon {
+    use super::{Context, Location, Node, Path, Problem, Warning, not_built_in};
+
+    pub(super) fn parse(
+        _: &str,
+        path: &Path,
+        _: &Context<'_>,
+    ) -> Result<(Node, Vec<Warning>), Problem> {
+        Err(not_built_in("hocon", &Location::file(path)))
+    }
+}
+
+/// What reads YAML where the feature is off.
+#[cfg(not(feature = "yaml"))]
+mod yaml {
+    use super::{Location, Node, Problem, not_built_in};
+
+    pub(super) fn parse(_: &str, file: &Location) -> Result<Node, Vec<Problem>> {
+        Err(vec![not_built_in("yaml", file)])
+    }
+}
+
+#[cfg(not(all(feature = "hocon", feature = "yaml")))]
+fn not_built_in(feature: &str, file: &Location) -> Problem {
+    let message = format!("failed to read the file: built without the feature `{feature}`");
+    Problem::new(message).at(file.clone())
+}
 
 /// A format of configuration files and documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,6 +58,7 @@ pub enum Format {
 }
 
 /// What a file needs besides its text. Only HOCON uses it.
+#[cfg_attr(not(feature = "hocon"), expect(dead_code, reason = "only HOCON uses it"))]
 pub(crate) struct Context<'a> {
     /// The fallback for substitutions that find nothing in the file.
     pub(crate) environment: &'a BTreeMap<String, String>,
@@ -60,16 +93,11 @@ impl Format {
         context: &Context<'_>,
     ) -> Result<(Node, Vec<Warning>), Vec<Problem>> {
         let file = Location::file(path);
-        let mut warnings = Vec::new();
-        let node = match self {
-            Self::Toml => toml::parse(text, &file)?,
-            Self::Yaml => yaml::parse(text, &file)?,
-            Self::Json => json::parse(text, &file)?,
-            Self::Hocon => {
-                let (node, said) = hocon::parse(text, path, context).map_err(|p| vec![p])?;
-                warnings = said;
-                node
-            }
+        let (node, warnings) = match self {
+            Self::Toml => (toml::parse(text, &file)?, Vec::new()),
+            Self::Json => (json::parse(text, &file)?, Vec::new()),
+            Self::Yaml => (yaml::parse(text, &file)?, Vec::new()),
+            Self::Hocon => hocon::parse(text, path, context).map_err(|problem| vec![problem])?,
         };
         match node.value {
             Value::Table(_) => Ok((node, warnings)),

@@ -38,6 +38,7 @@ mod document;
 mod error;
 mod file;
 mod format;
+#[cfg(feature = "hocon")]
 mod java;
 mod keys;
 mod loader;

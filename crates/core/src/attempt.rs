@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+#[cfg(feature = "schema")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_with::{DeserializeFromStr, SerializeDisplay};
@@ -38,19 +39,9 @@ pub struct InvalidId(String);
 macro_rules! identity {
     ($(#[$doc:meta])* $name:ident, $length:expr) => {
         $(#[$doc])*
-        #[derive(
-            Clone,
-            Debug,
-            PartialEq,
-            Eq,
-            Hash,
-            PartialOrd,
-            Ord,
-            SerializeDisplay,
-            DeserializeFromStr,
-            JsonSchema,
-        )]
-                #[schemars(with = "String")]
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, SerializeDisplay, DeserializeFromStr)]
+        #[cfg_attr(feature = "schema", derive(JsonSchema))]
+                #[cfg_attr(feature = "schema", schemars(with = "String"))]
         pub struct $name(String);
 
         impl $name {

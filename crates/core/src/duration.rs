@@ -11,6 +11,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::SignedDuration;
+#[cfg(feature = "schema")]
 use schemars::JsonSchema;
 use serde_with::{DeserializeFromStr, SerializeDisplay};
 
@@ -117,6 +118,7 @@ impl fmt::Display for HumanDuration {
     }
 }
 
+#[cfg(feature = "schema")]
 impl JsonSchema for HumanDuration {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         "Duration".into()

@@ -9,6 +9,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+#[cfg(feature = "schema")]
 use schemars::JsonSchema;
 use serde_with::{DeserializeFromStr, SerializeDisplay};
 
@@ -19,8 +20,9 @@ use crate::reference::{Reference, is_registry};
 ///
 /// Keeps the text as given. Only the accessors fill in `docker.io` and `library/`, as Docker and
 /// the kubelet do. A reference with neither tag nor digest means the tag `latest`.
-#[derive(Clone, Debug, PartialEq, Eq, SerializeDisplay, DeserializeFromStr, JsonSchema)]
-#[schemars(with = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, SerializeDisplay, DeserializeFromStr)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(with = "String"))]
 pub struct ImageRef {
     given: String,
     reference: Reference,

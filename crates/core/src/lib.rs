@@ -30,6 +30,7 @@ mod pull;
 mod quantity;
 mod reference;
 mod registry;
+mod request_counter;
 mod result;
 mod runner;
 mod secret;
@@ -62,6 +63,7 @@ pub use plan::{Plan, PlanFormat};
 pub use pull::{PullPolicies, PullPoliciesError, PullPolicy, PullPolicyError};
 pub use quantity::{Cpu, Memory, QuantityError};
 pub use registry::{RegistryAuth, RegistryIdentity, RegistryLogin};
+pub use request_counter::RequestCounter;
 pub use result::{JobResult, PassedOver};
 pub use runner::{
     Health, LaunchContext, LocalImage, Runner, Settled, unreadable_events, unreadable_logs,

@@ -1,9 +1,9 @@
 //! The names of Linux capabilities.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+#[cfg(feature = "schema")]
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_with::{DeserializeFromStr, SerializeDisplay};
 
@@ -105,8 +105,9 @@ impl fmt::Display for LinuxCapability {
     }
 }
 
+#[cfg(feature = "schema")]
 impl JsonSchema for LinuxCapability {
-    fn schema_name() -> Cow<'static, str> {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
         "LinuxCapability".into()
     }
 

@@ -9,6 +9,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+#[cfg(feature = "schema")]
 use schemars::JsonSchema;
 use serde_with::{DeserializeFromStr, SerializeDisplay};
 
@@ -17,18 +18,10 @@ use serde_with::{DeserializeFromStr, SerializeDisplay};
 /// It is a DNS label (RFC 1123), so that labels, file names and environment keys can contain it:
 /// 1 to 63 lower-case letters, digits and `-`, with `-` neither first nor last.
 #[derive(
-    Clone,
-    Debug,
-    PartialEq,
-    Eq,
-    Hash,
-    PartialOrd,
-    Ord,
-    SerializeDisplay,
-    DeserializeFromStr,
-    JsonSchema,
+    Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, SerializeDisplay, DeserializeFromStr,
 )]
-#[schemars(with = "String")]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(with = "String"))]
 pub struct RunnerName(String);
 
 /// The error for a runner name that is not a DNS label.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use jiff::Timestamp;
+#[cfg(feature = "schema")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +12,8 @@ use crate::{Error, ErrorKind, PullPolicy};
 /// How a job ended.
 ///
 /// Serialised as `{"kind": …}`, with `code`, `signal`, `reason` and `message` if the kind has them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(tag = "kind", rename_all_fields = "camelCase")]
 #[non_exhaustive]
 pub enum Outcome {
@@ -80,7 +82,8 @@ pub enum Outcome {
 }
 
 /// Why an image was unavailable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[non_exhaustive]
 pub enum ImageReason {
     /// The policy forbids asking a registry, and there is no local copy.
@@ -97,7 +100,8 @@ pub enum ImageReason {
 }
 
 /// Why a backend could not start a job that it had accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[non_exhaustive]
 pub enum RejectReason {
     /// The command does not exist (exit code 127).
@@ -111,7 +115,8 @@ pub enum RejectReason {
 }
 
 /// Why no runner took a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[non_exhaustive]
 pub enum NotRunReason {
     /// Every runner was passed over.
@@ -258,7 +263,8 @@ const fn exceeded_limit(signal: i32) -> Option<(&'static str, &'static str)> {
 }
 
 /// What is known of the image that an attempt ran.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct ImageReport {

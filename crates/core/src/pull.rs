@@ -6,10 +6,10 @@
     warn(clippy::arithmetic_side_effects, clippy::expect_used, clippy::indexing_slicing)
 )]
 
-use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+#[cfg(feature = "schema")]
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use serde_with::{DeserializeFromStr, SerializeDisplay};
@@ -69,8 +69,9 @@ impl fmt::Display for PullPolicy {
     }
 }
 
+#[cfg(feature = "schema")]
 impl JsonSchema for PullPolicy {
-    fn schema_name() -> Cow<'static, str> {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
         "PullPolicy".into()
     }
 
@@ -198,8 +199,9 @@ impl fmt::Display for PullPolicies {
     }
 }
 
+#[cfg(feature = "schema")]
 impl JsonSchema for PullPolicies {
-    fn schema_name() -> Cow<'static, str> {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
         "PullPolicies".into()
     }
 

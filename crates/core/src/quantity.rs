@@ -9,6 +9,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+#[cfg(feature = "schema")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -186,10 +187,12 @@ impl fmt::Display for Cpu {
     }
 }
 
+#[cfg(feature = "schema")]
 fn quantity_schema(description: &str) -> schemars::Schema {
     schemars::json_schema!({"type": ["string", "number"], "description": description})
 }
 
+#[cfg(feature = "schema")]
 impl JsonSchema for Memory {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         "Memory".into()
@@ -200,6 +203,7 @@ impl JsonSchema for Memory {
     }
 }
 
+#[cfg(feature = "schema")]
 impl JsonSchema for Cpu {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         "Cpu".into()

@@ -8,6 +8,7 @@
 
 use std::path::PathBuf;
 
+#[cfg(feature = "schema")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -15,9 +16,10 @@ use crate::Secret;
 
 /// How to log in to one registry: a `username` with either `passwordFile` or `passwordEnv`, or a
 /// `credentialHelper` that provides both.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("x-no-echo" = true))]
+#[cfg_attr(feature = "schema", schemars(extend("x-no-echo" = true)))]
 #[non_exhaustive]
 pub struct RegistryLogin {
     /// The registry as written in image names: `HOST[:PORT]`, such as `harbor.example.org`,
@@ -29,7 +31,7 @@ pub struct RegistryLogin {
     pub username: Option<String>,
     /// The file that contains the password. One final newline is removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-path" = true))]
+    #[cfg_attr(feature = "schema", schemars(extend("x-path" = true)))]
     pub password_file: Option<PathBuf>,
     /// The variable of Longshore's own environment that contains the password.
     #[serde(default, skip_serializing_if = "Option::is_none")]

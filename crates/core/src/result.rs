@@ -1,13 +1,15 @@
 //! The result of a job.
 
 use jiff::Timestamp;
+#[cfg(feature = "schema")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{AttemptId, Error, ImageReport, JobId, Outcome, RunnerName};
 
 /// The result of a job, with the same keys on every runner.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct JobResult {
@@ -26,10 +28,10 @@ pub struct JobResult {
     /// Each runner that was passed over, in order.
     pub passed_over: Vec<PassedOver>,
     /// When the job started, by the backend's clock.
-    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>", extend("format" = "date-time")))]
     pub started_at: Option<Timestamp>,
     /// When the job ended, by the backend's clock.
-    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>", extend("format" = "date-time")))]
     pub finished_at: Option<Timestamp>,
     /// The starts of the job beyond the first one, by Pod or container. Empty unless Kubernetes,
     /// whose Jobs promise "at least once", or another client of the backend started it again.
@@ -62,7 +64,8 @@ impl JobResult {
 }
 
 /// A runner that was passed over, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct PassedOver {

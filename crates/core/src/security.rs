@@ -1,9 +1,9 @@
 //! The identity and privileges of a job's container.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+#[cfg(feature = "schema")]
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use serde_with::{DeserializeFromStr, SerializeDisplay};
@@ -87,8 +87,9 @@ impl fmt::Display for SecurityProfile {
     }
 }
 
+#[cfg(feature = "schema")]
 impl JsonSchema for SecurityProfile {
-    fn schema_name() -> Cow<'static, str> {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
         "SecurityProfile".into()
     }
 
@@ -102,7 +103,8 @@ impl JsonSchema for SecurityProfile {
 
 /// The identity and privileges of a job's container, with the names of Kubernetes'
 /// `securityContext`. The job's security profile sets what is left out.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct SecurityContext {
@@ -136,7 +138,8 @@ pub struct SecurityContext {
 }
 
 /// Changes to the capabilities that a container has by default.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct LinuxCapabilities {
@@ -157,7 +160,8 @@ impl LinuxCapabilities {
 }
 
 /// A seccomp profile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
 pub struct SeccompProfile {
@@ -167,7 +171,8 @@ pub struct SeccompProfile {
 }
 
 /// The kinds of seccomp profiles.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[non_exhaustive]
 pub enum SeccompProfileType {
     /// The default profile of the container runtime.

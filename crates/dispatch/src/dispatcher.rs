@@ -218,7 +218,7 @@ impl Dispatcher {
     /// Replaces the setup by that of `builder`, whose runners are in order.
     pub(crate) fn replace_setup(&self, builder: DispatcherBuilder) {
         let Inner { roster, feed, store, .. } = &*self.inner;
-        let setup = roster.replace(|before| builder.setup(feed, store, &before.candidates));
+        let setup = roster.replace(|known| builder.setup(feed, store, known));
         self.inner.places.resize(places(&setup.settings));
     }
 

@@ -6,12 +6,14 @@ use std::str::FromStr;
 
 use globset::{GlobBuilder, GlobMatcher};
 use longshore_core::{ImageRef, PullPolicies};
+#[cfg(feature = "schema")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_with::{DeserializeFromStr, SerializeDisplay};
 
 /// A pull policy for the images that match a pattern.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ImagePullPolicyRule {
     /// The images, such as `harbor.example.org/ci/*` or `*:latest`. The pattern is compared with
@@ -29,8 +31,9 @@ pub struct ImagePullPolicyRule {
 /// whose first part is not a registry host is one of Docker's short names, as in an image name: `x`
 /// is `docker.io/library/x`, and `team/*` is `docker.io/team/*`. A pattern that begins with a
 /// wildcard is used unchanged. In `[::1]:5000/*` the brackets are those of the address.
-#[derive(Clone, SerializeDisplay, DeserializeFromStr, JsonSchema)]
-#[schemars(with = "String")]
+#[derive(Clone, SerializeDisplay, DeserializeFromStr)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(with = "String"))]
 pub struct ImageGlob {
     given: String,
     matcher: GlobMatcher,

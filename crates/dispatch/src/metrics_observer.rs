@@ -187,6 +187,7 @@ fn describe() {
         ("longshore_launches_total", "Launches, by runner"),
         ("longshore_pulls_total", "Launches that pulled an image, by runner"),
         ("longshore_probes_total", "Probes of a runner, by result"),
+        ("longshore_api_requests_total", "Requests to the backend, by runner and status"),
         ("longshore_trouble_total", "Problems with a runner that change no result"),
     ];
     for (name, text) in counters {

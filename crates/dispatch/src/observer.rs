@@ -4,6 +4,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use longshore_core::{JobId, RunnerName};
+#[cfg(feature = "schema")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -61,7 +62,8 @@ pub trait Observer: fmt::Debug + Send + Sync {
 }
 
 /// What happens to a runner.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 #[non_exhaustive]
 pub enum RunnerEvent {
@@ -72,7 +74,7 @@ pub enum RunnerEvent {
         /// Why.
         error: RunnerError,
         /// When it is probed again.
-        #[schemars(with = "String", extend("format" = "date-time"))]
+        #[cfg_attr(feature = "schema", schemars(with = "String", extend("format" = "date-time")))]
         retry_at: Timestamp,
     },
     /// The runner is back: jobs ask it again.

@@ -14,7 +14,8 @@ impl Dispatcher {
     /// Jobs in flight keep their settings. A job that has started stays on its runner, and is followed
     /// there, even if the runner is no longer configured. A job that has not started goes to the
     /// runners of the same names, and passes over those that are no longer configured. A runner that
-    /// stays [cordoned](Self::cordon) stays so; what is known about its health is forgotten.
+    /// stays [cordoned](Self::cordon) stays so; what is known about its health is forgotten. A runner
+    /// that was taken out and is back takes new jobs, and its counts include its earlier jobs.
     ///
     /// To keep a runner as it is, give `builder` the same one, from [`runners`](Self::runners).
     ///

@@ -35,12 +35,21 @@ impl Roster {
         Arc::clone(&self.setup.read())
     }
 
-    /// Replaces the setup, and returns the new one. Runners that are no longer in it take no new jobs.
-    pub(crate) fn replace(&self, setup: impl FnOnce(&Setup) -> Setup) -> Arc<Setup> {
+    /// Replaces the setup by the one that `setup` returns for the known runners: the configured ones,
+    /// and those that were taken out and still have jobs. Returns the new setup. Runners that are no
+    /// longer in it take no new jobs, and those that are back in it do.
+    pub(crate) fn replace(&self, setup: impl FnOnce(&[Arc<Candidate>]) -> Setup) -> Arc<Setup> {
         let mut current = self.setup.write();
-        let next = Arc::new(setup(&current));
         let mut removed = self.removed.write();
         removed.retain(|candidate| candidate.strong_count() > 0);
+        let gone = removed.iter().rev().filter_map(Weak::upgrade);
+        let known: Vec<_> = current.candidates.iter().cloned().chain(gone).collect();
+        let next = Arc::new(setup(&known));
+        for candidate in &next.candidates {
+            if selection::find(&current.candidates, candidate.name()).is_err() {
+                candidate.uncordon();
+            }
+        }
         for candidate in &current.candidates {
             if selection::find(&next.candidates, candidate.name()).is_err() {
                 candidate.cordon();

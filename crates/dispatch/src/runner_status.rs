@@ -2,11 +2,13 @@
 
 use jiff::Timestamp;
 use longshore_core::{Error, ErrorKind, RunnerName};
+#[cfg(feature = "schema")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What the dispatcher knows about a runner from the jobs and probes up to now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct RunnerStatus {
@@ -29,7 +31,8 @@ pub struct RunnerStatus {
 }
 
 /// Whether jobs ask a runner.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(tag = "state", rename_all = "camelCase", rename_all_fields = "camelCase")]
 #[non_exhaustive]
 pub enum BreakerState {
@@ -40,7 +43,7 @@ pub enum BreakerState {
         /// Why and since when.
         error: RunnerError,
         /// When it is probed again.
-        #[schemars(with = "String", extend("format" = "date-time"))]
+        #[cfg_attr(feature = "schema", schemars(with = "String", extend("format" = "date-time")))]
         retry_at: Timestamp,
     },
     /// The runner had no capacity, and asked to wait. Jobs pass it over at once.
@@ -48,18 +51,19 @@ pub enum BreakerState {
         /// Why and since when.
         error: RunnerError,
         /// When jobs ask it again.
-        #[schemars(with = "String", extend("format" = "date-time"))]
+        #[cfg_attr(feature = "schema", schemars(with = "String", extend("format" = "date-time")))]
         retry_at: Timestamp,
     },
 }
 
 /// An error of a runner.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct RunnerError {
     /// When it happened.
-    #[schemars(with = "String", extend("format" = "date-time"))]
+    #[cfg_attr(feature = "schema", schemars(with = "String", extend("format" = "date-time")))]
     pub at: Timestamp,
     /// Its class.
     #[serde(flatten)]
@@ -69,12 +73,13 @@ pub struct RunnerError {
 }
 
 /// The last probe of a runner.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct LastProbe {
     /// When it ended.
-    #[schemars(with = "String", extend("format" = "date-time"))]
+    #[cfg_attr(feature = "schema", schemars(with = "String", extend("format" = "date-time")))]
     pub at: Timestamp,
     /// Why the runner cannot take work, or `None` if it can.
     pub error: Option<RunnerError>,

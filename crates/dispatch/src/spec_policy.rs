@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use longshore_core::{
     Cpu, Error, ErrorKind, HumanDuration, Memory, PullPolicy, RunnerName, SecurityProfile,
 };
+#[cfg(feature = "schema")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -72,7 +73,8 @@ use crate::glob::ImageGlob;
 /// let submission = Submission::new(spec).policy(&policy);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct SpecPolicy {

@@ -54,7 +54,7 @@ impl Dispatcher {
         let (answer, answered) = oneshot::channel();
         let dispatcher = self.clone();
         // In a task, because a record without a task would be a job that nobody runs.
-        self.spawn(async move {
+        let running = async move {
             match dispatcher.enter(checked).await {
                 Ok(Recorded::Here(task, job, held, tracked)) => {
                     let span = spans::job(job.id());
@@ -66,7 +66,8 @@ impl Dispatcher {
                 Ok(Recorded::Known(job)) => drop(answer.send(Ok(job))),
                 Err(error) => drop(answer.send(Err(error))),
             }
-        });
+        };
+        self.spawn(running.in_current_span());
         // No answer: the dispatcher has abandoned its jobs, or its runtime is shut down.
         answered.await.unwrap_or_else(|_| Err(closed()))
     }

@@ -26,6 +26,16 @@ const HEADER: usize = 8;
 /// A piece of output as the engine sends it. One of a log begins with its time, if that was asked for.
 pub(crate) type Record = (LogStream, Bytes);
 
+/// The form of a container's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    Records,
+    /// That of a terminal.
+    Shown,
+    /// That of a terminal, with the times.
+    TimedLines,
+}
+
 /// The body of an answer, and the connection on which it arrives.
 ///
 /// One task reads both, so that a small piece costs no switch between tasks. Dropping the body closes

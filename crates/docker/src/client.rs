@@ -13,7 +13,7 @@ use bollard_stubs::models::{
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt, TryStreamExt};
 use jiff::Timestamp;
-use longshore_core::{Error, ErrorKind, Result};
+use longshore_core::{Error, ErrorKind, RequestCounter, Result};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -21,7 +21,7 @@ use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
 use crate::DockerConfig;
-use crate::body::{self, Body, Record};
+use crate::body::{self, Body, LogFormat, Record};
 use crate::endpoint::{self, Endpoint, ThisProcess};
 use crate::fault::{Cause, Fault};
 use crate::http::{Call, Http};
@@ -87,6 +87,7 @@ pub(crate) struct FileStat {
 #[derive(Debug)]
 pub(crate) struct Engine {
     config: DockerConfig,
+    requests: RequestCounter,
     connected: OnceCell<Connected>,
 }
 
@@ -103,8 +104,8 @@ struct Connected {
 pub(crate) type Answer<T> = std::result::Result<T, Fault>;
 
 impl Engine {
-    pub(crate) fn new(config: DockerConfig) -> Self {
-        Self { config, connected: OnceCell::new() }
+    pub(crate) fn new(config: DockerConfig, requests: RequestCounter) -> Self {
+        Self { config, requests, connected: OnceCell::new() }
     }
 
     pub(crate) const fn config(&self) -> &DockerConfig {
@@ -123,10 +124,23 @@ impl Engine {
     async fn connect(&self) -> Answer<Connected> {
         let endpoint = self.endpoint().map_err(Fault::Unreached)?;
         let limit = self.config.connect_timeout.get();
-        let negotiated = timeout(limit, negotiate(&endpoint)).await;
+        let negotiated = timeout(limit, self.negotiate(&endpoint)).await;
         let negotiated = negotiated.map_err(|_| Fault::timed_out(limit, &endpoint))?;
         let (http, version) = negotiated.map_err(|cause| Fault::new(cause, &endpoint))?;
         Ok(Connected { http, endpoint, version, prefix: format!("/v{version}") })
+    }
+
+    /// Asks the engine for its API's version, and takes the newest that both know.
+    async fn negotiate(
+        &self,
+        endpoint: &Endpoint,
+    ) -> std::result::Result<(Http, ApiVersion), Cause> {
+        let http = Http::new(endpoint, self.requests.clone())?;
+        let (_, body) = http.send("", Call::get("/version")).await?;
+        let version: SystemVersion = serde_json::from_slice(&body.whole(OBJECT).await?)?;
+        let version = version.api_version.as_deref().and_then(ApiVersion::read);
+        let version = version.ok_or(Cause::NoVersion)?;
+        Ok((http, version.min(NEWEST)))
     }
 
     /// Limits the time of `request`.
@@ -453,16 +467,6 @@ impl Engine {
     }
 }
 
-/// The form of a container's log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum LogFormat {
-    Records,
-    /// That of a terminal.
-    Shown,
-    /// That of a terminal, with the times.
-    TimedLines,
-}
-
 /// Keys at which the engine ends a connection to a terminal: an engine has some by default, and
 /// cannot have none. A program that attaches looks for its own. Nobody types these.
 pub(crate) const NO_DETACH_KEYS: &str =
@@ -472,16 +476,6 @@ pub(crate) const NO_DETACH_KEYS: &str =
 fn unwritten(cause: Cause) -> Fault {
     let error = Error::new(ErrorKind::Internal, "failed to write the body of a request");
     Fault::Unreached(error.caused_by(cause))
-}
-
-/// Asks the engine for its API's version, and takes the newest that both know.
-async fn negotiate(endpoint: &Endpoint) -> std::result::Result<(Http, ApiVersion), Cause> {
-    let http = Http::new(endpoint)?;
-    let (_, body) = http.send("", Call::get("/version")).await?;
-    let version: SystemVersion = serde_json::from_slice(&body.whole(OBJECT).await?)?;
-    let version = version.api_version.as_deref().and_then(ApiVersion::read);
-    let version = version.ok_or(Cause::NoVersion)?;
-    Ok((http, version.min(NEWEST)))
 }
 
 /// The value of the parameter `filters`: JSON, with a list of values for each key.

@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 
 use longshore_core::{HumanDuration, Memory};
+#[cfg(feature = "schema")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How to reach a Docker engine, and how its jobs are set up.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct DockerConfig {
@@ -20,7 +22,7 @@ pub struct DockerConfig {
     pub tls_verify: Option<bool>,
     /// The folder with `ca.pem`, `cert.pem` and `key.pem` for TLS. Without it: `DOCKER_CERT_PATH`,
     /// else `~/.docker`.
-    #[schemars(extend("x-path" = true))]
+    #[cfg_attr(feature = "schema", schemars(extend("x-path" = true)))]
     pub cert_path: Option<PathBuf>,
     /// The time limit for the first contact with the engine.
     pub connect_timeout: HumanDuration,

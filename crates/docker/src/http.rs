@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
+use longshore_core::RequestCounter;
 use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
@@ -96,6 +97,7 @@ pub(crate) struct Http {
     /// The value of the header `Host`.
     host: HeaderValue,
     tls: Option<(TlsConnector, ServerName<'static>)>,
+    requests: RequestCounter,
 }
 
 trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -119,7 +121,7 @@ async fn connect(scheme: &str, host: &str) -> Result<TcpStream, Cause> {
 
 impl Http {
     /// Reads the certificates, if there are any. Does not connect.
-    pub(crate) fn new(endpoint: &Endpoint) -> Result<Self, Cause> {
+    pub(crate) fn new(endpoint: &Endpoint, requests: RequestCounter) -> Result<Self, Cause> {
         let address = endpoint.address.clone();
         let (host, tls) = match &address {
             Address::Unix(_) => ("docker", None),
@@ -127,7 +129,7 @@ impl Http {
             Address::Tls { host, certificates } => (host.as_str(), Some(tls(host, certificates)?)),
         };
         let host = HeaderValue::from_str(&zone::without(host)).map_err(|_| Cause::Address)?;
-        Ok(Self { address, host, tls })
+        Ok(Self { address, host, tls, requests })
     }
 
     async fn connect(&self) -> Result<Box<dyn Connection>, Cause> {
@@ -186,6 +188,19 @@ impl Http {
     }
 
     async fn exchange(
+        &self,
+        version: &str,
+        call: Call,
+    ) -> Result<(Response<Incoming>, BoxFuture<'static, ()>), Cause> {
+        let exchanged = self.request(version, call).await;
+        match &exchanged {
+            Ok((answer, _)) => self.requests.answered(answer.status().as_u16()),
+            Err(_) => self.requests.unanswered(),
+        }
+        exchanged
+    }
+
+    async fn request(
         &self,
         version: &str,
         call: Call,

@@ -17,8 +17,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::backend::Backend;
 use crate::batch::next_batch;
-use crate::body::Record;
-use crate::client::{Answer, Engine, LogFormat};
+use crate::body::{LogFormat, Record};
+use crate::client::{Answer, Engine};
 use crate::fault::Fault;
 use crate::location::Location;
 use crate::outcome::is_before;

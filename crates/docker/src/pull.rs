@@ -301,14 +301,15 @@ pub(crate) fn reference(image: &ImageRef) -> String {
 
 #[cfg(test)]
 mod tests {
-    use longshore_core::Secret;
+    use longshore_core::{RequestCounter, Secret};
 
     use super::*;
     use crate::DockerConfig;
 
     fn nowhere() -> Arc<Engine> {
         let host = Some("unix:///nowhere/docker.sock".to_owned());
-        Arc::new(Engine::new(DockerConfig { host, ..DockerConfig::default() }))
+        let requests = RequestCounter::new(&"docker".parse().unwrap());
+        Arc::new(Engine::new(DockerConfig { host, ..DockerConfig::default() }, requests))
     }
 
     // The test awaits nothing, so no pull ends.

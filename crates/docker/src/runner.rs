@@ -8,8 +8,8 @@ use futures::stream::BoxStream;
 use longshore_core::{
     AttachSpec, Attachment, Attempt, Capabilities, Capability, Event, Exec, ExecSpec, Handle,
     Health, ImageRef, ImageReport, InstallationId, JobStdin, LaunchContext, LaunchError,
-    LocalImage, LogChunk, LogPosition, Plan, PlanFormat, Result, Runner, RunnerName, Settled,
-    Signal, Started, TimedChunk, unreadable_events, unreadable_logs,
+    LocalImage, LogChunk, LogPosition, Plan, PlanFormat, RequestCounter, Result, Runner,
+    RunnerName, Settled, Signal, Started, TimedChunk, unreadable_events, unreadable_logs,
 };
 use tokio::time::Instant;
 
@@ -65,7 +65,8 @@ impl DockerRunner {
             .with(Volumes)
             .with(Gpus)
             .with(Exec);
-        Self { backend: Arc::new(Backend::new(name, Engine::new(config))), capabilities }
+        let engine = Engine::new(config, RequestCounter::new(&name));
+        Self { backend: Arc::new(Backend::new(name, engine)), capabilities }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use longshore_core::{Capabilities, RunnerName};
+use longshore_core::{Capabilities, RequestCounter, RunnerName};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::client::Connection;
@@ -27,7 +27,7 @@ pub(crate) struct Backend {
 
 impl Backend {
     pub(crate) fn new(name: RunnerName, config: KubernetesConfig) -> Self {
-        let connection = Arc::new(Connection::new(config.clone()));
+        let connection = Arc::new(Connection::new(config.clone(), RequestCounter::new(&name)));
         Self {
             name,
             capabilities: translate::capabilities(&config),

@@ -10,11 +10,11 @@ use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use kube::client::ClientBuilder;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
-use longshore_core::{Backoff, Error, ErrorKind, Result};
+use longshore_core::{Backoff, Error, ErrorKind, RequestCounter, Result};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tower::layer::layer_fn;
-use tower::util::MapResponseLayer;
+use tower::util::MapResultLayer;
 
 use crate::bounded::Bounded;
 use crate::config::KubernetesConfig;
@@ -148,6 +148,7 @@ pub(crate) struct Connection {
     config: KubernetesConfig,
     current: Mutex<Option<Arc<Cluster>>>,
     clock: ServerClock,
+    requests: RequestCounter,
 }
 
 impl std::fmt::Debug for Connection {
@@ -158,8 +159,8 @@ impl std::fmt::Debug for Connection {
 
 impl Connection {
     /// Creates a connection that `config` describes. Reads nothing yet.
-    pub(crate) fn new(config: KubernetesConfig) -> Self {
-        Self { config, current: Mutex::new(None), clock: ServerClock::default() }
+    pub(crate) fn new(config: KubernetesConfig, requests: RequestCounter) -> Self {
+        Self { config, current: Mutex::new(None), clock: ServerClock::default(), requests }
     }
 
     /// Returns the API server's time.
@@ -179,7 +180,7 @@ impl Connection {
             return Ok(cluster.clone());
         }
         let limit = self.config.request_timeout.get();
-        let cluster = match timeout(limit, open(&self.config, &self.clock)).await {
+        let cluster = match timeout(limit, self.open()).await {
             Ok(opened) => Arc::new(opened?),
             Err(_) => return Err(timed_out("failed to set up a client", limit)),
         };
@@ -192,29 +193,30 @@ impl Connection {
         self.current.try_lock().ok()?.clone()
     }
 
+    /// Reads the configuration and opens the connection that it describes.
+    async fn open(&self) -> Result<Cluster> {
+        let given = self.config.clone();
+        let (mut kube, identity) = blocking(move || load(&given)).await?;
+        let mut expires = None;
+        if let Some(plugin) = credential_plugin::of(&kube.auth_info) {
+            // Shorter than a probe, which otherwise ends first and does not know the cause.
+            let limit = self.config.connect_timeout.get() * 9 / 10;
+            let credential = credential_plugin::ask(plugin, limit).await?;
+            expires = credential.expires().ok().flatten();
+            credential.give(&mut kube.auth_info);
+        }
+        let (config, clock, requests) =
+            (self.config.clone(), self.clock.clone(), self.requests.clone());
+        let mut cluster = blocking(move || build(&config, &clock, &requests, kube)).await?;
+        cluster.expires = expires;
+        cluster.identity = identity;
+        Ok(cluster)
+    }
+
     /// Makes the next use read the configuration again, as it may have been corrected.
     pub(crate) async fn forget(&self) {
         *self.current.lock().await = None;
     }
-}
-
-/// Reads the configuration and opens the connection that it describes.
-async fn open(config: &KubernetesConfig, clock: &ServerClock) -> Result<Cluster> {
-    let given = config.clone();
-    let (mut kube, identity) = blocking(move || load(&given)).await?;
-    let mut expires = None;
-    if let Some(plugin) = credential_plugin::of(&kube.auth_info) {
-        // Shorter than a probe, which otherwise ends first and does not know the cause.
-        let limit = config.connect_timeout.get() * 9 / 10;
-        let credential = credential_plugin::ask(plugin, limit).await?;
-        expires = credential.expires().ok().flatten();
-        credential.give(&mut kube.auth_info);
-    }
-    let (config, clock) = (config.clone(), clock.clone());
-    let mut cluster = blocking(move || build(&config, &clock, kube)).await?;
-    cluster.expires = expires;
-    cluster.identity = identity;
-    Ok(cluster)
 }
 
 /// Runs what reads files, which blocks the thread.
@@ -226,7 +228,12 @@ async fn blocking<T: Send + 'static>(
     })
 }
 
-fn build(config: &KubernetesConfig, clock: &ServerClock, mut kube: Config) -> Result<Cluster> {
+fn build(
+    config: &KubernetesConfig,
+    clock: &ServerClock,
+    requests: &RequestCounter,
+    mut kube: Config,
+) -> Result<Cluster> {
     kube.connect_timeout = Some(config.connect_timeout.get());
     kube.read_timeout = None;
     // A POST without an answer may have been carried out, so only the commit protocol may repeat
@@ -242,9 +249,15 @@ fn build(config: &KubernetesConfig, clock: &ServerClock, mut kube: Config) -> Re
         let builder = ClientBuilder::try_from(config).map_err(|e| {
             failed("failed to set up a client", &e).with("server", server.trim_end_matches('/'))
         })?;
-        let clock = clock.clone();
-        let heard = MapResponseLayer::new(move |answer: Response<_>| {
-            clock.heard(answer.headers());
+        let (clock, requests) = (clock.clone(), requests.clone());
+        let heard = MapResultLayer::new(move |answer: std::result::Result<Response<_>, _>| {
+            match &answer {
+                Ok(answer) => {
+                    requests.answered(answer.status().as_u16());
+                    clock.heard(answer.headers());
+                }
+                Err(_) => requests.unanswered(),
+            }
             answer
         });
         let bounded = layer_fn(Bounded);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use longshore_core::{HumanDuration, SecurityProfile};
+#[cfg(feature = "schema")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -20,15 +21,16 @@ pub(crate) const MINIMUM_TTL_SECONDS: u32 = 86_400;
 type Object = BTreeMap<String, serde_json::Value>;
 
 /// The configuration of the Kubernetes runner.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-#[schemars(rename = "KubernetesConfig")]
+#[cfg_attr(feature = "schema", schemars(rename = "KubernetesConfig"))]
 #[non_exhaustive]
 pub struct KubernetesConfig {
     /// The kubeconfig file. None: the files in `KUBECONFIG`, else `~/.kube/config`, else the
     /// service account of the Pod that Longshore itself runs in.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-path" = true))]
+    #[cfg_attr(feature = "schema", schemars(extend("x-path" = true)))]
     pub kubeconfig: Option<PathBuf>,
     /// The kubeconfig's context. None: its current one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -42,7 +44,7 @@ pub struct KubernetesConfig {
     pub persistent_volume_claim_name: Option<String>,
     /// Where that claim's volume is mounted on this machine. Every job directory must be below it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-path" = true))]
+    #[cfg_attr(feature = "schema", schemars(extend("x-path" = true)))]
     pub job_directory_root: Option<PathBuf>,
     /// Labels for every Job and Pod. The job's own labels take precedence.
     pub labels: BTreeMap<String, String>,
@@ -63,7 +65,7 @@ pub struct KubernetesConfig {
     pub tolerations: Vec<Toleration>,
     /// On which nodes and beside which Pods a job's Pod is placed, as in a Pod's `affinity`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Object>")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Object>"))]
     pub affinity: Option<Affinity>,
     /// How the Pods of jobs are spread, as in a Pod's `topologySpreadConstraints`.
     pub topology_spread_constraints: Vec<TopologySpreadConstraint>,
@@ -81,7 +83,7 @@ pub struct KubernetesConfig {
     /// Name servers and search domains in addition to those of `dnsPolicy`, as in a Pod's
     /// `dnsConfig`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Object>")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Object>"))]
     pub dns_config: Option<PodDNSConfig>,
     /// The resources of a job that sets no limit for them.
     pub default_resources: DefaultResources,
@@ -120,7 +122,8 @@ pub struct KubernetesConfig {
 
 /// Where a Pod looks up names
 /// (<https://kubernetes.io/docs/concepts/services-networking/dns-pod-service/#pod-s-dns-policy>).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub enum DnsPolicy {
     /// In the cluster, and then where the node does.
     ClusterFirst,

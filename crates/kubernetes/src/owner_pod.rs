@@ -1,6 +1,7 @@
 //! The Pod that owns the jobs of a command: Kubernetes removes them with it.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+#[cfg(feature = "schema")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +9,8 @@ pub(crate) const KIND: &str = "Pod";
 pub(crate) const API_VERSION: &str = "v1";
 
 /// The Pod of a command, which owns the command's jobs. Set all keys or none.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct OwnerPod {

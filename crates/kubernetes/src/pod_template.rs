@@ -1,10 +1,9 @@
 //! The administrator's patch of every job's Pod.
 
-use std::borrow::Cow;
-
 use k8s_openapi::DeepMerge;
 use k8s_openapi::api::core::v1::{Container, PodTemplateSpec};
 use longshore_core::{JobDirectoryView, RESERVED_LABEL_PREFIX};
+#[cfg(feature = "schema")]
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -42,8 +41,9 @@ impl<'de> Deserialize<'de> for PodTemplate {
     }
 }
 
+#[cfg(feature = "schema")]
 impl JsonSchema for PodTemplate {
-    fn schema_name() -> Cow<'static, str> {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
         "PodTemplate".into()
     }
 

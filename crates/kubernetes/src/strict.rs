@@ -1,8 +1,7 @@
 //! Objects of Kubernetes' API in a configuration.
 
-use std::borrow::Cow;
-
 use k8s_openapi::api::core::v1 as api;
+#[cfg(feature = "schema")]
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -27,16 +26,17 @@ macro_rules! object {
             }
         }
 
+        #[cfg(feature = "schema")]
         impl JsonSchema for $name {
             fn inline_schema() -> bool {
                 api::$name::inline_schema()
             }
 
-            fn schema_name() -> Cow<'static, str> {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
                 api::$name::schema_name()
             }
 
-            fn schema_id() -> Cow<'static, str> {
+            fn schema_id() -> std::borrow::Cow<'static, str> {
                 api::$name::schema_id()
             }
 

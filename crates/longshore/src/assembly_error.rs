@@ -1,5 +1,6 @@
 //! The errors of a configuration as a whole.
 
+use longshore_core::RunnerName;
 use longshore_dispatch::BuildError;
 use longshore_registry::InvalidLogin;
 
@@ -29,6 +30,14 @@ pub enum AssemblyError {
     CortexLogin {
         /// The key that is missing.
         key: &'static str,
+    },
+    /// `job.runners` names a runner that this program was built without.
+    #[error(
+        "job.runners: this program was built without the feature `{name}`, so it has no such runner"
+    )]
+    NotBuiltIn {
+        /// The runner, and the feature of the same name.
+        name: RunnerName,
     },
     /// The dispatcher cannot be built with these runners.
     #[error("job.runners: {0}")]

@@ -7,6 +7,7 @@ use longshore_core::{Runner, RunnerName};
 use longshore_dispatch::{BuildError, Dispatcher, DispatcherBuilder};
 
 use crate::assembly_error::AssemblyError;
+use crate::backends::{ALL, is_built_in};
 use crate::settings::{Config, JobConfig};
 use crate::{installation, logins, pull_policies};
 
@@ -15,9 +16,8 @@ use crate::{installation, logins, pull_policies};
 /// # Errors
 /// If the configuration is invalid as a whole; the error names the key. See [`AssemblyError`].
 pub fn dispatcher(config: &Config) -> Result<Dispatcher, AssemblyError> {
-    if let Some(name) = config.job.runners.iter().find(|name| !KNOWN.contains(&name.as_str())) {
-        let known = KNOWN.join(", ");
-        return Err(BuildError::UnknownRunner { name: name.clone(), known }.into());
+    if let Some(name) = config.job.runners.iter().find(|name| !is_built_in(name.as_str())) {
+        return Err(not_built_in(name));
     }
     Ok(builder(config)?.build()?)
 }
@@ -123,15 +123,17 @@ fn runner(
     }
 }
 
-/// The runners that are built in, in the default order.
-const KNOWN: &[&str] = &[
-    #[cfg(feature = "kubernetes")]
-    "kubernetes",
-    #[cfg(feature = "docker")]
-    "docker",
-    #[cfg(feature = "process")]
-    "process",
-];
+fn not_built_in(name: &RunnerName) -> AssemblyError {
+    if ALL.contains(&(name.as_str(), false)) {
+        return AssemblyError::NotBuiltIn { name: name.clone() };
+    }
+    let known = ALL
+        .into_iter()
+        .filter_map(|(name, built_in)| built_in.then_some(name))
+        .collect::<Vec<_>>()
+        .join(", ");
+    BuildError::UnknownRunner { name: name.clone(), known }.into()
+}
 
 #[cfg(feature = "kubernetes")]
 fn kubernetes(name: &RunnerName, config: &Config) -> longshore_kubernetes::KubernetesRunner {

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-#[cfg(feature = "docker")]
 use longshore_core::PullPolicy;
+#[cfg(feature = "schema")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -12,7 +12,8 @@ use crate::cortex_registry::CortexRegistry;
 
 /// Cortex's keys for its Docker runner. Longshore adopts keys for which it has an equivalent. A key
 /// without an equivalent is refused if it would change how a job runs, and otherwise reported.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct CortexDocker {
@@ -24,7 +25,7 @@ pub struct CortexDocker {
     /// false is `IfNotPresent`. That key takes precedence.
     pub auto_update: Option<bool>,
     /// The folder with the certificates for TLS. `job.docker.certPath` takes precedence.
-    #[schemars(extend("x-path" = true))]
+    #[cfg_attr(feature = "schema", schemars(extend("x-path" = true)))]
     pub cert_path: Option<PathBuf>,
     /// The registry that images come from, and the login for it. `job.registries` and Docker's
     /// `config.json` take precedence.
@@ -52,7 +53,6 @@ impl CortexDocker {
     }
 
     /// The pull policy that `autoUpdate` corresponds to.
-    #[cfg(feature = "docker")]
     pub(crate) fn pull_policy(&self) -> Option<PullPolicy> {
         self.auto_update
             .map(|always| if always { PullPolicy::Always } else { PullPolicy::IfNotPresent })

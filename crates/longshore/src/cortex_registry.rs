@@ -3,11 +3,13 @@
 use std::fmt;
 
 use longshore_core::{RegistryAuth, Secret};
+#[cfg(feature = "schema")]
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize, Serializer};
 
 /// Cortex's keys for a login, with the password in plain text. `job.registries` keeps it elsewhere.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct CortexRegistry {
@@ -74,6 +76,7 @@ impl Serialize for HiddenText {
     }
 }
 
+#[cfg(feature = "schema")]
 impl JsonSchema for HiddenText {
     fn inline_schema() -> bool {
         true

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use longshore_core::{Error, Finding, ImageRef, LocalImage, PullPolicies, RunnerName};
 use longshore_dispatch::{Examination, ImagePreview, RunnerHealth, RunnerImage};
+#[cfg(feature = "schema")]
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -11,7 +12,8 @@ use crate::pull_policies::pull_policy_key;
 use crate::settings::Config;
 
 /// The report of `longshore doctor`, in a form for monitoring.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct DoctorReport {
@@ -24,7 +26,8 @@ pub struct DoctorReport {
 }
 
 /// What is known about the image on every runner.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct DoctorImage {
@@ -40,7 +43,8 @@ pub struct DoctorImage {
 }
 
 /// What is known about one runner.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct DoctorRunner {
@@ -67,7 +71,8 @@ pub struct DoctorRunner {
 }
 
 /// The pull policy in force.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct DoctorPullPolicy {
@@ -78,7 +83,8 @@ pub struct DoctorPullPolicy {
 }
 
 /// An error.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct DoctorError {

@@ -32,8 +32,17 @@
 //! | [`doctor`] | whether each runner would take a job now |
 //!
 //! # Features
-//! - `kubernetes`, `docker` and `process`, all on by default: the backends that are built in.
-//! - `metrics`, off by default: an observer that reports to the crate `metrics`.
+//! All features but `metrics` are on by default.
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `kubernetes`, `docker`, `process` | a backend each |
+//! | `config` | reading the [`Config`] from TOML and JSON, the environment and flags, and job files |
+//! | `hocon`, `yaml` | a format of files each; they include `config` |
+//! | `schema` | JSON schemas of the settings, jobs and results; `config` includes it |
+//! | `metrics` | an observer that reports to the crate `metrics` |
+//!
+//! No field depends on a feature: [`Config`] keeps the sections of backends that are not built in.
 //!
 //! With `kubernetes`, the application chooses the oldest version of Kubernetes that it supports, by
 //! a feature of the crate `k8s-openapi`, such as `cargo add k8s-openapi --features v1_33`. A library
@@ -48,12 +57,15 @@ pub mod journal;
 pub mod runner;
 
 mod assembly_error;
+mod backends;
 mod build;
 mod cortex;
 mod cortex_registry;
 mod doctor_report;
 mod installation;
 mod logins;
+#[cfg(not(all(feature = "docker", feature = "kubernetes", feature = "process")))]
+mod not_built_in;
 mod pull_policies;
 mod settings;
 

@@ -13,19 +13,11 @@ pub(crate) fn apply(builder: DispatcherBuilder, config: &Config) -> DispatcherBu
         .fold(builder, |builder, (name, policies)| builder.runner_pull_policy(name, policies))
 }
 
-#[cfg_attr(
-    not(any(feature = "kubernetes", feature = "docker")),
-    expect(unused_variables, reason = "only runners for containers have pull policies")
-)]
-fn of_runners(config: &Config) -> Vec<(RunnerName, Option<PullPolicies>)> {
-    vec![
-        #[cfg(feature = "kubernetes")]
+fn of_runners(config: &Config) -> [(RunnerName, Option<PullPolicies>); 2] {
+    let cortex = config.docker.pull_policy().map(PullPolicies::from);
+    [
         (RunnerName::kubernetes(), config.job.kubernetes.image_pull_policy.clone()),
-        #[cfg(feature = "docker")]
-        (RunnerName::docker(), {
-            let cortex = config.docker.pull_policy().map(PullPolicies::from);
-            config.job.docker.image_pull_policy.clone().or(cortex)
-        }),
+        (RunnerName::docker(), config.job.docker.image_pull_policy.clone().or(cortex)),
     ]
 }
 
@@ -44,12 +36,6 @@ pub fn pull_policy_key(config: &Config, origin: &PullPolicyOrigin) -> Option<Str
     }
 }
 
-#[cfg(feature = "docker")]
 fn is_cortexs(config: &Config, name: &RunnerName) -> bool {
     *name == RunnerName::docker() && config.job.docker.image_pull_policy.is_none()
-}
-
-#[cfg(not(feature = "docker"))]
-const fn is_cortexs(_: &Config, _: &RunnerName) -> bool {
-    false
 }

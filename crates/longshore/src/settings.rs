@@ -4,15 +4,18 @@ use std::path::PathBuf;
 
 use longshore_core::{InstallationId, PullPolicies, RegistryLogin, RunnerName};
 use longshore_dispatch::Settings;
+#[cfg(feature = "schema")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::backends::{DockerConfig, KubernetesConfig, ProcessConfig, is_built_in};
 use crate::cortex::CortexDocker;
 
 /// The whole configuration.
 ///
 /// The structure is that of Cortex, so that Cortex's `application.conf` loads.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct Config {
@@ -23,7 +26,8 @@ pub struct Config {
 }
 
 /// How jobs are run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]
 pub struct JobConfig {
@@ -31,11 +35,11 @@ pub struct JobConfig {
     pub runners: Vec<RunnerName>,
     /// The folder that contains the job directories. For Kubernetes, it is the root of the volume
     /// that `job.kubernetes.persistentVolumeClaimName` names.
-    #[schemars(extend("x-path" = true))]
+    #[cfg_attr(feature = "schema", schemars(extend("x-path" = true)))]
     pub directory: Option<PathBuf>,
     /// The folder for state that must outlive the command. None: `$XDG_STATE_HOME/longshore`, else
     /// `~/.local/state/longshore`.
-    #[schemars(extend("x-path" = true))]
+    #[cfg_attr(feature = "schema", schemars(extend("x-path" = true)))]
     pub state_directory: Option<PathBuf>,
     /// The identity of this installation. None: that of the state directory. Commands with state
     /// directories of their own, such as in Pods, may share one: `run` and `gc` then end and remove
@@ -52,22 +56,19 @@ pub struct JobConfig {
     /// The folder that contains Docker's `config.json`, which `docker login` writes. None:
     /// `$DOCKER_CONFIG`, else `~/.docker`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-path" = true))]
+    #[cfg_attr(feature = "schema", schemars(extend("x-path" = true)))]
     pub docker_config: Option<PathBuf>,
     /// How jobs are dispatched.
     #[serde(flatten)]
     pub dispatch: Settings,
     /// The Kubernetes runner.
-    #[cfg(feature = "kubernetes")]
-    pub kubernetes: RunnerConfig<longshore_kubernetes::KubernetesConfig>,
+    pub kubernetes: RunnerConfig<KubernetesConfig>,
     /// The Docker runner.
-    #[cfg(feature = "docker")]
-    pub docker: RunnerConfig<longshore_docker::DockerConfig>,
+    pub docker: RunnerConfig<DockerConfig>,
     /// The runner for local processes.
-    #[cfg(feature = "process")]
-    pub process: longshore_process::ProcessConfig,
+    pub process: ProcessConfig,
     /// Cortex's key for `directory` as the Docker engine sees it. Only the same path is supported.
-    #[schemars(extend("x-path" = true))]
+    #[cfg_attr(feature = "schema", schemars(extend("x-path" = true)))]
     pub docker_directory: Option<PathBuf>,
     /// Cortex's switch for keeping job directories. Longshore never removes them.
     pub keep_job_folder: Option<bool>,
@@ -75,20 +76,18 @@ pub struct JobConfig {
 
 impl Default for JobConfig {
     fn default() -> Self {
+        let all = [RunnerName::kubernetes(), RunnerName::docker(), RunnerName::process()];
         Self {
-            runners: vec![RunnerName::kubernetes(), RunnerName::docker(), RunnerName::process()],
+            runners: all.into_iter().filter(|name| is_built_in(name.as_str())).collect(),
             directory: None,
             state_directory: None,
             installation: None,
             registries: Vec::new(),
             docker_config: None,
             dispatch: Settings::default(),
-            #[cfg(feature = "kubernetes")]
             kubernetes: RunnerConfig::default(),
-            #[cfg(feature = "docker")]
             docker: RunnerConfig::default(),
-            #[cfg(feature = "process")]
-            process: longshore_process::ProcessConfig::default(),
+            process: ProcessConfig::default(),
             docker_directory: None,
             keep_job_folder: None,
         }
@@ -96,7 +95,8 @@ impl Default for JobConfig {
 }
 
 /// The settings of a runner for containers: its own, and those that the dispatcher reads.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]
 pub struct RunnerConfig<T: Default> {

@@ -2,20 +2,22 @@
 
 use std::path::PathBuf;
 
+#[cfg(feature = "schema")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use longshore_core::{Error, ErrorKind, HumanDuration, Memory, Result};
 
 /// Settings of the process backend: the subtree `job.process` of the configuration.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct ProcessConfig {
     /// The directory for the records and output of attempts, created with mode 0700. None: `$XDG_STATE_HOME/longshore/process`, else `~/.local/state/longshore/process`,
     /// else, as root without a home, `/var/lib/longshore/process`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-path" = true))]
+    #[cfg_attr(feature = "schema", schemars(extend("x-path" = true)))]
     pub state_directory: Option<PathBuf>,
     /// Variables that a job gets from Longshore's own environment, in addition to `PATH`, `HOME`,
     /// `USER`, `LOGNAME`, `LANG`, `LANGUAGE`, `LC_*`, `TZ` and `TMPDIR`. A `*` at the end of a name

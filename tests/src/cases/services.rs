@@ -165,6 +165,10 @@ fn a_tenant_reads_output_as_it_is_written_and_sees_no_job_of_another(bench: &Ben
     same("its health", client.get("/healthz")?.status, 200)?;
     let metrics = client.get("/metrics")?.body;
     says(&metrics, &["longshore_jobs_submitted_total 1", "longshore_jobs_in_flight 1"])?;
+    if bench.backend != Backend::Process {
+        let (name, runner) = ("longshore_api_requests_total", bench.backend.name());
+        says(&metrics, &[&format!(r#"{name}{{runner="{runner}",code="201"}} "#)])?;
+    }
 
     same("a cancel", client.request("DELETE", &format!("/jobs/{id}"), "")?.status, 202)?;
     same("the outcome", &ended(&client, &id)?["kind"], "Cancelled")?;

@@ -27,7 +27,7 @@ pub async fn detach(
 ) -> Result<u8, CliError> {
     let quiet = args.quiet;
     let input = match &args.job.stdin {
-        Some(_) => Input::choose(&args.job)?,
+        Some(_) => Input::choose(&args.job, submission.spec.tty)?,
         None => None,
     };
     if args.job.stdin.is_none()

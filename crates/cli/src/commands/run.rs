@@ -41,7 +41,7 @@ pub async fn run(args: &RunArgs) -> Result<u8, CliError> {
         return detach::detach(&dispatcher, submission(spec, args), args).await;
     }
     let tty = spec.tty;
-    let input = if tty && args.job.stdin.is_none() { None } else { Input::choose(&args.job)? };
+    let input = Input::choose(&args.job, tty)?;
     let inherited = input.as_ref().is_some_and(|input| input.inherited);
     let (loaded, dispatcher) = settings::assemble(&args.job.config, args.quiet)?;
     let hint = hint(&dispatcher, &spec, args.quiet)?;

@@ -146,6 +146,26 @@ async fn a_runner_is_added_and_the_same_ones_are_kept() {
     assert_eq!(scene.run(job()).await.runner, Some(name("first")));
 }
 
+/// Its counts began at zero, and a drain did not wait for the job from before.
+#[tokio::test(start_paused = true)]
+async fn a_runner_that_was_taken_out_and_is_back_still_knows_its_jobs() {
+    let scene = scene([minutes(), minutes()]);
+    let (first, dispatcher) = (name("first"), &scene.dispatcher);
+    let earlier = dispatcher.submit(job()).await.unwrap();
+    sleep(SECOND).await;
+    keep(&scene, &[1], Settings::default());
+    keep(&scene, &[0, 1], Settings::default());
+    let status = &dispatcher.runner_status()[0];
+    assert_eq!((status.running, status.cordoned), (1, false));
+    let later = dispatcher.submit(job()).await.unwrap();
+    sleep(SECOND).await;
+    dispatcher.drain(&first).await.unwrap();
+    assert_eq!(scene.present(), 0, "the drain has waited for both");
+    for job in [earlier, later] {
+        assert_eq!(job.end().await.runner, Some(first.clone()));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_reload_that_is_refused_changes_nothing() {
     let scene = scene([Script::default(), Script::default()]);

@@ -9,7 +9,7 @@ use longshore_conformance::simulated::{LaunchStep, Script, SettleStep};
 use longshore_core::ErrorKind;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
-use tracing::{Event, Subscriber};
+use tracing::{Event, Instrument, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
@@ -77,14 +77,19 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Recorder {
     }
 }
 
-/// Runs jobs that meet every event, and returns what a subscriber saw.
-async fn seen() -> Vec<Seen> {
+/// Makes this test see what happens from now on.
+fn begin() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
         let subscriber = tracing_subscriber::registry().with(Recorder);
         tracing::subscriber::set_global_default(subscriber).unwrap();
     });
     SEEN.set(Some(Vec::new()));
+}
+
+/// Runs jobs that meet every event, and returns what a subscriber saw.
+async fn seen() -> Vec<Seen> {
+    begin();
     let lost = LaunchStep::AnswerLost { effect: None, answer: SECOND };
     let first = Script { settles: [SettleStep::Fail].into(), ..launches([lost]) };
     let scene = scene([first, refuses(ErrorKind::Saturated), Script::default()]);
@@ -158,4 +163,21 @@ async fn what_happens_to_an_attempt_is_in_the_span_of_the_attempt() {
     assert_eq!(ended.fields.0["exit_code"], "0");
     assert_eq!(ended.fields.0["runner"], "third");
     assert_eq!(ended.spans.len(), 2, "{ended:?}");
+}
+
+/// The task that runs a job had no parent, so that the events of a job did not show the request that
+/// had submitted it.
+#[tokio::test(start_paused = true)]
+async fn a_job_and_its_attempts_are_in_the_span_of_the_submission() {
+    begin();
+    let scene = scene([refuses(ErrorKind::Saturated), Script::default()]);
+    scene.run(job()).instrument(tracing::info_span!("request", tenant = "a")).await;
+    scene.shut_down().await;
+    let seen = SEEN.take().unwrap();
+    for message in ["passed over", "started", "ended"] {
+        let event = seen.iter().find(|event| event.message == message).unwrap();
+        let names: Vec<_> = event.spans.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names[..2], ["request", "job"], "{event:?}");
+        assert_eq!(event.spans[0].1.0["tenant"], "a");
+    }
 }

@@ -15,8 +15,9 @@ use super::exec::Surroundings;
 use super::input::Input;
 use super::job::{Job, Keyboard};
 use super::kept::StreamFiles;
-use super::program::{check_directory, find_program};
+use super::program::{check_directory, find_program, not_started};
 use super::terminal::Terminal;
+use crate::cgroup::JobGroup;
 use crate::limits;
 use crate::linux::ProcessIdentity;
 use crate::location::Location;
@@ -54,8 +55,8 @@ pub(super) fn launch(
     };
     match spawn(request, environment, &program, &location) {
         Ok(spawned) => started(request, environment, location, files, spawned),
-        Err(error) => {
-            let refusal = not_started(request, &error);
+        Err(refusal) => {
+            let refusal = Refusal { committed: true, ..refusal };
             let mut record = files.record;
             // If this cannot be written, the runner still receives the refusal from us.
             let _ = record::append(&mut record, &Entry::Refused(refusal.clone()));
@@ -72,6 +73,7 @@ fn starting(request: &StartRequest, own: &ProcessIdentity) -> Entry {
         installation: request.installation.clone(),
         runner: request.runner.clone(),
         supervisor: own.clone(),
+        cgroups: request.cgroups.iter().map(|plan| plan.path.clone()).collect(),
         timeout_ms: request.timeout_ms,
         grace_ms: request.grace_ms,
     })
@@ -83,11 +85,6 @@ fn no_room(location: &Location, error: &io::Error) -> Refusal {
     Refusal::new(RefusalKind::Unavailable, message)
 }
 
-fn not_started(request: &StartRequest, error: &io::Error) -> Refusal {
-    let message = format!("failed to start `{}`: {error}", request.argv[0]);
-    Refusal { committed: true, ..Refusal::new(RefusalKind::of_spawn(error), message) }
-}
-
 fn started(
     request: &StartRequest,
     environment: &Environment,
@@ -95,7 +92,7 @@ fn started(
     files: Files,
     spawned: Spawned,
 ) -> Launched {
-    let Spawned { mut child, input, terminal, screen } = spawned;
+    let Spawned { mut child, input, terminal, screen, cgroup } = spawned;
     let begin = Begin { pid: child.id().cast_signed(), at: Timestamp::now() };
     let mut record = files.record;
     // The job runs, and is supervised to its end whether or not this line can be written.
@@ -113,6 +110,7 @@ fn started(
         environment: environment.clone(),
         working_dir: request.working_dir.clone(),
         limits: request.limits,
+        cgroup,
     };
     Launched::Started(Box::new(Job::new(
         request,
@@ -132,31 +130,54 @@ struct Spawned {
     terminal: Option<Terminal>,
     /// Where the output of its terminal arrives.
     screen: Option<OwnedFd>,
+    cgroup: JobGroup,
 }
 
 /// Starts the process. With these settings, the standard library uses `posix_spawn`: the program
-/// has a path, and nothing runs between fork and exec, unless the job has limits of its own or a
-/// terminal.
+/// has a path, and nothing runs between fork and exec, unless the job has limits of its own, cgroups or
+/// a terminal.
 fn spawn(
     request: &StartRequest,
     environment: &Environment,
     program: &Path,
     location: &Location,
-) -> io::Result<Spawned> {
+) -> Result<Spawned, Refusal> {
+    let name = &request.argv[0];
     let mut command = Command::new(program);
     command
-        .arg0(&request.argv[0])
+        .arg0(name)
         .args(&request.argv[1..])
         .env_clear()
         .envs(environment.iter().map(|(name, value)| (name, value)))
         .current_dir(&request.working_dir);
+    let streams = connect(request, location, &mut command);
+    let (input, terminal, screen) = streams.map_err(|error| not_started(name, &error))?;
+    let cgroup = JobGroup::create(&request.cgroups).map_err(|error| {
+        let message = format!("failed to limit the job's resources by a cgroup: {error}");
+        Refusal::new(RefusalKind::Unsupported, message)
+    })?;
+    cgroup.enter(&mut command);
     limits::limit(&mut command, &request.limits);
+    match command.spawn() {
+        Ok(child) => Ok(Spawned { child, input, terminal, screen, cgroup }),
+        Err(error) => {
+            cgroup.remove();
+            Err(not_started(name, &error))
+        }
+    }
+}
+
+/// What the supervisor keeps of a job's streams: its stdin, its terminal, and where the output of that
+/// arrives.
+type Kept = (Option<Input>, Option<Terminal>, Option<OwnedFd>);
+
+/// Gives `command` the streams of the job.
+fn connect(request: &StartRequest, location: &Location, command: &mut Command) -> io::Result<Kept> {
     if request.tty {
         let terminal = Terminal::create(location, request.terminal_size, request.stdin)?;
-        terminal.connect(&mut command)?;
-        let screen = Some(terminal.output()?);
-        let child = command.spawn()?;
-        return Ok(Spawned { child, input: None, terminal: Some(terminal), screen });
+        terminal.connect(command)?;
+        let screen = terminal.output()?;
+        return Ok((None, Some(terminal), Some(screen)));
     }
     let (input, stdin) = match request.stdin {
         true => {
@@ -166,7 +187,7 @@ fn spawn(
         false => (None, Stdio::null()),
     };
     command.process_group(0).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
-    Ok(Spawned { child: command.spawn()?, input, terminal: None, screen: None })
+    Ok((input, None, None))
 }
 
 /// Checks what the job needs, and finds its program.
