@@ -25,33 +25,37 @@
 //! - Steps of several jobs that wait at the same time are written in one transaction.
 
 mod access;
-mod checkpoint;
+mod backing;
 mod claim;
-mod database;
 mod error;
+#[cfg(feature = "sqlite")]
+mod files;
 mod filter;
-mod folder;
 mod journal;
-mod linux;
-mod list;
 mod locks;
-mod mailbox;
+mod memory;
+#[cfg(not(feature = "sqlite"))]
+mod no_files;
 mod outage;
-mod read;
 mod record;
-mod reserve;
+mod rules;
+mod runner_record;
 mod signals;
-mod worker;
-mod write;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+mod store;
+mod topic;
 
-pub use access::Access;
 pub use claim::Claim;
 pub use error::{JournalError, Result};
 pub use filter::{Cursor, CursorError, Filter};
 pub use journal::{Attended, Journal, Options, Submitted};
 pub use longshore_core::Cause;
-pub use outage::Outage;
 pub use record::{
     AttemptRecord, AttemptState, CancelRequest, Cancelled, NewAttempt, NewJob, Record, Relaunch,
     State,
 };
+pub use runner_record::{Access, Outage};
+
+#[cfg(not(feature = "sqlite"))]
+use no_files as files;
