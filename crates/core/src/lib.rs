@@ -39,6 +39,7 @@ mod signal;
 mod start_error;
 mod stdin;
 mod template;
+mod text;
 mod validate;
 mod volume;
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures_util::StreamExt;
 use jiff::Timestamp;
 use longshore_core::{Error, JobId};
 use longshore_journal::Journal;

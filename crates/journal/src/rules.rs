@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use longshore_core::{Cause, JobId, JobResult, JobSpec};
-use sha2::{Digest, Sha256};
 
 use crate::error::{JournalError, MAX_KEY};
 use crate::record::{NewAttempt, NewJob};
@@ -51,7 +50,7 @@ pub(crate) fn without_stdin(spec: &JobSpec) -> Cow<'_, JobSpec> {
 
 pub(crate) fn digest(job: &JobId, spec: &JobSpec) -> Ruled<String> {
     let text = json(job, "specification", &*without_stdin(spec))?;
-    let bytes = Sha256::digest(text.as_bytes());
+    let bytes = hmac_sha256::Hash::hash(text.as_bytes());
     Ok(bytes.iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}")))
 }
 

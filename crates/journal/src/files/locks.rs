@@ -6,7 +6,6 @@ use std::fs::File;
 use std::io;
 
 use longshore_core::JobId;
-use sha2::{Digest, Sha256};
 
 use super::linux;
 
@@ -35,7 +34,7 @@ impl FileLocks {
 ///
 /// Two jobs at once are as unlikely to share an offset as two new jobs are to share an id.
 fn offset(job: &JobId) -> i64 {
-    let hash = Sha256::digest(job.as_str().as_bytes());
+    let hash = hmac_sha256::Hash::hash(job.as_str().as_bytes());
     let (head, _) = hash.split_at(8);
     let number = head.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
     // Without its two highest bits the number fits, with room for the range's end.
