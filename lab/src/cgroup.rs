@@ -77,6 +77,25 @@ pub(crate) fn processes() -> Result<Vec<u32>> {
     Ok(found)
 }
 
+/// Returns the groups of local jobs (`longshore-ATTEMPT`) in which no process is left, outside of the lab.
+pub fn abandoned() -> Result<Vec<PathBuf>> {
+    Ok(hierarchies()?.iter().flat_map(abandoned_in).collect())
+}
+
+fn abandoned_in(hierarchy: &Hierarchy) -> Vec<PathBuf> {
+    let lab = hierarchy.lab();
+    let is_of_job = |group: &PathBuf| {
+        let name = group.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("longshore-") && !group.starts_with(&lab)
+    };
+    let is_empty = |group: &PathBuf| {
+        tree(group).iter().all(|it| {
+            fs::read_to_string(it.join("cgroup.procs")).unwrap_or_default().trim().is_empty()
+        })
+    };
+    tree(&hierarchy.root).into_iter().filter(is_of_job).filter(is_empty).collect()
+}
+
 /// Removes the group, which must have no processes. A process leaves its group a
 /// moment after its end.
 pub(crate) fn remove() -> Result<()> {
@@ -155,5 +174,21 @@ mod tests {
         let found = tree(dir.path());
         assert_eq!(found, [dir.path().into(), dir.path().join("a"), dir.path().join("a/b")]);
         assert!(tree(&dir.path().join("none")).is_empty());
+    }
+
+    #[test]
+    fn the_group_of_a_job_is_abandoned_once_no_process_is_in_it_or_below() {
+        let dir = tempfile::tempdir().unwrap();
+        for (group, processes) in [
+            ("a/longshore-old-1", ""),
+            ("a/longshore-runs-1/inner", "7\n"),
+            ("longshore-lab/longshore-in-lab-1", ""),
+            ("other", ""),
+        ] {
+            fs::create_dir_all(dir.path().join(group)).unwrap();
+            fs::write(dir.path().join(group).join("cgroup.procs"), processes).unwrap();
+        }
+        let hierarchy = Hierarchy { root: dir.path().into(), unified: false };
+        assert_eq!(abandoned_in(&hierarchy), [dir.path().join("a/longshore-old-1")]);
     }
 }

@@ -45,6 +45,7 @@ mod up;
 
 pub mod shell;
 
+pub use cgroup::abandoned as abandoned_cgroups;
 pub use component::{Group, start, stop};
 pub use docker::run_engine;
 pub use down::down;

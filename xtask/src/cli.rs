@@ -10,7 +10,7 @@ use longshore_lab::{self as lab, Group, Lab, UpOptions};
 
 use crate::bench::{self, BenchOptions};
 use crate::test::TestOptions;
-use crate::{api, codegen, test, tidy};
+use crate::{api, chart, codegen, test, tidy};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Longshore's development tasks")]
@@ -43,6 +43,9 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Check what the chart and the Kubernetes runner create against the API of each supported
+    /// version of Kubernetes. Downloads their schemas.
+    Chart,
     /// Manage the lab: a real Docker, registry and Kubernetes on this machine.
     Lab {
         /// The lab's folder [default: target/lab of this checkout].
@@ -129,6 +132,7 @@ fn run(task: Task) -> Result<bool> {
         Task::Tidy { no_build } => tidy::tidy(!no_build),
         Task::Codegen { check } => Ok(codegen::codegen(check)? & api::api(check)?),
         Task::Api { check } => api::api(check),
+        Task::Chart => chart::chart(),
         Task::Lab { dir, task } => run_lab(&Lab::open(dir)?, task).map(|()| true),
     }
 }

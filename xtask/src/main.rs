@@ -2,6 +2,7 @@
 
 mod api;
 mod bench;
+mod chart;
 mod cli;
 mod codegen;
 mod markdown;

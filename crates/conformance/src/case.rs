@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use longshore_core::{Capabilities, Capability};
+use longshore_core::{Capability, Runner};
 
 use crate::Fixture;
 use crate::bench::Bench;
@@ -32,9 +32,12 @@ pub(crate) enum Need {
 
 impl Need {
     /// Returns what is missing, in words, or `None` if nothing is.
-    fn missing(self, offered: &Capabilities, fixture: &dyn Fixture) -> Option<String> {
-        let lacks =
-            |c: Capability| (!offered.has(c)).then(|| format!("the runner does not support {c}"));
+    fn missing(self, runner: &dyn Runner, fixture: &dyn Fixture) -> Option<String> {
+        let lacks = |c: Capability| {
+            let remedy = || runner.remedy(c).map_or_else(String::new, |it| format!(" ({it})"));
+            let lacks = !runner.capabilities().has(c);
+            lacks.then(|| format!("the runner does not support {c}{}", remedy()))
+        };
         let gives =
             |given: bool, what: &str| (!given).then(|| format!("the fixture has no {what}"));
         match self {
@@ -75,12 +78,8 @@ impl Case {
     }
 
     /// Returns why this case cannot run against `fixture`, or `None` if it can.
-    pub(crate) fn unsupported(
-        &self,
-        offered: &Capabilities,
-        fixture: &dyn Fixture,
-    ) -> Option<String> {
-        self.needs.iter().find_map(|need| need.missing(offered, fixture))
+    pub(crate) fn unsupported(&self, runner: &dyn Runner, fixture: &dyn Fixture) -> Option<String> {
+        self.needs.iter().find_map(|need| need.missing(runner, fixture))
     }
 }
 

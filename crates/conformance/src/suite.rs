@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use longshore_core::{Capabilities, InstallationId};
+use longshore_core::{Capabilities, InstallationId, Runner};
 use tokio::runtime::{Handle, Runtime};
 use tokio::time::Instant;
 
@@ -154,6 +154,8 @@ fn say(text: &str) {
 
 struct Suite {
     world: Arc<World>,
+    /// Only asked what it can do.
+    runner: Arc<dyn Runner>,
     capabilities: Capabilities,
     ledger: Arc<Ledger>,
     runtime: Handle,
@@ -161,9 +163,10 @@ struct Suite {
 
 impl Suite {
     async fn new(fixture: impl Fixture, runtime: Handle) -> Checked<Self> {
-        let capabilities = *fixture.runner().await?.capabilities();
+        let runner = fixture.runner().await?;
+        let capabilities = *runner.capabilities();
         let world = Arc::new(World::new(Box::new(fixture), InstallationId::random()));
-        Ok(Self { world, capabilities, ledger: Arc::default(), runtime })
+        Ok(Self { world, runner, capabilities, ledger: Arc::default(), runtime })
     }
 
     fn trials(self: &Arc<Self>, cases: Vec<Case>) -> Vec<Trial> {
@@ -177,7 +180,7 @@ impl Suite {
     }
 
     fn execute(&self, case: &Case) -> Result<Completion, Failed> {
-        if let Some(reason) = case.unsupported(&self.capabilities, self.world.fixture()) {
+        if let Some(reason) = case.unsupported(&*self.runner, self.world.fixture()) {
             self.ledger.unsupported(&case.name, &reason);
             return Ok(Completion::ignored_with(format!("unsupported: {reason}")));
         }

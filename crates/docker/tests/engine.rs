@@ -272,6 +272,7 @@ fn main() -> ExitCode {
         each_job_that_waits_for_a_pull_keeps_its_own_clock,
         a_job_that_may_not_wait_leaves_a_pull_that_others_go_on_with,
         a_password_of_any_characters_reaches_the_registry,
+        an_image_is_pulled_from_an_ipv6_address_with_its_login,
         a_tag_that_moves_between_resolve_and_create_changes_nothing,
         an_image_that_was_loaded_or_imported_runs_and_has_no_digest,
         a_multi_architecture_image_has_the_digest_of_its_index,

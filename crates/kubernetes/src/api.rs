@@ -227,6 +227,30 @@ impl Cluster {
         }
     }
 
+    /// Deletes the Job with `uid` if it has not changed since `version`. Returns `None` if it has,
+    /// and `false` if there is no such Job.
+    pub(crate) async fn delete_job_in(
+        &self,
+        location: &Location,
+        uid: &str,
+        version: &str,
+    ) -> Answer<Option<bool>> {
+        let mut params = DeleteParams::background();
+        params.preconditions = Some(Preconditions {
+            uid: Some(uid.to_owned()),
+            resource_version: Some(version.to_owned()),
+        });
+        let api = self.jobs(location);
+        match self.ask("failed to delete the Job", api.delete(&location.job, &params)).await {
+            Ok(_) => Ok(Some(true)),
+            Err(failure) => match failure.code() {
+                Some(404) => Ok(Some(false)),
+                Some(409) => Ok(None),
+                _ => Err(failure),
+            },
+        }
+    }
+
     /// Returns the Pods that carry the attempt's labels.
     pub(crate) async fn pods_of(&self, location: &Location) -> Answer<Vec<Pod>> {
         let selector = format!(

@@ -8,6 +8,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::client::Connection;
 use crate::config::KubernetesConfig;
+use crate::discards::Discards;
 use crate::informer::Informer;
 use crate::location::Location;
 use crate::translate;
@@ -20,6 +21,7 @@ pub(crate) struct Backend {
     pub(crate) capabilities: Capabilities,
     pub(crate) connection: Arc<Connection>,
     pub(crate) informer: Arc<Informer>,
+    pub(crate) discards: Discards,
     /// The attempts that this process has released and not removed. If the Job of one has vanished,
     /// the attempt may have run.
     committed: Mutex<HashSet<String>>,
@@ -32,6 +34,7 @@ impl Backend {
             name,
             capabilities: translate::capabilities(&config),
             informer: Arc::new(Informer::new(connection.clone())),
+            discards: Discards::new(connection.clone()),
             connection,
             config,
             committed: Mutex::default(),

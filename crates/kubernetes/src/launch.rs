@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::backend::Backend;
 use crate::client::Cluster;
 use crate::config::KubernetesConfig;
+use crate::discards::Unwanted;
 use crate::error::Message;
 use crate::follow;
 use crate::location::Location;
@@ -330,14 +331,12 @@ impl Launch<'_> {
         }
     }
 
-    /// Removes the Job with `uid`. A failed clean-up is only logged, so that it hides no other
-    /// error.
+    /// Removes the Job with `uid`, which never starts. If that fails, it goes on in the background, so
+    /// that it hides no other error.
     pub(crate) async fn remove(&self, uid: &str) {
-        let deleting = self.cluster.delete_job(&self.location, Some(uid));
-        if let Err(failure) = deleting.await {
-            let error = Error::from(failure);
-            tracing::warn!(%error, job = %self.location.job, "a Job that never started is left behind");
-        }
+        let limit = self.backend.config.request_timeout.get();
+        let unwanted = Unwanted::Created { uid: uid.to_owned() };
+        self.backend.discards.discard(&self.location, unwanted, limit).await;
     }
 
     pub(crate) async fn interrupted(&self) -> Interrupt {

@@ -45,6 +45,7 @@ mod container_view;
 mod credential;
 mod credential_plugin;
 mod cursor;
+mod discards;
 mod error;
 mod escape;
 mod event_watch;

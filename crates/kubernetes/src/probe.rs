@@ -19,34 +19,53 @@ use crate::owner;
 /// API group, resource, subresource, verbs.
 type Needed = (&'static str, &'static str, &'static str, &'static [&'static str]);
 
-/// The permissions that a runner requires. `role.yaml` grants these and [`WISHED`].
+/// The permissions that a runner requires. `role.yaml` grants these, [`EVENTS`], and those of
+/// [`FEATURES`].
 const NEEDED: &[Needed] = &[
     ("batch", "jobs", "", &["create", "get", "list", "watch", "patch", "delete"]),
     ("", "pods", "", &["list", "watch", "patch", "delete"]),
     ("", "pods", "log", &["get"]),
 ];
-/// The optional permissions.
-const WISHED: &[Needed] = &[
-    ("", "events", "", &["list", "watch"]),
-    ("", "secrets", "", &["create", "delete"]),
-    ("", "pods", "attach", &["create", "get"]),
-    ("", "pods", "exec", &["create", "get"]),
-];
+/// The optional permission to see whether images are pulled.
+const EVENTS: Needed = ("", "events", "", &["list", "watch"]);
 /// What a job with a stdin needs. A WebSocket is opened by GET, and newer API servers also ask for
 /// the verb `create`.
-const STDIN: &[Needed] = &[("", "pods", "attach", &["create", "get"])];
+const STDIN: Needed = ("", "pods", "attach", &["create", "get"]);
 /// What a command in a job needs, by the same verbs.
-const EXEC: &[Needed] = &[("", "pods", "exec", &["create", "get"])];
+const EXEC: Needed = ("", "pods", "exec", &["create", "get"]);
+/// The features that need optional permissions.
+const FEATURES: [Feature; 3] = [
+    Feature {
+        name: "secrets",
+        needs: ("", "secrets", "", &["create", "delete"]),
+        cost: "jobs with a secret environment or a registry's credential will be refused",
+    },
+    Feature {
+        name: "stdin",
+        needs: STDIN,
+        cost: "this runner is passed over for jobs with a stdin",
+    },
+    Feature { name: "exec", needs: EXEC, cost: "`longshore exec` cannot run a command in a job" },
+];
+
+/// A feature that permissions switch on.
+#[derive(Debug)]
+struct Feature {
+    name: &'static str,
+    needs: Needed,
+    /// What does not work without it.
+    cost: &'static str,
+}
 
 /// Checks that the server lets us run commands in a job.
 pub(crate) async fn ensure_exec(cluster: &Cluster, namespace: &str) -> Result<()> {
-    let Some(message) = not_allowed(cluster, namespace, EXEC, &[]).await? else { return Ok(()) };
+    let Some(message) = not_allowed(cluster, namespace, &[EXEC], &[]).await? else { return Ok(()) };
     Err(cluster.locate(Error::new(ErrorKind::Denied, message).with("namespace", namespace)))
 }
 
 /// Checks that the server lets us give a job its stdin, before the job starts.
 pub(crate) async fn ensure_stdin(cluster: &Cluster, namespace: &str) -> Result<()> {
-    let Some(why) = not_allowed(cluster, namespace, STDIN, &[]).await? else { return Ok(()) };
+    let Some(why) = not_allowed(cluster, namespace, &[STDIN], &[]).await? else { return Ok(()) };
     let message = format!("it does not support stdin: {why}");
     Err(cluster.locate(Error::new(ErrorKind::Unsupported, message).with("namespace", namespace)))
 }
@@ -116,7 +135,8 @@ async fn examine(backend: &Backend) -> Result<Health> {
     let action = "failed to ask for our permissions";
     let rules = permitted(action, &cluster, namespace).await.map_err(server)?;
     owner::ensure(&cluster, namespace, &backend.config).await.map_err(server)?;
-    let wished = missing(&cluster, namespace, WISHED, &rules).await.map_err(server)?;
+    let optional: Vec<Needed> = optional().collect();
+    let lacking = missing(&cluster, namespace, &optional, &rules).await.map_err(server)?;
     let mut health = Health::default();
     health.version = format!("Kubernetes {}", version.git_version);
     health.push_fact("server", &cluster.server);
@@ -130,27 +150,57 @@ async fn examine(backend: &Backend) -> Result<Health> {
     if let Some(claim) = &backend.config.persistent_volume_claim_name {
         health.push_fact("persistentVolumeClaimName", claim);
     }
-    health
-        .warnings
-        .extend(wished.iter().map(|what| format!("not allowed to {what}: {}", lack(what))));
+    report(&mut health, &lacking);
     let profile = backend.config.security_profile;
     health.warnings.extend(found.and_then(|namespace| pod_security(&namespace, profile)));
     Ok(health)
 }
 
-/// Returns what does not work without the permission `what`.
-fn lack(what: &str) -> &'static str {
-    if what == "create secrets" {
-        "jobs with a secret environment or a registry's credential will be refused"
-    } else if what == "delete secrets" {
-        "the Secret of a job that is withdrawn by another process stays for ten minutes"
-    } else if what.ends_with("pods/attach") {
-        "this runner is passed over for jobs with a stdin"
-    } else if what.ends_with("pods/exec") {
-        "`longshore exec` cannot run a command in a job"
-    } else {
-        "whether an image was pulled stays unknown, and a failed pull is noticed later"
+/// The optional permissions.
+fn optional() -> impl Iterator<Item = Needed> {
+    std::iter::once(EVENTS).chain(FEATURES.iter().map(|feature| feature.needs))
+}
+
+/// Reports the optional permissions that are missing, as `verb resource`. A feature without any of
+/// its permissions is switched off: that is a fact, and no warning.
+fn report(health: &mut Health, missing: &[String]) {
+    let of = |needed: &Needed| {
+        let all: Vec<String> = permissions(needed).collect();
+        let lacking = missing.iter().filter(|what| all.contains(*what)).map(String::as_str);
+        (lacking.collect::<Vec<_>>(), all.len())
+    };
+    for what in of(&EVENTS).0 {
+        health.warnings.push(format!(
+            "not allowed to {what}: whether an image was pulled stays unknown, and a failed pull is \
+             noticed later"
+        ));
     }
+    for Feature { name, needs, cost } in &FEATURES {
+        match of(needs) {
+            (lacking, all) if lacking.len() == all => {
+                let lacking = lacking.join(", ");
+                health.push_fact(*name, format!("off, not allowed to {lacking}: {cost}"));
+            }
+            (lacking, _) => health.warnings.extend(lacking.into_iter().map(|what| match what {
+                "delete secrets" => format!(
+                    "not allowed to {what}: the Secret of a job that is withdrawn by another \
+                     process stays for ten minutes"
+                ),
+                _ => format!("not allowed to {what}: {cost}"),
+            })),
+        }
+    }
+}
+
+/// Returns the permissions of `needed`, as `verb resource`.
+fn permissions((_, resource, subresource, verbs): &Needed) -> impl Iterator<Item = String> {
+    verbs.iter().map(move |verb| format!("{verb} {}", named(resource, subresource)))
+}
+
+/// Returns the name of a resource, with its subresource if it has one.
+fn named(resource: &str, subresource: &str) -> String {
+    let slash = if subresource.is_empty() { "" } else { "/" };
+    format!("{resource}{slash}{subresource}")
 }
 
 /// Checks that the namespace exists. A missing namespace is `Unavailable`: the cluster refuses
@@ -243,8 +293,7 @@ async fn missing(
         verbs.iter().map(move |verb| (*group, *resource, *subresource, *verb))
     });
     let questions = questions.filter(|(group, resource, subresource, verb)| {
-        let slash = if subresource.is_empty() { "" } else { "/" };
-        let name = format!("{resource}{slash}{subresource}");
+        let name = named(resource, subresource);
         !rules.iter().any(|rule| allows(rule, group, &name, verb))
     });
     let asking = questions.map(|(group, resource, subresource, verb)| async move {
@@ -267,8 +316,8 @@ async fn missing(
         let asking = api.create(&params, &review);
         let answer = cluster.ask("failed to ask for our permissions", asking).await?;
         let allowed = answer.status.is_some_and(|status| status.allowed);
-        let slash = if subresource.is_empty() { "" } else { "/" };
-        Ok::<_, Error>((!allowed).then(|| format!("{verb} {resource}{slash}{subresource}")))
+        let what = || format!("{verb} {}", named(resource, subresource));
+        Ok::<_, Error>((!allowed).then(what))
     });
     Ok(try_join_all(asking).await?.into_iter().flatten().collect())
 }
@@ -280,9 +329,9 @@ mod tests {
     #[test]
     fn the_documented_role_allows_what_is_asked_for_and_no_more() {
         let role: serde_json::Value = serde_saphyr::from_str(include_str!("../role.yaml")).unwrap();
-        let asked = NEEDED.iter().chain(WISHED).map(|(group, resource, subresource, verbs)| {
-            let slash = if subresource.is_empty() { "" } else { "/" };
-            let resource = format!("{resource}{slash}{subresource}");
+        let all = NEEDED.iter().copied().chain(optional());
+        let asked = all.map(|(group, resource, subresource, verbs)| {
+            let resource = named(resource, subresource);
             serde_json::json!({"apiGroups": [group], "resources": [resource], "verbs": verbs})
         });
         assert_eq!(role["rules"], serde_json::Value::Array(asked.collect()));
@@ -309,12 +358,43 @@ mod tests {
         }
     }
 
+    fn reported(missing: &[&str]) -> Health {
+        let mut health = Health::default();
+        report(&mut health, &missing.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>());
+        health
+    }
+
+    /// What the chart's values switch off was a warning in each run of doctor.
     #[test]
-    fn each_permission_that_is_missing_has_a_consequence_of_its_own() {
-        let reported = WISHED.iter().flat_map(|(_, resource, _, verbs)| {
-            verbs.iter().map(move |verb| lack(&format!("{verb} {resource}")))
-        });
-        let reported: std::collections::BTreeSet<&str> = reported.collect();
-        assert_eq!(reported.len(), 3, "{reported:?}");
+    fn a_feature_that_is_switched_off_is_a_fact_and_no_warning() {
+        let all: Vec<String> = FEATURES.iter().flat_map(|it| permissions(&it.needs)).collect();
+        let health = reported(&all.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(health.warnings, Vec::<String>::new());
+        let names: Vec<&str> = health.facts.iter().map(|(name, _)| &**name).collect();
+        assert_eq!(names, ["secrets", "stdin", "exec"]);
+        assert_eq!(
+            health.facts[1].1,
+            "off, not allowed to create pods/attach, get pods/attach: this runner is passed over \
+             for jobs with a stdin"
+        );
+    }
+
+    #[test]
+    fn a_feature_with_only_a_part_of_its_permissions_is_a_warning() {
+        let health = reported(&["get pods/exec", "delete secrets"]);
+        assert_eq!(health.facts, []);
+        let begins = |(at, text): (usize, &str)| {
+            assert!(health.warnings[at].starts_with(text), "{:?}", health.warnings);
+        };
+        let expected =
+            ["not allowed to delete secrets: the Secret", "not allowed to get pods/exec"];
+        expected.into_iter().enumerate().for_each(begins);
+        assert_eq!(health.warnings.len(), 2);
+    }
+
+    #[test]
+    fn each_permission_that_every_job_would_use_is_a_warning() {
+        let health = reported(&["list events", "watch events"]);
+        assert_eq!((health.warnings.len(), health.facts.len()), (2, 0), "{health:?}");
     }
 }

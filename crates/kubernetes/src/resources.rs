@@ -17,7 +17,7 @@ use crate::config::KubernetesConfig;
 /// (<https://kubernetes.io/docs/concepts/policy/limit-range/>).
 ///
 /// # Errors
-/// `InvalidSpec` if the job asks for more than the maximum.
+/// `InvalidSpec` if the job asks for more than the maximum, or if a default is beyond it.
 pub(crate) fn of_container(
     limits: &ResourceList,
     config: &KubernetesConfig,
@@ -35,6 +35,16 @@ pub(crate) fn of_container(
         .with("maximum", most));
     }
     let limits = own.or(config.default_resources.limits).or(maximum);
+    if let Some((name, asked, most)) = limits.excess(maximum) {
+        return Err(Error::new(
+            ErrorKind::InvalidSpec,
+            format!(
+                "job.kubernetes.defaultResources.limits has {asked} of {name}, more than \
+                 job.kubernetes.maxResources allows"
+            ),
+        )
+        .with("maximum", most));
+    }
     let requests = own.or(config.default_resources.requests).or(limits);
     if let Some((name, asked, most)) = requests.excess(limits) {
         return Err(Error::new(
@@ -98,6 +108,20 @@ mod tests {
         assert_eq!(of(r#"{"gpus": 2}"#, &config).unwrap(), expected("nvidia.com/gpu"));
         config.gpu_resource_name = "amd.com/gpu".to_owned();
         assert_eq!(of(r#"{"gpus": 2}"#, &config).unwrap(), expected("amd.com/gpu"));
+    }
+
+    /// A job without a limit had more than the maximum.
+    #[test]
+    fn a_default_beyond_the_maximum_is_refused_by_name() {
+        let mut config = KubernetesConfig::default();
+        config.max_resources = amounts(r#"{"cpu": 2, "ephemeralStorage": "1Gi"}"#);
+        config.default_resources.limits = amounts(r#"{"cpu": 1, "ephemeralStorage": "2Gi"}"#);
+        let error = of("{}", &config).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "job.kubernetes.defaultResources.limits has 2Gi of ephemeral-storage, more than \
+             job.kubernetes.maxResources allows (maximum: 1Gi)"
+        );
     }
 
     #[test]

@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::api::Patched;
 use crate::backend::Backend;
 use crate::client::Cluster;
+use crate::discards::{Deleted, delete_unreleased};
 use crate::job_view::JobView;
 use crate::location::Location;
 use crate::names::{self, Commit, Ending};
@@ -97,9 +98,19 @@ async fn settle_once(
         Some(Commit::Closed) => Some(Settled::NeverStarted),
         // Another client has released it.
         Some(Commit::Open) if !job.suspended => Some(Settled::MayHaveStarted),
-        Some(Commit::Open) => match cluster.fence(location, &job.uid).await? {
-            Patched::Applied(_) => Some(Settled::NeverStarted),
-            Patched::Refused | Patched::Gone => None,
+        Some(Commit::Open) => match cluster.fence(location, &job.uid).await {
+            Ok(Patched::Applied(_)) => Some(Settled::NeverStarted),
+            Ok(Patched::Refused | Patched::Gone) => None,
+            // Without the permission to patch, the deletion is the fence, and a tombstone then takes
+            // the name.
+            Err(failure) if failure.code() == Some(403) => {
+                let deleted = delete_unreleased(cluster, location, Some(&job.uid)).await?;
+                if deleted == Deleted::Unreleased {
+                    backend.forget_commit(location);
+                }
+                None
+            }
+            Err(failure) => return Err(failure.into()),
         },
         Some(Commit::Withdrawn) => {
             let mut subscription = backend.informer.subscribe(location);

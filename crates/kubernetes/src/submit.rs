@@ -9,12 +9,22 @@ use tokio::time::{Instant, timeout};
 
 use crate::api::Patched;
 use crate::client::Failure;
+use crate::discards::{Deleted, Unwanted, delete_unreleased};
 use crate::job_view::JobView;
 use crate::launch::{AFTER_CANCEL, CANCELLED_WITHDRAWAL, Interrupt, Launch, Launched, Origin};
 use crate::names::Commit;
 use crate::subscription::Subscription;
 use crate::translate::Submission;
 use crate::{admission, secret, withdraw};
+
+/// What prevents the release of a Job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fence {
+    /// Its mark.
+    Mark,
+    /// Its deletion.
+    Deletion,
+}
 
 impl Launch<'_> {
     /// Creates the suspended Job and its Secret, or finds those of an earlier launch.
@@ -33,18 +43,18 @@ impl Launch<'_> {
             // nothing.
             Ok(Err(failure)) => {
                 if !failure.had_no_effect() {
-                    self.discard(None).await;
+                    self.discard(Unwanted::Unanswered).await;
                 }
                 return Err(LaunchError::Refused(failure.into()));
             }
             Err(interrupt) => {
-                self.discard(None).await;
+                self.discard(Unwanted::Unanswered).await;
                 return Err(LaunchError::Refused(self.given_up(interrupt)));
             }
         };
         let job = JobView::from(&created);
         if let Some(owner) = self.foreign(&job) {
-            self.discard(Some(&job.uid)).await;
+            self.discard(Unwanted::Created { uid: job.uid.clone() }).await;
             return Err(LaunchError::Refused(owner));
         }
         if let Some(changes) = admission::broken_by_admission(&submission.job, &created) {
@@ -64,7 +74,7 @@ impl Launch<'_> {
         if !job.suspended {
             self.backend.note_commit(&self.location);
         }
-        self.discard(Some(&job.uid)).await;
+        self.discard(Unwanted::Created { uid: job.uid.clone() }).await;
         if job.suspended { LaunchError::Refused(error) } else { LaunchError::Indeterminate(error) }
     }
 
@@ -195,28 +205,33 @@ impl Launch<'_> {
     /// Fences and removes a Job that was not released. Returns `Refused` with `error` if the fence
     /// wins.
     pub(crate) async fn abandon(&self, job: &JobView, error: Error) -> LaunchError {
-        let fencing = self.cluster.fence(&self.location, &job.uid);
-        match timeout(CANCELLED_WITHDRAWAL, fencing).await {
-            Ok(Ok(Patched::Applied(_))) => {
-                self.remove(&job.uid).await;
-                self.backend.forget_commit(&self.location);
-                LaunchError::Refused(error)
+        match timeout(CANCELLED_WITHDRAWAL, self.fence(job)).await {
+            Ok(Ok(Some(Fence::Mark))) => self.remove(&job.uid).await,
+            Ok(Ok(Some(Fence::Deletion))) => {}
+            Ok(Ok(None) | Err(_)) | Err(_) => return LaunchError::Indeterminate(error),
+        }
+        self.backend.forget_commit(&self.location);
+        LaunchError::Refused(error)
+    }
+
+    /// Fences `job`. Returns `None` if nothing is proven.
+    async fn fence(&self, job: &JobView) -> Result<Option<Fence>, Failure> {
+        match self.cluster.fence(&self.location, &job.uid).await {
+            Ok(Patched::Applied(_)) => Ok(Some(Fence::Mark)),
+            Ok(Patched::Refused | Patched::Gone) => Ok(None),
+            // Without the permission to patch, the deletion is the fence.
+            Err(failure) if failure.code() == Some(403) => {
+                let uid = Some(job.uid.as_str());
+                let deleted = delete_unreleased(&self.cluster, &self.location, uid).await?;
+                Ok((deleted == Deleted::Unreleased).then_some(Fence::Deletion))
             }
-            _ => LaunchError::Indeterminate(error),
+            Err(failure) => Err(failure),
         }
     }
 
-    /// Tries to remove a Job that was never released. If that fails, the Job stays suspended
-    /// forever.
-    async fn discard(&self, uid: Option<&str>) {
-        let deleting = self.cluster.delete_job(&self.location, uid);
-        match timeout(AFTER_CANCEL, deleting).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(failure)) => {
-                tracing::debug!(error = %Error::from(failure), "a suspended Job may be left behind");
-            }
-            Err(_) => tracing::debug!("a suspended Job may be left behind"),
-        }
+    /// Removes a Job that was never released. If that takes long, it goes on in the background.
+    async fn discard(&self, unwanted: Unwanted) {
+        self.backend.discards.discard(&self.location, unwanted, AFTER_CANCEL).await;
     }
 
     /// Returns the answer of `request`, unless the launch gives up first. After a cancel, the

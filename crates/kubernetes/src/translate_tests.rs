@@ -233,6 +233,51 @@ fn what_an_administrator_configures_reaches_every_pod() {
     assert!(error.to_string().contains("job.kubernetes.maxResources"), "{error}");
 }
 
+#[test]
+fn what_has_no_key_of_its_own_reaches_the_pod_by_the_template() {
+    let config: KubernetesConfig = serde_json::from_value(serde_json::json!({
+        "podTemplate": {"spec": {
+            "securityContext": {
+                "fsGroup": 65534,
+                "fsGroupChangePolicy": "OnRootMismatch",
+                "seLinuxOptions": {"level": "s0:c123,c456"},
+            },
+            "volumes": [
+                {"name": "ca", "configMap": {"name": "company-ca"}},
+                {"name": "license", "secret": {"secretName": "license", "defaultMode": 288}},
+                {"name": "scratch", "emptyDir": {"sizeLimit": "1Gi"}},
+                {"name": "vault", "csi": {
+                    "driver": "secrets-store.csi.k8s.io", "readOnly": true,
+                    "volumeAttributes": {"secretProviderClass": "vault"},
+                }},
+            ],
+            "containers": [{
+                "name": "job",
+                "securityContext": {
+                    "appArmorProfile": {"type": "Localhost", "localhostProfile": "longshore"},
+                    "seccompProfile": {"type": "Localhost", "localhostProfile": "longshore.json"},
+                },
+                "volumeMounts": [
+                    {"name": "ca", "mountPath": "/etc/ssl/company", "readOnly": true},
+                    {"name": "license", "mountPath": "/license"},
+                    {"name": "scratch", "mountPath": "/scratch"},
+                    {"name": "vault", "mountPath": "/vault"},
+                ],
+                "resources": {
+                    "limits": {"example.org/fpga": "1"}, "requests": {"example.org/fpga": "1"},
+                },
+            }],
+        }},
+    }))
+    .unwrap();
+    let job = attempt(|job| {
+        job.security_profile = Some(SecurityProfile::Restricted);
+        job.security_context.supplemental_groups = vec![2000];
+        job.resources.limits.memory = Some("64Mi".parse().unwrap());
+    });
+    insta::assert_snapshot!(yaml(&job, &config));
+}
+
 /// A command that was killed with its Pod left its Job, the job's Pod and the login behind.
 #[test]
 fn a_job_is_owned_by_the_commands_pod() {

@@ -12,6 +12,8 @@ mod changed;
 mod checking;
 #[path = "support/connect_proxy.rs"]
 mod connect_proxy;
+#[path = "cluster/discards.rs"]
+mod discards;
 #[path = "cluster/faults.rs"]
 mod faults;
 #[path = "cluster/images.rs"]
@@ -68,7 +70,6 @@ use longshore_core::{
     Settled, Started,
 };
 use longshore_kubernetes::{KubernetesConfig, KubernetesRunner};
-use proxy::Proxy;
 use serde_json::{Value, json};
 use support::Lab;
 use tokio::runtime::Runtime;
@@ -399,27 +400,6 @@ fn object<T: serde::de::DeserializeOwned>(value: Value) -> Checked<T> {
     Ok(serde_json::from_value(value)?)
 }
 
-async fn a_cut_connection_loses_neither_the_end_nor_output(case: Arc<Case>) -> Checked {
-    let proxy = Proxy::to(api_server().await?).await?;
-    let (runner, _file) = reaching(&case.lab, &proxy.address)?;
-    let attempt = case.script("for n in $(seq 1 60); do echo $n; sleep 0.1; done; exit 7");
-    let started = launch(&runner, &attempt).await?;
-    let faults = async {
-        for _ in 0..2 {
-            tokio::time::sleep(Duration::from_millis(1500)).await;
-            proxy.cut();
-            tokio::time::sleep(Duration::from_millis(700)).await;
-            proxy.mend();
-        }
-    };
-    let (report, output, ()) =
-        tokio::join!(end(&runner, &started.handle), output(&runner, &started.handle), faults);
-    let expected: String = (1..=60).map(|n| format!("{n}\n")).collect();
-    check(output? == expected.as_bytes(), || "other output".to_owned())?;
-    let outcome = report?.outcome;
-    check(outcome == Outcome::Exited { code: 7, signal: None }, || format!("{outcome:?}"))
-}
-
 type Body = fn(Arc<Case>) -> BoxFuture<'static, Checked>;
 
 fn cases() -> Vec<(&'static str, Body)> {
@@ -440,9 +420,6 @@ fn cases() -> Vec<(&'static str, Body)> {
         ("a_cluster_that_cannot_be_used_says_why", |c| {
             a_cluster_that_cannot_be_used_says_why(c).boxed()
         }),
-        ("a_cut_connection_loses_neither_the_end_nor_output", |c| {
-            a_cut_connection_loses_neither_the_end_nor_output(c).boxed()
-        }),
     ]
 }
 
@@ -459,6 +436,7 @@ fn main() -> ExitCode {
         .into_iter()
         .chain(admission::cases())
         .chain(changed::cases())
+        .chain(discards::cases())
         .chain(faults::cases())
         .chain(images::cases())
         .chain(owner::cases())

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use longshore_core::{Error, ErrorKind, Outcome, Report, Result};
 use tokio::io::unix::AsyncFd;
 
+use crate::cgroup;
 use crate::children::OwnChild;
 use crate::linux::{Liveness, ProcessIdentity, find_supervisor, kill_orphans, watch_readable};
 use crate::location::Location;
@@ -208,7 +209,11 @@ impl Follower {
             }
             let attempt = location.directory().file_name().unwrap_or_default().to_string_lossy();
             let supervisor = record.starting.as_ref().map(|starting| &starting.supervisor);
-            kill_orphans(supervisor, &attempt)?;
+            let groups = record.cgroups();
+            kill_orphans(supervisor, &attempt, || {
+                groups.iter().flat_map(|group| cgroup::members(group)).collect()
+            })?;
+            groups.iter().for_each(|group| cgroup::remove(group));
             location.append(&Entry::Ended(end_without(&record, location.overdue())))
         });
         ended
@@ -269,7 +274,7 @@ impl AttemptState {
 /// Returns the end of an attempt whose supervisor is dead. `overdue` is why this program killed it.
 fn end_without(record: &Record, overdue: Option<Cause>) -> End {
     let outcome = match overdue {
-        Some(cause) => outcome(None, Some(cause)),
+        Some(cause) => outcome(None, Some(cause), false),
         None => lost(record),
     };
     let mut report = Report::new(outcome);

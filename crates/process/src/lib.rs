@@ -6,12 +6,13 @@
 //! directory, where any process of the same user finds them. The supervisor is the running program
 //! itself, started again: see [`init`].
 //!
-//! Unlike a container, a process cannot be confined: it runs as Longshore's own user, sees the
-//! whole machine, and has no limits.
+//! Unlike a container, a process cannot be confined: it runs as Longshore's own user and sees the whole
+//! machine. Cgroups limit its memory, CPU time and processes where Longshore may create them.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("longshore-process needs Linux: pidfd, inotify and subreapers");
 
+mod cgroup;
 mod children;
 mod config;
 mod connection;

@@ -303,6 +303,19 @@ fn is_supervisor(pid: i32) -> io::Result<bool> {
     Ok(line.split(|b| *b == 0).next() == Some(SUPERVISOR.as_bytes()))
 }
 
+/// Whether the process `pid` is this one, a supervisor, or a descendant of either.
+pub(crate) fn is_of_longshore(mut pid: i32) -> io::Result<bool> {
+    let own = rustix::process::getpid().as_raw_nonzero().get();
+    while let Some(id) = Pid::from_raw(pid) {
+        if pid == own || is_supervisor(pid)? {
+            return Ok(true);
+        }
+        let Some(stat) = gone_is_none(Stat::read(id))? else { break };
+        pid = stat.parent;
+    }
+    Ok(false)
+}
+
 /// Whether the process `pid` has a file in `directory` open.
 fn has_open(pid: i32, directory: &Path) -> io::Result<bool> {
     let entries = match fs::read_dir(format!("/proc/{pid}/fd")) {
@@ -321,13 +334,18 @@ fn has_open(pid: i32, directory: &Path) -> io::Result<bool> {
 
 /// Kills what a dead supervisor has left of an attempt, and returns once it is gone.
 ///
-/// The processes are found by the supervisor's session if it is known, by the marker in their environment, and by
-/// descent from either. A process escapes only if it has left the session, cleared its environment
-/// *and* lost its parent.
-pub(crate) fn kill_orphans(supervisor: Option<&ProcessIdentity>, attempt: &str) -> io::Result<()> {
+/// The processes are found by the supervisor's session if it is known, by the marker in their environment,
+/// as `members` of the attempt's cgroups if it has any, and by descent from one of these. A process
+/// of an attempt without cgroups escapes only if it has left the session, cleared its environment *and*
+/// lost its parent.
+pub(crate) fn kill_orphans(
+    supervisor: Option<&ProcessIdentity>,
+    attempt: &str,
+    members: impl Fn() -> Vec<i32>,
+) -> io::Result<()> {
     let limit = Instant::now() + KILL_LIMIT;
     let marker = format!("{ATTEMPT_VARIABLE}={attempt}");
-    while kill_orphans_seen(supervisor, marker.as_bytes())? {
+    while kill_orphans_seen(supervisor, marker.as_bytes(), &members)? {
         if Instant::now() > limit {
             return Err(io::Error::new(
                 io::ErrorKind::TimedOut,
@@ -342,7 +360,11 @@ pub(crate) fn kill_orphans(supervisor: Option<&ProcessIdentity>, attempt: &str) 
 }
 
 /// Kills the orphans that exist. Returns whether there were any.
-fn kill_orphans_seen(supervisor: Option<&ProcessIdentity>, marker: &[u8]) -> io::Result<bool> {
+fn kill_orphans_seen(
+    supervisor: Option<&ProcessIdentity>,
+    marker: &[u8],
+    members: impl Fn() -> Vec<i32>,
+) -> io::Result<bool> {
     let table = ProcessTable::read()?;
     let own = rustix::process::getpid().as_raw_nonzero().get();
     let is_orphan = |pid: i32, stat: &Stat| {
@@ -352,7 +374,8 @@ fn kill_orphans_seen(supervisor: Option<&ProcessIdentity>, marker: &[u8]) -> io:
         });
         Ok::<_, io::Error>(pid != own && (in_session || has_marker(pid, marker)?))
     };
-    let mut marked = HashSet::new();
+    let is_visible = |pid: &i32| table.0.contains_key(pid);
+    let mut marked: HashSet<i32> = members().into_iter().filter(is_visible).collect();
     for (pid, stat) in &table.0 {
         if is_orphan(*pid, stat)? {
             marked.insert(*pid);

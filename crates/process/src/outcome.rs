@@ -35,11 +35,16 @@ impl Exit {
 
 /// Returns the outcome of a job. Its main process ended with `exit`, or could not be ended if that
 /// is `None`. `cause` is the reason for which the supervisor ended the job early, if it did.
-pub(crate) fn outcome(exit: Option<Exit>, cause: Option<Cause>) -> Outcome {
+/// `has_oom_killed` is whether the kernel killed one of its processes for lack of memory; only with
+/// code 137 was it the job itself, as on Docker and Kubernetes.
+pub(crate) fn outcome(exit: Option<Exit>, cause: Option<Cause>, has_oom_killed: bool) -> Outcome {
     let code = exit.map(Exit::code);
     match (cause, exit) {
         (Some(Cause::Deadline), _) => Outcome::DeadlineExceeded { code },
         (Some(Cause::Cancel), _) => Outcome::Cancelled { code },
+        (None, Some(_)) if has_oom_killed && code == Some(137) => {
+            Outcome::OutOfMemory { code: 137 }
+        }
         (None, Some(Exit::Code(code))) => Outcome::Exited { code, signal: None },
         (None, Some(Exit::Signal(signal))) => {
             Outcome::Exited { code: 128 + signal, signal: Some(signal) }
@@ -58,6 +63,8 @@ pub(crate) enum RefusalKind {
     CommandNotExecutable,
     WorkingDirectory,
     InvalidSpec,
+    /// The job's limits cannot be set here.
+    Unsupported,
     Unavailable,
     Saturated,
     Internal,
@@ -71,6 +78,7 @@ impl RefusalKind {
             Self::CommandNotExecutable => ErrorKind::Rejected(RejectReason::CommandNotExecutable),
             Self::WorkingDirectory => ErrorKind::Rejected(RejectReason::ContainerConfig),
             Self::InvalidSpec => ErrorKind::InvalidSpec,
+            Self::Unsupported => ErrorKind::Unsupported,
             Self::Unavailable => ErrorKind::Unavailable,
             Self::Saturated => ErrorKind::Saturated,
             Self::Internal => ErrorKind::Internal,
@@ -112,9 +120,23 @@ mod tests {
             (None, Some(Deadline), Outcome::DeadlineExceeded { code: None }),
         ];
         for (exit, cause, expected) in table {
-            assert_eq!(outcome(exit, cause), expected, "{exit:?} {cause:?}");
+            assert_eq!(outcome(exit, cause, false), expected, "{exit:?} {cause:?}");
         }
-        assert_eq!(outcome(None, None).kind(), "Lost");
+        assert_eq!(outcome(None, None, true).kind(), "Lost");
+    }
+
+    #[test]
+    fn a_job_that_was_killed_for_lack_of_memory_is_out_of_memory_unless_it_survived_or_was_ended() {
+        let table = [
+            (Exit::Signal(9), None, Outcome::OutOfMemory { code: 137 }),
+            // A shell whose command was killed.
+            (Exit::Code(137), None, Outcome::OutOfMemory { code: 137 }),
+            (Exit::Code(3), None, Outcome::Exited { code: 3, signal: None }),
+            (Exit::Signal(9), Some(Cause::Cancel), Outcome::Cancelled { code: Some(137) }),
+        ];
+        for (exit, cause, expected) in table {
+            assert_eq!(outcome(Some(exit), cause, true), expected, "{exit:?} {cause:?}");
+        }
     }
 
     #[test]

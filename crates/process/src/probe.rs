@@ -12,7 +12,11 @@ use crate::linux::ProcessIdentity;
 
 /// Checks whether attempts can be kept in `state_directory` and supervisors can be found. Changes
 /// nothing.
-pub(crate) fn probe(state_directory: &Path, slots: usize) -> io::Result<Result<Health>> {
+pub(crate) fn probe(
+    state_directory: &Path,
+    slots: usize,
+    limits_by_cgroup: String,
+) -> io::Result<Result<Health>> {
     let unavailable = |message: &'static str, error: io::Error| {
         Err(Error::new(ErrorKind::Unavailable, message)
             .with("stateDirectory", state_directory.display())
@@ -34,6 +38,7 @@ pub(crate) fn probe(state_directory: &Path, slots: usize) -> io::Result<Result<H
     health.push_fact("state directory", state_directory.display());
     health.push_fact("user id", rustix::process::geteuid());
     health.push_fact("slots", slots);
+    health.push_fact("resource limits", limits_by_cgroup);
     health.warnings = warnings(state_directory);
     Ok(Ok(health))
 }

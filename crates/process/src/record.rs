@@ -7,7 +7,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use longshore_core::{AttemptId, Error, InstallationId, JobId, Report, RunnerName};
@@ -48,6 +48,9 @@ pub(crate) struct Starting {
     pub(crate) installation: InstallationId,
     pub(crate) runner: RunnerName,
     pub(crate) supervisor: ProcessIdentity,
+    /// The cgroups of the job.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) cgroups: Vec<PathBuf>,
     /// The job's timeout, which the supervisor enforces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) timeout_ms: Option<u64>,
@@ -66,6 +69,7 @@ impl Starting {
             installation: "here".parse().unwrap(),
             runner: RunnerName::process(),
             supervisor,
+            cgroups: Vec::new(),
             timeout_ms: None,
             grace_ms: 0,
         }
@@ -164,6 +168,11 @@ impl Record {
             }
         }
         record
+    }
+
+    /// Returns the cgroups of the job.
+    pub(crate) fn cgroups(&self) -> &[PathBuf] {
+        self.starting.as_ref().map_or(&[], |starting| &starting.cgroups)
     }
 
     /// Whether no supervisor may start the job any more.

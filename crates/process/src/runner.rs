@@ -15,6 +15,7 @@ use longshore_core::{
 };
 use tokio::time::Instant;
 
+use crate::cgroup::Support;
 use crate::config::ProcessConfig;
 use crate::follow::{AttemptState, Follower};
 use crate::launch::{Launch, on_disk};
@@ -55,6 +56,7 @@ pub(crate) fn capabilities() -> Capabilities {
 pub struct ProcessRunner {
     name: RunnerName,
     capabilities: Capabilities,
+    support: Arc<Support>,
     config: ProcessConfig,
     state_directory: std::result::Result<PathBuf, String>,
     pool: Arc<Pool>,
@@ -62,8 +64,8 @@ pub struct ProcessRunner {
 }
 
 impl ProcessRunner {
-    /// Creates a runner called `name`. Does no I/O: errors in `config` are reported by
-    /// [`probe`](Runner::probe).
+    /// Creates a runner called `name`. Reads which cgroups it may use, and does no other I/O: errors in
+    /// `config` are reported by [`probe`](Runner::probe).
     #[must_use]
     pub fn new(name: RunnerName, config: ProcessConfig) -> Self {
         if let Some(error) = pool::obstacle() {
@@ -78,7 +80,10 @@ impl ProcessRunner {
             Some(_) => capabilities(),
             None => capabilities().with(Capability::KeepAllLogs),
         };
-        Self { name, capabilities, config, state_directory, pool, watcher: Watcher::default() }
+        let support = Arc::new(Support::detect());
+        let capabilities = support.extend(capabilities);
+        let watcher = Watcher::default();
+        Self { name, capabilities, support, config, state_directory, pool, watcher }
     }
 
     fn state_directory(&self) -> Result<&Path> {
@@ -95,8 +100,9 @@ impl ProcessRunner {
     fn request(&self, attempt: &Attempt) -> Result<Vec<u8>> {
         let state_directory = self.state_directory()?.to_owned();
         let host = std::env::vars_os();
-        let submission = translate::submission(attempt, &self.capabilities, &self.config, host)?;
-        let Submission { argv, working_dir, job_directory, environment } = submission;
+        let (capabilities, support) = (&self.capabilities, &self.support);
+        let submission = translate::submission(attempt, capabilities, support, &self.config, host)?;
+        let Submission { argv, working_dir, job_directory, environment, cgroups } = submission;
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let request = StartRequest {
             attempt: attempt.id.clone(),
@@ -112,6 +118,7 @@ impl ProcessRunner {
             fsync: self.config.fsync,
             log_max_bytes: self.config.log_max_bytes(),
             limits: limits::of_jobs(),
+            cgroups,
             stdin: attempt.spec.stdin,
         };
         encode_request(&request, &environment).map_err(|error| {
@@ -138,20 +145,24 @@ impl Runner for ProcessRunner {
         &self.capabilities
     }
 
+    fn remedy(&self, capability: Capability) -> Option<String> {
+        self.support.remedy(capability)
+    }
+
     async fn probe(&self) -> Result<Health> {
         if let Some(error) = pool::obstacle() {
             return Err(error);
         }
         let state_directory = self.state_directory()?.to_owned();
-        let slots = self.config.slots;
+        let (slots, limits) = (self.config.slots, self.support.words());
         on_disk(&Location::at(state_directory), move |location| {
-            probe::probe(location.directory(), slots)
+            probe::probe(location.directory(), slots, limits)
         })
         .await?
     }
 
     fn plan(&self, attempt: &Attempt) -> Result<Plan> {
-        translate::plan(attempt, &self.capabilities, &self.config)
+        translate::plan(attempt, &self.capabilities, &self.support, &self.config)
     }
 
     fn handle(&self, attempt: &Attempt) -> Handle {

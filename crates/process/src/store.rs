@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use longshore_core::LogStream;
 use rustix::io::Errno;
 
+use crate::cgroup;
 use crate::location::{Location, attempts, output_name};
 use crate::outcome::Cause;
 use crate::record::{self, Entry, Record};
@@ -164,8 +165,14 @@ impl Location {
     /// earlier may commit only now, even if its sender is dead, and would start the job if the
     /// fence were gone.
     pub(crate) fn remove(&self) -> io::Result<()> {
-        let fenced = matches!(self.read_record(), Ok(Some(record)) if record.is_fenced());
-        if fenced { Ok(()) } else { self.delete() }
+        if let Ok(Some(record)) = self.read_record() {
+            if record.is_fenced() {
+                return Ok(());
+            }
+            // Those of a supervisor that was killed when its job had ended.
+            record.cgroups().iter().for_each(|group| cgroup::remove(group));
+        }
+        self.delete()
     }
 
     fn delete(&self) -> io::Result<()> {

@@ -5,9 +5,11 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use longshore_core::{
-    Attempt, Capabilities, Error, ErrorKind, JobDirectoryView, Plan, PlanFormat, Process, Result,
+    Attempt, Capabilities, Error, ErrorKind, JobDirectoryView, Plan, PlanFormat, Process,
+    ResourceList, Result,
 };
 
+use crate::cgroup::{GroupPlan, Support};
 use crate::config::ProcessConfig;
 use crate::linux::ATTEMPT_VARIABLE;
 use crate::wire::Environment;
@@ -22,15 +24,20 @@ pub(crate) struct Submission {
     pub(crate) working_dir: PathBuf,
     pub(crate) job_directory: Option<PathBuf>,
     pub(crate) environment: Environment,
+    pub(crate) cgroups: Vec<GroupPlan>,
 }
 
 /// Returns the process section of `attempt`'s job.
 ///
 /// Fails with `Unsupported` for a job that cannot run as a local process, and with `InvalidSpec`
 /// for an invalid job.
-fn checked<'a>(attempt: &'a Attempt, capabilities: &Capabilities) -> Result<&'a Process> {
+fn checked<'a>(
+    attempt: &'a Attempt,
+    capabilities: &Capabilities,
+    support: &Support,
+) -> Result<&'a Process> {
     attempt.spec.validate()?;
-    attempt.spec.ensure_supported(capabilities, |_| None)?;
+    attempt.spec.ensure_supported(capabilities, |it| support.remedy(it))?;
     attempt.spec.process.as_ref().ok_or_else(|| {
         Error::new(ErrorKind::Unsupported, "the job does not say how to run as a local process")
     })
@@ -63,10 +70,11 @@ fn working_dir(attempt: &Attempt, process: &Process) -> Result<PathBuf> {
 pub(crate) fn submission(
     attempt: &Attempt,
     capabilities: &Capabilities,
+    support: &Support,
     config: &ProcessConfig,
     host: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Submission> {
-    let process = checked(attempt, capabilities)?;
+    let process = checked(attempt, capabilities, support)?;
     let mut environment = std::collections::BTreeMap::new();
     environment.insert(OsString::from("PATH"), OsString::from(DEFAULT_PATH));
     let inherited = host
@@ -83,6 +91,7 @@ pub(crate) fn submission(
         working_dir: working_dir(attempt, process)?,
         job_directory: attempt.spec.job_directory.clone(),
         environment: environment.into_iter().collect(),
+        cgroups: support.plan(&attempt.id, &attempt.spec.resources.limits),
     })
 }
 
@@ -90,9 +99,10 @@ pub(crate) fn submission(
 pub(crate) fn plan(
     attempt: &Attempt,
     capabilities: &Capabilities,
+    support: &Support,
     config: &ProcessConfig,
 ) -> Result<Plan> {
-    let process = checked(attempt, capabilities)?;
+    let process = checked(attempt, capabilities, support)?;
     let mut variables = JobDirectoryView::in_process(&attempt.spec).env(&attempt.spec);
     variables.insert(ATTEMPT_VARIABLE.to_owned(), attempt.id.to_string());
     let secrets = attempt.spec.secret_env.keys().chain(attempt.secret_env.keys());
@@ -129,7 +139,14 @@ fn notes(attempt: &Attempt, config: &ProcessConfig) -> Vec<String> {
         inherited.push(' ');
         inherited.push_str(name);
     }
-    let mut notes = vec![inherited, "the job runs as Longshore's own user, unconfined".to_owned()];
+    let confined = match attempt.spec.resources.limits == ResourceList::default() {
+        true => "unconfined",
+        false => "unconfined except for its resource limits, by a cgroup",
+    };
+    let mut notes = vec![inherited, format!("the job runs as Longshore's own user, {confined}")];
+    if attempt.spec.stdin {
+        notes.push("the job gets a stdin".to_owned());
+    }
     if attempt.spec.job_directory.is_some() {
         notes.push(
             "input/ of the job directory is read-only by convention: nothing prevents a process from writing there"
@@ -167,7 +184,7 @@ mod tests {
     #[test]
     fn a_plan_is_a_command_line_without_secrets() {
         let config = ProcessConfig { inherit_env: vec!["FOO_*".into()], ..Default::default() };
-        let plan = plan(&rich(), &capabilities(), &config).unwrap();
+        let plan = plan(&rich(), &capabilities(), &Support::none(), &config).unwrap();
         insta::assert_snapshot!(format!("{}\n{}", plan.text, plan.notes.join("\n")));
     }
 
@@ -175,7 +192,9 @@ mod tests {
     fn names_that_no_shell_takes_are_given_by_env() {
         let mut spec = JobSpec::process(["true"]);
         spec.env.insert("a.b".to_owned(), "1".to_owned());
-        let plan = plan(&attempt(spec), &capabilities(), &ProcessConfig::default()).unwrap();
+        let plan =
+            plan(&attempt(spec), &capabilities(), &Support::none(), &ProcessConfig::default())
+                .unwrap();
         assert_eq!(plan.text, "env LONGSHORE_ATTEMPT=job-1 a.b=1 true");
     }
 
@@ -183,7 +202,9 @@ mod tests {
     fn the_environment_is_clean_and_the_jobs_own_wins() {
         let host = [("PATH", "/p"), ("SECRET", "s"), ("LANG", "C"), ("A", "host")];
         let host = host.map(|(name, value)| (OsString::from(name), OsString::from(value)));
-        let found = submission(&rich(), &capabilities(), &ProcessConfig::default(), host).unwrap();
+        let found =
+            submission(&rich(), &capabilities(), &Support::none(), &ProcessConfig::default(), host)
+                .unwrap();
         let text: Vec<String> = found
             .environment
             .iter()
@@ -205,13 +226,16 @@ mod tests {
     #[test]
     fn a_job_that_needs_a_container_is_unsupported() {
         let image = attempt(JobSpec::container("busybox".parse().unwrap()));
-        let error = plan(&image, &capabilities(), &ProcessConfig::default()).unwrap_err();
+        let error =
+            plan(&image, &capabilities(), &Support::none(), &ProcessConfig::default()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         let mut limited = JobSpec::process(["true"]);
         limited.resources.limits.memory = Some("1Mi".parse().unwrap());
         let error =
-            plan(&attempt(limited), &capabilities(), &ProcessConfig::default()).unwrap_err();
-        assert!(error.to_string().contains("resources.limits.memory"), "{error}");
+            plan(&attempt(limited), &capabilities(), &Support::none(), &ProcessConfig::default())
+                .unwrap_err();
+        let reason = "resources.limits.memory (no mounted cgroup hierarchy has the controller";
+        assert!(error.to_string().contains(reason), "{error}");
         assert!(!capabilities().has(Capability::LimitMemory));
     }
 
@@ -219,7 +243,9 @@ mod tests {
     fn a_relative_working_directory_is_refused() {
         let mut spec = JobSpec::process(["true"]);
         spec.process.as_mut().unwrap().working_dir = Some("here".to_owned());
-        let error = plan(&attempt(spec), &capabilities(), &ProcessConfig::default()).unwrap_err();
+        let error =
+            plan(&attempt(spec), &capabilities(), &Support::none(), &ProcessConfig::default())
+                .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidSpec);
     }
 }

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use crate::cgroup::GroupPlan;
 use crate::limits::JobLimits;
 use crate::record::{Begin, Refusal};
 
@@ -42,8 +43,10 @@ pub(crate) struct StartRequest {
     pub(crate) fsync: bool,
     /// The bound on the kept output in bytes. `None`: no bound.
     pub(crate) log_max_bytes: Option<u64>,
-    /// The resource limits of the job.
+    /// The resource limits of the job that it inherits.
     pub(crate) limits: JobLimits,
+    /// The cgroups of the job.
+    pub(crate) cgroups: Vec<GroupPlan>,
     /// Whether the job has a stdin.
     pub(crate) stdin: bool,
 }
@@ -177,6 +180,7 @@ mod tests {
             fsync: false,
             log_max_bytes: None,
             limits: crate::limits::of_jobs(),
+            cgroups: Vec::new(),
             stdin: true,
         }
     }

@@ -15,6 +15,7 @@ cases! { "helm":
     every_example_is_rendered_without_a_warning,
     the_example_of_a_private_registry_works [PrivateRegistry],
     the_notes_say_the_policy_in_force_and_what_sets_it,
+    the_notes_say_what_removes_the_job_of_a_killed_command,
 }
 
 /// Returns the paths of the examples.
@@ -116,6 +117,26 @@ fn the_notes_say_the_policy_in_force_and_what_sets_it(bench: &Bench) -> Checked 
         let ruled = notes.contains("If x/* matches the image, it is Never");
         same("whether the rules are named", ruled, number != last)?;
         says(&notes, &["cancels a job that runs", "upgrade.runningJob: cancel"])?;
+    }
+    site.close()
+}
+
+/// A release without `gc.schedule` did not say that a lost job stays.
+fn the_notes_say_what_removes_the_job_of_a_killed_command(bench: &Bench) -> Checked {
+    let site = Site::new(bench)?;
+    let plain = Values::new(bench, "true")?;
+    let hourly = json!("0 * * * *");
+    for (path, value, expected) in [
+        ("/schedule", json!(""), "The next upgrade removes it; gc.schedule can do it sooner."),
+        ("/schedule", hourly.clone(), "The next run removes it; gc.schedule can do it sooner."),
+        ("/gc/schedule", hourly, "The CronJob of gc.schedule removes it."),
+        ("/kubernetes/ownerReferences", json!(false), "Kubernetes removes it a day after its end"),
+    ] {
+        let values = site.file("values.json", &plain.clone().with(path, value).text())?;
+        let dry = ["--dry-run=client", "--values", &values];
+        let ran = site.helm(&[&["install", "longshore", &chart()], &dry[..]].concat())?;
+        ran.exits(0)?;
+        says(&ran.text(), &[&format!("the job runs on. {expected}")])?;
     }
     site.close()
 }

@@ -16,6 +16,7 @@ cases! { "helm":
     a_command_that_is_lost_during_a_pull_leaves_no_job_no_pod_and_no_secret,
     an_uninstall_without_hooks_in_the_middle_of_a_job_leaves_nothing,
     what_a_killed_command_left_is_removed_and_what_a_running_one_has_is_not,
+    without_a_schedule_what_a_killed_command_left_is_removed_by_the_next_upgrade,
 }
 
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -175,6 +176,30 @@ fn what_a_killed_command_left_is_removed_and_what_a_running_one_has_is_not(
     site.kubectl(&["create", "job", "third", "--from=cronjob/longshore"])?;
     let said = said_by(&site, "third")?;
     says(&said, &["over\n", "its command's Pod first-", "has ended (Failed): removed"])?;
+    site.until_cleaned_up()?;
+    site.uninstall()?;
+    site.close()
+}
+
+/// No CronJob of `gc.schedule` is there to do it.
+fn without_a_schedule_what_a_killed_command_left_is_removed_by_the_next_upgrade(
+    bench: &Bench,
+) -> Checked {
+    let site = Site::new(bench)?;
+    let stubborn = with_secret(bench, "trap '' TERM; sleep 600")?
+        .with("/job/gracePeriod", "3s")
+        .with("/terminationGracePeriodSeconds", 1);
+    site.install(&stubborn)?;
+    let lost = launched(&site)?;
+    site.running_job()?;
+    let job = site.job()?;
+    kill_command(&site, job["metadata"]["name"].as_str().unwrap_or_default())?;
+    let left = site.launched_objects()?;
+    ensure!(lost.iter().all(|it| left.contains(it)), "{lost:?} is not there any more: {left:?}");
+    site.upgrade(&stubborn.with("/job/args", json!(["echo over"])))?;
+    let job = site.job()?;
+    let output = site.output(job["metadata"]["name"].as_str().unwrap_or_default())?;
+    same("the output", output.as_str(), "over\n")?;
     site.until_cleaned_up()?;
     site.uninstall()?;
     site.close()

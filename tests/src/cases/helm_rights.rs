@@ -2,7 +2,7 @@
 
 use std::fs::File;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::case::cases;
@@ -74,6 +74,11 @@ fn a_job_with_a_stdin_is_passed_over_before_it_starts_if_the_role_has_no_attach(
         missing.extend(permissions(&rule)?);
     }
     missing_are(bench, &site, &kubeconfig, rules, &missing)?;
+    let doctor = bench.longshore()?.env("KUBECONFIG", &kubeconfig).arg("doctor");
+    let ran = doctor.env("JOB_KUBERNETES_NAMESPACE", &site.namespace).run()?;
+    ran.exits(0)?;
+    says(&ran.text(), &["\n  exec: off, not allowed to create pods/exec, get pods/exec: "])?;
+    ensure!(!ran.text().contains("warning"), "{}", ran.text());
     let job = |script: &str| -> Result<_> {
         let job = bench.script(&[], script)?.env("KUBECONFIG", &kubeconfig);
         let job = job.env("JOB_KUBERNETES_NAMESPACE", &site.namespace);

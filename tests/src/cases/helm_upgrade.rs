@@ -13,6 +13,7 @@ use crate::helm::{Site, Values};
 cases! { "helm":
     an_upgrade_starts_no_job_before_it_has_cancelled_the_one_that_runs,
     an_upgrade_that_waits_lets_the_job_end,
+    an_upgrade_that_waits_lets_the_run_of_a_schedule_end,
     an_upgrade_beside_a_job_leaves_it_alone,
 }
 
@@ -64,6 +65,24 @@ fn an_upgrade_that_waits_lets_the_job_end(bench: &Bench) -> Checked {
     ensure!(events.iter().find(killed).is_none(), "{}", site.story());
     let of_pod = events.iter().filter(|it| it["involvedObject"]["name"] == *pod).count();
     ensure!(of_pod > 0, "no event is about {pod}");
+    site.uninstall()?;
+    site.close()
+}
+
+fn an_upgrade_that_waits_lets_the_run_of_a_schedule_end(bench: &Bench) -> Checked {
+    let site = Site::new(bench)?;
+    let values = Values::new(bench, "sleep 3; echo first")?
+        .with("/upgrade/runningJob", "wait")
+        .with("/schedule", "0 0 29 2 *");
+    site.install(&values)?;
+    site.kubectl(&["create", "job", "first", "--from=cronjob/longshore"])?;
+    site.running_job()?;
+    site.upgrade(&values.with("/job/args", json!(["echo second"])))?;
+    same("the jobs that run", running(&site)?, Vec::<String>::new())?;
+    let commands = site.commands()?;
+    let [command] = commands.as_slice() else { anyhow::bail!("{} Pods", commands.len()) };
+    same("how the command ended", &command["status"]["phase"], "Succeeded")?;
+    same("the output", site.output("first")?.as_str(), "first\n")?;
     site.uninstall()?;
     site.close()
 }

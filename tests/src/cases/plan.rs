@@ -1,5 +1,7 @@
 //! `longshore plan`: it shows what would be submitted, and submits nothing.
 
+use std::fs::File;
+
 use anyhow::ensure;
 
 use super::case::cases;
@@ -10,6 +12,7 @@ use crate::check::{Checked, same, says};
 cases! { "plan":
     a_plan_shows_what_would_be_submitted_and_starts_nothing,
     a_plan_needs_no_backend,
+    a_plan_shows_the_stdin_that_a_run_would_give_the_job,
     a_plan_that_no_runner_could_take_exits_with_1,
     a_plan_names_the_pull_policy_and_where_it_comes_from [Images],
 }
@@ -53,6 +56,32 @@ fn a_plan_needs_no_backend(bench: &Bench) -> Checked {
     let ran = command.args(bench.way()?).args(["--", "true"]).run()?;
     ran.exits(0)?;
     says(&ran.text(), &[&format!("# 1. {}: would submit", bench.backend)])
+}
+
+/// It showed a stdin only if a job file asked for one.
+fn a_plan_shows_the_stdin_that_a_run_would_give_the_job(bench: &Bench) -> Checked {
+    let shown = match bench.backend {
+        Backend::Process => "#    the job gets a stdin",
+        Backend::Docker => "\"OpenStdin\": true",
+        Backend::Kubernetes => "stdin: true",
+    };
+    let plan = |flags: &[&str]| {
+        let command = bench.bare()?.env("JOB_RUNNERS", bench.backend.name()).arg("plan");
+        Checked::Ok(command.args(flags).args(bench.way()?))
+    };
+    let path = bench.folders.file("input", "data\n")?;
+    let given = path.to_str().unwrap_or_default();
+    for (command, expected) in [
+        (plan(&[])?, false),
+        (plan(&[])?.stdin(File::open(&path)?), true),
+        (plan(&["--stdin", given])?, true),
+        (plan(&["--stdin", "/dev/null"])?.stdin(File::open(&path)?), false),
+    ] {
+        let ran = command.args(["--", "true"]).run()?;
+        ran.exits(0)?;
+        same("whether it shows a stdin", ran.text().contains(shown), expected)?;
+    }
+    Ok(())
 }
 
 fn a_plan_that_no_runner_could_take_exits_with_1(bench: &Bench) -> Checked {

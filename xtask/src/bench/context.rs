@@ -25,12 +25,16 @@ impl Bench<'_> {
     /// Returns the optimised command, with the lab's backends.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
+        self.reach(&mut command).env("JOB_STATEDIRECTORY", &self.state);
+        command
+    }
+
+    /// Sets the variables with which `command` reaches the lab's backends.
+    pub(crate) fn reach<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command
             .env("DOCKER_HOST", &self.docker_host)
             .env("KUBECONFIG", self.lab.kubeconfig())
             .env("JOB_KUBERNETES_NAMESPACE", NAMESPACE)
-            .env("JOB_STATEDIRECTORY", &self.state);
-        command
     }
 
     /// Returns an optimised `longshore run` on the lab's cluster.

@@ -11,7 +11,7 @@ use super::context::Bench;
 use super::image_failure::{NOT_FOUND, NOT_PRESENT, image_failure};
 use super::no_op::{by_kubectl, by_longshore};
 use super::sample::Sample;
-use super::startup;
+use super::{service, startup};
 use crate::workspace::{Workspace, cargo};
 
 /// How long a command without an image may still run after the report, at the 95th percentile.
@@ -24,6 +24,8 @@ enum Suite {
     Kubernetes,
     /// What the command itself costs, compared with docker and kubectl.
     Startup,
+    /// What the library costs a service, idle and with many jobs or records.
+    Service,
 }
 
 #[derive(Debug, Args)]
@@ -91,6 +93,9 @@ fn measure(bench: &Bench<'_>, suite: Option<Suite>) -> Result<bool> {
     }
     if asked(Suite::Startup) {
         met &= startup::measure(bench)?;
+    }
+    if asked(Suite::Service) {
+        met &= service::measure(bench)?;
     }
     Ok(met)
 }

@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::context::Bench;
 use super::cost::{Cost, Pair};
+use super::process::pss;
 
 /// How many commands hold memory at once.
 const AT_ONCE: usize = 16;
@@ -241,13 +242,4 @@ fn supervisors(bench: &Bench<'_>) -> Result<(Vec<u64>, Vec<u64>)> {
         }
     }
     Ok((supervisors, commands))
-}
-
-/// Returns the proportional set size of a process, in KiB.
-fn pss(process: &Path) -> Result<u64> {
-    let path = process.join("smaps_rollup");
-    let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
-    let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
-    Ok(number.context("no Pss")?.trim().parse()?)
 }

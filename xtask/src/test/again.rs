@@ -29,12 +29,13 @@ pub(crate) fn is_entitled(case: &Case, counts: &Counts) -> bool {
 }
 
 /// Runs each failed test again, with `command` and its name. Tests that pass are no longer
-/// failures.
+/// failures. `show` gets the log of each that fails again.
 pub(crate) fn again(
     case: &Case,
     counts: &mut Counts,
     log: &Path,
     interrupt: &Interrupt,
+    show: impl Fn(&Path),
     command: impl Fn() -> Result<Command>,
 ) -> Result<()> {
     for name in std::mem::take(&mut counts.failures) {
@@ -46,6 +47,7 @@ pub(crate) fn again(
             counts.passed += 1;
             counts.flaky.push(name);
         } else {
+            show(log);
             counts.failures.push(name);
         }
     }
@@ -60,6 +62,7 @@ fn has_passed(ended: Ended, output: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::time::Duration;
 
     use super::super::backend_names::DOCKER29;
@@ -101,7 +104,10 @@ mod tests {
             command.args(["-c", script, "test"]);
             Ok(command)
         };
-        again(&case(Suite::EndToEnd), &mut counts, &log, &never, shell).unwrap();
+        let shown = Cell::new(0);
+        let show = |_: &Path| shown.set(shown.get() + 1);
+        again(&case(Suite::EndToEnd), &mut counts, &log, &never, show, shell).unwrap();
+        assert_eq!(shown.get(), 2);
         assert_eq!(counts.passed, 6);
         assert_eq!(counts.flaky, ["case::0"]);
         assert_eq!(counts.failures, ["case::1", "case::2"]);

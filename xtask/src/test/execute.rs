@@ -1,6 +1,6 @@
 //! Runs one program with a time limit.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -8,12 +8,15 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use longshore_lab::make_dir;
+use longshore_lab::{make_dir, say};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use super::interrupt::Interrupt;
+
+/// The maximum number of bytes shown of a failed program's output.
+const SHOWN: usize = 256 * 1024;
 
 /// How a program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +102,15 @@ fn first(process: &OwnedFd, interrupt: Option<&Interrupt>, limit: Duration) -> R
             Err(error) => return Err(error).context("failed to wait for a process"),
         }
     }
+}
+
+/// Prints the end of a log.
+pub(crate) fn show(log: &Path) {
+    let Ok(text) = fs::read(log) else { return };
+    let start = text.len().saturating_sub(SHOWN);
+    say!("---- {}", log.display());
+    say!("{}", String::from_utf8_lossy(&text[start..]).trim_end());
+    say!("----");
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use longshore_lab::{Server, shell};
+use longshore_lab::{Server, abandoned_cgroups, shell};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -35,6 +35,9 @@ pub(crate) fn check(floor: &Floor<'_>, backends: &Backends, fresh: bool) -> Resu
         Ok(scratch.mounts(&fs::read_to_string("/proc/self/mountinfo")?))
     });
     judge(&mut counts, "temporary files", || scratch.files());
+    judge(&mut counts, "cgroups of local jobs", || {
+        Ok(abandoned_cgroups()?.iter().map(|group| group.display().to_string()).collect())
+    });
     for (what, variable) in ON_BACKENDS {
         let is_up = backends.get(variable).is_some();
         match (is_up, fresh) {

@@ -15,7 +15,7 @@ use super::backend_names::DOCKER29;
 use super::book::{Book, Counts};
 use super::build::Built;
 use super::environment;
-use super::execute::{self, Ended};
+use super::execute::{self, Ended, show};
 use super::interrupt::Interrupt;
 use super::judge::{Verdict, judge};
 use super::plan::{Case, Suite};
@@ -23,8 +23,8 @@ use super::scratch::Scratch;
 use super::session::Backends;
 use crate::workspace::Workspace;
 
-/// The maximum number of bytes shown of a failed program's output.
-const SHOWN: usize = 256 * 1024;
+/// What the log of a second run of a case ends with.
+const AGAIN: &str = "again.log";
 
 /// The context that all test programs share.
 #[derive(Debug)]
@@ -94,6 +94,8 @@ impl Floor<'_> {
 
     fn execute(&self, case: &Case, built: &Built, backends: &Backends) -> Result<Verdict> {
         let mut command = self.command(case, built, backends)?;
+        let again_log = self.log(case).with_extension(AGAIN);
+        let _ = fs::remove_file(&again_log);
         let report = self.report(case);
         if let Some(report) = &report {
             let _ = fs::remove_file(report);
@@ -103,10 +105,9 @@ impl Floor<'_> {
         if let Verdict::Counted(counts) = &mut verdict
             && is_entitled(case, counts)
         {
-            let first = self.log(case);
-            show(&first);
-            let log = first.with_extension("again.log");
-            again(case, counts, &log, self.interrupt, || self.command(case, built, backends))?;
+            show(&self.log(case));
+            let command = || self.command(case, built, backends);
+            again(case, counts, &again_log, self.interrupt, show, command)?;
         }
         Ok(verdict)
     }
@@ -192,7 +193,10 @@ impl Floor<'_> {
             Verdict::Counted(counts) => {
                 line(case, took, &counts.describe());
                 if !counts.failures.is_empty() {
-                    show(&self.log(case));
+                    // The log of a case that failed twice has been shown.
+                    if !self.log(case).with_extension(AGAIN).exists() {
+                        show(&self.log(case));
+                    }
                 } else if let Suite::PullPolicy | Suite::Faults | Suite::Accidents = case.suite {
                     show(&self.folder.join(format!("report/{}.txt", case.suite.name())));
                 }
@@ -210,13 +214,4 @@ fn line(case: &Case, took: Duration, what: &str) {
     let label = format!("{} {}", case.suite, case.label());
     let label = if case.kind.is_empty() { case.label() } else { label };
     say!("{label:<52} {:>7.1} s  {what}", took.as_secs_f64());
-}
-
-/// Prints the end of a log.
-fn show(log: &Path) {
-    let Ok(text) = fs::read(log) else { return };
-    let start = text.len().saturating_sub(SHOWN);
-    say!("---- {}", log.display());
-    say!("{}", String::from_utf8_lossy(&text[start..]).trim_end());
-    say!("----");
 }

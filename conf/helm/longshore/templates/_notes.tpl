@@ -37,3 +37,13 @@ If {{ .image }} matches the image, it is {{ $policies }} (from config.job.imageP
   "beside" "starts the new job beside one that runs, and both run to their ends" -}}
 An upgrade that changes something {{ get $does .Values.upgrade.runningJob }} (upgrade.runningJob: {{ .Values.upgrade.runningJob }}).
 {{- end }}
+
+{{/* What becomes of a job whose command is killed while its Pod stays. */}}
+{{- define "longshore.lostNote" -}}
+If the command is killed and its Pod stays, as when it is out of memory, the job runs on.
+{{- if .Values.gc.schedule }} The CronJob of gc.schedule removes it.
+{{- else if not (include "longshore.installation" .) }} Kubernetes removes it a day after its end (config.job.kubernetes.ttlSecondsAfterFinished).
+{{- else if .Values.schedule }} The next run removes it; gc.schedule can do it sooner.
+{{- else }} The next upgrade removes it; gc.schedule can do it sooner.
+{{- end }}
+{{- end }}

@@ -10,12 +10,15 @@ use longshore::runner::PlanFormat;
 
 use crate::error::CliError;
 use crate::job_args::JobArgs;
+use crate::stdin::Input;
 use crate::{image, output, policy, settings, spec};
 
 /// Prints what each runner would submit, or why it would be passed over. The exit code is 0 if any
 /// of them could take the job, else 1.
 pub async fn plan(args: &JobArgs) -> Result<u8, CliError> {
-    let job = spec::build(args)?;
+    let mut job = spec::build(args)?;
+    // As `run` with the same arguments. Nothing is read.
+    job.stdin |= Input::choose(args)?.is_some();
     let (loaded, dispatcher) = settings::assemble(&args.config, false)?;
     let preview = dispatcher.look_at_image(&job).await?;
     let plans = dispatcher.plan(&job, preview.as_ref())?;

@@ -30,4 +30,6 @@ mod times;
 mod tree;
 
 pub(crate) use list::{all, first, last};
-use shared::{COUNT, adopted, never_started, nothing_left_of, refused, with_command};
+use shared::{
+    COUNT, adopted, never_started, nothing_left_of, nothing_stays_of, refused, with_command,
+};

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::settle::fenced;
-use super::{COUNT, never_started, nothing_left_of, refused};
+use super::{COUNT, never_started, nothing_stays_of, refused};
 use crate::bench::{Bench, Directory as JobDirectory};
 use crate::case::Need::Directory;
 use crate::case::{Case, cases};
@@ -150,7 +150,7 @@ impl Refusals {
             Ok(_) => (Winner::Launch, 1..=1),
             Err(LaunchError::Indeterminate(_)) => (Winner::Nobody, 0..=1),
             Err(LaunchError::Refused(_)) => {
-                nothing_left_of(bench, attempt).await?;
+                nothing_stays_of(bench, attempt).await?;
                 self.0.lock().push(attempt.clone());
                 (Winner::Rival, 0..=0)
             }

@@ -1,6 +1,9 @@
 //! Helpers for cases of several groups.
 
+use std::time::Duration;
+
 use longshore_core::{Attempt, Error, Handle, JobSpec, LaunchError, Settled, Started};
+use tokio::time::{Instant, sleep};
 
 use crate::Failure;
 use crate::bench::Bench;
@@ -8,6 +11,9 @@ use crate::failure::{Checked, check, same};
 
 /// A script that appends a line to `output/starts` each time the job starts.
 pub(super) const COUNT: &str = "echo started >> \"$LONGSHORE_JOB_DIR/output/starts\"";
+
+/// The pause between two calls of `adopt`.
+const ADOPTED_AGAIN: Duration = Duration::from_millis(200);
 
 /// Returns a job that runs `command` with `args`, in the way that the fixture's jobs run.
 pub(super) fn with_command(bench: &Bench, command: &[&str], args: &[&str]) -> JobSpec {
@@ -47,6 +53,19 @@ pub(super) async fn nothing_left_of(bench: &Bench, attempt: &Attempt) -> Checked
     check(found.iter().all(|handle| handle.attempt != attempt.id), || {
         format!("adopt still finds {}", attempt.id)
     })
+}
+
+/// Fails if `adopt` still finds `attempt` when the patience ends. A launch that gives up answers soon,
+/// and its backend may take longer to remove what it had prepared.
+pub(super) async fn nothing_stays_of(bench: &Bench, attempt: &Attempt) -> Checked {
+    let deadline = Instant::now() + bench.patience();
+    loop {
+        let left = nothing_left_of(bench, attempt).await;
+        if left.is_ok() || Instant::now() >= deadline {
+            return left;
+        }
+        sleep(ADOPTED_AGAIN).await;
+    }
 }
 
 /// Fails if a refused attempt is on the backend or can still start.

@@ -21,10 +21,11 @@ use crate::{Unsupported, cases, suite};
 
 /// Returns the result of a case, or `None` if the toy cannot do what it needs.
 pub(super) async fn outcome_of(case: &Case, world: &Arc<World>) -> Option<Checked> {
-    let capabilities = *world.fixture().runner().await.unwrap().capabilities();
-    if case.unsupported(&capabilities, world.fixture()).is_some() {
+    let runner = world.fixture().runner().await.unwrap();
+    if case.unsupported(&*runner, world.fixture()).is_some() {
         return None;
     }
+    let capabilities = *runner.capabilities();
     Some(suite::bounded(case, Arc::new(Bench::new(Arc::clone(world), capabilities))).await)
 }
 

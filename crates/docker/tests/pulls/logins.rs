@@ -1,6 +1,10 @@
 //! Logins, as the registry sees them.
 
+use std::net::Ipv6Addr;
+
 use longshore_core::{ImageReason, PullPolicy, RegistryAuth, Runner, Secret};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::shop::{Shop, unavailable, within};
 use crate::support::Lab;
@@ -23,6 +27,34 @@ pub(crate) async fn a_password_of_any_characters_reaches_the_registry(lab: Lab) 
         let launched = runner.launch(&attempt, &within(PATIENCE)).await;
         let error = unavailable(launched, ImageReason::Denied);
         assert!(!error.contains("hunter2"), "{error}");
+    }
+    shop.close().await
+}
+
+/// Docker 20.10 knows no name of an image whose registry has an IPv6 address.
+pub(crate) async fn an_image_is_pulled_from_an_ipv6_address_with_its_login(lab: Lab) -> Checked {
+    let shop = Shop::with_login(lab, Some(("me", "hunter2"))).await?;
+    let listener = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).await?;
+    let (server, behind) = (listener.local_addr()?.to_string(), shop.faulty.address);
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut registry = TcpStream::connect(behind).await?;
+                copy_bidirectional(&mut client, &mut registry).await
+            });
+        }
+    });
+    let image = format!("{server}/{}:1", shop.repository).parse()?;
+    let runner = shop.lab.runner();
+    let mut attempt = shop.attempt(&image, PullPolicy::Always);
+    attempt.registry_auth = Some(RegistryAuth::password(server, "me", Secret::new("hunter2")));
+    let launched = runner.launch(&attempt, &within(PATIENCE)).await;
+    if shop.lab.docker.client_version().minor_version < 42 {
+        let error = unavailable(launched, ImageReason::Invalid);
+        assert!(error.contains("invalid reference format"), "{error}");
+    } else {
+        runner.remove(&launched?.handle).await?;
+        shop.forget(&image).await?;
     }
     shop.close().await
 }

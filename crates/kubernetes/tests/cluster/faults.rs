@@ -21,6 +21,9 @@ use crate::{Body, Case, Checked, api_server, check, end, launch, output, reachin
 /// The cases.
 pub(crate) fn cases() -> Vec<(&'static str, Body)> {
     vec![
+        ("a_cut_connection_loses_neither_the_end_nor_output", |c| {
+            a_cut_connection_loses_neither_the_end_nor_output(c).boxed()
+        }),
         ("a_watch_whose_version_is_gone_begins_anew", |c| {
             a_watch_whose_version_is_gone_begins_anew(c).boxed()
         }),
@@ -154,6 +157,27 @@ async fn a_watch_that_is_cut_anywhere_misses_nothing(case: Arc<Case>) -> Checked
         known("watches that are cut anywhere", over, Duration::from_secs(8))?;
     }
     Ok(())
+}
+
+async fn a_cut_connection_loses_neither_the_end_nor_output(case: Arc<Case>) -> Checked {
+    let proxy = Proxy::to(api_server().await?).await?;
+    let (runner, _file) = reaching(&case.lab, &proxy.address)?;
+    let attempt = case.script("for n in $(seq 1 60); do echo $n; sleep 0.1; done; exit 7");
+    let started = launch(&runner, &attempt).await?;
+    let faults = async {
+        for _ in 0..2 {
+            sleep(Duration::from_millis(1500)).await;
+            proxy.cut();
+            sleep(Duration::from_millis(700)).await;
+            proxy.mend();
+        }
+    };
+    let (report, output, ()) =
+        tokio::join!(end(&runner, &started.handle), output(&runner, &started.handle), faults);
+    let expected: String = (1..=60).map(|n| format!("{n}\n")).collect();
+    check(output? == expected.as_bytes(), || "other output".to_owned())?;
+    let outcome = report?.outcome;
+    check(outcome == Outcome::Exited { code: 7, signal: None }, || format!("{outcome:?}"))
 }
 
 async fn connections_that_are_cut_after_some_bytes_lose_nothing(case: Arc<Case>) -> Checked {

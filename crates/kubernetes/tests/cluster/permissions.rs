@@ -4,15 +4,18 @@ use std::future::Future;
 use std::sync::Arc;
 
 use futures::FutureExt;
+use hyper::{Method, StatusCode, Uri};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::Api;
 use kube::api::{DeleteParams, PostParams};
-use longshore_core::{ErrorKind, Health, Runner, RunnerName};
+use longshore_core::{Attempt, ErrorKind, Health, LaunchError, Runner, RunnerName, Settled};
 use longshore_kubernetes::KubernetesRunner;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
-use crate::{Body, Case, Checked, check, kubeconfig, object};
+use crate::layer::{Fate, Layer};
+use crate::{Body, Case, Checked, PATIENCE, check, kubeconfig, launch, object, refused};
 
 /// The cases.
 pub(crate) fn cases() -> Vec<(&'static str, Body)> {
@@ -22,6 +25,9 @@ pub(crate) fn cases() -> Vec<(&'static str, Body)> {
         }),
         ("permissions_that_are_wished_for_are_named", |c| {
             permissions_that_are_wished_for_are_named(c).boxed()
+        }),
+        ("a_job_that_may_be_created_and_not_released_is_denied_and_removed", |c| {
+            a_job_that_may_be_created_and_not_released_is_denied_and_removed(c).boxed()
         }),
     ]
 }
@@ -84,14 +90,64 @@ async fn permissions_that_are_wished_for_are_named(case: Arc<Case>) -> Checked {
     let all = role["rules"].as_array().cloned().unwrap_or_default();
     let health = probed_with(&case, json!(all)).await??;
     check(health.warnings.is_empty(), || format!("{:?}", health.warnings))?;
+    let off = |health: &Health| health.facts.iter().any(|(_, value)| value.starts_with("off"));
+    check(!off(&health), || format!("{:?}", health.facts))?;
     let needed: Vec<&Value> = all
         .iter()
         .filter(|rule| !matches!(rule["resources"][0].as_str(), Some("events" | "secrets")))
         .collect();
     let health = probed_with(&case, json!(needed)).await??;
-    for wish in ["list events", "watch events", "create secrets", "delete secrets"] {
+    for wish in ["list events", "watch events"] {
         let named = health.warnings.iter().any(|warning| warning.contains(wish));
         check(named, || format!("{wish}: {:?}", health.warnings))?;
     }
-    Ok(())
+    let secrets = health.facts.iter().find(|(name, _)| name == "secrets");
+    let said = secrets.map(|(_, value)| value.as_str()).unwrap_or_default();
+    let expected = "off, not allowed to create secrets, delete secrets: ";
+    check(said.starts_with(expected), || format!("{:?}", health.facts))
+}
+
+/// A right that is revoked within the half minute in which a runner counts as ready. The launch was
+/// neither refused nor started, and the job ended as `Lost`.
+async fn a_job_that_may_be_created_and_not_released_is_denied_and_removed(
+    case: Arc<Case>,
+) -> Checked {
+    let rules = json!([
+        {
+            "apiGroups": ["batch"], "resources": ["jobs"],
+            "verbs": ["create", "get", "list", "watch", "delete"],
+        },
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["*"]},
+    ]);
+    permitted(&case, rules, async |runner| {
+        let attempt = case.script("echo started");
+        let error = refused(launch(&runner, &attempt).await)?;
+        check(error.kind() == ErrorKind::Denied, || format!("{error:?}"))?;
+        let said = error.to_string();
+        check(said.contains("cannot patch resource \"jobs\""), || said)?;
+        let left = runner.adopt(&case.installation).await?;
+        check(left.is_empty(), || format!("left behind: {left:?}"))?;
+        // A launch whose process was killed before it released the Job.
+        let open = case.script("echo started");
+        create_only(&case, &open).await?;
+        let settled = runner.settle(&runner.handle(&open), Instant::now() + PATIENCE).await?;
+        check(settled == Settled::NeverStarted, || format!("{settled:?}"))?;
+        // What was fenced without the right to patch is refused from then on.
+        refused(launch(&case.lab.runner(), &open).await).map(drop)
+    })
+    .await?
+}
+
+/// Creates the Job of `attempt`, and does not release it.
+async fn create_only(case: &Case, attempt: &Attempt) -> Checked {
+    let nothing = |method: &Method, uri: &Uri| match *method == Method::PATCH {
+        true => Fate::Answer(StatusCode::SERVICE_UNAVAILABLE, uri.to_string()),
+        false => Fate::Pass,
+    };
+    let layer = Layer::start_by_method(case.lab.client.clone(), nothing).await?;
+    let (runner, _file) = layer.runner(&case.lab)?;
+    match launch(&runner, attempt).await {
+        Err(LaunchError::Indeterminate(_)) => Ok(()),
+        other => Err(format!("{other:?}").into()),
+    }
 }

@@ -33,18 +33,28 @@ async fn a_pod_has_what_the_template_says_beside_what_the_job_says(case: Arc<Cas
     let template = json!({
         "metadata": {"annotations": {"team.example.org/cost": "42"}},
         "spec": {
-            "securityContext": {"fsGroup": 4242},
+            "securityContext": {"fsGroup": 4242, "seLinuxOptions": {"level": "s0:c1,c2"}},
             "tolerations": [toleration],
-            "volumes": [{"name": "scratch", "emptyDir": {}}],
+            "volumes": [
+                {"name": "scratch", "emptyDir": {}},
+                {"name": "ca", "configMap": {"name": "kube-root-ca.crt"}},
+                {"name": "absent", "secret": {"secretName": "absent", "optional": true}},
+            ],
             "containers": [{
                 "name": "job",
                 "env": [{"name": "FROM_TEMPLATE", "value": "yes"}],
-                "volumeMounts": [{"name": "scratch", "mountPath": "/scratch"}],
+                "securityContext": {"appArmorProfile": {"type": "Unconfined"}},
+                "volumeMounts": [
+                    {"name": "scratch", "mountPath": "/scratch"},
+                    {"name": "ca", "mountPath": "/ca", "readOnly": true},
+                    {"name": "absent", "mountPath": "/absent"},
+                ],
             }],
         },
     });
     let runner = runner(&case, template)?;
-    let mut spec = case.lab.job("stat -c %g /scratch; echo $FROM_TEMPLATE $FROM_JOB; sleep 2");
+    let script = "stat -c %g /scratch; echo $FROM_TEMPLATE $FROM_JOB; ls /ca /absent; sleep 2";
+    let mut spec = case.lab.job(script);
     spec.env.insert("FROM_JOB".to_owned(), "too".to_owned());
     let attempt = case.attempt(spec);
     let started = launch(&runner, &attempt).await?;
@@ -54,7 +64,8 @@ async fn a_pod_has_what_the_template_says_beside_what_the_job_says(case: Arc<Cas
     let report = end(&runner, &started.handle).await?;
     check(report.outcome.is_success(), || format!("{:?}", report.outcome))?;
     let printed = output(&runner, &started.handle).await?;
-    check(printed == b"4242\nyes too\n", || String::from_utf8_lossy(&printed).into_owned())?;
+    let expected = b"4242\nyes too\n/absent:\n\n/ca:\nca.crt\n";
+    check(printed == expected, || String::from_utf8_lossy(&printed).into_owned())?;
     runner.remove(&started.handle).await?;
 
     let same = |what: &str, seen: &serde_json::Value, expected: serde_json::Value| {
@@ -63,6 +74,11 @@ async fn a_pod_has_what_the_template_says_beside_what_the_job_says(case: Arc<Cas
     let annotation = &pod["metadata"]["annotations"]["team.example.org/cost"];
     same("annotation", annotation, json!("42"))?;
     same("fsGroup", &pod["spec"]["securityContext"]["fsGroup"], json!(4242))?;
+    let level = &pod["spec"]["securityContext"]["seLinuxOptions"]["level"];
+    same("SELinux", level, json!("s0:c1,c2"))?;
+    let security = &pod["spec"]["containers"][0]["securityContext"];
+    same("AppArmor", &security["appArmorProfile"]["type"], json!("Unconfined"))?;
+    same("what the job's profile sets", &security["allowPrivilegeEscalation"], json!(false))?;
     let tolerations = pod["spec"]["tolerations"].as_array().cloned().unwrap_or_default();
     check(tolerations.contains(&toleration), || format!("{tolerations:?}"))?;
     // What the job and Longshore say is still there.

@@ -14,7 +14,7 @@ use hyper::header::{
     AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderValue, TRANSFER_ENCODING,
 };
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode, Uri};
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use kube::Client;
 use longshore_core::RunnerName;
@@ -23,11 +23,13 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
 
 use crate::support::Lab;
 use crate::{Checked, kubeconfig};
 
 type Body = UnsyncBoxBody<Bytes, io::Error>;
+type Rule = Box<dyn Fn(&Method, &Uri) -> Fate + Send + Sync>;
 
 /// What happens to a request.
 #[derive(Clone, Debug)]
@@ -39,6 +41,9 @@ pub(crate) enum Fate {
     /// After this many bytes of the server's answer, the connection breaks, or the answer ends as
     /// if it were complete (`cleanly`).
     Cut { after: usize, cleanly: bool },
+    /// The layer forwards it once `when` is cancelled, even if the client has gone by then, and
+    /// cancels `done` once the server has answered.
+    Late { when: CancellationToken, done: CancellationToken },
 }
 
 /// What has been done to the answers in progress.
@@ -62,6 +67,14 @@ impl Layer {
     pub(crate) async fn start(
         client: Client,
         rule: impl Fn(&Uri) -> Fate + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        Self::start_by_method(client, move |_, uri| rule(uri)).await
+    }
+
+    /// Starts a layer that applies `rule` to each request, by its method and its address.
+    pub(crate) async fn start_by_method(
+        client: Client,
+        rule: impl Fn(&Method, &Uri) -> Fate + Send + Sync + 'static,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?.to_string();
@@ -107,7 +120,7 @@ pub(crate) fn is_watch(uri: &Uri) -> bool {
 struct Shared {
     client: Client,
     state: Arc<watch::Sender<State>>,
-    rule: Box<dyn Fn(&Uri) -> Fate + Send + Sync>,
+    rule: Rule,
 }
 
 async fn serve(listener: TcpListener, shared: Arc<Shared>) {
@@ -128,10 +141,24 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
 }
 
 impl Shared {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
         let uri = request.uri().clone();
-        let cut = match (self.rule)(&uri) {
+        let cut = match (self.rule)(request.method(), &uri) {
             Fate::Pass => None,
+            Fate::Late { when, done } => {
+                let late = async move {
+                    when.cancelled().await;
+                    let answer = self.forward(request).await;
+                    done.cancel();
+                    answer
+                };
+                return match tokio::spawn(late).await {
+                    Ok(Ok(answer)) => answer.map(|body| {
+                        body.map_err(|error| io::Error::other(error.to_string())).boxed_unsync()
+                    }),
+                    failed => whole(StatusCode::BAD_GATEWAY, format!("{failed:?}")),
+                };
+            }
             Fate::Cut { after, cleanly } => Some((after, cleanly)),
             Fate::Answer(status, text) => return whole(status, text),
         };

@@ -10,7 +10,8 @@ use std::process::{Command, Stdio};
 
 use rustix::fs::OFlags;
 
-use super::program::{check_directory, find_program};
+use super::program::{check_directory, find_program, not_started};
+use crate::cgroup::JobGroup;
 use crate::limits::{self, JobLimits};
 use crate::linux::{Liveness, ProcessIdentity};
 use crate::offer::{ExecAnswer, ExecRequest, Offer};
@@ -23,6 +24,7 @@ pub(super) struct Surroundings {
     pub(super) environment: Environment,
     pub(super) working_dir: PathBuf,
     pub(super) limits: JobLimits,
+    pub(super) cgroup: JobGroup,
 }
 
 /// A command that runs, and where its end is reported.
@@ -92,14 +94,12 @@ impl Surroundings {
             .stdin(stdin)
             .stdout(stdout)
             .stderr(stderr);
+        self.cgroup.enter(&mut command);
         limits::limit(&mut command, &self.limits);
         match command.spawn() {
             // It is reaped with all other processes of the job.
             Ok(child) => Ok(child.id().cast_signed()),
-            Err(error) => {
-                let message = format!("failed to start `{name}`: {error}");
-                Err(Refusal::new(RefusalKind::of_spawn(&error), message))
-            }
+            Err(error) => Err(not_started(name, &error)),
         }
     }
 }

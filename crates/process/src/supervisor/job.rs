@@ -124,11 +124,18 @@ impl Job {
 
     /// Returns the end, for the record.
     pub(super) fn end(&self) -> End {
-        let mut report = Report::new(outcome(self.exit.map(|(exit, _)| exit), self.cause));
+        let exit = self.exit.map(|(exit, _)| exit);
+        let has_oom_killed = self.surroundings.cgroup.has_oom_killed();
+        let mut report = Report::new(outcome(exit, self.cause, has_oom_killed));
         report.started_at = Some(self.begin.at);
         report.finished_at = Some(self.exit.map_or_else(|| self.now(), |(_, at)| at));
         let [lost_stdout, lost_stderr] = self.lost;
         End { report, lost_stdout, lost_stderr }
+    }
+
+    /// Removes the job's cgroups. Its processes are gone.
+    pub(super) fn remove_cgroup(&self) {
+        self.surroundings.cgroup.remove();
     }
 
     fn now(&self) -> Timestamp {

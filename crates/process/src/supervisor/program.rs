@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::Access;
 
+use crate::cgroup::entry_failure;
 use crate::outcome::RefusalKind;
 use crate::record::Refusal;
 
@@ -21,6 +22,15 @@ pub(super) fn check_directory(path: &Path, what: &str, kind: RefusalKind) -> Res
         }
         Err(error) => refuse(format!("cannot be read: {}: {error}", path.display())),
     }
+}
+
+/// Returns the refusal of a command `name` whose start has failed.
+pub(super) fn not_started(name: &str, error: &io::Error) -> Refusal {
+    let (kind, error) = match entry_failure(error) {
+        Some(error) => (RefusalKind::Unsupported, format!("its cgroup refuses it: {error}")),
+        None => (RefusalKind::of_spawn(error), error.to_string()),
+    };
+    Refusal::new(kind, format!("failed to start `{name}`: {error}"))
 }
 
 /// Finds `name` as execvp(3) does. With a slash, it is a path relative to the working directory.

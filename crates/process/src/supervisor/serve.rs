@@ -32,6 +32,7 @@ fn keep(mut job: Box<Job>, connection: &mut UnixStream, wake: &Wake) -> io::Resu
     let drained = job.supervise(wake, connection)?;
     let end = job.end();
     if drained {
+        job.remove_cgroup();
         // Before the end is recorded: a runner that waits for the end can then reuse the
         // supervisor.
         send(connection, &Answer::Drained);

@@ -14,7 +14,8 @@ use super::exec::Surroundings;
 use super::input::Input;
 use super::job::Job;
 use super::kept::StreamFiles;
-use super::program::{check_directory, find_program};
+use super::program::{check_directory, find_program, not_started};
+use crate::cgroup::JobGroup;
 use crate::limits;
 use crate::linux::ProcessIdentity;
 use crate::location::Location;
@@ -51,9 +52,9 @@ pub(super) fn launch(
         Err(error) => return Launched::Refused(no_room(&location, &error)),
     };
     match spawn(request, environment, &program, &location) {
-        Ok((child, input)) => started(request, environment, location, files, child, input),
-        Err(error) => {
-            let refusal = not_started(request, &error);
+        Ok(spawned) => started(request, environment, location, files, spawned),
+        Err(refusal) => {
+            let refusal = Refusal { committed: true, ..refusal };
             let mut record = files.record;
             // If this cannot be written, the runner still receives the refusal from us.
             let _ = record::append(&mut record, &Entry::Refused(refusal.clone()));
@@ -70,6 +71,7 @@ fn starting(request: &StartRequest, own: &ProcessIdentity) -> Entry {
         installation: request.installation.clone(),
         runner: request.runner.clone(),
         supervisor: own.clone(),
+        cgroups: request.cgroups.iter().map(|plan| plan.path.clone()).collect(),
         timeout_ms: request.timeout_ms,
         grace_ms: request.grace_ms,
     })
@@ -81,9 +83,11 @@ fn no_room(location: &Location, error: &io::Error) -> Refusal {
     Refusal::new(RefusalKind::Unavailable, message)
 }
 
-fn not_started(request: &StartRequest, error: &io::Error) -> Refusal {
-    let message = format!("failed to start `{}`: {error}", request.argv[0]);
-    Refusal { committed: true, ..Refusal::new(RefusalKind::of_spawn(error), message) }
+/// A process that was started for a job.
+struct Spawned {
+    child: Child,
+    input: Option<Input>,
+    cgroup: JobGroup,
 }
 
 fn started(
@@ -91,9 +95,9 @@ fn started(
     environment: &Environment,
     location: Location,
     files: Files,
-    mut child: Child,
-    input: Option<Input>,
+    spawned: Spawned,
 ) -> Launched {
+    let Spawned { mut child, input, cgroup } = spawned;
     let begin = Begin { pid: child.id().cast_signed(), at: Timestamp::now() };
     let mut record = files.record;
     // The job runs, and is supervised to its end whether or not this line can be written.
@@ -107,6 +111,7 @@ fn started(
         environment: environment.clone(),
         working_dir: request.working_dir.clone(),
         limits: request.limits,
+        cgroup,
     };
     Launched::Started(Box::new(Job::new(
         request,
@@ -120,23 +125,25 @@ fn started(
 }
 
 /// Starts the process. With these settings, the standard library uses `posix_spawn`: the program
-/// has a path, and nothing runs between fork and exec, unless the job has limits of its own.
+/// has a path, and nothing runs between fork and exec, unless the job has limits of its own or cgroups.
 fn spawn(
     request: &StartRequest,
     environment: &Environment,
     program: &Path,
     location: &Location,
-) -> io::Result<(Child, Option<Input>)> {
+) -> Result<Spawned, Refusal> {
+    let name = &request.argv[0];
     let (input, stdin) = match request.stdin {
         true => {
-            let (input, reader) = Input::create(location)?;
+            let (input, reader) =
+                Input::create(location).map_err(|error| not_started(name, &error))?;
             (Some(input), Stdio::from(reader))
         }
         false => (None, Stdio::null()),
     };
     let mut command = Command::new(program);
     command
-        .arg0(&request.argv[0])
+        .arg0(name)
         .args(&request.argv[1..])
         .env_clear()
         .envs(environment.iter().map(|(name, value)| (name, value)))
@@ -145,8 +152,19 @@ fn spawn(
         .stdin(stdin)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
+    let cgroup = JobGroup::create(&request.cgroups).map_err(|error| {
+        let message = format!("failed to limit the job's resources by a cgroup: {error}");
+        Refusal::new(RefusalKind::Unsupported, message)
+    })?;
+    cgroup.enter(&mut command);
     limits::limit(&mut command, &request.limits);
-    Ok((command.spawn()?, input))
+    match command.spawn() {
+        Ok(child) => Ok(Spawned { child, input, cgroup }),
+        Err(error) => {
+            cgroup.remove();
+            Err(not_started(name, &error))
+        }
+    }
 }
 
 /// Checks what the job needs, and finds its program.

@@ -5,8 +5,8 @@ use std::process::Command;
 
 use futures::StreamExt;
 use longshore_core::{
-    Attempt, ErrorKind, Event, Handle, JobId, LaunchError, LogChunk, LogPosition, Outcome, Runner,
-    RunnerName,
+    Attempt, ErrorKind, Event, Handle, JobId, LaunchError, LogChunk, LogPosition, Memory, Outcome,
+    Runner, RunnerName,
 };
 use longshore_process::{ProcessRunner, raise_limits};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -19,7 +19,7 @@ const NOBODY: u32 = 61_234;
 
 /// Runs `script` as a job of another process, which has inherited `limits`, such as `f=1000:` for a
 /// soft limit on the size of files or `f=:1000` for a hard one. Returns what that process says.
-async fn under(bench: &Bench, limits: &str, script: &str) -> String {
+pub async fn under(bench: &Bench, limits: &str, script: &str) -> String {
     let attempt = bench.attempt(shell(script));
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--limited", limits]).arg(bench.folder.path());
@@ -38,8 +38,9 @@ pub fn helper(arguments: &[String]) {
     }
     println!("{}", std::fs::read_to_string("/proc/self/limits").unwrap());
     raise_limits();
-    let attempt =
-        Attempt::new(installation.parse().unwrap(), job.parse().unwrap(), 1, shell(script));
+    let mut spec = shell(script);
+    spec.resources.limits.memory = (script == "needs memory").then(|| Memory::from_bytes(64 << 20));
+    let attempt = Attempt::new(installation.parse().unwrap(), job.parse().unwrap(), 1, spec);
     run(async {
         let runner = ProcessRunner::new(RunnerName::process(), config(Path::new(state)));
         match script.as_str() {

@@ -6,6 +6,7 @@
     reason = "these are tests, though not of the harness that clippy knows"
 )]
 
+mod cgroups;
 mod commands;
 mod ends;
 mod forks;
@@ -18,7 +19,7 @@ mod tree;
 
 use std::process::ExitCode;
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::{Arguments, Completion, Trial};
 
 /// Declares cases: functions of a module, named after the behaviour.
 macro_rules! cases {
@@ -30,13 +31,30 @@ macro_rules! cases {
     };
 }
 
+/// Declares cases that only run if `obstacle` of their module returns `None`.
+macro_rules! cases_unless {
+    ($obstacle:expr, $module:ident { $($name:ident),* $(,)? }) => {{
+        let obstacle: Option<String> = $obstacle;
+        vec![$({
+            let obstacle = obstacle.clone();
+            Trial::ignorable_test(concat!(stringify!($module), "::", stringify!($name)), || {
+                if let Some(obstacle) = obstacle {
+                    return Ok(Completion::ignored_with(format!("unsupported: {obstacle}")));
+                }
+                support::run($module::$name());
+                Ok(Completion::Completed)
+            })
+        },)*]
+    }};
+}
+
 fn main() -> ExitCode {
     support::before_init();
     longshore_process::init();
     if let Some(code) = support::helper() {
         return code;
     }
-    let cases = cases! {
+    let mut cases = cases! {
         commands {
             a_command_ends_though_a_process_that_it_started_keeps_its_output_open,
             a_command_is_refused_with_the_reason,
@@ -121,6 +139,20 @@ fn main() -> ExitCode {
             attempts_of_another_installation_are_not_adopted,
         }
     };
+    cases.extend(cases_unless!(
+        cgroups::obstacle(),
+        cgroups {
+            a_limited_job_and_its_commands_are_in_its_cgroups_and_leave_none_behind,
+            a_killed_supervisor_leaves_no_cgroup_and_no_process_that_hides,
+            a_job_whose_cgroup_cannot_be_created_is_refused_and_leaves_nothing,
+        }
+    ));
+    let is_root = rustix::process::geteuid().is_root();
+    let no_root = (!is_root).then(|| "only root can become another user".to_owned());
+    cases.extend(cases_unless!(
+        no_root.or_else(cgroups::obstacle),
+        cgroups { a_user_without_cgroups_is_told_how_to_get_some }
+    ));
     let arguments = Arguments::from_args();
     libtest_mimic::run(&arguments, cases).exit_code()
 }

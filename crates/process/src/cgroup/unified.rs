@@ -1,0 +1,137 @@
+//! Version 2: the cgroup that Longshore may divide, and how.
+//!
+//! A cgroup, except the root, either has processes or gives controllers to the cgroups in it
+//! (<https://docs.kernel.org/admin-guide/cgroup-v2.html#no-internal-process-constraint>). So the
+//! processes of Longshore move to a cgroup of their own beside those of the jobs. Under systemd, only a
+//! cgroup that it has delegated may be divided (<https://systemd.io/CGROUP_DELEGATION/>).
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, access, getxattr};
+use rustix::io::Errno;
+
+use super::hierarchy::{Own, Version};
+use super::obstacle::{Obstacle, User};
+use crate::linux::is_of_longshore;
+
+/// The cgroup for the processes of Longshore.
+const OWN: &str = "longshore.own";
+
+const PROCESSES: &str = "cgroup.procs";
+const ENABLED: &str = "cgroup.subtree_control";
+
+/// How often to move processes that meanwhile began in a cgroup.
+const ROUNDS: usize = 100;
+
+/// Returns the cgroup in which those of jobs can be created: that of this process, or the one above if
+/// this process was moved before, or systemd has put it in a cgroup for that (`DelegateSubgroup=`).
+pub(super) fn base(own: &Own, has_systemd: bool) -> Result<PathBuf, Obstacle> {
+    let directory = own.directory.as_path();
+    let is_own = directory.file_name().is_some_and(|name| name == OWN);
+    let is_base = |above: &&Path| {
+        let may_be = is_own || (is_delegated(above) && !is_delegated(directory));
+        may_be && above.join(PROCESSES).exists()
+    };
+    let (base, path) = match directory.parent().filter(is_base) {
+        Some(above) => (above, parent(&own.path)),
+        None => (directory, own.path.as_str()),
+    };
+    if has_systemd && is_unit(path) && !is_delegated(base) {
+        return Err(Obstacle::NotDelegated(base.to_owned(), User::own()));
+    }
+    let writable = access(base, Access::WRITE_OK | Access::EXEC_OK)
+        .and_then(|()| access(base.join(PROCESSES), Access::WRITE_OK))
+        .and_then(|()| access(base.join(ENABLED), Access::WRITE_OK));
+    if let Err(error) = writable {
+        return Err(Obstacle::NotWritable(Version::V2, base.to_owned(), error));
+    }
+    // The root has no type.
+    let is_root = !base.join("cgroup.type").exists();
+    if is_root || is_delegated(base) || processes(base).into_iter().all(is_ours) {
+        return Ok(base.to_owned());
+    }
+    Err(Obstacle::Shared(base.to_owned()))
+}
+
+fn parent(path: &str) -> &str {
+    match path.rsplit_once('/') {
+        Some((parent, _)) if !parent.is_empty() => parent,
+        _ => "/",
+    }
+}
+
+/// Whether a path ends with the name of a unit of systemd, or is the root, which is systemd's too.
+pub(super) fn is_unit(path: &str) -> bool {
+    path == "/" || [".slice", ".scope", ".service"].iter().any(|kind| path.ends_with(kind))
+}
+
+/// Whether systemd marks the cgroup at `directory` as delegated. The mark that an ordinary user can read
+/// is set from version 251 on.
+pub(super) fn is_delegated(directory: &Path) -> bool {
+    ["user.delegate", "trusted.delegate"].into_iter().any(|name| {
+        let mut value = [0; 8];
+        getxattr(directory, name, &mut value).is_ok_and(|length| value[..length] == *b"1")
+    })
+}
+
+/// Gives the cgroups in `base` these controllers.
+pub(super) fn enable(base: &Path, controllers: &[&str]) -> io::Result<()> {
+    for _ in 0..ROUNDS {
+        let enabled = fs::read_to_string(base.join(ENABLED))?;
+        let lacks = |name: &&&str| !enabled.split_whitespace().any(|it| it == **name);
+        let wanted: Vec<String> =
+            controllers.iter().filter(lacks).map(|name| format!("+{name}")).collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        match write(&base.join(ENABLED), &wanted.join(" ")) {
+            Ok(()) => return Ok(()),
+            Err(error) if is(&error, Errno::BUSY) => move_processes(base)?,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::ResourceBusy, "processes begin in it again and again"))
+}
+
+/// Moves all processes of `base` to the cgroup of Longshore in it.
+fn move_processes(base: &Path) -> io::Result<()> {
+    let own = base.join(OWN);
+    match fs::create_dir(&own) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    let all = is_delegated(base);
+    for pid in processes(base) {
+        if !all && !is_ours(pid) {
+            let message = format!("process {pid}, which is not Longshore's, runs in it");
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, message));
+        }
+        match write(&own.join(PROCESSES), &pid.to_string()) {
+            Err(error) if !is(&error, Errno::SRCH) => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Returns the processes in a cgroup. One of another PID namespace has the number 0.
+fn processes(directory: &Path) -> Vec<i32> {
+    let text = fs::read_to_string(directory.join(PROCESSES)).unwrap_or_default();
+    text.lines().filter_map(|line| line.parse().ok()).collect()
+}
+
+fn is_ours(pid: i32) -> bool {
+    // One that has ended meanwhile need not be moved.
+    is_of_longshore(pid).unwrap_or(false)
+}
+
+fn is(error: &io::Error, errno: Errno) -> bool {
+    Errno::from_io_error(error) == Some(errno)
+}
+
+/// Writes to a file of a cgroup, all at once.
+pub(super) fn write(path: &Path, value: &str) -> io::Result<()> {
+    OpenOptions::new().write(true).open(path)?.write_all(value.as_bytes())
+}
