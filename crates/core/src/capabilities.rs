@@ -89,6 +89,8 @@ capabilities! {
     secret_key_ref, SecretKeyRef, "secretEnv from a secretKeyRef";
     /// Gives a job the stdin of its submitter.
     stdin, Stdin, "stdin";
+    /// Gives a job a terminal.
+    tty, Tty, "a terminal (tty)";
     /// Sends a job any signal.
     signals, Signals, "sending signals to a job";
     /// Runs further commands in a job that runs.
@@ -197,6 +199,7 @@ impl JobSpec {
             env: _,
             secret_env,
             stdin,
+            tty,
             job_directory,
             volumes,
             resources: Resources { limits: ResourceList { cpu, memory, pids, gpus } },
@@ -242,6 +245,7 @@ impl JobSpec {
             (*security_profile == Some(SecurityProfile::Restricted), Capability::RestrictedProfile),
             (secret_env.values().any(from_secret), Capability::SecretKeyRef),
             (*stdin, Capability::Stdin),
+            (*tty, Capability::Tty),
         ];
         let all_of = wanted.into_iter().filter_map(|(needed, c)| needed.then_some(c)).collect();
         Requirement { one_of, all_of }

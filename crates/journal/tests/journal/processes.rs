@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use futures::StreamExt;
 use longshore_journal::{Attended, Cancelled, Filter, Journal, Submitted};
 use tokio::time::timeout;
 
@@ -164,6 +165,18 @@ pub async fn finish_some(folder: &Path) {
         finished(&journal).await;
     }
     std::process::exit(0);
+}
+
+/// The log grew by 13 KiB for each job, and was never begun anew.
+#[tokio::test]
+async fn a_process_that_writes_without_a_pause_leaves_no_log_that_grows() {
+    const LONGEST: u64 = 24 << 20;
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(folder.path()).await;
+    let jobs = futures::stream::iter(0..1500).map(|_| finished(&journal)).buffer_unordered(16);
+    assert_eq!(jobs.count().await, 1500);
+    let length = std::fs::metadata(folder.path().join("journal.db-wal")).unwrap().len();
+    assert!(length < LONGEST, "{length}");
 }
 
 /// The next command had to read the whole log, up to 32 MiB.
