@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher};
+#[cfg(feature = "sqlite")]
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -108,6 +109,7 @@ impl DispatcherBuilder {
 
     /// Keeps the record of jobs in the state directory `path`, where other processes find it. The
     /// directory is opened on first use. Default: in memory, and only until each job is done.
+    #[cfg(feature = "sqlite")]
     #[must_use]
     pub fn state_directory(mut self, path: impl Into<PathBuf>) -> Self {
         self.journal = JournalSource::Folder(path.into());
