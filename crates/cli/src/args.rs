@@ -12,6 +12,7 @@ use longshore::runner::RunnerName;
 use crate::arg_values::{duration, moment};
 use crate::complete;
 use crate::config_args::ConfigArgs;
+use crate::detach_keys::DetachKeys;
 use crate::job_args::JobArgs;
 use crate::selection::JobFilter;
 use crate::template::Template;
@@ -39,7 +40,7 @@ pub enum Command {
     /// commands `ps`, `wait`, `logs`, `inspect`, `cancel` and `rm`. If the job's runner does not
     /// enforce the job's timeout, a background process does.
     #[command(
-        after_help = "Examples:\n  longshore run --image busybox:1.37 echo hello\n  longshore run -e LANG=C --timeout 10m ./script.sh"
+        after_help = "Examples:\n  longshore run --image busybox:1.37 echo hello\n  longshore run -e LANG=C --timeout 10m ./script.sh\n  longshore run -it --image busybox:1.37 sh"
     )]
     Run(Box<RunArgs>),
     /// List jobs that have not ended, or all recorded jobs
@@ -68,6 +69,9 @@ pub enum Command {
     /// process; where its runner cannot do that, Ctrl-C cancels the job, and a second one kills it. With
     /// --sig-proxy=false, Ctrl-C ends this command, and the job goes on. If the job has a stdin that
     /// nobody has opened, it gets the stdin of this command.
+    ///
+    /// A job that was started with -it, or with -dit, gets what is typed here, and the keys to detach
+    /// end this command. Any number of commands may be attached to it.
     #[command(
         after_help = "Examples:\n  longshore attach nightly\n  longshore attach --sig-proxy=false 9b98ykrc"
     )]
@@ -142,6 +146,9 @@ pub enum Command {
     Man(ManArgs),
 }
 
+/// The default of docker.
+const DETACH_KEYS: &str = "ctrl-p,ctrl-q";
+
 #[derive(Debug, Args)]
 pub struct ManArgs {
     /// Print the page of this command, such as `run` or `config show`
@@ -184,8 +191,11 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "detach")]
     pub result: Option<PathBuf>,
     /// Return once the job has started, and print its ID
-    #[arg(short, long, conflicts_with = "interactive")]
+    #[arg(short, long)]
     pub detach: bool,
+    /// The keys that leave the job running and end this command, which prints the job's ID; for -it
+    #[arg(long, value_name = "KEYS", default_value = DETACH_KEYS, help_heading = "Environment")]
+    pub detach_keys: DetachKeys,
     /// Run the job once, however often it is submitted with KEY
     ///
     /// A second submission of the same job with KEY is the first one: the command waits for that
@@ -317,6 +327,9 @@ pub struct AttachArgs {
     /// Do not give the job the stdin of this command
     #[arg(long)]
     pub no_stdin: bool,
+    /// The keys that end this command and leave the job running, if the job has a terminal
+    #[arg(long, value_name = "KEYS", default_value = DETACH_KEYS)]
+    pub detach_keys: DetachKeys,
     /// Pass signals on to the job
     #[arg(
         long,
@@ -337,6 +350,12 @@ pub struct ExecArgs {
     /// Give the command the stdin of this command
     #[arg(short, long)]
     pub interactive: bool,
+    /// Give the command a terminal; with -it, it is that of this command
+    #[arg(short, long)]
+    pub tty: bool,
+    /// The keys that end this command and leave the command in the job running; for -it
+    #[arg(long, value_name = "KEYS", default_value = DETACH_KEYS)]
+    pub detach_keys: DetachKeys,
     /// Set an environment variable; NAME alone takes the value from this environment
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     pub env: Vec<String>,

@@ -101,7 +101,6 @@ fn hint(mut error: Error) -> Error {
         "--pull" => "the policy for pulling the image is --pull-policy",
         "--platform" | "--tmpfs" => "Longshore has no such option",
         "-p" | "-P" | "--publish" | "--expose" => "a job has no ports",
-        "-t" | "--tty" | "-it" => "a job has no terminal; -i gives it what is typed here",
         "--privileged" | "--cap-add" | "--cap-drop" | "--security-opt" => {
             "use securityProfile and securityContext in a job file (--file)"
         }
@@ -170,7 +169,6 @@ mod tests {
             (&["--mount", "type=bind"], "--volume"),
             (&["--imgae", "x"], "--image"),
             (&["--pull=always", "x"], "--pull-policy"),
-            (&["-it", "x"], "terminal"),
             (&["-p", "80:80"], "no ports"),
         ] {
             let error = job(line).unwrap_err();

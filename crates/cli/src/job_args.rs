@@ -70,9 +70,14 @@ pub struct JobArgs {
     // Split later: an error here would repeat the text, which may be the secret itself.
     #[arg(long, value_name = "NAME=SOURCE", help_heading = "Environment")]
     pub secret_env: Vec<String>,
-    /// Give the job this terminal as stdin; a pipe or a file reaches it anyway
+    /// Give the job this terminal as stdin; a pipe or a file reaches it anyway, unless --tty is set
     #[arg(short, long, conflicts_with = "stdin", help_heading = "Environment")]
     pub interactive: bool,
+    /// Give the job a terminal; with -it, it is that of this command
+    ///
+    /// Its output is then one stream, and each key is passed on to the job: also Ctrl-C.
+    #[arg(short, long, help_heading = "Environment")]
+    pub tty: bool,
     /// Give the job this file as stdin, or none with /dev/null, instead of the stdin of this command
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Environment")]
     pub stdin: Option<PathBuf>,

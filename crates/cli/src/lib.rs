@@ -14,6 +14,7 @@ mod complete;
 mod complete_setting;
 mod config_args;
 mod config_file;
+mod detach_keys;
 mod entry;
 mod env_file;
 mod error;
@@ -29,6 +30,7 @@ mod listing;
 mod output;
 mod policy;
 mod progress;
+mod raw_mode;
 mod relay;
 mod resources;
 mod result_file;
@@ -42,6 +44,7 @@ mod stdin;
 mod summary;
 mod tail;
 mod template;
+mod terminal;
 #[cfg_attr(
     not(test),
     expect(clippy::arithmetic_side_effects, reason = "it adds seconds to the present")

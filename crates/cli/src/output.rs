@@ -11,6 +11,7 @@ use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 
 use crate::error::CliError;
+use crate::raw_mode::end_of_line;
 
 /// Prints `text` for people on stdout, without terminal control sequences. A reader that has gone
 /// away is not an error: it has read what it needs.
@@ -67,7 +68,7 @@ pub fn say(text: &str) {
     let mut stderr = io::stderr().lock();
     for line in printable(text).lines() {
         // If stderr is closed, the error cannot be reported anywhere.
-        let _ = writeln!(stderr, "longshore: {line}");
+        let _ = write!(stderr, "longshore: {line}{}", end_of_line());
     }
 }
 

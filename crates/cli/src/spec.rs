@@ -27,6 +27,9 @@ pub fn build(args: &JobArgs) -> Result<JobSpec, CliError> {
     }
     apply_working_directory(args, &mut job)?;
     apply_limits(args, &mut job);
+    job.tty |= args.tty;
+    // Otherwise, the stdin that the job is given decides.
+    job.stdin |= job.tty && args.interactive;
     job.volumes.extend(args.volume.iter().cloned());
     job.labels.extend(args.label.iter().cloned());
     replace(&mut job.name, args.name.as_ref());

@@ -31,13 +31,18 @@ pub struct Input {
 }
 
 impl Input {
-    /// Returns the stdin for the job of `args`, or `None` if the job has none.
+    /// Returns the stdin for the job of `args`, which has a terminal if `tty`, or `None` if the job has
+    /// none.
     ///
     /// # Errors
     /// If the file of `--stdin` cannot be read, or if stdin is both the job file and the job's.
-    pub fn choose(args: &JobArgs) -> Result<Option<Self>, CliError> {
+    pub fn choose(args: &JobArgs, tty: bool) -> Result<Option<Self>, CliError> {
         if let Some(path) = &args.stdin {
             return open(path);
+        }
+        if tty {
+            // It gets what is typed.
+            return Ok(None);
         }
         let is_job_file = args.file.as_deref() == Some(Path::new("-"));
         if is_job_file && args.interactive {

@@ -89,6 +89,8 @@ capabilities! {
     secret_key_ref, SecretKeyRef, "secretEnv from a secretKeyRef";
     /// Gives a job the stdin of its submitter.
     stdin, Stdin, "stdin";
+    /// Gives a job a terminal.
+    tty, Tty, "a terminal (tty)";
     /// Sends a job any signal.
     signals, Signals, "sending signals to a job";
     /// Runs further commands in a job that runs.
@@ -148,11 +150,19 @@ impl Requirement {
                 _ => "the job names no way to run that this runner supports".to_owned(),
             });
         }
-        let lacking = self.all_of.iter().filter(|c| !offered.has(**c));
+        let mut lacking: Vec<(Option<String>, Vec<&str>)> = Vec::new();
+        for capability in self.all_of.iter().filter(|c| !offered.has(**c)) {
+            let (remedy, words) = (remedy(*capability), capability.words());
+            match lacking.iter_mut().find(|(known, _)| remedy.is_some() && *known == remedy) {
+                Some((_, same)) => same.push(words),
+                None => lacking.push((remedy, vec![words])),
+            }
+        }
         let words: Vec<String> = lacking
-            .map(|c| match remedy(*c) {
-                Some(remedy) => format!("{c} ({remedy})"),
-                None => c.to_string(),
+            .into_iter()
+            .map(|(remedy, words)| match remedy {
+                Some(remedy) => format!("{} ({remedy})", words.join(", ")),
+                None => words.join(", "),
             })
             .collect();
         (!words.is_empty()).then(|| format!("it does not support {}", words.join(", ")))
@@ -197,6 +207,7 @@ impl JobSpec {
             env: _,
             secret_env,
             stdin,
+            tty,
             job_directory,
             volumes,
             resources: Resources { limits: ResourceList { cpu, memory, pids, gpus } },
@@ -242,6 +253,7 @@ impl JobSpec {
             (*security_profile == Some(SecurityProfile::Restricted), Capability::RestrictedProfile),
             (secret_env.values().any(from_secret), Capability::SecretKeyRef),
             (*stdin, Capability::Stdin),
+            (*tty, Capability::Tty),
         ];
         let all_of = wanted.into_iter().filter_map(|(needed, c)| needed.then_some(c)).collect();
         Requirement { one_of, all_of }
@@ -271,6 +283,20 @@ mod tests {
         let remedy = |c| (c == Capability::LimitMemory).then(|| "set x".to_owned());
         let missing = job.required_capabilities().missing(&container, remedy).unwrap();
         let told = "it does not support resources.limits.memory (set x), network: none";
+        assert_eq!(missing, told);
+    }
+
+    #[test]
+    fn a_remedy_for_several_capabilities_is_named_once() {
+        let mut job = JobSpec::process(["true"]);
+        job.resources.limits.memory = Some("64Mi".parse().unwrap());
+        job.resources.limits.pids = Some(9);
+        job.network = Network::None;
+        let process = Capabilities::default().with(Capability::Process);
+        let remedy = |c| (c != Capability::NetworkNone).then(|| "set x".to_owned());
+        let missing = job.required_capabilities().missing(&process, remedy).unwrap();
+        let told = "it does not support resources.limits.memory, resources.limits.pids (set x), \
+                    network: none";
         assert_eq!(missing, told);
     }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
-use crate::{JobStdin, LogStream, Result};
+use crate::{JobStdin, LogStream, Result, TerminalSize, TerminalSizes};
 
 /// A command to run in a job that runs, as `docker exec` does: beside the job's main process.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -22,6 +22,11 @@ pub struct ExecSpec {
     pub user: Option<String>,
     /// Whether the command has a stdin. Without one, it reads end of file.
     pub stdin: bool,
+    /// Whether the command has a terminal. Its output is then one stream, stdout, and its stdin has no
+    /// end of file.
+    pub tty: bool,
+    /// The size of that terminal at the start of the command, if the backend can set it then.
+    pub terminal_size: Option<TerminalSize>,
 }
 
 impl ExecSpec {
@@ -35,7 +40,7 @@ impl ExecSpec {
 /// Shows no value of the environment, which may be a secret.
 impl fmt::Debug for ExecSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { command, env, working_dir, user, stdin } = self;
+        let Self { command, env, working_dir, user, stdin, tty, terminal_size } = self;
         let names: Vec<_> = env.iter().map(|(name, _)| name).collect();
         f.debug_struct("ExecSpec")
             .field("command", command)
@@ -43,6 +48,8 @@ impl fmt::Debug for ExecSpec {
             .field("working_dir", working_dir)
             .field("user", user)
             .field("stdin", stdin)
+            .field("tty", tty)
+            .field("terminal_size", terminal_size)
             .finish()
     }
 }
@@ -60,13 +67,22 @@ pub struct Exec {
     /// - The last item is [`ExecEvent::Exited`] or an error, and then the stream ends.
     /// - The command waits if the stream is not polled and the buffers in between are full.
     pub events: BoxStream<'static, Result<ExecEvent>>,
+    /// Changes the size of the command's terminal, if it has one.
+    pub sizes: Option<TerminalSizes>,
 }
 
 impl Exec {
     /// Creates a command from its connection.
     #[must_use]
     pub fn new(stdin: Option<JobStdin>, events: BoxStream<'static, Result<ExecEvent>>) -> Self {
-        Self { stdin, events }
+        Self { stdin, events, sizes: None }
+    }
+
+    /// Adds the way to change the size of the command's terminal.
+    #[must_use]
+    pub fn with_sizes(mut self, sizes: Option<TerminalSizes>) -> Self {
+        self.sizes = sizes;
+        self
     }
 }
 
@@ -80,7 +96,8 @@ impl fmt::Debug for Exec {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ExecEvent {
-    /// The command has written output. The two streams are separate on every runner.
+    /// The command has written output. The two streams are separate on every runner, unless the
+    /// command has a terminal.
     Output {
         /// The stream.
         stream: LogStream,

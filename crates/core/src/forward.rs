@@ -4,9 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::{
-    Attempt, Capabilities, Capability, Event, Exec, ExecSpec, Finding, Handle, Health, ImageRef,
-    InstallationId, JobStdin, LaunchContext, LaunchError, LocalImage, LogChunk, LogPosition, Plan,
-    Result, Runner, RunnerName, Settled, Signal, Started, TimedChunk,
+    AttachSpec, Attachment, Attempt, Capabilities, Capability, Event, Exec, ExecSpec, Finding,
+    Handle, Health, ImageRef, InstallationId, JobStdin, LaunchContext, LaunchError, LocalImage,
+    LogChunk, LogPosition, Plan, Result, Runner, RunnerName, Settled, Signal, Started, TimedChunk,
 };
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -143,6 +143,10 @@ pub trait Forward: fmt::Debug + Send + Sync + 'static {
         self.inner().signal(handle, signal).await
     }
 
+    async fn attach(&self, handle: &Handle, spec: &AttachSpec) -> Result<Attachment> {
+        self.inner().attach(handle, spec).await
+    }
+
     async fn exec(&self, handle: &Handle, spec: &ExecSpec) -> Result<Exec> {
         self.inner().exec(handle, spec).await
     }
@@ -256,6 +260,10 @@ impl<F: Forward> Runner for Forwarding<F> {
 
     async fn signal(&self, handle: &Handle, signal: Signal) -> Result<()> {
         self.0.signal(handle, signal).await
+    }
+
+    async fn attach(&self, handle: &Handle, spec: &AttachSpec) -> Result<Attachment> {
+        self.0.attach(handle, spec).await
     }
 
     async fn exec(&self, handle: &Handle, spec: &ExecSpec) -> Result<Exec> {

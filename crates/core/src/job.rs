@@ -48,6 +48,11 @@ pub struct JobSpec {
     /// false, or if the submitter gives none, the job's stdin is empty.
     #[serde(skip_serializing_if = "is_no")]
     pub stdin: bool,
+    /// Whether the job has a terminal. Its output is then one stream, stdout. With `stdin`, the
+    /// terminal takes input from each process that attaches to the job, one after the other, and has
+    /// no end of file.
+    #[serde(skip_serializing_if = "is_no")]
+    pub tty: bool,
     /// The absolute path of a directory with `input/` (read-only to the job) and `output/`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job_directory: Option<PathBuf>,

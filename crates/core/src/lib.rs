@@ -39,6 +39,7 @@ mod signal;
 mod start_error;
 mod stdin;
 mod template;
+mod terminal;
 mod validate;
 mod volume;
 
@@ -76,5 +77,6 @@ pub use signal::Signal;
 pub use start_error::{StartError, start_error};
 pub use stdin::JobStdin;
 pub use template::JobDirectoryView;
+pub use terminal::{AttachOutput, AttachSpec, Attachment, TerminalSize, TerminalSizes};
 pub use validate::RESERVED_LABEL_PREFIX;
 pub use volume::Volume;

@@ -11,9 +11,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Attempt, Capabilities, Capability, Error, ErrorKind, Event, EventSink, Exec, ExecSpec, Finding,
-    Handle, ImageRef, InstallationId, JobStdin, LaunchError, LogChunk, LogPosition, Outcome, Plan,
-    Report, Result, RunnerName, Signal, Started, TimedChunk,
+    AttachSpec, Attachment, Attempt, Capabilities, Capability, Error, ErrorKind, Event, EventSink,
+    Exec, ExecSpec, Finding, Handle, ImageRef, InstallationId, JobStdin, LaunchError, LogChunk,
+    LogPosition, Outcome, Plan, Report, Result, RunnerName, Signal, Started, TerminalSize,
+    TimedChunk,
 };
 
 /// What a launch receives besides the attempt.
@@ -37,6 +38,9 @@ pub struct LaunchContext {
     /// Whether the caller reads the output from its beginning, with `follow`, as soon as the launch
     /// returns. A runner may use this to receive the output as the job writes it.
     pub read_output: bool,
+    /// The size of the job's terminal at its start. A runner that cannot set it then leaves it to
+    /// [`attach`](Runner::attach).
+    pub terminal_size: Option<TerminalSize>,
     /// Fires when the job is cancelled before it has started.
     pub cancel: CancellationToken,
     /// Where to report progress.
@@ -56,6 +60,7 @@ impl LaunchContext {
             pull_timeout: left,
             retry_pull: true,
             read_output: false,
+            terminal_size: None,
             cancel: CancellationToken::new(),
             events: EventSink::default(),
         }
@@ -236,7 +241,8 @@ pub trait Runner: fmt::Debug + Send + Sync + 'static {
 
     /// Opens the stdin of an attempt that has started, for a job that asks for one.
     ///
-    /// - Can be opened once, from any process. Until then, the job waits for input.
+    /// - Can be opened once, from any process. Until then, the job waits for input. That of a job
+    ///   with `tty` can be opened again, and has no end of file.
     /// - If the process that launched the attempt ends, and no process has opened the stdin, the job
     ///   may receive end of file.
     /// - For an attempt that has ended, returns a stdin whose writes fail with `BrokenPipe`.
@@ -345,6 +351,16 @@ pub trait Runner: fmt::Debug + Send + Sync + 'static {
     /// - Fails with `Unsupported` on a runner without the capability `signals`.
     async fn signal(&self, _handle: &Handle, _signal: Signal) -> Result<()> {
         Err(Error::new(ErrorKind::Unsupported, "this runner does not support signals"))
+    }
+
+    /// Attaches to an attempt that runs, from any process, as often as wanted.
+    ///
+    /// - The output is what the job writes, as it writes it: an unfinished line too.
+    /// - The terminal of a job with `tty` takes input from each attachment that asks for it.
+    /// - Fails with `NotFound` for an attempt that does not run: it has ended, or is gone.
+    /// - Fails with `Unsupported` on a runner that cannot attach. One with the capability `tty` can.
+    async fn attach(&self, _handle: &Handle, _spec: &AttachSpec) -> Result<Attachment> {
+        Err(Error::new(ErrorKind::Unsupported, "this runner does not support attaching to a job"))
     }
 
     /// Runs a command in an attempt that runs, with the job's environment, working directory and

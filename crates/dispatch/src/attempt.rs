@@ -145,6 +145,7 @@ impl JobTask {
             cancel: self.canceller.token(),
             sink: &self.sink,
             reads_output: self.logs.is_some(),
+            terminal_size: self.input.terminal_size(),
         };
         let launched = launch(runner, attempt, limits, task, slot).await;
         let found = match launched {

@@ -9,9 +9,10 @@ use async_trait::async_trait;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
 use longshore_core::{
-    Attempt, Capabilities, Capability, Error, ErrorKind, Event, Exec, ExecSpec, Finding, Handle,
-    Health, ImageRef, InstallationId, JobStdin, LaunchContext, LaunchError, LocalImage, LogChunk,
-    LogPosition, Plan, Result, Runner, RunnerName, Settled, Signal, Started, TimedChunk,
+    AttachSpec, Attachment, Attempt, Capabilities, Capability, Error, ErrorKind, Event, Exec,
+    ExecSpec, Finding, Handle, Health, ImageRef, InstallationId, JobStdin, LaunchContext,
+    LaunchError, LocalImage, LogChunk, LogPosition, Plan, Result, Runner, RunnerName, Settled,
+    Signal, Started, TimedChunk,
 };
 use tokio::time::Instant;
 
@@ -172,9 +173,17 @@ impl Runner for Guarded {
         self.wait("signal", async { self.0.signal(handle, signal).await }).await?
     }
 
+    async fn attach(&self, handle: &Handle, spec: &AttachSpec) -> Result<Attachment> {
+        let mut attached =
+            self.wait("attach", async { self.0.attach(handle, spec).await }).await??;
+        attached.output = attached.output.map(|output| self.stream("attach", || output));
+        Ok(attached)
+    }
+
     async fn exec(&self, handle: &Handle, spec: &ExecSpec) -> Result<Exec> {
         let started = self.wait("exec", async { self.0.exec(handle, spec).await }).await??;
-        Ok(Exec::new(started.stdin, self.stream("exec", || started.events)))
+        let Exec { stdin, events, sizes, .. } = started;
+        Ok(Exec::new(stdin, self.stream("exec", || events)).with_sizes(sizes))
     }
 
     async fn remove(&self, handle: &Handle) -> Result<()> {

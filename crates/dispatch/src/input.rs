@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use longshore_core::{Error, ErrorKind, JobSpec};
+use longshore_core::{Error, ErrorKind, JobSpec, TerminalSize};
 use parking_lot::Mutex;
 use tokio::io::AsyncRead;
 
@@ -30,12 +30,24 @@ pub(crate) enum Input {
     Later,
     /// A process that has ended.
     Interrupted,
+    /// Processes that attach to the job's terminal, which has this size at the job's start.
+    Terminal(Option<TerminalSize>),
 }
 
 impl Input {
+    /// Returns the size that the job's terminal has at its start, if it is known.
+    pub(crate) const fn terminal_size(&self) -> Option<TerminalSize> {
+        match self {
+            Self::Terminal(size) => *size,
+            _ => None,
+        }
+    }
+
     /// Checks that the job of `spec` can have this input.
     pub(crate) fn admit(&self, spec: &mut JobSpec, detached: bool) -> Result<(), Error> {
         match self {
+            // A terminal takes input from any process that attaches.
+            Self::Nobody if spec.tty => {}
             // No input and an empty input are the same to the job.
             Self::Nobody => spec.stdin = false,
             Self::Here(_) if detached => {
@@ -56,6 +68,7 @@ impl fmt::Debug for Input {
             Self::Beside(_) => "Beside",
             Self::Later => "Later",
             Self::Interrupted => "Interrupted",
+            Self::Terminal(_) => "Terminal",
         })
     }
 }

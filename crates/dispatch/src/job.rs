@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::Stream;
-use longshore_core::{JobId, JobResult, JobSpec, LogChunk, RegistryAuth, Secret};
+use longshore_core::{JobId, JobResult, JobSpec, LogChunk, RegistryAuth, Secret, TerminalSize};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncRead;
@@ -128,6 +128,16 @@ impl Submission {
     pub fn with_stdin_later(mut self) -> Self {
         self.spec.stdin = true;
         self.input = Input::Later;
+        self
+    }
+
+    /// Gives the job a terminal, of `size` if that is known. Sets [`JobSpec::tty`]. Set
+    /// [`JobSpec::stdin`] too if it takes input. [`Dispatcher::attach_to`](crate::Dispatcher::attach_to)
+    /// connects to it, from any process, once the job has started.
+    #[must_use]
+    pub fn with_terminal(mut self, size: Option<TerminalSize>) -> Self {
+        self.spec.tty = true;
+        self.input = Input::Terminal(size);
         self
     }
 

@@ -199,7 +199,8 @@ impl Dispatcher {
         let mut spec = JobSpec::clone(&record.spec);
         // The configuration may have changed; then the spec stays as it was submitted.
         let _ = self.prepare(&mut spec);
-        let input = if spec.stdin { Input::Interrupted } else { Input::Nobody };
+        let fed = spec.stdin && !spec.tty;
+        let input = if fed { Input::Interrupted } else { Input::Nobody };
         JobTask { manner: Manner::Kept, input, ..self.task(spec, claim) }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use longshore_core::{
     Attempt, Error, ErrorKind, Event, EventSink, LaunchContext, LaunchError, Runner, Started,
+    TerminalSize,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -62,6 +63,8 @@ pub(crate) struct Task<'a> {
     pub(crate) sink: &'a JobEventSink,
     /// Whether the task reads the output from its beginning.
     pub(crate) reads_output: bool,
+    /// The size of the job's terminal at its start.
+    pub(crate) terminal_size: Option<TerminalSize>,
 }
 
 /// Launches `attempt`, which must answer within its `limits`. The task's `cancel` ends it early.
@@ -83,6 +86,7 @@ pub(crate) async fn launch(
     context.pull_timeout = limits.pull_timeout;
     context.retry_pull = limits.retry_pull;
     context.read_output = task.reads_output;
+    context.terminal_size = task.terminal_size;
     context.cancel = task.cancel.child_token();
     context.events = EventSink::new(sender);
     let stop = context.cancel.clone();

@@ -28,6 +28,7 @@ mod abandoned;
 mod adopt;
 mod attach;
 mod attach_all;
+mod attach_to;
 mod attempt;
 mod attempt_client;
 mod breaker;

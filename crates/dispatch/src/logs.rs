@@ -97,7 +97,7 @@ impl Dispatcher {
 
     /// Returns the record of a job once it has started or ended. A job that no process launches any
     /// more is settled first. If it cannot be settled, returns its record unchanged.
-    async fn begun(&self, job: &JobId) -> Result<Record, Error> {
+    pub(crate) async fn begun(&self, job: &JobId) -> Result<Record, Error> {
         loop {
             let record = self.journal().await?.until_begun(job).await?;
             if record.has_begun() {
@@ -112,7 +112,7 @@ impl Dispatcher {
 }
 
 /// Returns the output of an attempt from `since` to its end.
-fn follow_logs<P: Piece>(
+pub(crate) fn follow_logs<P: Piece>(
     client: AttemptClient,
     since: LogPosition,
 ) -> BoxStream<'static, Result<P, Error>> {

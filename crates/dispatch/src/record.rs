@@ -153,7 +153,9 @@ impl JobTask {
     pub(crate) fn result_of(&self, taken: &Taken, report: Report) -> JobResult {
         let mut result = self.result(report);
         result.runner = Some(taken.candidate.name().clone());
-        result.separate_streams = Some(taken.candidate.runner.capabilities().separate_streams);
+        let separates = taken.candidate.runner.capabilities().separate_streams;
+        // A terminal is one stream.
+        result.separate_streams = Some(separates && !self.spec.tty);
         if let Found::Started(started) = &taken.found {
             result.started_at = result.started_at.or(started.started_at);
             result.image = result.image.or_else(|| started.image.clone());

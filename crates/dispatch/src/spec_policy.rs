@@ -31,6 +31,7 @@ use crate::glob::ImageGlob;
 /// | `secretEnv`: `env` | nothing | [`secret_variables`](Self::secret_variables) |
 /// | `secretEnv`: `secretKeyRef` | nothing | [`kubernetes_secrets`](Self::kubernetes_secrets) |
 /// | `stdin` | everything: it receives only what the service gives | - |
+/// | `tty` | everything: only the service attaches to it | - |
 /// | `jobDirectory` | nothing | [`job_directories`](Self::job_directories) |
 /// | `volumes` | nothing | [`host_paths`](Self::host_paths) |
 /// | `resources.limits.gpus` | nothing | [`max_gpus`](Self::max_gpus) |

@@ -47,7 +47,7 @@ impl<'a> Feed<'a> {
 
     async fn feed(&self, input: Input) {
         match input {
-            Input::Nobody | Input::Beside(_) => {}
+            Input::Nobody | Input::Beside(_) | Input::Terminal(_) => {}
             Input::Interrupted => {
                 self.keep(INTERRUPTED);
                 self.give_none().await;

@@ -230,7 +230,7 @@ impl JobTask {
     pub(crate) async fn follow_to_end(mut self, mut taken: Taken) {
         let ended = CancellationToken::new();
         let running = taken.candidate.tally.runs();
-        let separate = taken.candidate.runner.capabilities().separate_streams;
+        let separate = taken.candidate.runner.capabilities().separate_streams && !self.spec.tty;
         let logs = self.logs.take();
         let input = std::mem::take(&mut self.input);
         let client = taken.client.clone();

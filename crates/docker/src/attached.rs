@@ -6,7 +6,8 @@
 //! log has the rest: see [`logs`](crate::logs).
 //!
 //! An engine blocks the job while a client that is attached does not read. So an attachment ends soon
-//! after its buffer is full: a slow reader delays no job, and reads the rest from the log.
+//! after its buffer is full: a slow reader delays no job, and reads the rest from the log. Only that
+//! of a terminal stays, as with docker: a person can stop the output with Ctrl-S.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -48,10 +49,11 @@ impl Attachments {
         attempt: &AttemptId,
         id: &str,
         snapshot: watch::Receiver<Snapshot>,
+        tty: bool,
     ) {
         match engine.attach(id).await {
             Ok(connection) => {
-                let attachment = Attachment::new(connection, snapshot);
+                let attachment = Attachment::new(connection, snapshot, tty);
                 self.0.lock().insert(attempt.to_string(), attachment);
             }
             Err(fault) => tracing::debug!(container = id, ?fault, "failed to attach"),
@@ -82,11 +84,12 @@ impl Attachment {
     fn new(
         connection: impl AsyncRead + Send + 'static,
         snapshot: watch::Receiver<Snapshot>,
+        tty: bool,
     ) -> Self {
         let (sender, records) = mpsc::channel(WAITING);
         let (report, whole) = oneshot::channel();
         let task = tokio::spawn(async move {
-            if read(connection, sender).await && ends_now(snapshot).await {
+            if read(connection, sender, tty).await && ends_now(snapshot).await {
                 let _ = report.send(());
             }
         });
@@ -108,12 +111,20 @@ impl Attachment {
 
 /// Passes records on until the engine closes the connection. Returns whether it did so after a whole
 /// record, and the reader has taken each.
-async fn read(connection: impl AsyncRead, sender: mpsc::Sender<Record>) -> bool {
+async fn read(connection: impl AsyncRead + Send, sender: mpsc::Sender<Record>, tty: bool) -> bool {
     let pieces = ReaderStream::with_capacity(connection, PIECE);
-    let mut records = std::pin::pin!(body::records(pieces));
+    let mut records = match tty {
+        true => body::shown(pieces).boxed(),
+        false => body::records(pieces).boxed(),
+    };
     while let Some(record) = records.next().await {
         let Ok(record) = record else { return false };
-        if !matches!(timeout(STALL, sender.send(record)).await, Ok(Ok(()))) {
+        let sent = match tty {
+            // The log of a terminal lacks the line that is not finished, such as a question.
+            true => sender.send(record).await.is_ok(),
+            false => matches!(timeout(STALL, sender.send(record)).await, Ok(Ok(()))),
+        };
+        if !sent {
             return false;
         }
     }
@@ -178,7 +189,7 @@ mod tests {
     fn attachment() -> (tokio::io::DuplexStream, Attachment, watch::Sender<Snapshot>) {
         let (engine, client) = tokio::io::duplex(1 << 10);
         let snapshot = watch::Sender::new(Snapshot::default());
-        (engine, Attachment::new(client, snapshot.subscribe()), snapshot)
+        (engine, Attachment::new(client, snapshot.subscribe(), false), snapshot)
     }
 
     fn ended(coverage: Coverage) -> Snapshot {

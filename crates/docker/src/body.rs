@@ -18,11 +18,23 @@ const LINE: usize = 4 << 20;
 /// The most bytes of one record of output. Engines cut the lines of a log into records of 16 KiB, and
 /// attached output into 32 KiB.
 const RECORD: usize = 1 << 20;
+/// The size at which the engine cuts a line of a log into records.
+pub(crate) const CUT: usize = 16 * 1024;
 /// The bytes before each record: its stream, three zeros and its length.
 const HEADER: usize = 8;
 
 /// A piece of output as the engine sends it. One of a log begins with its time, if that was asked for.
 pub(crate) type Record = (LogStream, Bytes);
+
+/// The form of a container's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    Records,
+    /// That of a terminal.
+    Shown,
+    /// That of a terminal, with the times.
+    TimedLines,
+}
 
 /// The body of an answer, and the connection on which it arrives.
 ///
@@ -170,6 +182,50 @@ pub(crate) fn records<E: Into<Cause>>(
     }
 }
 
+/// Returns the pieces of what a terminal shows as records: it is one stream without headers.
+pub(crate) fn shown<E: Into<Cause>>(
+    pieces: impl Stream<Item = Result<Bytes, E>>,
+) -> impl Stream<Item = Result<Record, Cause>> {
+    pieces.map(|piece| piece.map(|bytes| (LogStream::Stdout, bytes)).map_err(Into::into))
+}
+
+/// Splits the log of a terminal into records, each of which begins with its time: it has no headers.
+pub(crate) fn timed_lines<E: Into<Cause>>(
+    pieces: impl Stream<Item = Result<Bytes, E>>,
+) -> impl Stream<Item = Result<Record, Cause>> {
+    async_stream::try_stream! {
+        let mut pieces = std::pin::pin!(pieces);
+        let mut rest = BytesMut::new();
+        loop {
+            while let Some(length) = timed_line(&rest) {
+                yield (LogStream::Stdout, rest.split_to(length).freeze());
+            }
+            within("a record of the output", rest.len(), RECORD)?;
+            match pieces.next().await.transpose().map_err(Into::into)? {
+                Some(piece) => rest.extend_from_slice(&piece),
+                None if rest.is_empty() => return,
+                None => {
+                    yield (LogStream::Stdout, rest.split().freeze());
+                }
+            }
+        }
+    }
+}
+
+/// The length of the first record in `bytes`, with its time, if it is known to be there as a whole. It
+/// ends with its line, or where the engine has cut that: the next record then has the same time.
+fn timed_line(bytes: &[u8]) -> Option<usize> {
+    let begin = bytes.iter().position(|byte| *byte == b' ')?.checked_add(1)?;
+    let cut = begin.checked_add(CUT)?;
+    match newline(bytes, begin) {
+        Some(end) if end < cut => end.checked_add(1),
+        found => {
+            let next = bytes.get(cut..)?.get(..begin)?;
+            if Some(next) == bytes.get(..begin) { Some(cut) } else { found?.checked_add(1) }
+        }
+    }
+}
+
 /// Takes the first record off `bytes`, if it is there as a whole.
 fn split(bytes: &mut BytesMut) -> Result<Option<Record>, Cause> {
     let stream = match bytes.first() {
@@ -216,6 +272,26 @@ mod tests {
         }
         let broken = read(&[&BYTES[..BYTES.len() - 1]]).await;
         assert!(matches!(broken, Err(Cause::BrokenOff)), "{broken:?}");
+    }
+
+    #[tokio::test]
+    async fn the_log_of_a_terminal_is_split_into_its_lines_and_where_the_engine_cut_them() {
+        let long = "x".repeat(CUT);
+        let at = |second: u8| format!("2026-01-01T00:00:0{second}.000000000Z ");
+        let records = vec![
+            format!("{}a\r\n", at(1)),
+            format!("{}{long}", at(2)),
+            format!("{}{}\n", at(2), "y".repeat(9)),
+            format!("{}{long}\n", at(3)),
+            format!("{}open", at(4)),
+        ];
+        let text = records.concat();
+        let pieces =
+            text.as_bytes().chunks(1000).map(|piece| Ok::<_, Cause>(piece.to_vec().into()));
+        let read: Vec<Record> = timed_lines(iter(pieces)).try_collect().await.unwrap();
+        let expected: Vec<Record> =
+            records.into_iter().map(|it| (LogStream::Stdout, Bytes::from(it))).collect();
+        assert_eq!(read, expected);
     }
 
     #[tokio::test]

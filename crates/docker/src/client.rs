@@ -21,7 +21,7 @@ use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
 use crate::DockerConfig;
-use crate::body::{self, Body, Record};
+use crate::body::{self, Body, LogFormat, Record};
 use crate::endpoint::{self, Endpoint, ThisProcess};
 use crate::fault::{Cause, Fault};
 use crate::http::{Call, Http};
@@ -181,7 +181,7 @@ impl Engine {
     }
 
     /// Sends `call`, whose answer has no body.
-    async fn order(&self, call: Call) -> Answer<http::Response<()>> {
+    pub(crate) async fn order(&self, call: Call) -> Answer<http::Response<()>> {
         self.order_within(self.config.request_timeout.get(), call).await
     }
 
@@ -266,7 +266,8 @@ impl Engine {
         &self,
         id: &str,
     ) -> Answer<impl AsyncRead + AsyncWrite + Send + Unpin + use<>> {
-        self.attach_to(id, &[("stream", "true"), ("stdin", "true")]).await
+        let query = [("stream", "true"), ("stdin", "true"), ("detachKeys", NO_DETACH_KEYS)];
+        self.attach_to(id, &query).await
     }
 
     /// The container with this name or id, or `None` if it does not exist.
@@ -311,10 +312,20 @@ impl Engine {
     }
 
     /// The output of a container, as its log has it.
-    pub(crate) fn logs(&self, name: &str, range: &[(&str, &str)]) -> BoxStream<'_, Answer<Record>> {
+    pub(crate) fn logs(
+        &self,
+        name: &str,
+        range: &[(&str, &str)],
+        format: LogFormat,
+    ) -> BoxStream<'_, Answer<Record>> {
         let query = [&[("stdout", "true"), ("stderr", "true")], range].concat();
         let call = Call::get(format!("/containers/{name}/logs")).query(&query);
-        self.stream(self.config.request_timeout.get(), call, body::records)
+        let limit = self.config.request_timeout.get();
+        match format {
+            LogFormat::Records => self.stream(limit, call, body::records),
+            LogFormat::Shown => self.stream(limit, call, body::shown),
+            LogFormat::TimedLines => self.stream(limit, call, body::timed_lines),
+        }
     }
 
     /// Attaches to the output of a container, from now on.
@@ -325,7 +336,7 @@ impl Engine {
         self.attach_to(id, &[("stream", "true"), ("stdout", "true"), ("stderr", "true")]).await
     }
 
-    async fn attach_to(
+    pub(crate) async fn attach_to(
         &self,
         id: &str,
         query: &[(&str, &str)],
@@ -362,8 +373,9 @@ impl Engine {
     pub(crate) async fn start_exec(
         &self,
         id: &str,
+        tty: bool,
     ) -> Answer<impl AsyncRead + AsyncWrite + Send + Unpin + use<>> {
-        let attached = serde_json::json!({ "Detach": false, "Tty": false });
+        let attached = serde_json::json!({ "Detach": false, "Tty": tty });
         let call = Call::post(format!("/exec/{id}/start")).json(&attached);
         self.hijack(call.map_err(unwritten)?).await
     }
@@ -454,6 +466,11 @@ impl Engine {
         }
     }
 }
+
+/// Keys at which the engine ends a connection to a terminal: an engine has some by default, and
+/// cannot have none. A program that attaches looks for its own. Nobody types these.
+pub(crate) const NO_DETACH_KEYS: &str =
+    "ctrl-@,ctrl-_,ctrl-@,ctrl-_,ctrl-@,ctrl-_,ctrl-@,ctrl-_,ctrl-@,ctrl-_,ctrl-@,ctrl-_";
 
 /// The failure of a request whose body could not be written.
 fn unwritten(cause: Cause) -> Fault {

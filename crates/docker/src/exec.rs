@@ -22,11 +22,12 @@ use tokio_util::io::ReaderStream;
 
 use crate::backend::Backend;
 use crate::body::{self, Record};
-use crate::client::Answer;
+use crate::client::{Answer, NO_DETACH_KEYS};
 use crate::fault::Fault;
 use crate::location::Location;
 use crate::outcome::Phase;
 use crate::stdin::Attached;
+use crate::terminal::{self, Keyboard, console_size};
 
 const FAILED: &str = "failed to run a command in the job";
 
@@ -57,11 +58,16 @@ pub(crate) async fn exec(
     let runs = |phase: &Phase| matches!(phase, Phase::Running { .. } | Phase::Restarted { .. });
     let container = found.filter(|container| runs(&container.phase)).ok_or_else(not_running)?.id;
     let id = backend.engine.create_exec(&container, &config(spec)).await.map_err(failed)?;
-    let connection = backend.engine.start_exec(&id).await.map_err(failed)?;
+    let tty = spec.tty;
+    let connection = backend.engine.start_exec(&id, tty).await.map_err(failed)?;
     let (reader, writer) = tokio::io::split(connection);
-    let stdin = spec.stdin.then(|| Box::new(Stdin(Some(Attached(writer)))) as JobStdin);
+    let sizes = tty.then(|| terminal::sizes(&backend, format!("/exec/{id}/resize")));
+    let stdin = spec.stdin.then(|| match tty {
+        true => Box::new(Keyboard(Attached(writer))) as JobStdin,
+        false => Box::new(Stdin(Some(Attached(writer)))),
+    });
     let command = Command { backend, location, container, id };
-    Ok(Exec::new(stdin, command.follow(reader).boxed()))
+    Ok(Exec::new(stdin, command.follow(reader, tty).boxed()).with_sizes(sizes))
 }
 
 fn not_running() -> Error {
@@ -78,6 +84,9 @@ fn config(spec: &ExecSpec) -> ExecConfig {
         cmd: Some(spec.command.clone()),
         user: spec.user.clone(),
         working_dir: spec.working_dir.clone(),
+        tty: spec.tty.then_some(true),
+        console_size: spec.terminal_size.map(console_size),
+        detach_keys: spec.tty.then(|| NO_DETACH_KEYS.to_owned()),
         ..ExecConfig::default()
     }
 }
@@ -92,10 +101,17 @@ struct Command {
 
 impl Command {
     /// Returns what the command writes, and its end.
-    fn follow(self, connection: impl AsyncRead + Send) -> impl Stream<Item = Result<ExecEvent>> {
+    fn follow(
+        self,
+        connection: impl AsyncRead + Send + 'static,
+        tty: bool,
+    ) -> impl Stream<Item = Result<ExecEvent>> {
         async_stream::try_stream! {
             let pieces = ReaderStream::with_capacity(connection, PIECE);
-            let mut records = std::pin::pin!(body::records(pieces));
+            let mut records = match tty {
+                true => body::shown(pieces).boxed(),
+                false => body::records(pieces).boxed(),
+            };
             let mut held = None;
             let mut first = true;
             while let Some(record) = records.next().await {

@@ -319,10 +319,14 @@ impl<'a> Follower<'a> {
     /// Whether the init could not execute the command: then its message is all the output.
     async fn init_says(&self, code: i32) -> Option<Outcome> {
         let name = self.snapshot.borrow().id.clone().unwrap_or_else(|| self.location.name.clone());
-        let logs = crate::logs::tail(&self.backend.engine, &name, 2);
+        let tty = self.location.tty;
+        let logs = crate::logs::tail(&self.backend.engine, &name, 2, tty);
         let limit = self.backend.engine.config().request_timeout.get();
         let said = timeout(limit, logs.try_collect::<Vec<_>>()).await.ok()?.ok()?;
-        let [(LogStream::Stderr, bytes)] = said.as_slice() else { return None };
+        let [(stream, bytes)] = said.as_slice() else { return None };
+        if *stream != LogStream::Stderr && !tty {
+            return None;
+        }
         let message = String::from_utf8_lossy(bytes).trim().to_owned();
         Some(Outcome::Rejected { reason: init_refusal(code, &message)?, message })
     }

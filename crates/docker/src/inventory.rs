@@ -9,7 +9,7 @@ use longshore_core::{AttemptId, Handle, InstallationId, Result};
 use crate::backend::Backend;
 use crate::client::{Answer, Removal, Removed};
 use crate::container::{Found, is_named};
-use crate::labels::{ATTEMPT, INSTALLATION, MARKED};
+use crate::labels::{ATTEMPT, INSTALLATION, MARKED, TTY};
 use crate::location::{Location, object_name};
 
 /// How long a fence stays: longer than any request of a launch can be under way.
@@ -25,13 +25,15 @@ pub(crate) async fn adopt(backend: &Backend, installation: &InstallationId) -> R
         .await
         .map_err(|fault| fault.into_error("failed to list this installation's containers"))?;
     let handle = |container: ContainerSummary| {
-        let attempt: AttemptId = container.labels?.get(ATTEMPT)?.parse().ok()?;
+        let labels = container.labels?;
+        let attempt: AttemptId = labels.get(ATTEMPT)?.parse().ok()?;
         let name = object_name(attempt.as_str());
         if !is_named(container.names.as_deref(), &name) {
             backend.strangers.warn(&container.id?, attempt.as_str());
             return None;
         }
-        Some(Location::new(attempt, installation.clone(), name).handle(&backend.name))
+        let location = Location::new(attempt, installation.clone(), name);
+        Some(location.with_tty(labels.contains_key(TTY)).handle(&backend.name))
     };
     Ok(listed.into_iter().filter_map(handle).collect())
 }

@@ -15,6 +15,8 @@ pub(crate) const ATTEMPT: &str = "longshore.dev/attempt";
 /// The attempt that a mark is about; see [`Mark`].
 pub(crate) const MARKED: &str = "longshore.dev/marked-attempt";
 const MARK: &str = "longshore.dev/mark";
+/// Only on a container with a terminal.
+pub(crate) const TTY: &str = "longshore.dev/tty";
 const TIMEOUT: &str = "longshore.dev/timeout";
 const GRACE_PERIOD: &str = "longshore.dev/grace-period";
 const IMAGE: &str = "longshore.dev/image";
@@ -73,6 +75,7 @@ pub(crate) fn attempt_labels(attempt: &Attempt, facts: &Facts, of_image: &[Strin
         (IMAGE, facts.image.requested.clone()),
         (PULL_POLICY, facts.image.policy.to_string()),
     ];
+    ours.extend(attempt.spec.tty.then(|| (TTY, true.to_string())));
     ours.extend(facts.timeout.map(|timeout| (TIMEOUT, text(timeout))));
     ours.extend(facts.image.resolved.clone().map(|digest| (IMAGE_DIGEST, digest)));
     ours.extend(facts.image.pulled.map(|pulled| (PULLED, pulled.to_string())));

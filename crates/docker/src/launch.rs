@@ -18,6 +18,7 @@ use crate::outcome::Phase;
 use crate::pull;
 use crate::refusal::{self, Step};
 use crate::security;
+use crate::terminal;
 use crate::translate::{Base, Secrets, container, create_body};
 
 type Launched = std::result::Result<Started, LaunchError>;
@@ -151,7 +152,10 @@ impl Backend {
         };
         let facts = Facts::new(attempt, image.report.clone());
         let config = self.engine.config();
-        let body = create_body(attempt, &base, &facts, config, Secrets::Exposed)?;
+        let mut body = create_body(attempt, &base, &facts, config, Secrets::Exposed)?;
+        if let (Some(size), Some(host)) = (request.context.terminal_size, &mut body.host_config) {
+            host.console_size = Some(terminal::console_size(size));
+        }
         let mut created = self.engine.create(&location.name, &body).await;
         if created.as_ref().is_err_and(is_no_such_image) {
             // With the containerd store an image whose tag a pull has just moved is not known by
@@ -207,7 +211,8 @@ impl Backend {
         if request.context.read_output {
             let attempt = &request.attempt.id;
             let snapshot = self.informer.subscribe(attempt);
-            let attached = self.attachments.open(&self.engine, attempt, id, snapshot);
+            let tty = request.attempt.spec.tty;
+            let attached = self.attachments.open(&self.engine, attempt, id, snapshot, tty);
             let _ = timeout_at(request.deadline, attached).await;
         }
         let started = timeout_at(request.deadline, self.engine.start(id)).await;

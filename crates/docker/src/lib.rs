@@ -92,6 +92,7 @@ mod signals;
 mod snapshot;
 mod stdin;
 mod strangers;
+mod terminal;
 mod termination;
 mod translate;
 mod zone;

@@ -16,6 +16,8 @@ const VERSION: u32 = 1;
 struct Opaque {
     name: String,
     installation: InstallationId,
+    #[serde(default)]
+    tty: bool,
 }
 
 /// The name of an attempt's container; see [`Attempt::object_name`].
@@ -30,6 +32,8 @@ pub(crate) struct Location {
     pub(crate) installation: InstallationId,
     /// The name of its container, or of its mark if it is fenced.
     pub(crate) name: String,
+    /// Whether it has a terminal: then its output is one stream without headers.
+    pub(crate) tty: bool,
 }
 
 impl Location {
@@ -38,11 +42,18 @@ impl Location {
             attempt: attempt.id.clone(),
             installation: attempt.installation.clone(),
             name: attempt.object_name(),
+            tty: attempt.spec.tty,
         }
     }
 
     pub(crate) fn new(attempt: AttemptId, installation: InstallationId, name: String) -> Self {
-        Self { attempt, installation, name }
+        Self { attempt, installation, name, tty: false }
+    }
+
+    /// The location of a container that has a terminal if `tty`.
+    pub(crate) fn with_tty(mut self, tty: bool) -> Self {
+        self.tty = tty;
+        self
     }
 
     pub(crate) fn read(handle: &Handle) -> Result<Self> {
@@ -55,14 +66,18 @@ impl Location {
         let opaque: Opaque = serde_json::from_value(handle.opaque.clone()).map_err(|error| {
             unknown("the handle is not one of a Docker runner").caused_by(error)
         })?;
-        Ok(Self::new(handle.attempt.clone(), opaque.installation, opaque.name))
+        let Opaque { name, installation, tty } = opaque;
+        Ok(Self::new(handle.attempt.clone(), installation, name).with_tty(tty))
     }
 
     pub(crate) fn handle(&self, runner: &RunnerName) -> Handle {
-        let opaque = serde_json::json!({
+        let mut opaque = serde_json::json!({
             "name": self.name,
             "installation": self.installation.as_str(),
         });
+        if self.tty {
+            opaque["tty"] = true.into();
+        }
         Handle::new(runner.clone(), VERSION, self.attempt.clone(), opaque)
     }
 
@@ -94,15 +109,18 @@ mod tests {
 
     #[test]
     fn a_handle_is_pure_and_leads_back_to_its_location() {
-        let attempt =
-            Attempt::new(InstallationId::random(), JobId::random(), 2, JobSpec::default());
-        let location = Location::of(&attempt);
-        let runner = RunnerName::docker();
-        let handle = location.handle(&runner);
-        assert_eq!(handle, Location::of(&attempt).handle(&runner));
-        let text = serde_json::to_string(&handle).unwrap();
-        let again: Handle = serde_json::from_str(&text).unwrap();
-        assert_eq!(Location::read(&again).unwrap(), location);
+        for tty in [false, true] {
+            let mut job = JobSpec::default();
+            job.tty = tty;
+            let attempt = Attempt::new(InstallationId::random(), JobId::random(), 2, job);
+            let location = Location::of(&attempt);
+            let runner = RunnerName::docker();
+            let handle = location.handle(&runner);
+            assert_eq!(handle, Location::of(&attempt).handle(&runner));
+            let text = serde_json::to_string(&handle).unwrap();
+            let again: Handle = serde_json::from_str(&text).unwrap();
+            assert_eq!(Location::read(&again).unwrap(), location);
+        }
     }
 
     #[test]

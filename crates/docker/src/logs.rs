@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use longshore_core::{Backoff, LogChunk, LogPosition, Result, TimedChunk};
+use longshore_core::{Backoff, LogChunk, LogPosition, LogStream, Result, TimedChunk};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::backend::Backend;
 use crate::batch::next_batch;
-use crate::body::Record;
+use crate::body::{LogFormat, Record};
 use crate::client::{Answer, Engine};
 use crate::fault::Fault;
 use crate::location::Location;
@@ -61,7 +61,8 @@ fn read_as(
     follow: bool,
     times: Times,
 ) -> BoxStream<'static, Result<TimedChunk>> {
-    async_stream::stream! {
+    let tty = location.tty;
+    let chunks = async_stream::stream! {
         let snapshot = backend.informer.subscribe(&location.attempt);
         let mut reader = Reader::new(since, times);
         let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
@@ -104,7 +105,8 @@ fn read_as(
                 ("since", since.as_str()),
             ];
             let name = snapshot.borrow().id.clone().unwrap_or_else(|| location.name.clone());
-            let records = backend.engine.logs(&name, &range).fuse();
+            let format = if location.tty { LogFormat::TimedLines } else { LogFormat::Records };
+            let records = backend.engine.logs(&name, &range, format).fuse();
             let mut records = std::pin::pin!(records);
             let mut broken = None;
             loop {
@@ -173,8 +175,15 @@ fn read_as(
                 yield Ok(TimedChunk::new(None, chunk));
             }
         }
-    }
-    .boxed()
+    };
+    // A terminal is one stream, of which output may be missing.
+    let exists = move |item: &Result<TimedChunk>| {
+        let is_stderr = |timed: &TimedChunk| {
+            matches!(timed.chunk, LogChunk::Gap { stream: LogStream::Stderr, .. })
+        };
+        std::future::ready(!(tty && item.as_ref().is_ok_and(is_stderr)))
+    };
+    chunks.filter(exists).boxed()
 }
 
 /// The size of a record; a failure has none.
@@ -219,7 +228,7 @@ fn is_over(snapshot: &watch::Receiver<Snapshot>) -> bool {
 }
 
 /// Whether the job has ended: its followed log ends a little before its end becomes visible.
-async fn ends_now(
+pub(crate) async fn ends_now(
     backend: &Backend,
     location: &Location,
     snapshot: &watch::Receiver<Snapshot>,
@@ -251,6 +260,8 @@ pub(crate) fn tail<'a>(
     engine: &'a Engine,
     name: &str,
     count: u32,
+    tty: bool,
 ) -> BoxStream<'a, Answer<Record>> {
-    engine.logs(name, &[("tail", &count.to_string())])
+    let format = if tty { LogFormat::Shown } else { LogFormat::Records };
+    engine.logs(name, &[("tail", &count.to_string())], format)
 }

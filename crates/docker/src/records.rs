@@ -5,12 +5,9 @@ use jiff::Timestamp;
 use longshore_core::{LogChunk, LogPosition, LogStream, TimedChunk};
 
 use crate::attached::Tail;
-use crate::body::Record;
+use crate::body::{CUT, Record};
 use crate::client::Answer;
 use crate::fault::{Fault, broken_off};
-
-/// The size at which the engine cuts a line into records.
-const CUT: usize = 16 * 1024;
 
 /// A chunk of this size is not copied to merge it with others.
 const LARGE: usize = 4 * 1024;

@@ -6,10 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use longshore_core::{
-    Attempt, Capabilities, Capability, Event, Exec, ExecSpec, Handle, Health, ImageRef,
-    ImageReport, InstallationId, JobStdin, LaunchContext, LaunchError, LocalImage, LogChunk,
-    LogPosition, Plan, PlanFormat, RequestCounter, Result, Runner, RunnerName, Settled, Signal,
-    Started, TimedChunk, unreadable_events, unreadable_logs,
+    AttachSpec, Attachment, Attempt, Capabilities, Capability, Event, Exec, ExecSpec, Handle,
+    Health, ImageRef, ImageReport, InstallationId, JobStdin, LaunchContext, LaunchError,
+    LocalImage, LogChunk, LogPosition, Plan, PlanFormat, RequestCounter, Result, Runner,
+    RunnerName, Settled, Signal, Started, TimedChunk, unreadable_events, unreadable_logs,
 };
 use tokio::time::Instant;
 
@@ -18,7 +18,7 @@ use crate::client::Engine;
 use crate::labels::Facts;
 use crate::location::Location;
 use crate::translate::{Base, Secrets, container, create_body};
-use crate::{DockerConfig, exec, follow, image, inventory, logs, probe};
+use crate::{DockerConfig, exec, follow, image, inventory, logs, probe, terminal};
 
 /// Runs jobs on a Docker engine.
 ///
@@ -38,7 +38,7 @@ impl DockerRunner {
             Container, Exec, Gpus, JobDirectory, KeepAllLogs, LimitCpu, LimitMemory, LimitPids,
             LinuxCapabilities, LogTimes, NetworkNone, NoPrivilegeEscalation,
             ReadOnlyRootFilesystem, RestrictedProfile, RunAsNonRoot, RunAsUser, SeccompProfile,
-            SeparateStreams, ShortenGrace, Signals, Stdin, SupplementalGroups, Volumes,
+            SeparateStreams, ShortenGrace, Signals, Stdin, SupplementalGroups, Tty, Volumes,
         };
         let capabilities = Capabilities::default()
             .with(Container)
@@ -56,6 +56,7 @@ impl DockerRunner {
             .with(RunAsNonRoot)
             .with(RestrictedProfile)
             .with(Stdin)
+            .with(Tty)
             .with(SeparateStreams)
             .with(ShortenGrace)
             .with(KeepAllLogs)
@@ -160,6 +161,10 @@ impl Runner for DockerRunner {
     async fn signal(&self, handle: &Handle, signal: Signal) -> Result<()> {
         let location = Location::read(handle)?;
         self.backend.signal(&location, signal).await
+    }
+
+    async fn attach(&self, handle: &Handle, spec: &AttachSpec) -> Result<Attachment> {
+        terminal::attach(Arc::clone(&self.backend), Location::read(handle)?, *spec).await
     }
 
     async fn exec(&self, handle: &Handle, spec: &ExecSpec) -> Result<Exec> {

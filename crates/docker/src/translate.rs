@@ -66,10 +66,10 @@ pub(crate) fn create_body(
         env: Some(env(attempt, &view, secrets)?),
         user: user(job, base),
         labels: Some(attempt_labels(attempt, facts, &base.reserved_labels)),
-        tty: Some(false),
+        tty: Some(job.tty),
         open_stdin: Some(job.stdin),
         // Without it, the job would wait for more after the first client has closed its half.
-        stdin_once: job.stdin.then_some(true),
+        stdin_once: (job.stdin && !job.tty).then_some(true),
         stop_signal: Some("SIGTERM".to_owned()),
         stop_timeout: Some(i64::try_from(facts.grace.as_secs()).unwrap_or(i64::MAX)),
         host_config: Some(host_config(job, config)?),
@@ -262,6 +262,15 @@ mod tests {
         insta::assert_json_snapshot!(body(&attempt, Secrets::Masked));
         let exposed = body(&attempt, Secrets::Exposed);
         assert!(exposed["Env"].as_array().unwrap().contains(&"TOKEN=hunter2".into()));
+    }
+
+    #[test]
+    fn a_terminal_takes_input_from_more_than_one_client() {
+        let mut job = JobSpec::container("a".parse().unwrap());
+        (job.tty, job.stdin) = (true, true);
+        let body = body(&attempt(job), Secrets::Masked);
+        assert_eq!((&body["Tty"], &body["OpenStdin"]), (&true.into(), &true.into()));
+        assert!(body["StdinOnce"].is_null());
     }
 
     #[test]

@@ -21,6 +21,7 @@ use crate::error::Message;
 use crate::location::Location;
 use crate::probe::ensure_exec;
 use crate::stdin::running_container;
+use crate::terminal::{self, Keyboard};
 
 const FAILED: &str = "failed to run a command in the Pod";
 
@@ -41,8 +42,9 @@ pub(crate) async fn exec(
     let params = AttachParams {
         stdin: spec.stdin,
         stdout: true,
-        stderr: true,
-        tty: false,
+        // A terminal is one stream.
+        stderr: !spec.tty,
+        tty: spec.tty,
         container: Some(container),
         max_stdin_buf_size: Some(BUFFER_BYTES),
         max_stdout_buf_size: Some(BUFFER_BYTES),
@@ -62,8 +64,15 @@ pub(crate) async fn exec(
             });
         }
     };
-    let stdin = process.stdin().map(|writer| Box::new(Stdin(writer)) as JobStdin);
-    Ok(Exec::new(stdin, follow(process).boxed()))
+    let sizes = process.terminal_size().map(terminal::sizes);
+    if let (Some(sizes), Some(size)) = (&sizes, spec.terminal_size) {
+        sizes.set(size);
+    }
+    let stdin = process.stdin().map(|writer| match spec.tty {
+        true => Box::new(Keyboard::new(writer)) as JobStdin,
+        false => Box::new(Stdin(writer)),
+    });
+    Ok(Exec::new(stdin, follow(process).boxed()).with_sizes(sizes))
 }
 
 /// Checks that the API has everything that `spec` asks for.

@@ -116,7 +116,7 @@ async fn ensure_ready(
     config: &KubernetesConfig,
 ) -> longshore_core::Result<()> {
     let namespace = config.namespace.as_deref().unwrap_or(&cluster.namespace);
-    if attempt.spec.stdin {
+    if attempt.spec.stdin || attempt.spec.tty {
         ensure_stdin(cluster, namespace).await?;
     }
     owner::ensure(cluster, namespace, config).await

@@ -88,6 +88,7 @@ mod stdin;
 mod strict;
 mod submit;
 mod subscription;
+mod terminal;
 mod termination;
 mod timestamps;
 mod translate;

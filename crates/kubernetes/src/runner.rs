@@ -6,9 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::stream::{BoxStream, StreamExt};
 use longshore_core::{
-    Attempt, Capabilities, Capability, Event, Exec, ExecSpec, Finding, Handle, Health,
-    InstallationId, JobStdin, LaunchContext, LaunchError, LogChunk, LogPosition, Plan, Result,
-    Runner, RunnerName, Settled, Started, TimedChunk, unreadable_events, unreadable_logs,
+    AttachSpec, Attachment, Attempt, Capabilities, Capability, Event, Exec, ExecSpec, Finding,
+    Handle, Health, InstallationId, JobStdin, LaunchContext, LaunchError, LogChunk, LogPosition,
+    Plan, Result, Runner, RunnerName, Settled, Started, TimedChunk, unreadable_events,
+    unreadable_logs,
 };
 use tokio::time::Instant;
 
@@ -17,7 +18,8 @@ use crate::config::KubernetesConfig;
 use crate::location::Location;
 use crate::names::Ending;
 use crate::{
-    adopt, check, exec, follow, launch, logs, plan, probe, settle, stdin, termination, translate,
+    adopt, check, exec, follow, launch, logs, plan, probe, settle, stdin, terminal, termination,
+    translate,
 };
 
 /// Runs jobs on a Kubernetes cluster, each as a `batch/v1` Job.
@@ -148,6 +150,10 @@ impl Runner for KubernetesRunner {
         let location = Location::read(handle)?;
         let cluster = self.backend.connection.cluster().await?;
         termination::terminate(&cluster, &location, Ending::Cancelled, Some(grace)).await
+    }
+
+    async fn attach(&self, handle: &Handle, spec: &AttachSpec) -> Result<Attachment> {
+        terminal::attach(Arc::clone(&self.backend), Location::read(handle)?, *spec).await
     }
 
     async fn exec(&self, handle: &Handle, spec: &ExecSpec) -> Result<Exec> {

@@ -26,20 +26,21 @@ const BUFFER_BYTES: usize = 64 << 10;
 pub(crate) async fn open(backend: &Backend, location: &Location) -> Result<JobStdin> {
     let cluster = backend.connection.cluster().await?;
     let pods = cluster.pods_of(location).await?;
-    let Some((pod, container)) = pods.iter().find_map(running_container) else {
+    let running = |pod| running_container(pod).map(|(name, container)| (pod, name, container));
+    let Some((pod, name, container)) = pods.iter().find_map(running) else {
         return Ok(closed());
     };
     let params = AttachParams {
         stdin: true,
         stdout: false,
         stderr: false,
-        tty: false,
+        tty: has_terminal(pod, &container),
         container: Some(container),
         max_stdin_buf_size: Some(BUFFER_BYTES),
         ..AttachParams::default()
     };
     let api = cluster.pods(location);
-    let attached = cluster.ask("failed to attach to the Pod", api.attach(&pod, &params)).await;
+    let attached = cluster.ask("failed to attach to the Pod", api.attach(&name, &params)).await;
     let mut process = match attached {
         Ok(process) => process,
         // The container may have ended in the meantime.
@@ -61,6 +62,12 @@ pub(crate) fn running_container(pod: &Pod) -> Option<(String, String)> {
     let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
     let job = statuses.iter().find(|status| status.name == view.job_container())?;
     is_running(job).then(|| (view.name.clone(), job.name.clone()))
+}
+
+/// Whether `container` of `pod` has a terminal.
+pub(crate) fn has_terminal(pod: &Pod, container: &str) -> bool {
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    containers.filter(|it| it.name == container).any(|it| it.tty == Some(true))
 }
 
 /// A stdin that nothing reads.

@@ -45,6 +45,7 @@ pub(crate) fn capabilities(config: &KubernetesConfig) -> Capabilities {
         Capability::RestrictedProfile,
         Capability::SecretKeyRef,
         Capability::Stdin,
+        Capability::Tty,
         Capability::Exec,
         Capability::LogTimes,
     ];
@@ -254,8 +255,11 @@ fn container(
         resources: resources::of_container(&spec.resources.limits, config)?,
         security_context: security::of_container(spec)?,
         volume_mounts: (!mounts.is_empty()).then_some(mounts),
-        stdin: spec.stdin.then_some(true),
-        stdin_once: spec.stdin.then_some(true),
+        // The API gives a terminal only to a container with a stdin.
+        stdin: (spec.stdin || spec.tty).then_some(true),
+        // A terminal takes input from more than one client.
+        stdin_once: (spec.stdin && !spec.tty).then_some(true),
+        tty: spec.tty.then_some(true),
         ..<_>::default()
     })
 }

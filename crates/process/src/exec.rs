@@ -12,8 +12,11 @@ use bytes::Bytes;
 use futures::stream::{self, BoxStream, Stream, StreamExt};
 use longshore_core::{
     Error, ErrorKind, Exec, ExecEvent, ExecSpec, JobStdin, LogStream, RejectReason, Result,
+    TerminalSizes,
 };
 use rustix::fs::MemfdFlags;
+use rustix::io::Errno;
+use tokio::io::AsyncRead;
 use tokio::net::unix::pipe::{Receiver, Sender};
 use tokio::time::timeout;
 use tokio_util::io::ReaderStream;
@@ -23,6 +26,7 @@ use crate::launch::on_disk;
 use crate::linux::ProcessIdentity;
 use crate::location::Location;
 use crate::offer::{ExecAnswer, ExecRequest, Offer};
+use crate::pty::{Master, Pty, set_size};
 use crate::record::Refusal;
 use crate::store::missing_is_none;
 use crate::watch::{Kind, Watcher};
@@ -37,34 +41,49 @@ const PIECE: usize = 64 << 10;
 /// The ends of a command's streams that its supervisor opens. They are closed once it has.
 struct Theirs {
     request: File,
-    stdin: Option<PipeReader>,
-    outputs: [PipeWriter; 2],
+    stdin: Option<OwnedFd>,
+    outputs: [OwnedFd; 2],
     answers: PipeWriter,
 }
 
 /// The ends of a command's streams that stay with this process.
 struct Ours {
-    stdin: Option<PipeWriter>,
-    outputs: [PipeReader; 2],
+    streams: Streams,
     answers: PipeReader,
+}
+
+enum Streams {
+    Pipes {
+        stdin: Option<PipeWriter>,
+        outputs: [PipeReader; 2],
+    },
+    /// The master of the command's terminal.
+    Terminal(OwnedFd),
 }
 
 fn streams(spec: &ExecSpec) -> io::Result<(Ours, Theirs)> {
     let fd = rustix::fs::memfd_create("longshore-exec", MemfdFlags::CLOEXEC)?;
     let mut request = File::from(fd);
-    let ExecSpec { command, env, working_dir, .. } = spec.clone();
-    request.write_all(&serde_json::to_vec(&ExecRequest { command, env, working_dir })?)?;
+    let ExecSpec { command, env, working_dir, tty, terminal_size, .. } = spec.clone();
+    request.write_all(&serde_json::to_vec(&ExecRequest { command, env, working_dir, tty })?)?;
     request.rewind()?;
+    let (answers, their_answers) = io::pipe()?;
+    if tty {
+        let Pty { master, slave } = Pty::create(terminal_size)?;
+        let outputs = [slave.try_clone()?, slave];
+        let theirs = Theirs { request, stdin: None, outputs, answers: their_answers };
+        return Ok((Ours { streams: Streams::Terminal(master), answers }, theirs));
+    }
     let (stdin_reader, stdin) = match spec.stdin {
-        true => io::pipe().map(|(reader, writer)| (Some(reader), Some(writer)))?,
+        true => io::pipe().map(|(reader, writer)| (Some(reader.into()), Some(writer)))?,
         false => (None, None),
     };
     let (stdout, their_stdout) = io::pipe()?;
     let (stderr, their_stderr) = io::pipe()?;
-    let (answers, their_answers) = io::pipe()?;
-    let outputs = [their_stdout, their_stderr];
+    let outputs = [their_stdout.into(), their_stderr.into()];
     let theirs = Theirs { request, stdin: stdin_reader, outputs, answers: their_answers };
-    Ok((Ours { stdin, outputs: [stdout, stderr], answers }, theirs))
+    let streams = Streams::Pipes { stdin, outputs: [stdout, stderr] };
+    Ok((Ours { streams, answers }, theirs))
 }
 
 /// Runs a command in the attempt at `location`, if it runs.
@@ -111,14 +130,46 @@ pub(crate) async fn exec(location: Location, watcher: &Watcher, spec: &ExecSpec)
     }
     drop(theirs);
     match answer? {
-        ExecAnswer::Started => {
-            let stdin = ours.stdin.map(|writer| Sender::from_owned_fd(writer.into()));
-            let stdin = stdin.transpose().map_err(failed)?;
-            let stdin = stdin.map(|writer| Box::new(writer) as JobStdin);
-            Ok(Exec::new(stdin, follow(ours.outputs, answers)?.boxed()))
-        }
+        ExecAnswer::Started => connected(ours.streams, answers, spec),
         ExecAnswer::Refused(refusal) => not_started(spec, &refusal),
         ExecAnswer::Exited(_) => Err(failed(io::ErrorKind::InvalidData.into())),
+    }
+}
+
+/// Returns a command that runs.
+fn connected(streams: Streams, answers: Receiver, spec: &ExecSpec) -> Result<Exec> {
+    match streams {
+        Streams::Pipes { stdin, outputs } => {
+            let stdin = stdin.map(|writer| Sender::from_owned_fd(writer.into()));
+            let stdin = stdin.transpose().map_err(failed)?;
+            let stdin = stdin.map(|writer| Box::new(writer) as JobStdin);
+            let rest = outputs.each_ref().map(|output| output.try_clone().map(OwnedFd::from));
+            let streams = [LogStream::Stdout, LogStream::Stderr];
+            let mut pieces = Vec::new();
+            for (pipe, stream) in outputs.into_iter().zip(streams) {
+                let pipe = Receiver::from_owned_fd(pipe.into()).map_err(failed)?;
+                pieces.push(self::pieces(pipe, stream));
+            }
+            let [stdout, stderr] = rest;
+            let rest = vec![
+                (stdout.map_err(failed)?, LogStream::Stdout),
+                (stderr.map_err(failed)?, LogStream::Stderr),
+            ];
+            Ok(Exec::new(stdin, follow(pieces, rest, answers).boxed()))
+        }
+        Streams::Terminal(master) => {
+            let rest = vec![(master.try_clone().map_err(failed)?, LogStream::Stdout)];
+            let resized = master.try_clone().map_err(failed)?;
+            let sizes = TerminalSizes::new(move |size| {
+                // The command has the size before.
+                let _ = set_size(&resized, size);
+            });
+            let writer = Master::new(master.try_clone().map_err(failed)?).map_err(failed)?;
+            let stdin = spec.stdin.then(|| Box::new(writer) as JobStdin);
+            let pieces = pieces(Master::new(master).map_err(failed)?, LogStream::Stdout);
+            Ok(Exec::new(stdin, follow(vec![pieces], rest, answers).boxed())
+                .with_sizes(Some(sizes)))
+        }
     }
 }
 
@@ -150,15 +201,12 @@ async fn ended(follower: &mut Follower) -> Error {
 
 /// Returns what the command writes, and its end.
 fn follow(
-    outputs: [PipeReader; 2],
+    pieces: Vec<Pieces>,
+    rest: Vec<(OwnedFd, LogStream)>,
     mut answers: Receiver,
-) -> Result<impl Stream<Item = Result<ExecEvent>>> {
-    let [stdout, stderr] = outputs;
-    let rest = [stdout.try_clone().map_err(failed)?, stderr.try_clone().map_err(failed)?];
-    let streams = [LogStream::Stdout, LogStream::Stderr];
-    let pieces = [pieces(stdout, streams[0])?, pieces(stderr, streams[1])?];
+) -> impl Stream<Item = Result<ExecEvent>> {
     let mut pieces = stream::select_all(pieces);
-    Ok(async_stream::try_stream! {
+    async_stream::try_stream! {
         let answer = {
             let mut answer = std::pin::pin!(read_answer::<ExecAnswer>(&mut answers));
             loop {
@@ -172,37 +220,37 @@ fn follow(
             }
         };
         // What the command has written is in the pipes now. What it has started may keep them open.
-        for (pipe, stream) in rest.iter().zip(streams) {
-            while let Some(bytes) = read_now(pipe).map_err(failed)? {
-                yield ExecEvent::Output { stream, bytes };
+        for (from, stream) in &rest {
+            while let Some(bytes) = read_now(from).map_err(failed)? {
+                yield ExecEvent::Output { stream: *stream, bytes };
             }
         }
         let Ok(ExecAnswer::Exited(code)) = answer else {
             Err(Error::new(ErrorKind::Unavailable, "the supervisor of the command has ended"))?
         };
         yield ExecEvent::Exited { code, message: None };
-    })
+    }
 }
 
-fn pieces(
-    pipe: PipeReader,
-    stream: LogStream,
-) -> Result<BoxStream<'static, (LogStream, io::Result<Bytes>)>> {
-    let pipe = Receiver::from_owned_fd(OwnedFd::from(pipe)).map_err(failed)?;
-    Ok(ReaderStream::with_capacity(pipe, PIECE).map(move |bytes| (stream, bytes)).boxed())
+/// The pieces that arrive on a stream of a command.
+type Pieces = BoxStream<'static, (LogStream, io::Result<Bytes>)>;
+
+fn pieces(from: impl AsyncRead + Send + 'static, stream: LogStream) -> Pieces {
+    ReaderStream::with_capacity(from, PIECE).map(move |bytes| (stream, bytes)).boxed()
 }
 
-/// Reads what is in `pipe`, which does not block. Returns `None` if nothing is.
-fn read_now(mut pipe: &PipeReader) -> io::Result<Option<Bytes>> {
+/// Reads what is in `from`, which does not block. Returns `None` if nothing is.
+fn read_now(from: &OwnedFd) -> io::Result<Option<Bytes>> {
     let mut bytes = vec![0; PIECE];
-    match io::Read::read(&mut pipe, &mut bytes) {
+    match rustix::io::read(from, &mut bytes) {
         Ok(0) => Ok(None),
         Ok(count) => {
             bytes.truncate(count);
             Ok(Some(bytes.into()))
         }
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-        Err(error) => Err(error),
+        // The second one: no program has the terminal open.
+        Err(Errno::AGAIN | Errno::IO) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 

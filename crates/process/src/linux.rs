@@ -147,12 +147,16 @@ fn gone_is_none<T>(read: io::Result<T>) -> io::Result<Option<T>> {
 }
 
 /// Registers `fd` with the runtime, which reports when it becomes readable.
-#[expect(unsafe_code, reason = "tokio has no safe way for a descriptor that is plainly owned")]
 pub(crate) fn watch_readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    watch(fd, Interest::READABLE)
+}
+
+/// Registers `fd` with the runtime, which reports when it becomes ready for `interest`.
+#[expect(unsafe_code, reason = "tokio has no safe way for a descriptor that is plainly owned")]
+pub(crate) fn watch(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` returns the same open descriptor for its whole life. `AsyncFd` owns it
     // from here on, and closes it only after it is deregistered.
-    unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }
-        .map_err(|error| error.into_parts().1)
+    unsafe { AsyncFd::register_with_interest(fd, interest) }.map_err(|error| error.into_parts().1)
 }
 
 fn ignore_gone(result: rustix::io::Result<()>) -> io::Result<()> {

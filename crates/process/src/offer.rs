@@ -40,6 +40,8 @@ pub(crate) struct ExecRequest {
     pub(crate) command: Vec<String>,
     pub(crate) env: Vec<(String, String)>,
     pub(crate) working_dir: Option<String>,
+    /// Whether the command has a terminal, which is each of its streams.
+    pub(crate) tty: bool,
 }
 
 /// What a supervisor answers.

@@ -9,9 +9,10 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use longshore_core::{
-    Attempt, Capabilities, Capability, Error, ErrorKind, Event, Exec, ExecSpec, Handle, Health,
-    InstallationId, JobStdin, LaunchContext, LaunchError, LogChunk, LogPosition, Plan, Result,
-    Runner, RunnerName, Settled, Signal, Started, TimedChunk, unreadable_events, unreadable_logs,
+    AttachSpec, Attachment, Attempt, Capabilities, Capability, Error, ErrorKind, Event, Exec,
+    ExecSpec, Handle, Health, InstallationId, JobStdin, LaunchContext, LaunchError, LogChunk,
+    LogPosition, Plan, Result, Runner, RunnerName, Settled, Signal, Started, TerminalSize,
+    TimedChunk, unreadable_events, unreadable_logs,
 };
 use tokio::time::Instant;
 
@@ -28,7 +29,7 @@ use crate::store::{self, Committed};
 use crate::translate::{self, Submission};
 use crate::watch::{Kind, Watcher};
 use crate::wire::{StartRequest, encode_request};
-use crate::{exec, limits, pool, probe, signal, stdin};
+use crate::{exec, limits, pool, probe, signal, stdin, terminal};
 
 /// How long a running job that is removed may take to vanish. Longer than a supervisor tries to
 /// kill.
@@ -40,6 +41,7 @@ pub(crate) fn capabilities() -> Capabilities {
         .with(Capability::Process)
         .with(Capability::JobDirectory)
         .with(Capability::Stdin)
+        .with(Capability::Tty)
         .with(Capability::SeparateStreams)
         .with(Capability::SignalEvidence)
         .with(Capability::ShortenGrace)
@@ -97,7 +99,7 @@ impl ProcessRunner {
     }
 
     /// Returns the encoded request for `attempt`. It contains the secrets.
-    fn request(&self, attempt: &Attempt) -> Result<Vec<u8>> {
+    fn request(&self, attempt: &Attempt, terminal_size: Option<TerminalSize>) -> Result<Vec<u8>> {
         let state_directory = self.state_directory()?.to_owned();
         let host = std::env::vars_os();
         let (capabilities, support) = (&self.capabilities, &self.support);
@@ -120,6 +122,8 @@ impl ProcessRunner {
             limits: limits::of_jobs(),
             cgroups,
             stdin: attempt.spec.stdin,
+            tty: attempt.spec.tty,
+            terminal_size,
         };
         encode_request(&request, &environment).map_err(|error| {
             Error::new(ErrorKind::InvalidSpec, "failed to encode the job").caused_by(error)
@@ -179,7 +183,7 @@ impl Runner for ProcessRunner {
         attempt: &Attempt,
         context: &LaunchContext,
     ) -> std::result::Result<Started, LaunchError> {
-        let request = self.request(attempt).map_err(LaunchError::Refused)?;
+        let request = self.request(attempt, context.terminal_size).map_err(LaunchError::Refused)?;
         let handle = self.handle(attempt);
         let location = Location::read(&handle).map_err(LaunchError::Refused)?;
         let launch = Launch {
@@ -298,6 +302,10 @@ impl Runner for ProcessRunner {
 
     async fn signal(&self, handle: &Handle, signal: Signal) -> Result<()> {
         signal::send(Location::read(handle)?, &self.watcher, signal).await
+    }
+
+    async fn attach(&self, handle: &Handle, spec: &AttachSpec) -> Result<Attachment> {
+        terminal::attach(Location::read(handle)?, &self.watcher, *spec).await
     }
 
     async fn exec(&self, handle: &Handle, spec: &ExecSpec) -> Result<Exec> {

@@ -26,11 +26,28 @@ const PREFIX: &str = "stdin.";
 
 const CLOSED: &str = "stdin.closed";
 
+/// The beginning of the name of a file as above, about a job with a terminal. It stays until the end of
+/// the job: any number of processes may open the pipe.
+const TERMINAL: &str = "terminal.";
+
 impl Location {
     /// Returns the path of the file that marks the descriptor `fd` of the supervisor as the write
     /// end of the job's stdin.
     pub(crate) fn stdin_mark(&self, fd: RawFd) -> PathBuf {
         self.directory().join(format!("{PREFIX}{fd}"))
+    }
+
+    /// Returns the path of the file that marks the job as one with a terminal, and `fd` of the
+    /// supervisor as where its input goes, if it takes any.
+    pub(crate) fn terminal_mark(&self, fd: Option<RawFd>) -> PathBuf {
+        let fd = fd.map_or_else(|| "none".to_owned(), |fd| fd.to_string());
+        self.directory().join(format!("{TERMINAL}{fd}"))
+    }
+
+    /// Whether the job has a terminal.
+    pub(crate) fn has_terminal(&self) -> io::Result<bool> {
+        let marked = |name: &str| name.starts_with(TERMINAL).then_some(());
+        Ok(self.find_name(marked)?.is_some())
     }
 
     /// Returns the path of the file that says that the job ended before a process opened its stdin.
@@ -43,19 +60,36 @@ impl Location {
         Ok(if self.stdin_closed().try_exists()? { Found::Closed } else { Found::Taken })
     }
 
-    fn find_stdin_mark(&self) -> io::Result<Option<RawFd>> {
+    /// Returns the mark of the job's stdin, and the descriptor that it is about.
+    fn find_stdin_mark(&self) -> io::Result<Option<(Mark, RawFd)>> {
+        let fd = |name: &str, prefix: &str| name.strip_prefix(prefix)?.parse().ok();
+        self.find_name(|name| {
+            let once = fd(name, PREFIX).map(|fd| (Mark::Once, fd));
+            once.or_else(|| Some((Mark::Terminal, fd(name, TERMINAL)?)))
+        })
+    }
+
+    /// Returns what `find` finds in the name of a file in the attempt's directory.
+    fn find_name<T>(&self, find: impl Fn(&str) -> Option<T>) -> io::Result<Option<T>> {
         let Some(entries) = missing_is_none(fs::read_dir(self.directory()))? else {
             return Ok(None);
         };
         for entry in entries {
-            let name = entry?.file_name();
-            let fd = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
-            if let Some(fd) = fd.and_then(|fd| fd.parse().ok()) {
-                return Ok(Some(fd));
+            if let Some(found) = entry?.file_name().to_str().and_then(&find) {
+                return Ok(Some(found));
             }
         }
         Ok(None)
     }
+}
+
+/// A file about a job's stdin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mark {
+    /// One process gives the job its stdin.
+    Once,
+    /// The job has a terminal.
+    Terminal,
 }
 
 /// What was found of a job's stdin.
@@ -79,17 +113,26 @@ pub(crate) fn open(location: &Location) -> io::Result<Found> {
     if !is_alive(&supervisor)? {
         return Ok(Found::Closed);
     }
-    let Some(fd) = location.find_stdin_mark()? else { return location.unmarked_stdin() };
+    let Some((kind, fd)) = location.find_stdin_mark()? else {
+        return location.unmarked_stdin();
+    };
+    let mark = match kind {
+        Mark::Once => location.stdin_mark(fd),
+        Mark::Terminal => location.terminal_mark(Some(fd)),
+    };
     let pipe = match open_pipe(&format!("/proc/{}/fd/{fd}", supervisor.pid())) {
         // The job has ended, and the supervisor has used the descriptor for something else.
-        Err(_) if !location.stdin_mark(fd).try_exists()? => return location.unmarked_stdin(),
+        Err(_) if !mark.try_exists()? => return location.unmarked_stdin(),
         opened => opened?,
     };
     // Otherwise, another process may have had the pid when the pipe was opened.
     if !is_alive(&supervisor)? {
         return Ok(Found::Closed);
     }
-    if missing_is_none(fs::remove_file(location.stdin_mark(fd)))?.is_none() {
+    if kind == Mark::Terminal {
+        return Ok(pipe.map_or(Found::Closed, Found::Pipe));
+    }
+    if missing_is_none(fs::remove_file(mark))?.is_none() {
         return location.unmarked_stdin();
     }
     supervisor.nudge()?;
@@ -171,7 +214,7 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let location = running(&state);
         let input = Input::create(&location).unwrap();
-        let fd = location.find_stdin_mark().unwrap().unwrap();
+        let (_, fd) = location.find_stdin_mark().unwrap().unwrap();
         fs::remove_file(location.stdin_mark(fd)).unwrap();
         assert!(matches!(open(&location).unwrap(), Found::Taken));
         drop(input);

@@ -18,6 +18,10 @@ use crate::wire::Environment;
 /// (<https://github.com/moby/moby/blob/master/daemon/pkg/oci/defaults.go>).
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// The terminal type of a job with a terminal: that of a container
+/// (<https://github.com/moby/moby/blob/master/container/container.go>, `CreateDaemonEnvironment`).
+pub(crate) const DEFAULT_TERM: &str = "xterm";
+
 /// What to run, and how.
 pub(crate) struct Submission {
     pub(crate) argv: Vec<String>,
@@ -65,7 +69,7 @@ fn working_dir(attempt: &Attempt, process: &Process) -> Result<PathBuf> {
 /// Returns what to run for `attempt`. `host` is the environment of the caller.
 ///
 /// The job's environment is clean. It contains a default `PATH`, what [`ProcessConfig::inherits`]
-/// lets through, the job's own variables, its secrets, and the marker [`ATTEMPT_VARIABLE`]. Later
+/// lets through, the `TERM` of a terminal, the job's own variables, its secrets, and the marker [`ATTEMPT_VARIABLE`]. Later
 /// ones take precedence.
 pub(crate) fn submission(
     attempt: &Attempt,
@@ -77,6 +81,9 @@ pub(crate) fn submission(
     let process = checked(attempt, capabilities, support)?;
     let mut environment = std::collections::BTreeMap::new();
     environment.insert(OsString::from("PATH"), OsString::from(DEFAULT_PATH));
+    if attempt.spec.tty {
+        environment.insert(OsString::from("TERM"), OsString::from(DEFAULT_TERM));
+    }
     let inherited = host
         .into_iter()
         .filter(|(name, _)| name.to_str().is_some_and(|name| config.inherits(name)));
@@ -138,6 +145,9 @@ fn notes(attempt: &Attempt, config: &ProcessConfig) -> Vec<String> {
     for name in widened {
         inherited.push(' ');
         inherited.push_str(name);
+    }
+    if attempt.spec.tty {
+        inherited.push_str("; TERM is xterm unless the job sets it");
     }
     let confined = match attempt.spec.resources.limits == ResourceList::default() {
         true => "unconfined",

@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
-use longshore_core::{AttemptId, InstallationId, JobId, RunnerName};
+use longshore_core::{AttemptId, InstallationId, JobId, RunnerName, TerminalSize};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -49,6 +49,10 @@ pub(crate) struct StartRequest {
     pub(crate) cgroups: Vec<GroupPlan>,
     /// Whether the job has a stdin.
     pub(crate) stdin: bool,
+    /// Whether the job has a terminal.
+    pub(crate) tty: bool,
+    /// The size of that terminal, if it is known.
+    pub(crate) terminal_size: Option<TerminalSize>,
 }
 
 /// The answer of a supervisor.
@@ -182,6 +186,8 @@ mod tests {
             limits: crate::limits::of_jobs(),
             cgroups: Vec::new(),
             stdin: true,
+            tty: true,
+            terminal_size: Some(TerminalSize::new(80, 24)),
         }
     }
 

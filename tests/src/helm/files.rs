@@ -32,8 +32,8 @@ fn the_charts_job_has_the_keys_of_a_job_file_and_of_its_container() {
     let file: Value = serde_json::from_str(&text).unwrap();
     let mut expected = keys(&file["properties"]);
     assert!(expected.remove("container") && expected.remove("process"));
-    // Nobody gives the command's Pod a stdin that the job could have.
-    assert!(expected.remove("stdin"));
+    // Nobody gives the command's Pod a stdin or a terminal that the job could have.
+    assert!(expected.remove("stdin") && expected.remove("tty"));
     // A cluster's node does not have the files of the command's Pod.
     assert!(expected.remove("volumes"));
     expected.extend(keys(&file["$defs"]["Container"]["properties"]));

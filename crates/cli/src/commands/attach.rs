@@ -1,9 +1,9 @@
 //! `longshore attach`.
 
 use futures::StreamExt;
-use longshore::job::LogPosition;
+use longshore::job::{AttachOutput, AttachSpec, Attachment, Stopped};
 use longshore::journal::Record;
-use longshore::{Dispatcher, Error, ErrorKind, Job, JobId};
+use longshore::{Dispatcher, ErrorKind, Job, JobId, JobResult};
 
 use crate::args::AttachArgs;
 use crate::error::CliError;
@@ -12,7 +12,7 @@ use crate::relay::{Relay, Unread};
 use crate::signal_proxy::SignalProxy;
 use crate::signals::Interruption;
 use crate::stdin::Input;
-use crate::{jobs, output, settings, summary};
+use crate::{jobs, output, settings, summary, terminal};
 
 /// Prints the output of a running job from now on, gives it this command's stdin if nobody gives it
 /// one, and passes signals on. The exit code is the job's own.
@@ -26,8 +26,14 @@ pub async fn attach(args: &AttachArgs) -> Result<u8, CliError> {
             "job {id} has ended: it {outcome}; `longshore logs {id}` prints its output"
         )));
     }
-    // Before anything is followed, so that no signal is lost.
-    let proxy = args.sig_proxy.then(|| SignalProxy::watch(&dispatcher, id)).transpose()?;
+    let types = record.spec.tty && record.spec.stdin && !args.no_stdin;
+    if types {
+        terminal::check_input()?;
+    }
+    // Before anything is followed, so that no signal is lost. A terminal passes on keys instead.
+    let proxy = (args.sig_proxy && !record.spec.tty)
+        .then(|| SignalProxy::watch(&dispatcher, id))
+        .transpose()?;
     let mut interruption = if proxy.is_none() { Some(Interruption::watch()?) } else { None };
     let job = follow(&dispatcher, &record, args).await?;
     let proxy = proxy.map(|proxy| proxy.pass_on(job.canceller()));
@@ -43,7 +49,13 @@ pub async fn attach(args: &AttachArgs) -> Result<u8, CliError> {
             output::say(&format!("job {id} still runs"));
             Ok(code)
         }
-        code = to_the_end(&dispatcher, id, job) => code,
+        code = to_the_end(&dispatcher, id, job, args, types) => match code? {
+            Some(code) => Ok(code),
+            None => {
+                output::say(&format!("job {id} still runs"));
+                Ok(0)
+            }
+        },
     };
     drop(proxy);
     code
@@ -57,7 +69,8 @@ async fn follow(
 ) -> Result<Job, CliError> {
     let id = &record.id;
     // The process that owns a job gives it its stdin.
-    let unopened = record.spec.stdin && !args.no_stdin && !dispatcher.is_in_hand(id).await?;
+    let once = record.spec.stdin && !record.spec.tty;
+    let unopened = once && !args.no_stdin && !dispatcher.is_in_hand(id).await?;
     if let Some(input) = Input::own().filter(|_| unopened) {
         match dispatcher.attach_with_stdin(id, input.reader()).await {
             Ok(job) => return Ok(job),
@@ -67,36 +80,56 @@ async fn follow(
     Ok(dispatcher.attach(id).await?)
 }
 
-async fn to_the_end(dispatcher: &Dispatcher, id: &JobId, job: Job) -> Result<u8, CliError> {
-    let from = end_of_output(dispatcher, id).await?;
+/// Passes the output on from now on, to the end of the job. Returns `None` if the keys to detach were
+/// typed.
+async fn to_the_end(
+    dispatcher: &Dispatcher,
+    id: &JobId,
+    job: Job,
+    args: &AttachArgs,
+    types: bool,
+) -> Result<Option<u8>, CliError> {
     let progress = ProgressLine::new(true);
+    let spec = AttachSpec::default().output(AttachOutput::FromNow);
+    let spec = if types { spec.stdin() } else { spec };
     let output = async {
-        let chunks = match dispatcher.logs(id, from, true).await {
-            Ok(chunks) => chunks,
-            // It has ended before its start.
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok::<_, Error>(()),
-            Err(error) => return Err(error),
+        let Attachment { output, stdin, sizes, .. } = match dispatcher.attach_to(id, spec).await {
+            Ok(attached) => attached,
+            // It has ended.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
+            Err(error) => return Err(error.into()),
         };
-        Relay::new().pass_on(chunks, &progress, Unread::Stop).await.map(drop)
+        let chunks = futures::stream::iter(output).flatten();
+        let manner = terminal::Manner { interactive: types, keys: &args.detach_keys, redraw: true };
+        let session = terminal::Session::begin(sizes, stdin, manner)?;
+        tokio::select! {
+            biased;
+            read = Relay::new().pass_on(chunks, &progress, Unread::Stop) => read.map(|_| true),
+            left = session.until_detached() => return left.map(|()| false),
+        }
+        .map_err(CliError::from)
     };
-    let (read, result) = tokio::join!(output, job.wait());
-    read?;
+    let ended = async { Ok::<_, CliError>(job.wait().await) };
+    let mut ended = std::pin::pin!(ended);
+    let mut output = std::pin::pin!(output);
+    let goes_on = tokio::select! {
+        biased;
+        read = &mut output => read?,
+        // All output follows soon.
+        result = &mut ended => {
+            output.await?;
+            return told(result?).map(Some);
+        }
+    };
+    match goes_on {
+        true => told(ended.await?).map(Some),
+        false => Ok(None),
+    }
+}
+
+/// Prints how the job ended. Returns its exit code.
+fn told(result: Result<JobResult, Stopped>) -> Result<u8, CliError> {
     let result = result?;
     summary::say(&result, summary::seconds_run(&result), false);
     Ok(summary::exit_code(&result))
-}
-
-/// Returns how much output the job has written until now.
-async fn end_of_output(dispatcher: &Dispatcher, id: &JobId) -> Result<LogPosition, CliError> {
-    let mut end = LogPosition::START;
-    let mut chunks = match dispatcher.logs(id, LogPosition::START, false).await {
-        Ok(chunks) => chunks,
-        // It has not started.
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(end),
-        Err(error) => return Err(error.into()),
-    };
-    while let Some(chunk) = chunks.next().await {
-        end.advance(&chunk?);
-    }
-    Ok(end)
 }

@@ -27,10 +27,11 @@ pub async fn detach(
 ) -> Result<u8, CliError> {
     let quiet = args.quiet;
     let input = match &args.job.stdin {
-        Some(_) => Input::choose(&args.job)?,
+        Some(_) => Input::choose(&args.job, submission.spec.tty)?,
         None => None,
     };
     if args.job.stdin.is_none()
+        && !submission.spec.tty
         && args.job.file.as_deref() != Some(Path::new("-"))
         && !quiet
         && stdin::has_unused_input()
@@ -72,6 +73,15 @@ pub async fn detach(
             Ok(0)
         }
     }
+}
+
+/// Leaves a job that runs, whose terminal this command was, and prints its ID.
+pub async fn leave(dispatcher: &Dispatcher, id: &JobId, config: &ConfigArgs, is_known: bool) {
+    if let Ok(record) = dispatcher.record(id.as_str()).await {
+        keep_timeout(dispatcher, &record, config, is_known).await;
+    }
+    dispatcher.abandon();
+    tell(dispatcher, id).await;
 }
 
 /// Prints the job's ID. The job is there whether or not the ID can be printed, so a failure does not

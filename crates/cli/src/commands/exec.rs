@@ -1,21 +1,21 @@
 //! `longshore exec`.
 
-use std::convert::Infallible;
 use std::io;
 
 use futures::StreamExt;
-use longshore::job::{Exec, ExecEvent, ExecSpec, LogChunk};
+use longshore::job::{Exec, ExecEvent, ExecSpec, LogChunk, TerminalSizes};
 use longshore::runner::JobStdin;
 use longshore::{Dispatcher, JobId};
 use tokio::io::AsyncWriteExt;
 
 use crate::args::ExecArgs;
+use crate::detach_keys::DetachKeys;
 use crate::error::CliError;
 use crate::progress::ProgressLine;
 use crate::relay::{Relay, Unread};
 use crate::signals::Interruption;
 use crate::stdin::Input;
-use crate::{jobs, output, settings, spec};
+use crate::{jobs, output, settings, spec, terminal};
 
 /// The exit code of a command that ends because its output has no reader: 128 and the number of
 /// SIGPIPE.
@@ -28,6 +28,13 @@ pub async fn exec(args: &ExecArgs) -> Result<u8, CliError> {
     spec.working_dir.clone_from(&args.workdir);
     spec.user.clone_from(&args.user);
     spec.stdin = args.interactive;
+    if args.tty {
+        if args.interactive {
+            terminal::check_input()?;
+        }
+        spec.tty = true;
+        spec.terminal_size = terminal::size();
+    }
     let mut interruption = Interruption::watch()?;
     let dispatcher = settings::of_recorded(&args.config)?;
     let id = jobs::find(&dispatcher, &args.job).await?.id;
@@ -37,12 +44,17 @@ pub async fn exec(args: &ExecArgs) -> Result<u8, CliError> {
             output::say(&format!("the command may still run in job {id}"));
             Ok(code)
         }
-        code = run(&dispatcher, &id, &spec) => code,
+        code = run(&dispatcher, &id, &spec, &args.detach_keys) => code,
     }
 }
 
-async fn run(dispatcher: &Dispatcher, id: &JobId, spec: &ExecSpec) -> Result<u8, CliError> {
-    let Exec { stdin, events, .. } = dispatcher.exec(id, spec).await?;
+async fn run(
+    dispatcher: &Dispatcher,
+    id: &JobId,
+    spec: &ExecSpec,
+    keys: &DetachKeys,
+) -> Result<u8, CliError> {
+    let Exec { stdin, events, sizes, .. } = dispatcher.exec(id, spec).await?;
     let mut end = None;
     let chunks = events.filter_map(|event| {
         let chunk = match event {
@@ -61,7 +73,11 @@ async fn run(dispatcher: &Dispatcher, id: &JobId, spec: &ExecSpec) -> Result<u8,
         biased;
         // The end of the command counts, whether or not it has read its stdin.
         read = Relay::new().pass_on(chunks, &progress, Unread::Stop) => read?,
-        never = feed(stdin) => match never {},
+        left = feed(stdin, sizes, spec, keys) => {
+            left?;
+            output::say(&format!("the command still runs in job {id}"));
+            return Ok(0);
+        }
     };
     match end {
         Some((code, message)) => {
@@ -78,8 +94,18 @@ async fn run(dispatcher: &Dispatcher, id: &JobId, spec: &ExecSpec) -> Result<u8,
     }
 }
 
-/// Gives the command the stdin of this command. Never returns.
-async fn feed(stdin: Option<JobStdin>) -> Infallible {
+/// Gives the command the stdin of this command, or what is typed here. Returns only if the keys to
+/// detach were typed, or the terminal cannot be that of the command.
+async fn feed(
+    stdin: Option<JobStdin>,
+    sizes: Option<TerminalSizes>,
+    spec: &ExecSpec,
+    keys: &DetachKeys,
+) -> Result<(), CliError> {
+    if spec.tty {
+        let manner = terminal::Manner { interactive: spec.stdin, keys, redraw: false };
+        return terminal::Session::begin(sizes, stdin, manner)?.until_detached().await;
+    }
     if let Some(stdin) = stdin
         && let Err(error) = copy(stdin).await
         && error.kind() != io::ErrorKind::BrokenPipe

@@ -18,7 +18,7 @@ use crate::{image, output, policy, settings, spec};
 pub async fn plan(args: &JobArgs) -> Result<u8, CliError> {
     let mut job = spec::build(args)?;
     // As `run` with the same arguments. Nothing is read.
-    job.stdin |= Input::choose(args)?.is_some();
+    job.stdin |= Input::choose(args, job.tty)?.is_some();
     let (loaded, dispatcher) = settings::assemble(&args.config, false)?;
     let preview = dispatcher.look_at_image(&job).await?;
     let plans = dispatcher.plan(&job, preview.as_ref())?;

@@ -3,7 +3,7 @@
 use super::{
     adopt, cancel, directory, environment, events, exec, images, launch, leftovers, limits, load,
     logs, mounts, much_output, outcome, plan, probe, racing, remove, security, settle, signal,
-    stdin, timeout, times, tree,
+    stdin, timeout, times, tree, tty,
 };
 use crate::case::Case;
 
@@ -37,6 +37,7 @@ pub(crate) fn all() -> Vec<Case> {
         directory::cases(),
         environment::cases(),
         stdin::cases(),
+        tty::cases(),
         limits::cases(),
         mounts::cases(),
         security::cases(),

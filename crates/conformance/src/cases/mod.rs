@@ -28,6 +28,7 @@ mod stdin;
 mod timeout;
 mod times;
 mod tree;
+mod tty;
 
 pub(crate) use list::{all, first, last};
 use shared::{

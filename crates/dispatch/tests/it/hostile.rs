@@ -150,7 +150,7 @@ pub const LEFT_TO_THE_JOB: &[(&str, &str)] = &[
     ("container.args[]", "runs in the container"),
     ("container.workingDir", "is in the container"),
     ("container.init", "runs in the container"),
-    ("stdin", "is what the service gives, if anything"),
+    ("tty", "is a terminal of the container, to which only the service attaches"),
     ("env.*", "is the container's environment; a process is refused"),
     ("stdin", "receives only what the service gives with the submission"),
     ("volumes[].mountPath", "is in the container"),

@@ -84,6 +84,7 @@ fn what_a_policy_leaves_to_the_job_is_allowed() {
         "container": {"command": ["sh"], "args": ["-c", "x"], "workingDir": "/", "init": false},
         "env": {"LD_PRELOAD": "x"},
         "stdin": true,
+        "tty": true,
         "resources": {"limits": {"cpu": 64, "memory": "1Ti", "pids": 100_000}},
         "timeout": "300d",
         "gracePeriod": "5m",

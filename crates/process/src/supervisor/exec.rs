@@ -11,12 +11,14 @@ use std::process::{Command, Stdio};
 use rustix::fs::OFlags;
 
 use super::program::{check_directory, find_program, not_started};
+use super::terminal::connect;
 use crate::cgroup::JobGroup;
 use crate::limits::{self, JobLimits};
 use crate::linux::{Liveness, ProcessIdentity};
 use crate::offer::{ExecAnswer, ExecRequest, Offer};
 use crate::outcome::RefusalKind;
 use crate::record::Refusal;
+use crate::translate::DEFAULT_TERM;
 use crate::wire::{Environment, MAX_FRAME, lookup, write_answer};
 
 /// What a command gets from its job.
@@ -68,13 +70,10 @@ impl Surroundings {
         };
         let open = |fd, direction| open(&offer.process, fd, direction).map_err(unavailable);
         let request = read(open(offer.request, Direction::Read)?).map_err(unavailable)?;
-        let stdin = match offer.stdin {
-            Some(fd) => Stdio::from(open(fd, Direction::Read)?),
-            None => Stdio::null(),
-        };
-        let stdout = open(offer.stdout, Direction::Write)?;
-        let stderr = open(offer.stderr, Direction::Write)?;
         let mut environment = self.environment.clone();
+        if request.tty && lookup(&environment, "TERM").is_none() {
+            environment.push(("TERM".into(), DEFAULT_TERM.into()));
+        }
         for (name, value) in request.env {
             environment.retain(|(own, _)| *own != *name);
             environment.push((name.into(), value.into()));
@@ -89,11 +88,19 @@ impl Surroundings {
             .args(request.command.iter().skip(1))
             .env_clear()
             .envs(environment)
-            .current_dir(working_dir)
-            .process_group(0)
-            .stdin(stdin)
-            .stdout(stdout)
-            .stderr(stderr);
+            .current_dir(working_dir);
+        if request.tty {
+            let terminal = open(offer.stdout, Direction::Both)?;
+            connect(&mut command, terminal.into()).map_err(unavailable)?;
+        } else {
+            let stdin = match offer.stdin {
+                Some(fd) => Stdio::from(open(fd, Direction::Read)?),
+                None => Stdio::null(),
+            };
+            let stdout = open(offer.stdout, Direction::Write)?;
+            let stderr = open(offer.stderr, Direction::Write)?;
+            command.process_group(0).stdin(stdin).stdout(stdout).stderr(stderr);
+        }
         self.cgroup.enter(&mut command);
         limits::limit(&mut command, &self.limits);
         match command.spawn() {
@@ -108,14 +115,19 @@ impl Surroundings {
 enum Direction {
     Read,
     Write,
+    Both,
 }
 
-/// Opens the descriptor `fd` of `process`. Never waits for the other end of a pipe.
+/// Opens the descriptor `fd` of `process`. Never waits for the other end of a pipe, and never makes a
+/// terminal that of this process.
 fn open(process: &ProcessIdentity, fd: RawFd, direction: Direction) -> io::Result<File> {
-    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
-    let write = direction == Direction::Write;
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let flags = i32::try_from(flags.bits()).unwrap_or_default();
     let mut options = OpenOptions::new();
-    options.read(!write).write(write).custom_flags(flags);
+    options
+        .read(direction != Direction::Write)
+        .write(direction != Direction::Read)
+        .custom_flags(flags);
     let file = options.open(format!("/proc/{}/fd/{fd}", process.pid()))?;
     // Otherwise, another process may have had the pid when the file was opened.
     match process.open()? {

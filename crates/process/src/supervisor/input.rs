@@ -24,6 +24,19 @@ impl Input {
         Ok((Self { _pipe: pipe, mark, closed }, reader))
     }
 
+    /// Creates a pipe for what is typed at a job's terminal, and marks it, for any number of processes
+    /// to open if it `takes_input`. Returns also the supervisor's end.
+    pub(super) fn of_terminal(
+        location: &Location,
+        takes_input: bool,
+    ) -> io::Result<(Self, PipeReader)> {
+        let (reader, pipe) = io::pipe()?;
+        let mark = location.terminal_mark(takes_input.then(|| pipe.as_raw_fd()));
+        File::create_new(&mark)?;
+        let closed = location.stdin_closed();
+        Ok((Self { _pipe: pipe, mark, closed }, reader))
+    }
+
     /// Whether a process has opened it, so that this end is no longer needed.
     pub(super) fn is_taken(&self) -> bool {
         matches!(self.mark.try_exists(), Ok(false))

@@ -16,6 +16,7 @@ use super::copy::{Copy, More};
 use super::exec::{Running, Surroundings};
 use super::input::Input;
 use super::kept::Kept;
+use super::terminal::Terminal;
 use super::wake::Wake;
 use crate::linux::signal_descendants;
 use crate::location::Location;
@@ -48,8 +49,8 @@ pub(super) struct Job {
     surroundings: Surroundings,
     /// The commands that other processes run in the job.
     commands: Vec<Running>,
-    /// The job's stdin until a process opens it.
-    input: Option<Input>,
+    /// What gives the job its input.
+    keyboard: Keyboard,
     outputs: [Option<Copy>; 2],
     kept: Kept,
     lost: [u64; 2],
@@ -68,6 +69,14 @@ pub(super) struct Job {
     buffer: Vec<u8>,
 }
 
+/// What gives a job its input.
+pub(super) struct Keyboard {
+    /// The job's stdin until a process opens it.
+    pub(super) input: Option<Input>,
+    /// The job's terminal.
+    pub(super) terminal: Option<Terminal>,
+}
+
 impl Job {
     pub(super) fn new(
         request: &StartRequest,
@@ -76,7 +85,7 @@ impl Job {
         record: File,
         begin: Begin,
         outputs: [Option<Copy>; 2],
-        input: Option<Input>,
+        keyboard: Keyboard,
     ) -> Self {
         // A timeout beyond what the clock can express means no timeout.
         let after = |millis| Instant::now().checked_add(Duration::from_millis(millis));
@@ -89,7 +98,7 @@ impl Job {
             location,
             surroundings,
             commands: Vec::new(),
-            input,
+            keyboard,
             outputs,
             lost: [0; 2],
             grace: Duration::from_millis(request.grace_ms),
@@ -241,6 +250,15 @@ impl Job {
         }
     }
 
+    /// Gives the job's terminal the size that was requested.
+    fn resize(&self) {
+        let Some(terminal) = &self.keyboard.terminal else { return };
+        // What cannot be read is not taken. The next size may be.
+        if let Ok(Some(size)) = self.location.take_terminal_size() {
+            terminal.resize(size);
+        }
+    }
+
     /// Starts the commands that other processes offer.
     fn run_commands(&mut self) {
         // What cannot be read is not taken, and the process that offers it notices.
@@ -254,7 +272,10 @@ impl Job {
         let timeout = self.next_due(now).map(timespec);
         let mut fds = vec![PollFd::new(&wake.readable, PollFlags::IN)];
         // Only the end of the launching process is reported, and only while that matters.
-        fds.extend(self.input.as_ref().map(|_| PollFd::new(runner, PollFlags::empty())));
+        let Keyboard { input, terminal } = &self.keyboard;
+        fds.extend(input.as_ref().map(|_| PollFd::new(runner, PollFlags::empty())));
+        let first_keyboard = fds.len();
+        fds.extend(terminal.as_ref().filter(|_| self.exit.is_none()).map(Terminal::waits_for));
         let first_output = fds.len();
         for output in self.outputs.iter().flatten() {
             fds.push(PollFd::from_borrowed_fd(output.pipe().as_fd(), PollFlags::IN));
@@ -264,16 +285,21 @@ impl Job {
             Err(error) => return Err(error.into()),
         }
         let woken = !fds[0].revents().is_empty();
-        let abandoned = fds[1..first_output].iter().any(|fd| !fd.revents().is_empty());
+        let abandoned = fds[1..first_keyboard].iter().any(|fd| !fd.revents().is_empty());
+        let typed = fds[first_keyboard..first_output].iter().any(|fd| !fd.revents().is_empty());
         let output = fds[first_output..].iter().any(|fd| !fd.revents().is_empty());
         if output {
             self.copy();
         }
         if abandoned {
-            self.input = None;
+            self.keyboard.input = None;
+        }
+        if let Some(terminal) = self.keyboard.terminal.as_mut().filter(|_| typed) {
+            terminal.pass_on();
         }
         if woken && wake.take() {
-            self.input = self.input.take().filter(|input| !input.is_taken());
+            self.keyboard.input = self.keyboard.input.take().filter(|input| !input.is_taken());
+            self.resize();
             self.pass_on_signals();
             self.run_commands();
             self.obey_cancel();

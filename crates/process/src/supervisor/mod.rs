@@ -14,6 +14,7 @@ mod program;
 mod serve;
 mod setup;
 mod start;
+mod terminal;
 mod wake;
 
 #[cfg(test)]

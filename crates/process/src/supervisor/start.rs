@@ -1,6 +1,7 @@
 //! Turns a request into a running process, or into the reason why not.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,9 +13,10 @@ use rustix::fs::Access;
 use super::copy::Copy;
 use super::exec::Surroundings;
 use super::input::Input;
-use super::job::Job;
+use super::job::{Job, Keyboard};
 use super::kept::StreamFiles;
 use super::program::{check_directory, find_program, not_started};
+use super::terminal::Terminal;
 use crate::cgroup::JobGroup;
 use crate::limits;
 use crate::linux::ProcessIdentity;
@@ -83,13 +85,6 @@ fn no_room(location: &Location, error: &io::Error) -> Refusal {
     Refusal::new(RefusalKind::Unavailable, message)
 }
 
-/// A process that was started for a job.
-struct Spawned {
-    child: Child,
-    input: Option<Input>,
-    cgroup: JobGroup,
-}
-
 fn started(
     request: &StartRequest,
     environment: &Environment,
@@ -97,16 +92,20 @@ fn started(
     files: Files,
     spawned: Spawned,
 ) -> Launched {
-    let Spawned { mut child, input, cgroup } = spawned;
+    let Spawned { mut child, input, terminal, screen, cgroup } = spawned;
     let begin = Begin { pid: child.id().cast_signed(), at: Timestamp::now() };
     let mut record = files.record;
     // The job runs, and is supervised to its end whether or not this line can be written.
     let _ = record::append(&mut record, &Entry::Started(begin));
     let stdout = StreamFiles::new(LogStream::Stdout, files.stdout);
     let stderr = StreamFiles::new(LogStream::Stderr, files.stderr);
-    let stdout = child.stdout.take().map(|pipe| Copy::new(pipe.into(), stdout));
-    let stderr = child.stderr.take().map(|pipe| Copy::new(pipe.into(), stderr));
-    let outputs = [stdout, stderr];
+    let outputs = match screen {
+        Some(screen) => [Some(Copy::new(screen, stdout)), None],
+        None => [
+            child.stdout.take().map(|pipe| Copy::new(pipe.into(), stdout)),
+            child.stderr.take().map(|pipe| Copy::new(pipe.into(), stderr)),
+        ],
+    };
     let surroundings = Surroundings {
         environment: environment.clone(),
         working_dir: request.working_dir.clone(),
@@ -120,12 +119,23 @@ fn started(
         record,
         begin,
         outputs,
-        input,
+        Keyboard { input, terminal },
     )))
 }
 
+/// A process that was started, and what the supervisor keeps of its streams.
+struct Spawned {
+    child: Child,
+    input: Option<Input>,
+    terminal: Option<Terminal>,
+    /// Where the output of its terminal arrives.
+    screen: Option<OwnedFd>,
+    cgroup: JobGroup,
+}
+
 /// Starts the process. With these settings, the standard library uses `posix_spawn`: the program
-/// has a path, and nothing runs between fork and exec, unless the job has limits of its own or cgroups.
+/// has a path, and nothing runs between fork and exec, unless the job has limits of its own, cgroups or
+/// a terminal.
 fn spawn(
     request: &StartRequest,
     environment: &Environment,
@@ -133,25 +143,15 @@ fn spawn(
     location: &Location,
 ) -> Result<Spawned, Refusal> {
     let name = &request.argv[0];
-    let (input, stdin) = match request.stdin {
-        true => {
-            let (input, reader) =
-                Input::create(location).map_err(|error| not_started(name, &error))?;
-            (Some(input), Stdio::from(reader))
-        }
-        false => (None, Stdio::null()),
-    };
     let mut command = Command::new(program);
     command
         .arg0(name)
         .args(&request.argv[1..])
         .env_clear()
         .envs(environment.iter().map(|(name, value)| (name, value)))
-        .current_dir(&request.working_dir)
-        .process_group(0)
-        .stdin(stdin)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+        .current_dir(&request.working_dir);
+    let streams = connect(request, location, &mut command);
+    let (input, terminal, screen) = streams.map_err(|error| not_started(name, &error))?;
     let cgroup = JobGroup::create(&request.cgroups).map_err(|error| {
         let message = format!("failed to limit the job's resources by a cgroup: {error}");
         Refusal::new(RefusalKind::Unsupported, message)
@@ -159,12 +159,35 @@ fn spawn(
     cgroup.enter(&mut command);
     limits::limit(&mut command, &request.limits);
     match command.spawn() {
-        Ok(child) => Ok(Spawned { child, input, cgroup }),
+        Ok(child) => Ok(Spawned { child, input, terminal, screen, cgroup }),
         Err(error) => {
             cgroup.remove();
             Err(not_started(name, &error))
         }
     }
+}
+
+/// What the supervisor keeps of a job's streams: its stdin, its terminal, and where the output of that
+/// arrives.
+type Kept = (Option<Input>, Option<Terminal>, Option<OwnedFd>);
+
+/// Gives `command` the streams of the job.
+fn connect(request: &StartRequest, location: &Location, command: &mut Command) -> io::Result<Kept> {
+    if request.tty {
+        let terminal = Terminal::create(location, request.terminal_size, request.stdin)?;
+        terminal.connect(command)?;
+        let screen = terminal.output()?;
+        return Ok((None, Some(terminal), Some(screen)));
+    }
+    let (input, stdin) = match request.stdin {
+        true => {
+            let (input, reader) = Input::create(location)?;
+            (Some(input), Stdio::from(reader))
+        }
+        false => (None, Stdio::null()),
+    };
+    command.process_group(0).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Ok((input, None, None))
 }
 
 /// Checks what the job needs, and finds its program.
