@@ -192,7 +192,8 @@ fn shown_piece(piece: longshore::Result<LogChunk>) -> Option<LogChunk> {
         Ok(chunk) => Some(chunk),
         Err(error) => {
             output::warn(&format!(
-                "what the job's terminal shows from here on is missing: {error}; `longshore logs`                  has all finished lines"
+                "what the job's terminal shows from here on is missing: {error}; `longshore logs` \
+                 has all finished lines"
             ));
             None
         }
