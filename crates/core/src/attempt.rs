@@ -8,7 +8,6 @@ use std::sync::Arc;
 #[cfg(feature = "schema")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_with::{DeserializeFromStr, SerializeDisplay};
 
 use crate::{JobSpec, PullPolicy, RegistryAuth, RunnerName, Secret};
 
@@ -39,10 +38,12 @@ pub struct InvalidId(String);
 macro_rules! identity {
     ($(#[$doc:meta])* $name:ident, $length:expr) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, SerializeDisplay, DeserializeFromStr)]
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[cfg_attr(feature = "schema", derive(JsonSchema))]
                 #[cfg_attr(feature = "schema", schemars(with = "String"))]
         pub struct $name(String);
+
+        crate::serde_as_text!($name);
 
         impl $name {
             /// The identity as text.

@@ -150,11 +150,19 @@ impl Requirement {
                 _ => "the job names no way to run that this runner supports".to_owned(),
             });
         }
-        let lacking = self.all_of.iter().filter(|c| !offered.has(**c));
+        let mut lacking: Vec<(Option<String>, Vec<&str>)> = Vec::new();
+        for capability in self.all_of.iter().filter(|c| !offered.has(**c)) {
+            let (remedy, words) = (remedy(*capability), capability.words());
+            match lacking.iter_mut().find(|(known, _)| remedy.is_some() && *known == remedy) {
+                Some((_, same)) => same.push(words),
+                None => lacking.push((remedy, vec![words])),
+            }
+        }
         let words: Vec<String> = lacking
-            .map(|c| match remedy(*c) {
-                Some(remedy) => format!("{c} ({remedy})"),
-                None => c.to_string(),
+            .into_iter()
+            .map(|(remedy, words)| match remedy {
+                Some(remedy) => format!("{} ({remedy})", words.join(", ")),
+                None => words.join(", "),
             })
             .collect();
         (!words.is_empty()).then(|| format!("it does not support {}", words.join(", ")))
@@ -275,6 +283,20 @@ mod tests {
         let remedy = |c| (c == Capability::LimitMemory).then(|| "set x".to_owned());
         let missing = job.required_capabilities().missing(&container, remedy).unwrap();
         let told = "it does not support resources.limits.memory (set x), network: none";
+        assert_eq!(missing, told);
+    }
+
+    #[test]
+    fn a_remedy_for_several_capabilities_is_named_once() {
+        let mut job = JobSpec::process(["true"]);
+        job.resources.limits.memory = Some("64Mi".parse().unwrap());
+        job.resources.limits.pids = Some(9);
+        job.network = Network::None;
+        let process = Capabilities::default().with(Capability::Process);
+        let remedy = |c| (c != Capability::NetworkNone).then(|| "set x".to_owned());
+        let missing = job.required_capabilities().missing(&process, remedy).unwrap();
+        let told = "it does not support resources.limits.memory, resources.limits.pids (set x), \
+                    network: none";
         assert_eq!(missing, told);
     }
 

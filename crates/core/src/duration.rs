@@ -13,25 +13,15 @@ use std::time::Duration;
 use jiff::SignedDuration;
 #[cfg(feature = "schema")]
 use schemars::JsonSchema;
-use serde_with::{DeserializeFromStr, SerializeDisplay};
 
 /// A duration as people write it: `90s`, `1h 30m`, `10 minutes`, `250ms`, or ISO 8601 (`PT10M`).
 ///
 /// Never negative, and at most 1,000 years, so that adding it to a time never overflows. Units are
 /// those of jiff's friendly format up to hours, `d` for 24 hours and `w` for 7 days.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    SerializeDisplay,
-    DeserializeFromStr,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HumanDuration(Duration);
+
+crate::serde_as_text!(HumanDuration);
 
 /// The longest duration in seconds: 1,000 years of 365.25 days.
 const MOST_SECONDS: u64 = 31_557_600_000;

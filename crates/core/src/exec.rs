@@ -3,7 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use futures::stream::BoxStream;
+use futures_util::stream::BoxStream;
 
 use crate::{JobStdin, LogStream, Result, TerminalSize, TerminalSizes};
 

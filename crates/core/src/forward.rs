@@ -9,7 +9,7 @@ use crate::{
     LogChunk, LogPosition, Plan, Result, Runner, RunnerName, Settled, Signal, Started, TimedChunk,
 };
 use async_trait::async_trait;
-use futures::stream::BoxStream;
+use futures_util::stream::BoxStream;
 use tokio::time::Instant;
 
 /// A runner over another runner. It implements only the methods that it changes; the others forward

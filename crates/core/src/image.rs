@@ -11,7 +11,6 @@ use std::str::FromStr;
 
 #[cfg(feature = "schema")]
 use schemars::JsonSchema;
-use serde_with::{DeserializeFromStr, SerializeDisplay};
 
 use crate::reference::{Reference, is_registry};
 
@@ -20,13 +19,15 @@ use crate::reference::{Reference, is_registry};
 ///
 /// Keeps the text as given. Only the accessors fill in `docker.io` and `library/`, as Docker and
 /// the kubelet do. A reference with neither tag nor digest means the tag `latest`.
-#[derive(Clone, Debug, PartialEq, Eq, SerializeDisplay, DeserializeFromStr)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(with = "String"))]
 pub struct ImageRef {
     given: String,
     reference: Reference,
 }
+
+crate::serde_as_text!(ImageRef);
 
 /// The error for text that is not an image reference.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -40,6 +40,7 @@ mod start_error;
 mod stdin;
 mod template;
 mod terminal;
+mod text;
 mod validate;
 mod volume;
 

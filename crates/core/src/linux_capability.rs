@@ -5,7 +5,6 @@ use std::str::FromStr;
 
 #[cfg(feature = "schema")]
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde_with::{DeserializeFromStr, SerializeDisplay};
 
 /// The capabilities of a container to which nothing was added: the same list in Docker, containerd
 /// and CRI-O. AUDIT_WRITE, MKNOD and SETFCAP are in Docker's list, and the Pod Security Standard
@@ -59,8 +58,10 @@ const OTHERS: &[&str] = &[
 ];
 
 /// A Linux capability in Kubernetes' spelling, which is without `CAP_`, or `ALL` of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, SerializeDisplay, DeserializeFromStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LinuxCapability(&'static str);
+
+crate::serde_as_text!(LinuxCapability);
 
 /// The error for text that is not the name of a capability.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -11,18 +11,17 @@ use std::str::FromStr;
 
 #[cfg(feature = "schema")]
 use schemars::JsonSchema;
-use serde_with::{DeserializeFromStr, SerializeDisplay};
 
 /// The name under which a runner is configured, such as `kubernetes`.
 ///
 /// It is a DNS label (RFC 1123), so that labels, file names and environment keys can contain it:
 /// 1 to 63 lower-case letters, digits and `-`, with `-` neither first nor last.
-#[derive(
-    Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, SerializeDisplay, DeserializeFromStr,
-)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(with = "String"))]
 pub struct RunnerName(String);
+
+crate::serde_as_text!(RunnerName);
 
 /// The error for a runner name that is not a DNS label.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

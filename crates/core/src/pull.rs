@@ -12,7 +12,6 @@ use std::str::FromStr;
 #[cfg(feature = "schema")]
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
-use serde_with::{DeserializeFromStr, SerializeDisplay};
 
 /// When a job's image is pulled, on every runner.
 ///
@@ -20,9 +19,7 @@ use serde_with::{DeserializeFromStr, SerializeDisplay};
 /// (<https://kubernetes.io/docs/concepts/containers/images/#image-pull-policy>). They are read in
 /// any case, and in GitLab Runner's spelling (`if-not-present`). Unlike in Kubernetes, the default
 /// does not depend on the tag: it is `IfNotPresent` for `latest` too.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, SerializeDisplay, DeserializeFromStr,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum PullPolicy {
     /// Ask the registry at each launch. A local copy is used only if the tag still names it.
     Always,
@@ -32,6 +29,8 @@ pub enum PullPolicy {
     /// Never ask a registry. Without a local copy the image is unavailable.
     Never,
 }
+
+crate::serde_as_text!(PullPolicy);
 
 /// The error for text that is not a pull policy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

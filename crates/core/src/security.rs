@@ -6,7 +6,6 @@ use std::str::FromStr;
 #[cfg(feature = "schema")]
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
-use serde_with::{DeserializeFromStr, SerializeDisplay};
 
 use crate::linux_capability::LinuxCapability;
 
@@ -16,19 +15,7 @@ use crate::linux_capability::LinuxCapability;
 /// A profile has two effects, the same on every runner for containers. It sets what the job's
 /// [`SecurityContext`] leaves open, and it limits what the job may set there. The variants are in
 /// the order of what they allow: the first allows the least.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    SerializeDisplay,
-    DeserializeFromStr,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SecurityProfile {
     /// The container must not run as root, has no capabilities, the runtime's default seccomp
     /// profile, and no privilege escalation. A job whose image runs as root is refused before it
@@ -42,6 +29,8 @@ pub enum SecurityProfile {
     /// The job may set everything. What it leaves open has the default of the backend.
     Privileged,
 }
+
+crate::serde_as_text!(SecurityProfile);
 
 /// The error for text that is not a security profile.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures_util::StreamExt;
 use longshore_core::{Error, JobId, JobResult, LogChunk, LogPosition};
 use longshore_journal::{Attended, Journal, JournalError};
 use tokio::sync::{mpsc, watch};

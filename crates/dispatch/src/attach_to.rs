@@ -1,7 +1,7 @@
 //! Connects to recorded jobs that run: to their output from now on, and to their terminals.
 
-use futures::StreamExt;
-use futures::stream::BoxStream;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use longshore_core::{
     AttachOutput, AttachSpec, Attachment, Capability, Error, ErrorKind, JobId, LogChunk,
     LogPosition, Result,

@@ -5,8 +5,8 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
-use futures::stream::{BoxStream, Fuse};
+use futures_util::StreamExt;
+use futures_util::stream::{BoxStream, Fuse};
 use longshore_core::{Backoff, Error, ErrorKind, Event, Handle, Runner, Settled};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures_util::future::join_all;
 use longshore_core::{
     Attempt, Error, ErrorKind, Finding, FindingCause, InstallationId, JobId, JobSpec, PassedOver,
     Runner, RunnerName, Severity,

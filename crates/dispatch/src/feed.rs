@@ -3,8 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 
-use futures::StreamExt;
-use futures::stream::{self, BoxStream};
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
 use longshore_core::{JobId, RunnerName};
 use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};

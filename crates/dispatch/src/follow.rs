@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use longshore_core::{Backoff, Event, Outcome, Report};
 use tokio::sync::{oneshot, watch};

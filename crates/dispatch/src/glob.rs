@@ -9,7 +9,6 @@ use longshore_core::{ImageRef, PullPolicies};
 #[cfg(feature = "schema")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_with::{DeserializeFromStr, SerializeDisplay};
 
 /// A pull policy for the images that match a pattern.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,13 +30,15 @@ pub struct ImagePullPolicyRule {
 /// whose first part is not a registry host is one of Docker's short names, as in an image name: `x`
 /// is `docker.io/library/x`, and `team/*` is `docker.io/team/*`. A pattern that begins with a
 /// wildcard is used unchanged. In `[::1]:5000/*` the brackets are those of the address.
-#[derive(Clone, SerializeDisplay, DeserializeFromStr)]
+#[derive(Clone)]
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(with = "String"))]
 pub struct ImageGlob {
     given: String,
     matcher: GlobMatcher,
 }
+
+longshore_core::serde_as_text!(ImageGlob);
 
 /// The error for text that is not a pattern for images.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

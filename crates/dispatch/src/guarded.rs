@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::stream::{self, BoxStream};
-use futures::{FutureExt, StreamExt};
+use futures_util::stream::{self, BoxStream};
+use futures_util::{FutureExt, StreamExt};
 use longshore_core::{
     AttachSpec, Attachment, Attempt, Capabilities, Capability, Error, ErrorKind, Event, Exec,
     ExecSpec, Finding, Handle, Health, ImageRef, InstallationId, JobStdin, LaunchContext,

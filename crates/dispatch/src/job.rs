@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::Stream;
+use futures_util::Stream;
 use longshore_core::{JobId, JobResult, JobSpec, LogChunk, RegistryAuth, Secret, TerminalSize};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};

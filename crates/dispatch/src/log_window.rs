@@ -1,11 +1,11 @@
 //! The lines of a job's output that are of certain times.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use async_stream::stream;
 use bytes::Bytes;
-use futures::StreamExt;
-use futures::stream::BoxStream;
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
 use jiff::Timestamp;
 use longshore_core::{Error, ErrorKind, LogChunk, LogStream, Result, TimedChunk};
 use tokio::time::timeout;
@@ -36,46 +36,60 @@ impl LogWindow {
     /// time after the window.
     pub(crate) fn filter(
         self,
-        mut chunks: BoxStream<'static, Result<TimedChunk>>,
+        chunks: BoxStream<'static, Result<TimedChunk>>,
         follow: bool,
     ) -> BoxStream<'static, Result<TimedChunk>> {
-        let mut lines = [Lines::new(self), Lines::new(self)];
-        stream! {
-            // When to stop waiting for lines of the window.
-            let mut last = self.until.filter(|_| follow);
-            loop {
-                let next = match last {
-                    None => chunks.next().await,
-                    Some(last) => match timeout(left(last), chunks.next()).await {
-                        Ok(next) => next,
-                        Err(_) => return,
-                    },
-                };
-                let timed = match next {
-                    Some(Ok(timed)) => timed,
-                    Some(Err(error)) => {
-                        yield Err(error);
-                        continue;
-                    }
-                    None => return,
-                };
-                let LogChunk::Data { stream, offset, bytes } = &timed.chunk else {
-                    yield Ok(timed);
-                    continue;
-                };
-                let Some(at) = timed.at else {
-                    let message = "the times of this output are not known";
-                    yield Err(Error::new(ErrorKind::Unsupported, message));
-                    return;
-                };
-                let lines = &mut lines[usize::from(*stream == LogStream::Stderr)];
-                for part in lines.take(*stream, *offset, at, bytes) {
-                    last = last.map(|last| last.max(now()));
-                    yield Ok(part);
-                }
-            }
-        }
+        let reader = Reader {
+            lines: [Lines::new(self), Lines::new(self)],
+            last: self.until.filter(|_| follow),
+            chunks,
+            ready: VecDeque::new(),
+        };
+        stream::unfold(reader, |mut reader| async {
+            let next = reader.next().await?;
+            Some((next, reader))
+        })
         .boxed()
+    }
+}
+
+/// A reader of the lines in a window.
+struct Reader {
+    chunks: BoxStream<'static, Result<TimedChunk>>,
+    lines: [Lines; 2],
+    /// When to stop waiting for lines of the window.
+    last: Option<Timestamp>,
+    /// Lines that were read, and not yet returned.
+    ready: VecDeque<TimedChunk>,
+}
+
+impl Reader {
+    async fn next(&mut self) -> Option<Result<TimedChunk>> {
+        loop {
+            if let Some(part) = self.ready.pop_front() {
+                self.last = self.last.map(|last| last.max(now()));
+                return Some(Ok(part));
+            }
+            let next = match self.last {
+                None => self.chunks.next().await,
+                Some(last) => timeout(left(last), self.chunks.next()).await.ok()?,
+            };
+            let timed = match next? {
+                Ok(timed) => timed,
+                Err(error) => return Some(Err(error)),
+            };
+            let LogChunk::Data { stream, offset, bytes } = &timed.chunk else {
+                return Some(Ok(timed));
+            };
+            let Some(at) = timed.at else {
+                let message = "the times of this output are not known";
+                // Nothing that comes after it is passed on.
+                self.chunks = stream::empty().boxed();
+                return Some(Err(Error::new(ErrorKind::Unsupported, message)));
+            };
+            let lines = &mut self.lines[usize::from(*stream == LogStream::Stderr)];
+            self.ready.extend(lines.take(*stream, *offset, at, bytes));
+        }
     }
 }
 
@@ -135,8 +149,6 @@ impl Lines {
 
 #[cfg(test)]
 mod tests {
-    use futures::stream;
-
     use super::*;
 
     fn second(second: i64) -> Timestamp {

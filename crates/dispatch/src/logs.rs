@@ -2,8 +2,8 @@
 
 use std::convert::Infallible;
 
-use futures::StreamExt;
-use futures::stream::BoxStream;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use longshore_core::{
     Capability, Error, ErrorKind, Event, JobId, LogChunk, LogPosition, TimedChunk,
 };
@@ -132,7 +132,7 @@ pub(crate) fn follow_logs<P: Piece>(
             never = to_the_end => match never {},
         }
     });
-    futures::stream::unfold(chunks, |mut chunks| async {
+    futures_util::stream::unfold(chunks, |mut chunks| async {
         let chunk = chunks.recv().await?;
         Some((Ok(chunk), chunks))
     })

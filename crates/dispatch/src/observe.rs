@@ -1,6 +1,6 @@
 //! Shows what happens to all jobs, and what is known about the runners.
 
-use futures::stream::BoxStream;
+use futures_util::stream::BoxStream;
 use longshore_core::JobId;
 
 use crate::{Dispatcher, JobEvent, Lagged, RunnerStatus};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use futures::StreamExt;
-use futures::stream::BoxStream;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use longshore_core::{Backoff, ErrorKind, LogChunk, LogPosition, LogStream, Result, TimedChunk};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};

@@ -6,14 +6,15 @@ use std::str::FromStr;
 use longshore_core::{Error, ErrorKind, ImageRef, JobSpec};
 #[cfg(feature = "schema")]
 use schemars::JsonSchema;
-use serde_with::{DeserializeFromStr, SerializeDisplay};
 
 /// A registry, or a path in one, that is put before the names of images that contain no registry:
 /// `HOST[:PORT][/PATH]`, such as `harbor.example.org/proxy`.
-#[derive(Clone, Debug, PartialEq, Eq, SerializeDisplay, DeserializeFromStr)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(with = "String"))]
 pub struct ImageRegistryPrefix(String);
+
+longshore_core::serde_as_text!(ImageRegistryPrefix);
 
 /// The error for text that is not a registry prefix.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

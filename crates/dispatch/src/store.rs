@@ -3,14 +3,15 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+#[cfg(feature = "sqlite")]
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures_util::StreamExt;
 use jiff::Timestamp;
 use longshore_core::{Error, JobId};
-use longshore_journal::{Journal, Options};
+use longshore_journal::Journal;
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -26,6 +27,7 @@ pub(crate) enum JournalSource {
     #[default]
     Memory,
     /// In this state directory.
+    #[cfg(feature = "sqlite")]
     Folder(PathBuf),
     /// Opened by the caller.
     Open(Journal),
@@ -104,8 +106,11 @@ impl Store {
     async fn open(&self) -> Result<Journal, Error> {
         let journal = match &self.source {
             JournalSource::Memory => return Journal::in_memory().map_err(unrecorded),
+            #[cfg(feature = "sqlite")]
             JournalSource::Folder(path) => {
-                Journal::open(path, Options::default()).await.map_err(unrecorded)?
+                Journal::open(path, longshore_journal::Options::default())
+                    .await
+                    .map_err(unrecorded)?
             }
             JournalSource::Open(journal) => journal.clone(),
         };

@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
 use longshore_core::{Error, ImageReport, InstallationId, JobId, JobResult, JobSpec, PassedOver};
-use rusqlite::Connection;
 
 use crate::error::Result;
 use crate::journal::{Inner, Journal};
 use crate::locks::Lock;
 use crate::record::{NewAttempt, NewJob, Record};
-use crate::signals::Topic;
-use crate::write::{self, Stored};
+use crate::rules;
+use crate::store::{Store, Stored};
+use crate::topic::Topic;
 
 /// The exclusive right to a job: no other claim on it exists, in this process or another.
 ///
@@ -83,9 +83,10 @@ impl Claim {
             ..NewJob::new(installation, JobSpec::default())
         };
         let now = Timestamp::now();
-        self.write(move |db, id| {
-            write::submit(db, &job, now)?;
-            write::intent(db, id, &attempt, now)
+        self.write(move |store, id| {
+            rules::belongs(id, &attempt)?;
+            store.submit(&job, now)?;
+            store.intent(id, &attempt, now)
         })
         .await
     }
@@ -98,7 +99,7 @@ impl Claim {
     /// if the handle belongs to another attempt.
     pub async fn intent(&self, attempt: NewAttempt) -> Result<()> {
         let now = Timestamp::now();
-        self.write(move |db, job| write::intent(db, job, &attempt, now)).await
+        self.write(move |store, job| store.intent(job, &attempt, now)).await
     }
 
     /// Records that attempt `number` has started, with what is known about it, and signals the
@@ -115,7 +116,7 @@ impl Claim {
         image: Option<&ImageReport>,
     ) -> Result<()> {
         let image = image.cloned();
-        self.write(move |db, job| write::started(db, job, number, started_at, image.as_ref()))
+        self.write(move |store, job| store.started(job, number, started_at, image.as_ref()))
             .await?;
         if let Err(error) = self.held.journal.signals.tell(Topic::Start) {
             tracing::warn!(job = %self.job(), %error, "failed to signal that a job has started");
@@ -131,7 +132,7 @@ impl Claim {
     /// `OutOfOrder` if it is not the last attempt, or has started, or the job has ended.
     pub async fn refused(&self, number: u32, error: &Error) -> Result<()> {
         let (kind, message) = (error.kind().name(), error.to_string());
-        self.write(move |db, job| write::refused(db, job, number, kind, &message)).await
+        self.write(move |store, job| store.refused(job, number, kind, &message)).await
     }
 
     /// Adds a runner that was passed over.
@@ -140,7 +141,7 @@ impl Claim {
     /// `OutOfOrder` if the job has ended.
     pub async fn passed_over(&self, passed: &PassedOver) -> Result<()> {
         let passed = passed.clone();
-        self.write(move |db, job| write::passed_over(db, job, &passed)).await
+        self.write(move |store, job| store.passed_over(job, &passed)).await
     }
 
     /// Records the job's result, once, and signals the processes that wait for it.
@@ -153,7 +154,7 @@ impl Claim {
     pub async fn outcome(&self, result: &JobResult) -> Result<()> {
         let result = result.clone();
         let now = Timestamp::now();
-        self.write(move |db, job| write::outcome(db, job, &result, now)).await?;
+        self.write(move |store, job| store.outcome(job, &result, now)).await?;
         self.held.ended.store(true, Ordering::Relaxed);
         if let Err(error) = self.held.journal.signals.tell(Topic::End) {
             tracing::warn!(job = %self.job(), %error, "failed to signal that a job has ended");
@@ -167,7 +168,7 @@ impl Claim {
     /// `OutOfOrder` if the job has no outcome yet.
     pub async fn removed(&self) -> Result<()> {
         let now = Timestamp::now();
-        self.write(move |db, job| write::removed(db, job, now)).await
+        self.write(move |store, job| store.removed(job, now)).await
     }
 
     /// Deletes the record and frees its idempotency key. The claim is of no further use.
@@ -175,7 +176,7 @@ impl Claim {
     /// # Errors
     /// `OutOfOrder` if it is not on record that nothing of the job is left.
     pub async fn forget(&self) -> Result<()> {
-        self.write(write::forget).await?;
+        self.write(|store, job| store.forget(job)).await?;
         // No process waits for a job without a record.
         self.held.ended.store(true, Ordering::Relaxed);
         Ok(())
@@ -183,12 +184,12 @@ impl Claim {
 
     async fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection, &JobId) -> Stored<T> + Send + 'static,
+        work: impl FnOnce(&mut dyn Store, &JobId) -> Stored<T> + Send + 'static,
     ) -> Result<T> {
         let held = Arc::clone(&self.held);
         // The lock is held until the commit, even if the caller drops the future.
-        let step = move |db: &Connection| work(db, &held.job).map(|value| (value, held));
-        let (value, _) = self.held.journal.worker.write(step).await?;
+        let step = move |store: &mut dyn Store| work(store, &held.job).map(|value| (value, held));
+        let (value, _) = self.held.journal.store.write(step).await?;
         Ok(value)
     }
 }

@@ -1,6 +1,7 @@
 //! The errors of the journal.
 
 use std::borrow::Cow;
+#[cfg(feature = "sqlite")]
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -190,6 +191,7 @@ fn names(jobs: &[JobId]) -> String {
 
 impl JournalError {
     /// Creates the error of an operation on the file or directory at `path`.
+    #[cfg(feature = "sqlite")]
     pub(crate) fn file(path: impl Into<PathBuf>, error: io::Error) -> Self {
         let path = path.into();
         match error.kind() {
@@ -226,10 +228,12 @@ impl From<JournalError> for Error {
 /// The error of a step in a transaction. The path is added when the step is answered.
 #[derive(Debug)]
 pub(crate) enum StoreError {
+    #[cfg(feature = "sqlite")]
     Sqlite(rusqlite::Error),
     Journal(JournalError),
 }
 
+#[cfg(feature = "sqlite")]
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sqlite(error)
@@ -239,6 +243,18 @@ impl From<rusqlite::Error> for StoreError {
 impl From<JournalError> for StoreError {
     fn from(error: JournalError) -> Self {
         Self::Journal(error)
+    }
+}
+
+impl From<StoreError> for JournalError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            #[cfg(feature = "sqlite")]
+            StoreError::Sqlite(error) => {
+                Self::Io { path: PathBuf::default(), source: Cause::new(error) }
+            }
+            StoreError::Journal(error) => error,
+        }
     }
 }
 

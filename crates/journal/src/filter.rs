@@ -7,7 +7,6 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use longshore_core::{JobId, RunnerName};
 use serde::{Deserialize, Serialize};
-use serde_with::{DeserializeFromStr, SerializeDisplay};
 
 use crate::record::{Record, State};
 
@@ -144,11 +143,13 @@ impl Filter {
 }
 
 /// The place of a record in the order of all records. As text, it can be a part of a URL.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, SerializeDisplay, DeserializeFromStr)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Cursor {
     pub(crate) submitted_at: i64,
     pub(crate) job: JobId,
 }
+
+longshore_core::serde_as_text!(Cursor);
 
 /// The error for text that is not a cursor.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

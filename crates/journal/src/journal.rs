@@ -1,29 +1,32 @@
 //! The journal.
 
 use std::collections::VecDeque;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
-use futures::stream::{self, BoxStream};
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
 use jiff::{SignedDuration, Timestamp};
 use longshore_core::{Cause, InstallationId, JobId};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use crate::backing::Backing;
 use crate::claim::Claim;
-use crate::database::Database;
 use crate::error::{JournalError, Result};
+#[cfg(feature = "sqlite")]
+use crate::files::FileSignals;
+use crate::files::Folder;
 use crate::filter::Filter;
-use crate::folder::Folder;
-use crate::list;
 use crate::locks::{Lock, Locks};
-use crate::read;
+use crate::memory::Memory;
 use crate::record::{CancelRequest, Cancelled, NewJob, Record};
-use crate::signals::{CancelSignals, Signals, Topic};
-use crate::worker::Worker;
-use crate::write::{self, Inserted};
+use crate::signals::{CancelSignals, Signals};
+#[cfg(feature = "sqlite")]
+use crate::sqlite::{Database, Worker};
+use crate::store::{Inserted, Store, resolve};
+use crate::topic::Topic;
 
 /// How many records a sweep reads at once.
 const SWEEP: u32 = 256;
@@ -69,7 +72,7 @@ pub struct Journal(pub(crate) Arc<Inner>);
 
 #[derive(Debug)]
 pub(crate) struct Inner {
-    pub(crate) worker: Worker,
+    pub(crate) store: Backing,
     pub(crate) signals: Signals,
     locks: Arc<Locks>,
     folder: Option<Folder>,
@@ -96,6 +99,13 @@ pub enum Attended {
     Claimed(Claim),
 }
 
+impl Inner {
+    /// Returns the path of a file of the state directory; empty in memory.
+    fn path(&self, file: fn(&Folder) -> &Path) -> PathBuf {
+        self.folder.as_ref().map(|folder| file(folder).to_owned()).unwrap_or_default()
+    }
+}
+
 impl From<&Arc<Inner>> for Journal {
     fn from(inner: &Arc<Inner>) -> Self {
         Self(Arc::clone(inner))
@@ -110,13 +120,15 @@ impl Journal {
     ///
     /// # Errors
     /// `NotWritable`, `DiskFull`, `Corrupt`, `Newer`, `Busy`, each with the path and what to do.
+    #[cfg(feature = "sqlite")]
     pub async fn open(path: &Path, options: Options) -> Result<Self> {
         let folder = Folder::prepare(path)?;
         let locks = Locks::new(Some(folder.open_locks()?));
         let timeout = options.busy_timeout;
         let (worker, installation) = Worker::open(&folder, timeout, Database::installation).await?;
-        let signals = Signals::new(Some(folder.clone()));
-        Ok(Self(Arc::new(Inner { worker, signals, locks, folder: Some(folder), installation })))
+        let store = Backing::Sqlite(worker);
+        let signals = Signals::new(Some(FileSignals::new(folder.clone())));
+        Ok(Self(Arc::new(Inner { store, signals, locks, folder: Some(folder), installation })))
     }
 
     /// Creates a journal in memory, for tests and for jobs that need not survive their process.
@@ -125,13 +137,12 @@ impl Journal {
     /// a simulation with a seed is repeatable.
     ///
     /// # Errors
-    /// If there is not enough memory.
+    /// None today.
     pub fn in_memory() -> Result<Self> {
-        let database = Database::memory()?;
-        let installation = database.installation()?;
-        let worker = Worker::Inline(database.into());
+        let store = Backing::Memory(Memory::default().into());
         let (signals, locks) = (Signals::new(None), Locks::new(None));
-        Ok(Self(Arc::new(Inner { worker, signals, locks, folder: None, installation })))
+        let installation = InstallationId::random();
+        Ok(Self(Arc::new(Inner { store, signals, locks, folder: None, installation })))
     }
 
     /// Returns the installation that owns this journal.
@@ -153,8 +164,9 @@ impl Journal {
         // The lock precedes the record, so that no process finds the record without a holder.
         let Some(lock) = self.lock(&id)? else { return Err(JournalError::JobExists(id)) };
         let now = Timestamp::now();
-        let insert = move |db: &_| write::submit(db, &job, now).map(|inserted| (inserted, lock));
-        match self.0.worker.write(insert).await? {
+        let insert =
+            move |store: &mut dyn Store| store.submit(&job, now).map(|inserted| (inserted, lock));
+        match self.0.store.write(insert).await? {
             (Inserted::New, lock) => Ok(Submitted::New(Claim::new(Arc::clone(&self.0), id, lock))),
             (Inserted::Known(id), _) => Ok(Submitted::Known(id)),
         }
@@ -168,7 +180,7 @@ impl Journal {
         let Some(lock) = self.lock(job)? else { return Ok(None) };
         let id = job.clone();
         // The record is looked up under the lock, because it is deleted only under the lock.
-        if !self.0.worker.read(move |db| read::exists(db, &id)).await? {
+        if !self.0.store.read(move |store| store.exists(&id)).await? {
             return Err(JournalError::NoSuchJob(job.to_string()));
         }
         Ok(Some(Claim::new(Arc::clone(&self.0), job.clone(), lock)))
@@ -182,7 +194,7 @@ impl Journal {
     pub async fn claim_unrecorded(&self, job: &JobId) -> Result<Option<Claim>> {
         let is_recorded = || {
             let id = job.clone();
-            self.0.worker.read(move |db| read::exists(db, &id))
+            self.0.store.read(move |store| store.exists(&id))
         };
         // Checked first, so that the lock of a recorded job is not taken even for a moment.
         if is_recorded().await? {
@@ -199,7 +211,7 @@ impl Journal {
     /// was moved away or deleted, and [`complete`](Self::complete) has not been called since.
     #[must_use]
     pub fn is_incomplete(&self) -> bool {
-        self.0.folder.as_ref().is_some_and(|folder| folder.incomplete.exists())
+        self.0.folder.as_ref().is_some_and(Folder::is_incomplete)
     }
 
     /// Declares that every job on a backend has a record again.
@@ -207,13 +219,7 @@ impl Journal {
     /// # Errors
     /// If the state directory cannot be written.
     pub fn complete(&self) -> Result<()> {
-        let Some(folder) = &self.0.folder else { return Ok(()) };
-        match std::fs::remove_file(&folder.incomplete) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(JournalError::file(&folder.incomplete, error))
-            }
-            _ => Ok(()),
-        }
+        self.0.folder.as_ref().map_or(Ok(()), Folder::complete)
     }
 
     /// Returns whether the job is claimed, in this process or another.
@@ -304,8 +310,8 @@ impl Journal {
     /// `NoSuchJob`, `PrefixTooShort`; `Ambiguous`, with the candidates.
     pub async fn get(&self, text: &str) -> Result<Record> {
         let text = text.to_owned();
-        let read = move |db: &_| read::record(db, &read::resolve(db, &text)?);
-        self.0.worker.read(read).await
+        let read = move |store: &dyn Store| store.record(&resolve(store, &text)?);
+        self.0.store.read(read).await
     }
 
     /// Returns the record of a job.
@@ -314,7 +320,7 @@ impl Journal {
     /// `NoSuchJob`.
     pub async fn record(&self, job: &JobId) -> Result<Record> {
         let job = job.clone();
-        self.0.worker.read(move |db| read::record(db, &job)).await
+        self.0.store.read(move |store| store.record(&job)).await
     }
 
     /// Returns records, newest first.
@@ -322,7 +328,7 @@ impl Journal {
     /// # Errors
     /// If the journal cannot be read.
     pub async fn list(&self, filter: Filter) -> Result<Vec<Record>> {
-        self.0.worker.read(move |db| list::list(db, filter)).await
+        self.0.store.read(move |store| store.list(filter)).await
     }
 
     /// Returns the jobs that have not ended or may have left something on a backend, oldest first.
@@ -332,7 +338,7 @@ impl Journal {
     /// # Errors
     /// If the journal cannot be read.
     pub async fn unfinished(&self) -> Result<Vec<JobId>> {
-        self.0.worker.read(read::unfinished).await
+        self.0.store.read(|store| store.unfinished()).await
     }
 
     /// Asks the current or next holder of the job to end it early, with `grace` between TERM and
@@ -344,9 +350,8 @@ impl Journal {
     /// `NoSuchJob`. Also if the request is on record, but its holder could not be notified.
     pub async fn request_cancel(&self, job: &JobId, grace: Duration) -> Result<Cancelled> {
         let (job, now) = (job.clone(), Timestamp::now());
-        let grace = i64::try_from(grace.as_millis()).unwrap_or(i64::MAX);
-        let request = move |db: &_| write::request_cancel(db, &job, grace, now);
-        let cancelled = self.0.worker.write(request).await?;
+        let request = move |store: &mut dyn Store| store.request_cancel(&job, grace, now);
+        let cancelled = self.0.store.write(request).await?;
         if cancelled == Cancelled::Noted {
             self.0.signals.tell(Topic::Cancel)?;
         }
@@ -359,7 +364,7 @@ impl Journal {
     /// `NoSuchJob`.
     pub async fn undelivered(&self, job: &JobId, message: &str) -> Result<()> {
         let (job, message) = (job.clone(), message.to_owned());
-        self.0.worker.write(move |db: &_| write::undelivered(db, &job, &message)).await
+        self.0.store.write(move |store| store.undelivered(&job, &message)).await
     }
 
     /// Returns the requests to end jobs early, including jobs with other holders.
@@ -399,8 +404,8 @@ impl Journal {
         let (mut forgotten, mut after) = (Vec::new(), (i64::MIN, String::new()));
         loop {
             let from = after.clone();
-            let find = move |db: &_| read::finished(db, cutoff, &from, SWEEP);
-            let (found, last) = self.0.worker.read(find).await?;
+            let find = move |store: &dyn Store| store.finished(cutoff, &from, SWEEP);
+            let (found, last) = self.0.store.read(find).await?;
             let Some(last) = last else { return Ok(forgotten) };
             after = last;
             forgotten.extend(self.forget_all(found).await?);
@@ -414,17 +419,17 @@ impl Journal {
                 locked.push((job, lock));
             }
         }
-        let forget = move |db: &_| {
+        let forget = move |store: &mut dyn Store| {
             let mut forgotten = Vec::new();
             for (job, _) in &locked {
                 // Another process may have swept the job before it was locked here.
-                if write::forget_if_finished(db, job)? {
+                if store.forget_if_finished(job)? {
                     forgotten.push(job.clone());
                 }
             }
             Ok((forgotten, locked))
         };
-        let (forgotten, _) = self.0.worker.write(forget).await?;
+        let (forgotten, _) = self.0.store.write(forget).await?;
         Ok(forgotten)
     }
 
@@ -433,11 +438,11 @@ impl Journal {
     /// # Errors
     /// `Corrupt`, with what is wrong.
     pub async fn check(&self) -> Result<()> {
-        let damage = self.0.worker.read(read::damage).await?;
+        let damage = self.0.store.read(|store| store.damage()).await?;
         if damage.is_empty() {
             return Ok(());
         }
-        let path = self.0.folder.as_ref().map(|f| f.database.clone()).unwrap_or_default();
+        let path = self.0.path(Folder::database);
         Err(JournalError::Corrupt { path, source: Cause::new(damage.join("; ")) })
     }
 
@@ -446,7 +451,7 @@ impl Journal {
     }
 
     fn lock_failed(&self, error: std::io::Error) -> JournalError {
-        let path = self.0.folder.as_ref().map(|f| f.locks.clone()).unwrap_or_default();
+        let path = self.0.path(Folder::locks);
         JournalError::Io { path, source: Cause::new(error) }
     }
 }
@@ -473,9 +478,9 @@ impl Cancels {
             }
             self.fresh = false;
             let after = self.seen;
-            let look = move |db: &_| read::cancels(db, after);
+            let look = move |store: &dyn Store| store.cancels(after);
             (self.seen, self.found) = {
-                let (seen, found) = self.journal.0.worker.read(look).await?;
+                let (seen, found) = self.journal.0.store.read(look).await?;
                 (seen, found.into())
             };
         }

@@ -1,7 +1,8 @@
 //! The durable record of jobs: what was submitted, what is about to be launched, what started, how
 //! it ended, and what may still be on a backend.
 //!
-//! A [`Journal`] is a SQLite file in a state directory. Any number of processes can use it at once.
+//! A [`Journal`] is a SQLite file in a state directory, or in memory. Any number of processes can use
+//! the file at once.
 //! A [`Claim`] is the exclusive right to a job: among all processes, only one exists at a time. The
 //! system frees it when its process dies. Every record about a job is written through its claim.
 //!
@@ -20,38 +21,42 @@
 //! # Invariants
 //!
 //! - A job has at most one outcome, and at most one attempt that is not proven never to have
-//!   started. The tables themselves enforce this, regardless of the code.
+//!   started. In SQLite, the tables themselves enforce this, regardless of the code.
 //! - A step is on record before its method returns. If the method fails, nothing is recorded.
 //! - Steps of several jobs that wait at the same time are written in one transaction.
 
 mod access;
-mod checkpoint;
+mod backing;
 mod claim;
-mod database;
 mod error;
+#[cfg(feature = "sqlite")]
+mod files;
 mod filter;
-mod folder;
 mod journal;
-mod linux;
-mod list;
 mod locks;
-mod mailbox;
+mod memory;
+#[cfg(not(feature = "sqlite"))]
+mod no_files;
 mod outage;
-mod read;
 mod record;
-mod reserve;
+mod rules;
+mod runner_record;
 mod signals;
-mod worker;
-mod write;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+mod store;
+mod topic;
 
-pub use access::Access;
 pub use claim::Claim;
 pub use error::{JournalError, Result};
 pub use filter::{Cursor, CursorError, Filter};
 pub use journal::{Attended, Journal, Options, Submitted};
 pub use longshore_core::Cause;
-pub use outage::Outage;
 pub use record::{
     AttemptRecord, AttemptState, CancelRequest, Cancelled, NewAttempt, NewJob, Record, Relaunch,
     State,
 };
+pub use runner_record::{Access, Outage};
+
+#[cfg(not(feature = "sqlite"))]
+use no_files as files;

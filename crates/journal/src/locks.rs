@@ -1,24 +1,19 @@
 //! One lock per job: only its holder writes the job's record.
-//!
-//! All locks are byte ranges of one file that is never removed. So a job costs no descriptor and
-//! leaves no file behind, and no process locks a file that another process has just replaced.
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
 use longshore_core::JobId;
 use parking_lot::{Mutex, MutexGuard};
-use sha2::{Digest, Sha256};
 
-use crate::linux;
+use crate::files::FileLocks;
 
 /// The locks of one state directory.
 #[derive(Debug)]
 pub(crate) struct Locks {
     /// `None` for locks in memory, for this process only.
-    file: Option<File>,
+    file: Option<FileLocks>,
     /// The jobs locked here. The system lets the same open file lock a range twice.
     held: Mutex<HashSet<JobId>>,
 }
@@ -31,7 +26,7 @@ pub(crate) struct Lock {
 }
 
 impl Locks {
-    pub(crate) fn new(file: Option<File>) -> Arc<Self> {
+    pub(crate) fn new(file: Option<FileLocks>) -> Arc<Self> {
         Arc::new(Self { file, held: Mutex::default() })
     }
 
@@ -42,7 +37,7 @@ impl Locks {
             return Ok(None);
         }
         if let Some(file) = &self.file
-            && !linux::try_lock(file, offset(job))?
+            && !file.try_lock(job)?
         {
             return Ok(None);
         }
@@ -55,7 +50,7 @@ impl Locks {
         if self.held().contains(job) {
             return Ok(true);
         }
-        self.file.as_ref().map_or(Ok(false), |file| linux::is_locked(file, offset(job)))
+        self.file.as_ref().map_or(Ok(false), |file| file.is_locked(job))
     }
 
     fn held(&self) -> MutexGuard<'_, HashSet<JobId>> {
@@ -67,23 +62,12 @@ impl Drop for Lock {
     fn drop(&mut self) {
         let mut held = self.locks.held();
         if let Some(file) = &self.locks.file
-            && let Err(error) = linux::unlock(file, offset(&self.job))
+            && let Err(error) = file.unlock(&self.job)
         {
             tracing::warn!(job = %self.job, %error, "failed to release a job's lock");
         }
         held.remove(&self.job);
     }
-}
-
-/// Returns the offset of a job's lock in the file: 62 bits of a hash.
-///
-/// Two jobs at once are as unlikely to share an offset as two new jobs are to share an id.
-fn offset(job: &JobId) -> i64 {
-    let hash = Sha256::digest(job.as_str().as_bytes());
-    let (head, _) = hash.split_at(8);
-    let number = head.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
-    // Without its two highest bits the number fits, with room for the range's end.
-    i64::try_from(number >> 2).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -94,7 +78,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let open = || {
             let path = folder.path().join("locks");
-            File::options().create(true).append(true).open(path).unwrap()
+            FileLocks(std::fs::File::options().create(true).append(true).open(path).unwrap())
         };
         (Locks::new(Some(open())), Locks::new(Some(open())), folder)
     }

@@ -76,6 +76,11 @@ impl Cursor {
         self.position < self.at
     }
 
+    /// Returns whether the reader has the byte at index `from` of the next piece.
+    pub(crate) const fn has(&self, from: usize) -> bool {
+        self.position + (from as u64) < self.at
+    }
+
     /// Processes the next `piece` of the file.
     pub(crate) fn take(&mut self, piece: &[u8]) -> Taken {
         let end = self.position + piece.len() as u64;
@@ -114,6 +119,8 @@ fn keep(tail: &mut Vec<u8>, bytes: &[u8]) {
 #[derive(Debug)]
 pub(crate) struct Finder {
     wanted: Vec<u8>,
+    /// The beginning of the file, shorter than what is wanted.
+    head: Vec<u8>,
     window: Vec<u8>,
     read: u64,
     found: Option<u64>,
@@ -122,7 +129,8 @@ pub(crate) struct Finder {
 impl Finder {
     /// Creates a search for `tail`.
     pub(crate) fn new(tail: &[u8]) -> Self {
-        Self { wanted: tail.to_vec(), window: Vec::new(), read: 0, found: None }
+        let wanted = tail.to_vec();
+        Self { wanted, head: Vec::new(), window: Vec::new(), read: 0, found: None }
     }
 
     /// Processes the next `piece` of the file.
@@ -133,6 +141,8 @@ impl Finder {
             self.window.clear();
             return;
         }
+        let room = (self.wanted.len() - 1).saturating_sub(self.head.len());
+        self.head.extend_from_slice(&piece[..room.min(piece.len())]);
         let last = self.window.windows(self.wanted.len()).rposition(|part| part == self.wanted);
         if let Some(index) = last {
             let after = (self.window.len() - index - self.wanted.len()) as u64;
@@ -146,6 +156,13 @@ impl Finder {
     /// one.
     pub(crate) const fn found(&self) -> Option<u64> {
         self.found
+    }
+
+    /// Returns the position in the file where the tail ends if it begins in the file before.
+    pub(crate) fn found_end(&self) -> Option<u64> {
+        let ends =
+            (1..=self.head.len()).rev().find(|end| self.wanted.ends_with(&self.head[..*end]));
+        ends.map(|end| end as u64)
     }
 
     /// Returns the length of the file.
@@ -224,6 +241,18 @@ mod tests {
             assert_eq!(read(&mut cursor, file, size).unwrap(), &all[20_000..]);
             assert_eq!(cursor.have(), all.len() as u64);
         }
+    }
+
+    #[test]
+    fn a_tail_that_begins_in_the_file_before_is_found_by_its_end() {
+        for size in [1, 2, 100] {
+            let mut finder = Finder::new(b"one\ntwo\nthree\n");
+            b"three\nfour\n".chunks(size).for_each(|piece| finder.take(piece));
+            assert_eq!((finder.found(), finder.found_end()), (None, Some(6)), "{size}");
+        }
+        let mut finder = Finder::new(b"one\ntwo\n");
+        finder.take(b"three\nfour\n");
+        assert_eq!((finder.found(), finder.found_end()), (None, None));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::AsyncReadExt;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use kube::api::LogParams;
 use longshore_core::{Error, Result};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -42,6 +42,10 @@ const STUCK: Duration = Duration::from_secs(2);
 /// younger stream can have missed at most one rotation, so the new file begins where the old one
 /// ended.
 const ROTATION: Duration = Duration::from_secs(9);
+
+/// How often the position in a rotated file is searched in vain, from the beginning of the file to an end
+/// that proves nothing, before it counts as not there.
+const SEARCHES: u32 = 3;
 
 /// How the log is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +88,16 @@ pub(crate) enum Read {
     Broken,
 }
 
+/// The result of a search for the reader's position in a rotated file.
+pub(crate) enum Located {
+    /// Output goes on there without a gap.
+    GoesOn,
+    /// Output may be missing between what was read and what comes next.
+    Gap,
+    /// Nothing is proven, and the position is unchanged.
+    Unproven,
+}
+
 /// What the end of a followed stream means.
 pub(crate) enum StreamEnd {
     /// The container has ended, and this was all of its output.
@@ -106,6 +120,11 @@ pub(crate) struct LogReader {
     pub(crate) buffer: Vec<u8>,
     pub(crate) timestamps: TimestampStripper,
     keep_times: bool,
+    /// The latest time among the lines that were read. All lines of a file that was read to some line
+    /// count, so another file is proven to be another one by a first line that is later.
+    latest: Option<Timestamp>,
+    /// How often the position was searched in vain since the last new byte.
+    searches: u32,
     /// Where in the buffer output is missing.
     pub(crate) leap: Option<usize>,
     pub(crate) opened: OpenedFile,
@@ -125,6 +144,8 @@ impl LogReader {
             buffer: Vec::with_capacity(CHUNK),
             timestamps,
             keep_times,
+            latest: None,
+            searches: 0,
             leap: None,
             opened: OpenedFile::new(),
         }
@@ -146,6 +167,9 @@ impl LogReader {
             cluster.pods_of(&self.location).await?.iter().map(PodView::from).collect();
         pods.sort_by_key(|pod| pod.created);
         let pod = pods.into_iter().find(|pod| pod.container.created);
+        if pod.is_none() && !first {
+            return Ok(Source::Gone);
+        }
         // The Pods of a removed Job remain for a moment.
         let known = pod.as_ref().is_some_and(|pod| !first || pod.job.is_none());
         if !known && cluster.get_job(&self.location).await?.is_none() {
@@ -173,11 +197,11 @@ impl LogReader {
             if let Some(observed) =
                 snapshot.pod().filter(|observed| observed.pod.container.has_started())
             {
-                return Ok(if observed.presence.is_gone() {
-                    Source::Gone
-                } else {
-                    Source::Pod(Target::of(&observed.pod))
-                });
+                let target = Target::of(&observed.pod);
+                // A Pod that lost its labels also seems to be deleted.
+                let is_gone = observed.presence.is_gone()
+                    && !exists(backend, location, &observed.pod).await?;
+                return Ok(if is_gone { Source::Gone } else { Source::Pod(target) });
             }
             if subscription.health().is_synced() && conclude(&snapshot, Instant::now()).is_some() {
                 let is_gone = snapshot.job_presence.is_gone() && snapshot.pods.is_empty();
@@ -185,6 +209,12 @@ impl LogReader {
             }
             subscription.changed().await;
         }
+    }
+
+    /// Returns whether the Pod provably does not exist.
+    pub(crate) async fn is_gone(&self, target: &Target) -> bool {
+        let Ok(cluster) = self.backend.connection.cluster().await else { return false };
+        matches!(cluster.pod_named(&self.location, &target.pod).await, Ok(None))
     }
 
     pub(crate) async fn open(
@@ -203,7 +233,8 @@ impl LogReader {
         let (opened, begun) = (self.backend.connection.server_time(), Instant::now());
         let opening = pods.log_stream(&target.pod, &params);
         let stream = cluster.ask("failed to read the job's output", opening).await;
-        self.timestamps = self.timestamps.next(opened, begun).keeping(self.keep_times);
+        let timestamps = self.timestamps.next(opened, begun).after(self.latest);
+        self.timestamps = timestamps.keeping(self.keep_times);
         self.leap = None;
         stream.map(Box::pin).map_err(OpenError::Request)
     }
@@ -273,28 +304,53 @@ impl LogReader {
         self.leap = leap.filter(|_| mode == Mode::Follow);
     }
 
-    /// Finds the reader's position in the rotated file. Returns `false` if output may be missing
-    /// between what was read and what comes next.
+    /// Records that `count` bytes of the last piece are new.
+    pub(crate) fn took(&mut self, count: usize) {
+        self.opened.new_bytes(count);
+        self.latest = self.latest.max(self.timestamps.latest());
+        self.searches = 0;
+    }
+
+    /// Finds the reader's position in the rotated file.
+    ///
+    /// A line that is later than everything that was read proves that all of the file was searched that
+    /// can contain the position. The end of the stream does not: it also ends if a kubelet goes away.
     pub(crate) async fn locate(
         &mut self,
         target: &Target,
         cursor: &mut Cursor,
-    ) -> std::result::Result<bool, OpenError> {
+    ) -> std::result::Result<Located, OpenError> {
         let mut stream = self.open(target, Mode::Once).await?;
         let mut finder = Finder::new(cursor.tail());
         // What cannot be read now is read with the next stream.
-        while let Read::Bytes(read) = self.read(&mut stream, Mode::Once).await {
-            finder.take(&self.buffer[..read]);
-        }
-        if let Some(at) = finder.found() {
+        let proven = loop {
+            match self.read(&mut stream, Mode::Once).await {
+                Read::Bytes(read) => {
+                    let later = self.timestamps.later();
+                    finder.take(&self.buffer[..later.unwrap_or(read)]);
+                    if later.is_some() {
+                        break true;
+                    }
+                }
+                Read::End => break false,
+                Read::Broken | Read::Stuck => return Ok(Located::Unproven),
+            }
+        };
+        let found = finder.found().or_else(|| finder.found_end().filter(|_| proven));
+        if let Some(at) = found {
             cursor.relocate(at);
-            return Ok(true);
+            return Ok(Located::GoesOn);
+        }
+        self.searches += 1;
+        if !proven && self.searches < SEARCHES {
+            return Ok(Located::Unproven);
         }
         // A reader that continues where another process stopped has no tail, so its position in
         // this file is unknown. It skips the file: an unnecessary gap is better than output that
-        // appears twice.
-        cursor.relocate(if cursor.tail().is_empty() { finder.length() } else { 0 });
-        Ok(self.opened.is_next() && !cursor.tail().is_empty())
+        // appears twice. So does a reader that has read these lines by their times.
+        let is_unknown = cursor.tail().is_empty() || proven && finder.length() > 0;
+        cursor.relocate(if is_unknown { finder.length() } else { 0 });
+        Ok(if self.opened.is_next() && !is_unknown { Located::GoesOn } else { Located::Gap })
     }
 
     pub(crate) async fn after_end(&mut self) -> StreamEnd {
@@ -387,6 +443,13 @@ impl From<OpenError> for Error {
             OpenError::Request(failure) => failure.into(),
         }
     }
+}
+
+/// Asks the API server whether `pod` exists.
+async fn exists(backend: &Backend, location: &Location, pod: &PodView) -> Result<bool> {
+    let cluster = backend.connection.cluster().await?;
+    let found = cluster.pod_named(location, &pod.name).await?;
+    Ok(found.is_some_and(|found| found.metadata.uid.as_deref() == Some(&pod.uid)))
 }
 
 fn ended(snapshot: &Snapshot) -> bool {

@@ -12,7 +12,7 @@ use crate::backend::Backend;
 use crate::client::retry_backoff;
 use crate::cursor::{Cursor, Taken};
 use crate::location::Location;
-use crate::log_reader::{LogReader, Mode, ROTATES, Read, Source, StreamEnd};
+use crate::log_reader::{Located, LogReader, Mode, ROTATES, Read, Source, StreamEnd};
 
 /// Returns the output of the attempt at `location` from `since` on.
 pub(crate) fn logs(
@@ -70,7 +70,8 @@ fn read(
             };
             let mut stream = match reader.open(&pod, mode).await {
                 Ok(stream) => stream,
-                Err(failure) if failure.code() == Some(404) => {
+                // A kubelet that has just started also answers that there is no such Pod.
+                Err(failure) if failure.code() == Some(404) && reader.is_gone(&pod).await => {
                     yield Ok(gap(&cursor));
                     return;
                 }
@@ -93,6 +94,11 @@ fn read(
                     Read::Broken => break Drained::No,
                 };
                 backoff.reset();
+                // A line that was not read before, where there should be one that was.
+                if reader.timestamps.later().is_some_and(|from| cursor.has(from)) {
+                    rotated = true;
+                    break 'reading Drained::No;
+                }
                 let leap = reader.leap.take();
                 let cut = leap.unwrap_or(read);
                 for part in [0..cut, cut..read] {
@@ -104,7 +110,8 @@ fn read(
                     match cursor.take(piece) {
                         Taken::Nothing => {}
                         Taken::Bytes { offset, from } => {
-                            reader.opened.new_bytes(piece.len() - from);
+                            let new = piece.len() - from;
+                            reader.took(new);
                             let mut offset = offset;
                             for (part, at) in reader.timestamps.times(start + from..end) {
                                 let bytes = Bytes::copy_from_slice(&reader.buffer[part]);
@@ -125,8 +132,8 @@ fn read(
             rotated |= drained == Drained::Ended && cursor.is_short();
             if rotated {
                 match reader.locate(&pod, &mut cursor).await {
-                    Ok(true) => {}
-                    Ok(false) => {
+                    Ok(Located::GoesOn | Located::Unproven) => {}
+                    Ok(Located::Gap) => {
                         yield Ok(gap(&cursor));
                     }
                     Err(error) => {

@@ -113,8 +113,8 @@ mod tests {
     /// A job without a limit had more than the maximum.
     #[test]
     fn a_default_beyond_the_maximum_is_refused_by_name() {
-        let mut config = KubernetesConfig::default();
-        config.max_resources = amounts(r#"{"cpu": 2, "ephemeralStorage": "1Gi"}"#);
+        let max_resources = amounts(r#"{"cpu": 2, "ephemeralStorage": "1Gi"}"#);
+        let mut config = KubernetesConfig { max_resources, ..KubernetesConfig::default() };
         config.default_resources.limits = amounts(r#"{"cpu": 1, "ephemeralStorage": "2Gi"}"#);
         let error = of("{}", &config).unwrap_err();
         assert_eq!(

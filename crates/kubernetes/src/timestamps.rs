@@ -42,6 +42,12 @@ pub(crate) struct TimestampStripper {
     coming: Option<Vec<u8>>,
     last: Option<(Timestamp, Instant)>,
     bytes: u64,
+    /// The latest time in the stream.
+    latest: Option<Timestamp>,
+    /// The latest time that was read from earlier streams.
+    known: Option<Timestamp>,
+    /// Where in the last output a later time than `known` came for the first time.
+    later: Option<usize>,
     /// Where in the last output each time begins, if the times are kept.
     kept: Option<Vec<(usize, Option<Timestamp>)>>,
 }
@@ -51,12 +57,31 @@ impl TimestampStripper {
     /// clock.
     pub(crate) const fn new(opened: Timestamp, begun: Instant) -> Self {
         let coming = Some(Vec::new());
-        Self { opened, begun, behind: SKEW, coming, last: None, bytes: 0, kept: None }
+        let (last, latest, known, later) = (None, None, None, None);
+        let behind = SKEW;
+        Self { opened, begun, behind, coming, last, bytes: 0, latest, known, later, kept: None }
     }
 
     /// Creates the state for the next stream from the same node.
     pub(crate) fn next(&self, opened: Timestamp, begun: Instant) -> Self {
         Self { behind: self.behind, ..Self::new(opened, begun) }
+    }
+
+    /// Reports by [`later`](Self::later) where the lines begin that are later than `known`.
+    pub(crate) const fn after(mut self, known: Option<Timestamp>) -> Self {
+        self.known = known;
+        self
+    }
+
+    /// Returns the latest time in the stream so far.
+    pub(crate) const fn latest(&self) -> Option<Timestamp> {
+        self.latest
+    }
+
+    /// Returns the position in the last output of the first line that is later than everything that
+    /// was read from earlier streams. `None` if that line is in no output or in an earlier one.
+    pub(crate) const fn later(&self) -> Option<usize> {
+        self.later
     }
 
     /// Keeps the times of the lines for [`times`](Self::times).
@@ -100,6 +125,7 @@ impl TimestampStripper {
     /// has no time.
     pub(crate) fn strip(&mut self, raw: &[u8], out: &mut Vec<u8>, now: Instant) -> Option<usize> {
         self.forget_times();
+        self.later = None;
         self.bytes += raw.len() as u64;
         let mut leap = None;
         let mut rest = raw;
@@ -120,6 +146,11 @@ impl TimestampStripper {
                             leap = leap.or(Some(out.len()));
                         }
                         self.last = Some((at, now));
+                        if self.known.is_some_and(|known| self.latest <= Some(known) && known < at)
+                        {
+                            self.later = Some(out.len());
+                        }
+                        self.latest = self.latest.max(Some(at));
                         // No line arrives before it is written.
                         let late = self.opened.duration_since(at)
                             + (now - self.begun).try_into().unwrap_or(SKEW);
@@ -147,6 +178,7 @@ impl TimestampStripper {
     /// Appends an incomplete time at the end of the stream, which is then no time, to `out`.
     pub(crate) fn finish(&mut self, out: &mut Vec<u8>) {
         self.forget_times();
+        self.later = None;
         out.extend(self.coming.take().unwrap_or_default());
     }
 
@@ -224,6 +256,32 @@ mod tests {
             }
             let expected = [(1, "one\n1\n"), (2, "two\n"), (3, "x")];
             assert_eq!(lines, expected.map(|(at, text)| (Some(at), text.to_owned())), "{size}");
+        }
+    }
+
+    #[test]
+    fn the_first_line_that_is_later_than_what_was_read_is_reported_once() {
+        let raw = [stamped(1, "one\n"), stamped(3, "3\n"), stamped(2, "two\n"), stamped(4, "x\n")];
+        let raw = raw.concat() + &stamped(5, "y");
+        for (known, expected) in [
+            (None, None),
+            (Some(0), Some(0)),
+            (Some(2), Some(4)),
+            (Some(3), Some(10)),
+            (Some(5), None),
+        ] {
+            for size in [1, 7, 31, 40, 1000] {
+                let known = known.map(|known| OPENED + SignedDuration::from_secs(known));
+                let (mut timestamps, now) = (new(OPENED).after(known), Instant::now());
+                let (mut read, mut later) = (0, Vec::new());
+                for piece in raw.as_bytes().chunks(size) {
+                    let mut out = Vec::new();
+                    timestamps.strip(piece, &mut out, now);
+                    later.extend(timestamps.later().map(|at| read + at));
+                    read += out.len();
+                }
+                assert_eq!(later, Vec::from_iter(expected), "{known:?} in pieces of {size}");
+            }
         }
     }
 

@@ -23,7 +23,8 @@ pub fn dispatcher(config: &Config) -> Result<Dispatcher, AssemblyError> {
 }
 
 /// Returns a builder that `config` has set up, to which a program adds its own parts: runners, a
-/// journal, logins. Contacts no backend. Creates the state directory if it does not exist.
+/// journal, logins. Contacts no backend. Creates the state directory if it does not exist. Without the
+/// feature `sqlite`, the record of jobs is in memory, and a job is forgotten once it is done.
 ///
 /// `job.runners` may name a runner that the program adds. The program's own runners have the place
 /// that `job.runners` gives them, and come last if it does not name them.
@@ -59,7 +60,9 @@ pub fn builder(config: &Config) -> Result<DispatcherBuilder, AssemblyError> {
     let own = installation::load_or_create(&state).map_err(AssemblyError::State)?;
     let identity = job.installation.clone().unwrap_or(own);
     let builder = Dispatcher::builder().settings(job.dispatch.clone()).installation(identity);
-    let mut builder = builder.state_directory(&state).order(job.runners.iter().cloned());
+    #[cfg(feature = "sqlite")]
+    let builder = builder.state_directory(&state);
+    let mut builder = builder.order(job.runners.iter().cloned());
     for runner in job.runners.iter().filter_map(|name| runner(name, config, &state)) {
         builder = builder.runner(runner);
     }

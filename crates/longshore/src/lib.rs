@@ -37,12 +37,14 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | `kubernetes`, `docker`, `process` | a backend each |
+//! | `sqlite` | the record of jobs in the state directory; without it, it is in memory |
 //! | `config` | reading the [`Config`] from TOML and JSON, the environment and flags, and job files |
 //! | `hocon`, `yaml` | a format of files each; they include `config` |
 //! | `schema` | JSON schemas of the settings, jobs and results; `config` includes it |
 //! | `metrics` | an observer that reports to the crate `metrics` |
 //!
 //! No field depends on a feature: [`Config`] keeps the sections of backends that are not built in.
+//! docs/library.md counts the crates that each feature brings; without any, there are fewer than 60.
 //!
 //! With `kubernetes`, the application chooses the oldest version of Kubernetes that it supports, by
 //! a feature of the crate `k8s-openapi`, such as `cargo add k8s-openapi --features v1_33`. A library

@@ -7,7 +7,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use longshore_core::{Error, ErrorKind, HumanDuration, RegistryAuth, Result};
-use rustix::process::{Pid, Signal, kill_process_group};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
@@ -121,9 +122,8 @@ impl Helper {
     fn kill(&self) {
         // The id is present only until the helper has been waited for. Until then no other process
         // can have the same id.
-        let id = self.0.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        if let Some(group) = id {
-            let _ = kill_process_group(group, Signal::KILL);
+        if let Some(group) = self.0.id().and_then(|id| i32::try_from(id).ok()) {
+            let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
         }
     }
 }

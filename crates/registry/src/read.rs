@@ -31,7 +31,7 @@ struct Access {
 
 impl Access {
     fn of(metadata: &Metadata) -> Self {
-        let own = rustix::process::geteuid();
+        let own = nix::unistd::geteuid();
         let by_permission = !own.is_root() && metadata.uid() != own.as_raw();
         Self { mode: metadata.mode() & 0o777, by_permission }
     }

@@ -16,6 +16,7 @@ cases! { "helm":
     the_example_of_a_private_registry_works [PrivateRegistry],
     the_notes_say_the_policy_in_force_and_what_sets_it,
     the_notes_say_what_removes_the_job_of_a_killed_command,
+    the_notes_say_what_an_upgrade_does_to_the_run_of_a_schedule,
 }
 
 /// Returns the paths of the examples.
@@ -108,17 +109,37 @@ fn the_notes_say_the_policy_in_force_and_what_sets_it(bench: &Bench) -> Checked 
     let last = steps.len() - 1;
     for (number, (path, value, expected)) in steps.into_iter().enumerate() {
         values = values.with(path, value);
-        let file = site.file("values.json", &values.text())?;
-        let ran =
-            site.helm(&["install", "longshore", &chart(), "--dry-run=client", "--values", &file])?;
-        ran.exits(0)?;
-        let notes = ran.text();
+        let notes = notes(&site, &values)?;
         says(&notes, &[&format!("{} is {expected}.\n", bench.image()?)])?;
         let ruled = notes.contains("If x/* matches the image, it is Never");
         same("whether the rules are named", ruled, number != last)?;
         says(&notes, &["cancels a job that runs", "upgrade.runningJob: cancel"])?;
     }
     site.close()
+}
+
+/// With a schedule, they did not say it.
+fn the_notes_say_what_an_upgrade_does_to_the_run_of_a_schedule(bench: &Bench) -> Checked {
+    let site = Site::new(bench)?;
+    let scheduled = Values::new(bench, "true")?.with("/schedule", "0 3 * * *");
+    for (choice, expected) in [
+        ("cancel", "An upgrade leaves a run that has begun alone"),
+        ("wait", "An upgrade first waits for a run that has begun"),
+        ("beside", "An upgrade leaves a run that has begun alone"),
+    ] {
+        let notes = notes(&site, &scheduled.clone().with("/upgrade/runningJob", choice))?;
+        says(&notes, &[expected, &format!("(upgrade.runningJob: {choice})")])?;
+    }
+    site.close()
+}
+
+/// Returns helm's notes of a release with `values`, which is not installed.
+fn notes(site: &Site<'_>, values: &Values) -> Result<String> {
+    let values = site.file("values.json", &values.text())?;
+    let dry = ["--dry-run=client", "--values", &values];
+    let ran = site.helm(&[&["install", "longshore", &chart()], &dry[..]].concat())?;
+    ran.exits(0)?;
+    Ok(ran.text())
 }
 
 /// A release without `gc.schedule` did not say that a lost job stays.
@@ -132,11 +153,8 @@ fn the_notes_say_what_removes_the_job_of_a_killed_command(bench: &Bench) -> Chec
         ("/gc/schedule", hourly, "The CronJob of gc.schedule removes it."),
         ("/kubernetes/ownerReferences", json!(false), "Kubernetes removes it a day after its end"),
     ] {
-        let values = site.file("values.json", &plain.clone().with(path, value).text())?;
-        let dry = ["--dry-run=client", "--values", &values];
-        let ran = site.helm(&[&["install", "longshore", &chart()], &dry[..]].concat())?;
-        ran.exits(0)?;
-        says(&ran.text(), &[&format!("the job runs on. {expected}")])?;
+        let notes = notes(&site, &plain.clone().with(path, value))?;
+        says(&notes, &[&format!("the job runs on. {expected}")])?;
     }
     site.close()
 }

@@ -22,6 +22,8 @@ fn a_plan_shows_what_would_be_submitted_and_starts_nothing(bench: &Bench) -> Che
     let command =
         bench.longshore()?.arg("plan").args(bench.way()?).arg("--job-dir").arg(job.path());
     let command = command.args(["--env", "GREETING=hello there", "--label", "team=quay"]);
+    // For one job.
+    let command = command.args(["--set", "job.kubernetes.serviceAccountName=worker"]);
     let ran = command.args(["--", "touch", "{jobDir}/output/started"]).run()?;
     ran.exits(0)?;
     let text = ran.text();
@@ -42,6 +44,7 @@ fn a_plan_shows_what_would_be_submitted_and_starts_nothing(bench: &Bench) -> Che
         Backend::Kubernetes => {
             let lines = ["kind: Job", "suspend: true", "team: quay", "- /job/output/started"];
             says(&text, &lines)?;
+            says(&text, &["serviceAccountName: worker"])?;
             says(&text, &[bench.image()?, bench.lab.claim.as_deref().unwrap_or_default()])?;
         }
     }

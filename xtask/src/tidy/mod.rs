@@ -16,6 +16,7 @@ mod readme;
 mod references;
 mod release;
 mod rules;
+mod small;
 mod toolchain;
 mod tree;
 mod words;

@@ -7,7 +7,7 @@ use super::finding::Finding;
 use super::tree::Tree;
 use super::{
     arrows, backends, circles, dependencies, documents, length, links, packages, readme, release,
-    toolchain, words,
+    small, toolchain, words,
 };
 use crate::workspace::Workspace;
 use crate::{api, codegen};
@@ -40,6 +40,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<Vec<(&'static str, Vec<Find
     let mut rules = vec![
         ("arrows between crates", arrows::arrows(workspace)),
         ("licences and sources of dependencies", dependencies::dependencies(&tree)?),
+        ("crates without features", small::small()?),
         ("packages", packages::packages(workspace, &tree)),
         ("versions of Rust", toolchain::toolchain(workspace, &tree)),
         ("order of a release", release::release(workspace, &tree)),

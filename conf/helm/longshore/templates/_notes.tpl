@@ -32,10 +32,15 @@ If {{ .image }} matches the image, it is {{ $policies }} (from config.job.imageP
 {{/* What an upgrade does to a job that runs. */}}
 {{- define "longshore.upgradeNote" -}}
 {{- $does := dict
-  "cancel" "cancels a job that runs, and starts the new one once the old one is gone"
-  "wait" "first waits for a job that runs, for as long as helm's --timeout"
-  "beside" "starts the new job beside one that runs, and both run to their ends" -}}
-An upgrade that changes something {{ get $does .Values.upgrade.runningJob }} (upgrade.runningJob: {{ .Values.upgrade.runningJob }}).
+  "cancel" "that changes something cancels a job that runs, and starts the new one once the old one is gone"
+  "wait" "that changes something first waits for a job that runs, for as long as helm's --timeout"
+  "beside" "that changes something starts the new job beside one that runs, and both run to their ends" -}}
+{{- if .Values.schedule }}
+{{- $_ := set $does "cancel" "leaves a run that has begun alone, and applies to the next one" }}
+{{- $_ := set $does "wait" "first waits for a run that has begun, for as long as helm's --timeout" }}
+{{- $_ := set $does "beside" (get $does "cancel") }}
+{{- end -}}
+An upgrade {{ get $does .Values.upgrade.runningJob }} (upgrade.runningJob: {{ .Values.upgrade.runningJob }}).
 {{- end }}
 
 {{/* What becomes of a job whose command is killed while its Pod stays. */}}

@@ -8,9 +8,17 @@ use longshore_core::{
     Handle, InstallationId, JobId, JobResult, JobSpec, Outcome, PullPolicy, RunnerName,
 };
 use longshore_journal::{Claim, Journal, NewAttempt, NewJob, Options, Submitted};
+use tempfile::TempDir;
 
 pub async fn open(path: &Path) -> Journal {
     Journal::open(path, Options::default()).await.expect("the journal opens")
+}
+
+/// A journal on each store, with the folder of its files.
+pub async fn on_each_store() -> [(Journal, Option<TempDir>); 2] {
+    let folder = tempfile::tempdir().unwrap();
+    let in_a_file = open(folder.path()).await;
+    [(Journal::in_memory().unwrap(), None), (in_a_file, Some(folder))]
 }
 
 pub fn job() -> NewJob {

@@ -9,3 +9,4 @@ mod parts;
 mod processes;
 mod records;
 mod steps;
+mod stores;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::common::{attempt, exited, job, open, submit};
+use crate::common::{attempt, exited, job, on_each_store, open, submit};
 use jiff::Timestamp;
 use longshore_core::{Error, ErrorKind, JobId, JobSpec, RunnerName};
 use longshore_journal::{Claim, Cursor, Filter, Journal, State};
@@ -24,110 +24,115 @@ async fn listed(journal: &Journal, filter: Filter) -> Vec<JobId> {
 
 #[tokio::test]
 async fn a_job_is_found_by_all_of_the_given_labels() {
-    let journal = Journal::in_memory().unwrap();
-    let both = labelled(&journal, &[("team", "red"), ("tier", "1")]).await;
-    let one = labelled(&journal, &[("team", "red")]).await;
-    labelled(&journal, &[("team", "blue")]).await;
-    labelled(&journal, &[]).await;
-    let red = Filter::default().label("team", "red");
-    assert_eq!(listed(&journal, red.clone()).await, [one.job().clone(), both.job().clone()]);
-    assert_eq!(listed(&journal, red.label("tier", "1")).await, [both.job().clone()]);
-    assert!(listed(&journal, Filter::default().label("team", "re")).await.is_empty());
+    for (journal, _folder) in on_each_store().await {
+        let both = labelled(&journal, &[("team", "red"), ("tier", "1")]).await;
+        let one = labelled(&journal, &[("team", "red")]).await;
+        labelled(&journal, &[("team", "blue")]).await;
+        labelled(&journal, &[]).await;
+        let red = Filter::default().label("team", "red");
+        assert_eq!(listed(&journal, red.clone()).await, [one.job().clone(), both.job().clone()]);
+        assert_eq!(listed(&journal, red.label("tier", "1")).await, [both.job().clone()]);
+        assert!(listed(&journal, Filter::default().label("team", "re")).await.is_empty());
+    }
 }
 
 /// The command read the newest 10,000 records to find a name.
 #[tokio::test]
 async fn a_job_is_found_by_its_whole_name_the_newest_first() {
-    let journal = Journal::in_memory().unwrap();
-    let mut jobs = Vec::new();
-    for name in ["nightly", "nightly", "nightly-2", "Nightly"] {
-        let mut spec = JobSpec::process(["true"]);
-        spec.name = Some(name.to_owned());
-        let mut new = job();
-        new.spec = Arc::new(spec);
-        jobs.push(submit(&journal, new).await.job().clone());
+    for (journal, _folder) in on_each_store().await {
+        let mut jobs = Vec::new();
+        for name in ["nightly", "nightly", "nightly-2", "Nightly"] {
+            let mut spec = JobSpec::process(["true"]);
+            spec.name = Some(name.to_owned());
+            let mut new = job();
+            new.spec = Arc::new(spec);
+            jobs.push(submit(&journal, new).await.job().clone());
+        }
+        labelled(&journal, &[]).await;
+        let nightly = Filter::default().name("nightly");
+        assert_eq!(listed(&journal, nightly.clone()).await, [jobs[1].clone(), jobs[0].clone()]);
+        assert_eq!(listed(&journal, nightly.limit(1)).await, [jobs[1].clone()]);
     }
-    labelled(&journal, &[]).await;
-    let nightly = Filter::default().name("nightly");
-    assert_eq!(listed(&journal, nightly.clone()).await, [jobs[1].clone(), jobs[0].clone()]);
-    assert_eq!(listed(&journal, nightly.limit(1)).await, [jobs[1].clone()]);
 }
 
 #[tokio::test]
 async fn a_job_is_found_by_its_state_and_by_the_runner_that_it_may_be_on() {
-    let journal = Journal::in_memory().unwrap();
-    let queued = labelled(&journal, &[]).await;
-    let launching = labelled(&journal, &[]).await;
-    launching.intent(attempt(launching.job(), 1)).await.unwrap();
-    let running = labelled(&journal, &[]).await;
-    running.intent(attempt(running.job(), 1)).await.unwrap();
-    running.started(1, None, None).await.unwrap();
-    let refused = labelled(&journal, &[]).await;
-    refused.intent(attempt(refused.job(), 1)).await.unwrap();
-    refused.refused(1, &Error::new(ErrorKind::Unavailable, "away")).await.unwrap();
-    let ended = labelled(&journal, &[]).await;
-    ended.intent(attempt(ended.job(), 1)).await.unwrap();
-    ended.outcome(&exited(ended.job(), 0)).await.unwrap();
-    let ids = |claims: &[&Claim]| claims.iter().map(|c| c.job().clone()).collect::<Vec<_>>();
-    for (state, claims) in [
-        (State::Queued, &[&refused, &queued][..]),
-        (State::Launching, &[&launching]),
-        (State::Running, &[&running]),
-        (State::Ended, &[&ended]),
-    ] {
-        let found = listed(&journal, Filter::default().state(state)).await;
-        assert_eq!(found, ids(claims), "{state:?}");
+    for (journal, _folder) in on_each_store().await {
+        let queued = labelled(&journal, &[]).await;
+        let launching = labelled(&journal, &[]).await;
+        launching.intent(attempt(launching.job(), 1)).await.unwrap();
+        let running = labelled(&journal, &[]).await;
+        running.intent(attempt(running.job(), 1)).await.unwrap();
+        running.started(1, None, None).await.unwrap();
+        let refused = labelled(&journal, &[]).await;
+        refused.intent(attempt(refused.job(), 1)).await.unwrap();
+        refused.refused(1, &Error::new(ErrorKind::Unavailable, "away")).await.unwrap();
+        let ended = labelled(&journal, &[]).await;
+        ended.intent(attempt(ended.job(), 1)).await.unwrap();
+        ended.outcome(&exited(ended.job(), 0)).await.unwrap();
+        let ids = |claims: &[&Claim]| claims.iter().map(|c| c.job().clone()).collect::<Vec<_>>();
+        for (state, claims) in [
+            (State::Queued, &[&refused, &queued][..]),
+            (State::Launching, &[&launching]),
+            (State::Running, &[&running]),
+            (State::Ended, &[&ended]),
+        ] {
+            let found = listed(&journal, Filter::default().state(state)).await;
+            assert_eq!(found, ids(claims), "{state:?}");
+        }
+        let docker = Filter::default().runner(RunnerName::docker());
+        let on_docker = ids(&[&ended, &running, &launching]);
+        assert_eq!(listed(&journal, docker.clone()).await, on_docker);
+        assert_eq!(listed(&journal, docker.not_ended()).await, on_docker[1..]);
+        let kubernetes = Filter::default().runner(RunnerName::kubernetes());
+        assert!(listed(&journal, kubernetes).await.is_empty());
     }
-    let docker = Filter::default().runner(RunnerName::docker());
-    let on_docker = ids(&[&ended, &running, &launching]);
-    assert_eq!(listed(&journal, docker.clone()).await, on_docker);
-    assert_eq!(listed(&journal, docker.not_ended()).await, on_docker[1..]);
-    let kubernetes = Filter::default().runner(RunnerName::kubernetes());
-    assert!(listed(&journal, kubernetes).await.is_empty());
 }
 
 #[tokio::test]
 async fn a_job_is_found_by_the_time_of_its_submission() {
-    let journal = Journal::in_memory().unwrap();
-    let mut times = Vec::new();
-    for _ in 0..3 {
-        let claim = labelled(&journal, &[]).await;
-        times.push((journal.record(claim.job()).await.unwrap().submitted_at, claim));
+    for (journal, _folder) in on_each_store().await {
+        let mut times = Vec::new();
+        for _ in 0..3 {
+            let claim = labelled(&journal, &[]).await;
+            times.push((journal.record(claim.job()).await.unwrap().submitted_at, claim));
+        }
+        let ids = |range: std::ops::Range<usize>| {
+            times[range].iter().rev().map(|(_, claim)| claim.job().clone()).collect::<Vec<_>>()
+        };
+        let at = |index: usize| times[index].0;
+        let found = async |filter: Filter| listed(&journal, filter).await;
+        assert_eq!(found(Filter::default().submitted(at(1)..)).await, ids(1..3));
+        assert_eq!(found(Filter::default().submitted(..=at(1))).await, ids(0..2));
+        assert_eq!(found(Filter::default().submitted(at(0)..at(2))).await, ids(0..2));
+        assert_eq!(found(Filter::default().submitted(..)).await, ids(0..3));
     }
-    let ids = |range: std::ops::Range<usize>| {
-        times[range].iter().rev().map(|(_, claim)| claim.job().clone()).collect::<Vec<_>>()
-    };
-    let at = |index: usize| times[index].0;
-    let found = async |filter: Filter| listed(&journal, filter).await;
-    assert_eq!(found(Filter::default().submitted(at(1)..)).await, ids(1..3));
-    assert_eq!(found(Filter::default().submitted(..=at(1))).await, ids(0..2));
-    assert_eq!(found(Filter::default().submitted(at(0)..at(2))).await, ids(0..2));
-    assert_eq!(found(Filter::default().submitted(..)).await, ids(0..3));
 }
 
 #[tokio::test]
 async fn pages_have_each_record_once_although_jobs_are_submitted_meanwhile() {
-    let journal = Journal::in_memory().unwrap();
-    let mut expected = Vec::new();
-    for _ in 0..25 {
-        expected.push(labelled(&journal, &[("team", "red")]).await.job().clone());
-    }
-    expected.reverse();
-    for filter in [Filter::default(), Filter::default().label("team", "red")] {
-        let (mut found, mut filter) = (Vec::new(), filter.limit(10));
-        loop {
-            let page = journal.list(filter.clone()).await.unwrap();
-            labelled(&journal, &[("team", "red")]).await;
-            let Some(last) = page.last() else { break };
-            // A cursor survives its way through a URL.
-            let cursor: Cursor = last.cursor().to_string().parse().unwrap();
-            filter = filter.after(cursor);
-            found.extend(page.into_iter().map(|record| record.id));
+    for (journal, _folder) in on_each_store().await {
+        let mut expected = Vec::new();
+        for _ in 0..25 {
+            expected.push(labelled(&journal, &[("team", "red")]).await.job().clone());
         }
-        let found: Vec<_> = found.into_iter().filter(|id| expected.contains(id)).collect();
-        assert_eq!(found, expected);
+        expected.reverse();
+        for filter in [Filter::default(), Filter::default().label("team", "red")] {
+            let (mut found, mut filter) = (Vec::new(), filter.limit(10));
+            loop {
+                let page = journal.list(filter.clone()).await.unwrap();
+                labelled(&journal, &[("team", "red")]).await;
+                let Some(last) = page.last() else { break };
+                // A cursor survives its way through a URL.
+                let cursor: Cursor = last.cursor().to_string().parse().unwrap();
+                filter = filter.after(cursor);
+                found.extend(page.into_iter().map(|record| record.id));
+            }
+            let found: Vec<_> = found.into_iter().filter(|id| expected.contains(id)).collect();
+            assert_eq!(found, expected);
+        }
+        "yesterday".parse::<Cursor>().unwrap_err();
     }
-    "yesterday".parse::<Cursor>().unwrap_err();
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::common::{attempt, exited, finished, job, open, submit};
+use crate::common::{attempt, exited, finished, job, on_each_store, open, submit};
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 use longshore_core::{
@@ -88,162 +88,172 @@ async fn the_directory_and_its_files_are_for_this_user_alone() {
 
 #[tokio::test]
 async fn the_same_job_with_the_same_key_is_known_and_another_one_is_refused_naming_both() {
-    let journal = Journal::in_memory().unwrap();
-    let keyed = |command: &str| {
-        let mut new = job();
-        new.spec = Arc::new(JobSpec::process([command]));
-        new.idempotency_key = Some("nightly".to_owned());
-        new
-    };
-    let claim = submit(&journal, keyed("true")).await;
-    let again = journal.submit(keyed("true")).await.unwrap();
-    assert!(matches!(again, Submitted::Known(id) if id == *claim.job()));
-    let error = journal.submit(keyed("false")).await.unwrap_err();
-    let JournalError::KeyTaken { job, recorded, submitted, .. } = &error else { panic!("{error}") };
-    assert_eq!(job, claim.job());
-    assert!(recorded.starts_with("sha256:") && submitted.starts_with("sha256:"));
-    assert_ne!(recorded, submitted);
-    // Once the record is gone, so is its key.
-    claim.outcome(&exited(claim.job(), 0)).await.unwrap();
-    claim.removed().await.unwrap();
-    claim.forget().await.unwrap();
-    submit(&journal, keyed("false")).await;
+    for (journal, _folder) in on_each_store().await {
+        let keyed = |command: &str| {
+            let mut new = job();
+            new.spec = Arc::new(JobSpec::process([command]));
+            new.idempotency_key = Some("nightly".to_owned());
+            new
+        };
+        let claim = submit(&journal, keyed("true")).await;
+        let again = journal.submit(keyed("true")).await.unwrap();
+        assert!(matches!(again, Submitted::Known(id) if id == *claim.job()));
+        let error = journal.submit(keyed("false")).await.unwrap_err();
+        let JournalError::KeyTaken { job, recorded, submitted, .. } = &error else {
+            panic!("{error}")
+        };
+        assert_eq!(job, claim.job());
+        assert!(recorded.starts_with("sha256:") && submitted.starts_with("sha256:"));
+        assert_ne!(recorded, submitted);
+        // Once the record is gone, so is its key.
+        claim.outcome(&exited(claim.job(), 0)).await.unwrap();
+        claim.removed().await.unwrap();
+        claim.forget().await.unwrap();
+        submit(&journal, keyed("false")).await;
+    }
 }
 
 #[tokio::test]
 async fn a_key_that_is_empty_or_too_long_or_an_id_that_was_used_is_refused() {
-    let journal = Journal::in_memory().unwrap();
-    for key in ["", "a\nb", &"x".repeat(256)] {
-        let mut new = job();
-        new.idempotency_key = Some(key.to_owned());
+    for (journal, _folder) in on_each_store().await {
+        for key in ["", "a\nb", &"x".repeat(256)] {
+            let mut new = job();
+            new.idempotency_key = Some(key.to_owned());
+            let error = journal.submit(new).await.unwrap_err();
+            assert!(matches!(error, JournalError::InvalidKey(_)), "{error}");
+        }
+        let new = job();
+        drop(submit(&journal, new.clone()).await);
         let error = journal.submit(new).await.unwrap_err();
-        assert!(matches!(error, JournalError::InvalidKey(_)), "{error}");
+        assert!(matches!(error, JournalError::JobExists(_)), "{error}");
     }
-    let new = job();
-    drop(submit(&journal, new.clone()).await);
-    let error = journal.submit(new).await.unwrap_err();
-    assert!(matches!(error, JournalError::JobExists(_)), "{error}");
 }
 
 #[tokio::test]
 async fn a_second_outcome_is_refused_unless_it_is_the_same_and_the_first_stays() {
-    let journal = Journal::in_memory().unwrap();
-    let claim = submit(&journal, job()).await;
-    claim.outcome(&exited(claim.job(), 0)).await.unwrap();
-    claim.outcome(&exited(claim.job(), 0)).await.unwrap();
-    let error = claim.outcome(&exited(claim.job(), 1)).await.unwrap_err();
-    assert!(error.to_string().contains("exited with code 1"), "{error}");
-    assert!(error.to_string().contains("it exited with code 0"), "{error}");
-    let record = claim.record().await.unwrap();
-    assert_eq!(record.result.unwrap().outcome, Outcome::Exited { code: 0, signal: None });
+    for (journal, _folder) in on_each_store().await {
+        let claim = submit(&journal, job()).await;
+        claim.outcome(&exited(claim.job(), 0)).await.unwrap();
+        claim.outcome(&exited(claim.job(), 0)).await.unwrap();
+        let error = claim.outcome(&exited(claim.job(), 1)).await.unwrap_err();
+        assert!(error.to_string().contains("exited with code 1"), "{error}");
+        assert!(error.to_string().contains("it exited with code 0"), "{error}");
+        let record = claim.record().await.unwrap();
+        assert_eq!(record.result.unwrap().outcome, Outcome::Exited { code: 0, signal: None });
+    }
 }
 
 #[tokio::test]
 async fn an_outcome_of_another_job_or_an_attempt_of_another_job_is_refused() {
-    let journal = Journal::in_memory().unwrap();
-    let (claim, other) = (submit(&journal, job()).await, submit(&journal, job()).await);
-    let error = claim.outcome(&exited(other.job(), 0)).await.unwrap_err();
-    assert!(matches!(error, JournalError::OutOfOrder { .. }), "{error}");
-    let error = claim.intent(attempt(other.job(), 1)).await.unwrap_err();
-    assert!(matches!(error, JournalError::WrongAttempt { .. }), "{error}");
+    for (journal, _folder) in on_each_store().await {
+        let (claim, other) = (submit(&journal, job()).await, submit(&journal, job()).await);
+        let error = claim.outcome(&exited(other.job(), 0)).await.unwrap_err();
+        assert!(matches!(error, JournalError::OutOfOrder { .. }), "{error}");
+        let error = claim.intent(attempt(other.job(), 1)).await.unwrap_err();
+        assert!(matches!(error, JournalError::WrongAttempt { .. }), "{error}");
+    }
 }
 
 #[tokio::test]
 async fn a_record_is_forgotten_only_once_nothing_of_the_job_is_left() {
-    let journal = Journal::in_memory().unwrap();
-    let claim = submit(&journal, job()).await;
-    let id = claim.job().clone();
-    assert!(matches!(claim.removed().await, Err(JournalError::OutOfOrder { .. })));
-    claim.outcome(&exited(&id, 0)).await.unwrap();
-    assert!(matches!(claim.forget().await, Err(JournalError::OutOfOrder { .. })));
-    claim.removed().await.unwrap();
-    claim.forget().await.unwrap();
-    assert!(matches!(claim.forget().await, Err(JournalError::NoSuchJob(_))));
-    drop(claim);
-    assert!(matches!(journal.record(&id).await, Err(JournalError::NoSuchJob(_))));
-    assert!(matches!(journal.claim(&id).await, Err(JournalError::NoSuchJob(_))));
+    for (journal, _folder) in on_each_store().await {
+        let claim = submit(&journal, job()).await;
+        let id = claim.job().clone();
+        assert!(matches!(claim.removed().await, Err(JournalError::OutOfOrder { .. })));
+        claim.outcome(&exited(&id, 0)).await.unwrap();
+        assert!(matches!(claim.forget().await, Err(JournalError::OutOfOrder { .. })));
+        claim.removed().await.unwrap();
+        claim.forget().await.unwrap();
+        assert!(matches!(claim.forget().await, Err(JournalError::NoSuchJob(_))));
+        drop(claim);
+        assert!(matches!(journal.record(&id).await, Err(JournalError::NoSuchJob(_))));
+        assert!(matches!(journal.claim(&id).await, Err(JournalError::NoSuchJob(_))));
+    }
 }
 
 #[tokio::test]
 async fn a_job_is_named_by_the_beginning_of_its_id_and_candidates_are_listed() {
-    let journal = Journal::in_memory().unwrap();
-    for id in ["abcd1", "abcd1-2", "abcd2", "xyz", "abce1"] {
-        let mut new = job();
-        new.id = id.parse().unwrap();
-        drop(submit(&journal, new).await);
-    }
-    for (text, found) in [
-        ("abcd2", "abcd2"),
-        ("abce", "abce1"),
-        ("xyz", "xyz"),
-        ("abcd1", "abcd1"),
-        ("abcd1-", "abcd1-2"),
-    ] {
-        assert_eq!(journal.get(text).await.unwrap().id.as_str(), found);
-    }
-    let error = journal.get("abcd").await.unwrap_err();
-    assert!(error.to_string().ends_with("abcd1, abcd1-2, abcd2"), "{error}");
-    assert!(matches!(journal.get("abc").await, Err(JournalError::PrefixTooShort(_))));
-    for text in ["abcdx", "ABCD", "", "%%%%", "abc_"] {
-        let error = journal.get(text).await.unwrap_err();
-        assert!(matches!(error, JournalError::NoSuchJob(_)), "{text}: {error}");
+    for (journal, _folder) in on_each_store().await {
+        for id in ["abcd1", "abcd1-2", "abcd2", "xyz", "abce1"] {
+            let mut new = job();
+            new.id = id.parse().unwrap();
+            drop(submit(&journal, new).await);
+        }
+        for (text, found) in [
+            ("abcd2", "abcd2"),
+            ("abce", "abce1"),
+            ("xyz", "xyz"),
+            ("abcd1", "abcd1"),
+            ("abcd1-", "abcd1-2"),
+        ] {
+            assert_eq!(journal.get(text).await.unwrap().id.as_str(), found);
+        }
+        let error = journal.get("abcd").await.unwrap_err();
+        assert!(error.to_string().ends_with("abcd1, abcd1-2, abcd2"), "{error}");
+        assert!(matches!(journal.get("abc").await, Err(JournalError::PrefixTooShort(_))));
+        for text in ["abcdx", "ABCD", "", "%%%%", "abc_"] {
+            let error = journal.get(text).await.unwrap_err();
+            assert!(matches!(error, JournalError::NoSuchJob(_)), "{text}: {error}");
+        }
     }
 }
 
 #[tokio::test]
 async fn many_candidates_are_cut_short() {
-    let journal = Journal::in_memory().unwrap();
-    for number in 10..30 {
-        let mut new = job();
-        new.id = format!("abcd{number}").parse().unwrap();
-        drop(submit(&journal, new).await);
+    for (journal, _folder) in on_each_store().await {
+        for number in 10..30 {
+            let mut new = job();
+            new.id = format!("abcd{number}").parse().unwrap();
+            drop(submit(&journal, new).await);
+        }
+        let error = journal.get("abcd").await.unwrap_err();
+        assert!(error.to_string().ends_with("abcd18, abcd19, …"), "{error}");
     }
-    let error = journal.get("abcd").await.unwrap_err();
-    assert!(error.to_string().ends_with("abcd18, abcd19, …"), "{error}");
 }
 
 #[tokio::test]
 async fn what_has_not_ended_or_is_left_on_a_backend_is_unfinished() {
-    let journal = Journal::in_memory().unwrap();
-    let done = finished(&journal).await;
-    let running = submit(&journal, job()).await;
-    let left = submit(&journal, job()).await;
-    left.outcome(&exited(left.job(), 0)).await.unwrap();
-    let unfinished = journal.unfinished().await.unwrap();
-    assert_eq!(unfinished, [running.job().clone(), left.job().clone()]);
-    let ids = async |filter| {
-        let records = journal.list(filter).await.unwrap();
-        records.into_iter().map(|record| record.id).collect::<Vec<_>>()
-    };
-    let all = [left.job(), running.job(), &done].map(Clone::clone);
-    assert_eq!(ids(Filter::default()).await, all);
-    assert_eq!(ids(Filter::default().limit(1)).await, all[..1]);
-    assert_eq!(ids(Filter::default().not_ended()).await, [running.job().clone()]);
+    for (journal, _folder) in on_each_store().await {
+        let done = finished(&journal).await;
+        let running = submit(&journal, job()).await;
+        let left = submit(&journal, job()).await;
+        left.outcome(&exited(left.job(), 0)).await.unwrap();
+        let unfinished = journal.unfinished().await.unwrap();
+        assert_eq!(unfinished, [running.job().clone(), left.job().clone()]);
+        let ids = async |filter| {
+            let records = journal.list(filter).await.unwrap();
+            records.into_iter().map(|record| record.id).collect::<Vec<_>>()
+        };
+        let all = [left.job(), running.job(), &done].map(Clone::clone);
+        assert_eq!(ids(Filter::default()).await, all);
+        assert_eq!(ids(Filter::default().limit(1)).await, all[..1]);
+        assert_eq!(ids(Filter::default().not_ended()).await, [running.job().clone()]);
+    }
 }
 
 #[tokio::test]
 async fn a_sweep_forgets_old_finished_jobs_that_nobody_has_in_hand() {
-    let folder = tempfile::tempdir().unwrap();
-    let journal = open(folder.path()).await;
-    let mut old = Vec::new();
-    for _ in 0..300 {
-        old.push(finished(&journal).await);
-    }
-    let running = submit(&journal, job()).await;
-    let held = journal.claim(&old.pop().unwrap()).await.unwrap().expect("it is free");
-    let left = submit(&journal, job()).await;
-    left.outcome(&exited(left.job(), 0)).await.unwrap();
-    let retention = Duration::from_secs(3600);
-    let now = Timestamp::now();
-    assert_eq!(journal.sweep(retention, now).await.unwrap(), []);
-    assert_eq!(journal.sweep(Duration::MAX, now).await.unwrap(), []);
-    let later = now + SignedDuration::from_hours(2);
-    let mut forgotten = journal.sweep(retention, later).await.unwrap();
-    forgotten.sort();
-    old.sort();
-    assert_eq!(forgotten, old);
-    for claim in [running, held, left] {
-        claim.record().await.expect("it is kept");
+    for (journal, _folder) in on_each_store().await {
+        let mut old = Vec::new();
+        for _ in 0..300 {
+            old.push(finished(&journal).await);
+        }
+        let running = submit(&journal, job()).await;
+        let held = journal.claim(&old.pop().unwrap()).await.unwrap().expect("it is free");
+        let left = submit(&journal, job()).await;
+        left.outcome(&exited(left.job(), 0)).await.unwrap();
+        let retention = Duration::from_secs(3600);
+        let now = Timestamp::now();
+        assert_eq!(journal.sweep(retention, now).await.unwrap(), []);
+        assert_eq!(journal.sweep(Duration::MAX, now).await.unwrap(), []);
+        let later = now + SignedDuration::from_hours(2);
+        let mut forgotten = journal.sweep(retention, later).await.unwrap();
+        forgotten.sort();
+        old.sort();
+        assert_eq!(forgotten, old);
+        for claim in [running, held, left] {
+            claim.record().await.expect("it is kept");
+        }
     }
 }
 
@@ -277,9 +287,10 @@ async fn a_request_to_cancel_reaches_whoever_has_the_job_and_a_later_one_only_sh
 
 #[tokio::test]
 async fn a_request_to_cancel_a_job_that_is_not_there_is_an_error() {
-    let journal = Journal::in_memory().unwrap();
-    let error = journal.request_cancel(&job().id, Duration::ZERO).await.unwrap_err();
-    assert!(matches!(error, JournalError::NoSuchJob(_)), "{error}");
+    for (journal, _folder) in on_each_store().await {
+        let error = journal.request_cancel(&job().id, Duration::ZERO).await.unwrap_err();
+        assert!(matches!(error, JournalError::NoSuchJob(_)), "{error}");
+    }
 }
 
 #[tokio::test]
@@ -359,19 +370,19 @@ async fn steps_of_many_jobs_at_once_are_all_on_record() {
 
 #[tokio::test]
 async fn a_step_that_fails_among_others_at_once_takes_none_of_them_with_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let journal = open(folder.path()).await;
-    let claim = submit(&journal, job()).await;
-    let other = submit(&journal, job()).await;
-    let (first, wrong, second) = tokio::join!(
-        claim.intent(attempt(claim.job(), 1)),
-        claim.intent(attempt(claim.job(), 2)),
-        other.intent(attempt(other.job(), 1)),
-    );
-    first.unwrap();
-    second.unwrap();
-    assert!(matches!(wrong, Err(JournalError::OutOfOrder { .. })), "{wrong:?}");
-    assert_eq!(claim.record().await.unwrap().attempts.len(), 1);
+    for (journal, _folder) in on_each_store().await {
+        let claim = submit(&journal, job()).await;
+        let other = submit(&journal, job()).await;
+        let (first, wrong, second) = tokio::join!(
+            claim.intent(attempt(claim.job(), 1)),
+            claim.intent(attempt(claim.job(), 2)),
+            other.intent(attempt(other.job(), 1)),
+        );
+        first.unwrap();
+        second.unwrap();
+        assert!(matches!(wrong, Err(JournalError::OutOfOrder { .. })), "{wrong:?}");
+        assert_eq!(claim.record().await.unwrap().attempts.len(), 1);
+    }
 }
 
 #[tokio::test]

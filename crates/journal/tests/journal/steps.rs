@@ -4,8 +4,10 @@
 use longshore_core::{Error, ErrorKind, JobId, PassedOver, RunnerName};
 use longshore_journal::{AttemptState, Claim, Journal, JournalError, Record, State};
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+use tokio::runtime::Handle;
 
-use crate::common::{attempt, exited, job, submit};
+use crate::common::{attempt, exited, job, on_each_store, submit};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -106,13 +108,12 @@ fn stays(before: &Record, after: &Record) {
     }
 }
 
-async fn check(steps: &[Step]) {
-    let journal = Journal::in_memory().unwrap();
-    let mut claim = submit(&journal, job()).await;
+async fn check(journal: &Journal, steps: &[Step]) {
+    let mut claim = submit(journal, job()).await;
     let id = claim.job().clone();
     for step in steps {
         let before = journal.record(&id).await.unwrap();
-        let (next, done) = take(step, &journal, claim).await;
+        let (next, done) = take(step, journal, claim).await;
         assert_eq!(done, fits(step, &before), "{step:?} after {before:?}");
         let Some(next) = next else {
             let gone = journal.record(&id).await;
@@ -129,11 +130,15 @@ async fn check(steps: &[Step]) {
     }
 }
 
-proptest! {
-    #[test]
-    fn a_step_is_recorded_just_if_it_follows_and_nothing_recorded_is_undone(
-        steps in prop::collection::vec(step(), 1..40),
-    ) {
-        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(check(&steps));
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_step_is_recorded_just_if_it_follows_and_nothing_recorded_is_undone() {
+    for (journal, _folder) in on_each_store().await {
+        tokio::task::block_in_place(|| {
+            let play = |steps: Vec<Step>| {
+                Handle::current().block_on(check(&journal, &steps));
+                Ok(())
+            };
+            TestRunner::default().run(&prop::collection::vec(step(), 1..40), play).unwrap();
+        });
     }
 }

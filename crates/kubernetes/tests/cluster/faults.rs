@@ -48,6 +48,12 @@ pub(crate) fn cases() -> Vec<(&'static str, Body)> {
         ("a_log_that_ends_before_its_job_is_read_on", |c| {
             a_log_that_ends_before_its_job_is_read_on(c).boxed()
         }),
+        ("a_log_that_breaks_while_its_place_is_searched_goes_on_without_gap_or_repeat", |c| {
+            a_log_that_breaks_while_its_place_is_searched_goes_on_without_gap_or_repeat(c).boxed()
+        }),
+        ("a_kubelet_that_does_not_know_its_pod_yet_leaves_no_gap", |c| {
+            a_kubelet_that_does_not_know_its_pod_yet_leaves_no_gap(c).boxed()
+        }),
     ]
 }
 
@@ -326,4 +332,55 @@ async fn a_log_that_ends_before_its_job_is_read_on(case: Arc<Case>) -> Checked {
     is(&report?, &SEVEN)?;
     let output = output?;
     check(output == b"first\nsecond\n", || format!("{:?}", String::from_utf8_lossy(&output)))
+}
+
+/// The part that had arrived was taken for all of the file, so the place in it was not found.
+async fn a_log_that_breaks_while_its_place_is_searched_goes_on_without_gap_or_repeat(
+    case: Arc<Case>,
+) -> Checked {
+    const READ: Fate = Fate::Cut { after: 90_000, cleanly: false };
+    // Shorter than what was read, as if the kubelet had rotated the file.
+    const SHORT: Fate = Fate::Cut { after: 5_000, cleanly: true };
+    const BROKEN: Fate = Fate::Cut { after: 5_000, cleanly: false };
+    for fates in [[READ, SHORT, BROKEN], [READ, SHORT, SHORT]] {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = asked.clone();
+        let layer = Layer::start(case.lab.client.clone(), move |uri| {
+            if !uri.path().ends_with("/log") {
+                return Fate::Pass;
+            }
+            fates.get(count.fetch_add(1, Ordering::SeqCst)).cloned().unwrap_or(Fate::Pass)
+        })
+        .await?;
+        let (runner, _file) = layer.runner(&case.lab)?;
+        let started = launch(&runner, &case.script("seq 1 30000; exit 7")).await?;
+        is(&end(&runner, &started.handle).await?, &SEVEN)?;
+        let output = output(&runner, &started.handle).await?;
+        let expected: String = (1..=30_000).map(|n| format!("{n}\n")).collect();
+        check(output == expected.as_bytes(), || format!("{} bytes", output.len()))?;
+        let asked = asked.load(Ordering::SeqCst);
+        check(asked > 3, || format!("asked only {asked} times"))?;
+    }
+    Ok(())
+}
+
+/// Its answer was taken for that of the API server, and ended the output with a gap.
+async fn a_kubelet_that_does_not_know_its_pod_yet_leaves_no_gap(case: Arc<Case>) -> Checked {
+    let asked = AtomicUsize::new(0);
+    let layer = Layer::start(case.lab.client.clone(), move |uri| {
+        let first = uri.path().ends_with("/log") && asked.fetch_add(1, Ordering::SeqCst) == 0;
+        // What the API server makes of a kubelet's `pod "…" does not exist`.
+        let status = json!({
+            "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound",
+            "message": "the server could not find the requested resource ( pods/log p)", "code": 404,
+        });
+        if first { Fate::Answer(StatusCode::NOT_FOUND, status.to_string()) } else { Fate::Pass }
+    })
+    .await?;
+    let (runner, _file) = layer.runner(&case.lab)?;
+    let started = launch(&runner, &case.script("echo first; exit 7")).await?;
+    let (report, output) =
+        tokio::join!(end(&runner, &started.handle), output(&runner, &started.handle));
+    is(&report?, &SEVEN)?;
+    check(output? == b"first\n", || "other output".to_owned())
 }

@@ -67,12 +67,34 @@ pub(super) fn is_unit(path: &str) -> bool {
     path == "/" || [".slice", ".scope", ".service"].iter().any(|kind| path.ends_with(kind))
 }
 
-/// Whether systemd marks the cgroup at `directory` as delegated. The mark that an ordinary user can read
-/// is set from version 251 on.
+/// Whether systemd has delegated the cgroup at `directory`. It marks the cgroup, but the manager of a user
+/// does not (seen in version 252). What `systemd-run` has asked it for is in a file.
 pub(super) fn is_delegated(directory: &Path) -> bool {
-    ["user.delegate", "trusted.delegate"].into_iter().any(|name| {
+    let is_marked = ["user.delegate", "trusted.delegate"].into_iter().any(|name| {
         let mut value = [0; 8];
         getxattr(directory, name, &mut value).is_ok_and(|length| value[..length] == *b"1")
+    });
+    is_marked || transient_unit(directory).is_some_and(|text| asks_for_delegation(&text))
+}
+
+/// Returns the file of the transient unit whose cgroup is at `directory`.
+fn transient_unit(directory: &Path) -> Option<String> {
+    let name = directory.file_name()?.to_str().filter(|name| is_unit(name))?;
+    let user = rustix::process::getuid();
+    let of_session = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let of_user = PathBuf::from(format!("/run/user/{user}"));
+    let folders = of_session.into_iter().chain([of_user, PathBuf::from("/run")]);
+    folders
+        .map(|it| it.join("systemd/transient").join(name))
+        .find_map(|it| fs::read_to_string(it).ok())
+}
+
+/// Whether a unit's file has `Delegate=` with yes or some controllers (systemd.resource-control(5)).
+fn asks_for_delegation(unit: &str) -> bool {
+    let value = unit.lines().filter_map(|line| line.strip_prefix("Delegate=")).next_back();
+    value.is_some_and(|value| {
+        let no = ["", "no", "n", "false", "f", "off", "0"];
+        !no.contains(&value.trim().to_ascii_lowercase().as_str())
     })
 }
 
@@ -134,4 +156,27 @@ fn is(error: &io::Error, errno: Errno) -> bool {
 /// Writes to a file of a cgroup, all at once.
 pub(super) fn write(path: &Path, value: &str) -> io::Result<()> {
     OpenOptions::new().write(true).open(path)?.write_all(value.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transient_unit_tells_whether_it_is_delegated() {
+        // As `systemd-run --user --scope` of systemd 252 writes it.
+        let scope = "[Unit]\nDescription=/usr/bin/sh\n\n[Scope]\n";
+        assert!(!asks_for_delegation(scope));
+        for (value, expected) in [("yes", true), ("memory pids", true), ("no", false), ("", false)]
+        {
+            let unit = format!("{scope}Delegate={value}\n");
+            assert_eq!(asks_for_delegation(&unit), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn only_a_name_of_a_unit_is_one() {
+        assert!(is_unit("/a.slice/run-r1.scope") && is_unit("/") && !is_unit("/a.slice/own"));
+        assert_eq!((parent("/a/b"), parent("/a")), ("/a", "/"));
+    }
 }

@@ -4,10 +4,10 @@
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
+use super::read::{COLUMNS, JobRow};
 use crate::filter::Filter;
-use crate::read::{COLUMNS, JobRow};
 use crate::record::{Record, State};
-use crate::write::Stored;
+use crate::store::Stored;
 
 /// The state of the last attempt of a job.
 const LAST: &str =
@@ -112,7 +112,7 @@ mod tests {
     use longshore_core::RunnerName;
 
     use super::*;
-    use crate::database::Database;
+    use crate::sqlite::Database;
 
     fn plan(filter: Filter) -> String {
         let database = Database::memory().unwrap();

@@ -8,7 +8,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavio
 use rustix::process::{Resource, getrlimit};
 
 use crate::error::{JournalError, Result, StoreError};
-use crate::write::Stored;
+use crate::store::Stored;
 
 /// The migrations in order. Number N takes the schema from version N-1 to N. A released migration
 /// is never changed.
@@ -58,6 +58,7 @@ impl Database {
     }
 
     /// Creates a new database in memory.
+    #[cfg(test)]
     pub(crate) fn memory() -> Result<Self> {
         let path = PathBuf::from(":memory:");
         let connection =

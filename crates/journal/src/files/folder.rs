@@ -1,12 +1,13 @@
 //! The state directory and its files.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use super::locks::FileLocks;
+use super::reserve::Reserve;
 use crate::error::{JournalError, Result};
-use crate::reserve::Reserve;
 
 /// The paths of the files.
 #[derive(Clone, Debug)]
@@ -58,9 +59,32 @@ impl Folder {
     }
 
     /// Opens the file of locks. It stays open until the last lock is gone.
-    pub(crate) fn open_locks(&self) -> Result<File> {
+    pub(crate) fn open_locks(&self) -> Result<FileLocks> {
         let open = OpenOptions::new().append(true).open(&self.locks);
-        open.map_err(|error| JournalError::file(&self.locks, error))
+        open.map(FileLocks).map_err(|error| JournalError::file(&self.locks, error))
+    }
+
+    pub(crate) fn database(&self) -> &Path {
+        &self.database
+    }
+
+    pub(crate) fn locks(&self) -> &Path {
+        &self.locks
+    }
+
+    /// Returns whether jobs may be without a record.
+    pub(crate) fn is_incomplete(&self) -> bool {
+        self.incomplete.exists()
+    }
+
+    /// Declares that every job has a record again.
+    pub(crate) fn complete(&self) -> Result<()> {
+        match fs::remove_file(&self.incomplete) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(JournalError::file(&self.incomplete, error))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -6,18 +6,16 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use rusqlite::Connection;
 use tokio::sync::{OnceCell, mpsc, oneshot};
 
 use longshore_core::Cause;
 
-use crate::checkpoint::Checkpoints;
-use crate::database::Database;
+use super::checkpoint::Checkpoints;
+use super::database::Database;
+use super::tables::Tables;
 use crate::error::{JournalError, Result, StoreError};
-use crate::folder::Folder;
-use crate::reserve::Reserve;
-use crate::write::Stored;
+use crate::files::{Folder, Reserve};
+use crate::store::{Store, Stored};
 
 /// How many steps each thread's queue holds before the next caller waits.
 const QUEUE: usize = 1024;
@@ -27,7 +25,7 @@ const BATCH: usize = 256;
 /// A queued step.
 pub(crate) trait Step: Send {
     /// Runs the step, and returns whether it succeeded.
-    fn run(&mut self, connection: &Connection) -> bool;
+    fn run(&mut self, store: &mut dyn Store) -> bool;
     /// Answers the caller with the step's result, or with the reason why nothing of it was kept.
     fn answer(self: Box<Self>, database: &Database, kept: std::result::Result<(), JournalError>);
 }
@@ -40,11 +38,11 @@ struct Pending<F, T> {
 
 impl<F, T> Step for Pending<F, T>
 where
-    F: FnOnce(&Connection) -> Stored<T> + Send,
+    F: FnOnce(&mut dyn Store) -> Stored<T> + Send,
     T: Send,
 {
-    fn run(&mut self, connection: &Connection) -> bool {
-        self.done = self.work.take().map(|work| work(connection));
+    fn run(&mut self, store: &mut dyn Store) -> bool {
+        self.done = self.work.take().map(|work| work(store));
         matches!(self.done, Some(Ok(_)))
     }
 
@@ -60,17 +58,13 @@ where
     }
 }
 
-/// Runs steps on the file, or on a database in memory.
+/// Runs steps on the file.
 #[derive(Debug)]
-pub(crate) enum Worker {
-    Threads {
-        /// The queue of the thread that writes.
-        writes: Queue,
-        /// The thread that reads.
-        reads: Reader,
-    },
-    /// Runs at once on the caller's thread, so that the result depends on no other thread's timing.
-    Inline(Mutex<Database>),
+pub(crate) struct Worker {
+    /// The queue of the thread that writes.
+    writes: Queue,
+    /// The thread that reads.
+    reads: Reader,
 }
 
 type Queue = mpsc::Sender<Box<dyn Step>>;
@@ -113,7 +107,7 @@ impl Worker {
         busy_timeout: Duration,
         inspect: fn(&Database) -> Result<T>,
     ) -> Result<(Self, T)> {
-        let path = &*folder.database;
+        let path = folder.database();
         let at = path.to_owned();
         let open = move || {
             let database = Database::open(&at, busy_timeout)?;
@@ -126,7 +120,7 @@ impl Worker {
         let found = thread("longshore-journal", path, open, write).await?;
         let (database, queue) = (path.to_owned(), OnceCell::new());
         let reads = Reader { database, busy_timeout, queue };
-        Ok((Self::Threads { writes, reads }, found))
+        Ok((Self { writes, reads }, found))
     }
 
     /// Runs `work` in a transaction and returns once it is committed.
@@ -134,45 +128,28 @@ impl Worker {
     /// `work` runs even if the caller drops the future meanwhile.
     pub(crate) async fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection) -> Stored<T> + Send + 'static,
+        work: impl FnOnce(&mut dyn Store) -> Stored<T> + Send + 'static,
     ) -> Result<T> {
-        match self {
-            Self::Threads { writes, .. } => ask(writes, work).await,
-            Self::Inline(database) => inline(database, work, commit),
-        }
+        ask(&self.writes, work).await
     }
 
     /// Runs `work` on one state of the file, which does not change meanwhile.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection) -> Stored<T> + Send + 'static,
+        work: impl FnOnce(&mut dyn Store) -> Stored<T> + Send + 'static,
     ) -> Result<T> {
-        match self {
-            Self::Threads { reads, .. } => ask(reads.queue().await?, work).await,
-            Self::Inline(database) => inline(database, work, commit),
-        }
+        ask(self.reads.queue().await?, work).await
     }
 }
 
 async fn ask<T: Send + 'static>(
     queue: &Queue,
-    work: impl FnOnce(&Connection) -> Stored<T> + Send + 'static,
+    work: impl FnOnce(&mut dyn Store) -> Stored<T> + Send + 'static,
 ) -> Result<T> {
     let (reply, answer) = oneshot::channel();
     let step = Box::new(Pending { work: Some(work), done: None, reply });
     queue.send(step).await.map_err(|_| JournalError::Closed)?;
     answer.await.unwrap_or(Err(JournalError::Closed))
-}
-
-fn inline<T: Send>(
-    database: &Mutex<Database>,
-    work: impl FnOnce(&Connection) -> Stored<T> + Send,
-    run: fn(&Database, Vec<Box<dyn Step + '_>>),
-) -> Result<T> {
-    let database = database.lock();
-    let (reply, mut answer) = oneshot::channel();
-    run(&database, vec![Box::new(Pending { work: Some(work), done: None, reply })]);
-    answer.try_recv().unwrap_or(Err(JournalError::Closed))
 }
 
 /// Starts a thread that opens a database and then works with it; returns once it is open.
@@ -222,7 +199,7 @@ fn read_all(database: &Database, mut queue: mpsc::Receiver<Box<dyn Step>>) {
 
 fn snapshot(database: &Database, step: &mut dyn Step) -> rusqlite::Result<()> {
     execute(database, "BEGIN")?;
-    step.run(&database.connection);
+    step.run(&mut Tables(&database.connection));
     execute(database, "COMMIT")
 }
 
@@ -234,7 +211,7 @@ fn execute(database: &Database, sql: &str) -> rusqlite::Result<()> {
 ///
 /// A failed step leaves nothing behind and does not affect the others. A failed commit fails all
 /// steps.
-fn commit(database: &Database, mut batch: Vec<Box<dyn Step + '_>>) {
+fn commit(database: &Database, mut batch: Vec<Box<dyn Step>>) {
     let kept = transact(database, &mut batch).map_err(|error| {
         if !database.connection.is_autocommit()
             && let Err(error) = execute(database, "ROLLBACK")
@@ -248,11 +225,11 @@ fn commit(database: &Database, mut batch: Vec<Box<dyn Step + '_>>) {
     }
 }
 
-fn transact(database: &Database, batch: &mut [Box<dyn Step + '_>]) -> rusqlite::Result<()> {
+fn transact(database: &Database, batch: &mut [Box<dyn Step>]) -> rusqlite::Result<()> {
     execute(database, "BEGIN IMMEDIATE")?;
     for step in batch {
         execute(database, "SAVEPOINT step")?;
-        if !step.run(&database.connection) {
+        if !step.run(&mut Tables(&database.connection)) {
             // Fails if the step's failure rolled back the transaction. Then the whole batch fails.
             execute(database, "ROLLBACK TO step")?;
         }

@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use crate::database::Database;
+use super::database::Database;
 use crate::error::Result;
 
 /// The number of pages (of 4 KiB) that are added to the log from one checkpoint to the next.

@@ -4,16 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use longshore_core::{JobId, PassedOver};
+use longshore_core::{Cause, JobId, PassedOver};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::de::DeserializeOwned;
 
-use crate::error::{JournalError, MIN_PREFIX};
+use crate::error::{JournalError, StoreError};
 use crate::record::{AttemptRecord, AttemptState, CancelRequest, Record};
-use crate::write::{Stored, unreadable};
-
-/// How many candidates an ambiguous prefix lists.
-const CANDIDATES: u32 = 10;
+use crate::rules::no_such_job;
+use crate::store::{Place, Stored};
 
 pub(crate) const COLUMNS: &str = "id, idempotency_key, installation, spec, detached, runners, submitted_at, \
                        result, ended_at, removed_at, relaunch";
@@ -74,6 +72,15 @@ impl JobRow {
             id,
         })
     }
+}
+
+pub(super) fn unreadable(
+    job: &str,
+    what: &'static str,
+    error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> StoreError {
+    JournalError::Unreadable { job: job.to_owned(), what: what.into(), source: Cause::new(error) }
+        .into()
 }
 
 fn parse_id(text: &str) -> Stored<JobId> {
@@ -183,7 +190,6 @@ fn cancel_request(job: JobId, asked_at: i64, grace_ms: i64) -> Stored<CancelRequ
     Ok(CancelRequest { job, asked_at, grace })
 }
 
-/// Returns the last number seen, and the requests after number `after` for jobs that have not ended.
 pub(crate) fn cancels(db: &Connection, after: i64) -> Stored<(i64, Vec<CancelRequest>)> {
     let mut statement = db.prepare_cached(
         "SELECT c.number, c.job, c.asked_at, c.grace_ms FROM cancels c JOIN jobs j ON j.id = c.job \
@@ -209,40 +215,20 @@ pub(crate) fn record(db: &Connection, job: &JobId) -> Stored<Record> {
     db.prepare_cached(&format!("SELECT {COLUMNS} FROM jobs WHERE id = ?1"))?
         .query_row([job.as_str()], JobRow::of)
         .optional()?
-        .ok_or_else(|| JournalError::NoSuchJob(job.to_string()))?
+        .ok_or_else(|| no_such_job(job))?
         .understood(db)
 }
 
-/// Returns the one job that `text` names by its id or a prefix of it.
-pub(crate) fn resolve(db: &Connection, text: &str) -> Stored<JobId> {
-    let Ok(id) = text.trim_end_matches('-').parse::<JobId>() else {
-        return Err(JournalError::NoSuchJob(text.to_owned()).into());
-    };
-    if id.as_str() == text && exists(db, &id)? {
-        return Ok(id);
-    }
-    if text.len() < MIN_PREFIX {
-        return Err(JournalError::PrefixTooShort(text.to_owned()).into());
-    }
+pub(crate) fn with_prefix(db: &Connection, prefix: &str, limit: usize) -> Stored<Vec<JobId>> {
     // '{' sorts after every character of an id.
     let mut statement = db.prepare_cached(
         "SELECT id FROM jobs WHERE id >= ?1 AND id < ?1 || '{' ORDER BY id LIMIT ?2",
     )?;
-    let rows = statement.query_map(params![text, CANDIDATES + 1], |row| row.get::<_, String>(0))?;
-    let mut candidates = rows.map(|row| parse_id(&row?)).collect::<Stored<Vec<JobId>>>()?;
-    let limit = CANDIDATES as usize;
-    match candidates.len() {
-        0 => Err(JournalError::NoSuchJob(text.to_owned()).into()),
-        1 => Ok(candidates.remove(0)),
-        many => {
-            candidates.truncate(limit);
-            let (prefix, more) = (text.to_owned(), many > limit);
-            Err(JournalError::Ambiguous { prefix, candidates, more }.into())
-        }
-    }
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = statement.query_map(params![prefix, limit], |row| row.get::<_, String>(0))?;
+    rows.map(|row| parse_id(&row?)).collect()
 }
 
-/// Returns ids only: there may be many, and each record is read again once its job is claimed.
 pub(crate) fn unfinished(db: &Connection) -> Stored<Vec<JobId>> {
     let mut statement = db
         .prepare_cached("SELECT id FROM jobs WHERE removed_at IS NULL ORDER BY submitted_at, id")?;
@@ -250,15 +236,10 @@ pub(crate) fn unfinished(db: &Connection) -> Stored<Vec<JobId>> {
     rows.map(|row| parse_id(&row?)).collect()
 }
 
-/// A place in the order of the jobs of which nothing is left: when a job ended, and its id.
-pub(crate) type Place = (i64, String);
-
 /// Follows the index of these jobs, so that it reads none that ended later.
 const FINISHED: &str = "SELECT ended_at, id FROM jobs WHERE removed_at IS NOT NULL AND ended_at < ?1 \
                         AND (ended_at, id) > (?2, ?3) ORDER BY ended_at, id LIMIT ?4";
 
-/// Returns up to `limit` jobs after `after` that ended before `cutoff` and of which nothing is left,
-/// and the place of the last one.
 pub(crate) fn finished(
     db: &Connection,
     cutoff: Timestamp,
@@ -284,7 +265,7 @@ pub(crate) fn damage(db: &Connection) -> Stored<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::database::Database;
+    use crate::sqlite::Database;
 
     /// Each command sweeps, and read all records of the journal: 0.5 s with a million of them.
     #[test]
