@@ -29,13 +29,18 @@ pub enum BuildError {
     #[error("the runner {0} is configured twice")]
     DuplicateRunner(RunnerName),
     /// The [order](DispatcherBuilder::order) names a runner that was not added.
-    #[error("there is no runner `{name}`: use {known}")]
+    #[error("there is no runner `{name}`{}", hint(known))]
     UnknownRunner {
         /// The name.
         name: RunnerName,
         /// The runners that were added, separated by commas.
         known: String,
     },
+}
+
+/// Returns what to use instead of a runner that does not exist, if there is anything.
+fn hint(known: &str) -> String {
+    if known.is_empty() { String::new() } else { format!(": use {known}") }
 }
 
 /// Builds a [`Dispatcher`]. Each method replaces what an earlier call of it set, except those that
@@ -242,6 +247,10 @@ mod tests {
     async fn an_order_with_an_unknown_or_repeated_runner_is_refused_by_name() {
         let error = ordered(&["a", "slurm"]).unwrap_err().to_string();
         assert_eq!(error, "there is no runner `slurm`: use a, b, c");
+        // A program without features has no runners of its own.
+        let (name, known) = ("slurm".parse().unwrap(), String::new());
+        let error = BuildError::UnknownRunner { name, known };
+        assert_eq!(error.to_string(), "there is no runner `slurm`");
         assert_eq!(ordered(&["b", "b"]), Err(BuildError::DuplicateRunner("b".parse().unwrap())));
     }
 }

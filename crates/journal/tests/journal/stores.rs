@@ -37,6 +37,7 @@ async fn life(journal: &Journal) -> Record {
     let at: Timestamp = "2026-01-02T03:04:05.000006789Z".parse().unwrap();
     claim.started(3, Some(at), None).await.unwrap();
     claim.started(3, None, Some(&image)).await.unwrap();
+    claim.started(3, None, None).await.unwrap();
     for grace in [9_000_400, 2_000_400, 3_000_400] {
         journal.request_cancel(&id, Duration::from_micros(grace)).await.unwrap();
     }
