@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result};
 
 use crate::running::{Ran, Running};
+use crate::terminal::Terminal;
 
 /// A command to be started. Of this program's environment it inherits only `PATH` and `TMPDIR`.
 pub(crate) struct Longshore {
@@ -85,6 +86,16 @@ impl Longshore {
         let child = self.command.spawn();
         let child = child.with_context(|| format!("failed to start {:?}", self.command))?;
         Ok(Running::new(child, self.result))
+    }
+
+    /// Starts it with `terminal` as its standard input and output.
+    pub(crate) fn spawn_at(mut self, terminal: &Terminal) -> Result<Running> {
+        let (end, other) = (terminal.open()?, terminal.open()?);
+        let child = self.command.stdin(end).stdout(other).spawn();
+        let child = child.with_context(|| format!("failed to start {:?}", self.command))?;
+        // If this kept the terminal open, its output had no end.
+        drop(self.command);
+        Ok(Running::at_terminal(child, self.result, terminal.master()?))
     }
 
     /// Runs it to its end.

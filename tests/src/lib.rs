@@ -39,5 +39,6 @@ pub mod pull;
 mod running;
 mod service;
 mod suite;
+mod terminal;
 
 pub use suite::{Suite, main};

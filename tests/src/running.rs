@@ -1,5 +1,6 @@
 //! A running command, and its result.
 
+use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus};
@@ -40,6 +41,13 @@ impl Running {
         let stdout = child.stdout.take().map_or_else(Tap::over, Tap::new);
         let stderr = child.stderr.take().map_or_else(Tap::over, Tap::new);
         Self { child, stdout, stderr, result }
+    }
+
+    /// A command whose standard output is a terminal, of which `master` is the other end.
+    pub(crate) fn at_terminal(child: Child, result: Option<PathBuf>, master: File) -> Self {
+        let mut running = Self::new(child, result);
+        running.stdout = Tap::new(master);
+        running
     }
 
     /// Waits until the standard output contains `text`.

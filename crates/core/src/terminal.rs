@@ -100,8 +100,8 @@ pub struct Attachment {
     /// The output that was asked for. Only the distance between two offsets has
     /// a meaning.
     ///
-    /// It ends when all output has arrived. After an error, what follows is missing, and the job may
-    /// still run.
+    /// It ends when all output has arrived. An error is a hint for a person; if it is the last item, what
+    /// follows is missing, and the job may still run.
     pub output: Option<BoxStream<'static, Result<LogChunk>>>,
     /// The input of the job's terminal, if it was asked for and the job has it. Dropping it, or
     /// shutting it down, gives the job no end of file.

@@ -11,6 +11,7 @@ use crate::config::KubernetesConfig;
 use crate::discards::Discards;
 use crate::informer::Informer;
 use crate::location::Location;
+use crate::questions::Questions;
 use crate::translate;
 
 /// State that the runner, its launches and its streams share.
@@ -22,6 +23,7 @@ pub(crate) struct Backend {
     pub(crate) connection: Arc<Connection>,
     pub(crate) informer: Arc<Informer>,
     pub(crate) discards: Discards,
+    pub(crate) questions: Questions,
     /// The attempts that this process has released and not removed. If the Job of one has vanished,
     /// the attempt may have run.
     committed: Mutex<HashSet<String>>,
@@ -35,6 +37,7 @@ impl Backend {
             capabilities: translate::capabilities(&config),
             informer: Arc::new(Informer::new(connection.clone())),
             discards: Discards::new(connection.clone()),
+            questions: Questions::new(),
             connection,
             config,
             committed: Mutex::default(),

@@ -26,8 +26,6 @@ use crate::termination;
 /// sends Events and status independently, in any order, and on a busy node the Events come seconds
 /// later.
 pub(crate) const EVIDENCE: Duration = Duration::from_secs(1);
-/// How long a request for the Events of one Pod may take.
-const LAST_QUESTION: Duration = Duration::from_secs(3);
 /// If the process that set a mark has not ended the job after this time, the follower ends it.
 const OTHERS: Duration = Duration::from_secs(5);
 
@@ -205,7 +203,7 @@ async fn end_of(
         let cluster = backend.connection.cluster().await?;
         // The pull of a Pod that this process did not see starting came before the watch on Events.
         let wait = if last.start_observed.is_some() { EVIDENCE } else { Duration::ZERO };
-        image.pulled = evidence(&cluster, location, subscription, wait).await;
+        image.pulled = evidence(backend, &cluster, location, subscription, wait).await;
     }
     Ok(Some(report))
 }
@@ -263,6 +261,7 @@ async fn refreshed(
 /// exist. Waits for the watch for `wait`, then requests this Pod's Events, because the watch skips
 /// those from before it began.
 pub(crate) async fn evidence(
+    backend: &Backend,
     cluster: &Cluster,
     location: &Location,
     subscription: &mut Subscription,
@@ -282,7 +281,7 @@ pub(crate) async fn evidence(
     }
     let mut snapshot = subscription.snapshot();
     let uid = snapshot.pod()?.pod.uid.clone();
-    let events = timeout(LAST_QUESTION, cluster.events_of(location, &uid)).await.ok()?.ok()?;
+    let events = backend.questions.ask(cluster.events_of(location, &uid)).await?;
     for event in events {
         let reason = event.reason.unwrap_or_default();
         snapshot.apply_event(false, &reason, &event.message.unwrap_or_default());

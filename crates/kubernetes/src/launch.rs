@@ -173,6 +173,7 @@ impl Launch<'_> {
             match start_state::start_state(&snapshot) {
                 StartState::Started => {
                     let pulled = follow::evidence(
+                        self.backend,
                         &self.cluster,
                         &self.location,
                         &mut subscription,

@@ -74,6 +74,7 @@ mod probe;
 mod proxy;
 mod pull;
 mod pull_history;
+mod questions;
 mod refusal;
 mod resources;
 mod runner;

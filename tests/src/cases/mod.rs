@@ -35,6 +35,7 @@ mod stdin;
 mod stories;
 mod table;
 mod timeouts;
+mod tty;
 
 pub(crate) use case::Case;
 pub(crate) use kubernetes_only::changed;

@@ -4,7 +4,7 @@ use super::{
     Case, attach, bad_files, bad_jobs, bad_settings, disruptive, docker_only, doctor, exec,
     fallback, helm, helm_examples, helm_lost, helm_rights, helm_upgrade, images, jobs, kill,
     kubernetes_only, live_restore, lost_journal, operating, outcomes, output, plan, process_only,
-    results, secrets, services, settings, signals, stdin, stories, timeouts,
+    results, secrets, services, settings, signals, stdin, stories, timeouts, tty,
 };
 use crate::suite::Suite;
 
@@ -26,6 +26,7 @@ const EVERYWHERE: &[&[Case]] = &[
     images::CASES,
     stories::CASES,
     stdin::CASES,
+    tty::CASES,
     services::CASES,
     bad_jobs::CASES,
 ];

@@ -1,9 +1,14 @@
 //! `longshore attach`.
 
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::time::Duration;
+
 use futures::StreamExt;
 use longshore::job::{AttachOutput, AttachSpec, Attachment, Stopped};
 use longshore::journal::Record;
 use longshore::{Dispatcher, ErrorKind, Job, JobId, JobResult};
+use tokio::time::sleep;
 
 use crate::args::AttachArgs;
 use crate::error::CliError;
@@ -13,6 +18,9 @@ use crate::signal_proxy::SignalProxy;
 use crate::signals::Interruption;
 use crate::stdin::Input;
 use crate::{jobs, output, settings, summary, terminal};
+
+/// The pause before a broken connection is made again.
+const REATTACH: Duration = Duration::from_secs(1);
 
 /// Prints the output of a running job from now on, gives it this command's stdin if nobody gives it
 /// one, and passes signals on. The exit code is the job's own.
@@ -93,21 +101,49 @@ async fn to_the_end(
     let spec = AttachSpec::default().output(AttachOutput::FromNow);
     let spec = if types { spec.stdin() } else { spec };
     let output = async {
-        let Attachment { output, stdin, sizes, .. } = match dispatcher.attach_to(id, spec).await {
-            Ok(attached) => attached,
-            // It has ended.
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
-            Err(error) => return Err(error.into()),
-        };
-        let chunks = futures::stream::iter(output).flatten();
-        let manner = terminal::Manner { interactive: types, keys: &args.detach_keys, redraw: true };
-        let session = terminal::Session::begin(sizes, stdin, manner)?;
-        tokio::select! {
-            biased;
-            read = Relay::new().pass_on(chunks, &progress, Unread::Stop) => read.map(|_| true),
-            left = session.until_detached() => return left.map(|()| false),
+        let mut broken = false;
+        loop {
+            let Attachment { output, stdin, sizes, .. } = match dispatcher.attach_to(id, spec).await
+            {
+                Ok(attached) => attached,
+                // It has ended.
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
+                Err(error) if broken && error.kind() == ErrorKind::Unavailable => {
+                    sleep(REATTACH).await;
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            let has_terminal = sizes.is_some();
+            // Why the output broke off, if that is its last item.
+            let fault = RefCell::new(None);
+            let chunks = futures::stream::iter(output).flatten().filter_map(|item| {
+                let (chunk, error) = match item {
+                    Ok(chunk) => (Some(Ok::<_, Infallible>(chunk)), None),
+                    Err(error) => (None, Some(error)),
+                };
+                fault.replace(error);
+                std::future::ready(chunk)
+            });
+            let manner =
+                terminal::Manner { interactive: types, keys: &args.detach_keys, redraw: true };
+            let session = terminal::Session::begin(sizes, stdin, manner)?;
+            tokio::select! {
+                biased;
+                Ok(_) = Relay::new().pass_on(chunks, &progress, Unread::Stop) => {}
+                left = session.until_detached() => return left.map(|()| false),
+            }
+            match fault.take() {
+                None => return Ok(true),
+                Some(error) if !has_terminal && error.kind() == ErrorKind::Unavailable => {
+                    output::warn(&format!(
+                        "a part of the job's output may be missing here: {error}"
+                    ));
+                }
+                Some(error) => return Err(CliError::from(error)),
+            }
+            broken = true;
         }
-        .map_err(CliError::from)
     };
     let ended = async { Ok::<_, CliError>(job.wait().await) };
     let mut ended = std::pin::pin!(ended);

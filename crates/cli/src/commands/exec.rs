@@ -3,7 +3,7 @@
 use std::io;
 
 use futures::StreamExt;
-use longshore::job::{Exec, ExecEvent, ExecSpec, LogChunk, TerminalSizes};
+use longshore::job::{Exec, ExecEvent, ExecSpec, LogChunk};
 use longshore::runner::JobStdin;
 use longshore::{Dispatcher, JobId};
 use tokio::io::AsyncWriteExt;
@@ -68,12 +68,18 @@ async fn run(
         };
         std::future::ready(chunk)
     });
+    let manner = terminal::Manner { interactive: spec.stdin, keys, redraw: false };
+    // Before any output, which the terminal would change otherwise.
+    let feeding = match spec.tty {
+        true => Feeding::Terminal(terminal::Session::begin(sizes, stdin, manner)?),
+        false => Feeding::Stdin(stdin),
+    };
     let progress = ProgressLine::new(true);
     let undelivered = tokio::select! {
         biased;
         // The end of the command counts, whether or not it has read its stdin.
         read = Relay::new().pass_on(chunks, &progress, Unread::Stop) => read?,
-        left = feed(stdin, sizes, spec, keys) => {
+        left = feed(feeding) => {
             left?;
             output::say(&format!("the command still runs in job {id}"));
             return Ok(0);
@@ -94,18 +100,19 @@ async fn run(
     }
 }
 
+/// What gives the command its input.
+enum Feeding<'a> {
+    Terminal(terminal::Session<'a>),
+    Stdin(Option<JobStdin>),
+}
+
 /// Gives the command the stdin of this command, or what is typed here. Returns only if the keys to
 /// detach were typed, or the terminal cannot be that of the command.
-async fn feed(
-    stdin: Option<JobStdin>,
-    sizes: Option<TerminalSizes>,
-    spec: &ExecSpec,
-    keys: &DetachKeys,
-) -> Result<(), CliError> {
-    if spec.tty {
-        let manner = terminal::Manner { interactive: spec.stdin, keys, redraw: false };
-        return terminal::Session::begin(sizes, stdin, manner)?.until_detached().await;
-    }
+async fn feed(feeding: Feeding<'_>) -> Result<(), CliError> {
+    let stdin = match feeding {
+        Feeding::Terminal(session) => return session.until_detached().await,
+        Feeding::Stdin(stdin) => stdin,
+    };
     if let Some(stdin) = stdin
         && let Err(error) = copy(stdin).await
         && error.kind() != io::ErrorKind::BrokenPipe

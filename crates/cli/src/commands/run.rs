@@ -146,6 +146,7 @@ async fn follow_terminal(
             }
         };
         progress.clear();
+        let live = attachment.output.is_some();
         let output = match attachment.output.take() {
             Some(shown) => {
                 drop(logs);
@@ -156,12 +157,13 @@ async fn follow_terminal(
         let manner = terminal::Manner {
             interactive: args.job.interactive,
             keys: &args.detach_keys,
-            redraw: false,
+            // What it has shown before is in no log yet, such as a shell's first prompt.
+            redraw: live,
         };
-        let typing = async {
-            let (sizes, stdin) = (attachment.sizes.take(), attachment.stdin.take());
-            terminal::Session::begin(sizes, stdin, manner)?.until_detached().await
-        };
+        // Before any output, which the terminal would change otherwise.
+        let session =
+            terminal::Session::begin(attachment.sizes.take(), attachment.stdin.take(), manner);
+        let typing = async { session?.until_detached().await };
         let typing = async {
             if let Err(error) = typing.await {
                 output::complain(&error);

@@ -201,3 +201,17 @@ fn a_missing_variable_is_suggested_where_a_command_is_not_found() {
         home.run_with(&set, &arguments).exits(0).never_says("--inherit-env");
     }
 }
+
+#[test]
+fn a_terminal_of_a_job_without_one_here_is_refused_as_docker_does() {
+    let home = Home::with_processes();
+    for line in [&["run", "-it", "true"][..], &["exec", "-it", "nightly", "true"]] {
+        let ran = run_in(&home, "", line).exits(125);
+        assert!(ran.stderr.contains("the input device is not a TTY"), "{}", ran.stderr);
+    }
+    let ran = run_in(&home, "", &["run", "-di", "true"]).exits(2);
+    assert!(ran.stderr.contains("--interactive needs --tty"), "{}", ran.stderr);
+    // Without -i, it is only the job's.
+    let ran = run_in(&home, "", &["run", "-q", "-t", "sh", "-c", "test -t 0 && tty"]).exits(0);
+    assert!(ran.stdout.starts_with("/dev/pts/"), "{}", ran.stdout);
+}
