@@ -8,8 +8,8 @@ use anyhow::ensure;
 use rustix::process::Signal;
 
 use super::situation::{
-    CLUSTER, CONTAINERS, ENGINES, EVERYWHERE, Expected, NO_CLUSTER, NO_ENGINE, PROCESS, Situation,
-    Starts, ends, exits, on, refused,
+    CLUSTER, CONTAINERS, ENGINES, EVERYWHERE, Expected, NO_CLUSTER, NO_ENGINE, Situation, Starts,
+    ends, exits, on, refused,
 };
 use super::stage::{Stage, WAITS};
 use crate::check::Checked;
@@ -42,7 +42,7 @@ pub(super) const SITUATIONS: &[Situation] = &[
     on(EVERYWHERE, "it writes to a broken pipe", |s| s.script("kill -PIPE $$"), exits(141)),
     on(EVERYWHERE, "it sends itself TERM", |s| s.script("kill -TERM $$"), exits(143)),
     on(CONTAINERS, "it needs more memory than its limit", out_of_memory, OUT_OF_MEMORY),
-    on(PROCESS, "it has a memory limit", out_of_memory, NO_LIMIT),
+    on(NO_ENGINE, "it wants no network", no_network, NETWORK),
     on(EVERYWHERE, "its child outlives it", child_outlives_it, exits(3)),
     on(EVERYWHERE, "its output is binary", binary, exits(0)),
     on(EVERYWHERE, "its output has no final newline", no_newline, exits(4)),
@@ -76,7 +76,7 @@ pub(super) const SITUATIONS: &[Situation] = &[
 ];
 
 const OUT_OF_MEMORY: Expected = ends("OutOfMemory", 137, &["memory"]);
-const NO_LIMIT: Expected = refused("NotRun", 125, &["Unsupported", "memory"]);
+const NETWORK: Expected = refused("NotRun", 125, &["Unsupported", "network"]);
 const NOT_FOUND: Expected = refused("Rejected", 127, &["CommandNotFound", "/no/such/command"]);
 const NOT_EXECUTABLE: Expected = refused("Rejected", 126, &["CommandNotExecutable", "/etc/passwd"]);
 const NOT_EXECUTABLE_DIRECTORY: Expected =
@@ -94,6 +94,12 @@ const INTERRUPTED: Expected = ends("NotRun", 125, &["Interrupted"]).started(Star
 fn out_of_memory(stage: &mut Stage) -> Checked<Ran> {
     let limits = stage.file("[resources.limits]\nmemory = '32Mi'\n")?;
     let command = stage.command(&[&limits], "exec tail /dev/zero")?;
+    stage.run(command)
+}
+
+fn no_network(stage: &mut Stage) -> Checked<Ran> {
+    let none = stage.file("network = 'none'\n")?;
+    let command = stage.command(&[&none], "true")?;
     stage.run(command)
 }
 
