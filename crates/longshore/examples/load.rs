@@ -129,7 +129,7 @@ async fn records(count: usize, folder: &Path) -> Result<()> {
 /// Writes the record of a job that has ended.
 async fn write(journal: &Journal, number: usize) -> Result<()> {
     let mut spec = JobSpec::process(["true"]);
-    spec.labels.insert("example.org/tenant".to_owned(), (number % 1000).to_string());
+    spec.labels.insert("example.org/tenant".to_owned(), (number % 10).to_string());
     let job = NewJob::new(journal.installation().clone(), spec);
     let Submitted::New(claim) = journal.submit(job).await? else {
         return Err("a known job".into());
