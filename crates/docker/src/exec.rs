@@ -25,7 +25,6 @@ use crate::body::{self, Record};
 use crate::client::{Answer, NO_DETACH_KEYS};
 use crate::fault::Fault;
 use crate::location::Location;
-use crate::outcome::Phase;
 use crate::stdin::Attached;
 use crate::terminal::{self, Keyboard, console_size};
 
@@ -47,16 +46,8 @@ pub(crate) async fn exec(
     location: Location,
     spec: &ExecSpec,
 ) -> Result<Exec> {
-    let failed = |fault: Fault| match &fault {
-        // It has ended, or is paused.
-        Fault::Answered { status: 404 | 409, message } => {
-            not_running().caused_by(message.trim().to_owned())
-        }
-        _ => backend.error(fault, FAILED, &location),
-    };
-    let found = backend.inspect(&location).await.map_err(failed)?;
-    let runs = |phase: &Phase| matches!(phase, Phase::Running { .. } | Phase::Restarted { .. });
-    let container = found.filter(|container| runs(&container.phase)).ok_or_else(not_running)?.id;
+    let failed = |fault: Fault| backend.not_running_or(fault, FAILED, &location);
+    let container = backend.running(&location, FAILED).await?;
     let id = backend.engine.create_exec(&container, &config(spec)).await.map_err(failed)?;
     let tty = spec.tty;
     let connection = backend.engine.start_exec(&id, tty).await.map_err(failed)?;
@@ -68,10 +59,6 @@ pub(crate) async fn exec(
     });
     let command = Command { backend, location, container, id };
     Ok(Exec::new(stdin, command.follow(reader, tty).boxed()).with_sizes(sizes))
-}
-
-fn not_running() -> Error {
-    Error::new(ErrorKind::NotFound, "the job does not run")
 }
 
 fn config(spec: &ExecSpec) -> ExecConfig {

@@ -85,6 +85,7 @@ mod pull_progress;
 mod records;
 mod refusal;
 mod runner;
+mod running;
 mod security;
 mod settle;
 mod signal;

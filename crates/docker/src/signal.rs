@@ -5,36 +5,26 @@
 
 use std::time::Duration;
 
-use longshore_core::{Error, ErrorKind, Result, Signal};
+use longshore_core::{Result, Signal};
 
 use crate::backend::Backend;
 use crate::client::Answer;
 use crate::labels::{Decision, Mark};
 use crate::location::Location;
 use crate::marks::{read_mark, write_mark};
-use crate::outcome::Phase;
 use crate::signals::Signals;
 
 impl Backend {
     /// Sends `signal` to the main process of an attempt that runs.
     pub(crate) async fn signal(&self, location: &Location, signal: Signal) -> Result<()> {
         const FAILED: &str = "failed to send the job a signal";
-        let found = self.inspect(location).await;
-        let found = found.map_err(|fault| self.error(fault, FAILED, location))?;
-        let runs = |phase: &Phase| matches!(phase, Phase::Running { .. } | Phase::Restarted { .. });
-        let Some(container) = found.filter(|container| runs(&container.phase)) else {
-            return Err(not_running());
-        };
+        let container = self.running(location, FAILED).await?;
         let mark = Mark { decision: Decision::Signalled, grace: Duration::ZERO };
         let name = location.signal_name(signal.number());
         let written = write_mark(&self.engine, location, &name, mark).await;
         written.map_err(|fault| self.error(fault, FAILED, location))?;
-        match self.engine.signal(&container.id, signal.name()).await {
-            Ok(()) => Ok(()),
-            // It has ended in the meantime.
-            Err(fault) if fault.is_not_found() || fault.is_conflict() => Err(not_running()),
-            Err(fault) => Err(self.error(fault, FAILED, location)),
-        }
+        let signalled = self.engine.signal(&container, signal.name()).await;
+        signalled.map_err(|fault| self.not_running_or(fault, FAILED, location))
     }
 
     /// Returns the signal of another client that may have caused an end with `code`.
@@ -53,8 +43,4 @@ impl Backend {
         }
         Ok(None)
     }
-}
-
-fn not_running() -> Error {
-    Error::new(ErrorKind::NotFound, "the job does not run")
 }

@@ -23,7 +23,6 @@ use crate::fault::Fault;
 use crate::http::Call;
 use crate::location::Location;
 use crate::logs::ends_now;
-use crate::outcome::Phase;
 use crate::stdin::Attached;
 
 const FAILED: &str = "failed to attach to the job";
@@ -42,16 +41,8 @@ pub(crate) async fn attach(
     location: Location,
     spec: AttachSpec,
 ) -> Result<Attachment> {
-    let failed = |fault: Fault| match &fault {
-        // It has ended, or is paused.
-        Fault::Answered { status: 404 | 409, message } => {
-            not_running().caused_by(message.trim().to_owned())
-        }
-        _ => backend.error(fault, FAILED, &location),
-    };
-    let found = backend.inspect(&location).await.map_err(failed)?;
-    let runs = |phase: &Phase| matches!(phase, Phase::Running { .. } | Phase::Restarted { .. });
-    let id = found.filter(|container| runs(&container.phase)).ok_or_else(not_running)?.id;
+    let failed = |fault: Fault| backend.not_running_or(fault, FAILED, &location);
+    let id = backend.running(&location, FAILED).await?;
     let sizes = sizes(&backend, format!("/containers/{id}/resize"));
     let reads = spec.output == AttachOutput::FromNow;
     let types = spec.stdin && location.tty;
@@ -73,10 +64,6 @@ pub(crate) async fn attach(
     let output = reads.then(|| output(backend, location, reader).boxed());
     let attached = Attachment::new(output);
     Ok(if tty { attached.with_terminal(stdin, sizes) } else { attached })
-}
-
-fn not_running() -> Error {
-    Error::new(ErrorKind::NotFound, "the job does not run")
 }
 
 /// The output that arrives on `connection`, to the end of the job.

@@ -1,4 +1,4 @@
-//! What stands for the files of a state directory where no store uses any: types without values.
+//! Types without values, in place of the files of a state directory where no store uses any.
 
 use std::io;
 use std::path::Path;
