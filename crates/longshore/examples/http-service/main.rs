@@ -31,8 +31,6 @@ fn main() -> anyhow::Result<()> {
     longshore::init();
     longshore::raise_limits();
     tracing_subscriber::fmt().json().with_writer(std::io::stderr).init();
-    tokio::runtime::Runtime::new()?.block_on(async {
-        let config = service::config()?;
-        service::serve(service::builder(&config)?.build()?).await
-    })
+    tokio::runtime::Runtime::new()?
+        .block_on(async { service::serve(service::builder(&service::config()?)?.build()?).await })
 }
