@@ -203,9 +203,11 @@ pub(crate) fn timed_lines<E: Into<Cause>>(
             within("a record of the output", rest.len(), RECORD)?;
             match pieces.next().await.transpose().map_err(Into::into)? {
                 Some(piece) => rest.extend_from_slice(&piece),
-                None if rest.is_empty() => return,
                 None => {
-                    yield (LogStream::Stdout, rest.split().freeze());
+                    if !rest.is_empty() {
+                        yield (LogStream::Stdout, rest.freeze());
+                    }
+                    return;
                 }
             }
         }
@@ -249,7 +251,7 @@ fn split(bytes: &mut BytesMut) -> Result<Option<Record>, Cause> {
 #[cfg(test)]
 mod tests {
     use futures::TryStreamExt;
-    use futures::stream::iter;
+    use futures::stream::{iter, unfold};
 
     use super::*;
 
@@ -288,7 +290,9 @@ mod tests {
         let text = records.concat();
         let pieces =
             text.as_bytes().chunks(1000).map(|piece| Ok::<_, Cause>(piece.to_vec().into()));
-        let read: Vec<Record> = timed_lines(iter(pieces)).try_collect().await.unwrap();
+        // Panics if it is polled again after its end.
+        let pieces = unfold(pieces, async |mut pieces| pieces.next().map(|piece| (piece, pieces)));
+        let read: Vec<Record> = timed_lines(pieces).try_collect().await.unwrap();
         let expected: Vec<Record> =
             records.into_iter().map(|it| (LogStream::Stdout, Bytes::from(it))).collect();
         assert_eq!(read, expected);
