@@ -42,6 +42,13 @@ pub(crate) enum Cause {
     Answered { status: u16, message: String },
 }
 
+impl Cause {
+    /// Whether the request did not reach the engine.
+    pub(crate) fn is_unreached(&self) -> bool {
+        unreached(self).is_some()
+    }
+}
+
 /// Why a request to the engine failed.
 #[derive(Debug)]
 pub(crate) enum Fault {
