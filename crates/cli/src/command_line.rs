@@ -98,7 +98,6 @@ fn hint(mut error: Error) -> Error {
     let hint = match option {
         "--mount" => "use --volume HOST:CONTAINER[:ro]",
         "-v" | "-vv" => "use --verbose, before or after the command; -v is the --volume of a job",
-        "--pull" => "the policy for pulling the image is --pull-policy",
         "--platform" | "--tmpfs" => "Longshore has no such option",
         "-p" | "-P" | "--publish" | "--expose" => "a job has no ports",
         "--privileged" | "--cap-add" | "--cap-drop" | "--security-opt" => {
@@ -163,12 +162,23 @@ mod tests {
     }
 
     #[test]
+    fn the_options_of_docker_and_kubectl_for_pulling_are_taken() {
+        for (option, value, policy) in [
+            ("--pull-policy", "Always", "Always"),
+            ("--pull", "missing", "IfNotPresent"),
+            ("--image-pull-policy", "Never", "Never"),
+        ] {
+            let job = job(&[option, value, "--image", "x", "a"]).unwrap();
+            assert_eq!(job.pull_policy.unwrap().to_string(), policy);
+        }
+    }
+
+    #[test]
     fn a_wrong_option_is_answered_with_the_right_one() {
         for (line, right) in [
             (&["-v", "busybox"][..], "HOST:CONTAINER"),
             (&["--mount", "type=bind"], "--volume"),
             (&["--imgae", "x"], "--image"),
-            (&["--pull=always", "x"], "--pull-policy"),
             (&["-p", "80:80"], "no ports"),
         ] {
             let error = job(line).unwrap_err();

@@ -33,7 +33,12 @@ pub struct JobArgs {
     pub runners: Option<Vec<RunnerName>>,
     /// When to pull the image: Always, IfNotPresent, Never, or several, tried in turn while the
     /// registry does not answer
-    #[arg(long, value_name = "POLICY,...", help_heading = "Container")]
+    #[arg(
+        long,
+        visible_aliases = ["pull", "image-pull-policy"],
+        value_name = "POLICY,...",
+        help_heading = "Container"
+    )]
     pub pull_policy: Option<PullPolicies>,
     /// Folder with input/ (read-only to the job) and output/; its path replaces {jobDir} in
     /// arguments

@@ -52,9 +52,24 @@ fn incomplete(reason: &str) -> String {
     format!("the job may have received only a part of its stdin: {reason}")
 }
 
+/// Returns whether the text of an outcome ends with the backend's words. They would seem to contain a
+/// time after them.
+const fn ends_in_a_reason(outcome: &Outcome) -> bool {
+    matches!(
+        outcome,
+        Outcome::ImageUnavailable { .. }
+            | Outcome::Rejected { .. }
+            | Outcome::Evicted { .. }
+            | Outcome::Lost { .. }
+            | Outcome::NotRun { .. }
+    )
+}
+
 fn summary(result: &JobResult, seconds: Option<f64>) -> Vec<String> {
     let mut lines: Vec<String> = result.passed_over.iter().map(passed_over).collect();
-    let after = seconds.map_or_else(String::new, |seconds| format!(" after {seconds:.2} s"));
+    let after = seconds
+        .filter(|_| !ends_in_a_reason(&result.outcome))
+        .map_or_else(String::new, |seconds| format!(" after {seconds:.2} s"));
     lines.push(match &result.runner {
         Some(runner) => format!("{runner}: the job {}{after}", result.outcome),
         None => format!("the job {}", result.outcome),
@@ -80,6 +95,8 @@ fn summary(result: &JobResult, seconds: Option<f64>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use longshore::job::RejectReason;
+
     use super::*;
 
     #[test]
@@ -121,6 +138,17 @@ mod tests {
                 "kubernetes: the job exited with code 0",
                 "kubernetes started the job again on its own: a, b",
             ]
+        );
+    }
+
+    #[test]
+    fn the_time_was_read_as_a_part_of_the_backends_reason() {
+        let message = "no such command".to_owned();
+        let outcome = Outcome::Rejected { reason: RejectReason::CommandNotFound, message };
+        let result = JobResult::new("j".parse().unwrap(), outcome);
+        assert_eq!(
+            summary(&result, Some(0.56)),
+            ["the job could not be started (CommandNotFound): no such command"]
         );
     }
 

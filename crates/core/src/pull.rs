@@ -17,8 +17,9 @@ use serde::{Deserialize, Serialize};
 ///
 /// The values have Kubernetes' names and meanings
 /// (<https://kubernetes.io/docs/concepts/containers/images/#image-pull-policy>). They are read in
-/// any case, and in GitLab Runner's spelling (`if-not-present`). Unlike in Kubernetes, the default
-/// does not depend on the tag: it is `IfNotPresent` for `latest` too.
+/// any case. `IfNotPresent` is also read in the spellings of GitLab Runner (`if-not-present`) and
+/// Docker (`missing`). Unlike in Kubernetes, the default does not depend on the tag: it is
+/// `IfNotPresent` for `latest` too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum PullPolicy {
     /// Ask the registry at each launch. A local copy is used only if the tag still names it.
@@ -55,7 +56,7 @@ impl FromStr for PullPolicy {
     fn from_str(text: &str) -> Result<Self, PullPolicyError> {
         match text.trim().to_ascii_lowercase().as_str() {
             "always" => Ok(Self::Always),
-            "ifnotpresent" | "if-not-present" => Ok(Self::IfNotPresent),
+            "ifnotpresent" | "if-not-present" | "missing" => Ok(Self::IfNotPresent),
             "never" => Ok(Self::Never),
             _ => Err(PullPolicyError(text.to_owned())),
         }

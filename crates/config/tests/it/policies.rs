@@ -5,7 +5,7 @@ use longshore_config::{ConfigError, Format, Loaded, Loader};
 use crate::common::{Config, env};
 
 /// Spellings of policies, and the policy that each means.
-const SPELLINGS: [(&str, &str); 9] = [
+const SPELLINGS: [(&str, &str); 10] = [
     ("Always", "Always"),
     ("always", "Always"),
     ("ALWAYS", "Always"),
@@ -13,6 +13,7 @@ const SPELLINGS: [(&str, &str); 9] = [
     ("ifnotpresent", "IfNotPresent"),
     ("if-not-present", "IfNotPresent"),
     ("If-Not-Present", "IfNotPresent"),
+    ("missing", "IfNotPresent"),
     ("never", "Never"),
     ("Never", "Never"),
 ];
@@ -71,7 +72,7 @@ fn every_source_takes_a_list() {
 
 #[test]
 fn every_source_refuses_another_value_with_its_place_the_key_and_the_values_allowed() {
-    for value in ["IfAbsent", "if_not_present", "missing", "true"] {
+    for value in ["IfAbsent", "if_not_present", "true"] {
         for (place, loaded) in sources(&[value]) {
             let error = loaded.unwrap_err().to_string();
             // An unquoted `true` in HOCON is text if text is expected.
