@@ -25,7 +25,8 @@ pub fn in_words(
 }
 
 fn source(loaded: &Loaded<Config>, key: &str) -> String {
-    let setting = loaded.settings.iter().find(|setting| setting.key == key);
+    let settings = loaded.settings().unwrap_or_default();
+    let setting = settings.iter().find(|setting| setting.key == key);
     match setting.map(|setting| &setting.origin) {
         None | Some(Origin::Default) => "the default".to_owned(),
         Some(origin) => format!("from {origin}"),

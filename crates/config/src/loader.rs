@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value as Json;
 
 use crate::check::check;
 use crate::error::ordered;
@@ -45,8 +47,32 @@ pub struct Loaded<T> {
     pub value: T,
     /// Warnings about what was accepted, but probably not intended.
     pub warnings: Vec<Warning>,
-    /// Each key, its value in force with secrets masked, and its origin, sorted by key.
-    pub settings: Vec<Setting>,
+    sources: Sources,
+}
+
+/// What the settings of a configuration came from.
+#[derive(Clone)]
+struct Sources {
+    schema: Json,
+    layers: Vec<Node>,
+}
+
+impl fmt::Debug for Sources {
+    /// Shows nothing: the layers may contain secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sources").finish_non_exhaustive()
+    }
+}
+
+impl<T: Serialize> Loaded<T> {
+    /// Returns each key, its value in force with secrets masked, and its origin, sorted by key.
+    ///
+    /// # Errors
+    /// If the value cannot be serialised.
+    pub fn settings(&self) -> Result<Vec<Setting>, ConfigError> {
+        let Sources { schema, layers } = &self.sources;
+        Ok(settings(&to_json(&self.value)?, Part::new(schema), layers))
+    }
 }
 
 impl<T> Default for Loader<T> {
@@ -129,12 +155,11 @@ impl<T: Serialize + DeserializeOwned + JsonSchema + Default> Loader<T> {
         layers.flags(&self.set);
         let Layers { mut nodes, problems, warnings, .. } = layers;
         let value: T = typed::extract(&mut nodes, part, problems).map_err(ordered)?;
-        let settings = settings(&to_json(&value)?, part, &nodes);
-        Ok(Loaded { value, warnings, settings })
+        Ok(Loaded { value, warnings, sources: Sources { schema, layers: nodes } })
     }
 }
 
-fn to_json<T: Serialize>(settings: &T) -> Result<serde_json::Value, Problem> {
+fn to_json<T: Serialize>(settings: &T) -> Result<Json, Problem> {
     serde_json::to_value(settings)
         .map_err(|e| Problem::new(format!("failed to serialise the configuration: {e}")))
 }

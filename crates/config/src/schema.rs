@@ -43,10 +43,6 @@ impl<'a> Part<'a> {
         self.here.get(name)
     }
 
-    fn list(self, name: &str) -> impl Iterator<Item = Self> {
-        self.keyword(name).and_then(Json::as_array).into_iter().flatten().map(move |s| self.at(s))
-    }
-
     /// Returns this part and all parts that it consists of, through references, `anyOf` and similar
     /// keywords.
     ///
@@ -63,19 +59,36 @@ impl<'a> Part<'a> {
         if depth > 16 {
             return;
         }
-        let reference = self.keyword("$ref").and_then(Json::as_str);
-        let target = reference.and_then(|r| self.root.pointer(r.trim_start_matches('#')));
-        let inner: Vec<Self> = target
-            .map(|t| self.at(t))
-            .into_iter()
-            .chain(["anyOf", "oneOf", "allOf"].into_iter().flat_map(|k| self.list(k)))
-            .collect();
-        let own = ["type", "properties", "enum", "const", "additionalProperties"];
-        if inner.is_empty() || own.iter().any(|k| self.keyword(k).is_some()) {
+        let Some(keywords) = self.here.as_object() else { return found.push(self) };
+        // One pass: these keywords are looked up for each part of a schema, time and again.
+        let (mut target, mut lists, mut is_own) = (None, [None; 3], false);
+        for (keyword, value) in keywords {
+            match keyword.as_str() {
+                "$ref" => target = value.as_str().and_then(|reference| self.target(reference)),
+                "anyOf" => lists[0] = value.as_array(),
+                "oneOf" => lists[1] = value.as_array(),
+                "allOf" => lists[2] = value.as_array(),
+                "type" | "properties" | "enum" | "const" | "additionalProperties" => is_own = true,
+                _ => {}
+            }
+        }
+        let inner = target.into_iter().chain(lists.into_iter().flatten().flatten());
+        let mut inner = inner.map(|part| self.at(part)).peekable();
+        if is_own || inner.peek().is_none() {
             found.push(self);
         }
         for part in inner {
             part.collect(found, depth.saturating_add(1));
+        }
+    }
+
+    /// Returns the part of the schema that `reference` names.
+    fn target(self, reference: &str) -> Option<&'a Json> {
+        let pointer = reference.trim_start_matches('#');
+        match pointer.strip_prefix("/$defs/") {
+            // By far the most frequent one, which needs no parsing.
+            Some(name) if !name.contains(['/', '~']) => self.root.get("$defs")?.get(name),
+            _ => self.root.pointer(pointer),
         }
     }
 

@@ -250,7 +250,8 @@ fn a_login_that_makes_no_sense_is_refused_by_its_key() {
 #[test]
 fn the_password_of_cortexs_registry_is_never_shown() {
     let loaded = cortex().load().unwrap();
-    let setting = |key: &str| loaded.settings.iter().find(|s| s.key == key).unwrap();
+    let settings = loaded.settings().unwrap();
+    let setting = |key: &str| settings.iter().find(|s| s.key == key).unwrap();
     assert_eq!(setting("docker.registry.password").value, "***");
     assert_eq!(setting("docker.registry.user").value, "cortex");
     let registry = "docker.registry.password = [1, 2]";

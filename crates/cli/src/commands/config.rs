@@ -12,8 +12,8 @@ use crate::{output, settings};
 /// Prints each key with its effective value and the value's origin.
 pub fn show(args: &ConfigArgs) -> Result<u8, CliError> {
     let loaded = settings::load(args, false)?;
-    let lines: Vec<(String, &dyn std::fmt::Display)> = loaded
-        .settings
+    let settings = loaded.settings()?;
+    let lines: Vec<(String, &dyn std::fmt::Display)> = settings
         .iter()
         .map(|setting| {
             let assignment = match &setting.value {

@@ -40,7 +40,8 @@ fn a_cortex_configuration_is_read_as_cortex_reads_it() {
     assert_eq!(loaded.warnings, []);
 
     let origin = |key: &str| {
-        let setting = loaded.settings.iter().find(|s| s.key == key).unwrap();
+        let settings = loaded.settings().unwrap();
+        let setting = settings.iter().find(|s| s.key == key).unwrap();
         setting.origin.to_string().rsplit('/').next().unwrap_or_default().to_owned()
     };
     assert_eq!(origin("job.imagePullPolicy"), "application.conf:32");
