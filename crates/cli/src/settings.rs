@@ -11,8 +11,8 @@ use crate::error::CliError;
 use crate::{config_file, output};
 
 /// Loads the configuration: defaults < file < environment < flags. Prints its warnings, unless
-/// `quiet`.
-pub fn load(args: &ConfigArgs, quiet: bool) -> Result<Loaded<Config>, CliError> {
+/// `quiet`. What was loaded is never freed: a command has it to its end.
+pub fn load(args: &ConfigArgs, quiet: bool) -> Result<&'static mut Loaded<Config>, CliError> {
     let loaded = read(args, environment())?.map_err(|error| {
         let variables = variables_of(&error);
         CliError::failed(match variables.first() {
@@ -23,24 +23,27 @@ pub fn load(args: &ConfigArgs, quiet: bool) -> Result<Loaded<Config>, CliError> 
     if !quiet {
         warn(&loaded);
     }
-    Ok(loaded)
+    Ok(Box::leak(Box::new(loaded)))
 }
 
 /// Loads the configuration and builds its dispatcher. Returns both.
-pub fn assemble(args: &ConfigArgs, quiet: bool) -> Result<(Loaded<Config>, Dispatcher), CliError> {
+pub fn assemble(
+    args: &ConfigArgs,
+    quiet: bool,
+) -> Result<(&'static Loaded<Config>, Dispatcher), CliError> {
     let loaded = load(args, quiet)?;
-    let dispatcher = build(&loaded)?;
+    let dispatcher = build(loaded)?;
     Ok((loaded, dispatcher))
 }
 
 /// Like [`assemble`], for a job that is to outlive this command. If this command itself runs in a job
 /// (`LONGSHORE_ATTEMPT` is set), local processes are left out: they would end together with that job.
 pub fn assemble_detached(args: &ConfigArgs, quiet: bool) -> Result<Dispatcher, CliError> {
-    let mut loaded = load(args, quiet)?;
+    let loaded = load(args, quiet)?;
     if let Ok(outer) = std::env::var("LONGSHORE_ATTEMPT") {
         leave_out_processes(&mut loaded.value.job.runners, &outer)?;
     }
-    build(&loaded)
+    build(loaded)
 }
 
 fn leave_out_processes(runners: &mut Vec<RunnerName>, outer: &str) -> Result<(), CliError> {
@@ -91,8 +94,13 @@ pub fn for_completion() -> Option<(Loaded<Config>, Dispatcher)> {
     Some((loaded, dispatcher))
 }
 
+/// Builds the dispatcher of `loaded`. Its journal stays open until the end of the command: once its
+/// last user closes it, SQLite writes the whole log into the database, and waits for the disk.
 fn build(loaded: &Loaded<Config>) -> Result<Dispatcher, CliError> {
-    longshore::dispatcher(&loaded.value).map_err(|e| CliError::failed(e.to_string()))
+    let dispatcher =
+        longshore::dispatcher(&loaded.value).map_err(|e| CliError::failed(e.to_string()))?;
+    std::mem::forget(dispatcher.clone());
+    Ok(dispatcher)
 }
 
 fn warn(loaded: &Loaded<Config>) {

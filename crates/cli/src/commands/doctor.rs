@@ -26,7 +26,7 @@ pub async fn doctor(args: &DoctorArgs) -> Result<u8, CliError> {
     }
     match args.output {
         ReportFormat::Json => output::print_json(&DoctorReport::new(&found, &loaded.value))?,
-        ReportFormat::Text => output::print(&text(&found, &loaded))?,
+        ReportFormat::Text => output::print(&text(&found, loaded))?,
     };
     let no_login = found.image.as_ref().is_some_and(|image| image.login.is_err());
     Ok(u8::from(no_login || !found.runners.iter().any(RunnerHealth::is_ready)))

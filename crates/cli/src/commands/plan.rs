@@ -34,7 +34,7 @@ pub async fn plan(args: &JobArgs) -> Result<u8, CliError> {
     for (number, plan) in plans.iter().enumerate() {
         let plan =
             Shown { number: number.saturating_add(1), plan, preview: preview.as_ref(), args };
-        plan.render(&mut text, &loaded);
+        plan.render(&mut text, loaded);
     }
     output::print(&text)?;
     let no_login = preview.is_some_and(|preview| preview.login.is_err());
