@@ -4,7 +4,7 @@ use longshore_core::{Attempt, Error, ErrorKind, Plan, PlanFormat, Result};
 use serde::Serialize;
 
 use crate::config::KubernetesConfig;
-use crate::{secret, translate};
+use crate::{secret, strict, translate};
 
 /// Returns what a launch of `attempt` would submit.
 pub(crate) fn plan(attempt: &Attempt, config: &KubernetesConfig) -> Result<Plan> {
@@ -38,7 +38,7 @@ pub(crate) fn plan(attempt: &Attempt, config: &KubernetesConfig) -> Result<Plan>
 fn yaml(object: &impl Serialize) -> Result<String> {
     // The conversion to a JSON value gives the form that Longshore sends.
     let failed = "failed to write the Job as YAML";
-    let value = serde_json::to_value(object)
+    let value = strict::to_json(object)
         .map_err(|e| Error::new(ErrorKind::Internal, failed).caused_by(e))?;
     let text = serde_saphyr::to_string(&value)
         .map_err(|e| Error::new(ErrorKind::Internal, failed).caused_by(e))?;

@@ -73,12 +73,25 @@ object! {
 /// # Errors
 /// The path of a field that `T` does not know, or why a value has the wrong type.
 pub(crate) fn read<T: DeserializeOwned + Serialize>(given: &Value) -> Result<T, String> {
-    let object: T = serde_json::from_value(given.clone()).map_err(|e| e.to_string())?;
-    let known = serde_json::to_value(&object).map_err(|e| e.to_string())?;
+    let object: T = serde_json::from_str(&given.to_string()).map_err(|e| message(&e))?;
+    let known = to_json(&object).map_err(|e| message(&e))?;
     match unknown(given, &known) {
         Some(path) => Err(format!("unknown field `{path}`")),
         None => Ok(object),
     }
+}
+
+/// Returns `object` as JSON, by way of its text: the code that writes an object as text is there
+/// anyway, for requests, and a second one for this purpose would be as large.
+pub(crate) fn to_json(object: &impl Serialize) -> Result<Value, serde_json::Error> {
+    serde_json::from_str(&serde_json::to_string(object)?)
+}
+
+/// Returns the message of `error` without the place in a text that nobody has written.
+fn message(error: &serde_json::Error) -> String {
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let text = error.to_string();
+    text.strip_suffix(&place).unwrap_or(&text).to_owned()
 }
 
 /// Returns the path of a field that `given` has and `known` has not.
