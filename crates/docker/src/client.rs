@@ -126,7 +126,7 @@ impl Engine {
         let limit = self.config.connect_timeout.get();
         let negotiated = timeout(limit, self.negotiate(&endpoint)).await;
         let negotiated = negotiated.map_err(|_| Fault::timed_out(limit, &endpoint))?;
-        let (http, version) = negotiated.map_err(|cause| Fault::new(cause, &endpoint))?;
+        let (http, version) = negotiated.map_err(|cause| Fault::of_version(cause, &endpoint))?;
         Ok(Connected { http, endpoint, version, prefix: format!("/v{version}") })
     }
 

@@ -87,6 +87,20 @@ impl Fault {
         }
     }
 
+    /// Classifies the failure of the request for the version, which every engine answers. A status
+    /// with which no engine and no proxy in front of one refuses it comes from another server, and no
+    /// request has reached an engine.
+    pub(crate) fn of_version(cause: Cause, endpoint: &Endpoint) -> Self {
+        match Self::new(cause, endpoint) {
+            Self::Answered { status, message } if !matches!(status, 401 | 403 | 429 | 500..) => {
+                let what = "the server at this address is no Docker engine";
+                let error = addressed(Error::new(ErrorKind::Unavailable, what), endpoint);
+                Self::Unreached(error.with("status", status).caused_by(message.trim().to_owned()))
+            }
+            fault => fault,
+        }
+    }
+
     pub(crate) fn timed_out(after: Duration, endpoint: &Endpoint) -> Self {
         Self::Unanswered(unanswered(endpoint).with("waited", format!("{after:?}")))
     }
@@ -175,7 +189,12 @@ pub(crate) fn unreachable(why: Option<io::ErrorKind>, endpoint: &Endpoint) -> Er
         }
         _ => (ErrorKind::Unavailable, "failed to connect to the Docker engine: is it running?"),
     };
-    let error = Error::new(kind, message).with("address", &endpoint.address);
+    addressed(Error::new(kind, message), endpoint)
+}
+
+/// Adds the engine's address to `error`, and what named it.
+fn addressed(error: Error, endpoint: &Endpoint) -> Error {
+    let error = error.with("address", &endpoint.address);
     match endpoint.named_by {
         Some(by) => error.with("named by", by),
         None => error,
@@ -200,6 +219,30 @@ mod tests {
         for why in [Some(io::ErrorKind::NotFound), Some(io::ErrorKind::ConnectionRefused), None] {
             let error = unreachable(why, &endpoint(Some("DOCKER_HOST")));
             assert_eq!(error.kind(), ErrorKind::Unavailable);
+        }
+    }
+
+    #[test]
+    fn a_server_that_is_no_engine_was_taken_for_an_engine_that_refuses_the_job() {
+        let endpoint = Endpoint {
+            address: Address::Http("registry:5000".into()),
+            named_by: Some("DOCKER_HOST"),
+        };
+        let heard = |status| {
+            let cause = Cause::Answered { status, message: "404 page not found\n".to_owned() };
+            Fault::of_version(cause, &endpoint)
+        };
+        for status in [204, 302, 400, 404, 418] {
+            let Fault::Unreached(error) = heard(status) else { panic!("{status}") };
+            assert_eq!(error.kind(), ErrorKind::Unavailable);
+            let expected = format!(
+                "the server at this address is no Docker engine (address: tcp://registry:5000, \
+                 named by: DOCKER_HOST, status: {status}): 404 page not found"
+            );
+            assert_eq!(error.to_string(), expected);
+        }
+        for status in [401, 403, 429, 500, 503] {
+            assert_eq!(heard(status).status(), Some(status));
         }
     }
 
