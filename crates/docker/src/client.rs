@@ -8,12 +8,13 @@ use base64::engine::general_purpose::STANDARD;
 use bollard_stubs::models::{
     ContainerCreateBody, ContainerCreateResponse, ContainerInspectResponse, ContainerSummary,
     CreateImageInfo, EventMessage, ExecConfig, ExecInspectResponse, ImageInspect, Network,
-    SystemInfo, SystemVersion,
+    SystemInfo,
 };
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use longshore_core::{Error, ErrorKind, RequestCounter, Result};
+use parking_lot::Mutex;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -24,34 +25,13 @@ use crate::DockerConfig;
 use crate::body::{self, Body, LogFormat, Record};
 use crate::endpoint::{self, Endpoint, ThisProcess};
 use crate::fault::{Cause, Fault};
+use crate::greeting::{ApiVersion, Greeting, is_other_version};
 use crate::http::{Call, Http};
 
-/// The newest version of the API that this crate knows.
-const NEWEST: ApiVersion = ApiVersion { major: 1, minor: 53 };
 /// The most bytes of an answer about one object.
 const OBJECT: usize = 16 << 20;
 /// The most bytes of a list: enough for 100,000 containers.
 const LIST: usize = 512 << 20;
-
-/// A version of the engine's API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct ApiVersion {
-    major: u32,
-    minor: u32,
-}
-
-impl ApiVersion {
-    fn read(text: &str) -> Option<Self> {
-        let (major, minor) = text.split_once('.')?;
-        Some(Self { major: major.parse().ok()?, minor: minor.parse().ok()? })
-    }
-}
-
-impl std::fmt::Display for ApiVersion {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{}", self.major, self.minor)
-    }
-}
 
 /// Which of an attempt's containers a removal may touch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +63,8 @@ pub(crate) struct FileStat {
     pub(crate) link_target: String,
 }
 
-/// One engine. The version of its API is negotiated at the first request.
+/// One engine. The version of its API is negotiated at the first request, and again if another engine
+/// takes its place that does not know that version.
 #[derive(Debug)]
 pub(crate) struct Engine {
     config: DockerConfig,
@@ -95,9 +76,18 @@ pub(crate) struct Engine {
 struct Connected {
     http: Http,
     endpoint: Endpoint,
-    version: ApiVersion,
+    greeting: Mutex<Greeting>,
+}
+
+impl Connected {
+    fn version(&self) -> ApiVersion {
+        self.greeting.lock().version
+    }
+
     /// The beginning of each path.
-    prefix: String,
+    fn prefix(&self) -> String {
+        format!("/v{}", self.version())
+    }
 }
 
 /// The result of one request.
@@ -123,24 +113,27 @@ impl Engine {
 
     async fn connect(&self) -> Answer<Connected> {
         let endpoint = self.endpoint().map_err(Fault::Unreached)?;
-        let limit = self.config.connect_timeout.get();
-        let negotiated = timeout(limit, self.negotiate(&endpoint)).await;
-        let negotiated = negotiated.map_err(|_| Fault::timed_out(limit, &endpoint))?;
-        let (http, version) = negotiated.map_err(|cause| Fault::of_version(cause, &endpoint))?;
-        Ok(Connected { http, endpoint, version, prefix: format!("/v{version}") })
+        let http = Http::new(&endpoint, self.requests.clone());
+        let http = http.map_err(|cause| Fault::new(cause, &endpoint))?;
+        let greeting = Mutex::new(self.ask(&http, &endpoint).await?);
+        Ok(Connected { http, endpoint, greeting })
     }
 
-    /// Asks the engine for its API's version, and takes the newest that both know.
-    async fn negotiate(
-        &self,
-        endpoint: &Endpoint,
-    ) -> std::result::Result<(Http, ApiVersion), Cause> {
-        let http = Http::new(endpoint, self.requests.clone())?;
-        let (_, body) = http.send("", Call::get("/version")).await?;
-        let version: SystemVersion = serde_json::from_slice(&body.whole(OBJECT).await?)?;
-        let version = version.api_version.as_deref().and_then(ApiVersion::read);
-        let version = version.ok_or(Cause::NoVersion)?;
-        Ok((http, version.min(NEWEST)))
+    async fn ask(&self, http: &Http, endpoint: &Endpoint) -> Answer<Greeting> {
+        let limit = self.config.connect_timeout.get();
+        let greeting = timeout(limit, Greeting::ask(http)).await;
+        let greeting = greeting.map_err(|_| Fault::timed_out(limit, endpoint))?;
+        greeting.map_err(|cause| Fault::of_greeting(cause, endpoint))
+    }
+
+    /// Asks the engine for its version and its system, with one request.
+    pub(crate) async fn greet(&self) -> Answer<Greeting> {
+        let is_new = self.connected.get().is_none();
+        let connected = self.connected().await?;
+        if !is_new {
+            *connected.greeting.lock() = self.ask(&connected.http, &connected.endpoint).await?;
+        }
+        Ok(connected.greeting.lock().clone())
     }
 
     /// Limits the time of `request`.
@@ -156,8 +149,17 @@ impl Engine {
 
     /// Sends `call`. The body is unlimited in time.
     async fn send(&self, call: Call) -> Answer<(http::Response<()>, Body)> {
-        let Connected { http, endpoint, prefix, .. } = self.connected().await?;
-        http.send(prefix, call).await.map_err(|cause| Fault::new(cause, endpoint))
+        let connected = self.connected().await?;
+        let Connected { http, endpoint, .. } = connected;
+        let sent = http.send(&connected.prefix(), call.clone()).await;
+        match sent.map_err(|cause| Fault::new(cause, endpoint)) {
+            Err(fault) if is_other_version(&fault) => {
+                self.greet().await?;
+                let sent = http.send(&connected.prefix(), call).await;
+                sent.map_err(|cause| Fault::new(cause, endpoint))
+            }
+            answer => answer,
+        }
     }
 
     /// Sends `call`, and reads the answer, of at most `size` bytes.
@@ -238,12 +240,12 @@ impl Engine {
 
     /// Whether the negotiated version of the API is older, once connected.
     fn is_before(&self, major: u32, minor: u32) -> bool {
-        self.connected.get().is_some_and(|it| it.version < ApiVersion { major, minor })
+        self.connected.get().is_some_and(|it| it.version() < ApiVersion { major, minor })
     }
 
     /// The negotiated version of the API.
     pub(crate) async fn api_version(&self) -> Answer<ApiVersion> {
-        Ok(self.connected().await?.version)
+        Ok(self.connected().await?.version())
     }
 
     /// Creates a container.
@@ -350,8 +352,11 @@ impl Engine {
         call: Call,
     ) -> Answer<impl AsyncRead + AsyncWrite + Send + Unpin + use<>> {
         let hijacked = async {
-            let Connected { http, endpoint, prefix, .. } = self.connected().await?;
-            http.hijack(prefix, call).await.map_err(|cause| Fault::new(cause, endpoint))
+            let connected = self.connected().await?;
+            let Connected { http, endpoint, .. } = connected;
+            http.hijack(&connected.prefix(), call)
+                .await
+                .map_err(|cause| Fault::new(cause, endpoint))
         };
         self.within(self.config.request_timeout.get(), hijacked).await
     }

@@ -42,6 +42,13 @@ pub(crate) enum Cause {
     Answered { status: u16, message: String },
 }
 
+impl Cause {
+    /// Whether the request did not reach the engine.
+    pub(crate) fn is_unreached(&self) -> bool {
+        unreached(self).is_some()
+    }
+}
+
 /// Why a request to the engine failed.
 #[derive(Debug)]
 pub(crate) enum Fault {
@@ -87,10 +94,10 @@ impl Fault {
         }
     }
 
-    /// Classifies the failure of the request for the version, which every engine answers. A status
+    /// Classifies the failure of the first request, which every engine answers. A status
     /// with which no engine and no proxy in front of one refuses it comes from another server, and no
     /// request has reached an engine.
-    pub(crate) fn of_version(cause: Cause, endpoint: &Endpoint) -> Self {
+    pub(crate) fn of_greeting(cause: Cause, endpoint: &Endpoint) -> Self {
         match Self::new(cause, endpoint) {
             Self::Answered { status, message } if !matches!(status, 401 | 403 | 429 | 500..) => {
                 let what = "the server at this address is no Docker engine";
@@ -230,7 +237,7 @@ mod tests {
         };
         let heard = |status| {
             let cause = Cause::Answered { status, message: "404 page not found\n".to_owned() };
-            Fault::of_version(cause, &endpoint)
+            Fault::of_greeting(cause, &endpoint)
         };
         for status in [204, 302, 400, 404, 418] {
             let Fault::Unreached(error) = heard(status) else { panic!("{status}") };

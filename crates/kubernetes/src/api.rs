@@ -102,20 +102,29 @@ impl Cluster {
             test_uid(uid),
             test_commit(Commit::Open),
             set_commit(Commit::Committed),
+            {"op": "add", "path": "/spec/parallelism", "value": 1},
             set_suspend(false),
         ]);
         self.patch_job("failed to release the Job", location, patch).await
     }
 
-    /// Fences the Job with `uid`, unless it has been released.
+    /// Fences the Job with `uid`, unless it has been released: it is suspended, or, if somebody else
+    /// has changed that, its parallelism is 0.
     pub(crate) async fn fence(&self, location: &Location, uid: &str) -> Answer<Patched> {
-        let patch = json!([
-            test_uid(uid),
-            {"op": "test", "path": "/spec/suspend", "value": true},
-            test_commit(Commit::Open),
-            set_commit(Commit::Closed),
-        ]);
-        self.patch_job("failed to fence the Job", location, patch).await
+        let holds = [("/spec/suspend", json!(true)), ("/spec/parallelism", json!(0))];
+        for (path, value) in holds {
+            let patch = json!([
+                test_uid(uid),
+                {"op": "test", "path": path, "value": value},
+                test_commit(Commit::Open),
+                set_commit(Commit::Closed),
+            ]);
+            match self.patch_job("failed to fence the Job", location, patch).await? {
+                Patched::Refused => {}
+                patched => return Ok(patched),
+            }
+        }
+        Ok(Patched::Refused)
     }
 
     /// Marks the released Job with `uid` as withdrawn, so that every process that follows it knows

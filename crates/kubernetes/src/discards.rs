@@ -55,9 +55,15 @@ impl Discards {
     }
 
     /// Deletes the Job `unwanted` of `location`. Returns once it was deleted or the first request
-    /// failed, or after `at_most`; the deletion then goes on in the background.
-    pub(crate) async fn discard(&self, location: &Location, unwanted: Unwanted, at_most: Duration) {
-        let (tried, first) = oneshot::channel();
+    /// failed, or after `at_most`; the deletion then goes on in the background. Returns `true` if the
+    /// Job was left alone, because it has been released or fenced.
+    pub(crate) async fn discard(
+        &self,
+        location: &Location,
+        unwanted: Unwanted,
+        at_most: Duration,
+    ) -> bool {
+        let (tried, mut first) = oneshot::channel();
         let (connection, place) = (Arc::clone(&self.connection), location.clone());
         let deleting = async move {
             let deleting = delete_to_the_end(&connection, &place, &unwanted, tried);
@@ -72,12 +78,13 @@ impl Discards {
                     drop(slot);
                 });
                 // The sender is dropped when the task ends.
-                let _ = timeout(at_most, first).await;
+                matches!(timeout(at_most, first).await, Ok(Ok(Deleted::Spared)))
             }
             Err(_) => {
                 if timeout(at_most, deleting).await.is_err() {
                     left_behind(location, "too many deletions are in progress");
                 }
+                first.try_recv() == Ok(Deleted::Spared)
             }
         }
     }
@@ -87,19 +94,25 @@ fn left_behind(location: &Location, why: &str) {
     tracing::warn!(job = %location.job, why, "a Job that never started is left behind until `gc`");
 }
 
-/// Deletes the Job. Uses `tried` after the first try.
+/// Deletes the Job. Sends the result of the first try to `tried`, or drops it if that failed.
 async fn delete_to_the_end(
     connection: &Connection,
     location: &Location,
     unwanted: &Unwanted,
-    tried: oneshot::Sender<()>,
+    tried: oneshot::Sender<Deleted>,
 ) {
     let mut tried = Some(tried);
     let mut backoff = retry_backoff();
     loop {
         match delete_once(connection, location, unwanted).await {
-            Ok(true) => return,
-            Ok(false) => {}
+            Ok(Deleted::Unproven) => {}
+            Ok(deleted) => {
+                // The launch may have given up waiting for it.
+                if let Some(tried) = tried.take() {
+                    let _ = tried.send(deleted);
+                }
+                return;
+            }
             Err(Given::Up(error)) => return left_behind(location, &error.to_string()),
             Err(Given::Later(error)) => {
                 tracing::debug!(%error, job = %location.job, "failed to delete an unwanted Job");
@@ -124,22 +137,20 @@ impl From<Failure> for Given {
     }
 }
 
-/// Returns whether nothing is left to delete.
+/// Tries once; `Unproven` if there may still be something to delete.
 async fn delete_once(
     connection: &Connection,
     location: &Location,
     unwanted: &Unwanted,
-) -> Result<bool, Given> {
+) -> Result<Deleted, Given> {
     let cluster = connection.cluster().await.map_err(Given::Later)?;
     match unwanted {
         Unwanted::Created { uid } => {
             cluster.delete_job(location, Some(uid)).await?;
-            Ok(true)
+            Ok(Deleted::Unreleased)
         }
         // While the Job is absent, the request may still be in flight.
-        Unwanted::Unanswered => {
-            Ok(delete_unreleased(&cluster, location, None).await? != Deleted::Unproven)
-        }
+        Unwanted::Unanswered => Ok(delete_unreleased(&cluster, location, None).await?),
     }
 }
 
@@ -147,7 +158,7 @@ async fn delete_once(
 /// released.
 ///
 /// This fences like [`Cluster::fence`], and needs no permission to patch: it deletes the Job only in
-/// the version in which it was suspended and not yet released. A request to release it that arrives
+/// the version in which it was held and not yet released. A request to release it that arrives
 /// later finds no Job with its uid. A Job that a finalizer keeps starts nothing either: the Job
 /// controller creates no Pod for a Job that is being deleted (`pkg/controller/job`, `syncJob`).
 pub(crate) async fn delete_unreleased(
@@ -176,5 +187,5 @@ fn is_unreleased(job: &JobView, location: &Location) -> bool {
     job.attempt.as_deref() == Some(&location.attempt)
         && job.installation.as_deref() == Some(location.installation.as_str())
         && job.commit == Some(Commit::Open)
-        && job.suspended
+        && job.held
 }

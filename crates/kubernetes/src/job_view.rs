@@ -18,6 +18,8 @@ pub(crate) struct JobView {
     pub(crate) uid: String,
     /// `spec.suspend`.
     pub(crate) suspended: bool,
+    /// Whether it creates no Pod: it is suspended, or its parallelism is 0.
+    pub(crate) held: bool,
     /// The step of the commit protocol; `None` if the annotation is missing or unknown.
     pub(crate) commit: Option<Commit>,
     /// Why Longshore ends the job early; `None` if the annotation is missing or unknown.
@@ -75,6 +77,7 @@ impl From<&Job> for JobView {
         Self {
             uid: job.metadata.uid.clone().unwrap_or_default(),
             suspended: spec.and_then(|s| s.suspend).unwrap_or_default(),
+            held: spec.is_some_and(|s| s.suspend == Some(true) || s.parallelism == Some(0)),
             commit: annotation(&job.metadata, names::COMMIT).and_then(Commit::parse),
             ending: annotation(&job.metadata, names::ENDING).and_then(Ending::parse),
             timeout: timeout.map(HumanDuration::get),

@@ -22,6 +22,7 @@ use crate::probe::ensure_stdin;
 use crate::refusal;
 use crate::snapshot::Snapshot;
 use crate::start_state::{self, EventReporter, StartState};
+use crate::submit::Prepared;
 use crate::subscription::Subscription;
 use crate::translate::{self, Submission};
 use crate::warnings::JobWarnings;
@@ -130,11 +131,15 @@ impl Launch<'_> {
     async fn run(&self, attempt: &Attempt, submission: Submission) -> Launched<Started> {
         let mut subscription = self.backend.informer.subscribe_before_creation(&self.location);
         let watched = self.watches(&mut subscription).await;
-        let (job, origin) = self.prepare(attempt, &submission).await?;
+        let Prepared { job, origin, unwanted } = self.prepare(attempt, &submission).await?;
         if watched && origin == Origin::Created {
             subscription.record_creation(&self.location.attempt);
         } else {
             subscription.want_lists();
+        }
+        if let Some(error) = unwanted {
+            let error = self.take_over(&job, error).await?;
+            return self.withdraw(attempt, &job.uid, error, WITHDRAWAL, subscription).await;
         }
         match job.commit {
             Some(Commit::Open) => self.commit(&job, &mut subscription).await?,

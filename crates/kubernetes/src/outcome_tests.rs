@@ -10,6 +10,7 @@ pub(crate) fn job() -> JobView {
     JobView {
         uid: "1".to_owned(),
         suspended: false,
+        held: false,
         commit: Some(Commit::Committed),
         ending: Some(Ending::None),
         active_deadline: None,

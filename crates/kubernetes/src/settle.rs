@@ -97,7 +97,7 @@ async fn settle_once(
     Ok(match job.commit {
         Some(Commit::Closed) => Some(Settled::NeverStarted),
         // Another client has released it.
-        Some(Commit::Open) if !job.suspended => Some(Settled::MayHaveStarted),
+        Some(Commit::Open) if !job.held => Some(Settled::MayHaveStarted),
         Some(Commit::Open) => match cluster.fence(location, &job.uid).await {
             Ok(Patched::Applied(_)) => Some(Settled::NeverStarted),
             Ok(Patched::Refused | Patched::Gone) => None,

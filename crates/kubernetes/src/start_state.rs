@@ -5,7 +5,7 @@ use longshore_core::{
 };
 
 use crate::meta::reason_and_message;
-use crate::names::object_name;
+use crate::names::{Commit, object_name};
 use crate::pod_view::PodView;
 use crate::pull::{self, PullFailure};
 use crate::refusal;
@@ -77,10 +77,16 @@ fn without_pod(snapshot: &Snapshot) -> StartState {
     if snapshot.job_presence.is_gone() {
         return StartState::Over("the Job was deleted before it had started".to_owned());
     }
-    match snapshot.job.as_ref().and_then(|job| job.over.clone()) {
-        Some(failed) => StartState::Over(failed),
-        None => StartState::Waiting,
+    let Some(job) = &snapshot.job else { return StartState::Waiting };
+    if let Some(failed) = &job.over {
+        return StartState::Over(failed.clone());
     }
+    if job.commit == Some(Commit::Committed) && job.held {
+        let change = if job.suspended { "spec.suspend is true" } else { "spec.parallelism is 0" };
+        let why = format!("another client holds the released Job back: {change}");
+        return StartState::Hopeless(ErrorKind::Unsupported, why);
+    }
+    StartState::Waiting
 }
 
 /// Returns the state of the launch of a Pod with a final phase whose container did not start.

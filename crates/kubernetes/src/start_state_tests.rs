@@ -288,6 +288,21 @@ fn that_a_pod_never_started_is_believed_only_with_a_proof() {
     assert_eq!(never_started(&suspended), Some(true));
 }
 
+/// The launch of such a Job waited for a Pod until its start deadline.
+#[test]
+fn a_released_job_that_another_controller_holds_back_is_hopeless_at_once() {
+    for (suspended, change) in [(true, "spec.suspend is true"), (false, "spec.parallelism is 0")] {
+        let held = JobView { suspended, held: true, ..job() };
+        let StartState::Hopeless(ErrorKind::Unsupported, why) = start_state(&snapshot(held, []))
+        else {
+            panic!("{change}")
+        };
+        assert!(why.contains(change), "{why}");
+        let open = JobView { suspended, held: true, commit: Some(Commit::Open), ..job() };
+        assert_eq!(start_state(&snapshot(open, [])), StartState::Waiting, "not yet released");
+    }
+}
+
 /// Returns a Pod that was deleted at generation 2, as the API server represents it.
 fn deleted_pod(observed: Option<i64>, statuses: serde_json::Value) -> PodView {
     let pod: Pod = serde_json::from_value(serde_json::json!({

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use longshore_core::{Attempt, Error, ErrorKind, LaunchError};
@@ -26,69 +27,108 @@ enum Fence {
     Deletion,
 }
 
+/// The Job of an attempt, before this launch releases it.
+pub(crate) struct Prepared {
+    pub(crate) job: JobView,
+    pub(crate) origin: Origin,
+    /// Why the attempt must not run, although somebody else has released its Job.
+    pub(crate) unwanted: Option<Error>,
+}
+
 impl Launch<'_> {
     /// Creates the suspended Job and its Secret, or finds those of an earlier launch.
     pub(crate) async fn prepare(
         &self,
         attempt: &Attempt,
         submission: &Submission,
-    ) -> Launched<(JobView, Origin)> {
+    ) -> Launched<Prepared> {
         let creating = self.cluster.create_job(&self.location, &submission.job);
         let created = match self.unless_given_up(creating).await {
             Ok(Ok(job)) => job,
             Ok(Err(failure)) if failure.code() == Some(409) => {
-                return Ok((self.find(attempt).await?, Origin::Found));
+                let (job, origin) = (self.find(attempt).await?, Origin::Found);
+                return Ok(Prepared { job, origin, unwanted: None });
             }
-            // Whatever happened to the request, a suspended Job that nobody releases starts
-            // nothing.
-            Ok(Err(failure)) => {
-                if !failure.had_no_effect() {
-                    self.discard(Unwanted::Unanswered).await;
-                }
+            Ok(Err(failure)) if failure.had_no_effect() => {
                 return Err(LaunchError::Refused(failure.into()));
             }
-            Err(interrupt) => {
-                self.discard(Unwanted::Unanswered).await;
-                return Err(LaunchError::Refused(self.given_up(interrupt)));
-            }
+            Ok(Err(failure)) => return Err(self.unanswered(failure.into()).await),
+            Err(interrupt) => return Err(self.unanswered(self.given_up(interrupt)).await),
         };
         let job = JobView::from(&created);
-        if let Some(owner) = self.foreign(&job) {
-            self.discard(Unwanted::Created { uid: job.uid.clone() }).await;
-            return Err(LaunchError::Refused(owner));
+        let unwanted = match self.unwanted(&job, &created, submission) {
+            Some(error) => Some(error),
+            None => self.keep_secret(attempt, &job, false).await.err(),
+        };
+        let Some(error) = unwanted else {
+            return Ok(Prepared { job, origin: Origin::Created, unwanted: None });
+        };
+        if job.held {
+            return Err(self.give_up(&job, error).await);
         }
-        if let Some(changes) = admission::broken_by_admission(&submission.job, &created) {
-            return Err(self.changed(&job, changes).await);
-        }
-        self.keep_secret(attempt, &job, false).await?;
-        Ok((job, Origin::Created))
+        Ok(Prepared { job, origin: Origin::Created, unwanted: Some(error) })
     }
 
-    /// Returns the error for a Job in which admission has changed something that the protocol
-    /// relies on. Longshore never releases such a Job, but one that is no longer suspended may have
-    /// started.
-    async fn changed(&self, job: &JobView, changes: String) -> LaunchError {
-        let message = "admission changes Longshore's Jobs in this namespace, so Longshore cannot \
-                       promise to start one at most once";
-        let error = Error::new(ErrorKind::Unsupported, message).with("changes", changes);
-        if !job.suspended {
-            self.backend.note_commit(&self.location);
+    /// Removes a Job that was created and that nobody has released. Returns `Refused` with `error` if
+    /// nothing of it started.
+    async fn give_up(&self, job: &JobView, error: Error) -> LaunchError {
+        if job.commit == Some(Commit::Open) {
+            return self.abandon(job, error).await;
         }
+        // Without its mark, no launch releases it.
         self.discard(Unwanted::Created { uid: job.uid.clone() }).await;
-        if job.suspended { LaunchError::Refused(error) } else { LaunchError::Indeterminate(error) }
+        LaunchError::Refused(error)
+    }
+
+    /// Returns the error for a request to create the Job that failed with `error` and may still take
+    /// effect. A Job that nobody releases starts nothing.
+    async fn unanswered(&self, error: Error) -> LaunchError {
+        if self.discard(Unwanted::Unanswered).await {
+            return LaunchError::Indeterminate(error);
+        }
+        LaunchError::Refused(error)
+    }
+
+    /// Returns why Longshore does not run `job`, which `created` describes.
+    fn unwanted(&self, job: &JobView, created: &Job, submission: &Submission) -> Option<Error> {
+        self.foreign(job).or_else(|| {
+            let changes = admission::broken_by_admission(&submission.job, created)?;
+            let message = "admission changes Longshore's Jobs in this namespace, so Longshore \
+                           cannot promise to start one at most once";
+            Some(Error::new(ErrorKind::Unsupported, message).with("changes", changes))
+        })
+    }
+
+    /// Records on a Job that somebody else released, and that Longshore does not run for the reason
+    /// `error`, that it is released. Returns the error if that fails. Without Longshore's marks, no
+    /// process can follow or take back the Job, so it is removed.
+    pub(crate) async fn take_over(&self, job: &JobView, error: Error) -> Launched<Error> {
+        self.backend.note_commit(&self.location);
+        match self.cluster.commit(&self.location, &job.uid).await {
+            Ok(Patched::Applied(_)) => Ok(error),
+            Ok(Patched::Refused) => {
+                self.discard(Unwanted::Created { uid: job.uid.clone() }).await;
+                Err(LaunchError::Indeterminate(error))
+            }
+            Ok(Patched::Gone) | Err(_) => Err(LaunchError::Indeterminate(error)),
+        }
     }
 
     /// Creates the Secret of `job`, if it needs one. With `again`, the Secret may already exist.
-    async fn keep_secret(&self, attempt: &Attempt, job: &JobView, again: bool) -> Launched<()> {
+    async fn keep_secret(
+        &self,
+        attempt: &Attempt,
+        job: &JobView,
+        again: bool,
+    ) -> longshore_core::Result<()> {
         let Some(secret) = self.secret(attempt, job) else { return Ok(()) };
         let creating = self.cluster.create_secret(&self.location, &secret);
-        let refusal = match self.unless_given_up(creating).await {
-            Ok(Ok(_)) => return Ok(()),
-            Ok(Err(failure)) if again && failure.code() == Some(409) => return Ok(()),
-            Ok(Err(failure)) => failure.into(),
-            Err(interrupt) => self.given_up(interrupt),
-        };
-        Err(self.abandon(job, refusal).await)
+        match self.unless_given_up(creating).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(failure)) if again && failure.code() == Some(409) => Ok(()),
+            Ok(Err(failure)) => Err(failure.into()),
+            Err(interrupt) => Err(self.given_up(interrupt)),
+        }
     }
 
     fn secret(&self, attempt: &Attempt, job: &JobView) -> Option<Secret> {
@@ -126,7 +166,9 @@ impl Launch<'_> {
         }
         if job.commit == Some(Commit::Open) {
             // The process that created the Job may have ended before it created the Secret.
-            self.keep_secret(attempt, &job, true).await?;
+            if let Err(error) = self.keep_secret(attempt, &job, true).await {
+                return Err(self.abandon(&job, error).await);
+            }
         }
         Ok(job)
     }
@@ -230,8 +272,9 @@ impl Launch<'_> {
     }
 
     /// Removes a Job that was never released. If that takes long, it goes on in the background.
-    async fn discard(&self, unwanted: Unwanted) {
-        self.backend.discards.discard(&self.location, unwanted, AFTER_CANCEL).await;
+    /// Returns `true` if it was left alone, because it has been released or fenced.
+    async fn discard(&self, unwanted: Unwanted) -> bool {
+        self.backend.discards.discard(&self.location, unwanted, AFTER_CANCEL).await
     }
 
     /// Returns the answer of `request`, unless the launch gives up first. After a cancel, the

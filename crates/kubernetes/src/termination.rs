@@ -40,7 +40,7 @@ pub(crate) async fn terminate(
     let Some(job) = mark(cluster, location, ending).await? else {
         return delete_orphans(cluster, location, &pods, grace).await;
     };
-    if job.commit == Some(Commit::Open) && job.suspended {
+    if job.commit == Some(Commit::Open) && job.held {
         match cluster.fence(location, &job.uid).await? {
             Patched::Applied(_) | Patched::Gone => return Ok(()),
             // Another process released the Job in the meantime.

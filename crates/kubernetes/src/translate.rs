@@ -24,7 +24,7 @@ use crate::{labels, resources, secret, security};
 /// What a launch submits.
 #[derive(Debug)]
 pub(crate) struct Submission {
-    /// The Job, suspended.
+    /// The Job, which creates no Pod before it is released.
     pub(crate) job: Job,
 }
 
@@ -115,9 +115,11 @@ pub(crate) fn translate(attempt: &Attempt, config: &KubernetesConfig) -> Result<
         },
         spec: Some(BatchJobSpec {
             suspend: Some(true),
+            // The release changes both. A Job that only admission or another controller takes out
+            // of its suspension still creates no Pod.
+            parallelism: Some(0),
             backoff_limit: Some(0),
             completions: Some(1),
-            parallelism: Some(1),
             // Otherwise a deleted Pod is replaced while it still runs, and the job would run twice.
             pod_replacement_policy: Some("Failed".to_owned()),
             pod_failure_policy: Some(keep_the_exit_code()),

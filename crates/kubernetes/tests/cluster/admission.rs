@@ -7,8 +7,10 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::join_all;
 use longshore_core::{
-    ErrorKind, Event, LaunchContext, LaunchError, Outcome, RejectReason, Runner, Settled,
+    ErrorKind, Event, LaunchContext, LaunchError, Outcome, RejectReason, Runner, RunnerName,
+    Settled,
 };
+use longshore_kubernetes::KubernetesRunner;
 use tokio::time::{Instant, timeout};
 
 use crate::policy::{Policy, Target};
@@ -28,6 +30,12 @@ pub(crate) fn cases() -> Vec<(&'static str, Body)> {
         }),
         ("a_job_that_loses_its_annotation_is_never_released", |c| {
             a_job_that_loses_its_annotation_is_never_released(c).boxed()
+        }),
+        ("a_job_that_admission_releases_runs_once_and_is_followed", |c| {
+            a_job_that_admission_releases_runs_once_and_is_followed(c).boxed()
+        }),
+        ("a_released_job_that_admission_breaks_is_taken_back_and_says_why", |c| {
+            a_released_job_that_admission_breaks_is_taken_back_and_says_why(c).boxed()
         }),
         ("a_restart_policy_changed_by_admission_shows_as_a_second_start", |c| {
             a_restart_policy_changed_by_admission_shows_as_a_second_start(c).boxed()
@@ -139,6 +147,58 @@ async fn a_job_that_loses_its_annotation_is_never_released(case: Arc<Case>) -> C
         check(pods.is_empty(), || format!("{} Pods", pods.len()))
     })
     .await
+}
+
+/// A patch that releases a Job when it is created.
+const RELEASE: &str = r#"JSONPatch{op: "replace", path: "/spec/suspend", value: false}"#;
+/// A patch that lets a Job create its Pod, if it is not suspended.
+const SCALE: &str = r#"JSONPatch{op: "replace", path: "/spec/parallelism", value: 1}"#;
+
+/// Such a Job was deleted, perhaps while it ran, and reported as `Lost`.
+async fn a_job_that_admission_releases_runs_once_and_is_followed(case: Arc<Case>) -> Checked {
+    for patch in [format!("[{RELEASE}]"), format!("[{RELEASE}, {SCALE}]")] {
+        let policy = Policy::mutating(&case, Target::Jobs, &patch).await?;
+        under(policy, async {
+            let runner = case.lab.runner();
+            let (attempt, folder) = case.with_directory("echo run >> /job/output/runs; exit 3")?;
+            let started = launch(&runner, &attempt).await;
+            let started = started.map_err(|error| format!("{patch}: {error:?}"))?;
+            let outcome = end(&runner, &started.handle).await?.outcome;
+            let expected = Outcome::Exited { code: 3, signal: None };
+            check(outcome == expected, || format!("{patch}: {outcome:?}"))?;
+            let runs = std::fs::read_to_string(folder.path().join("output/runs"))?;
+            check(runs == "run\n", || format!("{patch}: {runs:?}"))?;
+            Ok(runner.remove(&started.handle).await?)
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+async fn a_released_job_that_admission_breaks_is_taken_back_and_says_why(
+    case: Arc<Case>,
+) -> Checked {
+    let retry = r#"JSONPatch{op: "replace", path: "/spec/backoffLimit", value: 6}"#;
+    for patch in [format!("[{RELEASE}, {retry}]"), format!("[{RELEASE}, {SCALE}, {retry}]")] {
+        let policy = Policy::mutating(&case, Target::Jobs, &patch).await?;
+        under(policy, async {
+            // No node takes the Pod, so what admission released cannot start.
+            let mut config = case.lab.config();
+            config.node_selector = [("longshore.dev/no-such-node".into(), "true".into())].into();
+            let runner = KubernetesRunner::new(RunnerName::kubernetes(), config);
+            let attempt = case.script("true");
+            let error = refused(launch(&runner, &attempt).await)?;
+            check(error.kind() == ErrorKind::Unsupported, || format!("{patch}: {error:?}"))?;
+            let text = error.to_string();
+            check(text.contains("spec.backoffLimit is now 6"), || format!("{patch}: {text}"))?;
+            let left = case.lab.jobs().get_opt(&attempt.object_name()).await?;
+            check(left.is_none_or(|job| job.metadata.deletion_timestamp.is_some()), || {
+                format!("{patch}: the Job is still there")
+            })
+        })
+        .await?;
+    }
+    Ok(())
 }
 
 async fn a_restart_policy_changed_by_admission_shows_as_a_second_start(case: Arc<Case>) -> Checked {

@@ -168,7 +168,7 @@ fn probe(case: &Case, target: Target) -> Checked<Value> {
             "apiVersion": "batch/v1", "kind": "Job",
             "metadata": {"name": name, "labels": labels, "annotations": marks},
             "spec": {
-                "suspend": true, "backoffLimit": 0,
+                "suspend": true, "parallelism": 0, "backoffLimit": 0,
                 "template": {"metadata": {"labels": labels}, "spec": pod},
             },
         }),
