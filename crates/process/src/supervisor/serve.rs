@@ -33,14 +33,12 @@ fn keep(mut job: Box<Job>, connection: &mut UnixStream, wake: &Wake) -> io::Resu
     let end = job.end();
     if drained {
         job.remove_cgroup();
-        // Before the end is recorded: a runner that waits for the end can then reuse the
-        // supervisor.
-        send(connection, &Answer::Drained);
     }
     record_end(&mut job, end)?;
     if !drained {
         return Err(io::Error::other("some processes of the job cannot be ended"));
     }
+    send(connection, &Answer::Drained);
     Ok(())
 }
 
