@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use bollard_stubs::models::{
     ContainerCreateBody, ContainerCreateResponse, ContainerInspectResponse, ContainerSummary,
     CreateImageInfo, EventMessage, ExecConfig, ExecInspectResponse, ImageInspect, Network,
-    SystemInfo, SystemVersion,
+    SystemInfo,
 };
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt, TryStreamExt};
@@ -22,36 +22,16 @@ use tokio::time::timeout;
 
 use crate::DockerConfig;
 use crate::body::{self, Body, LogFormat, Record};
+use crate::connection::Connection;
 use crate::endpoint::{self, Endpoint, ThisProcess};
 use crate::fault::{Cause, Fault};
-use crate::http::{Call, Http};
+use crate::greeting::{ApiVersion, Greeting, is_other_version};
+use crate::http::Call;
 
-/// The newest version of the API that this crate knows.
-const NEWEST: ApiVersion = ApiVersion { major: 1, minor: 53 };
 /// The most bytes of an answer about one object.
 const OBJECT: usize = 16 << 20;
 /// The most bytes of a list: enough for 100,000 containers.
 const LIST: usize = 512 << 20;
-
-/// A version of the engine's API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct ApiVersion {
-    major: u32,
-    minor: u32,
-}
-
-impl ApiVersion {
-    fn read(text: &str) -> Option<Self> {
-        let (major, minor) = text.split_once('.')?;
-        Some(Self { major: major.parse().ok()?, minor: minor.parse().ok()? })
-    }
-}
-
-impl std::fmt::Display for ApiVersion {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{}", self.major, self.minor)
-    }
-}
 
 /// Which of an attempt's containers a removal may touch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,21 +63,13 @@ pub(crate) struct FileStat {
     pub(crate) link_target: String,
 }
 
-/// One engine. The version of its API is negotiated at the first request.
+/// One engine. The version of its API is negotiated at the first request, and again if another engine
+/// takes its place that does not know that version.
 #[derive(Debug)]
 pub(crate) struct Engine {
     config: DockerConfig,
     requests: RequestCounter,
-    connected: OnceCell<Connected>,
-}
-
-#[derive(Debug)]
-struct Connected {
-    http: Http,
-    endpoint: Endpoint,
-    version: ApiVersion,
-    /// The beginning of each path.
-    prefix: String,
+    connection: OnceCell<Connection>,
 }
 
 /// The result of one request.
@@ -105,7 +77,7 @@ pub(crate) type Answer<T> = std::result::Result<T, Fault>;
 
 impl Engine {
     pub(crate) fn new(config: DockerConfig, requests: RequestCounter) -> Self {
-        Self { config, requests, connected: OnceCell::new() }
+        Self { config, requests, connection: OnceCell::new() }
     }
 
     pub(crate) const fn config(&self) -> &DockerConfig {
@@ -117,30 +89,23 @@ impl Engine {
         endpoint::find(&self.config, &ThisProcess)
     }
 
-    async fn connected(&self) -> Answer<&Connected> {
-        self.connected.get_or_try_init(|| self.connect()).await
+    async fn connected(&self) -> Answer<&Connection> {
+        self.connection.get_or_try_init(|| self.connect()).await
     }
 
-    async fn connect(&self) -> Answer<Connected> {
+    async fn connect(&self) -> Answer<Connection> {
         let endpoint = self.endpoint().map_err(Fault::Unreached)?;
-        let limit = self.config.connect_timeout.get();
-        let negotiated = timeout(limit, self.negotiate(&endpoint)).await;
-        let negotiated = negotiated.map_err(|_| Fault::timed_out(limit, &endpoint))?;
-        let (http, version) = negotiated.map_err(|cause| Fault::new(cause, &endpoint))?;
-        Ok(Connected { http, endpoint, version, prefix: format!("/v{version}") })
+        Connection::open(endpoint, self.requests.clone(), self.config.connect_timeout.get()).await
     }
 
-    /// Asks the engine for its API's version, and takes the newest that both know.
-    async fn negotiate(
-        &self,
-        endpoint: &Endpoint,
-    ) -> std::result::Result<(Http, ApiVersion), Cause> {
-        let http = Http::new(endpoint, self.requests.clone())?;
-        let (_, body) = http.send("", Call::get("/version")).await?;
-        let version: SystemVersion = serde_json::from_slice(&body.whole(OBJECT).await?)?;
-        let version = version.api_version.as_deref().and_then(ApiVersion::read);
-        let version = version.ok_or(Cause::NoVersion)?;
-        Ok((http, version.min(NEWEST)))
+    /// Asks the engine for its version and its system, with one request.
+    pub(crate) async fn greet(&self) -> Answer<Greeting> {
+        let is_new = self.connection.get().is_none();
+        let connection = self.connected().await?;
+        if !is_new {
+            connection.greet(self.config.connect_timeout.get()).await?;
+        }
+        Ok(connection.greeting())
     }
 
     /// Limits the time of `request`.
@@ -149,15 +114,21 @@ impl Engine {
         limit: Duration,
         request: impl Future<Output = Answer<T>>,
     ) -> Answer<T> {
-        let connected = self.connected().await?;
+        let connection = self.connected().await?;
         let answer = timeout(limit, request).await;
-        answer.unwrap_or_else(|_| Err(Fault::timed_out(limit, &connected.endpoint)))
+        answer.unwrap_or_else(|_| Err(Fault::timed_out(limit, &connection.endpoint)))
     }
 
     /// Sends `call`. The body is unlimited in time.
     async fn send(&self, call: Call) -> Answer<(http::Response<()>, Body)> {
-        let Connected { http, endpoint, prefix, .. } = self.connected().await?;
-        http.send(prefix, call).await.map_err(|cause| Fault::new(cause, endpoint))
+        let connection = self.connected().await?;
+        match connection.send(call.clone()).await {
+            Err(fault) if is_other_version(&fault) => {
+                connection.greet(self.config.connect_timeout.get()).await?;
+                connection.send(call).await
+            }
+            answer => answer,
+        }
     }
 
     /// Sends `call`, and reads the answer, of at most `size` bytes.
@@ -209,8 +180,8 @@ impl Engine {
 
     /// Classifies a failure in a body.
     pub(crate) fn fault(&self, cause: Cause) -> Fault {
-        match self.connected.get() {
-            Some(connected) => Fault::new(cause, &connected.endpoint),
+        match self.connection.get() {
+            Some(connection) => Fault::new(cause, &connection.endpoint),
             None => Fault::Unanswered(
                 Error::new(ErrorKind::Unavailable, "the Docker engine did not answer")
                     .caused_by(cause),
@@ -233,17 +204,17 @@ impl Engine {
     /// Whether the engine reports from which repository an image was pulled, as it does from
     /// Docker 29.3 (API 1.53) on.
     pub(crate) fn tells_origin(&self) -> bool {
-        self.connected.get().is_some() && !self.is_before(1, 53)
+        self.connection.get().is_some() && !self.is_before(1, 53)
     }
 
     /// Whether the negotiated version of the API is older, once connected.
     fn is_before(&self, major: u32, minor: u32) -> bool {
-        self.connected.get().is_some_and(|it| it.version < ApiVersion { major, minor })
+        self.connection.get().is_some_and(|it| it.version() < ApiVersion { major, minor })
     }
 
     /// The negotiated version of the API.
     pub(crate) async fn api_version(&self) -> Answer<ApiVersion> {
-        Ok(self.connected().await?.version)
+        Ok(self.connected().await?.version())
     }
 
     /// Creates a container.
@@ -349,10 +320,7 @@ impl Engine {
         &self,
         call: Call,
     ) -> Answer<impl AsyncRead + AsyncWrite + Send + Unpin + use<>> {
-        let hijacked = async {
-            let Connected { http, endpoint, prefix, .. } = self.connected().await?;
-            http.hijack(prefix, call).await.map_err(|cause| Fault::new(cause, endpoint))
-        };
+        let hijacked = async { self.connected().await?.hijack(call).await };
         self.within(self.config.request_timeout.get(), hijacked).await
     }
 

@@ -40,7 +40,8 @@
 //!
 //! # Requests
 //! A job whose image is on the engine and whose command is known takes five requests: inspect the
-//! image, create, attach or logs, start, remove. One stream of events reports the ends of all jobs of the
+//! image, create, attach or logs, start, remove. A command of its own adds a ping, and one or two looks
+//! at the command's file in the created container. One stream of events reports the ends of all jobs of the
 //! runner.
 //!
 //! # Secrets
@@ -59,6 +60,7 @@ mod body;
 mod client;
 mod command;
 mod config;
+mod connection;
 mod container;
 mod container_event;
 mod credentials;
@@ -66,6 +68,7 @@ mod endpoint;
 mod exec;
 mod fault;
 mod follow;
+mod greeting;
 mod http;
 mod image;
 mod image_fault;

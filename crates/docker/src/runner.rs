@@ -84,6 +84,10 @@ impl Runner for DockerRunner {
         probe::probe(&self.backend).await
     }
 
+    async fn ready(&self) -> Result<()> {
+        probe::ready(&self.backend).await
+    }
+
     async fn server(&self) -> Option<String> {
         Some(self.backend.engine.endpoint().ok()?.address.to_string())
     }

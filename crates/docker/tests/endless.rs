@@ -38,6 +38,9 @@ impl Endless {
             Self::Record => !request.contains("/logs"),
             _ => false,
         };
+        if request.contains("/_ping") {
+            return Answer::Whole("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_owned());
+        }
         if has_end && request.contains("/version") {
             return Answer::ok(r#"{"ApiVersion":"1.44"}"#);
         }

@@ -38,6 +38,8 @@ impl OwnChild {
         match waitpid(Some(child.pid), WaitOptions::NOHANG) {
             Ok(None) | Err(Errno::INTR) => return Ok(false),
             Ok(Some(_)) => {}
+            // Another part of this program has reaped it, or the kernel, since it ignores SIGCHLD.
+            Err(Errno::CHILD) => {}
             Err(error) => return Err(error.into()),
         }
         child.is_reaped = true;
@@ -84,4 +86,23 @@ pub(crate) fn keep(pid: Pid) -> OwnChild {
         }
     });
     child
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_child_that_another_part_of_the_program_reaps_is_dead() {
+        let mut child = Command::new("true").spawn().unwrap();
+        let kept = OwnChild(Arc::new(Mutex::new(Child {
+            pid: Pid::from_child(&child),
+            is_reaped: false,
+        })));
+        child.wait().unwrap();
+        kept.death().await.unwrap();
+        kept.kill().unwrap();
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use longshore_core::{Error, ErrorKind, Outcome, Report, Result};
@@ -10,8 +10,9 @@ use tokio::io::unix::AsyncFd;
 
 use crate::cgroup;
 use crate::children::OwnChild;
-use crate::linux::{Liveness, ProcessIdentity, find_supervisor, kill_orphans, watch_readable};
+use crate::linux::{Liveness, ProcessIdentity, find_supervisor, watch_readable};
 use crate::location::Location;
+use crate::orphans::{Session, kill_orphans};
 use crate::outcome::{Cause, outcome};
 use crate::record::{Begin, End, Entry, Record, Refusal};
 use crate::store::missing_is_none;
@@ -25,6 +26,10 @@ const RETRY: Duration = Duration::from_secs(1);
 /// A process that ends with an inotify instance waits some 15 ms, until the kernel has freed its
 /// watches (`fsnotify_wait_marks_destroyed`). That is longer than a short job takes.
 const GLANCES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(32));
+
+/// How long after the death of a process its number is surely not reused: a system would have to start
+/// thousands of processes a second.
+const RECENT: Duration = Duration::from_secs(5);
 
 /// What is known about an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +65,8 @@ enum Supervisor {
     Unchecked(Option<Box<ProcessIdentity>>),
     /// Alive.
     Alive(Box<ProcessIdentity>, Death),
-    Dead,
+    /// Dead, and since when if this process has seen it alive.
+    Dead(Option<Instant>),
     /// In another PID namespace.
     Unknown,
 }
@@ -88,8 +94,8 @@ impl Follower {
     /// what is left of it and records it as `Lost`.
     pub(crate) async fn state(&mut self) -> Result<AttemptState> {
         let state = self.read()?;
-        if let (AttemptState::Running(_), Supervisor::Dead) = (&state, &self.supervisor) {
-            self.end_lost().await?;
+        if let (AttemptState::Running(_), Supervisor::Dead(since)) = (&state, &self.supervisor) {
+            self.end_lost(*since).await?;
             return self.read();
         }
         Ok(state)
@@ -126,7 +132,8 @@ impl Follower {
             return Ok(Supervisor::Unchecked(None));
         }
         let found = find_supervisor(self.location.directory())?;
-        Ok(found.map_or(Supervisor::Dead, |found| Supervisor::Unchecked(Some(Box::new(found)))))
+        Ok(found
+            .map_or(Supervisor::Dead(None), |found| Supervisor::Unchecked(Some(Box::new(found)))))
     }
 
     /// Returns once something may have changed. The first calls return soon in any case, and the
@@ -154,7 +161,7 @@ impl Follower {
             }
         };
         if died {
-            self.supervisor = Supervisor::Dead;
+            self.supervisor = Supervisor::Dead(Some(Instant::now()));
         }
         Ok(())
     }
@@ -181,7 +188,7 @@ impl Follower {
                         };
                         Supervisor::Alive(supervisor.clone(), death)
                     }
-                    Liveness::Dead => Supervisor::Dead,
+                    Liveness::Dead => Supervisor::Dead(None),
                     Liveness::Unknown => Supervisor::Unknown,
                 })
             });
@@ -199,8 +206,8 @@ impl Follower {
         Ok(begun)
     }
 
-    /// Ends an attempt whose supervisor is dead.
-    async fn end_lost(&self) -> Result<()> {
+    /// Ends an attempt whose supervisor is dead, `since` then if this process has seen it alive.
+    async fn end_lost(&self, since: Option<Instant>) -> Result<()> {
         let location = self.location.clone();
         let ended = tokio::task::spawn_blocking(move || {
             let Some(record) = location.read_record()? else { return Ok(()) };
@@ -208,10 +215,16 @@ impl Follower {
                 return Ok(());
             }
             let attempt = location.directory().file_name().unwrap_or_default().to_string_lossy();
-            let supervisor = record.starting.as_ref().map(|starting| &starting.supervisor);
+            let is_recent = since.is_some_and(|since| since.elapsed() < RECENT);
+            let session = record
+                .starting
+                .as_ref()
+                .map(|starting| Session { supervisor: &starting.supervisor, is_recent });
             let groups = record.cgroups();
-            kill_orphans(supervisor, &attempt, || {
-                groups.iter().flat_map(|group| cgroup::members(group)).collect()
+            kill_orphans(session.as_ref(), &attempt, || {
+                let members: io::Result<Vec<_>> =
+                    groups.iter().map(|it| cgroup::members(it)).collect();
+                Ok(members?.concat())
             })?;
             groups.iter().for_each(|group| cgroup::remove(group));
             location.append(&Entry::Ended(end_without(&record, location.overdue())))
@@ -239,7 +252,7 @@ async fn death(supervisor: &Supervisor) -> io::Result<()> {
     match supervisor {
         Supervisor::Alive(_, Death::Own(child)) => child.death().await,
         Supervisor::Alive(_, Death::Pidfd(pidfd)) => pidfd.readable().await.map(drop),
-        Supervisor::Dead => Ok(()),
+        Supervisor::Dead(_) => Ok(()),
         Supervisor::Unchecked(_) | Supervisor::Unknown => std::future::pending().await,
     }
 }

@@ -25,6 +25,7 @@ mod linux;
 mod location;
 mod logs;
 mod offer;
+mod orphans;
 mod outcome;
 mod output_files;
 mod overdue;

@@ -9,7 +9,6 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -22,12 +21,6 @@ pub(crate) const ATTEMPT_VARIABLE: &str = "LONGSHORE_ATTEMPT";
 
 /// The name under which the program is started as a supervisor.
 pub(crate) const SUPERVISOR: &str = "longshore-supervisor";
-
-/// How long the processes of a dead supervisor may take to vanish after KILL.
-const KILL_LIMIT: Duration = Duration::from_secs(10);
-
-/// The pause between two checks whether the killed processes are gone.
-const KILL_PAUSE: Duration = Duration::from_millis(5);
 
 /// A process, distinguished from every other process that had or will have its pid.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +68,10 @@ impl ProcessIdentity {
         self.pid
     }
 
+    pub(crate) const fn start_time(&self) -> u64 {
+        self.start_time
+    }
+
     /// Opens the process if it is still alive.
     pub(crate) fn open(&self) -> io::Result<Liveness> {
         if self.boot_id != boot_id()? {
@@ -110,9 +107,17 @@ impl ProcessIdentity {
     pub(crate) fn nudge(&self) -> io::Result<()> {
         match self.open()? {
             Liveness::Alive(pidfd) => nudge(&pidfd),
-            Liveness::Dead | Liveness::Unknown => Ok(()),
+            Liveness::Dead => Ok(()),
+            Liveness::Unknown => Err(elsewhere()),
         }
     }
+}
+
+/// Returns the error of a request to a process in another PID namespace.
+pub(crate) fn elsewhere() -> io::Error {
+    io::Error::other(
+        "its supervisor is in another PID namespace, and no signal from here reaches it",
+    )
 }
 
 /// Asks the supervisor behind `pidfd` to check for requests, and continues it if it is stopped.
@@ -125,7 +130,9 @@ fn nudge(pidfd: impl AsFd) -> io::Result<()> {
 fn open(pid: Pid, start_time: u64) -> io::Result<Option<OwnedFd>> {
     let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
         Ok(pidfd) => pidfd,
-        Err(Errno::SRCH) => return Ok(None),
+        // The number is that of no process; `INVAL` and `NOENT`: it is that of a thread, or of a process
+        // that has just been reaped (which of the two depends on the kernel).
+        Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
     // Read after the pidfd is open, so that the content applies to the process behind the pidfd.
@@ -136,7 +143,7 @@ fn open(pid: Pid, start_time: u64) -> io::Result<Option<OwnedFd>> {
 /// Returns `None` if a file of `/proc/PID` could not be read because the process is gone: `ENOENT`
 /// from opening the file, `ESRCH` from reading it. Any other failure, such as a lack of descriptors
 /// or of memory, says nothing about the process.
-fn gone_is_none<T>(read: io::Result<T>) -> io::Result<Option<T>> {
+pub(crate) fn gone_is_none<T>(read: io::Result<T>) -> io::Result<Option<T>> {
     match read {
         Ok(content) => Ok(Some(content)),
         Err(error) => match Errno::from_io_error(&error) {
@@ -190,12 +197,13 @@ fn read_once(
 
 /// Some fields of `/proc/PID/stat` (proc_pid_stat(5)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stat {
+pub(crate) struct Stat {
     state: u8,
     parent: i32,
     group: i32,
-    session: i32,
-    start_time: u64,
+    pub(crate) session: i32,
+    threads: u32,
+    pub(crate) start_time: u64,
 }
 
 impl Stat {
@@ -214,28 +222,37 @@ impl Stat {
             parent: fields.next()?.parse().ok()?,
             group: fields.next()?.parse().ok()?,
             session: fields.next()?.parse().ok()?,
-            // Field 22; four fields from field 3 on were read.
-            start_time: fields.nth(15)?.parse().ok()?,
+            // Field 20; four fields from field 3 on were read.
+            threads: fields.nth(13)?.parse().ok()?,
+            // Field 22.
+            start_time: fields.nth(1)?.parse().ok()?,
         })
     }
 
+    /// Whether the process has ended. The state is that of its first thread, which may have ended before
+    /// the others.
     const fn is_dead(&self) -> bool {
-        matches!(self.state, b'Z' | b'X')
+        matches!(self.state, b'Z' | b'X') && self.threads <= 1
     }
 }
 
 /// Every visible process except zombies.
-struct ProcessTable(HashMap<i32, Stat>);
+pub(crate) struct ProcessTable(pub(crate) HashMap<i32, Stat>);
 
 impl ProcessTable {
-    fn read() -> io::Result<Self> {
+    pub(crate) fn read() -> io::Result<Self> {
         let mut seen = HashMap::new();
         for entry in fs::read_dir("/proc")? {
             let name = entry?.file_name();
             let pid = name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
             let Some(pid) = pid else { continue };
+            let stat = match Stat::read(pid) {
+                // A process of another user, where /proc is mounted with `hidepid=1`: proc(5).
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => continue,
+                stat => gone_is_none(stat)?,
+            };
             // A process that ended meanwhile does not have to be signalled.
-            if let Some(stat) = gone_is_none(Stat::read(pid))?
+            if let Some(stat) = stat
                 && !stat.is_dead()
             {
                 seen.insert(pid.as_raw_nonzero().get(), stat);
@@ -250,7 +267,7 @@ impl ProcessTable {
     }
 
     /// Returns `members` and all their descendants.
-    fn closure(&self, mut members: HashSet<i32>) -> HashSet<i32> {
+    pub(crate) fn closure(&self, mut members: HashSet<i32>) -> HashSet<i32> {
         let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
         for (pid, stat) in &self.0 {
             children.entry(stat.parent).or_default().push(*pid);
@@ -266,7 +283,11 @@ impl ProcessTable {
         members
     }
 
-    fn signal(&self, pids: impl IntoIterator<Item = i32>, signal: Signal) -> io::Result<()> {
+    pub(crate) fn signal(
+        &self,
+        pids: impl IntoIterator<Item = i32>,
+        signal: Signal,
+    ) -> io::Result<()> {
         let mut result = Ok(());
         for pid in pids {
             let Some((id, stat)) = Pid::from_raw(pid).zip(self.0.get(&pid)) else { continue };
@@ -292,8 +313,10 @@ pub(crate) fn signal_descendants(signal: Signal) -> io::Result<()> {
 
 /// Returns the supervisor that has files in `directory` open, and so has its attempt.
 pub(crate) fn find_supervisor(directory: &Path) -> io::Result<Option<ProcessIdentity>> {
+    // As the kernel names the files.
+    let Some(directory) = gone_is_none(fs::canonicalize(directory))? else { return Ok(None) };
     for (pid, stat) in ProcessTable::read()?.0 {
-        if is_supervisor(pid)? && has_open(pid, directory)? {
+        if is_supervisor(pid)? && has_open(pid, &directory)? {
             let (boot_id, pid_namespace) = (boot_id()?.to_owned(), pid_namespace()?.to_owned());
             let start_time = stat.start_time;
             return Ok(Some(ProcessIdentity { pid, start_time, boot_id, pid_namespace }));
@@ -336,81 +359,15 @@ fn has_open(pid: i32, directory: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Kills what a dead supervisor has left of an attempt, and returns once it is gone.
-///
-/// The processes are found by the supervisor's session if it is known, by the marker in their environment,
-/// as `members` of the attempt's cgroups if it has any, and by descent from one of these. A process
-/// of an attempt without cgroups escapes only if it has left the session, cleared its environment *and*
-/// lost its parent.
-pub(crate) fn kill_orphans(
-    supervisor: Option<&ProcessIdentity>,
-    attempt: &str,
-    members: impl Fn() -> Vec<i32>,
-) -> io::Result<()> {
-    let limit = Instant::now() + KILL_LIMIT;
-    let marker = format!("{ATTEMPT_VARIABLE}={attempt}");
-    while kill_orphans_seen(supervisor, marker.as_bytes(), &members)? {
-        if Instant::now() > limit {
-            return Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "processes of the attempt do not end although they were killed",
-            ));
-        }
-        // No notification reports that a process that is not our child, and all that it forked, is
-        // gone.
-        std::thread::sleep(KILL_PAUSE);
-    }
-    Ok(())
-}
-
-/// Kills the orphans that exist. Returns whether there were any.
-fn kill_orphans_seen(
-    supervisor: Option<&ProcessIdentity>,
-    marker: &[u8],
-    members: impl Fn() -> Vec<i32>,
-) -> io::Result<bool> {
-    let table = ProcessTable::read()?;
-    let own = rustix::process::getpid().as_raw_nonzero().get();
-    let is_orphan = |pid: i32, stat: &Stat| {
-        // While a session has a member, its number is not reused as the pid of a new process.
-        let in_session = supervisor.is_some_and(|supervisor| {
-            stat.session == supervisor.pid && stat.start_time >= supervisor.start_time
-        });
-        Ok::<_, io::Error>(pid != own && (in_session || has_marker(pid, marker)?))
-    };
-    let is_visible = |pid: &i32| table.0.contains_key(pid);
-    let mut marked: HashSet<i32> = members().into_iter().filter(is_visible).collect();
-    for (pid, stat) in &table.0 {
-        if is_orphan(*pid, stat)? {
-            marked.insert(*pid);
-        }
-    }
-    let mut orphans = table.closure(marked);
-    orphans.remove(&own);
-    if orphans.is_empty() {
-        return Ok(false);
-    }
-    table.signal(orphans, Signal::KILL)?;
-    Ok(true)
-}
-
-fn has_marker(pid: i32, marker: &[u8]) -> io::Result<bool> {
-    let environ = match fs::read(format!("/proc/{pid}/environ")) {
-        // A process of another user.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(false),
-        read => gone_is_none(read)?,
-    };
-    Ok(environ.is_some_and(|it| it.split(|b| *b == 0).any(|variable| variable == marker)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_process_is_read_whatever_its_name() {
-        let line = b"12 (a) b (c) S 7 8 9 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4711 10000 1";
-        let stat = Stat { state: b'S', parent: 7, group: 8, session: 9, start_time: 4711 };
+        let line = b"12 (a) b (c) S 7 8 9 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 3 0 4711 10000 1";
+        let stat =
+            Stat { state: b'S', parent: 7, group: 8, session: 9, threads: 3, start_time: 4711 };
         assert_eq!(Stat::parse(line), Some(stat));
         assert_eq!(Stat::parse(b"12 (a"), None);
     }
@@ -428,8 +385,24 @@ mod tests {
     }
 
     #[test]
+    fn a_supervisor_whose_number_a_thread_has_now_is_dead() {
+        let (say, hear) = std::sync::mpsc::channel();
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            say.send(rustix::thread::gettid().as_raw_nonzero().get()).unwrap();
+            let _ = wait.recv();
+        });
+        let own = ProcessIdentity { pid: hear.recv().unwrap(), ..ProcessIdentity::own().unwrap() };
+        let state = own.open();
+        drop(go);
+        thread.join().unwrap();
+        assert!(matches!(state, Ok(Liveness::Dead)), "{state:?}");
+    }
+
+    #[test]
     fn descendants_are_found_over_several_generations() {
-        let stat = |parent| Stat { state: b'S', parent, group: 1, session: 1, start_time: 1 };
+        let stat =
+            |parent| Stat { state: b'S', parent, group: 1, session: 1, threads: 1, start_time: 1 };
         let processes = [(2, stat(1)), (3, stat(2)), (4, stat(3)), (5, stat(1))];
         let table = ProcessTable(processes.into_iter().collect());
         let mut found = table.descendants(2);

@@ -25,7 +25,7 @@ use crate::location::Location;
 use crate::overdue::Overdue;
 use crate::pool::Pool;
 use crate::record::{Record, Starting};
-use crate::store::{self, Committed};
+use crate::store::{self, Committed, is_lack};
 use crate::translate::{self, Submission};
 use crate::watch::{Kind, Watcher};
 use crate::wire::{StartRequest, encode_request};
@@ -34,6 +34,9 @@ use crate::{exec, limits, pool, probe, signal, stdin, terminal};
 /// How long a running job that is removed may take to vanish. Longer than a supervisor tries to
 /// kill.
 const REMOVE_LIMIT: Duration = Duration::from_secs(40);
+
+/// How often to look whether a supervisor still has an attempt.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// The capabilities of a local process whose kept output has a bound.
 pub(crate) fn capabilities() -> Capabilities {
@@ -224,12 +227,17 @@ impl Runner for ProcessRunner {
             let directory = location.directory();
             store::collect_garbage(directory)?;
             let locations = store::list(directory)?;
-            // A directory that cannot be read is not ours, or is not an attempt. One with a damaged
-            // record is ours, since the state directory is.
-            Ok(locations
-                .into_iter()
-                .filter_map(|p| Some((p.read_record().ok()??, p)))
-                .collect::<Vec<_>>())
+            let mut found = Vec::new();
+            for location in locations {
+                match location.read_record() {
+                    Ok(record) => found.extend(record.map(|record| (record, location))),
+                    Err(error) if is_lack(&error) => return Err(error),
+                    // A directory that cannot be read is not ours, or is not an attempt. One with a
+                    // damaged record is ours, since the state directory is.
+                    Err(_) => {}
+                }
+            }
+            Ok(found)
         })
         .await?;
         let mine = found.into_iter().filter_map(|(record, location)| {
@@ -314,14 +322,38 @@ impl Runner for ProcessRunner {
 
     async fn remove(&self, handle: &Handle) -> Result<()> {
         let location = Location::read(handle)?;
-        if let Ok(AttemptState::Running(_)) = self.follower(location.clone()).state().await {
-            self.cancel(handle, Duration::ZERO).await?;
-            tokio::time::timeout(REMOVE_LIMIT, self.wait_for_end(&location)).await.unwrap_or_else(
-                |_| Err(Error::new(ErrorKind::Unavailable, "failed to kill the job in time")),
-            )?;
+        let late = |_| Err(Error::new(ErrorKind::Unavailable, "failed to kill the job in time"));
+        match self.follower(location.clone()).state().await {
+            Ok(AttemptState::Running(_)) => {
+                self.cancel(handle, Duration::ZERO).await?;
+                let ending = self.wait_for_end(&location);
+                tokio::time::timeout(REMOVE_LIMIT, ending).await.unwrap_or_else(late)?;
+            }
+            Ok(_) => {}
+            Err(error) => {
+                // If the record itself can never be read, a supervisor may still have the job.
+                let is_unreadable = |location: &Location| {
+                    Ok(location.read_record().is_err_and(|error| !is_lack(&error)))
+                };
+                if !on_disk(&location, is_unreadable).await? {
+                    return Err(error);
+                }
+                self.cancel(handle, Duration::ZERO).await?;
+                let leaving = wait_for_no_supervisor(&location);
+                tokio::time::timeout(REMOVE_LIMIT, leaving).await.unwrap_or_else(late)?;
+            }
         }
         on_disk(&location, Location::remove).await
     }
+}
+
+/// Returns once no supervisor has files of the attempt at `location` open.
+async fn wait_for_no_supervisor(location: &Location) -> Result<()> {
+    while on_disk(location, |it| find_supervisor(it.directory())).await?.is_some() {
+        // Without a record that can be read, nothing reports the end.
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    Ok(())
 }
 
 /// Returns the events of an attempt until its end.

@@ -52,7 +52,9 @@ impl Location {
     pub(crate) fn read_record(&self) -> io::Result<Option<Record>> {
         match missing_is_none(Record::read(&self.directory().join(RECORD)))? {
             // An attempt has a record from its first moment on: another program has removed it.
-            None if self.directory().is_dir() => Ok(Some(Record::parse(b""))),
+            None if missing_is_none(fs::metadata(self.directory()))?.is_some() => {
+                Ok(Some(Record::parse(b"")))
+            }
             record => Ok(record),
         }
     }
@@ -165,12 +167,15 @@ impl Location {
     /// earlier may commit only now, even if its sender is dead, and would start the job if the
     /// fence were gone.
     pub(crate) fn remove(&self) -> io::Result<()> {
-        if let Ok(Some(record)) = self.read_record() {
-            if record.is_fenced() {
-                return Ok(());
-            }
+        match self.read_record() {
+            Ok(Some(record)) if record.is_fenced() => return Ok(()),
             // Those of a supervisor that was killed when its job had ended.
-            record.cgroups().iter().for_each(|group| cgroup::remove(group));
+            Ok(Some(record)) => record.cgroups().iter().for_each(|group| cgroup::remove(group)),
+            Ok(None) => {}
+            // It may be a fence.
+            Err(error) if is_lack(&error) => return Err(error),
+            // A record that nobody can read prevents nothing.
+            Err(_) => {}
         }
         self.delete()
     }
@@ -270,6 +275,11 @@ fn discard_unless(temporary: &Path, kept: bool) {
         // Garbage collection removes it later; the caller does not depend on it.
         tracing::debug!(path = %temporary.display(), %error, "failed to remove a directory");
     }
+}
+
+/// Whether `error` is a lack of descriptors or memory: it may pass, and says nothing about a file.
+pub(crate) fn is_lack(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
 }
 
 pub(crate) fn missing_is_none<T>(result: io::Result<T>) -> io::Result<Option<T>> {

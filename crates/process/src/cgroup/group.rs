@@ -137,14 +137,15 @@ fn oom_kills(text: &str) -> u64 {
 
 /// Returns the processes in the cgroup of a job, and in the cgroups that the job itself has created
 /// there.
-pub(crate) fn members(path: &Path) -> Vec<i32> {
+pub(crate) fn members(path: &Path) -> io::Result<Vec<i32>> {
     let mut found = Vec::new();
-    for group in tree(path) {
-        let text = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+    for group in tree(path)? {
+        let text = gone_is_none(fs::read_to_string(group.join("cgroup.procs")))?;
+        let text = text.unwrap_or_default();
         found.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
     }
     found.retain(|pid| *pid > 0);
-    found
+    Ok(found)
 }
 
 /// Removes the cgroup of a job, and the cgroups that the job itself has created there, if no process is
@@ -154,10 +155,10 @@ pub(crate) fn remove(path: &Path) {
     if !name.as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
         return;
     }
-    for group in tree(path).into_iter().rev() {
-        if let Err(error) = remove_one(&group) {
-            tracing::debug!(path = %group.display(), %error, "failed to remove a cgroup");
-        }
+    let removed =
+        tree(path).and_then(|groups| groups.iter().rev().try_for_each(|it| remove_one(it)));
+    if let Err(error) = removed {
+        tracing::debug!(path = %path.display(), %error, "failed to remove a cgroup");
     }
 }
 
@@ -166,7 +167,7 @@ fn remove_one(path: &Path) -> io::Result<()> {
     loop {
         match rustix::fs::rmdir(path) {
             Ok(()) | Err(Errno::NOENT) => return Ok(()),
-            Err(Errno::BUSY) if rounds < REMOVE_ROUNDS && members(path).is_empty() => {
+            Err(Errno::BUSY) if rounds < REMOVE_ROUNDS && members(path)?.is_empty() => {
                 rounds += 1;
                 // No notification reports when the kernel is done with a process that was reaped.
                 std::thread::sleep(REMOVE_PAUSE);
@@ -177,20 +178,33 @@ fn remove_one(path: &Path) -> io::Result<()> {
 }
 
 /// Returns the cgroup at `top` and those in it, each after the one that it is in. Empty if there is none.
-fn tree(top: &Path) -> Vec<PathBuf> {
-    if !top.is_dir() {
-        return Vec::new();
-    }
-    let mut found = vec![top.to_owned()];
+fn tree(top: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found: Vec<PathBuf> =
+        gone_is_none(fs::metadata(top))?.map(|_| top.to_owned()).into_iter().collect();
     let mut next = 0;
     while let Some(group) = found.get(next) {
-        let entries = fs::read_dir(group).into_iter().flatten().filter_map(Result::ok);
-        let is_group = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
-        let below: Vec<PathBuf> = entries.filter(is_group).map(|entry| entry.path()).collect();
+        let mut below = Vec::new();
+        for entry in gone_is_none(fs::read_dir(group))?.into_iter().flatten() {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                below.push(entry.path());
+            }
+        }
         found.extend(below);
         next += 1;
     }
-    found
+    Ok(found)
+}
+
+/// Returns `None` if a cgroup is gone: `ENOENT` from opening a file of it, `ENODEV` from reading it.
+fn gone_is_none<T>(read: io::Result<T>) -> io::Result<Option<T>> {
+    match read {
+        Ok(content) => Ok(Some(content)),
+        Err(error) => match Errno::from_io_error(&error) {
+            Some(Errno::NOENT | Errno::NODEV) => Ok(None),
+            _ => Err(error),
+        },
+    }
 }
 
 #[cfg(test)]
@@ -213,6 +227,19 @@ mod tests {
         assert_eq!(Errno::from_io_error(&failure), Some(Errno::BUSY));
         assert!(entry_failure(&Errno::NOENT.into()).is_none());
         assert!(entry_failure(&io::Error::other("x")).is_none());
+    }
+
+    #[test]
+    fn a_cgroup_that_cannot_be_read_is_not_empty() {
+        let folder = tempfile::tempdir().unwrap();
+        let job = folder.path().join("longshore-job-1");
+        assert!(members(&job).unwrap().is_empty());
+        fs::create_dir_all(job.join("a")).unwrap();
+        fs::write(job.join("cgroup.procs"), "7\n0\n").unwrap();
+        assert_eq!(members(&job).unwrap(), [7]);
+        // What fails to be read, as with a lack of descriptors.
+        fs::create_dir(job.join("a/cgroup.procs")).unwrap();
+        assert!(members(&job).is_err());
     }
 
     #[test]

@@ -125,10 +125,14 @@ fn move_processes(base: &Path) -> io::Result<()> {
         _ => {}
     }
     let all = is_delegated(base);
+    let busy = |message: String| Err(io::Error::new(io::ErrorKind::ResourceBusy, message));
     for pid in processes(base) {
+        // The number 0 means the process that writes it.
+        if pid == 0 {
+            return busy("a process of another PID namespace runs in it".to_owned());
+        }
         if !all && !is_ours(pid) {
-            let message = format!("process {pid}, which is not Longshore's, runs in it");
-            return Err(io::Error::new(io::ErrorKind::ResourceBusy, message));
+            return busy(format!("process {pid}, which is not Longshore's, runs in it"));
         }
         match write(&own.join(PROCESSES), &pid.to_string()) {
             Err(error) if !is(&error, Errno::SRCH) => return Err(error),
@@ -160,6 +164,8 @@ pub(super) fn write(path: &Path, value: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use rustix::fs::{XattrFlags, setxattr};
+
     use super::*;
 
     #[test]
@@ -171,6 +177,23 @@ mod tests {
         {
             let unit = format!("{scope}Delegate={value}\n");
             assert_eq!(asks_for_delegation(&unit), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_process_of_another_namespace_is_not_moved_and_neither_is_this_one_in_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let (base, own) = (folder.path(), folder.path().join(OWN));
+        fs::create_dir(&own).unwrap();
+        fs::write(base.join(PROCESSES), "0\n").unwrap();
+        fs::write(own.join(PROCESSES), "").unwrap();
+        for delegated in [false, true] {
+            if delegated {
+                setxattr(base, "user.delegate", b"1", XattrFlags::empty()).unwrap();
+            }
+            let error = move_processes(base).unwrap_err();
+            assert!(error.to_string().contains("another PID namespace"), "{error}");
+            assert_eq!(fs::read_to_string(own.join(PROCESSES)).unwrap(), "", "{delegated}");
         }
     }
 

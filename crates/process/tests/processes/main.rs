@@ -123,6 +123,9 @@ fn main() -> ExitCode {
             a_follower_that_lacks_descriptors_never_kills_the_job,
             a_job_whose_directory_somebody_deletes_is_lost_and_killed,
             a_job_whose_record_is_damaged_runs_on_and_can_be_cancelled,
+            a_job_whose_record_cannot_be_read_is_ended_before_it_is_removed,
+            a_job_in_a_linked_state_directory_with_a_damaged_record_runs_on,
+            a_job_whose_first_thread_has_ended_can_be_cancelled,
             a_job_whose_record_is_damaged_is_lost_once_its_supervisor_is_gone,
         }
         supervisors {

@@ -305,6 +305,9 @@ pub fn helper() -> Option<ExitCode> {
         tell_what_is_inherited();
         return Some(ExitCode::SUCCESS);
     }
+    if arguments.get(1).is_some_and(|word| word == "--one-thread-less") {
+        end_first_thread();
+    }
     if let Some((mode, rest)) = arguments.get(1..).and_then(<[String]>::split_first)
         && mode == "--limited"
     {
@@ -346,6 +349,22 @@ pub fn helper() -> Option<ExitCode> {
         std::future::pending::<()>().await;
     });
     Some(ExitCode::SUCCESS)
+}
+
+/// Ends the first thread of this process, which goes on with another.
+#[expect(unsafe_code, reason = "no library ends only the first thread")]
+fn end_first_thread() -> ! {
+    println!("{}", std::process::id());
+    std::thread::spawn(|| {
+        loop {
+            std::thread::park();
+        }
+    });
+    loop {
+        // SAFETY: no destructor of this thread's values has to run, as the process has no others that
+        // use them.
+        unsafe { nix::libc::syscall(nix::libc::SYS_exit, 0) };
+    }
 }
 
 /// Prints whether this process leads a session, and its descriptors.

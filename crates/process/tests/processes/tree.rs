@@ -7,7 +7,7 @@ use longshore_core::{Event, Outcome, Runner};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{
-    Bench, brief, follower_without_descriptors, is_alive, line_in, shell, stat, until,
+    Bench, brief, follower_without_descriptors, is_alive, line_in, runner, shell, stat, until,
 };
 
 /// A script that starts descendants of every kind, each of which ignores TERM, writes their pids to
@@ -136,6 +136,45 @@ pub async fn a_job_whose_record_is_damaged_runs_on_and_can_be_cancelled() {
         assert_eq!(report.outcome, Outcome::Cancelled { code: Some(137) });
         runner.remove(&handle).await.unwrap();
     }
+}
+
+pub async fn a_job_whose_record_cannot_be_read_is_ended_before_it_is_removed() {
+    let bench = Bench::new();
+    let attempt = bench.attempt(shell("echo $$; exec sleep 1000"));
+    let handle = bench.launch(&attempt).await.unwrap().handle;
+    let directory = bench.directory(&attempt);
+    let job = numbers(&line_in(&directory.join("stdout")).await)[0];
+    std::fs::remove_file(directory.join("record.jsonl")).unwrap();
+    std::fs::create_dir(directory.join("record.jsonl")).unwrap();
+    bench.again().remove(&handle).await.unwrap();
+    assert!(stat(job).is_none() && !directory.exists());
+}
+
+pub async fn a_job_in_a_linked_state_directory_with_a_damaged_record_runs_on() {
+    let bench = Bench::new();
+    let attempt = bench.attempt(shell("exec sleep 1000"));
+    let handle = bench.launch(&attempt).await.unwrap().handle;
+    let folder = tempfile::tempdir().unwrap();
+    let linked = folder.path().join("linked");
+    std::os::unix::fs::symlink(bench.folder.path(), &linked).unwrap();
+    damage(&bench.directory(&attempt).join("record.jsonl"), 0);
+    let runner = runner(&linked);
+    let mut events = runner.events(&runner.handle(&attempt));
+    let quiet = tokio::time::timeout(Duration::from_millis(300), events.next()).await;
+    assert!(quiet.is_err(), "{quiet:?}");
+    bench.runner.remove(&handle).await.unwrap();
+}
+
+pub async fn a_job_whose_first_thread_has_ended_can_be_cancelled() {
+    let bench = Bench::new();
+    let program = std::env::current_exe().unwrap();
+    let attempt = bench.attempt(shell(&format!("exec {} --one-thread-less", program.display())));
+    let handle = bench.launch(&attempt).await.unwrap().handle;
+    let stdout = bench.directory(&attempt).join("stdout");
+    let job = numbers(&line_in(&stdout).await)[0];
+    until("its first thread has ended", || stat(job).is_some_and(|(state, _)| state == 'Z')).await;
+    bench.runner.cancel(&handle, Duration::from_secs(1000)).await.unwrap();
+    assert_eq!(bench.end(&handle).await.outcome, Outcome::Cancelled { code: Some(143) });
 }
 
 pub async fn a_job_whose_record_is_damaged_is_lost_once_its_supervisor_is_gone() {
