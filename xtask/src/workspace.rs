@@ -117,7 +117,8 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
-fn describes_a_package(variable: &OsStr) -> bool {
+/// Returns whether cargo sets `variable` to describe the package that it runs.
+pub(crate) fn describes_a_package(variable: &OsStr) -> bool {
     let name = variable.to_string_lossy();
     ["CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|prefix| name.starts_with(prefix))
 }

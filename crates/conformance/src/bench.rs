@@ -14,7 +14,7 @@ use longshore_core::{
 use parking_lot::Mutex;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use crate::failure::{Checked, check};
 use crate::output::{Output, Reader};
@@ -109,15 +109,6 @@ impl Bench {
         self.world.latency.get().cloned().unwrap_or_else(unknown)
     }
 
-    /// Waits for as long as a start that must not happen could take to show.
-    pub(crate) async fn wait_for_late_starts(&self) -> Checked {
-        let late = self.latency()?.late();
-        self.note(format!("it waited {late:?} for a late start"));
-        // No event announces that nothing happens.
-        sleep(late).await;
-        Ok(())
-    }
-
     pub(crate) const fn capabilities(&self) -> Capabilities {
         self.capabilities
     }
@@ -142,7 +133,8 @@ impl Bench {
         self.step.lock().clone()
     }
 
-    fn note(&self, step: String) {
+    /// Records the step that the case does now.
+    pub(crate) fn note(&self, step: String) {
         *self.step.lock() = step;
     }
 

@@ -69,6 +69,7 @@ mod failure;
 mod fixture;
 #[cfg(test)]
 mod forward_tests;
+mod late;
 mod output;
 mod pace;
 mod race;

@@ -45,9 +45,9 @@ impl Latency {
         Some(Self { median: samples[samples.len() / 2], longest })
     }
 
-    /// Returns how long a start that must not happen could take to show.
+    /// Returns how much longer than another start, one that must not happen could take to show.
     pub(crate) fn late(self) -> Duration {
-        (self.longest * 2).max(LEAST_LATE)
+        self.longest.max(LEAST_LATE)
     }
 }
 
@@ -123,7 +123,7 @@ mod tests {
         };
         let latency = millis(&[12, 900, 10]).unwrap();
         assert_eq!(latency.median, Duration::from_millis(12));
-        assert_eq!(latency.late(), Duration::from_millis(1800));
+        assert_eq!(latency.late(), Duration::from_millis(900));
         assert_eq!(millis(&[1]).unwrap().late(), LEAST_LATE);
         assert_eq!(millis(&[]), None);
     }

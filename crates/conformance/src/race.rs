@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep};
 use crate::Failure;
 use crate::bench::{Bench, Directory};
 use crate::failure::{Checked, check};
+use crate::late::wait_for_late_starts;
 use crate::pace::Latency;
 use crate::wait::until;
 
@@ -166,8 +167,7 @@ impl Race {
             spread = spread.max(moments.iter().map(|m| m.delay).max().unwrap_or_default());
             more += 1;
         }
-        // Only time shows that nothing starts late.
-        sleep(latency.late()).await;
+        wait_for_late_starts(bench, latency).await?;
         for one in &played {
             count(bench, one).await.map_err(|e| e.while_doing(self.what))?;
         }

@@ -25,6 +25,9 @@ pub(crate) fn failed(action: &'static str, error: &kube::Error) -> Error {
                 wrapped
             }
         }
+        // The words of the parser do not say what answered.
+        kube::Error::SerdeError(_) => Error::new(ErrorKind::Unavailable, action)
+            .caused_by(Message("the answer is not that of a Kubernetes API server".to_owned())),
         other => Error::new(ErrorKind::Unavailable, action).caused_by(Message(innermost(other))),
     }
 }

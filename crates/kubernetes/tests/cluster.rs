@@ -185,6 +185,18 @@ fn check(holds: bool, otherwise: impl FnOnce() -> String) -> Checked {
     if holds { Ok(()) } else { Err(otherwise().into()) }
 }
 
+/// Runs a job to its end, reads its output meanwhile, and removes it.
+async fn hello(case: &Case, runner: &KubernetesRunner) -> Checked<Attempt> {
+    let attempt = case.script("echo hello");
+    let started = launch(runner, &attempt).await?;
+    let (report, output) =
+        tokio::join!(end(runner, &started.handle), output(runner, &started.handle));
+    check(report?.outcome.is_success(), || "it failed".to_owned())?;
+    check(output? == b"hello\n", || "other output".to_owned())?;
+    runner.remove(&started.handle).await?;
+    Ok(attempt)
+}
+
 async fn a_job_costs_four_requests(case: Arc<Case>) -> Checked {
     let Some(log) = env::var_os("LONGSHORE_LAB_AUDIT_LOG").map(PathBuf::from) else {
         return Err("set LONGSHORE_LAB_AUDIT_LOG".into());
@@ -194,13 +206,7 @@ async fn a_job_costs_four_requests(case: Arc<Case>) -> Checked {
     let warm = case.script("true");
     let started = launch(&runner, &warm).await?;
     end(&runner, &started.handle).await?;
-    let attempt = case.script("echo hello");
-    let started = launch(&runner, &attempt).await?;
-    let (report, output) =
-        tokio::join!(end(&runner, &started.handle), output(&runner, &started.handle));
-    check(report?.outcome.is_success(), || "it failed".to_owned())?;
-    check(output? == b"hello\n", || "other output".to_owned())?;
-    runner.remove(&started.handle).await?;
+    let attempt = hello(&case, &runner).await?;
     let name = attempt.object_name();
     // The API server writes the log as it answers. The last request is the removal.
     let deadline = Instant::now() + PATIENCE;

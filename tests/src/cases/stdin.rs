@@ -55,9 +55,10 @@ fn another_file_is_given_by_its_name_and_null_is_none(bench: &Bench) -> Checked 
         ran.exits(0)?;
         same("the number of bytes", ran.text().trim(), size.to_string().as_str())?;
     }
-    let ran = bench.script(&["--stdin", "/nonexistent"], "wc -c")?.run()?;
+    let absent = bench.folders.root().join("absent").display().to_string();
+    let ran = bench.script(&["--stdin", &absent], "wc -c")?.run()?;
     ran.exits(2)?;
-    says(&ran.stderr, &["--stdin /nonexistent: No such file"])
+    says(&ran.stderr, &[&format!("--stdin {absent}: No such file")])
 }
 
 fn a_job_may_read_as_little_as_it_likes(bench: &Bench) -> Checked {

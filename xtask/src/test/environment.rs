@@ -6,13 +6,12 @@ use std::process::Command;
 use super::backend_names::DOCKER29;
 use super::build::Built;
 use super::scratch::Scratch;
-use crate::workspace::Package;
+use crate::workspace::{Package, describes_a_package};
 
 /// Prefixes of variables that would make a result depend on the calling shell:
-/// the backends that are set up there, Longshore's own settings, and the
-/// variables that cargo set for this program.
-const FOREIGN: [&str; 6] =
-    ["DOCKER_", "KUBECONFIG", "JOB_", "LONGSHORE_", "CARGO_PKG_", "CARGO_BIN_EXE_"];
+/// the backends that are set up there, and Longshore's own settings. They also
+/// include the programs that cargo names for this one.
+const FOREIGN: [&str; 5] = ["DOCKER_", "KUBECONFIG", "JOB_", "LONGSHORE_", "CARGO_BIN_EXE_"];
 
 /// The variables for reaching Docker, besides DOCKER_HOST.
 const DOCKER_TLS: [&str; 3] = ["DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_CONFIG"];
@@ -23,7 +22,8 @@ pub(crate) fn clean(command: &mut Command, scratch: &Scratch) {
     command.env("TMPDIR", scratch.folder()).env("XDG_STATE_HOME", scratch.state());
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        if FOREIGN.iter().any(|prefix| text.starts_with(prefix)) {
+        let foreign = FOREIGN.iter().any(|prefix| text.starts_with(prefix));
+        if foreign || describes_a_package(&name) {
             command.env_remove(&name);
         }
     }
@@ -90,14 +90,24 @@ mod tests {
         let scratch = Scratch::new().unwrap();
         clean(&mut command, &scratch);
         assert_eq!(value(&command, "TMPDIR").unwrap(), scratch.folder().to_string_lossy());
-        // Cargo sets this one for this very test.
-        let removed =
-            command.get_envs().any(|(it, value)| it == "CARGO_PKG_NAME" && value.is_none());
-        assert!(removed);
         with_lab(&mut command, &[("DOCKER_HOST", "unix:///x".into())], false);
         assert_eq!(value(&command, "DOCKER_HOST").unwrap(), "unix:///x");
         on_docker29(&mut command, &[("LONGSHORE_LAB_DOCKER29_HOST", "unix:///y".into())]);
         assert_eq!(value(&command, "DOCKER_HOST").unwrap(), "unix:///y");
         assert_eq!(value(&command, "LONGSHORE_DOCKER_NAME").unwrap(), "docker29");
+    }
+
+    /// The README's `cargo run` saw the folder of xtask, and built `ring`, and everything above it,
+    /// anew; the next build did the same.
+    #[test]
+    fn a_program_that_calls_cargo_builds_nothing_anew() {
+        let mut command = Command::new("true");
+        clean(&mut command, &Scratch::new().unwrap());
+        // Cargo sets these for this very test.
+        for name in ["CARGO_PKG_NAME", "CARGO_MANIFEST_DIR"] {
+            assert!(std::env::var_os(name).is_some(), "{name}");
+            let removed = command.get_envs().any(|(it, value)| it == name && value.is_none());
+            assert!(removed, "{name}");
+        }
     }
 }

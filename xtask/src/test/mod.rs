@@ -2,7 +2,8 @@
 //!
 //! - `options` has the options, `plan` lists the test programs and what each
 //!   needs, `session` manages the lab for them.
-//! - `run` runs the steps; `build`, `early`, `suites`, `documented` are steps.
+//! - `run` runs the steps, several at once in `lanes`; `build`, `early`, `suites`,
+//!   `documented` are steps, and `times` remembers how long each took.
 //! - `execute` runs one program with a time limit, `judge` determines its result,
 //!   `book` keeps it, `table` prints it; `leftovers` checks what is left behind.
 
@@ -16,6 +17,7 @@ mod environment;
 mod execute;
 mod interrupt;
 mod judge;
+mod lanes;
 mod leftovers;
 mod libtest;
 mod options;
@@ -25,6 +27,7 @@ mod scratch;
 mod session;
 mod suites;
 mod table;
+mod times;
 
 pub(crate) use options::TestOptions;
 pub(crate) use run::test;

@@ -69,8 +69,8 @@ impl Suite {
     /// Returns the time limit of one program: several times what it usually takes.
     pub(crate) const fn limit(self) -> Duration {
         Duration::from_secs(match self {
-            Self::Tidy | Self::Unit | Self::Leftovers => 180,
-            Self::Integration => 300,
+            Self::Tidy | Self::Leftovers => 180,
+            Self::Unit | Self::Integration => 300,
             Self::Doc | Self::Readme | Self::EndToEnd | Self::Faults | Self::Disruptive => 900,
             Self::Conformance | Self::PullPolicy | Self::Accidents => 1200,
         })

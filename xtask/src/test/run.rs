@@ -13,12 +13,14 @@ use rustix::fs::{FlockOperation, flock};
 use super::book::Book;
 use super::build::{self, Built};
 use super::interrupt::Interrupt;
+use super::lanes::{self, Lane};
 use super::leftovers;
 use super::options::{TestOptions, is_ci};
 use super::plan::{self, Case, Suite};
 use super::scratch::Scratch;
 use super::session::{Backends, Session};
-use super::suites::{Floor, Lane};
+use super::suites::Floor;
+use super::times::Times;
 use super::{documented, early, table};
 use crate::workspace::Workspace;
 
@@ -34,6 +36,7 @@ pub(crate) fn test(options: &TestOptions) -> Result<bool> {
     let scratch = Scratch::new()?;
     let floor = Floor {
         workspace: &workspace,
+        times: Mutex::new(Times::read(&folder)),
         folder,
         required: &required,
         given: session.given,
@@ -46,8 +49,9 @@ pub(crate) fn test(options: &TestOptions) -> Result<bool> {
     let result = steps(&floor, &cases, &session, options);
     // Whatever happened, take the lab down and report the results.
     let down = session.down();
+    let kept = floor.times.lock().write(&floor.folder);
     let mut book = floor.book();
-    let broken = [result, down].into_iter().filter_map(Result::err);
+    let broken = [result, down, kept].into_iter().filter_map(Result::err);
     book.broken = broken.map(|error| format!("{error:#}")).collect();
     book.require(&required);
     say!("{}", table::render(&book).trim_end());
@@ -80,7 +84,12 @@ fn steps(
         let lab = bring_up(scope, session);
         let built = before_the_lab(floor, cases, options);
         let backends = lab.join().map_err(|_| anyhow!("bringing the lab up has panicked"))??;
-        with_the_lab(floor, cases, &built?, &backends, options.quick);
+        let built = built?;
+        if options.quick {
+            leave_out(floor, cases);
+        } else {
+            with_the_lab(floor, cases, &built, &backends);
+        }
         if let Some(case) = step(cases, Suite::Leftovers) {
             floor.step(case, || leftovers::check(floor, &backends, session.is_fresh()));
         }
@@ -95,26 +104,39 @@ fn bring_up<'scope>(
     scope.spawn(|| session.up())
 }
 
-/// Runs what needs no backend and so need not wait for the lab, and builds the tests.
+/// How many of the programs that need no lab run at once. Most of them wait most of the time.
+const WITHOUT_LAB: usize = 4;
+
+/// Builds the tests, and runs what needs no backend and so need not wait for the lab. With
+/// `--quick`, that is everything that runs.
 fn before_the_lab(floor: &Floor<'_>, cases: &[Case], options: &TestOptions) -> Result<Built> {
-    if let Some(case) = step(cases, Suite::Tidy) {
-        floor.step(case, || early::tidy(floor));
-    }
+    let built = std::thread::scope(|scope| {
+        if let Some(case) = step(cases, Suite::Tidy) {
+            scope.spawn(|| floor.step(case, || early::tidy(floor)));
+        }
+        build(floor, cases, options)
+    })?;
+    let later = |case: &Case| match case.suite {
+        Suite::Tidy | Suite::Leftovers => true,
+        Suite::Doc | Suite::Readme => false,
+        _ => !case.needs.is_empty() || (case.backend.is_some() && !options.quick),
+    };
+    let now = cases.iter().filter(|case| !later(case)).collect();
+    let lane = Lane::new(WITHOUT_LAB, now, &floor.times.lock());
+    lanes::run(vec![lane], |case| match case.suite {
+        Suite::Doc => floor.step(case, || early::doc(floor, case)),
+        Suite::Readme => floor.step(case, || documented::readme(floor, case, &built)),
+        _ => floor.run_case(case, &built, &Backends::default()),
+    });
+    Ok(built)
+}
+
+fn build(floor: &Floor<'_>, cases: &[Case], options: &TestOptions) -> Result<Built> {
     let begun = Instant::now();
     // With `--only`, build only what is needed: the rest may be half changed.
     let packages = (!options.only.is_empty()).then(|| packages(cases));
     let built = build::build(floor.workspace, packages.as_deref(), &floor.folder, floor.interrupt)?;
     say!("{:<52} {:>7.1} s", "build", begun.elapsed().as_secs_f64());
-    let alone = |case: &&Case| !case.kind.is_empty() && case.needs.is_empty();
-    let quiet = |case: &&Case| alone(case) && case.backend.is_none();
-    let lane = Lane { workers: 2, cases: cases.iter().filter(quiet).collect() };
-    floor.run(vec![lane], &built, &Backends::default());
-    if let Some(case) = step(cases, Suite::Doc) {
-        floor.step(case, || early::doc(floor, case));
-    }
-    if let Some(case) = step(cases, Suite::Readme) {
-        floor.step(case, || documented::readme(floor, case, &built));
-    }
     Ok(built)
 }
 
@@ -136,16 +158,10 @@ fn step(cases: &[Case], suite: Suite) -> Option<&Case> {
 
 /// Runs what tests a backend. These tests are sensitive to a busy machine, so they
 /// run after the builds.
-fn with_the_lab(
-    floor: &Floor<'_>,
-    cases: &[Case],
-    built: &Built,
-    backends: &Backends,
-    quick: bool,
-) {
-    let of = |suites: &[Suite], wanted: &dyn Fn(&Case) -> bool| -> Vec<&Case> {
+fn with_the_lab(floor: &Floor<'_>, cases: &[Case], built: &Built, backends: &Backends) {
+    let lane = |workers, suites: &[Suite], wanted: &dyn Fn(&Case) -> bool| {
         let chosen = |case: &&Case| suites.contains(&case.suite) && wanted(case);
-        cases.iter().filter(chosen).collect()
+        Lane::new(workers, cases.iter().filter(chosen).collect(), &floor.times.lock())
     };
     let backend = |case: &Case| case.backend.is_some();
     let kubernetes = |case: &Case| case.backend.as_deref() == Some("kubernetes");
@@ -153,27 +169,24 @@ fn with_the_lab(
     // Kubernetes waits for its own timers most of the time; the rest keeps a core busy.
     let phases = [
         vec![
-            Lane { workers: 1, cases: of(&suites, &|case| backend(case) && !kubernetes(case)) },
-            Lane { workers: 1, cases: of(&suites, &kubernetes) },
+            lane(1, &suites, &|case| backend(case) && !kubernetes(case)),
+            lane(1, &suites, &kubernetes),
         ],
-        vec![Lane { workers: 2, cases: of(&[Suite::EndToEnd], &|_| true) }],
+        vec![lane(2, &[Suite::EndToEnd], &|_| true)],
         // It uses all backends at once.
-        vec![Lane { workers: 1, cases: of(&[Suite::PullPolicy], &|_| true) }],
-        vec![Lane { workers: 1, cases: of(&[Suite::Faults], &|_| true) }],
-        vec![Lane { workers: 1, cases: of(&[Suite::Accidents], &|_| true) }],
-        vec![Lane { workers: 1, cases: of(&[Suite::Disruptive], &|_| true) }],
+        vec![lane(1, &[Suite::PullPolicy], &|_| true)],
+        vec![lane(1, &[Suite::Faults], &|_| true)],
+        vec![lane(1, &[Suite::Accidents], &|_| true)],
+        vec![lane(1, &[Suite::Disruptive], &|_| true)],
     ];
-    for mut lanes in phases {
-        if quick {
-            lanes.iter_mut().for_each(|lane| leave_out(floor, lane));
-        }
-        floor.run(lanes, built, backends);
+    for phase in phases {
+        lanes::run(phase, |case| floor.run_case(case, built, backends));
     }
 }
 
-fn leave_out(floor: &Floor<'_>, lane: &mut Lane<'_>) {
-    let (run, out): (Vec<&Case>, Vec<&Case>) =
-        lane.cases.iter().partition(|case| case.needs.is_empty());
-    out.iter().for_each(|case| floor.book().not_run(case, "--quick leaves it out"));
-    lane.cases = run;
+/// Records what `--quick` does not run.
+fn leave_out(floor: &Floor<'_>, cases: &[Case]) {
+    for case in cases.iter().filter(|case| !case.needs.is_empty()) {
+        floor.book().not_run(case, "--quick leaves it out");
+    }
 }

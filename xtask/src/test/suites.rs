@@ -1,6 +1,5 @@
-//! Runs test programs, in parallel where that is harmless.
+//! Runs a test program, prints its result, and records it.
 
-use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,6 +20,7 @@ use super::judge::{Verdict, judge};
 use super::plan::{Case, Suite};
 use super::scratch::Scratch;
 use super::session::Backends;
+use super::times::Times;
 use crate::workspace::Workspace;
 
 /// What the log of a second run of a case ends with.
@@ -43,13 +43,8 @@ pub(crate) struct Floor<'a> {
     /// Where all programs keep their temporary files.
     pub scratch: &'a Scratch,
     pub book: Mutex<Book>,
-}
-
-/// A list of cases, and how many of them may run concurrently.
-#[derive(Debug)]
-pub(crate) struct Lane<'a> {
-    pub workers: usize,
-    pub cases: Vec<&'a Case>,
+    /// How long each case took when it last ran.
+    pub times: Mutex<Times>,
 }
 
 impl Floor<'_> {
@@ -57,24 +52,8 @@ impl Floor<'_> {
         self.book.lock()
     }
 
-    /// Runs all lanes in parallel, and returns when all are done.
-    pub(crate) fn run(&self, lanes: Vec<Lane<'_>>, built: &Built, backends: &Backends) {
-        std::thread::scope(|scope| {
-            for lane in lanes {
-                let queue = std::sync::Arc::new(Mutex::new(VecDeque::from(lane.cases)));
-                for _ in 0..lane.workers {
-                    let queue = std::sync::Arc::clone(&queue);
-                    scope.spawn(move || {
-                        while let Some(case) = next(&queue) {
-                            self.run_case(case, built, backends);
-                        }
-                    });
-                }
-            }
-        });
-    }
-
-    fn run_case(&self, case: &Case, built: &Built, backends: &Backends) {
+    /// Runs a test program if its backends are up.
+    pub(crate) fn run_case(&self, case: &Case, built: &Built, backends: &Backends) {
         if let Some(reason) = backends.missing(case) {
             self.book().not_run(case, reason);
             return;
@@ -105,6 +84,11 @@ impl Floor<'_> {
         if let Verdict::Counted(counts) = &mut verdict
             && is_entitled(case, counts)
         {
+            // One at a time: other cases print, too.
+            let show = |log: &Path| {
+                let _book = self.book();
+                show(log);
+            };
             show(&self.log(case));
             let command = || self.command(case, built, backends);
             again(case, counts, &again_log, self.interrupt, show, command)?;
@@ -201,13 +185,10 @@ impl Floor<'_> {
                     show(&self.folder.join(format!("report/{}.txt", case.suite.name())));
                 }
                 book.record(case, counts, took);
+                self.times.lock().record(case, took);
             }
         }
     }
-}
-
-fn next<'a>(queue: &Mutex<VecDeque<&'a Case>>) -> Option<&'a Case> {
-    queue.lock().pop_front()
 }
 
 fn line(case: &Case, took: Duration, what: &str) {

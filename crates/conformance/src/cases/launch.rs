@@ -13,6 +13,7 @@ use crate::bench::{Bench, Directory as JobDirectory};
 use crate::case::Need::{Can, Directory};
 use crate::case::cases;
 use crate::failure::{Checked, check, same};
+use crate::late::wait_for_late_starts;
 
 cases! { "launch":
     it_returns_once_the_job_has_started,
@@ -126,7 +127,7 @@ async fn cancelled_before_it_began_it_is_refused_and_nothing_is_left(bench: Arc<
 /// would hide a late start.
 async fn never_starts(bench: &Bench, attempt: &Attempt, directory: &JobDirectory) -> Checked {
     nothing_left_of(bench, attempt).await?;
-    bench.wait_for_late_starts().await?;
+    wait_for_late_starts(bench, bench.latency()?).await?;
     same("starts of a job that was refused", &directory.lines("starts")?, &0)?;
     never_started(bench, attempt).await
 }

@@ -9,6 +9,7 @@ use crate::bench::Bench;
 use crate::case::Need::Directory;
 use crate::case::cases;
 use crate::failure::{Checked, same};
+use crate::late::wait_for_late_starts;
 
 cases! { "remove":
     an_ended_job_is_gone_afterwards_and_removing_it_again_is_ok,
@@ -50,6 +51,6 @@ async fn what_was_fenced_stays_fenced(bench: Arc<Bench>) -> Checked {
     same("settle", &settled, &Settled::NeverStarted)?;
     bench.wait("remove to answer", other.remove(&handle)).await??;
     refused(bench.try_launch(runner.as_ref(), &attempt, &bench.context()).await?)?;
-    bench.wait_for_late_starts().await?;
+    wait_for_late_starts(&bench, bench.latency()?).await?;
     same("starts of a job that was fenced", &directory.lines("starts")?, &0)
 }

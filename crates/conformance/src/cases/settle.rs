@@ -10,6 +10,7 @@ use crate::bench::{Bench, Directory as JobDirectory};
 use crate::case::Need::Directory;
 use crate::case::cases;
 use crate::failure::{Checked, same};
+use crate::late::wait_for_late_starts;
 use crate::race::{Played, Race, Round, Winner};
 
 cases! { "settle":
@@ -32,7 +33,7 @@ async fn what_was_never_launched_is_never_started_and_is_refused_from_then_on(
     for runner in [runner, bench.runner().await?] {
         refused(bench.try_launch(runner.as_ref(), &attempt, &bench.context()).await?)?;
     }
-    bench.wait_for_late_starts().await?;
+    wait_for_late_starts(&bench, bench.latency()?).await?;
     same("starts", &directory.lines("starts")?, &0)
 }
 

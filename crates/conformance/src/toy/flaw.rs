@@ -91,7 +91,8 @@ flaws! {
     ForgetsItsCancelElsewhere: "cancel::a_job_cancelled_by_another_instance_ends_as_cancelled",
     ForgetsThatItWasCancelled: "cancel::a_job_that_honours_term_ends_as_cancelled_with_its_own_code",
     KillsAtItsTimeoutAtOnce: "timeout::a_job_past_its_timeout_is_told_with_term_first",
-    KillsBeforeTheGraceIsOver: "cancel::a_job_that_ignores_term_is_killed_after_the_grace_period",
+    KillsBeforeTheGraceIsOver:
+        "cancel::a_job_that_honours_term_ends_as_cancelled_with_its_own_code",
     // Signals.
     CallsASignalACancel: "signal::a_job_that_it_ends_has_its_own_outcome",
     IgnoresItsSignals: "signal::it_reaches_the_main_process_which_handles_it",

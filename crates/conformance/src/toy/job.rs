@@ -216,7 +216,6 @@ impl Follower {
         let mut stop: Option<Stop> = None;
         loop {
             let kill_at = match stop {
-                Some(Stop::Cancelled(_)) if self.has(KillsBeforeTheGraceIsOver) => Instant::now(),
                 Some(Stop::TimedOut(_)) if self.has(KillsAtItsTimeoutAtOnce) => Instant::now(),
                 Some(stop) if stop == Stop::Removed || !self.has(NeverKills) => stop.kill_at(),
                 _ => far,
@@ -236,6 +235,8 @@ impl Follower {
                     stop = asked;
                     if self.has(CancelOnlyMarks) && matches!(stop, Some(Stop::Cancelled(_))) {
                         self.flaw = Some(NeverKills);
+                    } else if self.has(KillsBeforeTheGraceIsOver) {
+                        self.target.signal(Signal::KILL);
                     } else {
                         self.target.signal(Signal::TERM);
                     }

@@ -8,7 +8,7 @@ use longshore_core::Runner;
 use serde_json::json;
 
 use crate::layer::{Fate, Layer, is_watch};
-use crate::{Body, Case, Checked, check, end, launch, output};
+use crate::{Body, Case, Checked, check, end, hello, launch};
 
 /// The cases.
 pub(crate) fn cases() -> Vec<(&'static str, Body)> {
@@ -75,13 +75,7 @@ async fn the_first_job_of_a_process_costs_eight_requests(case: Arc<Case>) -> Che
     let (layer, requests) = counting(&case, |_| Fate::Pass).await?;
     let (runner, _file) = layer.runner(&case.lab)?;
     runner.ready().await?;
-    let attempt = case.script("echo hello");
-    let started = launch(&runner, &attempt).await?;
-    let (report, output) =
-        tokio::join!(end(&runner, &started.handle), output(&runner, &started.handle));
-    check(report?.outcome.is_success(), || "it failed".to_owned())?;
-    check(output? == b"hello\n", || "other output".to_owned())?;
-    runner.remove(&started.handle).await?;
+    let attempt = hello(&case, &runner).await?;
     let seen = named(&requests, &attempt.object_name());
     let expected = [
         "jobs",
