@@ -25,6 +25,7 @@ mod plan;
 mod run;
 mod scratch;
 mod session;
+mod slow;
 mod suites;
 mod table;
 mod times;

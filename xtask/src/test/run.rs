@@ -10,6 +10,7 @@ use longshore_lab::{make_dir, say};
 use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, flock};
 
+use super::backend_names::HELM;
 use super::book::Book;
 use super::build::{self, Built};
 use super::interrupt::Interrupt;
@@ -41,6 +42,7 @@ pub(crate) fn test(options: &TestOptions) -> Result<bool> {
         required: &required,
         given: session.given,
         full: options.full,
+        quick: options.quick,
         seeds: options.seeds(is_ci()),
         interrupt: &interrupt,
         scratch: &scratch,
@@ -159,25 +161,27 @@ fn step(cases: &[Case], suite: Suite) -> Option<&Case> {
 /// Runs what tests a backend. These tests are sensitive to a busy machine, so they
 /// run after the builds.
 fn with_the_lab(floor: &Floor<'_>, cases: &[Case], built: &Built, backends: &Backends) {
-    let lane = |workers, suites: &[Suite], wanted: &dyn Fn(&Case) -> bool| {
-        let chosen = |case: &&Case| suites.contains(&case.suite) && wanted(case);
-        Lane::new(workers, cases.iter().filter(chosen).collect(), &floor.times.lock())
+    let lane = |suites: &[Suite], wanted: &dyn Fn(Option<&str>) -> bool| {
+        let chosen = |case: &&Case| suites.contains(&case.suite) && wanted(case.backend.as_deref());
+        Lane::new(1, cases.iter().filter(chosen).collect(), &floor.times.lock())
     };
-    let backend = |case: &Case| case.backend.is_some();
-    let kubernetes = |case: &Case| case.backend.as_deref() == Some("kubernetes");
-    let suites = [Suite::Integration, Suite::Conformance];
-    // Kubernetes waits for its own timers most of the time; the rest keeps a core busy.
+    let docker = |backend: Option<&str>| backend == Some("docker");
+    let cluster = |backend: Option<&str>| matches!(backend, Some("kubernetes" | HELM));
+    let suites = [Suite::Integration, Suite::Conformance, Suite::EndToEnd];
     let phases = [
+        // One program at a time for each engine, and for the cluster. The cluster's take longest,
+        // and wait for its timers most of the time.
         vec![
-            lane(1, &suites, &|case| backend(case) && !kubernetes(case)),
-            lane(1, &suites, &kubernetes),
+            lane(&suites, &cluster),
+            lane(&suites, &docker),
+            lane(&suites, &|it| it.is_some() && !docker(it) && !cluster(it)),
         ],
-        vec![lane(2, &[Suite::EndToEnd], &|_| true)],
-        // It uses all backends at once.
-        vec![lane(1, &[Suite::PullPolicy], &|_| true)],
-        vec![lane(1, &[Suite::Faults], &|_| true)],
-        vec![lane(1, &[Suite::Accidents], &|_| true)],
-        vec![lane(1, &[Suite::Disruptive], &|_| true)],
+        vec![lane(&[Suite::EndToEnd], &|it| it.is_none())],
+        // Each of these uses all backends at once.
+        vec![lane(&[Suite::PullPolicy], &|_| true)],
+        vec![lane(&[Suite::Faults], &|_| true)],
+        vec![lane(&[Suite::Accidents], &|_| true)],
+        vec![lane(&[Suite::Disruptive], &|_| true)],
     ];
     for phase in phases {
         lanes::run(phase, |case| floor.run_case(case, built, backends));
