@@ -10,13 +10,13 @@ use longshore_lab::{make_dir, say};
 use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, flock};
 
-use super::backend_names::HELM;
 use super::book::Book;
 use super::build::{self, Built};
 use super::interrupt::Interrupt;
 use super::lanes::{self, Lane};
 use super::leftovers;
 use super::options::{TestOptions, is_ci};
+use super::phases::phases;
 use super::plan::{self, Case, Suite};
 use super::scratch::Scratch;
 use super::session::{Backends, Session};
@@ -124,7 +124,7 @@ fn before_the_lab(floor: &Floor<'_>, cases: &[Case], options: &TestOptions) -> R
         _ => !case.needs.is_empty() || (case.backend.is_some() && !options.quick),
     };
     let now = cases.iter().filter(|case| !later(case)).collect();
-    let lane = Lane::new(WITHOUT_LAB, now, &floor.times.lock());
+    let lane = Lane::longest_first(WITHOUT_LAB, now, &floor.times.lock());
     lanes::run(vec![lane], |case| match case.suite {
         Suite::Doc => floor.step(case, || early::doc(floor, case)),
         Suite::Readme => floor.step(case, || documented::readme(floor, case, &built)),
@@ -161,30 +161,8 @@ fn step(cases: &[Case], suite: Suite) -> Option<&Case> {
 /// Runs what tests a backend. These tests are sensitive to a busy machine, so they
 /// run after the builds.
 fn with_the_lab(floor: &Floor<'_>, cases: &[Case], built: &Built, backends: &Backends) {
-    let lane = |suites: &[Suite], wanted: &dyn Fn(Option<&str>) -> bool| {
-        let chosen = |case: &&Case| suites.contains(&case.suite) && wanted(case.backend.as_deref());
-        Lane::new(1, cases.iter().filter(chosen).collect(), &floor.times.lock())
-    };
-    let docker = |backend: Option<&str>| backend == Some("docker");
-    let cluster = |backend: Option<&str>| matches!(backend, Some("kubernetes" | HELM));
-    let suites = [Suite::Integration, Suite::Conformance, Suite::EndToEnd];
-    let phases = [
-        // One program at a time for each engine, and for the cluster. The cluster's take longest,
-        // and wait for its timers most of the time.
-        vec![
-            lane(&suites, &cluster),
-            lane(&suites, &docker),
-            lane(&suites, &|it| it.is_some() && !docker(it) && !cluster(it)),
-        ],
-        vec![lane(&[Suite::EndToEnd], &|it| it.is_none())],
-        // Each of these uses all backends at once.
-        vec![lane(&[Suite::PullPolicy], &|_| true)],
-        vec![lane(&[Suite::Faults], &|_| true)],
-        vec![lane(&[Suite::Accidents], &|_| true)],
-        vec![lane(&[Suite::Disruptive], &|_| true)],
-    ];
-    for phase in phases {
-        lanes::run(phase, |case| floor.run_case(case, built, backends));
+    for lanes in phases(cases) {
+        lanes::run(lanes, |case| floor.run_case(case, built, backends));
     }
 }
 
