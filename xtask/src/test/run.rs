@@ -118,16 +118,19 @@ fn before_the_lab(floor: &Floor<'_>, cases: &[Case], options: &TestOptions) -> R
         }
         build(floor, cases, options)
     })?;
+    // Alone: its `cargo run` replaces the command, which other tests start.
+    if let Some(case) = step(cases, Suite::Readme) {
+        floor.step(case, || documented::readme(floor, case, &built));
+    }
     let later = |case: &Case| match case.suite {
-        Suite::Tidy | Suite::Leftovers => true,
-        Suite::Doc | Suite::Readme => false,
+        Suite::Tidy | Suite::Readme | Suite::Leftovers => true,
+        Suite::Doc => false,
         _ => !case.needs.is_empty() || (case.backend.is_some() && !options.quick),
     };
     let now = cases.iter().filter(|case| !later(case)).collect();
     let lane = Lane::longest_first(WITHOUT_LAB, now, &floor.times.lock());
     lanes::run(vec![lane], |case| match case.suite {
         Suite::Doc => floor.step(case, || early::doc(floor, case)),
-        Suite::Readme => floor.step(case, || documented::readme(floor, case, &built)),
         _ => floor.run_case(case, &built, &Backends::default()),
     });
     Ok(built)
