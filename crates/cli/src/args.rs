@@ -12,6 +12,7 @@ use longshore::runner::RunnerName;
 use crate::arg_values::{duration, moment};
 use crate::complete;
 use crate::config_args::ConfigArgs;
+use crate::deferred::Deferred;
 use crate::detach_keys::DetachKeys;
 use crate::job_args::JobArgs;
 use crate::selection::JobFilter;
@@ -42,12 +43,12 @@ pub enum Command {
     #[command(
         after_help = "Examples:\n  longshore run --image busybox:1.37 echo hello\n  longshore run -e LANG=C --timeout 10m ./script.sh\n  longshore run -it --image busybox:1.37 sh"
     )]
-    Run(Box<RunArgs>),
+    Run(Deferred<RunArgs>),
     /// List jobs that have not ended, or all recorded jobs
     #[command(
         after_help = "Examples:\n  longshore ps --all --filter name=nightly\n  longshore ps --format '{{.ID}} {{.Outcome}}' -n 5"
     )]
-    Ps(PsArgs),
+    Ps(Deferred<PsArgs>),
     /// Wait for jobs to end; exit with the job's own exit code
     ///
     /// With several jobs, the exit code is that of the first one, in the given order, that is not 0.
@@ -55,14 +56,14 @@ pub enum Command {
     #[command(
         after_help = "Examples:\n  longshore wait nightly\n  longshore wait --any 9b98ykrc w3hp0z5t"
     )]
-    Wait(WaitArgs),
+    Wait(Deferred<WaitArgs>),
     /// Print the output of jobs, one after the other
     ///
     /// With --follow, it also waits for a job that is still being launched.
     #[command(
         after_help = "Examples:\n  longshore logs --follow --tail 20 nightly\n  longshore logs --timestamps --since 10m nightly"
     )]
-    Logs(LogsArgs),
+    Logs(Deferred<LogsArgs>),
     /// Attach to a job that runs: print its output from now on, and pass signals on
     ///
     /// The exit code is the job's own. Ctrl-C and other signals are passed on to the job's main
@@ -75,7 +76,7 @@ pub enum Command {
     #[command(
         after_help = "Examples:\n  longshore attach nightly\n  longshore attach --sig-proxy=false 9b98ykrc"
     )]
-    Attach(AttachArgs),
+    Attach(Deferred<AttachArgs>),
     /// Run a command in a job that runs, with the job's environment, working directory and user
     ///
     /// The exit code is that of the command; 125 if Longshore could not run it, 126 or 127 if it cannot
@@ -85,16 +86,16 @@ pub enum Command {
     #[command(
         after_help = "Examples:\n  longshore exec nightly ps\n  longshore exec -i 9b98ykrc sh < script.sh"
     )]
-    Exec(ExecArgs),
+    Exec(Deferred<ExecArgs>),
     /// Print the whole record of a job, as JSON, or an array of several records
     #[command(after_help = "Examples:\n  longshore inspect 9b98ykrc")]
-    Inspect(SomeJobs),
+    Inspect(Deferred<SomeJobs>),
     /// Cancel jobs and wait for them to end: TERM, the grace period, KILL
     #[command(
         visible_alias = "stop",
         after_help = "Examples:\n  longshore cancel --grace 1m nightly\n  longshore stop --all"
     )]
-    Cancel(CancelArgs),
+    Cancel(Deferred<CancelArgs>),
     /// Kill jobs and wait for them to end: `cancel` without a grace period; or send another signal
     ///
     /// With --signal, the command sends the signal to each job's main process, prints the job's ID,
@@ -103,20 +104,20 @@ pub enum Command {
     #[command(
         after_help = "Examples:\n  longshore kill nightly\n  longshore kill --signal HUP nightly"
     )]
-    Kill(KillArgs),
+    Kill(Deferred<KillArgs>),
     /// Remove jobs that have ended: their output and their record
     #[command(after_help = "Examples:\n  longshore rm --force 9b98ykrc")]
-    Rm(RmArgs),
+    Rm(Deferred<RmArgs>),
     /// Remove leftovers of old jobs from the runners
     ///
     /// Removes jobs that ended longer than job.retention ago, and attempts that never started.
     /// Records jobs that have no record: their age counts from now. Running jobs are never touched,
     /// nor those of other installations.
     #[command(after_help = "Examples:\n  longshore gc --dry-run")]
-    Gc(GcArgs),
+    Gc(Deferred<GcArgs>),
     /// Show what each runner would submit for a job, or why it would be passed over; start nothing
     #[command(after_help = "Examples:\n  longshore plan --file job.toml")]
-    Plan(Box<JobArgs>),
+    Plan(Deferred<JobArgs>),
     /// Check whether each runner would take a job now, and why not; change nothing
     ///
     /// Kubernetes checks a sample job and its Pod in a dry run: Pod Security, quotas, limit ranges,
@@ -128,7 +129,7 @@ pub enum Command {
     #[command(
         after_help = "Examples:\n  longshore doctor --image registry.example/tool:1\n  longshore doctor --runners kubernetes --output json"
     )]
-    Doctor(DoctorArgs),
+    Doctor(Deferred<DoctorArgs>),
     /// Show the configuration or its schema
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -143,7 +144,7 @@ pub enum Command {
     /// Print the manual page of the command, or write those of all commands
     ///
     /// To read one: `longshore man run | man -l -`.
-    Man(ManArgs),
+    Man(Deferred<ManArgs>),
 }
 
 /// The default of docker.

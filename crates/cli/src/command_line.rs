@@ -33,7 +33,7 @@ fn with_job_file(words: Vec<OsString>) -> Result<Cli, Error> {
     let cli = Cli::try_parse_from(&words).map_err(hint)?;
     let job = match &cli.command {
         Command::Run(run) => &run.job,
-        Command::Plan(job) => job.as_ref(),
+        Command::Plan(job) => job,
         _ => return Ok(cli),
     };
     let Some(first) = job.args.first() else { return Ok(cli) };
@@ -118,7 +118,7 @@ mod tests {
     fn job(line: &[&str]) -> Result<JobArgs, String> {
         let words = ["longshore", "plan"].iter().chain(line).map(OsString::from).collect();
         match parse(words).map(|cli| cli.command) {
-            Ok(Command::Plan(job)) => Ok(*job),
+            Ok(Command::Plan(job)) => Ok(*job.0),
             Ok(other) => Err(format!("{other:?}")),
             Err(error) => Err(error.to_string()),
         }

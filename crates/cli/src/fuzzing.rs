@@ -15,8 +15,8 @@ pub fn job(words: impl IntoIterator<Item = String>) -> Option<Result<JobSpec, St
     let printed = |text: &str| output::printable(text).into_owned();
     let job = match command_line::parse(words) {
         Ok(cli) => match cli.command {
-            Command::Run(run) => run.job,
-            Command::Plan(job) => *job,
+            Command::Run(run) => run.0.job,
+            Command::Plan(job) => *job.0,
             _ => return None,
         },
         Err(error) => return Some(Err(printed(&error.to_string()))),

@@ -14,6 +14,7 @@ mod complete;
 mod complete_setting;
 mod config_args;
 mod config_file;
+mod deferred;
 mod detach_keys;
 mod entry;
 mod env_file;

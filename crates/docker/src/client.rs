@@ -14,7 +14,6 @@ use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use longshore_core::{Error, ErrorKind, RequestCounter, Result};
-use parking_lot::Mutex;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -23,10 +22,11 @@ use tokio::time::timeout;
 
 use crate::DockerConfig;
 use crate::body::{self, Body, LogFormat, Record};
+use crate::connection::Connection;
 use crate::endpoint::{self, Endpoint, ThisProcess};
 use crate::fault::{Cause, Fault};
 use crate::greeting::{ApiVersion, Greeting, is_other_version};
-use crate::http::{Call, Http};
+use crate::http::Call;
 
 /// The most bytes of an answer about one object.
 const OBJECT: usize = 16 << 20;
@@ -69,25 +69,7 @@ pub(crate) struct FileStat {
 pub(crate) struct Engine {
     config: DockerConfig,
     requests: RequestCounter,
-    connected: OnceCell<Connected>,
-}
-
-#[derive(Debug)]
-struct Connected {
-    http: Http,
-    endpoint: Endpoint,
-    greeting: Mutex<Greeting>,
-}
-
-impl Connected {
-    fn version(&self) -> ApiVersion {
-        self.greeting.lock().version
-    }
-
-    /// The beginning of each path.
-    fn prefix(&self) -> String {
-        format!("/v{}", self.version())
-    }
+    connection: OnceCell<Connection>,
 }
 
 /// The result of one request.
@@ -95,7 +77,7 @@ pub(crate) type Answer<T> = std::result::Result<T, Fault>;
 
 impl Engine {
     pub(crate) fn new(config: DockerConfig, requests: RequestCounter) -> Self {
-        Self { config, requests, connected: OnceCell::new() }
+        Self { config, requests, connection: OnceCell::new() }
     }
 
     pub(crate) const fn config(&self) -> &DockerConfig {
@@ -107,33 +89,23 @@ impl Engine {
         endpoint::find(&self.config, &ThisProcess)
     }
 
-    async fn connected(&self) -> Answer<&Connected> {
-        self.connected.get_or_try_init(|| self.connect()).await
+    async fn connected(&self) -> Answer<&Connection> {
+        self.connection.get_or_try_init(|| self.connect()).await
     }
 
-    async fn connect(&self) -> Answer<Connected> {
+    async fn connect(&self) -> Answer<Connection> {
         let endpoint = self.endpoint().map_err(Fault::Unreached)?;
-        let http = Http::new(&endpoint, self.requests.clone());
-        let http = http.map_err(|cause| Fault::new(cause, &endpoint))?;
-        let greeting = Mutex::new(self.ask(&http, &endpoint).await?);
-        Ok(Connected { http, endpoint, greeting })
-    }
-
-    async fn ask(&self, http: &Http, endpoint: &Endpoint) -> Answer<Greeting> {
-        let limit = self.config.connect_timeout.get();
-        let greeting = timeout(limit, Greeting::ask(http)).await;
-        let greeting = greeting.map_err(|_| Fault::timed_out(limit, endpoint))?;
-        greeting.map_err(|cause| Fault::new(cause, endpoint))
+        Connection::open(endpoint, self.requests.clone(), self.config.connect_timeout.get()).await
     }
 
     /// Asks the engine for its version and its system, with one request.
     pub(crate) async fn greet(&self) -> Answer<Greeting> {
-        let is_new = self.connected.get().is_none();
-        let connected = self.connected().await?;
+        let is_new = self.connection.get().is_none();
+        let connection = self.connected().await?;
         if !is_new {
-            *connected.greeting.lock() = self.ask(&connected.http, &connected.endpoint).await?;
+            connection.greet(self.config.connect_timeout.get()).await?;
         }
-        Ok(connected.greeting.lock().clone())
+        Ok(connection.greeting())
     }
 
     /// Limits the time of `request`.
@@ -142,21 +114,18 @@ impl Engine {
         limit: Duration,
         request: impl Future<Output = Answer<T>>,
     ) -> Answer<T> {
-        let connected = self.connected().await?;
+        let connection = self.connected().await?;
         let answer = timeout(limit, request).await;
-        answer.unwrap_or_else(|_| Err(Fault::timed_out(limit, &connected.endpoint)))
+        answer.unwrap_or_else(|_| Err(Fault::timed_out(limit, &connection.endpoint)))
     }
 
     /// Sends `call`. The body is unlimited in time.
     async fn send(&self, call: Call) -> Answer<(http::Response<()>, Body)> {
-        let connected = self.connected().await?;
-        let Connected { http, endpoint, .. } = connected;
-        let sent = http.send(&connected.prefix(), call.clone()).await;
-        match sent.map_err(|cause| Fault::new(cause, endpoint)) {
+        let connection = self.connected().await?;
+        match connection.send(call.clone()).await {
             Err(fault) if is_other_version(&fault) => {
-                self.greet().await?;
-                let sent = http.send(&connected.prefix(), call).await;
-                sent.map_err(|cause| Fault::new(cause, endpoint))
+                connection.greet(self.config.connect_timeout.get()).await?;
+                connection.send(call).await
             }
             answer => answer,
         }
@@ -211,8 +180,8 @@ impl Engine {
 
     /// Classifies a failure in a body.
     pub(crate) fn fault(&self, cause: Cause) -> Fault {
-        match self.connected.get() {
-            Some(connected) => Fault::new(cause, &connected.endpoint),
+        match self.connection.get() {
+            Some(connection) => Fault::new(cause, &connection.endpoint),
             None => Fault::Unanswered(
                 Error::new(ErrorKind::Unavailable, "the Docker engine did not answer")
                     .caused_by(cause),
@@ -235,12 +204,12 @@ impl Engine {
     /// Whether the engine reports from which repository an image was pulled, as it does from
     /// Docker 29.3 (API 1.53) on.
     pub(crate) fn tells_origin(&self) -> bool {
-        self.connected.get().is_some() && !self.is_before(1, 53)
+        self.connection.get().is_some() && !self.is_before(1, 53)
     }
 
     /// Whether the negotiated version of the API is older, once connected.
     fn is_before(&self, major: u32, minor: u32) -> bool {
-        self.connected.get().is_some_and(|it| it.version() < ApiVersion { major, minor })
+        self.connection.get().is_some_and(|it| it.version() < ApiVersion { major, minor })
     }
 
     /// The negotiated version of the API.
@@ -351,13 +320,7 @@ impl Engine {
         &self,
         call: Call,
     ) -> Answer<impl AsyncRead + AsyncWrite + Send + Unpin + use<>> {
-        let hijacked = async {
-            let connected = self.connected().await?;
-            let Connected { http, endpoint, .. } = connected;
-            http.hijack(&connected.prefix(), call)
-                .await
-                .map_err(|cause| Fault::new(cause, endpoint))
-        };
+        let hijacked = async { self.connected().await?.hijack(call).await };
         self.within(self.config.request_timeout.get(), hijacked).await
     }
 

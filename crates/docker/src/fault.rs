@@ -38,8 +38,13 @@ pub(crate) enum Cause {
     TooLong { what: &'static str, limit: usize },
     #[error("the engine broke off the output")]
     BrokenOff,
-    #[error("the engine answered with the status {status}: {message}")]
-    Answered { status: u16, message: String },
+    #[error("the answer has the status {status}: {message}")]
+    Answered {
+        status: u16,
+        message: String,
+        /// Whether it has the header that an engine writes to its answers.
+        is_signed: bool,
+    },
 }
 
 impl Cause {
@@ -79,7 +84,7 @@ impl Fault {
     /// Classifies the failure of a request to `endpoint`.
     pub(crate) fn new(cause: Cause, endpoint: &Endpoint) -> Self {
         match cause {
-            Cause::Answered { status, message } => Self::Answered { status, message },
+            Cause::Answered { status, message, .. } => Self::Answered { status, message },
             Cause::BrokenOff => broken_off(),
             cause @ (Cause::Json(_) | Cause::NoVersion | Cause::TooLong { .. }) => {
                 let error =
@@ -96,6 +101,23 @@ impl Fault {
 
     pub(crate) fn timed_out(after: Duration, endpoint: &Endpoint) -> Self {
         Self::Unanswered(unanswered(endpoint).with("waited", format!("{after:?}")))
+    }
+
+    /// Classifies the failure of the first request to `endpoint`, before which nothing else is sent.
+    /// Whatever the status is, it says nothing about what was to be asked for: a server that is no
+    /// engine answers 404 to everything.
+    pub(crate) fn of_greeting(self, endpoint: &Endpoint) -> Self {
+        match self {
+            Self::Unreached(error) | Self::Unanswered(error) => Self::Unreached(error),
+            Self::Answered { status, message } => {
+                Self::Unreached(no_engine(status, &message, endpoint))
+            }
+        }
+    }
+
+    /// An answer that is not the engine's: the request may have had its effect, or may yet.
+    pub(crate) fn of_stranger(status: u16, message: &str, endpoint: &Endpoint) -> Self {
+        Self::Unanswered(no_engine(status, message, endpoint))
     }
 
     /// Converts to an error; `what` says what failed (`failed to …`).
@@ -120,11 +142,24 @@ pub(crate) fn late() -> Error {
     Error::new(ErrorKind::Unavailable, "the launch did not succeed before its deadline")
 }
 
-/// The kind of an answer. The engine itself never answers 401; a proxy or an authorization plugin
+/// Something answers that is no engine, or does not let us speak to one.
+fn no_engine(status: u16, message: &str, endpoint: &Endpoint) -> Error {
+    let kind = match kind(status) {
+        kind @ (ErrorKind::Denied | ErrorKind::Saturated) => kind,
+        _ => ErrorKind::Unavailable,
+    };
+    Error::new(kind, "the answer is not that of a Docker engine")
+        .with("address", &endpoint.address)
+        .with("status", status)
+        .caused_by(message.trim().to_owned())
+}
+
+/// The kind of an answer to a request that is not about the job's specification; for the others see
+/// [`refusal`](crate::refusal). The engine itself never answers 401; a proxy or an authorization plugin
 /// in front of it answers 401 or 403.
 const fn kind(status: u16) -> ErrorKind {
     match status {
-        400 => ErrorKind::InvalidSpec,
+        400 => ErrorKind::Unavailable,
         401 | 403 => ErrorKind::Denied,
         404 => ErrorKind::NotFound,
         429 => ErrorKind::Saturated,
@@ -213,7 +248,7 @@ mod tests {
     #[test]
     fn an_answer_is_told_from_no_answer() {
         let endpoint = Endpoint { address: Address::Unix("/d.sock".into()), named_by: None };
-        let answer = Cause::Answered { status: 409, message: "no".to_owned() };
+        let answer = Cause::Answered { status: 409, message: "no".to_owned(), is_signed: true };
         let fault = Fault::new(answer, &endpoint);
         assert!(fault.is_conflict());
         assert_eq!(fault.into_error("failed to x").to_string(), "failed to x (status: 409): no");

@@ -4,7 +4,7 @@ use bollard_stubs::models::SystemVersion;
 use http::HeaderMap;
 
 use crate::fault::{Cause, Fault};
-use crate::http::{Call, Http};
+use crate::http::{API_VERSION, Call, Http};
 
 /// The newest version of the API that this crate knows.
 const NEWEST: ApiVersion = ApiVersion { major: 1, minor: 53 };
@@ -38,6 +38,8 @@ pub(crate) struct Greeting {
     pub(crate) version: ApiVersion,
     /// The system of its containers, such as `linux`, if it is known.
     pub(crate) os: Option<String>,
+    /// Whether the headers of the engine's answers arrive. A proxy may remove them.
+    pub(crate) signs: bool,
 }
 
 impl Greeting {
@@ -59,13 +61,17 @@ impl Greeting {
         let (_, body) = http.send("", Call::get("/version")).await?;
         let said: SystemVersion = serde_json::from_slice(&body.whole(VERSION).await?)?;
         let version = said.api_version.as_deref().and_then(ApiVersion::read);
-        Ok(Self { version: version.ok_or(Cause::NoVersion)?.min(NEWEST), os: said.os })
+        Ok(Self {
+            version: version.ok_or(Cause::NoVersion)?.min(NEWEST),
+            os: said.os,
+            signs: false,
+        })
     }
 
     fn of(headers: &HeaderMap) -> Option<Self> {
         let text = |name: &str| headers.get(name)?.to_str().ok();
-        let version = ApiVersion::read(text("api-version")?)?.min(NEWEST);
-        Some(Self { version, os: text("ostype").map(str::to_owned) })
+        let version = ApiVersion::read(text(API_VERSION)?)?.min(NEWEST);
+        Some(Self { version, os: text("ostype").map(str::to_owned), signs: true })
     }
 }
 
@@ -81,10 +87,11 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use longshore_conformance::endless::{Answer, EndlessServer};
-    use longshore_core::{RequestCounter, RunnerName};
+    use longshore_core::{ErrorKind, RequestCounter, RunnerName};
 
     use crate::DockerConfig;
     use crate::client::Engine;
+    use crate::fault::Fault;
 
     /// An engine that answers as `answer` says, and what it was asked, without the rest of the head.
     async fn engine(
@@ -157,9 +164,11 @@ mod tests {
                 *pings += 1;
                 pong(if *pings == 1 { "1.53" } else { "1.41" })
             }
-            line if line.contains("/v1.41/") => failure("404 Not Found", "No such container: x"),
+            line if line.contains("/v1.41/") => {
+                failure("404 Not Found\r\nApi-Version: 1.41", "No such container: x")
+            }
             _ => failure(
-                "400 Bad Request",
+                "400 Bad Request\r\nApi-Version: 1.41",
                 "client version 1.53 is too new. Maximum supported API version is 1.41",
             ),
         })
@@ -176,5 +185,46 @@ mod tests {
                 "GET /v1.41/containers/x/json",
             ]
         );
+    }
+
+    /// A web server in the place of an engine made every job `Lost`: it "had no such container".
+    #[tokio::test]
+    async fn the_404_of_a_server_that_is_no_engine_is_no_missing_container() {
+        let (engine, server, _) = engine(|_| failure("404 Not Found", "no such page")).await;
+        for _ in 0..2 {
+            let fault = engine.inspect("x").await.unwrap_err();
+            assert!(matches!(fault, Fault::Unreached(_)), "nothing was asked: {fault:?}");
+            let error = fault.into_error("failed");
+            assert_eq!(error.kind(), ErrorKind::Unavailable);
+            let text = error.to_string();
+            for part in ["404", "no such page", server.address()] {
+                assert!(text.contains(part), "{text}");
+            }
+        }
+    }
+
+    /// A gateway whose engine is away answers in its place, to a start too.
+    #[tokio::test]
+    async fn the_answers_of_a_gateway_are_not_those_of_its_engine() {
+        for answer in
+            ["200 OK", "204 No Content", "404 Not Found", "409 Conflict", "502 Bad Gateway"]
+        {
+            let (engine, _server, _) = engine(move |line| match line {
+                "HEAD /_ping" => pong("1.41"),
+                _ => failure(answer, "the gateway's"),
+            })
+            .await;
+            let gone = engine.inspect("x").await.unwrap_err();
+            assert!(matches!(gone, Fault::Unanswered(_)), "{answer}: {gone:?}");
+            let started = engine.start("x").await.unwrap_err();
+            assert!(matches!(started, Fault::Unanswered(_)), "{answer}: {started:?}");
+        }
+        let (engine, _server, _) = engine(|line| match line {
+            "HEAD /_ping" => pong("1.41"),
+            _ => failure("403 Forbidden", "by the proxy's rules"),
+        })
+        .await;
+        let denied = engine.inspect("x").await.unwrap_err().into_error("failed");
+        assert_eq!(denied.kind(), ErrorKind::Denied, "a proxy may deny access too");
     }
 }

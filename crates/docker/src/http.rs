@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use http::header::{CONNECTION, CONTENT_TYPE, HOST, UPGRADE};
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -30,6 +30,8 @@ use crate::zone;
 
 /// The most bytes of the head of an answer, and of what is read ahead of a body.
 const HEAD: usize = 256 << 10;
+/// The header in which an engine names the newest version of its API.
+pub(crate) const API_VERSION: &str = "api-version";
 /// How much of the body of a failure is read.
 const FAILURE: usize = 8 << 10;
 
@@ -165,7 +167,8 @@ impl Http {
         }
         // The status decides, whatever follows.
         let said = body.beginning(FAILURE).await.unwrap_or_default();
-        Err(Cause::Answered { status: head.status.as_u16(), message: message(&said) })
+        let (status, is_signed) = (head.status.as_u16(), is_signed(&head.headers));
+        Err(Cause::Answered { status, message: message(&said), is_signed })
     }
 
     /// Sends `call`, after which the connection carries raw bytes both ways.
@@ -181,7 +184,8 @@ impl Http {
         if status != StatusCode::SWITCHING_PROTOCOLS {
             let said = Body::new(answer.into_body(), connection).beginning(FAILURE).await;
             let message = message(&said.unwrap_or_default());
-            return Err(Cause::Answered { status: status.as_u16(), message });
+            // An engine writes such an answer without its usual headers.
+            return Err(Cause::Answered { status: status.as_u16(), message, is_signed: true });
         }
         let (upgraded, ()) = tokio::join!(hyper::upgrade::on(answer), connection);
         Ok(TokioIo::new(upgraded?))
@@ -231,6 +235,12 @@ impl std::fmt::Debug for Http {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Http").field("address", &self.address).finish_non_exhaustive()
     }
+}
+
+/// Whether an answer has the header that an engine writes to its answers. Only the one to a path that it
+/// does not know lacks it.
+pub(crate) fn is_signed(headers: &HeaderMap) -> bool {
+    headers.contains_key(API_VERSION)
 }
 
 /// The engine's message about a failure.

@@ -11,7 +11,8 @@ use longshore_core::{
 use tokio::time::timeout_at;
 
 use crate::client::Engine;
-use crate::fault::late;
+use crate::fault::{Fault, late};
+use crate::image_fault::{NAME, refuses_name};
 use crate::pull::{PullRequest, Pulled, Pulls, reference};
 
 /// The search path if neither the job nor the image sets one: the engine's default for Linux.
@@ -92,8 +93,16 @@ fn gone(image: &ImageRef) -> Error {
 }
 
 async fn inspect(engine: &Engine, image: &ImageRef) -> Result<Option<ImageInspect>> {
+    const FAILED: &str = "failed to look for the image";
     let found = engine.inspect_image(&reference(image)).await;
-    found.map_err(|fault| fault.into_error("failed to look for the image").with("image", image))
+    found.map_err(|fault| match fault {
+        Fault::Answered { message, .. } if refuses_name(&message) => {
+            Error::new(ErrorKind::Unsupported, FAILED)
+                .with("image", image)
+                .caused_by(format!("{} ({NAME})", message.trim()))
+        }
+        fault => fault.into_error(FAILED).with("image", image),
+    })
 }
 
 /// Reads an inspected image. `pulled` is set if this launch pulled it, to the digest that the

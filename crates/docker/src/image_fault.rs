@@ -23,7 +23,10 @@ impl PullFault {
     /// Classifies the message of the registry, or of the engine about it.
     pub(crate) fn said(status: Option<u16>, message: &str) -> Self {
         let message = message.trim();
-        let kind = ErrorKind::ImageUnavailable(reason(status, message));
+        let kind = match refuses_name(message) {
+            true => ErrorKind::Unsupported,
+            false => ErrorKind::ImageUnavailable(reason(status, message)),
+        };
         match hint(message) {
             Some(hint) => Self::of(kind, format!("{message} ({hint})")),
             None => Self::of(kind, message),
@@ -120,7 +123,6 @@ const WORDINGS: &[(&str, ImageReason)] = &[
     ("mediatype in manifest should be", ImageReason::Invalid),
     ("(text/html) from remote", ImageReason::Invalid),
     ("encountered remote", ImageReason::Invalid),
-    ("invalid reference format", ImageReason::Invalid),
     // Schema 1, which 20.10 still accepts if it is signed.
     ("missing signature key", ImageReason::Invalid),
     ("is no longer supported since containerd", ImageReason::Invalid),
@@ -148,6 +150,13 @@ const WORDINGS: &[(&str, ImageReason)] = &[
     // Go's JSON decoder, on an invalid manifest or configuration.
     ("invalid character", ImageReason::Invalid),
 ];
+
+/// Whether the engine does not accept the name of an image. Longshore has checked the name by the rules
+/// of the newest engines, so this is a limit of this engine and no mistake of the job: Docker 20.10 knows
+/// no registry with an IPv6 address. A registry never says this.
+pub(crate) fn refuses_name(message: &str) -> bool {
+    without_names(&message.to_ascii_lowercase()).contains("invalid reference format")
+}
 
 /// The texts that precede the registry's status in a message.
 const STATUS: &[&str] = &["unexpected http status: ", "error parsing http "];
@@ -201,9 +210,17 @@ fn registrys_status(message: &str) -> Option<u16> {
     rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
-/// Advice for a registry that the engine is not configured for. The messages are those of Go's
-/// `net/http`, `crypto/tls` and `crypto/x509`.
+/// What a name means that the engine does not accept.
+pub(crate) const NAME: &str = "the name is valid, but this Docker engine is too old for it: 20.10 knows no registry with an IPv6 \
+     address";
+
+/// Advice for a name that the engine does not accept, and for a registry that the engine is not
+/// configured for. The messages about registries are those of Go's `net/http`, `crypto/tls` and
+/// `crypto/x509`.
 fn hint(message: &str) -> Option<&'static str> {
+    if refuses_name(message) {
+        return Some(NAME);
+    }
     let says = |words: &str| message.contains(words);
     if says("server gave HTTP response to HTTPS client")
         || says("first record does not look like a TLS handshake")

@@ -417,3 +417,17 @@ fn an_image_called_unauthorized_is_not_refused() {
         (None, "failed to copy: r/toomanyrequests:1: unexpected commit digest", Invalid),
     ]);
 }
+
+/// The job ended as invalid, though another runner would have taken it.
+#[test]
+fn a_name_that_an_engine_is_too_old_for_is_no_mistake_of_the_job() {
+    for said in
+        ["invalid reference format", "no such image: [::1]:5000/x:1: invalid reference format"]
+    {
+        assert!(refuses_name(said), "{said}");
+        let error = PullFault::said(Some(400), said).error("[::1]:5000/x:1");
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.to_string().contains("too old"), "{error}");
+    }
+    assert!(!refuses_name(r#"manifest for "invalid reference format" not found"#));
+}

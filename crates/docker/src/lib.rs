@@ -60,6 +60,7 @@ mod body;
 mod client;
 mod command;
 mod config;
+mod connection;
 mod container;
 mod container_event;
 mod credentials;

@@ -21,6 +21,10 @@ use crate::watch::{Kind, Watch, Watcher};
 /// How soon to retry a failed operation, where no notification shows when it would succeed.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// How long to wait for something that is sure to follow at once: a supervisor that has recorded the
+/// end of its job is released.
+const SOON: Duration = Duration::from_secs(5);
+
 /// The first and the last of the doubling pauses between looks at an attempt before it is watched.
 ///
 /// A process that ends with an inotify instance waits some 15 ms, until the kernel has freed its
@@ -91,9 +95,16 @@ impl Follower {
     }
 
     /// Returns what is known now. If the supervisor of an attempt is dead, ends the attempt: kills
-    /// what is left of it and records it as `Lost`.
+    /// what is left of it and records it as `Lost`. If a supervisor of this process had the attempt,
+    /// its end is reported once the supervisor is free for another job.
     pub(crate) async fn state(&mut self) -> Result<AttemptState> {
         let state = self.read()?;
+        if let AttemptState::Ended(..) = state
+            && let Some(released) = self.released()
+        {
+            // A supervisor that was stopped does not keep back what is recorded.
+            let _ = tokio::time::timeout(SOON, released).await;
+        }
         if let (AttemptState::Running(_), Supervisor::Dead(since)) = (&state, &self.supervisor) {
             self.end_lost(*since).await?;
             return self.read();
@@ -140,7 +151,16 @@ impl Follower {
     /// next one only begins to watch, so that the caller reads the state again.
     pub(crate) async fn changed(&mut self) -> Result<()> {
         if self.glance <= GLANCES.1 {
-            tokio::time::sleep(self.glance).await;
+            match self.released() {
+                None => tokio::time::sleep(self.glance).await,
+                Some(released) => {
+                    // Only output may come before the release.
+                    if self.kind == Kind::Record {
+                        self.glance = GLANCES.1;
+                    }
+                    let _ = tokio::time::timeout(self.glance, released).await;
+                }
+            }
             self.glance *= 2;
             return Ok(());
         }
@@ -164,6 +184,12 @@ impl Follower {
             self.supervisor = Supervisor::Dead(Some(Instant::now()));
         }
         Ok(())
+    }
+
+    /// Returns what ends once the supervisor is free, or gone. Returns `None` if it is no supervisor of
+    /// this process, or is released already.
+    fn released(&self) -> Option<impl Future<Output = ()> + use<>> {
+        self.watcher.releases.of(self.location.directory())
     }
 
     /// Begins to watch what is not watched yet. Returns whether anything was begun.

@@ -89,7 +89,8 @@ impl Launch<'_> {
     async fn answered(self, answer: Answer, supervisor: Supervisor) -> Launched {
         match answer {
             Answer::Started(begin) => {
-                self.pool.put_when_drained(supervisor);
+                let occupied = self.watcher.releases.occupy(self.location.directory());
+                self.pool.put_when_drained(supervisor, occupied);
                 self.context.events.emit(Event::Started(Some(begin.at)));
                 Ok(Started::new(self.handle, Some(begin.at), None))
             }

@@ -33,6 +33,7 @@ mod pool;
 mod probe;
 mod pty;
 mod record;
+mod releases;
 mod runner;
 mod signal;
 mod stdin;

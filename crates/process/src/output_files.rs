@@ -94,6 +94,14 @@ impl OutputFiles {
 
     /// Finds the file with `offset`, while none is open.
     fn find_first(&mut self, offset: u64) -> io::Result<Found> {
+        // Most jobs write nothing to one of the streams. A second file exists only once the first one
+        // has content.
+        let first = self.location.output_from(self.stream, 0);
+        if offset == 0
+            && missing_is_none(std::fs::metadata(first))?.is_some_and(|first| first.len() == 0)
+        {
+            return Ok(Found::Nowhere);
+        }
         loop {
             let Some(starts) = missing_is_none(self.location.output_starts(self.stream))? else {
                 return Ok(Found::Nowhere);

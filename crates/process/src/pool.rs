@@ -13,6 +13,7 @@ use crate::connection::Connection;
 use crate::fork_server::ForkServer;
 use crate::limits;
 use crate::outcome::RefusalKind;
+use crate::releases::Occupied;
 use crate::supervisor::is_initialised;
 use crate::wire::Answer;
 
@@ -110,8 +111,12 @@ impl Pool {
         }
     }
 
-    /// Takes back a supervisor once its job is gone.
-    pub(crate) fn put_when_drained(self: &Arc<Self>, mut supervisor: Supervisor) {
+    /// Takes back a supervisor once its job is gone, and then drops `occupied`.
+    pub(crate) fn put_when_drained(
+        self: &Arc<Self>,
+        mut supervisor: Supervisor,
+        occupied: Occupied,
+    ) {
         let pool = Arc::downgrade(self);
         tokio::spawn(async move {
             if let Ok(Answer::Drained) = supervisor.answer().await
@@ -119,6 +124,7 @@ impl Pool {
             {
                 pool.put(supervisor);
             }
+            drop(occupied);
         });
     }
 

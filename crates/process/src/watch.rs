@@ -19,6 +19,7 @@ use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
 use crate::linux::watch_readable;
+use crate::releases::Releases;
 use crate::store::{CANCEL_PREFIX, RECORD};
 
 /// Space for some hundred events.
@@ -46,7 +47,10 @@ fn is_used_up(error: &io::Error) -> bool {
 
 /// Creates watches. Cheap to clone. Starts nothing before the first watch.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Watcher(Arc<Mutex<Option<Arc<Instance>>>>);
+pub(crate) struct Watcher {
+    instance: Arc<Mutex<Option<Arc<Instance>>>>,
+    pub(crate) releases: Releases,
+}
 
 /// One inotify instance and the task that reads it.
 #[derive(Debug)]
@@ -116,7 +120,7 @@ impl Watcher {
 
     /// Returns the running instance, or a new one if there is none or its runtime is gone.
     fn instance(&self) -> io::Result<Arc<Instance>> {
-        let mut slot = self.0.lock();
+        let mut slot = self.instance.lock();
         if let Some(instance) = slot.as_ref().filter(|instance| instance.is_running()) {
             return Ok(Arc::clone(instance));
         }

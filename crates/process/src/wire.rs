@@ -65,7 +65,8 @@ pub(crate) enum Answer {
     Taken,
     /// The job cannot be started; the supervisor is free.
     Refused(Refusal),
-    /// The job and everything that it started is gone; the supervisor is free.
+    /// The job and everything that it started is gone, and its end is recorded; the supervisor is
+    /// free.
     Drained,
 }
 

@@ -146,10 +146,7 @@ impl Database {
     fn check(&self) -> Stored<()> {
         let version = self.version()?;
         let mark: i64 = self.connection.pragma_query_one(None, "application_id")?;
-        let tables: i64 =
-            self.connection
-                .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-        if mark != APPLICATION_ID && (mark, version, tables) != (0, 0, 0) {
+        if mark != APPLICATION_ID && ((mark, version) != (0, 0) || self.has_tables()?) {
             let source = Cause::new("it is a database of another program");
             return Err(JournalError::Corrupt { path: self.path.clone(), source }.into());
         }
@@ -163,6 +160,11 @@ impl Database {
             .into());
         }
         Ok(())
+    }
+
+    fn has_tables(&self) -> Stored<bool> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_schema)";
+        Ok(self.connection.query_row(sql, [], |row| row.get(0))?)
     }
 
     fn write_ahead(&self) -> Stored<()> {

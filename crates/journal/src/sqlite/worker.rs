@@ -1,9 +1,11 @@
-//! The threads that use the file: one writes, and one reads once something is to be read.
+//! The threads that use the file: one writes, and one reads once there are many reads.
 //!
 //! Writes that wait at the same time become one transaction. Each caller receives its answer after
-//! the commit.
+//! the commit. The first reads are done by the thread that writes: a second thread with its own
+//! connection costs more than all reads of a command.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{OnceCell, mpsc, oneshot};
@@ -21,6 +23,9 @@ use crate::store::{Store, Stored};
 const QUEUE: usize = 1024;
 /// The maximum number of steps in one transaction, so that none waits long for its answer.
 const BATCH: usize = 256;
+/// How many reads the thread that writes does, so that no write waits for many of them: more than a
+/// command has.
+const FIRST_READS: usize = 16;
 
 /// A queued step.
 pub(crate) trait Step: Send {
@@ -65,11 +70,20 @@ pub(crate) struct Worker {
     writes: Queue,
     /// The thread that reads.
     reads: Reader,
+    /// The number of reads so far.
+    read: AtomicUsize,
 }
 
-type Queue = mpsc::Sender<Box<dyn Step>>;
+/// What is to be done.
+#[derive(Debug)]
+enum Task {
+    Write(Box<dyn Step>),
+    Read(Box<dyn Step>),
+}
 
-/// The thread that reads. It starts with the first read: most commands need none.
+type Queue = mpsc::Sender<Task>;
+
+/// The thread that reads. It starts after the first [`FIRST_READS`].
 #[derive(Debug)]
 pub(crate) struct Reader {
     database: PathBuf,
@@ -120,7 +134,7 @@ impl Worker {
         let found = thread("longshore-journal", path, open, write).await?;
         let (database, queue) = (path.to_owned(), OnceCell::new());
         let reads = Reader { database, busy_timeout, queue };
-        Ok((Self { writes, reads }, found))
+        Ok((Self { writes, reads, read: AtomicUsize::new(0) }, found))
     }
 
     /// Runs `work` in a transaction and returns once it is committed.
@@ -130,7 +144,7 @@ impl Worker {
         &self,
         work: impl FnOnce(&mut dyn Store) -> Stored<T> + Send + 'static,
     ) -> Result<T> {
-        ask(&self.writes, work).await
+        ask(&self.writes, Task::Write, work).await
     }
 
     /// Runs `work` on one state of the file, which does not change meanwhile.
@@ -138,17 +152,20 @@ impl Worker {
         &self,
         work: impl FnOnce(&mut dyn Store) -> Stored<T> + Send + 'static,
     ) -> Result<T> {
-        ask(self.reads.queue().await?, work).await
+        let is_early = self.read.fetch_add(1, Ordering::Relaxed) < FIRST_READS;
+        let queue = if is_early { &self.writes } else { self.reads.queue().await? };
+        ask(queue, Task::Read, work).await
     }
 }
 
 async fn ask<T: Send + 'static>(
     queue: &Queue,
+    task: impl FnOnce(Box<dyn Step>) -> Task,
     work: impl FnOnce(&mut dyn Store) -> Stored<T> + Send + 'static,
 ) -> Result<T> {
     let (reply, answer) = oneshot::channel();
     let step = Box::new(Pending { work: Some(work), done: None, reply });
-    queue.send(step).await.map_err(|_| JournalError::Closed)?;
+    queue.send(task(step)).await.map_err(|_| JournalError::Closed)?;
     answer.await.unwrap_or(Err(JournalError::Closed))
 }
 
@@ -175,26 +192,35 @@ async fn thread<T: Send + 'static>(
     opened.await.unwrap_or(Err(JournalError::Closed))
 }
 
-fn write_all(database: &mut Database, mut queue: mpsc::Receiver<Box<dyn Step>>, reserve: &Reserve) {
+fn write_all(database: &mut Database, mut queue: mpsc::Receiver<Task>, reserve: &Reserve) {
     let mut checkpoints = Checkpoints::of(database);
     while let Some(first) = queue.blocking_recv() {
-        let mut batch = vec![first];
-        while batch.len() < BATCH
-            && let Ok(next) = queue.try_recv()
-        {
-            batch.push(next);
+        let mut batch = Vec::new();
+        let mut next = Some(first);
+        while let Some(task) = next {
+            match task {
+                Task::Write(step) => batch.push(step),
+                Task::Read(step) => read(database, step),
+            }
+            next = if batch.len() < BATCH { queue.try_recv().ok() } else { None };
         }
-        reserve.release_if_full();
-        commit(database, batch);
-        checkpoints.committed(database);
+        if !batch.is_empty() {
+            reserve.release_if_full();
+            commit(database, batch);
+            checkpoints.committed(database);
+        }
     }
 }
 
-fn read_all(database: &Database, mut queue: mpsc::Receiver<Box<dyn Step>>) {
-    while let Some(mut step) = queue.blocking_recv() {
-        let kept = snapshot(database, step.as_mut());
-        step.answer(database, kept.map_err(|error| database.explain(error.into())));
+fn read_all(database: &Database, mut queue: mpsc::Receiver<Task>) {
+    while let Some(Task::Read(step) | Task::Write(step)) = queue.blocking_recv() {
+        read(database, step);
     }
+}
+
+fn read(database: &Database, mut step: Box<dyn Step>) {
+    let kept = snapshot(database, step.as_mut());
+    step.answer(database, kept.map_err(|error| database.explain(error.into())));
 }
 
 fn snapshot(database: &Database, step: &mut dyn Step) -> rusqlite::Result<()> {

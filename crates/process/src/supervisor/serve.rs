@@ -14,11 +14,11 @@ use crate::wire::{Answer, read_request, write_answer};
 pub(super) fn serve(mut connection: UnixStream, wake: &Wake) -> io::Result<()> {
     let own = ProcessIdentity::own()?;
     while let Some((request, environment)) = read_request(&mut connection)? {
-        match launch(&request, &environment, &own) {
+        match launch(&request, environment, &own) {
             Launched::Taken => send(&mut connection, &Answer::Taken),
             Launched::Refused(refusal) => send(&mut connection, &Answer::Refused(refusal)),
             Launched::Started(job) => {
-                drop((request, environment));
+                drop(request);
                 keep(job, &mut connection, wake)?;
             }
         }
@@ -33,14 +33,12 @@ fn keep(mut job: Box<Job>, connection: &mut UnixStream, wake: &Wake) -> io::Resu
     let end = job.end();
     if drained {
         job.remove_cgroup();
-        // Before the end is recorded: a runner that waits for the end can then reuse the
-        // supervisor.
-        send(connection, &Answer::Drained);
     }
     record_end(&mut job, end)?;
     if !drained {
         return Err(io::Error::other("some processes of the job cannot be ended"));
     }
+    send(connection, &Answer::Drained);
     Ok(())
 }
 

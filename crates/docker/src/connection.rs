@@ -1,0 +1,89 @@
+//! The way to one engine: its address, and the version of the API that both sides know.
+
+use std::time::Duration;
+
+use futures::TryFutureExt;
+use longshore_core::RequestCounter;
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+
+use crate::body::Body;
+use crate::endpoint::Endpoint;
+use crate::fault::{Cause, Fault};
+use crate::greeting::{ApiVersion, Greeting};
+use crate::http::{Call, Http, is_signed};
+
+/// An engine that has answered once.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    http: Http,
+    pub(crate) endpoint: Endpoint,
+    greeting: Mutex<Greeting>,
+}
+
+impl Connection {
+    /// Asks the engine at `endpoint` for its version, within `limit`.
+    pub(crate) async fn open(
+        endpoint: Endpoint,
+        requests: RequestCounter,
+        limit: Duration,
+    ) -> Result<Self, Fault> {
+        let http = Http::new(&endpoint, requests).map_err(|cause| Fault::new(cause, &endpoint))?;
+        let greeting = Mutex::new(ask(&http, &endpoint, limit).await?);
+        Ok(Self { http, endpoint, greeting })
+    }
+
+    /// Asks the engine again.
+    pub(crate) async fn greet(&self, limit: Duration) -> Result<(), Fault> {
+        let greeting = ask(&self.http, &self.endpoint, limit).await?;
+        *self.greeting.lock() = greeting;
+        Ok(())
+    }
+
+    pub(crate) fn greeting(&self) -> Greeting {
+        self.greeting.lock().clone()
+    }
+
+    pub(crate) fn version(&self) -> ApiVersion {
+        self.greeting.lock().version
+    }
+
+    /// The beginning of each path.
+    fn prefix(&self) -> String {
+        format!("/v{}", self.version())
+    }
+
+    /// Sends `call`. An answer counts only if it is the engine's: a gateway in front of an engine that
+    /// is away answers 404 or 502, or 200 with a page.
+    pub(crate) async fn send(&self, call: Call) -> Result<(http::Response<()>, Body), Fault> {
+        let signs = self.greeting.lock().signs;
+        match self.http.send(&self.prefix(), call).await {
+            Ok((head, _)) if signs && !is_signed(head.headers()) => {
+                Err(Fault::of_stranger(head.status().as_u16(), "", &self.endpoint))
+            }
+            Err(Cause::Answered { status, message, is_signed: false })
+                if signs && !matches!(status, 401 | 403 | 429) =>
+            {
+                Err(Fault::of_stranger(status, &message, &self.endpoint))
+            }
+            sent => sent.map_err(|cause| Fault::new(cause, &self.endpoint)),
+        }
+    }
+
+    /// Sends `call`, after which the connection carries raw bytes both ways.
+    pub(crate) async fn hijack(
+        &self,
+        call: Call,
+    ) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<>, Fault> {
+        let hijacked = self.http.hijack(&self.prefix(), call).await;
+        hijacked.map_err(|cause| Fault::new(cause, &self.endpoint))
+    }
+}
+
+async fn ask(http: &Http, endpoint: &Endpoint, limit: Duration) -> Result<Greeting, Fault> {
+    let asked = Greeting::ask(http).map_err(|cause| Fault::new(cause, endpoint));
+    let greeting = timeout(limit, asked).await;
+    let greeting = greeting.unwrap_or_else(|_| Err(Fault::timed_out(limit, endpoint)));
+    greeting.map_err(|fault| fault.of_greeting(endpoint))
+}
