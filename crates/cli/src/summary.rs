@@ -1,6 +1,6 @@
 //! The result of a job, for a person.
 
-use longshore::job::PassedOver;
+use longshore::job::{NotRunReason, PassedOver};
 use longshore::runner::RunnerName;
 use longshore::{JobId, JobResult, Outcome};
 
@@ -65,6 +65,12 @@ const fn ends_in_a_reason(outcome: &Outcome) -> bool {
     )
 }
 
+/// Returns whether the outcome of a job repeats why each runner was passed over.
+const fn nobody_took(result: &JobResult) -> bool {
+    matches!(result.outcome, Outcome::NotRun { reason: NotRunReason::NoRunner, .. })
+        && !result.passed_over.is_empty()
+}
+
 fn summary(result: &JobResult, seconds: Option<f64>) -> Vec<String> {
     let mut lines: Vec<String> = result.passed_over.iter().map(passed_over).collect();
     let after = seconds
@@ -72,6 +78,8 @@ fn summary(result: &JobResult, seconds: Option<f64>) -> Vec<String> {
         .map_or_else(String::new, |seconds| format!(" after {seconds:.2} s"));
     lines.push(match &result.runner {
         Some(runner) => format!("{runner}: the job {}{after}", result.outcome),
+        // The lines above have the reasons.
+        None if nobody_took(result) => "the job was not run: no runner took it".to_owned(),
         None => format!("the job {}", result.outcome),
     });
     let local = result.runner.as_ref() == Some(&RunnerName::process());
@@ -96,6 +104,7 @@ fn summary(result: &JobResult, seconds: Option<f64>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use longshore::job::RejectReason;
+    use longshore::runner::ErrorKind;
 
     use super::*;
 
@@ -137,6 +146,26 @@ mod tests {
             [
                 "kubernetes: the job exited with code 0",
                 "kubernetes started the job again on its own: a, b",
+            ]
+        );
+    }
+
+    #[test]
+    fn each_reason_why_no_runner_took_a_job_was_said_twice() {
+        let message = "no runner took it: docker: there is no engine".to_owned();
+        let outcome = Outcome::NotRun { reason: NotRunReason::NoRunner, message };
+        let mut result = JobResult::new("j".parse().unwrap(), outcome);
+        assert_eq!(
+            summary(&result, None),
+            ["the job was not run: no runner took it: docker: there is no engine"]
+        );
+        let error = longshore::Error::new(ErrorKind::Unavailable, "there is no engine");
+        result.passed_over.push(PassedOver::new(&RunnerName::docker(), &error));
+        assert_eq!(
+            summary(&result, None),
+            [
+                "passed over docker (Unavailable): there is no engine",
+                "the job was not run: no runner took it",
             ]
         );
     }

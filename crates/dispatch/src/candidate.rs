@@ -271,7 +271,7 @@ impl Candidate {
     ) -> Result<T, Error> {
         let began = Instant::now();
         let answer = match timeout(self.connect_timeout, probe).await {
-            Ok(answer) => answer,
+            Ok(answer) => answer.map_err(of_a_probe),
             Err(_) => {
                 let no_answer =
                     format!("no answer within {:?} (connectTimeout)", self.connect_timeout);
@@ -313,6 +313,18 @@ impl Candidate {
         let runner = self.name().clone();
         let cordoned = self.attempts.is_closed();
         RunnerStatus { runner, cordoned, breaker, launching, running, last_error, last_probe }
+    }
+}
+
+/// Returns the error of a probe. A probe does not know the job, so what it fails with is about the
+/// backend: a server that answers 404 or 418 is not the backend that the configuration names.
+fn of_a_probe(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Unavailable
+        | ErrorKind::Saturated
+        | ErrorKind::Unsupported
+        | ErrorKind::Denied => error,
+        _ => error.with_kind(ErrorKind::Unavailable),
     }
 }
 

@@ -9,6 +9,9 @@ use crate::DockerConfig;
 /// The path of Docker's own socket.
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 
+/// What names the address of a context.
+const CONTEXT: &str = "the current docker context";
+
 /// Where the engine is, and what names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint {
@@ -80,8 +83,13 @@ pub(crate) fn find(config: &DockerConfig, world: &dyn World) -> Result<Endpoint>
     if let Some(host) = world.var("DOCKER_HOST") {
         return named(&host, "DOCKER_HOST", config, world);
     }
-    if let Some(host) = context_host(world) {
-        return named(&host, "the current docker context", config, world);
+    if let Some(context) = context(world)? {
+        let mut endpoint = named(&context.host, CONTEXT, config, world)?;
+        if let (Address::Http(host), Some(certificates)) = (&endpoint.address, context.certificates)
+        {
+            endpoint.address = Address::Tls { host: host.clone(), certificates };
+        }
+        return Ok(endpoint);
     }
     let rootless = world.var("XDG_RUNTIME_DIR").map(|dir| Path::new(&dir).join("docker.sock"));
     let path = match rootless {
@@ -139,23 +147,44 @@ fn docker_folder(world: &dyn World) -> Option<PathBuf> {
     given.or_else(|| world.var("HOME").map(|home| Path::new(&home).join(".docker")))
 }
 
-/// The host of the docker command's current context, unless that is the default one. The name of a
-/// context's folder is a digest of the context's name; there are few, so this reads each.
-fn context_host(world: &dyn World) -> Option<String> {
-    let folder = docker_folder(world)?;
-    let current = world.var("DOCKER_CONTEXT").or_else(|| {
+/// A context of the docker command.
+struct Context {
+    host: String,
+    /// The folder of its own certificates, if it has any.
+    certificates: Option<PathBuf>,
+}
+
+/// The docker command's current context, unless that is the default one. The name of a context's
+/// folder is a digest of the context's name; there are few, so this reads each.
+///
+/// # Errors
+/// `Unavailable` if there is no such context: the engine of another one is not the one that was
+/// chosen.
+fn context(world: &dyn World) -> Result<Option<Context>> {
+    let Some(folder) = docker_folder(world) else { return Ok(None) };
+    let of_file = || {
         let config = world.text(&folder.join("config.json"))?;
         let config: serde_json::Value = serde_json::from_str(&config).ok()?;
         Some(config.get("currentContext")?.as_str()?.to_owned())
-    })?;
-    if current.is_empty() || current == "default" {
-        return None;
-    }
-    std::fs::read_dir(folder.join("contexts/meta")).ok()?.flatten().find_map(|entry| {
+    };
+    let chosen = world.var("DOCKER_CONTEXT").map(|name| (name, "DOCKER_CONTEXT"));
+    let chosen = chosen.or_else(|| of_file().map(|name| (name, "currentContext of config.json")));
+    let Some((current, by)) = chosen.filter(|(name, _)| !matches!(&**name, "" | "default")) else {
+        return Ok(None);
+    };
+    let entries = std::fs::read_dir(folder.join("contexts/meta")).into_iter().flatten().flatten();
+    let mut found = entries.filter_map(|entry| {
         let meta = world.text(&entry.path().join("meta.json"))?;
         let meta: serde_json::Value = serde_json::from_str(&meta).ok()?;
         let host = meta.pointer("/Endpoints/docker/Host")?.as_str()?;
-        (meta.get("Name")?.as_str()? == current).then(|| host.to_owned())
+        let certificates = folder.join("contexts/tls").join(entry.file_name()).join("docker");
+        let certificates = Some(certificates).filter(|folder| world.exists(folder));
+        (meta.get("Name")?.as_str()? == current)
+            .then(|| Context { host: host.to_owned(), certificates })
+    });
+    found.next().map(Some).ok_or_else(|| {
+        let missing = "there is no such docker context: choose one that `docker context ls` lists";
+        Error::new(ErrorKind::Unavailable, missing).with("context", current).with("named by", by)
     })
 }
 
@@ -223,7 +252,34 @@ mod tests {
         std::fs::write(home.path().join(".docker/config.json"), r#"{"currentContext":"far"}"#)
             .unwrap();
         let (address, by) = found(&config, &world);
-        assert_eq!((address.as_str(), by), ("tcp://far:2375", Some("the current docker context")));
+        assert_eq!((address.as_str(), by), ("tcp://far:2375", Some(CONTEXT)));
+        let certificates = home.path().join(".docker/contexts/tls/abc/docker");
+        world.files.push(certificates.clone());
+        let tls = Address::Tls { host: "far:2375".to_owned(), certificates };
+        assert_eq!(find(&config, &world).unwrap().address, tls);
+    }
+
+    #[test]
+    fn a_context_that_does_not_exist_was_taken_for_the_default_one() {
+        let home = tempfile::tempdir().unwrap();
+        let mut world = Fake::default();
+        world.vars.insert("HOME", home.path().display().to_string());
+        world.vars.insert("DOCKER_CONTEXT", "prod".to_owned());
+        let config = DockerConfig::default();
+        let error = find(&config, &world).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(error.to_string().contains("(context: prod, named by: DOCKER_CONTEXT)"), "{error}");
+        world.vars.insert("DOCKER_CONTEXT", "default".to_owned());
+        assert_eq!(found(&config, &world).1, None);
+        world.vars.remove("DOCKER_CONTEXT");
+        std::fs::create_dir(home.path().join(".docker")).unwrap();
+        let file = home.path().join(".docker/config.json");
+        std::fs::write(file, r#"{"currentContext":"far"}"#).unwrap();
+        let error = find(&config, &world).unwrap_err().to_string();
+        assert!(error.contains("currentContext of config.json"), "{error}");
+        // As in docker, DOCKER_HOST precedes any context.
+        world.vars.insert("DOCKER_HOST", "tcp://d:1".to_owned());
+        assert_eq!(found(&config, &world).1, Some("DOCKER_HOST"));
     }
 
     #[test]

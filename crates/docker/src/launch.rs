@@ -52,6 +52,9 @@ impl Backend {
     /// - So nothing has started before the start is sent, and nothing can if it never is.
     pub(crate) async fn launch(&self, attempt: &Attempt, context: &LaunchContext) -> Launched {
         let launched = self.try_launch(attempt, context).await;
+        if launched.is_err() {
+            drop(self.attachments.take(&attempt.id));
+        }
         if matches!(launched, Err(LaunchError::Refused(_))) {
             self.informer.discard(&attempt.id);
         }
@@ -184,14 +187,24 @@ impl Backend {
             )
             .caused_by(warning.clone()));
         }
-        if let Some(refusal) =
-            self.commands.refusal(&self.engine, attempt, image, &created.id).await
-        {
+        let refusal = self.commands.refusal(&self.engine, attempt, image, &created.id);
+        let (refusal, ()) = tokio::join!(refusal, self.attach(request, &created.id));
+        if let Some(refusal) = refusal {
             self.withdraw(&created.id).await;
             return Err(refusal);
         }
         request.context.events.emit(Event::Scheduled);
         Ok(Some(created.id))
+    }
+
+    /// Attaches to the output of the container `id`, if this process will read it.
+    async fn attach(&self, request: &LaunchRequest<'_>, id: &str) {
+        if request.context.read_output {
+            let attempt = &request.attempt.id;
+            let snapshot = self.informer.subscribe(attempt);
+            let tty = request.attempt.spec.tty;
+            self.attachments.open(&self.engine, attempt, id, snapshot, tty).await;
+        }
     }
 
     /// Removes a container that was created and not started. If the removal fails, the container
@@ -207,13 +220,6 @@ impl Backend {
         if let Err(error) = interrupted(request.context, request.deadline) {
             self.withdraw(id).await;
             return Err(LaunchError::Refused(error));
-        }
-        if request.context.read_output {
-            let attempt = &request.attempt.id;
-            let snapshot = self.informer.subscribe(attempt);
-            let tty = request.attempt.spec.tty;
-            let attached = self.attachments.open(&self.engine, attempt, id, snapshot, tty);
-            let _ = timeout_at(request.deadline, attached).await;
         }
         let started = timeout_at(request.deadline, self.engine.start(id)).await;
         if !matches!(started, Ok(Ok(()))) {

@@ -9,7 +9,7 @@ use http::Response;
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use kube::client::ClientBuilder;
-use kube::config::{Config, KubeConfigOptions, Kubeconfig};
+use kube::config::Config;
 use longshore_core::{Backoff, Error, ErrorKind, RequestCounter, Result};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
@@ -20,6 +20,7 @@ use crate::bounded::Bounded;
 use crate::config::KubernetesConfig;
 use crate::credential_plugin;
 use crate::error::{self, failed, timed_out};
+use crate::kubeconfig;
 use crate::proxy;
 use crate::server_clock::ServerClock;
 
@@ -196,7 +197,7 @@ impl Connection {
     /// Reads the configuration and opens the connection that it describes.
     async fn open(&self) -> Result<Cluster> {
         let given = self.config.clone();
-        let (mut kube, identity) = blocking(move || load(&given)).await?;
+        let (mut kube, identity) = blocking(move || kubeconfig::load(&given)).await?;
         let mut expires = None;
         if let Some(plugin) = credential_plugin::of(&kube.auth_info) {
             // Shorter than a probe, which otherwise ends first and does not know the cause.
@@ -274,87 +275,4 @@ fn build(
         expires: None,
         refused: AtomicBool::new(false),
     })
-}
-
-/// Loads the kubeconfig that `kubectl` would use, or else the service account of a Pod. Also returns
-/// where the credentials come from.
-fn load(config: &KubernetesConfig) -> Result<(Config, String)> {
-    let unavailable = |message: &'static str| Error::new(ErrorKind::Unavailable, message);
-    let (kubeconfig, origin) = if let Some(path) = &config.kubeconfig {
-        (Kubeconfig::read_from(path), path.display().to_string())
-    } else if let Some(paths) = std::env::var_os("KUBECONFIG").filter(|v| !v.is_empty()) {
-        let origin = format!("KUBECONFIG={}", paths.display());
-        (Kubeconfig::from_env().map(Option::unwrap_or_default), origin)
-    } else if let Some(path) = home_kubeconfig() {
-        (Kubeconfig::read_from(&path), path.display().to_string())
-    } else if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() {
-        let loaded = Config::incluster()
-            .map_err(|e| unavailable("failed to read this Pod's service account").caused_by(e))?;
-        return Ok((loaded, "this Pod's service account".to_owned()));
-    } else {
-        return Err(unavailable(
-            "no kubeconfig and not in a cluster: set KUBECONFIG or job.kubernetes.kubeconfig",
-        ));
-    };
-    let wrong = |e: kube::config::KubeconfigError| {
-        unavailable("failed to read the kubeconfig").with("kubeconfig", &origin).caused_by(e)
-    };
-    let options = KubeConfigOptions { context: config.context.clone(), ..<_>::default() };
-    let kubeconfig = kubeconfig.map_err(wrong)?;
-    let cluster = cluster_of(&kubeconfig, config.context.as_deref());
-    let own_proxy = cluster.and_then(|it| it.proxy_url.clone()).filter(|url| !url.is_empty());
-    let authority = cluster.and_then(authority);
-    let user = context_of(&kubeconfig, config.context.as_deref()).and_then(|it| it.user.clone());
-    let identity = format!("{} of {origin}", user.unwrap_or_default());
-    // Only the signature of this function is asynchronous: it reads files.
-    let loading = Config::from_custom_kubeconfig(kubeconfig, &options);
-    let mut loaded = futures::executor::block_on(loading).map_err(wrong)?;
-    match (&loaded.root_cert, authority) {
-        // As in client-go, an empty setting is none.
-        (Some(_), None) => loaded.root_cert = None,
-        // kube would trust no server, and the error would blame the server's certificate.
-        (Some(certificates), Some(given)) if certificates.is_empty() => {
-            return Err(unavailable(
-                "the certificate authority of the API server has no certificate in PEM",
-            )
-            .with(given.0, given.1)
-            .with("kubeconfig", &origin));
-        }
-        _ => {}
-    }
-    // kube compares NO_PROXY with the proxy's own address, not with the server's.
-    let variable = |name: &str| std::env::var(name).ok();
-    loaded.proxy_url = proxy::choose(&loaded.cluster_url, own_proxy.as_deref(), variable)
-        .map_err(|e| e.with("kubeconfig", &origin))?;
-    credential_plugin::ensure_supported(&loaded.auth_info)
-        .map_err(|e| e.with("kubeconfig", &origin))?;
-    Ok((loaded, identity))
-}
-
-/// Returns the context called `name`, or else the current context.
-fn context_of<'a>(config: &'a Kubeconfig, name: Option<&str>) -> Option<&'a kube::config::Context> {
-    let name = name.or(config.current_context.as_deref())?;
-    config.contexts.iter().find(|it| it.name == name)?.context.as_ref()
-}
-
-/// Returns the cluster of `context`, or else of the current context.
-fn cluster_of<'a>(
-    config: &'a Kubeconfig,
-    context: Option<&str>,
-) -> Option<&'a kube::config::Cluster> {
-    let context = context_of(config, context)?;
-    config.clusters.iter().find(|it| it.name == context.cluster)?.cluster.as_ref()
-}
-
-/// Returns the setting that names the certificate authority of `cluster`, with the path of its file.
-fn authority(cluster: &kube::config::Cluster) -> Option<(&'static str, String)> {
-    let full = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-    let data = full(&cluster.certificate_authority_data);
-    data.map(|_| ("setting", "certificate-authority-data".to_owned()))
-        .or_else(|| full(&cluster.certificate_authority).map(|path| ("file", path)))
-}
-
-fn home_kubeconfig() -> Option<std::path::PathBuf> {
-    let path = std::env::home_dir()?.join(".kube/config");
-    path.is_file().then_some(path)
 }

@@ -78,6 +78,14 @@ impl ContainerView {
 }
 
 impl Terminated {
+    /// Returns whether the node does not know how the container ended. The kubelet writes
+    /// `ContainerStatusUnknown` for a container that the runtime has lost. containerd writes
+    /// `Unknown` and 255 for one that is no longer there when it starts, such as after the node was
+    /// restarted (`internal/cri/server/restart.go`).
+    pub(crate) fn is_unknown(&self) -> bool {
+        self.reason == "ContainerStatusUnknown" || self.reason == "Unknown" && self.code == 255
+    }
+
     /// Returns whether the runtime refused to start the container (containerd and CRI-O:
     /// `StartError`; dockershim and cri-dockerd: `ContainerCannotRun`).
     pub(crate) fn never_ran(&self) -> bool {

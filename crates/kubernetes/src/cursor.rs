@@ -16,6 +16,8 @@ pub(crate) struct Cursor {
     position: u64,
     tail: Vec<u8>,
     observed: Vec<u8>,
+    /// Where the last gap was reported.
+    gap: Option<u64>,
 }
 
 /// What to do with a piece of the log.
@@ -37,7 +39,7 @@ pub(crate) enum Taken {
 impl Cursor {
     /// Creates a cursor for a reader that has the first `have` bytes.
     pub(crate) const fn new(have: u64) -> Self {
-        Self { have, at: have, position: 0, tail: Vec::new(), observed: Vec::new() }
+        Self { have, at: have, position: 0, tail: Vec::new(), observed: Vec::new(), gap: None }
     }
 
     /// Returns how many bytes of the log the reader has.
@@ -64,6 +66,11 @@ impl Cursor {
     /// Records that the reader has the file up to `at`.
     pub(crate) const fn relocate(&mut self, at: u64) {
         self.at = at;
+    }
+
+    /// Returns whether a gap is to be reported here: `false` if one was, and nothing was read since.
+    pub(crate) fn reports_gap(&mut self) -> bool {
+        self.gap.replace(self.have) != Some(self.have)
     }
 
     /// Returns whether the next bytes are new.
@@ -253,6 +260,17 @@ mod tests {
         let mut finder = Finder::new(b"one\ntwo\n");
         finder.take(b"three\nfour\n");
         assert_eq!((finder.found(), finder.found_end()), (None, None));
+    }
+
+    /// A file that was skipped, and the search for what follows it, reported two gaps.
+    #[test]
+    fn a_gap_is_reported_once_at_each_position() {
+        let mut cursor = Cursor::new(0);
+        assert!(cursor.reports_gap());
+        assert!(!cursor.reports_gap());
+        cursor.take(b"more");
+        assert!(cursor.reports_gap());
+        assert!(!cursor.reports_gap());
     }
 
     #[test]

@@ -139,7 +139,7 @@ impl TerminationTimer {
             // If this process saw the start, no clock is compared with another.
             (Some(observed), _) => observed + timeout,
             (None, Some(started)) => {
-                let ran = now.duration_since(started);
+                let ran = now.duration_since(pod.by_server_clock(started));
                 let ran = Duration::try_from(ran).unwrap_or_default();
                 Instant::now() + timeout.saturating_sub(ran)
             }
@@ -316,4 +316,25 @@ async fn absent_now(cluster: &Cluster, location: &Location) -> Result<bool> {
     }
     let pods = cluster.pods_of(location).await?;
     Ok(!pods.iter().any(|pod| PodView::from(pod).job.is_none()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::outcome::tests::{job, pod, snapshot};
+
+    /// A job that another process had launched was ended as soon as this one followed it.
+    #[tokio::test(start_paused = true)]
+    async fn a_timeout_is_not_over_early_because_the_nodes_clock_is_behind() {
+        let created = "2026-01-01T01:00:00Z";
+        let running = json!({"running": {"startedAt": "2026-01-01T00:00:00Z"}});
+        let mut view = pod(json!({"creationTimestamp": created}), "Running", running, "x://a");
+        view.clock_behind = jiff::SignedDuration::from_hours(1);
+        let timed = JobView { timeout: Some(Duration::from_secs(60)), ..job() };
+        let now = created.parse::<Timestamp>().unwrap() + Duration::from_secs(10);
+        let due = TerminationTimer::default().due(&snapshot(timed, [view]), now);
+        assert_eq!(due, Some((Instant::now() + Duration::from_secs(50), Ending::Deadline)));
+    }
 }

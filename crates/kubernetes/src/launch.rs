@@ -13,6 +13,7 @@ use crate::config::KubernetesConfig;
 use crate::discards::Unwanted;
 use crate::error::Message;
 use crate::follow;
+use crate::job_view::JobView;
 use crate::location::Location;
 use crate::names::{Commit, Ending};
 use crate::outcome;
@@ -22,7 +23,6 @@ use crate::probe::ensure_stdin;
 use crate::refusal;
 use crate::snapshot::Snapshot;
 use crate::start_state::{self, EventReporter, StartState};
-use crate::submit::Prepared;
 use crate::subscription::Subscription;
 use crate::translate::{self, Submission};
 use crate::warnings::JobWarnings;
@@ -55,6 +55,14 @@ pub(crate) enum Origin {
     Created,
     /// An earlier launch of the attempt created it.
     Found,
+}
+
+/// The Job of an attempt, before this launch releases it.
+pub(crate) struct Prepared {
+    pub(crate) job: JobView,
+    pub(crate) origin: Origin,
+    /// Why the attempt must not run, although somebody else has released its Job.
+    pub(crate) unwanted: Option<Error>,
 }
 
 /// One launch.

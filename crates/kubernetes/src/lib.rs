@@ -55,6 +55,7 @@ mod finding;
 mod follow;
 mod informer;
 mod job_view;
+mod kubeconfig;
 mod labels;
 mod launch;
 mod location;

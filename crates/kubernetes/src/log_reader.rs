@@ -13,10 +13,12 @@ use crate::backend::Backend;
 use crate::client::Failure;
 use crate::cursor::{Cursor, Finder};
 use crate::follow::is_absent;
+use crate::job_view::JobView;
 use crate::location::Location;
+use crate::names::Commit;
 use crate::outcome::conclude;
 use crate::pod_view::PodView;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Presence, Snapshot};
 use crate::subscription::Subscription;
 use crate::timestamps::TimestampStripper;
 
@@ -166,14 +168,18 @@ impl LogReader {
         let mut pods: Vec<PodView> =
             cluster.pods_of(&self.location).await?.iter().map(PodView::from).collect();
         pods.sort_by_key(|pod| pod.created);
+        let without_pods = pods.is_empty();
         let pod = pods.into_iter().find(|pod| pod.container.created);
         if pod.is_none() && !first {
             return Ok(Source::Gone);
         }
         // The Pods of a removed Job remain for a moment.
         let known = pod.as_ref().is_some_and(|pod| !first || pod.job.is_none());
-        if !known && cluster.get_job(&self.location).await?.is_none() {
-            return Ok(Source::Gone);
+        if !known {
+            let Some(job) = cluster.get_job(&self.location).await? else { return Ok(Source::Gone) };
+            if without_pods && ended_without_pods(&JobView::from(&job)) {
+                return Ok(Source::Gone);
+            }
         }
         Ok(pod.map_or(Source::Nothing, |pod| Source::Pod(Target::of(&pod))))
     }
@@ -204,8 +210,7 @@ impl LogReader {
                 return Ok(if is_gone { Source::Gone } else { Source::Pod(target) });
             }
             if subscription.health().is_synced() && conclude(&snapshot, Instant::now()).is_some() {
-                let is_gone = snapshot.job_presence.is_gone() && snapshot.pods.is_empty();
-                return Ok(if is_gone { Source::Gone } else { Source::Nothing });
+                return Ok(if lacks_pod(&snapshot) { Source::Gone } else { Source::Nothing });
             }
             subscription.changed().await;
         }
@@ -450,6 +455,22 @@ async fn exists(backend: &Backend, location: &Location, pod: &PodView) -> Result
     let cluster = backend.connection.cluster().await?;
     let found = cluster.pod_named(location, &pod.name).await?;
     Ok(found.is_some_and(|found| found.metadata.uid.as_deref() == Some(&pod.uid)))
+}
+
+/// Returns whether `job`, which has no Pod, had one: it ended after its release. A client, a drained
+/// node or the garbage collector of Pods deletes a Pod and its output, and the Job stays.
+fn ended_without_pods(job: &JobView) -> bool {
+    job.commit == Some(Commit::Committed) && job.over.is_some()
+}
+
+/// Returns whether the attempt of `snapshot`, of which no Pod is known to have started, may have had
+/// one with output that is gone.
+fn lacks_pod(snapshot: &Snapshot) -> bool {
+    if snapshot.pods.is_empty() {
+        let job = snapshot.job.as_deref();
+        return snapshot.job_presence.is_gone() || job.is_some_and(ended_without_pods);
+    }
+    snapshot.pods.iter().any(|observed| observed.presence == Presence::Vanished)
 }
 
 fn ended(snapshot: &Snapshot) -> bool {

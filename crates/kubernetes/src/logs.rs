@@ -64,7 +64,9 @@ fn read(
                 Source::Pod(pod) => pod,
                 Source::Nothing => return,
                 Source::Gone => {
-                    yield Ok(gap(&cursor));
+                    if let Some(gap) = gap(&mut cursor) {
+                        yield Ok(gap);
+                    }
                     return;
                 }
             };
@@ -72,7 +74,9 @@ fn read(
                 Ok(stream) => stream,
                 // A kubelet that has just started also answers that there is no such Pod.
                 Err(failure) if failure.code() == Some(404) && reader.is_gone(&pod).await => {
-                    yield Ok(gap(&cursor));
+                    if let Some(gap) = gap(&mut cursor) {
+                        yield Ok(gap);
+                    }
                     return;
                 }
                 Err(failure) => {
@@ -102,8 +106,12 @@ fn read(
                 let leap = reader.leap.take();
                 let cut = leap.unwrap_or(read);
                 for part in [0..cut, cut..read] {
-                    if part.start == cut && leap.is_some() && cursor.is_new() {
-                        yield Ok(gap(&cursor));
+                    if part.start == cut
+                        && leap.is_some()
+                        && cursor.is_new()
+                        && let Some(gap) = gap(&mut cursor)
+                    {
+                        yield Ok(gap);
                     }
                     let (start, end) = (part.start, part.end);
                     let piece = &reader.buffer[part];
@@ -134,7 +142,9 @@ fn read(
                 match reader.locate(&pod, &mut cursor).await {
                     Ok(Located::GoesOn | Located::Unproven) => {}
                     Ok(Located::Gap) => {
-                        yield Ok(gap(&cursor));
+                        if let Some(gap) = gap(&mut cursor) {
+                            yield Ok(gap);
+                        }
                     }
                     Err(error) => {
                         yield Err(error.into());
@@ -162,8 +172,11 @@ fn read(
     }
 }
 
-fn gap(cursor: &Cursor) -> TimedChunk {
-    TimedChunk::new(None, LogChunk::gap(LogStream::Stdout, cursor.have(), None))
+/// Returns a gap at the reader's position, unless it was reported already.
+fn gap(cursor: &mut Cursor) -> Option<TimedChunk> {
+    let have = cursor.have();
+    let gap = LogChunk::gap(LogStream::Stdout, have, None);
+    cursor.reports_gap().then(|| TimedChunk::new(None, gap))
 }
 
 /// Whether all bytes of the opened file have been read.

@@ -40,7 +40,7 @@ pub(crate) fn conclude(snapshot: &Snapshot, now: Instant) -> Option<Report> {
         .filter(|t| !t.never_ran())
         .and_then(|t| t.started)
         .or_else(|| container.filter(|c| c.restarts == 0).and_then(|c| c.running).flatten());
-    report.finished_at = end.and_then(|t| t.finished);
+    report.finished_at = end.filter(|t| !t.is_unknown()).and_then(|t| t.finished);
     report.image = Some(image(snapshot));
     report.started_again = again;
     Some(report)
@@ -114,7 +114,9 @@ fn of_first_run(snapshot: &Snapshot, pod: &PodView) -> Outcome {
     match pod.container.first_end() {
         // With a changed restartPolicy, the first run ended undisturbed. With a changed container,
         // the kubelet killed the first run.
-        Some(end) if !pod.spec.never_restarts() && !end.never_ran() => by_itself(end),
+        Some(end) if !pod.spec.never_restarts() && !end.never_ran() && !end.is_unknown() => {
+            by_itself(end)
+        }
         Some(_) => Outcome::Lost {
             message: changed("somebody changed the Pod, and the kubelet started the job again"),
         },
@@ -138,7 +140,7 @@ fn of_container(
         let message = end.message.clone();
         return Some(Outcome::Rejected { reason: reject_reason(&message), message });
     }
-    if end.reason == "ContainerStatusUnknown" {
+    if end.is_unknown() {
         let message = format!("the node does not know how the container ended: {}", end.message);
         return Some(Outcome::Lost { message });
     }
@@ -167,11 +169,13 @@ fn by_itself(end: &Terminated) -> Outcome {
 /// before.
 fn interrupted(snapshot: &Snapshot, pod: &PodView, end: &Terminated) -> Option<Outcome> {
     let code = Some(end.code);
-    // A container that ended before the interruption keeps its own outcome.
-    let after = |since: Option<Timestamp>| match (since, end.finished) {
+    // A container that ended before the interruption keeps its own outcome. Both times must be those
+    // of one clock.
+    let is_after = |since: Option<Timestamp>, finished: Option<Timestamp>| match (since, finished) {
         (Some(since), Some(finished)) => finished >= since,
         _ => true,
     };
+    let by_server = end.finished.map(|finished| pod.by_server_clock(finished));
     if pod.reason == "DeadlineExceeded" && ending(snapshot) != Ending::Over {
         return match ending(snapshot) {
             Ending::Cancelled => Some(Outcome::Cancelled { code }),
@@ -180,15 +184,17 @@ fn interrupted(snapshot: &Snapshot, pod: &PodView, end: &Terminated) -> Option<O
             // another client has set a different deadline. The backstop may have come after the
             // job's end, and then ended only what ran beside the job.
             Ending::None | Ending::Over => {
-                after(pod.expires).then(|| by_deadline(snapshot, pod, code))
+                is_after(pod.expires, end.finished).then(|| by_deadline(snapshot, pod, code))
             }
         };
     }
     if let Some(message) = eviction(pod) {
         let since = pod.disruption.as_ref().and_then(|(_, since)| *since);
-        return after(since).then_some(Outcome::Evicted { message });
+        let by_node = message.starts_with("TerminationByKubelet");
+        let finished = if by_node { end.finished } else { by_server };
+        return is_after(since, finished).then_some(Outcome::Evicted { message });
     }
-    if !pod.deleting || !after(pod.deletion_asked) {
+    if !pod.deleting || !is_after(pod.deletion_asked, by_server) {
         return None;
     }
     Some(match ending(snapshot) {

@@ -186,6 +186,23 @@ fn a_pod_that_somebody_deleted_is_lost_whatever_its_code() {
     assert_eq!(kind(job(), pod(meta, "Succeeded", ended("Completed", 0), ID)), "Exited");
 }
 
+/// The job's code was reported as that of a job that had ended by itself, even if it was 0.
+#[test]
+fn a_pod_that_somebody_deleted_is_lost_though_its_nodes_clock_is_behind() {
+    let deleted = |asked: &str, started: &str| {
+        let mut meta = deleted_at(asked);
+        meta["creationTimestamp"] = json!("2026-01-01T00:01:00Z");
+        let status = json!({"phase": "Failed", "startTime": started});
+        pod_with(meta, status, ended("Error", 0), ID)
+    };
+    // The node started the Pod a minute before the API server created it. By the API server's clock,
+    // the container ended at 00:01:05.
+    assert_eq!(kind(job(), deleted("2026-01-01T00:01:03Z", "2026-01-01T00:00:00Z")), "Lost");
+    assert_eq!(kind(job(), deleted("2026-01-01T00:01:09Z", "2026-01-01T00:00:00Z")), "Exited");
+    // The clocks agree.
+    assert_eq!(kind(job(), deleted("2026-01-01T00:01:03Z", "2026-01-01T00:01:00Z")), "Exited");
+}
+
 #[test]
 fn what_the_cluster_takes_away_is_evicted() {
     let evicted = json!({"phase": "Failed", "reason": "Evicted", "message": "The node was low"});
@@ -201,6 +218,16 @@ fn what_the_cluster_takes_away_is_evicted() {
     let preempted = json!({"phase": "Failed", "conditions": [condition]});
     let meta = deleted_at("2026-01-01T00:00:02Z");
     assert_eq!(kind(job(), pod_with(meta, preempted, ended("Error", 0), ID)), "Evicted");
+}
+
+/// Whether the job had succeeded or not, it was reported as one that exited with 255.
+#[test]
+fn a_255_that_containerd_wrote_after_its_node_was_restarted_is_made_up() {
+    let report = concluded(&snapshot(job(), [pod(json!({}), "Failed", ended("Unknown", 255), ID)]));
+    let report = report.unwrap();
+    assert_eq!(report.outcome.kind(), "Lost");
+    assert_eq!(report.finished_at, None);
+    assert_eq!(kind(job(), pod(json!({}), "Failed", ended("Error", 255), ID)), "Exited");
 }
 
 #[test]

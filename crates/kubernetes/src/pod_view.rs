@@ -22,6 +22,9 @@ pub(crate) struct PodView {
     pub(crate) job: Option<String>,
     /// When it was created.
     pub(crate) created: Option<Timestamp>,
+    /// How far the node's clock is behind the API server's at least: by how much the Pod began, by
+    /// the node's clock, before it was created.
+    pub(crate) clock_behind: SignedDuration,
     /// The resource version of the object that this view was read from.
     pub(crate) resource_version: String,
     /// Whether it has a node.
@@ -69,6 +72,12 @@ pub(crate) struct PodView {
 }
 
 impl PodView {
+    /// Returns the API server's time at `at`, a time of the node's clock, as far as the difference of
+    /// the two clocks is known.
+    pub(crate) fn by_server_clock(&self, at: Timestamp) -> Timestamp {
+        at.saturating_add(self.clock_behind).unwrap_or(at)
+    }
+
     /// Returns the name of the container whose output is the job's.
     pub(crate) fn job_container(&self) -> &str {
         self.spec.job_container().unwrap_or(names::CONTAINER)
@@ -144,11 +153,17 @@ impl From<&Pod> for PodView {
         let others = statuses.iter().copied().filter(|s| Some(s.name.as_str()) != own).chain(init);
         let active_deadline = spec.and_then(|s| s.active_deadline_seconds);
         let started = status.and_then(|s| s.start_time.as_ref()).map(|time| time.0);
+        let created = meta.creation_timestamp.as_ref().map(|t| t.0);
         Self {
             uid: meta.uid.clone().unwrap_or_default(),
             name: meta.name.clone().unwrap_or_default(),
             job: owner(meta),
-            created: meta.creation_timestamp.as_ref().map(|t| t.0),
+            created,
+            clock_behind: created
+                .zip(started)
+                .map(|(created, started)| created.duration_since(started))
+                .filter(|behind| behind.is_positive())
+                .unwrap_or_default(),
             resource_version: meta.resource_version.clone().unwrap_or_default(),
             scheduled: spec.is_some_and(|s| s.node_name.is_some()),
             ended: matches!(phase, "Succeeded" | "Failed"),

@@ -12,7 +12,9 @@ use crate::api::Patched;
 use crate::client::Failure;
 use crate::discards::{Deleted, Unwanted, delete_unreleased};
 use crate::job_view::JobView;
-use crate::launch::{AFTER_CANCEL, CANCELLED_WITHDRAWAL, Interrupt, Launch, Launched, Origin};
+use crate::launch::{
+    AFTER_CANCEL, CANCELLED_WITHDRAWAL, Interrupt, Launch, Launched, Origin, Prepared,
+};
 use crate::names::Commit;
 use crate::subscription::Subscription;
 use crate::translate::Submission;
@@ -25,14 +27,6 @@ enum Fence {
     Mark,
     /// Its deletion.
     Deletion,
-}
-
-/// The Job of an attempt, before this launch releases it.
-pub(crate) struct Prepared {
-    pub(crate) job: JobView,
-    pub(crate) origin: Origin,
-    /// Why the attempt must not run, although somebody else has released its Job.
-    pub(crate) unwanted: Option<Error>,
 }
 
 impl Launch<'_> {

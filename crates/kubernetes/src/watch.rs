@@ -209,7 +209,9 @@ impl<'a, K: Watched> Watch<'a, K> {
             match watch_request::open(self.client, &self.api, &params, position).await? {
                 Some(events) => break events,
                 None => {
-                    let version = self.list(K::apply).await?;
+                    let (version, listed) = self.list(K::apply).await?;
+                    K::finish_list(self.cache, &listed);
+                    self.record_list();
                     *position = Position::After(version);
                 }
             }
@@ -226,10 +228,7 @@ impl<'a, K: Watched> Watch<'a, K> {
                     Some(event) => self.apply(event?, position)?,
                     None => return Ok(()),
                 },
-                () = lists_wanted, if !listed => {
-                    // The watch goes on where it is. It keeps what it has reported up to date.
-                    self.list(K::apply_unknown).await?;
-                }
+                () = lists_wanted, if !listed => self.list_unknown().await?,
             }
             self.failures = 0;
             backoff.reset();
@@ -241,8 +240,25 @@ impl<'a, K: Watched> Watch<'a, K> {
         K::health(&mut self.cache.health().borrow().clone()).listed
     }
 
-    /// Lists the existing objects and records each with `apply`. Returns the version of the list.
-    async fn list(&self, apply: impl Fn(K, &ScopeCache)) -> kube::Result<String> {
+    fn record_list(&self) {
+        self.cache.update_health(|health| K::health(health).listed = true);
+    }
+
+    /// Lists the existing objects and records those that the watch has not reported. The watch goes on
+    /// where it is, and keeps the others up to date: if one is not in the list, the watch is about to
+    /// report its deletion and its last state.
+    async fn list_unknown(&self) -> kube::Result<()> {
+        self.list(K::apply_unknown).await?;
+        self.record_list();
+        Ok(())
+    }
+
+    /// Lists the existing objects and records each with `apply`. Returns the version of the list, and
+    /// the uids.
+    async fn list(
+        &self,
+        apply: impl Fn(K, &ScopeCache),
+    ) -> kube::Result<(String, HashSet<String>)> {
         let mut params = ListParams::default().labels(&self.labels).limit(PAGE);
         let mut listed = HashSet::new();
         loop {
@@ -254,10 +270,8 @@ impl<'a, K: Watched> Watch<'a, K> {
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => params = params.continue_token(&token),
                 None => {
-                    K::finish_list(self.cache, &listed);
-                    self.cache.update_health(|health| K::health(health).listed = true);
                     // Without a version, the next watch begins with all objects.
-                    return Ok(page.metadata.resource_version.unwrap_or_default());
+                    return Ok((page.metadata.resource_version.unwrap_or_default(), listed));
                 }
             }
         }
@@ -290,4 +304,39 @@ impl<'a, K: Watched> Watch<'a, K> {
 /// credentials (401), and must get new ones.
 pub(crate) fn is_final(error: &kube::Error) -> bool {
     matches!(code(error), Some(401 | 410))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use longshore_core::InstallationId;
+    use serde_json::json;
+
+    use super::*;
+    use crate::cache::Scope;
+    use crate::outcome::tests::pod;
+
+    /// The job was lost, although the watch was about to report how its container had ended.
+    #[tokio::test]
+    async fn a_pod_that_a_later_list_lacks_ends_as_the_watch_reports() {
+        let cache =
+            ScopeCache::new(Scope { namespace: None, installation: InstallationId::random() });
+        let snapshot = cache.subscribe("a-1");
+        let running = json!({"running": {}});
+        cache.update("a-1", |known| known.apply_pod(pod(json!({}), "Running", running, "x://a")));
+        let none = json!({"apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": []});
+        let answer = move |_| {
+            let answer =
+                http::Response::new(kube::client::Body::from(none.to_string().into_bytes()));
+            std::future::ready(Ok::<_, Infallible>(answer))
+        };
+        let client = Client::new(tower::service_fn(answer), "n");
+        let api: Api<Pod> = Api::default_namespaced(client.clone());
+        let watch =
+            Watch { cache: &cache, client: &client, api, labels: String::new(), failures: 0 };
+        watch.list_unknown().await.unwrap();
+        assert!(watch.is_listed());
+        assert_eq!(snapshot.borrow().pods[0].presence, Presence::Here);
+    }
 }

@@ -68,6 +68,32 @@ async fn a_plug_in_that_fails_is_named_without_its_secrets() {
     }
 }
 
+/// The parser quoted the lines around the fault.
+#[tokio::test]
+async fn a_kubeconfig_with_a_fault_was_quoted_with_its_credentials() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("kubeconfig");
+    let mut config = KubernetesConfig::default();
+    config.kubeconfig = Some(path.clone());
+    let runner = KubernetesRunner::new(RunnerName::kubernetes(), config);
+    for (text, place) in [
+        ("users:\n- name: a\n  user:\n    token: hunter2\n    bad: [\n", "line 5, column 10"),
+        ("users:\n- name: a\n  user:\n    token: [hunter2]\n", "line 4, column 12"),
+        ("users: hunter2\n", "line 1, column 8"),
+        ("{\"users\": [{\"name\": \"a\", \"user\": {\"token\": \"hunter2\", ]}", "line 1, column "),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        let error = runner.probe().await.unwrap_err();
+        let said = format!("{error} {error:?}");
+        assert!(!said.contains("hunter"), "{said}");
+        let path = path.display();
+        let expected = format!(
+            "failed to read the kubeconfig (kubeconfig: {path}): the file is not a kubeconfig ({place}"
+        );
+        assert!(said.contains(&expected), "{said}");
+    }
+}
+
 /// As in client-go, the folder is the one of the kubeconfig and not the working directory.
 #[tokio::test]
 async fn a_relative_plug_in_is_found_beside_its_kubeconfig() {

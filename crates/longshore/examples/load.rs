@@ -86,7 +86,10 @@ async fn jobs(count: usize, image: &str) -> Result<()> {
         job.kill();
     }
     for job in jobs {
+        let id = job.id().clone();
         job.wait().await?;
+        // A job that was taken up stays on its runner.
+        dispatcher.remove(&id).await?;
     }
     dispatcher.shutdown().await;
     Ok(())

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use longshore_lab::say;
+use tempfile::TempDir;
 
 use super::context::Bench;
 use super::process::{cpu, descriptors, pss, wakeups};
@@ -116,23 +117,57 @@ impl Drop for Service {
     }
 }
 
-/// Measures a service with `count` jobs on `runner`.
-fn load(bench: &Bench<'_>, program: &Path, runner: &str, count: u32) -> Result<Load> {
-    let state = tempfile::tempdir()?;
-    let start = || -> Result<(Service, Duration)> {
-        let mut command = Command::new(program);
-        command.args(["jobs", &count.to_string(), &bench.image]);
-        bench
+/// The state directory of a service. When dropped, the jobs that a failed measurement has left are
+/// ended: their record is lost with the directory.
+struct State<'a> {
+    bench: &'a Bench<'a>,
+    program: &'a Path,
+    runner: &'a str,
+    folder: TempDir,
+    /// Whether the service has ended its jobs itself.
+    ended: bool,
+}
+
+impl State<'_> {
+    /// Returns the service that takes up the jobs that are left, or else starts `count` of them.
+    fn service(&self, count: u32) -> Command {
+        let mut command = Command::new(self.program);
+        command.args(["jobs", &count.to_string(), &self.bench.image]);
+        self.bench
             .reach(&mut command)
-            .env("JOB_RUNNERS", runner)
-            .env("JOB_STATEDIRECTORY", state.path());
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+            .env("JOB_RUNNERS", self.runner)
+            .env("JOB_STATEDIRECTORY", self.folder.path());
+        command.stderr(Stdio::null());
+        command
+    }
+}
+
+impl Drop for State<'_> {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        // It ends the jobs at once, as its standard input has ended.
+        let cleaned = self.service(0).stdin(Stdio::null()).stdout(Stdio::null()).status();
+        if !cleaned.is_ok_and(|status| status.success()) {
+            say!("failed to end the jobs of the service on {}", self.runner);
+        }
+    }
+}
+
+/// Measures a service with `count` jobs on `runner`.
+fn load<'a>(bench: &'a Bench<'a>, program: &'a Path, runner: &'a str, count: u32) -> Result<Load> {
+    let folder = tempfile::tempdir()?;
+    let mut state = State { bench, program, runner, folder, ended: false };
+    let start = |state: &State<'_>| -> Result<(Service, Duration)> {
+        let mut command = state.service(count);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let begun = Instant::now();
         let mut service = Service(command.spawn()?);
         until_running(service.0.stdout.take())?;
         Ok((service, begun.elapsed()))
     };
-    let (service, started) = start()?;
+    let (service, started) = start(&state)?;
     let process = Path::new("/proc").join(service.0.id().to_string());
     sleep(SETTLE);
     let before = (wakeups(&process)?, cpu(&process)?);
@@ -143,9 +178,10 @@ fn load(bench: &Bench<'_>, program: &Path, runner: &str, count: u32) -> Result<L
     let cpu = cpu(&process)?.saturating_sub(before.1) * per_minute;
     // Killed, and another one takes up its jobs.
     drop(service);
-    let (mut service, recovered) = start()?;
+    let (mut service, recovered) = start(&state)?;
     drop(service.0.stdin.take());
     ensure!(service.0.wait()?.success(), "the service failed to end its jobs");
+    state.ended = true;
     Ok(Load { memory, descriptors, wakeups, cpu, started, recovered })
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use longshore::job::{AttachOutput, AttachSpec, Attachment, Stopped};
 use longshore::journal::Record;
+use longshore::runner::Backoff;
 use longshore::{Dispatcher, ErrorKind, Job, JobId, JobResult};
 use tokio::time::sleep;
 
@@ -19,8 +20,8 @@ use crate::signals::Interruption;
 use crate::stdin::Input;
 use crate::{jobs, output, settings, summary, terminal};
 
-/// The pause before a broken connection is made again.
-const REATTACH: Duration = Duration::from_secs(1);
+/// The first and the longest pause before a broken connection is made again.
+const REATTACH: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 
 /// Prints the output of a running job from now on, gives it this command's stdin if nobody gives it
 /// one, and passes signals on. The exit code is the job's own.
@@ -102,6 +103,7 @@ async fn to_the_end(
     let spec = if types { spec.stdin() } else { spec };
     let output = async {
         let mut broken = false;
+        let mut backoff = Backoff::new(REATTACH.0, REATTACH.1);
         loop {
             let Attachment { output, stdin, sizes, .. } = match dispatcher.attach_to(id, spec).await
             {
@@ -109,11 +111,12 @@ async fn to_the_end(
                 // It has ended.
                 Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
                 Err(error) if broken && error.kind() == ErrorKind::Unavailable => {
-                    sleep(REATTACH).await;
+                    sleep(backoff.next_pause()).await;
                     continue;
                 }
                 Err(error) => return Err(error.into()),
             };
+            backoff.reset();
             let has_terminal = sizes.is_some();
             // Why the output broke off, if that is its last item.
             let fault = RefCell::new(None);

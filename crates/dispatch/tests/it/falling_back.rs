@@ -149,7 +149,6 @@ async fn a_probe_decides_like_a_launch() {
         (ErrorKind::Saturated, true),
         (ErrorKind::Unsupported, true),
         (ErrorKind::Denied, false),
-        (ErrorKind::Internal, false),
     ] {
         let mut script = Script::default();
         script.probes.push_back(ProbeStep::Fail(Refusal::new(kind)));
@@ -158,6 +157,21 @@ async fn a_probe_decides_like_a_launch() {
         let expected = if goes_on { "second" } else { "first" };
         assert_eq!(result.runner, Some(name(expected)), "{kind:?}");
         assert_eq!(result.outcome.is_success(), goes_on, "{kind:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_to_a_probe_was_taken_for_a_refusal_of_the_job() {
+    let image = ErrorKind::ImageUnavailable(ImageReason::NotFound);
+    let rejected = ErrorKind::Rejected(RejectReason::ContainerConfig);
+    for kind in [ErrorKind::InvalidSpec, ErrorKind::NotFound, ErrorKind::Internal, image, rejected]
+    {
+        let mut script = Script::default();
+        script.probes.push_back(ProbeStep::Fail(Refusal::new(kind)));
+        let scene = scene([script, Script::default()]);
+        let result = scene.run(job()).await;
+        assert_eq!(result.runner, Some(name("second")), "{kind:?}");
+        assert_eq!(result.passed_over[0].kind, ErrorKind::Unavailable.name(), "{kind:?}");
     }
 }
 

@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use futures::FutureExt;
+use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams, PropagationPolicy};
-use longshore_core::{Attempt, Outcome, Report, Runner, Started};
+use kube::runtime::conditions::is_deleted;
+use kube::runtime::wait::{Condition, await_condition};
+use longshore_core::{Attempt, LogChunk, LogPosition, Outcome, Report, Runner, Started};
 use longshore_kubernetes::KubernetesRunner;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
-use crate::{Body, Case, Checked, check, end, launch};
+use crate::{Body, Case, Checked, PATIENCE, check, end, launch};
 
 /// The cases.
 pub(crate) fn cases() -> Vec<(&'static str, Body)> {
@@ -30,6 +33,9 @@ pub(crate) fn cases() -> Vec<(&'static str, Body)> {
         }),
         ("a_job_whose_deadline_somebody_edits_says_so", |c| {
             a_job_whose_deadline_somebody_edits_says_so(c).boxed()
+        }),
+        ("the_output_of_a_pod_that_was_deleted_after_its_end_is_a_gap", |c| {
+            the_output_of_a_pod_that_was_deleted_after_its_end_is_a_gap(c).boxed()
         }),
         ("an_orphaned_pod_is_followed_and_removed", |c| {
             an_orphaned_pod_is_followed_and_removed(c).boxed()
@@ -85,6 +91,37 @@ fn lost(report: Report, words: &str) -> Checked {
     match report.outcome {
         Outcome::Lost { message } if message.contains(words) => Ok(()),
         other => Err(format!("{other:?}").into()),
+    }
+}
+
+/// Such a job, for example of a node that was drained, seemed to have written nothing.
+async fn the_output_of_a_pod_that_was_deleted_after_its_end_is_a_gap(case: Arc<Case>) -> Checked {
+    let attempt = case.script("echo words; exit 5");
+    let started = launch(&case.lab.runner(), &attempt).await?;
+    let name = attempt.object_name();
+    let failed = await_condition(case.lab.jobs(), &name, is_job_failed());
+    timeout(PATIENCE, failed).await??;
+    for pod in case.lab.pods().list(&case.pods()).await? {
+        let (name, uid) = (pod.name_any(), pod.uid().unwrap_or_default());
+        case.lab.pods().delete(&name, &DeleteParams::default()).await?;
+        let deleted = await_condition(case.lab.pods(), &name, is_deleted(&uid));
+        timeout(PATIENCE, deleted).await??;
+    }
+    for follow in [false, true] {
+        let runner = case.lab.runner();
+        let read = runner.logs(&started.handle, LogPosition::START, follow);
+        let read: Vec<_> = timeout(PATIENCE, read.collect()).await?;
+        let is_gap = matches!(read.as_slice(), [Ok(LogChunk::Gap { .. })]);
+        check(is_gap, || format!("follow {follow}: {read:?}"))?;
+    }
+    Ok(())
+}
+
+/// Returns whether a Job has failed.
+fn is_job_failed() -> impl Condition<Job> {
+    |job: Option<&Job>| {
+        let conditions = job.and_then(|job| job.status.as_ref()?.conditions.as_deref());
+        conditions.unwrap_or_default().iter().any(|it| it.type_ == "Failed" && it.status == "True")
     }
 }
 

@@ -16,6 +16,7 @@ use super::copy::{Copy, More};
 use super::exec::{Running, Surroundings};
 use super::input::Input;
 use super::kept::Kept;
+use super::memory;
 use super::terminal::Terminal;
 use super::wake::Wake;
 use crate::linux::signal_descendants;
@@ -34,6 +35,9 @@ const READ_AGAIN: Duration = Duration::from_secs(1);
 /// How long the supervisor tries to kill. A process that still exists then runs as another user or
 /// hangs in the kernel.
 const KILL_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long after its start a job that still runs counts as one that goes on for a while.
+const LONG: Duration = Duration::from_secs(1);
 
 /// More copying rounds than any pipe can hold data for.
 const DRAIN_ROUNDS: usize = 64;
@@ -62,6 +66,8 @@ pub(super) struct Job {
     cause: Option<Cause>,
     /// When to read the requests to cancel again, after they could not be read.
     read_again_at: Option<Instant>,
+    /// When to give back the memory that only the start has needed, if the job still runs then.
+    release_at: Option<Instant>,
     /// When the remaining processes are killed.
     kill_at: Option<Instant>,
     /// When killing began.
@@ -106,6 +112,7 @@ impl Job {
             exit: None,
             cause: None,
             read_again_at: None,
+            release_at: Instant::now().checked_add(LONG),
             kill_at: None,
             killing_since: None,
             buffer: Vec::new(),
@@ -187,6 +194,10 @@ impl Job {
     fn act(&mut self, now: Instant) {
         if self.read_again_at.is_some_and(|at| now >= at) {
             self.obey_cancel();
+        }
+        if self.release_at.is_some_and(|at| now >= at) {
+            self.release_at = None;
+            memory::release();
         }
         if self.exit.is_none() && self.deadline.is_some_and(|deadline| now >= deadline) {
             self.deadline = None;
@@ -312,7 +323,8 @@ impl Job {
             return Some(KILL_AGAIN);
         }
         let deadline = self.deadline.filter(|_| self.exit.is_none());
-        let due = [deadline, self.kill_at, self.read_again_at].into_iter().flatten().min()?;
+        let due = [deadline, self.kill_at, self.read_again_at, self.release_at];
+        let due = due.into_iter().flatten().min()?;
         Some(due.saturating_duration_since(now))
     }
 

@@ -10,6 +10,7 @@ mod fork;
 mod input;
 mod job;
 mod kept;
+mod memory;
 mod program;
 mod serve;
 mod setup;

@@ -14,11 +14,11 @@ use crate::wire::{Answer, read_request, write_answer};
 pub(super) fn serve(mut connection: UnixStream, wake: &Wake) -> io::Result<()> {
     let own = ProcessIdentity::own()?;
     while let Some((request, environment)) = read_request(&mut connection)? {
-        match launch(&request, &environment, &own) {
+        match launch(&request, environment, &own) {
             Launched::Taken => send(&mut connection, &Answer::Taken),
             Launched::Refused(refusal) => send(&mut connection, &Answer::Refused(refusal)),
             Launched::Started(job) => {
-                drop((request, environment));
+                drop(request);
                 keep(job, &mut connection, wake)?;
             }
         }

@@ -74,12 +74,7 @@ pub(crate) fn is_initialised() -> bool {
 }
 
 fn become_supervisor() -> io::Result<()> {
-    raise_limits();
-    // The runner passed our end of the connection as standard input.
-    let connection = UnixStream::from(rustix::io::fcntl_dupfd_cloexec(io::stdin(), 3)?);
-    close_inherited(Some(&connection))?;
-    // The name that ps shows; otherwise ps shows "exe".
-    rustix::thread::set_name(c"longshore-super")?;
+    let connection = take_over()?;
     if std::env::args_os().nth(1).is_none_or(|mode| mode != FORK_SERVER) {
         return supervise(connection);
     }
@@ -90,6 +85,21 @@ fn become_supervisor() -> io::Result<()> {
         supervise(connection)?;
     }
     Ok(())
+}
+
+/// Gives this process the limits, descriptors and name of a supervisor. Returns its connection.
+///
+/// It is a function of its own, as are those below, so that its part of the stack is free again.
+#[inline(never)]
+fn take_over() -> io::Result<UnixStream> {
+    raise_limits();
+    // The runner passed our end of the connection as standard input.
+    let stdin = rustix::stdio::stdin();
+    let connection = UnixStream::from(rustix::io::fcntl_dupfd_cloexec(stdin, 3)?);
+    close_inherited(Some(&connection))?;
+    // The name that ps shows; otherwise ps shows "exe".
+    rustix::thread::set_name(c"longshore-super")?;
+    Ok(connection)
 }
 
 /// Serves requests as the leader of a session of its own.

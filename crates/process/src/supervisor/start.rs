@@ -38,12 +38,15 @@ pub(super) enum Launched {
 /// Everything that can be checked is checked before the commit. After it, only the kernel itself
 /// can refuse. That refusal is recorded, so that another runner that waits for this attempt sees it
 /// too.
+///
+/// What it needs of the stack is free again while the job runs.
+#[inline(never)]
 pub(super) fn launch(
     request: &StartRequest,
-    environment: &Environment,
+    environment: Environment,
     own: &ProcessIdentity,
 ) -> Launched {
-    let program = match check(request, environment) {
+    let program = match check(request, &environment) {
         Ok(program) => program,
         Err(refusal) => return Launched::Refused(refusal),
     };
@@ -53,7 +56,7 @@ pub(super) fn launch(
         Ok(None) => return Launched::Taken,
         Err(error) => return Launched::Refused(no_room(&location, &error)),
     };
-    match spawn(request, environment, &program, &location) {
+    match spawn(request, &environment, &program, &location) {
         Ok(spawned) => started(request, environment, location, files, spawned),
         Err(refusal) => {
             let refusal = Refusal { committed: true, ..refusal };
@@ -87,7 +90,7 @@ fn no_room(location: &Location, error: &io::Error) -> Refusal {
 
 fn started(
     request: &StartRequest,
-    environment: &Environment,
+    environment: Environment,
     location: Location,
     files: Files,
     spawned: Spawned,
@@ -107,7 +110,7 @@ fn started(
         ],
     };
     let surroundings = Surroundings {
-        environment: environment.clone(),
+        environment,
         working_dir: request.working_dir.clone(),
         limits: request.limits,
         cgroup,

@@ -26,6 +26,7 @@ impl Wake {
 
 /// Sets the signal actions of this process, and thus of the job: exec resets a handled signal to
 /// its default (execve(2)). An ignored signal would stay ignored, such as `SIGHUP` under nohup.
+#[inline(never)]
 pub(super) fn take_signals() -> io::Result<Wake> {
     // The mask is inherited over exec too.
     nix::sys::signal::SigSet::empty().thread_set_mask()?;

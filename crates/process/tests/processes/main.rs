@@ -132,6 +132,7 @@ fn main() -> ExitCode {
             a_job_outlives_the_command_that_launched_it,
             a_supervisor_is_reused,
             idle_supervisors_end,
+            the_supervisor_of_a_job_that_goes_on_gives_back_the_pages_of_its_start,
             a_dropped_runner_leaves_no_supervisor,
             a_stopped_supervisor_obeys_a_cancel,
             a_stopped_supervisor_enforces_the_timeout_of_a_job_that_is_followed,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use longshore_core::{InstallationId, Outcome, Runner};
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::AsyncWriteExt;
 
 use crate::support::{
     Bench, children_of, line_in, other_process, processes_with, shell, stat, until,
@@ -51,6 +52,30 @@ pub async fn idle_supervisors_end() {
     until("the supervisor is gone and reaped", || stat(supervisor).is_none()).await;
     let next = supervisor_of_next(&bench).await;
     until("the next one too", || stat(next).is_none()).await;
+}
+
+pub async fn the_supervisor_of_a_job_that_goes_on_gives_back_the_pages_of_its_start() {
+    let bench = Bench::new();
+    let pid = bench.folder.path().join("pid");
+    let script = format!("echo $PPID > {}; read line; echo $line; exit 3", pid.display());
+    let mut spec = shell(&script);
+    spec.stdin = true;
+    let handle = bench.start(spec).await;
+    let supervisor: i32 = line_in(&pid).await.parse().unwrap();
+    // The resident memory, and the most that it has ever been.
+    let [now, most] = ["VmRSS:", "VmHWM:"].map(|name| {
+        move || {
+            let status = std::fs::read_to_string(format!("/proc/{supervisor}/status")).unwrap();
+            let size = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            size.trim().strip_suffix(" kB").unwrap().parse::<u32>().unwrap()
+        }
+    });
+    until("it has far fewer pages", || now() * 4 < most() * 3).await;
+    let mut stdin = bench.runner.stdin(&handle).await.unwrap();
+    stdin.write_all(b"hello\n").await.unwrap();
+    drop(stdin);
+    assert_eq!(bench.end(&handle).await.outcome, Outcome::Exited { code: 3, signal: None });
+    assert_eq!(bench.output(&handle).await.0, b"hello\n");
 }
 
 pub async fn a_dropped_runner_leaves_no_supervisor() {
