@@ -13,6 +13,13 @@ use crate::{command_line, commands, complete, output, resources};
 /// Runs the command with the arguments of this process, and returns its exit code.
 pub fn main() -> ExitCode {
     longshore::init();
+    run()
+}
+
+/// Runs the command, if this process is one. It is a function of its own, as each process has all pages of
+/// the stack that the function which calls `init` may need, and a supervisor never returns from there.
+#[inline(never)]
+fn run() -> ExitCode {
     CompleteEnv::with_factory(Cli::command).var(complete::VARIABLE).complete();
     longshore::raise_limits();
     let cli = command_line::parse(std::env::args_os().collect())

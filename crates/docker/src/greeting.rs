@@ -226,6 +226,6 @@ mod tests {
         })
         .await;
         let denied = engine.inspect("x").await.unwrap_err().into_error("failed");
-        assert_eq!(denied.kind(), ErrorKind::Denied, "the server that denies it");
+        assert_eq!(denied.kind(), ErrorKind::Denied, "a proxy may deny access too");
     }
 }

@@ -68,8 +68,26 @@ fn innermost(error: &dyn StdError) -> String {
     }
 }
 
+/// kube's reason for an answer that is not a Status.
+const NOT_A_STATUS: &str = "Failed to parse error data";
+
+/// Returns whether an API server sent `status`, which always says "Failure" and its code. Otherwise, a
+/// gateway or a load balancer has answered in the place of the API server, which may not have received
+/// the request.
+fn is_of_api_server(status: &Status) -> bool {
+    status.status.is_some() && status.code != 0 && status.reason != NOT_A_STATUS
+}
+
 /// Returns the class of a refusal by the API server.
 pub(crate) fn kind(status: &Status) -> ErrorKind {
+    if !is_of_api_server(status) {
+        return match status.code {
+            401 | 403 => ErrorKind::Denied,
+            413 => ErrorKind::InvalidSpec,
+            429 => ErrorKind::Saturated,
+            _ => ErrorKind::Unavailable,
+        };
+    }
     let message = status.message.to_lowercase();
     let has = |words: &str| message.contains(words);
     match status.code {
@@ -81,8 +99,7 @@ pub(crate) fn kind(status: &Status) -> ErrorKind {
         500..=599 if has("request is too large") || has("larger than max") => {
             ErrorKind::InvalidSpec
         }
-        // 0: the body is not a Kubernetes status, so a gateway or a load balancer answered.
-        0 | 500..=599 => ErrorKind::Unavailable,
+        500..=599 => ErrorKind::Unavailable,
         _ => ErrorKind::Internal,
     }
 }
@@ -99,18 +116,18 @@ fn by_code(code: u16, has: &dyn Fn(&str) -> bool) -> ErrorKind {
     }
 }
 
-/// Returns the status code of the server's answer.
+/// Returns the status code of the API server's answer.
 pub(crate) fn code(error: &kube::Error) -> Option<u16> {
     match error {
-        kube::Error::Api(status) => Some(status.code),
+        kube::Error::Api(status) if is_of_api_server(status) => Some(status.code),
         _ => None,
     }
 }
 
-/// Returns whether it is certain that the request had no effect: the server answered and refused
+/// Returns whether it is certain that the request had no effect: the API server answered and refused
 /// it.
 pub(crate) fn refused(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if (400..500).contains(&status.code) && status.code != 408)
+    code(error).is_some_and(|code| (400..500).contains(&code) && code != 408)
 }
 
 #[cfg(test)]
@@ -118,7 +135,31 @@ mod tests {
     use super::*;
 
     fn status(code: u16, message: &str) -> Status {
-        serde_json::from_value(serde_json::json!({"code": code, "message": message})).unwrap()
+        let failure = serde_json::json!({"status": "Failure", "code": code, "message": message});
+        serde_json::from_value(failure).unwrap()
+    }
+
+    #[test]
+    fn the_answer_of_a_gateway_was_taken_for_the_api_servers() {
+        use ErrorKind::{Denied, InvalidSpec, Saturated, Unavailable};
+        let text = |code| Status::failure("<html>", NOT_A_STATUS).with_code(code);
+        let json = |json| serde_json::from_value::<Status>(json).unwrap();
+        for (status, expected) in [
+            (text(404), Unavailable),
+            (text(400), Unavailable),
+            (text(409), Unavailable),
+            (text(503), Unavailable),
+            (text(403), Denied),
+            (text(413), InvalidSpec),
+            (text(429), Saturated),
+            (json(serde_json::json!({"code": 404, "message": "no such cluster"})), Unavailable),
+        ] {
+            assert_eq!(kind(&status), expected, "{status:?}");
+            let error = kube::Error::Api(Box::new(status));
+            assert_eq!((code(&error), refused(&error)), (None, false), "{error:?}");
+        }
+        let missing = kube::Error::Api(Box::new(status(404, "jobs.batch \"x\" not found")));
+        assert_eq!((code(&missing), refused(&missing)), (Some(404), true));
     }
 
     #[test]
@@ -147,7 +188,6 @@ mod tests {
             (500, "failed calling webhook", Unavailable),
             (500, "etcdserver: request is too large", InvalidSpec),
             (503, "apiserver is shutting down", Unavailable),
-            (0, "", Unavailable),
         ] {
             assert_eq!(kind(&status(code, message)), expected, "{code} {message}");
         }

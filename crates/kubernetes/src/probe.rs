@@ -28,6 +28,9 @@ const NEEDED: &[Needed] = &[
 ];
 /// The optional permission to see whether images are pulled.
 const EVENTS: Needed = ("", "events", "", &["list", "watch"]);
+/// What the check of a job needs to find out what the cluster says about its Pod. Without it, a probe
+/// looks at the namespace instead.
+const CHECK: Needed = ("", "pods", "", &["create"]);
 /// What a job with a stdin needs. A WebSocket is opened by GET, and newer API servers also ask for
 /// the verb `create`.
 const STDIN: Needed = ("", "pods", "attach", &["create", "get"]);
@@ -152,7 +155,11 @@ async fn examine(backend: &Backend) -> Result<Health> {
     }
     report(&mut health, &lacking);
     let profile = backend.config.security_profile;
-    health.warnings.extend(found.and_then(|namespace| pod_security(&namespace, profile)));
+    if let Some(warning) = found.and_then(|namespace| pod_security(&namespace, profile))
+        && !missing(&cluster, namespace, &[CHECK], &rules).await.map_err(server)?.is_empty()
+    {
+        health.warnings.push(warning);
+    }
     Ok(health)
 }
 

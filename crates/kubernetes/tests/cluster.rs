@@ -16,6 +16,8 @@ mod connect_proxy;
 mod discards;
 #[path = "cluster/faults.rs"]
 mod faults;
+#[path = "cluster/gateway.rs"]
+mod gateway;
 #[path = "cluster/images.rs"]
 mod images;
 #[path = "support/layer.rs"]
@@ -444,6 +446,7 @@ fn main() -> ExitCode {
         .chain(changed::cases())
         .chain(discards::cases())
         .chain(faults::cases())
+        .chain(gateway::cases())
         .chain(images::cases())
         .chain(owner::cases())
         .chain(permissions::cases())

@@ -107,10 +107,11 @@ pub(crate) async fn exec(location: Location, watcher: &Watcher, spec: &ExecSpec)
     };
     let path = on_disk(&location, move |location| {
         let path = location.offer(&offer)?;
-        if let Some(starting) = location.read_record()?.and_then(|record| record.starting) {
-            starting.supervisor.nudge()?;
+        let nudged = location.nudge_supervisor();
+        if nudged.is_err() {
+            missing_is_none(fs::remove_file(&path))?;
         }
-        Ok(path)
+        nudged.map(|()| path)
     })
     .await?;
     let mut answers = Receiver::from_owned_fd(ours.answers.into()).map_err(failed)?;

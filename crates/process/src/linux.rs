@@ -64,6 +64,11 @@ impl ProcessIdentity {
         Self { pid, start_time: 1, boot_id: "boot".into(), pid_namespace: "pid:[1]".into() }
     }
 
+    #[cfg(test)]
+    pub(crate) fn in_another_namespace(self) -> Self {
+        Self { pid_namespace: "pid:[0]".into(), ..self }
+    }
+
     pub(crate) const fn pid(&self) -> i32 {
         self.pid
     }
@@ -380,8 +385,7 @@ mod tests {
         assert!(matches!(other_start.open().unwrap(), Liveness::Dead));
         let other_boot = ProcessIdentity { boot_id: "x".into(), ..own.clone() };
         assert!(matches!(other_boot.open().unwrap(), Liveness::Dead));
-        let other_namespace = ProcessIdentity { pid_namespace: "pid:[0]".into(), ..own };
-        assert!(matches!(other_namespace.open().unwrap(), Liveness::Unknown));
+        assert!(matches!(own.in_another_namespace().open().unwrap(), Liveness::Unknown));
     }
 
     #[test]

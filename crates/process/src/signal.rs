@@ -67,10 +67,12 @@ pub(crate) async fn send(location: Location, watcher: &Watcher, signal: Signal) 
     }
     let path = on_disk(&location, move |location| {
         let path = location.request_signal(signal)?;
-        if let Some(starting) = location.read_record()?.and_then(|record| record.starting) {
-            starting.supervisor.nudge()?;
+        let nudged = location.nudge_supervisor();
+        if nudged.is_err() {
+            // It would be obeyed whenever the supervisor looks next.
+            missing_is_none(fs::remove_file(&path))?;
         }
-        Ok(path)
+        nudged.map(|()| path)
     })
     .await?;
     let taken = async {
@@ -82,20 +84,35 @@ pub(crate) async fn send(location: Location, watcher: &Watcher, signal: Signal) 
         }
         Ok(())
     };
-    match timeout(LIMIT, taken).await {
-        Ok(taken) => taken,
-        Err(_) => on_disk(&location, move |_| missing_is_none(fs::remove_file(path)))
-            .await?
-            .map_or(Ok(()), |()| {
-                let message = "the job's supervisor does not send the signal";
-                Err(Error::new(ErrorKind::Unavailable, message))
-            }),
-    }
+    let late = |_| {
+        let message = "the job's supervisor does not send the signal";
+        Err(Error::new(ErrorKind::Unavailable, message))
+    };
+    let Err(error) = timeout(LIMIT, taken).await.unwrap_or_else(late) else { return Ok(()) };
+    // A request that is not there any more was taken at the last moment.
+    let withdrawn = on_disk(&location, move |_| missing_is_none(fs::remove_file(path))).await?;
+    withdrawn.map_or(Ok(()), |()| Err(error))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::linux::ProcessIdentity;
+    use crate::record::{Begin, Entry, Starting};
+
+    #[tokio::test]
+    async fn a_signal_that_cannot_be_sent_is_not_sent_later() {
+        let state = tempfile::tempdir().unwrap();
+        let location = Location::new(state.path(), &"job-1".parse().unwrap());
+        let supervisor = ProcessIdentity::own().unwrap().in_another_namespace();
+        let starting = Entry::Starting(Starting::for_tests(supervisor));
+        location.commit(&starting, false).unwrap().unwrap();
+        let begin = Begin { pid: 1, at: Timestamp::UNIX_EPOCH };
+        location.append(&Entry::Started(begin)).unwrap();
+        let error = send(location.clone(), &Watcher::default(), Signal::KILL).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+        assert_eq!(location.take_signals().unwrap(), []);
+    }
 
     #[test]
     fn requests_are_taken_once_in_their_order() {

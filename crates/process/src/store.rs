@@ -59,6 +59,12 @@ impl Location {
         }
     }
 
+    /// Asks the supervisor that the record names to check for requests.
+    pub(crate) fn nudge_supervisor(&self) -> io::Result<()> {
+        let starting = self.read_record()?.and_then(|record| record.starting);
+        starting.map_or(Ok(()), |starting| starting.supervisor.nudge())
+    }
+
     /// Takes the location for a job that is then started.
     pub(crate) fn commit(&self, entry: &Entry, fsync: bool) -> io::Result<Option<Files>> {
         let temporary = self.temporary(NEW_PREFIX);

@@ -83,7 +83,8 @@ impl Built {
     }
 }
 
-/// The programs that tests start: the command, and the examples.
+/// The programs that tests start: the command, and the examples. The tests of the whole workspace include
+/// them.
 const PROGRAMS: [&str; 5] =
     ["build", "--package=longshore-cli", "--package=longshore", "--bins", "--examples"];
 
@@ -96,20 +97,26 @@ pub(crate) fn build(
     interrupt: &Interrupt,
 ) -> Result<Built> {
     make_dir(folder)?;
-    let chosen: Vec<String> = match packages {
-        None => vec!["--workspace".to_owned()],
-        Some(names) => names.iter().map(|name| format!("--package={name}")).collect(),
-    };
-    let mut steps = vec![PROGRAMS.map(str::to_owned).to_vec()];
-    if !chosen.is_empty() {
-        steps.push(["test", "--no-run"].map(str::to_owned).into_iter().chain(chosen).collect());
-    }
     let mut built = Built::default();
-    for words in steps {
+    for words in steps(packages) {
         let text = compile(&words, &folder.join("build.json"), interrupt)?;
         built.understand(workspace, &text)?;
     }
     Ok(built)
+}
+
+/// Returns the arguments for each call of cargo.
+fn steps(packages: Option<&[String]>) -> Vec<Vec<String>> {
+    let tests = |chosen: Vec<String>| {
+        ["test", "--no-run"].map(str::to_owned).into_iter().chain(chosen).collect()
+    };
+    let Some(packages) = packages else { return vec![tests(vec!["--workspace".to_owned()])] };
+    let chosen: Vec<String> = packages.iter().map(|name| format!("--package={name}")).collect();
+    let mut steps = vec![PROGRAMS.map(str::to_owned).to_vec()];
+    if !chosen.is_empty() {
+        steps.push(tests(chosen));
+    }
+    steps
 }
 
 /// Runs cargo, and returns its messages about the parts that it has built.
@@ -131,6 +138,14 @@ fn compile(words: &[String], out: &Path, interrupt: &Interrupt) -> Result<String
 mod tests {
     use super::*;
     use crate::workspace::tests::workspace;
+
+    #[test]
+    fn everything_is_built_at_once_and_a_part_with_what_it_starts() {
+        assert_eq!(steps(None), [["test", "--no-run", "--workspace"]]);
+        let part = steps(Some(&["a".to_owned()]));
+        assert_eq!(part, [PROGRAMS.to_vec(), vec!["test", "--no-run", "--package=a"]]);
+        assert_eq!(steps(Some(&[])), [PROGRAMS]);
+    }
 
     #[test]
     fn test_programs_and_others_are_told_apart() {

@@ -15,13 +15,22 @@ pub(crate) struct Lane<'a> {
 }
 
 impl<'a> Lane<'a> {
-    /// Creates a lane for `cases`. With several workers, those that take longest come first, so
-    /// that none of them runs alone at the end.
-    pub(crate) fn new(workers: usize, mut cases: Vec<&'a Case>, times: &Times) -> Self {
-        if workers > 1 {
-            times.longest_first(&mut cases);
-        }
+    /// Creates a lane that runs one case at a time, in this order.
+    pub(crate) const fn one_by_one(cases: Vec<&'a Case>) -> Self {
+        Self { workers: 1, cases }
+    }
+
+    /// Creates a lane that runs `workers` cases at once. Those that took longest come first, so that
+    /// none of them runs alone at the end.
+    pub(crate) fn longest_first(workers: usize, mut cases: Vec<&'a Case>, times: &Times) -> Self {
+        times.longest_first(&mut cases);
         Self { workers, cases }
+    }
+
+    /// Returns its cases in their order.
+    #[cfg(test)]
+    pub(crate) fn cases(&self) -> &[&'a Case] {
+        &self.cases
     }
 }
 
@@ -59,7 +68,7 @@ mod tests {
     #[test]
     fn a_lane_runs_as_many_cases_at_once_as_it_has_workers() {
         let cases = [Suite::Doc, Suite::Unit].map(|suite| Case::step(suite, None));
-        let lane = Lane::new(2, cases.iter().collect(), &Times::default());
+        let lane = Lane::longest_first(2, cases.iter().collect(), &Times::default());
         // Nobody passes it alone.
         let barrier = Barrier::new(2);
         run(vec![lane], |_| {
@@ -68,17 +77,14 @@ mod tests {
     }
 
     #[test]
-    fn one_worker_keeps_the_order_and_several_begin_with_the_longest() {
+    fn what_took_longest_begins() {
         let cases = [Suite::Doc, Suite::Unit, Suite::Readme].map(|suite| Case::step(suite, None));
         let mut times = Times::default();
-        times.record(&cases[0], Duration::from_secs(1));
-        times.record(&cases[1], Duration::from_secs(9));
-        times.record(&cases[2], Duration::from_secs(5));
-        let suites = |workers| {
-            let lane = Lane::new(workers, cases.iter().collect(), &times);
-            lane.cases.iter().map(|case| case.suite).collect::<Vec<_>>()
-        };
-        assert_eq!(suites(1), [Suite::Doc, Suite::Unit, Suite::Readme]);
-        assert_eq!(suites(2), [Suite::Unit, Suite::Readme, Suite::Doc]);
+        for (case, seconds) in cases.iter().zip([1, 9, 5]) {
+            times.record(case, Duration::from_secs(seconds));
+        }
+        let lane = Lane::longest_first(2, cases.iter().collect(), &times);
+        assert_eq!(lane.cases(), [&cases[1], &cases[2], &cases[0]]);
+        assert_eq!(Lane::one_by_one(cases.iter().collect()).cases(), cases.each_ref());
     }
 }

@@ -1,11 +1,13 @@
 //! `cargo xtask test`: everything that can be tested on this machine.
 //!
 //! - `options` has the options, `plan` lists the test programs and what each
-//!   needs, `session` manages the lab for them.
+//!   needs, `phases` says which run at the same time, `session` manages the lab
+//!   for them.
 //! - `run` runs the steps, several at once in `lanes`; `build`, `early`, `suites`,
 //!   `documented` are steps, and `times` remembers how long each took.
 //! - `execute` runs one program with a time limit, `judge` determines its result,
-//!   `book` keeps it, `table` prints it; `leftovers` checks what is left behind.
+//!   `book` keeps it, `table` prints it; `slow` finds what `--quick` leaves out;
+//!   `leftovers` checks what is left behind.
 
 mod again;
 mod backend_names;
@@ -21,10 +23,12 @@ mod lanes;
 mod leftovers;
 mod libtest;
 mod options;
+mod phases;
 mod plan;
 mod run;
 mod scratch;
 mod session;
+mod slow;
 mod suites;
 mod table;
 mod times;

@@ -11,7 +11,8 @@ use crate::workspace::Workspace;
 /// Options of `cargo xtask test`.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct TestOptions {
-    /// Run only what needs neither Docker nor Kubernetes, without a lab.
+    /// Run only what needs neither Docker nor Kubernetes, without a lab, and leave out the slow
+    /// tests.
     #[arg(long)]
     pub quick: bool,
     /// Fail unless these backends, or `all`, were exercised [default: all under CI, else none].

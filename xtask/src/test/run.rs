@@ -16,6 +16,7 @@ use super::interrupt::Interrupt;
 use super::lanes::{self, Lane};
 use super::leftovers;
 use super::options::{TestOptions, is_ci};
+use super::phases::phases;
 use super::plan::{self, Case, Suite};
 use super::scratch::Scratch;
 use super::session::{Backends, Session};
@@ -41,6 +42,7 @@ pub(crate) fn test(options: &TestOptions) -> Result<bool> {
         required: &required,
         given: session.given,
         full: options.full,
+        quick: options.quick,
         seeds: options.seeds(is_ci()),
         interrupt: &interrupt,
         scratch: &scratch,
@@ -116,16 +118,19 @@ fn before_the_lab(floor: &Floor<'_>, cases: &[Case], options: &TestOptions) -> R
         }
         build(floor, cases, options)
     })?;
+    // Alone: its `cargo run` replaces the command, which other tests start.
+    if let Some(case) = step(cases, Suite::Readme) {
+        floor.step(case, || documented::readme(floor, case, &built));
+    }
     let later = |case: &Case| match case.suite {
-        Suite::Tidy | Suite::Leftovers => true,
-        Suite::Doc | Suite::Readme => false,
+        Suite::Tidy | Suite::Readme | Suite::Leftovers => true,
+        Suite::Doc => false,
         _ => !case.needs.is_empty() || (case.backend.is_some() && !options.quick),
     };
     let now = cases.iter().filter(|case| !later(case)).collect();
-    let lane = Lane::new(WITHOUT_LAB, now, &floor.times.lock());
+    let lane = Lane::longest_first(WITHOUT_LAB, now, &floor.times.lock());
     lanes::run(vec![lane], |case| match case.suite {
         Suite::Doc => floor.step(case, || early::doc(floor, case)),
-        Suite::Readme => floor.step(case, || documented::readme(floor, case, &built)),
         _ => floor.run_case(case, &built, &Backends::default()),
     });
     Ok(built)
@@ -159,28 +164,8 @@ fn step(cases: &[Case], suite: Suite) -> Option<&Case> {
 /// Runs what tests a backend. These tests are sensitive to a busy machine, so they
 /// run after the builds.
 fn with_the_lab(floor: &Floor<'_>, cases: &[Case], built: &Built, backends: &Backends) {
-    let lane = |workers, suites: &[Suite], wanted: &dyn Fn(&Case) -> bool| {
-        let chosen = |case: &&Case| suites.contains(&case.suite) && wanted(case);
-        Lane::new(workers, cases.iter().filter(chosen).collect(), &floor.times.lock())
-    };
-    let backend = |case: &Case| case.backend.is_some();
-    let kubernetes = |case: &Case| case.backend.as_deref() == Some("kubernetes");
-    let suites = [Suite::Integration, Suite::Conformance];
-    // Kubernetes waits for its own timers most of the time; the rest keeps a core busy.
-    let phases = [
-        vec![
-            lane(1, &suites, &|case| backend(case) && !kubernetes(case)),
-            lane(1, &suites, &kubernetes),
-        ],
-        vec![lane(2, &[Suite::EndToEnd], &|_| true)],
-        // It uses all backends at once.
-        vec![lane(1, &[Suite::PullPolicy], &|_| true)],
-        vec![lane(1, &[Suite::Faults], &|_| true)],
-        vec![lane(1, &[Suite::Accidents], &|_| true)],
-        vec![lane(1, &[Suite::Disruptive], &|_| true)],
-    ];
-    for phase in phases {
-        lanes::run(phase, |case| floor.run_case(case, built, backends));
+    for lanes in phases(cases) {
+        lanes::run(lanes, |case| floor.run_case(case, built, backends));
     }
 }
 

@@ -20,6 +20,7 @@ use super::judge::{Verdict, judge};
 use super::plan::{Case, Suite};
 use super::scratch::Scratch;
 use super::session::Backends;
+use super::slow;
 use super::times::Times;
 use crate::workspace::Workspace;
 
@@ -37,6 +38,8 @@ pub(crate) struct Floor<'a> {
     pub given: bool,
     /// Whether the whole pull-policy matrix is played.
     pub full: bool,
+    /// Whether the slow tests are left out.
+    pub quick: bool,
     /// How many seeds the simulations play; `None` for their own default.
     pub seeds: Option<u64>,
     pub interrupt: &'a Interrupt,
@@ -80,7 +83,14 @@ impl Floor<'_> {
             let _ = fs::remove_file(report);
             command.env("LONGSHORE_TEST_REPORT", self.folder.join("report"));
         }
+        let left_out = match self.quick {
+            true => slow::leave_out(&mut command, self.command(case, built, backends)?)?,
+            false => Vec::new(),
+        };
         let mut verdict = self.judge(case, &mut command, report.as_deref())?;
+        if let Verdict::Counted(counts) = &mut verdict {
+            counts.unsupported.extend(left_out);
+        }
         if let Verdict::Counted(counts) = &mut verdict
             && is_entitled(case, counts)
         {

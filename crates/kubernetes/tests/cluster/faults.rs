@@ -57,9 +57,9 @@ pub(crate) fn cases() -> Vec<(&'static str, Body)> {
     ]
 }
 
-const SEVEN: Outcome = Outcome::Exited { code: 7, signal: None };
+pub(crate) const SEVEN: Outcome = Outcome::Exited { code: 7, signal: None };
 
-fn is(report: &Report, expected: &Outcome) -> Checked {
+pub(crate) fn is(report: &Report, expected: &Outcome) -> Checked {
     check(report.outcome == *expected, || format!("{:?}", report.outcome))
 }
 

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use futures::FutureExt;
+use hyper::{StatusCode, Uri};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Api;
 use kube::runtime::wait::await_condition;
 use longshore_core::{ErrorKind, Runner, RunnerName, SecurityProfile};
 use longshore_kubernetes::KubernetesRunner;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::timeout;
 
+use crate::layer::{Fate, Layer};
 use crate::unplaced::in_namespace;
 use crate::{Body, Case, Checked, PATIENCE, check, end, launch, output, refused};
 
@@ -19,6 +21,25 @@ pub(crate) fn cases() -> Vec<(&'static str, Body)> {
     vec![("a_namespace_that_enforces_restricted_runs_its_first_job", |c| {
         a_namespace_that_enforces_restricted_runs_its_first_job(c).boxed()
     })]
+}
+
+/// Returns the rule of a layer that grants what `role.yaml` does, and so no creation of Pods.
+fn without_pods() -> Checked<impl Fn(&Uri) -> Fate + Send + Sync> {
+    let role: Value = serde_saphyr::from_str(include_str!("../../role.yaml"))?;
+    let review = |kind: &str, status: Value| {
+        let version = "authorization.k8s.io/v1";
+        json!({"apiVersion": version, "kind": kind, "spec": {}, "status": status}).to_string()
+    };
+    let rules = json!({
+        "incomplete": false, "resourceRules": role["rules"], "nonResourceRules": [],
+    });
+    let rules = review("SelfSubjectRulesReview", rules);
+    let denied = review("SelfSubjectAccessReview", json!({"allowed": false}));
+    Ok(move |uri: &Uri| match uri.path().rsplit('/').next() {
+        Some("selfsubjectrulesreviews") => Fate::Answer(StatusCode::CREATED, rules.clone()),
+        Some("selfsubjectaccessreviews") => Fate::Answer(StatusCode::CREATED, denied.clone()),
+        _ => Fate::Pass,
+    })
 }
 
 /// No job could run in such a namespace, and a probe reported that one could.
@@ -36,7 +57,20 @@ async fn a_namespace_that_enforces_restricted_runs_its_first_job(case: Arc<Case>
             config.security_profile = security_profile;
             KubernetesRunner::new(RunnerName::kubernetes(), config)
         };
-        let warnings = with(SecurityProfile::Baseline).probe().await?.warnings.join("\n");
+        // Who may create Pods learns it from the check, and only there.
+        let runner = with(SecurityProfile::Baseline);
+        let warnings = runner.probe().await?.warnings;
+        check(warnings.is_empty(), || format!("twice: {warnings:?}"))?;
+        let found = runner.check(&case.script("true")).await?;
+        let hints: Vec<_> = found.iter().filter_map(|found| found.hint.as_deref()).collect();
+        let once =
+            matches!(hints.as_slice(), [hint] if hint.contains("securityProfile: restricted"));
+        check(once, || format!("{found:?}"))?;
+        let layer = Layer::start(case.lab.client.clone(), without_pods()?).await?;
+        let mut limited = config.clone();
+        limited.security_profile = SecurityProfile::Baseline;
+        let (runner, _file) = layer.runner_with(limited)?;
+        let warnings = runner.probe().await?.warnings.join("\n");
         check(warnings.contains("set job.securityProfile: restricted"), || warnings)?;
         let runner = with(SecurityProfile::Restricted);
         let warnings = runner.probe().await?.warnings;

@@ -18,7 +18,7 @@ use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use kube::Client;
 use longshore_core::RunnerName;
-use longshore_kubernetes::KubernetesRunner;
+use longshore_kubernetes::{KubernetesConfig, KubernetesRunner};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -85,11 +85,18 @@ impl Layer {
 
     /// Returns a runner that uses the layer, while its kubeconfig exists.
     pub(crate) fn runner(&self, lab: &Lab) -> Checked<(KubernetesRunner, tempfile::NamedTempFile)> {
+        self.runner_with(lab.config())
+    }
+
+    /// Like [`runner`](Self::runner), with `config`.
+    pub(crate) fn runner_with(
+        &self,
+        mut config: KubernetesConfig,
+    ) -> Checked<(KubernetesRunner, tempfile::NamedTempFile)> {
         let file = kubeconfig(|c| {
             c["clusters"][0]["cluster"] = json!({"server": format!("http://{}", self.address)});
             c["users"][0]["user"] = json!({});
         })?;
-        let mut config = lab.config();
         config.kubeconfig = Some(file.path().to_owned());
         Ok((KubernetesRunner::new(RunnerName::kubernetes(), config), file))
     }
