@@ -187,7 +187,8 @@ mod tests {
         );
     }
 
-    /// A web server in the place of an engine made every job `Lost`: it "had no such container".
+    /// A web server in the place of an engine "had no such container", and ended each new job, though
+    /// another runner would have taken it.
     #[tokio::test]
     async fn the_404_of_a_server_that_is_no_engine_is_no_missing_container() {
         let (engine, server, _) = engine(|_| failure("404 Not Found", "no such page")).await;
