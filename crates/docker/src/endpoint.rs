@@ -9,6 +9,8 @@ use crate::DockerConfig;
 /// The path of Docker's own socket.
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 
+/// The most bytes of a file of the docker command that are read.
+const LONGEST: u64 = 1 << 20;
 /// What names the address of a context.
 const CONTEXT: &str = "the current docker context";
 
@@ -50,7 +52,7 @@ impl std::fmt::Display for Address {
 pub(crate) trait World {
     /// An environment variable.
     fn var(&self, name: &str) -> Option<String>;
-    /// The text of a file, if it is readable.
+    /// The text of a regular file of at most [`LONGEST`] bytes, if it is readable.
     fn text(&self, path: &Path) -> Option<String>;
     /// Whether a file exists.
     fn exists(&self, path: &Path) -> bool;
@@ -65,7 +67,9 @@ impl World for ThisProcess {
     }
 
     fn text(&self, path: &Path) -> Option<String> {
-        std::fs::read_to_string(path).ok()
+        // To open anything else, such as a pipe, may take for ever.
+        let is_sound = std::fs::metadata(path).is_ok_and(|it| it.is_file() && it.len() <= LONGEST);
+        is_sound.then(|| std::fs::read_to_string(path).ok()).flatten()
     }
 
     fn exists(&self, path: &Path) -> bool {
@@ -257,6 +261,17 @@ mod tests {
         world.files.push(certificates.clone());
         let tls = Address::Tls { host: "far:2375".to_owned(), certificates };
         assert_eq!(find(&config, &world).unwrap().address, tls);
+    }
+
+    #[test]
+    fn a_pipe_in_the_place_of_a_file_was_read_for_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        let (pipe, large) = (folder.path().join("pipe"), folder.path().join("large"));
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        std::fs::File::create(&large).unwrap().set_len(LONGEST + 1).unwrap();
+        assert_eq!((ThisProcess.text(&pipe), ThisProcess.text(&large)), (None, None));
+        std::fs::write(&large, "text").unwrap();
+        assert_eq!(ThisProcess.text(&large).as_deref(), Some("text"));
     }
 
     #[test]
