@@ -159,7 +159,7 @@ pub trait Runner: fmt::Debug + Send + Sync + 'static {
 
     /// Returns what names the server behind this runner, such as its address.
     ///
-    /// - Sends no request to the server, and returns soon.
+    /// - Sends no request to the server, and returns within a second. A later answer is not used.
     /// - Two runners with the same name and the same answer talk to the same server: what one of
     ///   them learns about the server's reachability holds for the other, also in another process.
     /// - `None` if there is no server, or if it is not known. Nothing is then shared.
@@ -170,7 +170,7 @@ pub trait Runner: fmt::Debug + Send + Sync + 'static {
     /// Returns what names the access to the server behind this runner: the server, the place in it,
     /// and the identity. Contains no secret.
     ///
-    /// - Sends no request to the server, and returns soon.
+    /// - Sends no request to the server, and returns within a second. A later answer is not used.
     /// - If [`ready`](Self::ready) succeeds, it need not be called for half a minute for any runner with
     ///   the same name and the same answer, also in another process.
     /// - `None` if `ready` costs little, or if the access is not known. Nothing is then shared.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use longshore_core::{Error, ErrorKind, Runner};
 use longshore_journal::{Access, Journal, Outage};
+use tokio::time::timeout;
 use tracing::warn;
 
 use crate::store::Store;
@@ -22,6 +23,10 @@ const HOLDS: SignedDuration = SignedDuration::from_secs(30);
 /// How long after its end an outage still counts for those who do not probe. After a longer time, all
 /// probe.
 const STALE: SignedDuration = SignedDuration::from_mins(10);
+
+/// How long a runner may take to name its server. It may have to read a configuration, and a file on a
+/// network may never answer.
+const SOON: Duration = Duration::from_secs(1);
 
 /// The outages in the journal.
 #[derive(Debug)]
@@ -46,7 +51,7 @@ impl Outages {
         // A clock that was set back makes no outage last longer.
         let age = now.duration_since(outage.since);
         let left = outage.until.duration_since(now);
-        if age.is_negative() || left < -STALE || runner.server().await? != outage.server {
+        if age.is_negative() || left < -STALE || soon(runner.server()).await? != outage.server {
             return None;
         }
         if left.is_negative() {
@@ -71,7 +76,7 @@ impl Outages {
         let name = runner.name();
         match answer {
             Err(error) if error.kind() == ErrorKind::Unavailable && time >= SLOW => {
-                let Some(server) = runner.server().await else { return };
+                let Some(server) = soon(runner.server()).await else { return };
                 let since = Timestamp::now();
                 let Ok(until) = since.checked_add(HOLDS) else { return };
                 let outage = Outage { server, message: error.to_string(), since, until };
@@ -92,7 +97,7 @@ impl Outages {
         let known = ignore(journal.access(runner.name()).await).flatten()?;
         let age = Timestamp::now().duration_since(known.since);
         // A clock that was set back makes no answer last longer.
-        if age.is_negative() || age >= HOLDS || runner.access().await? != known.access {
+        if age.is_negative() || age >= HOLDS || soon(runner.access()).await? != known.access {
             return None;
         }
         Some(HOLDS.saturating_sub(age).unsigned_abs())
@@ -101,7 +106,7 @@ impl Outages {
     /// Shares that `runner` is ready.
     pub(crate) async fn share_ready(&self, runner: &dyn Runner) {
         let Some(journal) = self.journal().await else { return };
-        let Some(access) = runner.access().await else { return };
+        let Some(access) = soon(runner.access()).await else { return };
         let access = Access { access, since: Timestamp::now() };
         ignore(journal.record_access(runner.name(), access).await);
     }
@@ -124,6 +129,11 @@ impl Outages {
         }
         self.store.journal().await.ok()
     }
+}
+
+/// Returns what `name` yields, if it yields that soon.
+async fn soon(name: impl Future<Output = Option<String>>) -> Option<String> {
+    timeout(SOON, name).await.ok().flatten()
 }
 
 /// Reports an error of the journal. A probe gives the answer that the journal could have given.

@@ -1,12 +1,16 @@
 //! What one process learns about a runner whose server does not answer, for the next process.
 
+use std::future::pending;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
-use longshore_conformance::simulated::{ProbeStep, Refusal, Script, World};
-use longshore_core::{ErrorKind, JobResult};
+use longshore_conformance::simulated::{ProbeStep, Refusal, Script, SimulatedRunner, World};
+use longshore_conformance::{Forward, Forwarding};
+use longshore_core::{ErrorKind, JobResult, Runner};
 use longshore_dispatch::Dispatcher;
 use longshore_journal::{Access, Journal, Outage};
+use tokio::time::Instant;
 
 use crate::support::*;
 
@@ -67,6 +71,43 @@ async fn only_one_process_waits_for_a_black_hole() {
         assert_eq!((&passed.runner, passed.kind.as_str()), (&name("first"), "Unavailable"));
         assert!(passed.message.contains("no answer within 5s"), "{passed:?}");
         assert!(passed.message.contains("s ago by another process"), "{passed:?}");
+    }
+}
+
+/// A runner whose configuration is in a file that cannot be read to its end.
+#[derive(Debug)]
+struct Nameless(SimulatedRunner);
+
+#[async_trait]
+impl Forward for Nameless {
+    fn inner(&self) -> &dyn Runner {
+        &self.0
+    }
+
+    async fn server(&self) -> Option<String> {
+        pending().await
+    }
+
+    async fn access(&self) -> Option<String> {
+        pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_runner_that_never_named_its_server_held_up_the_job() {
+    for (first, runs_on, limit) in [("a black hole", "second", 8), ("well", "first", 4)] {
+        let world = World::new();
+        let script = if runs_on == "second" { black_hole("a") } else { Script::default() };
+        let nameless = Forwarding(Nameless(world.runner(name("first"), script)));
+        let second = world.runner(name("second"), Script::default());
+        let builder = Dispatcher::builder().journal(Journal::in_memory().unwrap()).jitter_seed(1);
+        let builder = builder.runner(Arc::new(nameless)).runner(Arc::new(second));
+        let dispatcher = builder.build().unwrap();
+        let began = Instant::now();
+        let result = dispatcher.submit(job()).await.unwrap().end().await;
+        assert_eq!(result.runner, Some(name(runs_on)), "{first}");
+        assert!(began.elapsed() <= limit * SECOND, "{first}: {:?}", began.elapsed());
+        dispatcher.shutdown().await;
     }
 }
 
