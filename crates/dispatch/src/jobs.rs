@@ -144,9 +144,10 @@ impl Dispatcher {
         };
         let span = spans::job(&id);
         let following = async move {
+            let attached = Box::pin(attached.run());
             match late {
-                Some(late) => late.until(attached.run()).await,
-                None => attached.run().await,
+                Some(late) => late.until(attached).await,
+                None => attached.await,
             }
             drop(tracked);
         };

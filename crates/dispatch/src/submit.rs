@@ -60,7 +60,7 @@ impl Dispatcher {
                     let span = spans::job(job.id());
                     // A submitter that has left is treated like one that has dropped the job.
                     drop(answer.send(Ok(job)));
-                    task.run().instrument(span).await;
+                    Box::pin(task.run()).instrument(span).await;
                     drop((held, tracked));
                 }
                 Ok(Recorded::Known(job)) => drop(answer.send(Ok(job))),

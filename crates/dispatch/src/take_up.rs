@@ -32,7 +32,7 @@ impl JobTask {
         let span = record.committed().map_or_else(Span::current, |attempt| {
             spans::attempt(&attempt.handle.attempt, &attempt.handle.runner)
         });
-        self.finish_attempt(record, candidate, dispatcher).instrument(span).await;
+        Box::pin(self.finish_attempt(record, candidate, dispatcher)).instrument(span).await;
     }
 
     async fn finish_attempt(

@@ -113,7 +113,7 @@ impl JobTask {
             match self.ask_all(&candidates).await {
                 Asked::Taken(taken) => {
                     let span = spans::attempt(&taken.attempt, taken.candidate.name());
-                    return self.started(*taken).instrument(span).await;
+                    return Box::pin(self.started(*taken)).instrument(span).await;
                 }
                 Asked::Over(outcome, due_to) => {
                     return self.end_without_start(outcome, due_to.as_ref()).await;

@@ -122,10 +122,11 @@ impl Engine {
     /// Sends `call`. The body is unlimited in time.
     async fn send(&self, call: Call) -> Answer<(http::Response<()>, Body)> {
         let connection = self.connected().await?;
-        match connection.send(call.clone()).await {
+        // The future of a request is large, and is passed on by value several times.
+        match Box::pin(connection.send(call.clone())).await {
             Err(fault) if is_other_version(&fault) => {
                 connection.greet(self.config.connect_timeout.get()).await?;
-                connection.send(call).await
+                Box::pin(connection.send(call)).await
             }
             answer => answer,
         }

@@ -83,7 +83,8 @@ impl Connection {
 
 async fn ask(http: &Http, endpoint: &Endpoint, limit: Duration) -> Result<Greeting, Fault> {
     let asked = Greeting::ask(http).map_err(|cause| Fault::new(cause, endpoint));
-    let greeting = timeout(limit, asked).await;
+    // Seldom needed, and large: it is no part of the future of each request.
+    let greeting = timeout(limit, Box::pin(asked)).await;
     let greeting = greeting.unwrap_or_else(|_| Err(Fault::timed_out(limit, endpoint)));
     greeting.map_err(|fault| fault.of_greeting(endpoint))
 }

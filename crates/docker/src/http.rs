@@ -216,7 +216,8 @@ impl Http {
         request
             .headers_mut()
             .extend(call.headers.into_iter().map(|(name, value)| (Some(name), value)));
-        let stream = TokioIo::new(self.connect().await?);
+        // The handshake of TLS would make every future large.
+        let stream = TokioIo::new(Box::pin(self.connect()).await?);
         let (mut sender, connection) =
             http1::Builder::new().max_buf_size(HEAD).handshake(stream).await?;
         // The body, or its absence, shows an error of the connection.

@@ -181,7 +181,8 @@ impl Connection {
             return Ok(cluster.clone());
         }
         let limit = self.config.request_timeout.get();
-        let cluster = match timeout(limit, self.open()).await {
+        // Seldom needed, and large: it is no part of the future of each request.
+        let cluster = match timeout(limit, Box::pin(self.open())).await {
             Ok(opened) => Arc::new(opened?),
             Err(_) => return Err(timed_out("failed to set up a client", limit)),
         };

@@ -109,7 +109,7 @@ pub(crate) async fn launch(
         location: Location::of(attempt, backend.config.namespace.as_deref()),
         give_up: context.deadline - RESERVE.min(left / 3),
     };
-    let answer = launch.run(attempt, submission).await;
+    let answer = Box::pin(launch.run(attempt, submission)).await;
     if let Err(error) = &answer
         && matches!(error.error().kind(), ErrorKind::Unavailable | ErrorKind::Denied)
     {
@@ -139,7 +139,8 @@ impl Launch<'_> {
     async fn run(&self, attempt: &Attempt, submission: Submission) -> Launched<Started> {
         let mut subscription = self.backend.informer.subscribe_before_creation(&self.location);
         let watched = self.watches(&mut subscription).await;
-        let Prepared { job, origin, unwanted } = self.prepare(attempt, &submission).await?;
+        let Prepared { job, origin, unwanted } =
+            Box::pin(self.prepare(attempt, &submission)).await?;
         if watched && origin == Origin::Created {
             subscription.record_creation(&self.location.attempt);
         } else {

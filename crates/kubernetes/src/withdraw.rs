@@ -54,7 +54,8 @@ pub(crate) async fn withdraw(
     by: Instant,
 ) -> Withdrawal {
     let late = "the node did not confirm in time that the job never started";
-    let withdrawing = take_back(cluster, location, uid, subscription);
+    // Seldom needed, and large: it is no part of the future of each launch.
+    let withdrawing = Box::pin(take_back(cluster, location, uid, subscription));
     match timeout_at(by, withdrawing).await {
         Ok(Ok(withdrawal)) => withdrawal,
         Ok(Err(error)) => Withdrawal::Unproven(error.to_string()),

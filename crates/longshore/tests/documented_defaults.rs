@@ -15,7 +15,12 @@ fn root() -> PathBuf {
 fn defaults() -> BTreeMap<String, String> {
     let loaded = Loader::<Config>::new().load().expect("the defaults are valid");
     let text = |value: &serde_json::Value| value.to_string().replace('"', "").replace(',', ", ");
-    loaded.settings().expect("the settings").iter().map(|it| (it.key.clone(), text(&it.value))).collect()
+    loaded
+        .settings()
+        .expect("the settings")
+        .iter()
+        .map(|it| (it.key.clone(), text(&it.value)))
+        .collect()
 }
 
 /// Returns each statement of `document` about a default, as key and value: `` `job.key` (5m) ``,

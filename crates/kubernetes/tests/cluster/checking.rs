@@ -55,58 +55,61 @@ async fn each_obstacle_of_a_namespace_is_found_before_a_job_meets_it(case: Arc<C
     use Severity::{Error, Warning};
     let labels = json!({"pod-security.kubernetes.io/enforce": "restricted"});
     let case = &*case;
-    in_namespace(case, labels, |mut config| async move {
-        let namespace = config.namespace.clone().unwrap_or_default();
-        let client = || case.lab.client.clone();
-        let accounts: Api<ServiceAccount> = Api::namespaced(client(), &namespace);
-        let exists =
-            await_condition(accounts, "default", |it: Option<&ServiceAccount>| it.is_some());
-        timeout(PATIENCE, exists).await??;
-        let mut spec = case.lab.job("echo here");
-        spec.security_context.run_as_user = Some(65_534);
-        are(&found(case, &config, &spec).await?, &[(Error, Cause::PodSecurity)])?;
-        config.security_profile = SecurityProfile::Restricted;
-        spec.security_profile = Some(SecurityProfile::Restricted);
-        are(&found(case, &config, &spec).await?, &[])?;
+    in_namespace(case, labels, |mut config| {
+        Box::pin(async move {
+            let namespace = config.namespace.clone().unwrap_or_default();
+            let client = || case.lab.client.clone();
+            let accounts: Api<ServiceAccount> = Api::namespaced(client(), &namespace);
+            let exists =
+                await_condition(accounts, "default", |it: Option<&ServiceAccount>| it.is_some());
+            timeout(PATIENCE, exists).await??;
+            let mut spec = case.lab.job("echo here");
+            spec.security_context.run_as_user = Some(65_534);
+            are(&found(case, &config, &spec).await?, &[(Error, Cause::PodSecurity)])?;
+            config.security_profile = SecurityProfile::Restricted;
+            spec.security_profile = Some(SecurityProfile::Restricted);
+            are(&found(case, &config, &spec).await?, &[])?;
 
-        let quotas: Api<ResourceQuota> = Api::namespaced(client(), &namespace);
-        let quota = |hard: Value| json!({"metadata": {"name": "q"}, "spec": {"hard": hard}});
-        create(&quotas, quota(json!({"pods": "0"}))).await?;
-        are(&until(case, &config, &spec).await?, &[(Error, Cause::ResourceQuota)])?;
-        quotas.delete("q", &DeleteParams::default()).await?;
+            let quotas: Api<ResourceQuota> = Api::namespaced(client(), &namespace);
+            let quota = |hard: Value| json!({"metadata": {"name": "q"}, "spec": {"hard": hard}});
+            create(&quotas, quota(json!({"pods": "0"}))).await?;
+            are(&until(case, &config, &spec).await?, &[(Error, Cause::ResourceQuota)])?;
+            quotas.delete("q", &DeleteParams::default()).await?;
 
-        let ranges: Api<LimitRange> = Api::namespaced(client(), &namespace);
-        let limit = json!({"type": "Container", "max": {"memory": "64Mi"}});
-        let range = json!({"metadata": {"name": "r"}, "spec": {"limits": [limit]}});
-        create(&ranges, range).await?;
-        let mut large = spec.clone();
-        large.resources.limits.memory = Some("1Gi".parse()?);
-        are(&until(case, &config, &large).await?, &[(Error, Cause::LimitRange)])?;
+            let ranges: Api<LimitRange> = Api::namespaced(client(), &namespace);
+            let limit = json!({"type": "Container", "max": {"memory": "64Mi"}});
+            let range = json!({"metadata": {"name": "r"}, "spec": {"limits": [limit]}});
+            create(&ranges, range).await?;
+            let mut large = spec.clone();
+            large.resources.limits.memory = Some("1Gi".parse()?);
+            are(&until(case, &config, &large).await?, &[(Error, Cause::LimitRange)])?;
 
-        let with = |change: &dyn Fn(&mut KubernetesConfig)| {
-            let mut config = config.clone();
-            change(&mut config);
-            config
-        };
-        let nobody = with(&|it| it.service_account_name = Some("nobody".to_owned()));
-        are(&found(case, &nobody, &spec).await?, &[(Error, Cause::ServiceAccount)])?;
-        let urgent = with(&|it| it.priority_class_name = Some("no-such-class".to_owned()));
-        are(&found(case, &urgent, &spec).await?, &[(Error, Cause::PriorityClass)])?;
-        let secrets: Api<Secret> = Api::namespaced(client(), &namespace);
-        create(&secrets, json!({"metadata": {"name": "there"}})).await?;
-        let pulls = with(&|it| it.image_pull_secrets = vec!["there".to_owned(), "gone".to_owned()]);
-        are(&found(case, &pulls, &spec).await?, &[(Warning, Cause::ImagePullSecret)])?;
+            let with = |change: &dyn Fn(&mut KubernetesConfig)| {
+                let mut config = config.clone();
+                change(&mut config);
+                config
+            };
+            let nobody = with(&|it| it.service_account_name = Some("nobody".to_owned()));
+            are(&found(case, &nobody, &spec).await?, &[(Error, Cause::ServiceAccount)])?;
+            let urgent = with(&|it| it.priority_class_name = Some("no-such-class".to_owned()));
+            are(&found(case, &urgent, &spec).await?, &[(Error, Cause::PriorityClass)])?;
+            let secrets: Api<Secret> = Api::namespaced(client(), &namespace);
+            create(&secrets, json!({"metadata": {"name": "there"}})).await?;
+            let pulls =
+                with(&|it| it.image_pull_secrets = vec!["there".to_owned(), "gone".to_owned()]);
+            are(&found(case, &pulls, &spec).await?, &[(Warning, Cause::ImagePullSecret)])?;
 
-        // What a check finds good runs, and no check has left anything behind.
-        let runner = KubernetesRunner::new(RunnerName::kubernetes(), config.clone());
-        let left = runner.adopt(&case.installation).await?;
-        check(left.is_empty(), || format!("a check left {left:?}"))?;
-        are(&until_free(case, &config, &spec).await?, &[])?;
-        let started = launch(&runner, &case.attempt(spec)).await?;
-        let report = end(&runner, &started.handle).await?;
-        check(report.outcome.is_success(), || format!("{:?}", report.outcome))?;
-        runner.remove(&started.handle).await?;
-        Ok(())
+            // What a check finds good runs, and no check has left anything behind.
+            let runner = KubernetesRunner::new(RunnerName::kubernetes(), config.clone());
+            let left = runner.adopt(&case.installation).await?;
+            check(left.is_empty(), || format!("a check left {left:?}"))?;
+            are(&until_free(case, &config, &spec).await?, &[])?;
+            let started = launch(&runner, &case.attempt(spec)).await?;
+            let report = end(&runner, &started.handle).await?;
+            check(report.outcome.is_success(), || format!("{:?}", report.outcome))?;
+            runner.remove(&started.handle).await?;
+            Ok(())
+        })
     })
     .await
 }
