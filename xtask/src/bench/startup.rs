@@ -5,6 +5,8 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::sleep;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use longshore_lab::say;
@@ -16,6 +18,9 @@ use super::process::pss;
 
 /// How many commands hold memory at once.
 const AT_ONCE: usize = 16;
+/// How long jobs run before their supervisors are measured, which give back the memory of their start
+/// after a second.
+const SETTLE: Duration = Duration::from_secs(2);
 /// What a job writes, in lines of 62 bytes: 64 MiB.
 const OUTPUT: &str =
     "yes 0123456789012345678901234567890123456789012345678901234567890 | head -c 67108864";
@@ -212,6 +217,7 @@ fn memory_of_supervisors(bench: &Bench<'_>) -> Result<(f64, f64)> {
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         jobs.push(String::from_utf8(output.stdout)?.trim().to_owned());
     }
+    sleep(SETTLE);
     let measured = supervisors(bench);
     let removed = bench.command().args(["rm", "--force"]).args(&jobs).output()?;
     ensure!(removed.status.success(), "{}", String::from_utf8_lossy(&removed.stderr));
