@@ -149,12 +149,17 @@ fn open(pid: Pid, start_time: u64) -> io::Result<Option<OwnedFd>> {
 /// from opening the file, `ESRCH` from reading it. Any other failure, such as a lack of descriptors
 /// or of memory, says nothing about the process.
 pub(crate) fn gone_is_none<T>(read: io::Result<T>) -> io::Result<Option<T>> {
+    none_if(&[Errno::NOENT, Errno::SRCH], read)
+}
+
+/// Returns `None` if `read` failed with one of `errors`.
+pub(crate) fn none_if<T>(errors: &[Errno], read: io::Result<T>) -> io::Result<Option<T>> {
     match read {
         Ok(content) => Ok(Some(content)),
-        Err(error) => match Errno::from_io_error(&error) {
-            Some(Errno::NOENT | Errno::SRCH) => Ok(None),
-            _ => Err(error),
-        },
+        Err(error) if Errno::from_io_error(&error).is_some_and(|it| errors.contains(&it)) => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
     }
 }
 

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use super::hierarchy::Version;
 use super::plan::{Controller, GroupPlan, PREFIX, Setting};
 use super::unified::{self, write};
+use crate::linux::none_if;
 
 /// How long a cgroup may stay busy after its last process was reaped.
 const REMOVE_ROUNDS: u32 = 40;
@@ -198,13 +199,7 @@ fn tree(top: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// Returns `None` if a cgroup is gone: `ENOENT` from opening a file of it, `ENODEV` from reading it.
 fn gone_is_none<T>(read: io::Result<T>) -> io::Result<Option<T>> {
-    match read {
-        Ok(content) => Ok(Some(content)),
-        Err(error) => match Errno::from_io_error(&error) {
-            Some(Errno::NOENT | Errno::NODEV) => Ok(None),
-            _ => Err(error),
-        },
-    }
+    none_if(&[Errno::NOENT, Errno::NODEV], read)
 }
 
 #[cfg(test)]
