@@ -4,6 +4,7 @@
 //! the commit. The first reads are done by the thread that writes: a second thread with its own
 //! connection costs more than all reads of a command.
 
+use std::convert;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -67,32 +68,30 @@ where
 #[derive(Debug)]
 pub(crate) struct Worker {
     /// The queue of the thread that writes.
-    writes: Queue,
+    writes: mpsc::Sender<Task>,
     /// The thread that reads.
     reads: Reader,
     /// The number of reads so far.
     read: AtomicUsize,
 }
 
-/// What is to be done.
+/// What the thread that writes is to do.
 #[derive(Debug)]
 enum Task {
     Write(Box<dyn Step>),
     Read(Box<dyn Step>),
 }
 
-type Queue = mpsc::Sender<Task>;
-
 /// The thread that reads. It starts after the first [`FIRST_READS`].
 #[derive(Debug)]
 pub(crate) struct Reader {
     database: PathBuf,
     busy_timeout: Duration,
-    queue: OnceCell<Queue>,
+    queue: OnceCell<mpsc::Sender<Box<dyn Step>>>,
 }
 
 impl Reader {
-    async fn queue(&self) -> Result<&Queue> {
+    async fn queue(&self) -> Result<&mpsc::Sender<Box<dyn Step>>> {
         let start = async || {
             let (at, busy_timeout) = (self.database.clone(), self.busy_timeout);
             let open = move || Ok((Database::open_reader(&at, busy_timeout)?, ()));
@@ -153,14 +152,16 @@ impl Worker {
         work: impl FnOnce(&mut dyn Store) -> Stored<T> + Send + 'static,
     ) -> Result<T> {
         let is_early = self.read.fetch_add(1, Ordering::Relaxed) < FIRST_READS;
-        let queue = if is_early { &self.writes } else { self.reads.queue().await? };
-        ask(queue, Task::Read, work).await
+        if is_early {
+            return ask(&self.writes, Task::Read, work).await;
+        }
+        ask(self.reads.queue().await?, convert::identity, work).await
     }
 }
 
-async fn ask<T: Send + 'static>(
-    queue: &Queue,
-    task: impl FnOnce(Box<dyn Step>) -> Task,
+async fn ask<Q, T: Send + 'static>(
+    queue: &mpsc::Sender<Q>,
+    task: impl FnOnce(Box<dyn Step>) -> Q,
     work: impl FnOnce(&mut dyn Store) -> Stored<T> + Send + 'static,
 ) -> Result<T> {
     let (reply, answer) = oneshot::channel();
@@ -212,8 +213,8 @@ fn write_all(database: &mut Database, mut queue: mpsc::Receiver<Task>, reserve: 
     }
 }
 
-fn read_all(database: &Database, mut queue: mpsc::Receiver<Task>) {
-    while let Some(Task::Read(step) | Task::Write(step)) = queue.blocking_recv() {
+fn read_all(database: &Database, mut queue: mpsc::Receiver<Box<dyn Step>>) {
+    while let Some(step) = queue.blocking_recv() {
         read(database, step);
     }
 }
