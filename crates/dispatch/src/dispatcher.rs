@@ -373,9 +373,6 @@ impl Dispatcher {
     pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         // Kept until `work` ends: requests to cancel its job arrive only while this exists.
         let kept = self.clone();
-        // All that happens to a job is one future. Without optimisation, each call that it is moved
-        // through has a copy on the stack of a worker.
-        let work = Box::pin(work);
         tokio::spawn(async move {
             // Dropping `work` releases its job.
             let _ = kept.inner.abandoned.run_until_cancelled(work).await;
