@@ -57,17 +57,28 @@ impl Connection {
     /// Sends `call`. An answer counts only if it is the engine's: a gateway in front of an engine that
     /// is away answers 404 or 502, or 200 with a page.
     pub(crate) async fn send(&self, call: Call) -> Result<(http::Response<()>, Body), Fault> {
-        let signs = self.greeting.lock().signs;
         match self.http.send(&self.prefix(), call).await {
-            Ok((head, _)) if signs && !is_signed(head.headers()) => {
+            Ok((head, _)) if self.signs() && !is_signed(head.headers()) => {
                 Err(Fault::of_stranger(head.status().as_u16(), "", &self.endpoint))
             }
-            Err(Cause::Answered { status, message, is_signed: false })
-                if signs && !matches!(status, 401 | 403 | 429) =>
+            sent => sent.map_err(|cause| self.fault(cause)),
+        }
+    }
+
+    /// Whether the engine's answers arrive with its header.
+    fn signs(&self) -> bool {
+        self.greeting.lock().signs
+    }
+
+    /// Classifies a failure. A proxy may deny access in the engine's place.
+    fn fault(&self, cause: Cause) -> Fault {
+        match cause {
+            Cause::Answered { status, message, is_signed: false }
+                if self.signs() && !matches!(status, 401 | 403 | 429) =>
             {
-                Err(Fault::of_stranger(status, &message, &self.endpoint))
+                Fault::of_stranger(status, &message, &self.endpoint)
             }
-            sent => sent.map_err(|cause| Fault::new(cause, &self.endpoint)),
+            cause => Fault::new(cause, &self.endpoint),
         }
     }
 
@@ -77,7 +88,7 @@ impl Connection {
         call: Call,
     ) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<>, Fault> {
         let hijacked = self.http.hijack(&self.prefix(), call).await;
-        hijacked.map_err(|cause| Fault::new(cause, &self.endpoint))
+        hijacked.map_err(|cause| self.fault(cause))
     }
 }
 

@@ -228,4 +228,24 @@ mod tests {
         let denied = engine.inspect("x").await.unwrap_err().into_error("failed");
         assert_eq!(denied.kind(), ErrorKind::Denied, "a proxy may deny access too");
     }
+
+    /// While an engine was away, its gateway's 404 closed a job's stdin, and the job was "not running".
+    #[tokio::test]
+    async fn a_gateways_404_to_an_attachment_is_not_the_end_of_the_job() {
+        let of_gateway = failure("404 Not Found", "no such backend");
+        // As seen on 20.10 and 29.
+        let head = "HTTP/1.1 404 Not Found\r\nContent-Type: application/vnd.docker.raw-stream";
+        let of_engine = format!("{head}\r\nContent-Length: 4\r\n\r\ngone");
+        let of_engine = Answer::Whole(of_engine);
+        for (answer, is_gone) in [(of_gateway, false), (of_engine, true)] {
+            let (engine, _server, _) = engine(move |line| match line {
+                "HEAD /_ping" => pong("1.41"),
+                _ => answer.clone(),
+            })
+            .await;
+            let fault = engine.attach("x").await.err().unwrap();
+            assert_eq!(fault.is_not_found(), is_gone, "{fault:?}");
+            assert_eq!(matches!(fault, Fault::Unanswered(_)), !is_gone, "{fault:?}");
+        }
+    }
 }

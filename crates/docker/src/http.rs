@@ -182,10 +182,10 @@ impl Http {
         let (answer, connection) = self.exchange(version, call).await?;
         let status = answer.status();
         if status != StatusCode::SWITCHING_PROTOCOLS {
+            let is_signed = is_signed(answer.headers()) || is_raw(answer.headers());
             let said = Body::new(answer.into_body(), connection).beginning(FAILURE).await;
             let message = message(&said.unwrap_or_default());
-            // An engine writes such an answer without its usual headers.
-            return Err(Cause::Answered { status: status.as_u16(), message, is_signed: true });
+            return Err(Cause::Answered { status: status.as_u16(), message, is_signed });
         }
         let (upgraded, ()) = tokio::join!(hyper::upgrade::on(answer), connection);
         Ok(TokioIo::new(upgraded?))
@@ -242,6 +242,13 @@ impl std::fmt::Debug for Http {
 /// does not know lacks it.
 pub(crate) fn is_signed(headers: &HeaderMap) -> bool {
     headers.contains_key(API_VERSION)
+}
+
+/// Whether an answer has the type that an engine gives to a connection with raw bytes. It writes it by
+/// itself, without its usual headers, also if it then refuses the connection.
+fn is_raw(headers: &HeaderMap) -> bool {
+    let of_engine = |kind: &HeaderValue| kind.as_bytes().starts_with(b"application/vnd.docker.");
+    headers.get(CONTENT_TYPE).is_some_and(of_engine)
 }
 
 /// The engine's message about a failure.
