@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bollard_stubs::models::{ContainerSummary, ContainerSummaryStateEnum as State, EventMessage};
 use futures::{Stream, StreamExt};
+use jiff::{SignedDuration, Timestamp};
 use longshore_core::{AttemptId, Backoff};
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -30,6 +31,9 @@ const FIRST_RESYNC: Duration = Duration::from_secs(5);
 /// How long after a listing that differs the event that explains it may arrive. Without one the
 /// stream counts as dead.
 const EXPLAINED: Duration = Duration::from_secs(2);
+/// How much later than others an event may arrive. An engine drops events, without a word, when its
+/// client does not read for a while. Those that it still had in its buffer then arrive late.
+const LATE: SignedDuration = SignedDuration::from_secs(2);
 /// The first and the longest pause between two tries to connect.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
@@ -188,7 +192,24 @@ async fn events(
     engine.events(&filters, &range).await
 }
 
-/// Applies events until the connection breaks; returns the engine's time of the last one.
+/// How long events are under way, by the clocks of the engine and of this machine.
+#[derive(Debug, Default)]
+struct Delay {
+    least: Option<SignedDuration>,
+}
+
+impl Delay {
+    /// Whether an event of `at` arrives late at `now`.
+    fn is_late(&mut self, at: Timestamp, now: Timestamp) -> bool {
+        let took = now.duration_since(at);
+        let least = self.least.map_or(took, |least| least.min(took));
+        self.least = Some(least);
+        took.saturating_sub(least) > LATE
+    }
+}
+
+/// Applies events until the connection breaks, or until events may have been dropped; returns the
+/// engine's time of the last one.
 async fn listen(
     engine: &Engine,
     snapshots: &Snapshots,
@@ -198,15 +219,19 @@ async fn listen(
     let mut resync = interval_at(Instant::now() + FIRST_RESYNC, RESYNC);
     resync.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut suspect = None;
+    let mut delay = Delay::default();
     loop {
         tokio::select! {
             event = events.next() => match event {
                 Some(Ok(event)) => {
                     suspect = None;
                     last = event.time.or(last);
-                    if let Some(event) = ContainerEvent::read(event) {
-                        snapshots.apply(event);
+                    let Some(event) = ContainerEvent::read(event) else { continue };
+                    if event.at.is_some_and(|at| delay.is_late(at, Timestamp::now())) {
+                        // The engine repeats it.
+                        return last;
                     }
+                    snapshots.apply(event);
                 }
                 Some(Err(_)) | None => return last,
             },
@@ -223,5 +248,63 @@ async fn listen(
                 return last;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::stream;
+    use longshore_core::{RequestCounter, RunnerName};
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::DockerConfig;
+
+    /// An event about the attempt `a-1` of `age` ago.
+    fn event(action: &str, age: Duration) -> Answer<EventMessage> {
+        let at = Timestamp::now() - age;
+        let event = serde_json::json!({
+            "Type": "container", "Action": action,
+            "Actor": {"ID": "c", "Attributes": {
+                "name": "longshore-a-1", ATTEMPT: "a-1", "exitCode": "0", "signal": "15",
+            }},
+            "time": at.as_second(), "timeNano": i64::try_from(at.as_nanosecond()).unwrap(),
+        });
+        Ok(serde_json::from_value(event).unwrap())
+    }
+
+    /// A process that had been stopped for a while took a job that `docker stop` had ended for one that
+    /// had ended by itself: the engine had dropped the event of the signal.
+    #[tokio::test(start_paused = true)]
+    async fn events_that_arrive_late_were_taken_for_all_that_there_were() {
+        let engine =
+            Engine::new(DockerConfig::default(), RequestCounter::new(&RunnerName::docker()));
+        let late = Duration::from_secs(10);
+        for (age, is_cut) in [(Duration::ZERO, false), (late, true)] {
+            let snapshots = Snapshots::default();
+            let sender = watch::Sender::new(Snapshot::default());
+            let known = sender.subscribe();
+            snapshots.0.lock().insert("a-1".to_owned(), sender);
+            let life = [
+                event("create", Duration::ZERO),
+                event("start", Duration::ZERO),
+                event("die", age),
+            ];
+            let events = stream::iter(life).chain(stream::pending());
+            let listened =
+                timeout(Duration::from_secs(1), listen(&engine, &snapshots, events)).await;
+            assert_eq!(listened.is_ok(), is_cut);
+            assert_eq!(known.borrow().death.is_some(), !is_cut);
+        }
+    }
+
+    #[test]
+    fn an_engine_with_another_clock_is_not_late() {
+        let mut delay = Delay::default();
+        let at = |second| Timestamp::from_second(second).unwrap();
+        // Events from before the connection, which the engine repeats, and the first new one.
+        assert_eq!([100, 150, 199, 200].map(|then| delay.is_late(at(then), at(500))), [false; 4]);
+        assert!(!delay.is_late(at(210), at(511)));
+        assert!(delay.is_late(at(220), at(530)));
     }
 }
