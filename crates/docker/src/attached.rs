@@ -193,9 +193,8 @@ mod tests {
     }
 
     fn ended(coverage: Coverage) -> Snapshot {
-        let death = Death { code: 0, oom_killed: false, started_at: None, finished_at: None };
         let mut known = Snapshot::default();
-        (known.coverage, known.death) = (coverage, Some(death));
+        (known.coverage, known.death) = (coverage, Some(Death::default()));
         known
     }
 

@@ -15,7 +15,7 @@ use crate::client::{Answer, Engine};
 use crate::labels::{Decision, Facts, Mark};
 use crate::location::Location;
 use crate::outcome::{
-    Death, init_refusal, is_made_up, is_shortly_before, outcome, restarted, stopped,
+    Death, init_refusal, is_made_up, is_shortly_before, outcome, overwritten, restarted, stopped,
 };
 use crate::past_events::{past_events, signalled_while_coming_up};
 use crate::snapshot::{Coverage, Snapshot};
@@ -26,6 +26,8 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::fro
 /// the process that marked it may have died before its request reached the engine.
 const SLACK: Duration = Duration::from_secs(5);
 
+/// How long after an end by KILL the engine may report that the job was out of memory.
+const OOM_SHOWS: Duration = Duration::from_secs(1);
 /// How long after an end the restart may take that a restart policy or `docker restart` causes. The
 /// first one of a policy is due after 100 ms.
 const RESTART_SHOWS: Duration = Duration::from_secs(2);
@@ -270,8 +272,14 @@ impl<'a> Follower<'a> {
         if let Some(signal) = cause {
             return Ok(Some(stopped(signal, death.code)));
         }
+        if death.overwritten {
+            return Ok(Some(overwritten(death.code)));
+        }
         match death.code {
             137 if !death.oom_killed => {
+                // The engine may report the cause after the end.
+                let _ = timeout(OOM_SHOWS, self.snapshot.clone().wait_for(|s| s.oom || s.removed))
+                    .await;
                 let container = self.backend.inspect(self.location).await.map_err(|fault| {
                     self.backend.error(fault, "failed to look for the attempt", self.location)
                 })?;

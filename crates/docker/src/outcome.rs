@@ -13,6 +13,8 @@ pub(crate) struct Death {
     pub(crate) oom_killed: bool,
     pub(crate) started_at: Option<Timestamp>,
     pub(crate) finished_at: Option<Timestamp>,
+    /// Whether the code may be that of a later start, which failed.
+    pub(crate) overwritten: bool,
 }
 
 /// The phase of a container's life.
@@ -32,6 +34,10 @@ pub(crate) enum Phase {
 
 /// The exit code that the engine makes up for a run whose end it did not see.
 const MADE_UP: i32 = 255;
+/// The exit codes that the engine writes when a start fails. It keeps any other code of an earlier run.
+const OF_FAILED_START: [i32; 3] = [126, 127, 128];
+/// The exit code of a process that KILL ended, as a removal by force does.
+const KILLED: i32 = 137;
 /// How long an engine may take between finding such a run and setting up its networks.
 const COMING_UP: SignedDuration = SignedDuration::from_secs(30);
 
@@ -63,19 +69,31 @@ pub(crate) fn phase(state: &ContainerState, restarts: u32) -> Phase {
         Some(Status::EXITED | Status::RESTARTING) => match (started_at, state.exit_code) {
             (None, _) => Phase::Created { refused: said },
             (_, None) => Phase::Lost("the engine reports no exit code".to_owned()),
-            (started_at, Some(code)) => Phase::Ended(Death {
-                code: i32::try_from(code).unwrap_or(i32::MAX),
-                oom_killed: state.oom_killed.unwrap_or(false),
-                started_at,
-                finished_at,
-            }),
+            (Some(_), Some(code)) => Phase::Ended(death(state, code, said.is_some())),
         },
-        Some(Status::REMOVING | Status::DEAD) => {
-            Phase::Lost("the container is being removed".to_owned())
-        }
+        // It has ended before, or its removal has ended it.
+        Some(Status::REMOVING | Status::DEAD) => match (started_at, finished_at, state.exit_code) {
+            (Some(_), Some(_), Some(code)) if restarts == 0 && code != i64::from(KILLED) => {
+                Phase::Ended(death(state, code, said.is_some()))
+            }
+            _ => Phase::Lost("the container is being removed".to_owned()),
+        },
         Some(Status::EMPTY) | None => {
             Phase::Lost("the engine reports no state of the container".to_owned())
         }
+    }
+}
+
+/// The end of a container that started, and ended with `code`. Its state has an error if a start of
+/// another client failed after that: the engine then writes a code of its own over some codes.
+fn death(state: &ContainerState, code: i64, start_failed: bool) -> Death {
+    let code = i32::try_from(code).unwrap_or(i32::MAX);
+    Death {
+        code,
+        oom_killed: state.oom_killed.unwrap_or(false),
+        started_at: moment(state.started_at.as_deref()),
+        finished_at: moment(state.finished_at.as_deref()),
+        overwritten: start_failed && OF_FAILED_START.contains(&code),
     }
 }
 
@@ -132,6 +150,16 @@ pub(crate) fn stopped(signal: u32, code: i32) -> Outcome {
     }
 }
 
+/// The outcome of a job whose exit code a failed start may have overwritten with `code`.
+pub(crate) fn overwritten(code: i32) -> Outcome {
+    Outcome::Lost {
+        message: format!(
+            "another client of the engine tried to start the container again, which failed: the exit \
+             code {code} may be that of the failure"
+        ),
+    }
+}
+
 /// The outcome of a job whose first end is not known, because its container started `starts` times.
 pub(crate) fn restarted(starts: u32) -> Outcome {
     Outcome::Lost {
@@ -175,7 +203,7 @@ mod tests {
     #[test]
     fn a_containers_state_tells_where_it_is_in_its_life() {
         let at = Some(AT.parse().unwrap());
-        let death = Death { code: 3, oom_killed: false, started_at: at, finished_at: at };
+        let death = Death { code: 3, started_at: at, finished_at: at, ..Death::default() };
         for (given, expected) in [
             (state(Status::CREATED, 0, NEVER, NEVER), Phase::Created { refused: None }),
             (state(Status::RUNNING, 0, AT, NEVER), Phase::Running { started_at: at }),
@@ -185,12 +213,37 @@ mod tests {
             assert_eq!(phase(&given, 0), expected);
         }
         for gone in [
-            state(Status::REMOVING, 0, AT, AT),
-            state(Status::DEAD, 0, AT, AT),
+            state(Status::REMOVING, 0, NEVER, NEVER),
+            state(Status::REMOVING, 137, AT, AT),
+            state(Status::DEAD, 137, AT, AT),
             ContainerState::default(),
         ] {
             assert!(matches!(phase(&gone, 0), Phase::Lost(_)), "{gone:?}");
         }
+    }
+
+    /// The end of a job whose container was being removed, or could not be, was said to be unknown.
+    #[test]
+    fn the_end_of_a_container_that_is_removed_after_it_is_known() {
+        let at = Some(AT.parse().unwrap());
+        for status in [Status::REMOVING, Status::DEAD] {
+            let death = Death { code: 3, started_at: at, finished_at: at, ..Death::default() };
+            assert_eq!(phase(&state(status, 3, AT, AT), 0), Phase::Ended(death));
+        }
+    }
+
+    /// A job that had ended with 0 ended with 128, because a later `docker start` had failed.
+    #[test]
+    fn a_code_that_a_failed_start_may_have_written_is_not_trusted() {
+        let of = |code| {
+            let mut state = state(Status::EXITED, code, AT, AT);
+            state.error = Some("network x not found".to_owned());
+            match phase(&state, 0) {
+                Phase::Ended(death) => death.overwritten,
+                phase => panic!("{phase:?}"),
+            }
+        };
+        assert_eq!([0, 3, 126, 127, 128].map(of), [false, false, true, true, true]);
     }
 
     #[test]

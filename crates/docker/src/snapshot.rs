@@ -34,8 +34,8 @@ pub(crate) struct Snapshot {
     pub(crate) updated: bool,
     /// Whether the engine restarts it when it ends, when it was last inspected.
     pub(crate) has_restart_policy: bool,
-    /// Whether the engine reported that it ran out of memory before its end.
-    oom: bool,
+    /// Whether the engine reported that its first run was out of memory.
+    pub(crate) oom: bool,
     pub(crate) removed: bool,
     /// Why it is lost, if an inspection found it so.
     pub(crate) lost: Option<String>,
@@ -90,13 +90,14 @@ impl Snapshot {
             // Another container of the same attempt, which was removed before it started.
             _ if self.id.as_ref().is_some_and(|id| *id != container) => {}
             Change::Started => self.apply_start(at),
-            Change::OutOfMemory => self.oom |= self.death.is_none(),
+            Change::OutOfMemory => self.apply_oom(),
             Change::Signalled(signal) if self.death.is_none() => self.signals.add(signal),
             Change::Signalled(_) => {}
             // The first end counts. After a restart that no event reported, this end is not the first.
             Change::Died(code) if self.death.is_none() && self.restarted.is_none() => {
                 let (oom_killed, started_at) = (self.oom, self.started_at);
-                self.death = Some(Death { code, oom_killed, started_at, finished_at: at });
+                let (finished_at, overwritten) = (at, false);
+                self.death = Some(Death { code, oom_killed, started_at, finished_at, overwritten });
             }
             Change::Died(_) => {}
             Change::Updated => self.updated = true,
@@ -131,6 +132,14 @@ impl Snapshot {
         }
     }
 
+    /// Records that the first run was out of memory. The engine may report that after its end.
+    fn apply_oom(&mut self) {
+        if !self.started_again() {
+            self.oom = true;
+            self.death.iter_mut().for_each(|death| death.oom_killed = true);
+        }
+    }
+
     fn apply_end(&mut self, death: &Death) {
         self.started = true;
         self.started_at = self.started_at.or(death.started_at);
@@ -139,7 +148,11 @@ impl Snapshot {
             Some(first) if is_after(death.started_at, first.finished_at) => {
                 self.apply_restart(death.started_at, 2);
             }
-            _ => self.death = Some(death.clone()),
+            Some(_) if death.overwritten => {}
+            _ => {
+                let oom_killed = death.oom_killed || self.oom;
+                self.death = Some(Death { oom_killed, ..death.clone() });
+            }
         }
     }
 
@@ -180,6 +193,13 @@ impl Snapshot {
         if known.coverage == Coverage::All && (first_again.is_some() || self.restarted.is_some()) {
             self.started_at = known.started_at;
             self.death = known.death;
+        } else if known.further_starts.is_empty() && self.restarted.is_none() {
+            if known.oom {
+                self.apply_oom();
+            }
+            if known.death.is_some() && self.death.as_ref().is_some_and(|death| death.overwritten) {
+                self.death = known.death;
+            }
         } else if let Some(again) = first_again
             && self.death.as_ref().is_some_and(|death| is_after(death.finished_at, Some(again)))
         {

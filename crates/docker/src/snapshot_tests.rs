@@ -60,7 +60,7 @@ fn container(phase: Phase) -> Container {
 
 fn ended(code: i32, started: i64, finished: i64) -> Container {
     let (started_at, finished_at) = (second(started), second(finished));
-    container(Phase::Ended(Death { code, oom_killed: false, started_at, finished_at }))
+    container(Phase::Ended(Death { code, started_at, finished_at, ..Death::default() }))
 }
 
 const CREATE: EventRow<'_> = ("create", "c", &[]);
@@ -202,4 +202,42 @@ fn the_removal_of_a_container_that_was_replaced_is_not_the_end() {
         ("start", "new", &[]),
     ]);
     assert!(snapshot.started && !snapshot.is_over());
+}
+
+/// A job that the lack of memory killed ended as one with code 137, now and then.
+#[test]
+fn an_oom_that_the_engine_reports_after_the_end_was_ignored() {
+    const OOM: EventRow<'_> = ("oom", "c", &[]);
+    const DIE_137: EventRow<'_> = ("die", "c", &[("exitCode", "137")]);
+    let is_oom = |snapshot: &Snapshot| snapshot.death.as_ref().unwrap().oom_killed;
+    assert!(is_oom(&after(&[CREATE, START, OOM, DIE_137])));
+    let late = after(&[CREATE, START, DIE_137, OOM]);
+    assert!(is_oom(&late));
+    let mut inspected = late;
+    // Docker 20.10 writes what it knew at the end.
+    inspected.apply_inspection(Some(&ended(137, 2, 3)), None);
+    assert!(is_oom(&inspected));
+    assert!(!is_oom(&after(&[CREATE, START, DIE_137, START, OOM])), "of the second run");
+    let mut unheard = Snapshot::default();
+    unheard.apply_inspection(Some(&ended(137, 2, 3)), None);
+    unheard.apply_past_events(&container_events(&[CREATE, START, DIE_137, OOM]));
+    assert!(is_oom(&unheard));
+}
+
+/// A job that had ended with 0 ended with 128, because a later `docker start` had failed.
+#[test]
+fn a_code_that_a_failed_start_wrote_is_not_that_of_the_job() {
+    let mut failed = ended(128, 2, 3);
+    if let Phase::Ended(death) = &mut failed.phase {
+        death.overwritten = true;
+    }
+    let code = |snapshot: &Snapshot| snapshot.death.as_ref().map(|it| (it.code, it.overwritten));
+    let mut heard = after(&[CREATE, START, DIE_0]);
+    heard.apply_inspection(Some(&failed), None);
+    assert_eq!(code(&heard), Some((0, false)));
+    let mut unheard = Snapshot::default();
+    unheard.apply_inspection(Some(&failed), None);
+    assert_eq!(code(&unheard), Some((128, true)));
+    unheard.apply_past_events(&container_events(&[CREATE, START, DIE_0]));
+    assert_eq!(code(&unheard), Some((0, false)));
 }
