@@ -8,8 +8,8 @@ use longshore_core::{
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::backend::Backend;
-use crate::client::{Removal, Removed};
-use crate::container::{Container, Found, find_by_name};
+use crate::client::Removal;
+use crate::container::{Container, Found, find_by_name, read_container};
 use crate::fault::{Fault, late};
 use crate::image::{self, Image};
 use crate::labels::Facts;
@@ -237,6 +237,10 @@ impl Backend {
     }
 
     /// Handles the engine's answer that it did not start the container. No other process starts it.
+    ///
+    /// The answer alone proves nothing: a plugin of the engine may refuse it after the start. Nor does
+    /// the removal of a container that has ended. So this looks first, and whatever is not proven is
+    /// left to be settled.
     async fn start_refused(
         &self,
         request: &LaunchRequest<'_>,
@@ -253,16 +257,21 @@ impl Backend {
                 )))
             });
         }
+        let location = &request.location;
         let kind = refusal::kind(Step::Start, status, &message);
         let error = Error::new(kind, "failed to start the container")
             .with("status", status)
-            .with("container", &request.location.name)
+            .with("container", &location.name)
             .caused_by(message);
-        // A successful removal proves that the container does not run in spite of the answer.
-        match self.engine.remove(id, Removal::UnlessRunning).await {
-            Ok(Removed::ByUs | Removed::WasGone) => Err(LaunchError::Refused(error)),
-            Ok(Removed::Not) => Ok(self.started(request, id).await),
-            Err(_) => Err(LaunchError::Indeterminate(error)),
+        let found = self.engine.inspect(id).await;
+        let found = found.ok().flatten().and_then(|found| read_container(&found, location));
+        let Some(container) = found else { return Err(LaunchError::Indeterminate(error)) };
+        if let Some(started) = self.under_way(location, &container) {
+            return Ok(started);
+        }
+        match self.remove_unstarted(location, &container).await {
+            Ok(true) => Err(LaunchError::Refused(error)),
+            Ok(false) | Err(_) => Err(LaunchError::Indeterminate(error)),
         }
     }
 

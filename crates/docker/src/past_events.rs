@@ -7,6 +7,7 @@ use tokio::time::timeout;
 
 use crate::client::{Answer, Engine};
 use crate::container_event::ContainerEvent;
+use crate::location::Location;
 
 /// Whether the container `id`, created at `created` and just removed, provably never started: the
 /// engine reports its removal, and no start before that.
@@ -24,6 +25,18 @@ pub(crate) async fn never_started(engine: &Engine, id: &str, created: Option<Tim
         }
     };
     timeout(engine.config().request_timeout.get(), past).await.unwrap_or(false)
+}
+
+/// Whether the engine remembers the start of a container with the attempt's name and labels. That it
+/// remembers none proves nothing: it forgets.
+pub(crate) async fn has_started(engine: &Engine, location: &Location) -> Answer<bool> {
+    let until = until_now(engine).await?;
+    let labels = location.labels();
+    let labels = labels.iter().map(|label| ("label", label.as_str()));
+    let filters: Vec<_> =
+        [("type", "container"), ("event", "start")].into_iter().chain(labels).collect();
+    let starts = remembered(engine, &filters, &until).await?;
+    Ok(starts.into_iter().filter_map(ContainerEvent::read).any(|event| event.named))
 }
 
 /// The most events that an engine remembers; it keeps 256.
@@ -44,11 +57,16 @@ pub(crate) async fn was_renamed(engine: &Engine, id: &str, name: &str) -> Answer
 }
 
 async fn query(engine: &Engine, id: &str) -> Answer<Vec<EventMessage>> {
-    let now = engine.now().await?;
-    // Without an end that has passed, the engine would continue with events to come.
-    let until = format!("{}.{:09}", now.as_second(), now.subsec_nanosecond());
+    let until = until_now(engine).await?;
     let filters = [("type", "container"), ("container", id)];
     remembered(engine, &filters, &until).await
+}
+
+/// The end of a question about the past. Without one that has passed, the engine would continue with
+/// events to come.
+async fn until_now(engine: &Engine) -> Answer<String> {
+    let now = engine.now().await?;
+    Ok(format!("{}.{:09}", now.as_second(), now.subsec_nanosecond()))
 }
 
 /// The events that the engine remembers from before `until`.

@@ -14,7 +14,7 @@ use crate::location::Location;
 use crate::marks::{MarkResult, write_mark};
 use crate::outcome::Phase;
 use crate::ownership::Renamed;
-use crate::past_events::never_started;
+use crate::past_events::{has_started, never_started};
 
 /// How long to wait for another process that is creating or removing the container.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -30,7 +30,8 @@ impl Backend {
     /// - In any other case the attempt may have started.
     ///
     /// If the job starts and ends between the inspection and the removal, the engine's memory of
-    /// events contains the start.
+    /// events contains the start. It also does if somebody removed the container after the job had
+    /// ended, so a free name alone proves nothing.
     pub(crate) async fn settle(&self, location: &Location, deadline: Instant) -> Result<Settled> {
         let answer = timeout_at(deadline, self.try_settle(location)).await;
         let late = |_| {
@@ -67,7 +68,13 @@ impl Backend {
     /// The name is fenced; a container that was renamed in the meantime still counts.
     async fn settle_renamed(&self, location: &Location) -> Answer<Settled> {
         let container = match self.find_renamed(location).await? {
-            Renamed::Nothing => return Ok(Settled::NeverStarted),
+            Renamed::Nothing => {
+                let has_started = has_started(&self.engine, location).await?;
+                return Ok(match has_started {
+                    true => Settled::MayHaveStarted,
+                    false => Settled::NeverStarted,
+                });
+            }
             Renamed::Container(container) => container,
             // It may be the attempt's after all, renamed before the engine forgot.
             Renamed::Stranger => return Ok(Settled::MayHaveStarted),

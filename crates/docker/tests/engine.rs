@@ -20,6 +20,7 @@ use bollard::query_parameters::{
 };
 use faults::attached::*;
 use faults::events::*;
+use faults::evidence::*;
 use faults::output::*;
 use faults::outside::*;
 use faults::refusals::*;
@@ -307,6 +308,9 @@ fn main() -> ExitCode {
         a_container_with_forged_labels_is_neither_followed_nor_adopted_nor_removed,
         a_renamed_container_whose_labels_a_stranger_has_is_the_one_that_is_removed,
         a_stranger_with_the_attempts_name_is_not_removed,
+        a_start_whose_answer_is_refused_is_no_refused_start,
+        a_container_that_others_removed_has_started,
+        a_start_of_others_that_fails_does_not_change_the_outcome,
         a_job_runs_on_an_engine_that_demands_a_certificate,
         certificates_that_do_not_suit_are_named,
     ];

@@ -2,6 +2,7 @@
 
 pub(crate) mod attached;
 pub(crate) mod events;
+pub(crate) mod evidence;
 pub(crate) mod output;
 pub(crate) mod outside;
 pub(crate) mod refusals;

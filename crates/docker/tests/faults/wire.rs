@@ -21,6 +21,8 @@ enum Harm {
     CutAfter(usize),
     /// It stays unanswered, and the engine never receives it.
     Hold,
+    /// It takes effect, and this is the answer, once it is [released](Wire::release).
+    Answer(&'static str),
 }
 
 /// What happens to connections.
@@ -32,6 +34,8 @@ struct State {
     cut: u32,
     /// How often connections have been frozen, and the text in the requests of those that were.
     frozen: (u32, &'static str),
+    /// Whether answers that are not the engine's are sent.
+    released: bool,
 }
 
 /// A wire; once dropped, the engine is unreachable.
@@ -57,6 +61,16 @@ impl Wire {
         cut: impl Fn(&str) -> Option<usize> + Send + Sync + 'static,
     ) -> io::Result<Self> {
         Self::with(move |line| cut(line).map(Harm::CutAfter))
+    }
+
+    /// Forwards all requests. Those whose first line contains `what` have another `answer`.
+    pub(crate) fn answering(what: &'static str, answer: &'static str) -> io::Result<Self> {
+        Self::with(move |line| line.contains(what).then_some(Harm::Answer(answer)))
+    }
+
+    /// Sends the answers that are not the engine's.
+    pub(crate) fn release(&self) {
+        self.state.send_modify(|state| state.released = true);
     }
 
     fn with(faults: impl Fn(&str) -> Option<Harm> + Send + Sync + 'static) -> io::Result<Self> {
@@ -139,6 +153,13 @@ async fn hand_on(
     if let Some(Harm::CutAfter(after)) = harm {
         let mut some = server.take(after as u64);
         let _ = tokio::io::copy(&mut some, &mut client).await;
+        return;
+    }
+    if let Some(Harm::Answer(answer)) = harm {
+        // The engine has answered once this returns.
+        let _ = server.read(&mut begin).await;
+        let _ = state.wait_for(|now| now.released).await;
+        let _ = client.write_all(answer.as_bytes()).await;
         return;
     }
     let freezes = |now: &State| now.frozen.0 != first.frozen.0 && line.contains(now.frozen.1);
