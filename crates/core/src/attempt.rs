@@ -114,6 +114,10 @@ impl InstallationId {
     }
 }
 
+/// Which backend an attempt is on, in the runner's own format; see
+/// [`Runner::place`](crate::Runner::place).
+pub type Place = serde_json::Value;
+
 /// One try of one job on one runner.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -135,6 +139,9 @@ pub struct Attempt {
     /// The credentials for the image's registry. `None` for an anonymous pull, or if the backend
     /// has credentials of its own.
     pub registry_auth: Option<RegistryAuth>,
+    /// The answer of [`Runner::place`](crate::Runner::place) before the attempt was recorded. The
+    /// runner puts it into the attempt's handle.
+    pub place: Option<Place>,
 }
 
 impl Attempt {
@@ -154,6 +161,7 @@ impl Attempt {
             pull_policy: PullPolicy::default(),
             secret_env: BTreeMap::new(),
             registry_auth: None,
+            place: None,
         }
     }
 

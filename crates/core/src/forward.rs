@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::{
     AttachSpec, Attachment, Attempt, Capabilities, Capability, Event, Exec, ExecSpec, Finding,
     Handle, Health, ImageRef, InstallationId, JobStdin, LaunchContext, LaunchError, LocalImage,
-    LogChunk, LogPosition, Plan, Result, Runner, RunnerName, Settled, Signal, Started, TimedChunk,
+    LogChunk, LogPosition, Place, Plan, Result, Runner, RunnerName, Settled, Signal, Started,
+    TimedChunk,
 };
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
@@ -71,6 +72,14 @@ pub trait Forward: fmt::Debug + Send + Sync + 'static {
 
     async fn access(&self) -> Option<String> {
         self.inner().access().await
+    }
+
+    async fn place(&self) -> Option<Place> {
+        self.inner().place().await
+    }
+
+    async fn reach(&self, handle: &Handle) -> Result<()> {
+        self.inner().reach(handle).await
     }
 
     async fn local_image(&self, image: &ImageRef) -> Result<LocalImage> {
@@ -190,6 +199,14 @@ impl<F: Forward> Runner for Forwarding<F> {
 
     async fn access(&self) -> Option<String> {
         self.0.access().await
+    }
+
+    async fn place(&self) -> Option<Place> {
+        self.0.place().await
+    }
+
+    async fn reach(&self, handle: &Handle) -> Result<()> {
+        self.0.reach(handle).await
     }
 
     async fn local_image(&self, image: &ImageRef) -> Result<LocalImage> {

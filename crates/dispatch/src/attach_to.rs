@@ -35,9 +35,9 @@ impl Dispatcher {
         let attempt = attempt.ok_or_else(not_running)?;
         let tty = record.spec.tty;
         let client = match tty {
-            true => self.able_client(&record, &attempt.handle, Capability::Tty)?,
+            true => self.able_client(&record, &attempt.handle, Capability::Tty).await?,
             false => {
-                let candidate = self.runner_of(&record, &attempt.handle)?;
+                let candidate = self.runner_of(&record, &attempt.handle).await?;
                 candidate.client(&attempt.handle, JobEventSink::discarding())
             }
         };

@@ -13,6 +13,7 @@ use crate::candidate::{Candidate, NotAdmitted};
 use crate::job_event::JobEvent;
 use crate::launch::{Launched, Limits, Task, launch};
 use crate::launches::Slot;
+use crate::outages::soon;
 use crate::pin::Pin;
 use crate::report::LoginName;
 use crate::settle::{Settlement, settle};
@@ -118,7 +119,9 @@ impl JobTask {
             },
             () = self.canceller.token().cancelled() => return Tried::Cancelled,
         }
-        let attempt = Arc::new(self.next_attempt(spec, turn.policy));
+        let mut attempt = self.next_attempt(spec, turn.policy);
+        attempt.place = soon(candidate.runner.place()).await;
+        let attempt = Arc::new(attempt);
         let span = spans::attempt(&attempt.id, candidate.name());
         self.make_attempt(candidate, attempt, turn, slot).instrument(span).await
     }

@@ -29,7 +29,7 @@ impl Dispatcher {
         }
         let attempt = record.committed();
         let attempt = attempt.ok_or_else(|| not_running("the job has not started".to_owned()))?;
-        let client = self.able_client(&record, &attempt.handle, Capability::Exec)?;
+        let client = self.able_client(&record, &attempt.handle, Capability::Exec).await?;
         client.runner.exec(&client.handle, spec).await
     }
 }

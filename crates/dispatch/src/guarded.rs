@@ -11,8 +11,8 @@ use futures_util::{FutureExt, StreamExt};
 use longshore_core::{
     AttachSpec, Attachment, Attempt, Capabilities, Capability, Error, ErrorKind, Event, Exec,
     ExecSpec, Finding, Handle, Health, ImageRef, InstallationId, JobStdin, LaunchContext,
-    LaunchError, LocalImage, LogChunk, LogPosition, Plan, Result, Runner, RunnerName, Settled,
-    Signal, Started, TimedChunk,
+    LaunchError, LocalImage, LogChunk, LogPosition, Place, Plan, Result, Runner, RunnerName,
+    Settled, Signal, Started, TimedChunk,
 };
 use tokio::time::Instant;
 
@@ -96,6 +96,14 @@ impl Runner for Guarded {
 
     async fn access(&self) -> Option<String> {
         self.wait("access", async { self.0.access().await }).await.ok().flatten()
+    }
+
+    async fn place(&self) -> Option<Place> {
+        self.wait("place", async { self.0.place().await }).await.ok().flatten()
+    }
+
+    async fn reach(&self, handle: &Handle) -> Result<()> {
+        self.wait("reach", async { self.0.reach(handle).await }).await?
     }
 
     async fn local_image(&self, image: &ImageRef) -> Result<LocalImage> {

@@ -85,7 +85,7 @@ impl Dispatcher {
     ///
     /// # Errors
     /// `NotFound` if the job is not recorded; `InvalidSpec` if no process owns it and it is on a
-    /// runner that is not configured.
+    /// runner that is not configured, or is configured for another backend.
     pub async fn attach(&self, job: &JobId) -> Result<Job, Error> {
         let record = self.journal().await?.record(job).await?;
         self.ensure_reachable(&record).await?;
@@ -95,7 +95,7 @@ impl Dispatcher {
     /// Checks that a process can follow the job of `record` to its end.
     async fn ensure_reachable(&self, record: &Record) -> Result<(), Error> {
         if record.result.is_none() && !self.is_in_hand(&record.id).await? {
-            self.candidate_of(record)?;
+            self.candidate_of(record).await?;
         }
         Ok(())
     }
@@ -165,7 +165,7 @@ impl Dispatcher {
         let _held = self.hold(&attached.id, &attached.canceller);
         let found = async {
             let record = claim.record().await?;
-            let candidate = self.candidate_of(&record)?;
+            let candidate = self.candidate_of(&record).await?;
             Ok::<_, Error>((record, candidate))
         };
         let (record, candidate) = match found.await {
@@ -227,7 +227,7 @@ impl Dispatcher {
         }
         let Some(claim) = journal.claim(job).await? else { return Ok(record) };
         let record = claim.record().await?;
-        let Ok(candidate) = self.candidate_of(&record) else { return Ok(record) };
+        let Ok(candidate) = self.candidate_of(&record).await else { return Ok(record) };
         if record.result.is_some() {
             return Ok(record);
         }
@@ -246,7 +246,8 @@ impl Dispatcher {
     pub fn needs_follower(&self, record: &Record) -> bool {
         let has_timeout = record.spec.timeout.or(self.setup().settings.timeout).is_some();
         let kept = |candidate: &Candidate| candidate.runner.capabilities().keep_timeout;
-        let candidate = self.candidate_of(record).ok().flatten();
+        let runner = record.committed().map(|attempt| &attempt.handle.runner);
+        let candidate = runner.and_then(|runner| self.candidate(runner).ok());
         record.result.is_none()
             && has_timeout
             && candidate.is_some_and(|candidate| !kept(&candidate))
@@ -276,7 +277,7 @@ impl Dispatcher {
     ///
     /// # Errors
     /// `NotFound` if the job is not recorded; `InvalidSpec` if no process owns it and it is on a
-    /// runner that is not configured; an error if the journal cannot be written and the job is on no
+    /// runner that is not configured, or is configured for another backend; an error if the journal cannot be written and the job is on no
     /// runner, or that runner does not accept the request.
     pub async fn cancel(&self, job: &JobId, grace: Option<Duration>) -> Result<bool, Error> {
         let (dispatcher, job) = (self.clone(), job.clone());
@@ -308,7 +309,7 @@ impl Dispatcher {
             return Ok(Cancelled::AlreadyEnded);
         }
         let Some(attempt) = record.committed() else { return Err(unrecorded) };
-        let candidate = self.runner_of(record, &attempt.handle)?;
+        let candidate = self.runner_of(record, &attempt.handle).await?;
         let client = candidate.client(&attempt.handle, JobEventSink::discarding());
         tracing::warn!(job = %record.id, error = %unrecorded, "cancelling without a record");
         client.cancel_once(grace).await?;
@@ -350,7 +351,7 @@ impl Dispatcher {
             return Ok(());
         }
         for attempt in &record.attempts {
-            let candidate = self.runner_of(record, &attempt.handle)?;
+            let candidate = self.runner_of(record, &attempt.handle).await?;
             candidate.client(&attempt.handle, JobEventSink::discarding()).remove_once().await?;
         }
         Ok(())
@@ -358,8 +359,14 @@ impl Dispatcher {
 
     /// Returns the runner on which the job of `record` may be. Returns `None` if nothing of it was
     /// launched, or if every launched attempt provably never started.
-    pub(crate) fn candidate_of(&self, record: &Record) -> Result<Option<Arc<Candidate>>, Error> {
-        record.committed().map(|attempt| self.runner_of(record, &attempt.handle)).transpose()
+    pub(crate) async fn candidate_of(
+        &self,
+        record: &Record,
+    ) -> Result<Option<Arc<Candidate>>, Error> {
+        match record.committed() {
+            Some(attempt) => self.runner_of(record, &attempt.handle).await.map(Some),
+            None => Ok(None),
+        }
     }
 }
 

@@ -28,7 +28,7 @@ impl Dispatcher {
     ) -> Result<Job, Error> {
         let record = self.journal().await?.record(job).await?;
         let (Some(attempt), Some(candidate), true) =
-            (record.committed(), self.candidate_of(&record)?, record.spec.stdin)
+            (record.committed(), self.candidate_of(&record).await?, record.spec.stdin)
         else {
             let message = "the job has not started, or it has no stdin";
             return Err(Error::new(ErrorKind::InvalidSpec, message));

@@ -91,7 +91,7 @@ impl Dispatcher {
         if record.removed_at.is_some() {
             return Err(none("the job's output was removed together with the job".to_owned()));
         }
-        let candidate = self.runner_of(&record, &attempt.handle)?;
+        let candidate = self.runner_of(&record, &attempt.handle).await?;
         Ok(candidate.client(&attempt.handle, JobEventSink::discarding()))
     }
 

@@ -24,9 +24,9 @@ const HOLDS: SignedDuration = SignedDuration::from_secs(30);
 /// probe.
 const STALE: SignedDuration = SignedDuration::from_mins(10);
 
-/// How long a runner may take to name its server. It may have to read a configuration, and a file on a
-/// network may never answer.
-const SOON: Duration = Duration::from_secs(1);
+/// How long a runner may take to say which server it is for. It may have to read a configuration, and a
+/// file on a network may never answer.
+pub(crate) const SOON: Duration = Duration::from_secs(1);
 
 /// The outages in the journal.
 #[derive(Debug)]
@@ -131,9 +131,9 @@ impl Outages {
     }
 }
 
-/// Returns what `name` yields, if it yields that soon.
-async fn soon(name: impl Future<Output = Option<String>>) -> Option<String> {
-    timeout(SOON, name).await.ok().flatten()
+/// Returns what `answer` yields, if it yields that soon.
+pub(crate) async fn soon<T>(answer: impl Future<Output = Option<T>>) -> Option<T> {
+    timeout(SOON, answer).await.ok().flatten()
 }
 
 /// Reports an error of the journal. A probe gives the answer that the journal could have given.

@@ -131,7 +131,7 @@ impl Dispatcher {
                 continue;
             }
             match journal.record(&job).await {
-                Ok(record) => reaped.leftovers.extend(self.left_on_unknown_runners(&record)),
+                Ok(record) => reaped.leftovers.extend(self.out_of_reach(&record).await),
                 // Another process has forgotten it meanwhile.
                 Err(JournalError::NoSuchJob(_)) => {}
                 Err(error) => return Err(unrecorded(error)),

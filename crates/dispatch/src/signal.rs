@@ -21,7 +21,7 @@ impl Dispatcher {
             || Error::new(ErrorKind::NotFound, "the job does not run").with("job", job);
         let attempt = record.committed().filter(|_| record.result.is_none());
         let attempt = attempt.ok_or_else(not_running)?;
-        let client = self.able_client(&record, &attempt.handle, Capability::Signals)?;
+        let client = self.able_client(&record, &attempt.handle, Capability::Signals).await?;
         client.runner.signal(&client.handle, signal).await
     }
 }

@@ -32,7 +32,7 @@ pub async fn rm(args: &RmArgs) -> Result<u8, CliError> {
 async fn remove(dispatcher: &Dispatcher, text: &str, force: bool) -> Result<JobId, CliError> {
     // The job may have ended unnoticed.
     let record = jobs::find(dispatcher, text).await?;
-    if force && dispatcher.stranded_on(&record).is_some() {
+    if force && dispatcher.stranded_on(&record).await.is_some() {
         for left in dispatcher.give_up(&record.id).await? {
             output::warn(&format!(
                 "{} {}: {}: it may be left there",

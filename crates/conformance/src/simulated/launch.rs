@@ -23,6 +23,9 @@ impl SimulatedRunner {
         attempt: &Attempt,
         context: &LaunchContext,
     ) -> Launched<Started> {
+        if let Some(place) = &attempt.place {
+            self.find_place(place).map_err(LaunchError::Refused)?;
+        }
         let (latency, step, meddling) = {
             let mut script = self.script();
             let meddling = script.meddling.pop_front().unwrap_or_default();

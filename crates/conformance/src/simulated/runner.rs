@@ -13,6 +13,7 @@ use longshore_core::{
     Runner, RunnerName, Settled, Started,
 };
 use parking_lot::{Mutex, MutexGuard};
+use serde_json::Value;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::backend::Backend;
@@ -123,6 +124,22 @@ impl SimulatedRunner {
         Error::new(ErrorKind::Unavailable, "simulated: the answer was lost").on(&self.backend.name)
     }
 
+    fn handle_of(&self, attempt: AttemptId, place: Option<Value>) -> Handle {
+        Handle::new(self.backend.name.clone(), 1, attempt, place.unwrap_or_default())
+    }
+
+    /// Fails if `place`, of an attempt, is another than that of this backend.
+    pub(super) fn find_place(&self, place: &Value) -> Result<()> {
+        let here = self.script().place.clone();
+        match place.as_str() {
+            Some(place) if Some(place) != here.as_deref() => {
+                let error = Error::new(ErrorKind::Unavailable, "simulated: in another place");
+                Err(error.with("place", place).on(&self.backend.name))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Waits for the latency of a call, and fails if the backend is unreachable.
     async fn call(&self) -> Result<()> {
         let latency = self.script().latency;
@@ -188,12 +205,20 @@ impl Runner for SimulatedRunner {
         self.script().access.clone()
     }
 
+    async fn place(&self) -> Option<Value> {
+        self.script().place.clone().map(Value::String)
+    }
+
+    async fn reach(&self, handle: &Handle) -> Result<()> {
+        self.find_place(&handle.opaque)
+    }
+
     fn plan(&self, attempt: &Attempt) -> Result<Plan> {
         Ok(Plan::new(PlanFormat::Argv, format!("simulate {}", attempt.id)))
     }
 
     fn handle(&self, attempt: &Attempt) -> Handle {
-        Handle::new(self.backend.name.clone(), 1, attempt.id.clone(), serde_json::Value::Null)
+        self.handle_of(attempt.id.clone(), attempt.place.clone())
     }
 
     async fn launch(
@@ -210,6 +235,7 @@ impl Runner for SimulatedRunner {
 
     async fn settle(&self, handle: &Handle, deadline: Instant) -> Result<Settled> {
         self.call().await?;
+        self.find_place(&handle.opaque)?;
         match self.next(|s| &mut s.settles).unwrap_or(SettleStep::Answer) {
             SettleStep::Answer => Ok(self.backend.fence(&handle.attempt)),
             SettleStep::Fail => Err(self.out_of_reach()),
@@ -226,13 +252,13 @@ impl Runner for SimulatedRunner {
 
     async fn adopt(&self, _installation: &InstallationId) -> Result<Vec<Handle>> {
         self.call().await?;
-        let name = &self.backend.name;
-        let handle = |id| Handle::new(name.clone(), 1, id, serde_json::Value::Null);
+        let place = self.place().await;
+        let handle = |id| self.handle_of(id, place.clone());
         Ok(self.backend.labelled().into_iter().map(handle).collect())
     }
 
     fn events(&self, handle: &Handle) -> BoxStream<'static, Result<Event>> {
-        streams::events(self.clone(), handle.attempt.clone()).boxed()
+        streams::events(self.clone(), handle.clone()).boxed()
     }
 
     fn logs(
@@ -246,11 +272,13 @@ impl Runner for SimulatedRunner {
 
     async fn cancel(&self, handle: &Handle, grace: Duration) -> Result<()> {
         let step = self.next(|s| &mut s.cancels);
+        self.find_place(&handle.opaque)?;
         self.call_to(step, || self.backend.cancel(&handle.attempt, grace)).await
     }
 
     async fn remove(&self, handle: &Handle) -> Result<()> {
         let step = self.next(|s| &mut s.removals);
+        self.find_place(&handle.opaque)?;
         self.call_to(step, || self.backend.remove(&handle.attempt)).await
     }
 }

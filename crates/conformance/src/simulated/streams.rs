@@ -5,7 +5,8 @@ use std::time::Duration;
 use async_stream::stream;
 use futures::Stream;
 use longshore_core::{
-    AttemptId, Error, ErrorKind, Event, LogChunk, LogPosition, LogStream, Outcome, Report, Result,
+    AttemptId, Error, ErrorKind, Event, Handle, LogChunk, LogPosition, LogStream, Outcome, Report,
+    Result,
 };
 use tokio::time::{Instant, sleep_until};
 
@@ -17,16 +18,17 @@ use super::script::Written;
 const RETRY: Duration = Duration::from_secs(5);
 
 /// Returns the events of an attempt.
-pub(super) fn events(
-    runner: SimulatedRunner,
-    attempt: AttemptId,
-) -> impl Stream<Item = Result<Event>> {
+pub(super) fn events(runner: SimulatedRunner, handle: Handle) -> impl Stream<Item = Result<Event>> {
     stream! {
+        while let Err(error) = runner.find_place(&handle.opaque) {
+            yield Err(error);
+            sleep_until(Instant::now() + RETRY).await;
+        }
         while let Some(back) = runner.away() {
             yield Err(runner.out_of_reach());
             sleep_until(back.min(Instant::now() + RETRY)).await;
         }
-        let Some(live) = runner.backend.find(&attempt) else {
+        let Some(live) = runner.backend.find(&handle.attempt) else {
             yield Ok(Event::Ended(gone("nothing of that name is here")));
             return;
         };

@@ -7,6 +7,7 @@ mod cancelling;
 mod careless;
 mod crashes;
 mod dropping;
+mod elsewhere;
 mod falling_back;
 mod feeding;
 mod following;

@@ -41,7 +41,7 @@ async fn a_job_whose_runner_is_not_configured_fails_at_once_with_what_to_do() {
     }
     let record = setup.journal.record(&id).await.unwrap();
     assert_eq!(record.cancel, None, "a cancel that failed has no effect later");
-    assert_eq!(dispatcher.stranded_on(&record), Some(&name("first")));
+    assert_eq!(dispatcher.stranded_on(&record).await, Some(name("first")));
     let result = setup.dispatcher().attach(&id).await.unwrap().end().await;
     assert_eq!(result.outcome.exit_code(), 7, "once its runner is back, it is finished");
 }
