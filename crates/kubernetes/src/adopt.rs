@@ -7,6 +7,7 @@ use kube::ResourceExt;
 use longshore_core::{Handle, InstallationId, Result};
 
 use crate::backend::Backend;
+use crate::client::Cluster;
 use crate::job_view::JobView;
 use crate::location::Location;
 use crate::names::{self, object_name};
@@ -14,8 +15,8 @@ use crate::owner::Owners;
 
 /// Returns the attempts of `installation`, except those of commands in other Pods.
 pub(crate) async fn adopt(backend: &Backend, installation: &InstallationId) -> Result<Vec<Handle>> {
-    let anywhere = anywhere(backend, installation);
     let cluster = backend.connection.cluster().await?;
+    let anywhere = anywhere(backend, &cluster, installation);
     let owners = Owners::new(&cluster, cluster.namespace(&anywhere), &backend.config);
     let mut attempts = BTreeSet::new();
     for job in cluster.jobs_of(&anywhere).await? {
@@ -33,8 +34,8 @@ pub(crate) async fn abandoned(
     backend: &Backend,
     installation: &InstallationId,
 ) -> Result<Vec<(Handle, String)>> {
-    let anywhere = anywhere(backend, installation);
     let cluster = backend.connection.cluster().await?;
+    let anywhere = anywhere(backend, &cluster, installation);
     let mut owners = Owners::new(&cluster, cluster.namespace(&anywhere), &backend.config);
     let mut abandoned = Vec::new();
     for job in cluster.jobs_of(&anywhere).await? {
@@ -47,9 +48,11 @@ pub(crate) async fn abandoned(
     Ok(abandoned)
 }
 
-fn anywhere(backend: &Backend, installation: &InstallationId) -> Location {
+fn anywhere(backend: &Backend, cluster: &Cluster, installation: &InstallationId) -> Location {
+    let namespace = backend.config.namespace.as_ref().unwrap_or(&cluster.namespace);
     Location {
-        namespace: backend.config.namespace.clone(),
+        namespace: Some(namespace.clone()),
+        cluster: Some(cluster.id.clone()),
         job: String::new(),
         attempt: String::new(),
         installation: installation.clone(),

@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use longshore_core::{Capabilities, RequestCounter, RunnerName};
+use longshore_core::{Capabilities, RequestCounter, Result, RunnerName};
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::client::Connection;
+use crate::client::{Cluster, Connection};
 use crate::config::KubernetesConfig;
 use crate::discards::Discards;
 use crate::informer::Informer;
@@ -42,6 +42,15 @@ impl Backend {
             config,
             committed: Mutex::default(),
         }
+    }
+
+    /// Returns the cluster of the attempt at `location`. An answer of any other says nothing about the
+    /// attempt.
+    ///
+    /// # Errors
+    /// `Unavailable` as for [`Connection::cluster_of`].
+    pub(crate) async fn cluster_of(&self, location: &Location) -> Result<Arc<Cluster>> {
+        self.connection.cluster_of(location.cluster.as_ref()).await
     }
 
     /// Records that the attempt at `location` is about to be released.

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::location::Location;
+use crate::place::ClusterId;
 use crate::snapshot::{Presence, Snapshot};
 
 /// The objects that a set of watches covers.
@@ -14,6 +15,8 @@ use crate::snapshot::{Presence, Snapshot};
 pub(crate) struct Scope {
     /// The namespace; `None` is the one of the kubeconfig's context.
     pub(crate) namespace: Option<String>,
+    /// The cluster; `None` is the one that the kubeconfig names.
+    pub(crate) cluster: Option<ClusterId>,
     /// The installation whose label the objects carry.
     pub(crate) installation: InstallationId,
 }
@@ -21,7 +24,11 @@ pub(crate) struct Scope {
 impl Scope {
     /// Returns the scope that includes the attempt at `location`.
     pub(crate) fn of(location: &Location) -> Self {
-        Self { namespace: location.namespace.clone(), installation: location.installation.clone() }
+        Self {
+            namespace: location.namespace.clone(),
+            cluster: location.cluster.clone(),
+            installation: location.installation.clone(),
+        }
     }
 }
 

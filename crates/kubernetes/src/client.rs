@@ -20,7 +20,8 @@ use crate::bounded::Bounded;
 use crate::config::KubernetesConfig;
 use crate::credential_plugin;
 use crate::error::{self, failed, timed_out};
-use crate::kubeconfig;
+use crate::kubeconfig::{self, Named};
+use crate::place::{self, ClusterId, Place};
 use crate::proxy;
 use crate::server_clock::ServerClock;
 
@@ -55,6 +56,8 @@ pub(crate) struct Cluster {
     pub(crate) server: String,
     /// Where its credentials come from.
     pub(crate) identity: String,
+    /// What identifies it.
+    pub(crate) id: ClusterId,
     /// The host and port of the proxy through which it is reached, if any.
     pub(crate) proxy: Option<String>,
     request_timeout: Duration,
@@ -190,6 +193,74 @@ impl Connection {
         Ok(cluster)
     }
 
+    /// Returns the cluster, for requests about an attempt in `expected`. `None` is wherever the
+    /// configuration leads.
+    ///
+    /// # Errors
+    /// `Unavailable` if the kubeconfig names another cluster now; as [`cluster`](Self::cluster).
+    pub(crate) async fn cluster_of(&self, expected: Option<&ClusterId>) -> Result<Arc<Cluster>> {
+        let cluster = self.cluster().await?;
+        let Some(expected) = expected.filter(|it| !it.is_same(&cluster.id)) else {
+            return Ok(cluster);
+        };
+        // The kubeconfig may name the attempt's cluster again.
+        let now = self.load().await?.cluster;
+        if !expected.is_same(&now) {
+            return Err(expected.unreachable_from(&now));
+        }
+        self.forget_only(&cluster).await;
+        let cluster = self.cluster().await?;
+        match expected.is_same(&cluster.id) {
+            true => Ok(cluster),
+            false => Err(expected.unreachable_from(&cluster.id)),
+        }
+    }
+
+    /// Checks that the configuration names the cluster of `expected`. Sends no request, and starts no
+    /// credential plug-in.
+    ///
+    /// # Errors
+    /// `Unavailable` if the kubeconfig names another cluster now.
+    pub(crate) async fn reach(&self, expected: &ClusterId) -> Result<()> {
+        let is_home = |it: &Arc<Cluster>| it.is_usable() && expected.is_same(&it.id);
+        if self.opened().is_some_and(|it| is_home(&it)) {
+            return Ok(());
+        }
+        match self.load().await {
+            Ok(named) if !expected.is_same(&named.cluster) => {
+                Err(expected.unreachable_from(&named.cluster))
+            }
+            // What fails without a kubeconfig says so.
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Returns where an attempt would be that is launched now. Sends no request, and starts no
+    /// credential plug-in.
+    ///
+    /// # Errors
+    /// `Unavailable` as for [`cluster`](Self::cluster).
+    pub(crate) async fn place(&self) -> Result<Place> {
+        let opened = self.opened().filter(|it| it.is_usable());
+        let (cluster, namespace) = match opened {
+            Some(cluster) => (cluster.id.clone(), cluster.namespace.clone()),
+            None => {
+                let named = self.load().await?;
+                (named.cluster, named.config.default_namespace)
+            }
+        };
+        let namespace = self.config.namespace.clone().unwrap_or(namespace);
+        Ok(Place { namespace, cluster })
+    }
+
+    /// Reads the configuration.
+    async fn load(&self) -> Result<Named> {
+        let (given, limit) = (self.config.clone(), self.config.request_timeout.get());
+        let loading = blocking(move || kubeconfig::load(&given));
+        let late = |_| Err(timed_out("failed to read the kubeconfig", limit));
+        timeout(limit, loading).await.unwrap_or_else(late)
+    }
+
     /// Returns the cluster if the configuration has been read.
     pub(crate) fn opened(&self) -> Option<Arc<Cluster>> {
         self.current.try_lock().ok()?.clone()
@@ -198,26 +269,33 @@ impl Connection {
     /// Reads the configuration and opens the connection that it describes.
     async fn open(&self) -> Result<Cluster> {
         let given = self.config.clone();
-        let (mut kube, identity) = blocking(move || kubeconfig::load(&given)).await?;
+        let mut named = blocking(move || kubeconfig::load(&given)).await?;
         let mut expires = None;
-        if let Some(plugin) = credential_plugin::of(&kube.auth_info) {
+        if let Some(plugin) = credential_plugin::of(&named.config.auth_info) {
             // Shorter than a probe, which otherwise ends first and does not know the cause.
             let limit = self.config.connect_timeout.get() * 9 / 10;
             let credential = credential_plugin::ask(plugin, limit).await?;
             expires = credential.expires().ok().flatten();
-            credential.give(&mut kube.auth_info);
+            credential.give(&mut named.config.auth_info);
         }
         let (config, clock, requests) =
             (self.config.clone(), self.clock.clone(), self.requests.clone());
-        let mut cluster = blocking(move || build(&config, &clock, &requests, kube)).await?;
+        let mut cluster = blocking(move || build(&config, &clock, &requests, named)).await?;
         cluster.expires = expires;
-        cluster.identity = identity;
         Ok(cluster)
     }
 
     /// Makes the next use read the configuration again, as it may have been corrected.
     pub(crate) async fn forget(&self) {
         *self.current.lock().await = None;
+    }
+
+    /// Like [`forget`](Self::forget), unless another task has replaced `cluster` meanwhile.
+    pub(crate) async fn forget_only(&self, cluster: &Arc<Cluster>) {
+        let mut current = self.current.lock().await;
+        if current.as_ref().is_some_and(|it| Arc::ptr_eq(it, cluster)) {
+            *current = None;
+        }
     }
 }
 
@@ -234,8 +312,9 @@ fn build(
     config: &KubernetesConfig,
     clock: &ServerClock,
     requests: &RequestCounter,
-    mut kube: Config,
+    named: Named,
 ) -> Result<Cluster> {
+    let Named { config: mut kube, identity, cluster: id } = named;
     kube.connect_timeout = Some(config.connect_timeout.get());
     kube.read_timeout = None;
     // A POST without an answer may have been carried out, so only the commit protocol may repeat
@@ -244,13 +323,12 @@ fn build(
     let mut watching = kube.clone();
     watching.read_timeout = Some(WATCH_SILENCE);
     watching.reset_reader_on_write = true;
-    let server = kube.cluster_url.to_string();
+    let server = place::normal(&kube.cluster_url);
     let namespace = kube.default_namespace.clone();
     let proxy = kube.proxy_url.as_ref().map(proxy::address);
     let client = |config: Config| -> Result<Client> {
-        let builder = ClientBuilder::try_from(config).map_err(|e| {
-            failed("failed to set up a client", &e).with("server", server.trim_end_matches('/'))
-        })?;
+        let builder = ClientBuilder::try_from(config)
+            .map_err(|e| failed("failed to set up a client", &e).with("server", &server))?;
         let (clock, requests) = (clock.clone(), requests.clone());
         let heard = MapResultLayer::new(move |answer: std::result::Result<Response<_>, _>| {
             match &answer {
@@ -269,8 +347,9 @@ fn build(
         client: client(kube)?,
         watcher: client(watching)?,
         namespace,
-        server: server.trim_end_matches('/').to_owned(),
-        identity: String::new(),
+        server,
+        identity,
+        id,
         proxy,
         request_timeout: config.request_timeout.get(),
         expires: None,

@@ -143,7 +143,7 @@ async fn delete_once(
     location: &Location,
     unwanted: &Unwanted,
 ) -> Result<Deleted, Given> {
-    let cluster = connection.cluster().await.map_err(Given::Later)?;
+    let cluster = connection.cluster_of(location.cluster.as_ref()).await.map_err(Given::Later)?;
     match unwanted {
         Unwanted::Created { uid } => {
             cluster.delete_job(location, Some(uid)).await?;

@@ -26,16 +26,19 @@ pub(crate) async fn watch_events(cache: &ScopeCache, connection: &Connection) {
     let mut position = Position::Next;
     loop {
         // If there is no connection, the watches on Jobs and Pods report why.
-        if let Ok(cluster) = connection.cluster().await
-            && watch_until_failure(cache, &cluster, &mut position, &mut backoff).await
+        let cluster = connection.cluster_of(cache.scope.cluster.as_ref()).await.ok();
+        if let Some(cluster) = &cluster
+            && watch_until_failure(cache, cluster, &mut position, &mut backoff).await
                 == Ended::Forbidden
         {
             return;
         }
         position.lose();
         sleep(backoff.next_pause()).await;
-        // The kubeconfig or the token may have been renewed.
-        connection.forget().await;
+        if let Some(cluster) = &cluster {
+            // The kubeconfig or the token may have been renewed.
+            connection.forget_only(cluster).await;
+        }
     }
 }
 

@@ -36,7 +36,7 @@ pub(crate) async fn exec(
 ) -> Result<Exec> {
     check(spec)?;
     let not_running = || Error::new(ErrorKind::NotFound, "the job does not run");
-    let cluster = backend.connection.cluster().await?;
+    let cluster = backend.cluster_of(&location).await?;
     let pods = cluster.pods_of(&location).await?;
     let (pod, container) = pods.iter().find_map(running_container).ok_or_else(not_running)?;
     let params = AttachParams {

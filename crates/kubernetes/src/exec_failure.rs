@@ -30,7 +30,7 @@ pub(crate) async fn exec_failure(
     if !matches!(outcome, Outcome::Exited { code: FAILED, .. }) {
         return None;
     }
-    let cluster = backend.connection.cluster().await.ok()?;
+    let cluster = backend.cluster_of(location).await.ok()?;
     let found = cluster.pod_named(location, &pod.name).await.ok()??;
     let mut containers = found.spec?.containers.into_iter();
     let program = program(containers.find(|it| it.name == pod.job_container())?)?;

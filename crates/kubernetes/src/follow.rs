@@ -109,7 +109,7 @@ fn far_away() -> Instant {
 }
 
 async fn end(backend: &Backend, location: &Location, ending: Ending) -> Result<()> {
-    let cluster = backend.connection.cluster().await?;
+    let cluster = backend.cluster_of(location).await?;
     termination::terminate(&cluster, location, ending, None).await
 }
 
@@ -173,14 +173,14 @@ async fn end_of(
     let Some(mut report) = conclude(snapshot, Instant::now()) else { return Ok(None) };
     // The garbage collector deletes the Pod of a removed Job a little later.
     if snapshot.job.is_none() {
-        let cluster = backend.connection.cluster().await?;
+        let cluster = backend.cluster_of(location).await?;
         if absent_now(&cluster, location).await? {
             return Ok(Some(gone()));
         }
     }
     let mut last = snapshot.clone();
     if depends_on_watch_order(snapshot, &report.outcome) {
-        let cluster = backend.connection.cluster().await?;
+        let cluster = backend.cluster_of(location).await?;
         last = refreshed(&cluster, location, snapshot).await?;
         let Some(confirmed) = conclude(&last, Instant::now()) else {
             // The attempt has not ended yet.
@@ -194,13 +194,13 @@ async fn end_of(
         report.outcome = outcome;
     }
     if let Some(observed) = last.pod().filter(|observed| runs_on(observed)) {
-        let cluster = backend.connection.cluster().await?;
+        let cluster = backend.cluster_of(location).await?;
         termination::terminate_rest(&cluster, location, &observed.pod).await;
     }
     if let Some(image) =
         report.image.as_mut().filter(|i| i.resolved.is_some() && i.pulled.is_none())
     {
-        let cluster = backend.connection.cluster().await?;
+        let cluster = backend.cluster_of(location).await?;
         // The pull of a Pod that this process did not see starting came before the watch on Events.
         let wait = if last.start_observed.is_some() { EVIDENCE } else { Duration::ZERO };
         image.pulled = evidence(backend, &cluster, location, subscription, wait).await;
@@ -303,7 +303,7 @@ pub(crate) async fn is_absent(
     if !(unknown || removed) || !health.is_synced() {
         return Ok(false);
     }
-    let cluster = backend.connection.cluster().await?;
+    let cluster = backend.cluster_of(location).await?;
     absent_now(&cluster, location).await
 }
 

@@ -10,11 +10,20 @@ use longshore_core::{Error, ErrorKind, Result};
 
 use crate::config::KubernetesConfig;
 use crate::error::Message;
+use crate::place::ClusterId;
 use crate::{credential_plugin, proxy};
 
-/// Loads the kubeconfig that `kubectl` would use, or else the service account of a Pod. Also returns
-/// where the credentials come from.
-pub(crate) fn load(config: &KubernetesConfig) -> Result<(Config, String)> {
+/// What a kubeconfig names.
+pub(crate) struct Named {
+    pub(crate) config: Config,
+    /// Where the credentials come from.
+    pub(crate) identity: String,
+    /// What identifies the cluster.
+    pub(crate) cluster: ClusterId,
+}
+
+/// Loads the kubeconfig that `kubectl` would use, or else the service account of a Pod.
+pub(crate) fn load(config: &KubernetesConfig) -> Result<Named> {
     let unavailable = |message: &'static str| Error::new(ErrorKind::Unavailable, message);
     let (kubeconfig, origin) = if let Some(path) = &config.kubeconfig {
         (Kubeconfig::read_from(path), path.display().to_string())
@@ -26,7 +35,9 @@ pub(crate) fn load(config: &KubernetesConfig) -> Result<(Config, String)> {
     } else if env::var_os("KUBERNETES_SERVICE_HOST").is_some() {
         let loaded = Config::incluster()
             .map_err(|e| unavailable("failed to read this Pod's service account").caused_by(e))?;
-        return Ok((loaded, "this Pod's service account".to_owned()));
+        let cluster = ClusterId::of(&loaded, None, None);
+        let identity = "this Pod's service account".to_owned();
+        return Ok(Named { config: loaded, identity, cluster });
     } else {
         return Err(unavailable(
             "no kubeconfig and not in a cluster: set KUBECONFIG or job.kubernetes.kubeconfig",
@@ -46,8 +57,11 @@ pub(crate) fn load(config: &KubernetesConfig) -> Result<(Config, String)> {
     let cluster = cluster_of(&kubeconfig, config.context.as_deref());
     let own_proxy = cluster.and_then(|it| it.proxy_url.clone()).filter(|url| !url.is_empty());
     let authority = cluster.and_then(authority);
-    let user = context_of(&kubeconfig, config.context.as_deref()).and_then(|it| it.user.clone());
+    let chosen = context_of(&kubeconfig, config.context.as_deref());
+    let user = chosen.and_then(|it| it.user.clone());
     let identity = format!("{} of {origin}", user.unwrap_or_default());
+    let name = chosen.map(|it| it.cluster.clone());
+    let context = config.context.clone().or_else(|| kubeconfig.current_context.clone());
     // Only the signature of this function is asynchronous: it reads files.
     let loading = Config::from_custom_kubeconfig(kubeconfig, &options);
     let mut loaded = futures::executor::block_on(loading).map_err(wrong)?;
@@ -70,7 +84,8 @@ pub(crate) fn load(config: &KubernetesConfig) -> Result<(Config, String)> {
         .map_err(|e| e.with("kubeconfig", &origin))?;
     credential_plugin::ensure_supported(&loaded.auth_info)
         .map_err(|e| e.with("kubeconfig", &origin))?;
-    Ok((loaded, identity))
+    let cluster = ClusterId::of(&loaded, name, context);
+    Ok(Named { config: loaded, identity, cluster })
 }
 
 /// Returns the merged files of a list like that of `KUBECONFIG`. As in client-go, files that do not

@@ -89,14 +89,15 @@ pub(crate) async fn launch(
     let Some(left) = context.deadline.checked_duration_since(begun).filter(|d| !d.is_zero()) else {
         return Err(LaunchError::Refused(late()));
     };
-    let connecting = backend.connection.cluster();
+    let location = Location::of(attempt, backend.config.namespace.as_deref());
+    let connecting = backend.cluster_of(&location);
     let cluster = tokio::select! {
         cluster = connecting => cluster.map_err(LaunchError::Refused)?,
         () = context.cancel.cancelled() => return Err(LaunchError::Refused(Error::cancelled())),
         () = sleep_until(context.deadline) => return Err(LaunchError::Refused(late())),
     };
     tokio::select! {
-        ready = ensure_ready(&cluster, attempt, &backend.config) => {
+        ready = ensure_ready(&cluster, attempt, cluster.namespace(&location), &backend.config) => {
             ready.map_err(LaunchError::Refused)?;
         }
         () = context.cancel.cancelled() => return Err(LaunchError::Refused(Error::cancelled())),
@@ -106,7 +107,7 @@ pub(crate) async fn launch(
         backend,
         context,
         cluster,
-        location: Location::of(attempt, backend.config.namespace.as_deref()),
+        location,
         give_up: context.deadline - RESERVE.min(left / 3),
     };
     let answer = Box::pin(launch.run(attempt, submission)).await;
@@ -122,9 +123,9 @@ pub(crate) async fn launch(
 async fn ensure_ready(
     cluster: &Cluster,
     attempt: &Attempt,
+    namespace: &str,
     config: &KubernetesConfig,
 ) -> longshore_core::Result<()> {
-    let namespace = config.namespace.as_deref().unwrap_or(&cluster.namespace);
     if attempt.spec.stdin || attempt.spec.tty {
         ensure_stdin(cluster, namespace).await?;
     }

@@ -67,6 +67,7 @@ mod outcome;
 mod owner;
 mod owner_pod;
 mod phase_clock;
+mod place;
 mod plan;
 mod pod_spec_view;
 mod pod_template;

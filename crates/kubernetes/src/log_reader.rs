@@ -164,7 +164,7 @@ impl LogReader {
     }
 
     async fn source_now(&self, first: bool) -> Result<Source> {
-        let cluster = self.backend.connection.cluster().await?;
+        let cluster = self.backend.cluster_of(&self.location).await?;
         let mut pods: Vec<PodView> =
             cluster.pods_of(&self.location).await?.iter().map(PodView::from).collect();
         pods.sort_by_key(|pod| pod.created);
@@ -218,7 +218,7 @@ impl LogReader {
 
     /// Returns whether the Pod provably does not exist.
     pub(crate) async fn is_gone(&self, target: &Target) -> bool {
-        let Ok(cluster) = self.backend.connection.cluster().await else { return false };
+        let Ok(cluster) = self.backend.cluster_of(&self.location).await else { return false };
         matches!(cluster.pod_named(&self.location, &target.pod).await, Ok(None))
     }
 
@@ -227,7 +227,8 @@ impl LogReader {
         target: &Target,
         mode: Mode,
     ) -> std::result::Result<impl futures::AsyncBufRead + Unpin + use<>, OpenError> {
-        let cluster = self.backend.connection.cluster().await.map_err(OpenError::Connection)?;
+        let cluster =
+            self.backend.cluster_of(&self.location).await.map_err(OpenError::Connection)?;
         let params = LogParams {
             container: Some(target.container.clone()),
             follow: mode == Mode::Follow,
@@ -368,7 +369,7 @@ impl LogReader {
         };
         if timeout(END_REPORTED, end_reported).await.is_err() {
             // Either the container still runs, or the watch has failed silently.
-            if let Ok(cluster) = self.backend.connection.cluster().await
+            if let Ok(cluster) = self.backend.cluster_of(&self.location).await
                 && let Ok(pods) = cluster.pods_of(&self.location).await
             {
                 subscription.record_end(&self.location.attempt, &pods);
@@ -452,7 +453,7 @@ impl From<OpenError> for Error {
 
 /// Asks the API server whether `pod` exists.
 async fn exists(backend: &Backend, location: &Location, pod: &PodView) -> Result<bool> {
-    let cluster = backend.connection.cluster().await?;
+    let cluster = backend.cluster_of(location).await?;
     let found = cluster.pod_named(location, &pod.name).await?;
     Ok(found.is_some_and(|found| found.metadata.uid.as_deref() == Some(&pod.uid)))
 }

@@ -8,7 +8,7 @@ use futures::stream::{BoxStream, StreamExt};
 use longshore_core::{
     AttachSpec, Attachment, Attempt, Capabilities, Capability, Event, Exec, ExecSpec, Finding,
     Handle, Health, InstallationId, JobStdin, LaunchContext, LaunchError, LogChunk, LogPosition,
-    Plan, Result, Runner, RunnerName, Settled, Started, TimedChunk, unreadable_events,
+    Place, Plan, Result, Runner, RunnerName, Settled, Started, TimedChunk, unreadable_events,
     unreadable_logs,
 };
 use tokio::time::Instant;
@@ -75,6 +75,18 @@ impl Runner for KubernetesRunner {
         let namespace = self.backend.config.namespace.as_deref().unwrap_or(&cluster.namespace);
         let proxy = cluster.proxy.as_deref().unwrap_or("no proxy");
         Some(format!("{} of {} through {proxy} as {}", namespace, cluster.server, cluster.identity))
+    }
+
+    async fn place(&self) -> Option<Place> {
+        let place = self.backend.connection.place().await.ok()?;
+        serde_json::to_value(place).ok()
+    }
+
+    async fn reach(&self, handle: &Handle) -> Result<()> {
+        match Location::read(handle).ok().and_then(|location| location.cluster) {
+            Some(cluster) => self.backend.connection.reach(&cluster).await,
+            None => Ok(()),
+        }
     }
 
     fn plan(&self, attempt: &Attempt) -> Result<Plan> {
@@ -148,7 +160,7 @@ impl Runner for KubernetesRunner {
 
     async fn cancel(&self, handle: &Handle, grace: Duration) -> Result<()> {
         let location = Location::read(handle)?;
-        let cluster = self.backend.connection.cluster().await?;
+        let cluster = self.backend.cluster_of(&location).await?;
         termination::terminate(&cluster, &location, Ending::Cancelled, Some(grace)).await
     }
 

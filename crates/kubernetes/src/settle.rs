@@ -24,7 +24,7 @@ const TRIES: usize = 5;
 
 /// Removes the attempt at `location`. A fence stays, because a late launch must find the name in use.
 pub(crate) async fn remove(backend: &Backend, location: &Location) -> Result<()> {
-    let cluster = backend.connection.cluster().await?;
+    let cluster = backend.cluster_of(location).await?;
     // A Job that this process has released is no tombstone, so it need not be read.
     if backend.has_committed(location) {
         if !cluster.delete_job(location, None).await? {
@@ -68,7 +68,7 @@ pub(crate) async fn settle(
     deadline: Instant,
 ) -> Result<Settled> {
     let settling = async {
-        let cluster = backend.connection.cluster().await?;
+        let cluster = backend.cluster_of(location).await?;
         for _ in 0..TRIES {
             if let Some(settled) = settle_once(backend, &cluster, location, deadline).await? {
                 return Ok(settled);

@@ -24,7 +24,7 @@ const BUFFER_BYTES: usize = 64 << 10;
 
 /// Opens the stdin of an attempt that has started.
 pub(crate) async fn open(backend: &Backend, location: &Location) -> Result<JobStdin> {
-    let cluster = backend.connection.cluster().await?;
+    let cluster = backend.cluster_of(location).await?;
     let pods = cluster.pods_of(location).await?;
     let running = |pod| running_container(pod).map(|(name, container)| (pod, name, container));
     let Some((pod, name, container)) = pods.iter().find_map(running) else {

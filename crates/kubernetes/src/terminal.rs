@@ -37,7 +37,7 @@ pub(crate) async fn attach(
     spec: AttachSpec,
 ) -> Result<Attachment> {
     let not_running = || Error::new(ErrorKind::NotFound, "the job does not run");
-    let cluster = backend.connection.cluster().await?;
+    let cluster = backend.cluster_of(&location).await?;
     let pods = cluster.pods_of(&location).await?;
     let running = |pod| running_container(pod).map(|(name, container)| (pod, name, container));
     let (pod, name, container) = pods.iter().find_map(running).ok_or_else(not_running)?;

@@ -135,7 +135,7 @@ pub(crate) async fn watch_objects<K: Watched>(cache: &ScopeCache, connection: &C
     let mut backoff = retry_backoff();
     let mut position = Position::Next;
     loop {
-        let cluster = match connection.cluster().await {
+        let cluster = match connection.cluster_of(cache.scope.cluster.as_ref()).await {
             Ok(cluster) => cluster,
             Err(error) => {
                 cache.update_health(|health| health.failure = Some(error.to_string()));
@@ -147,7 +147,7 @@ pub(crate) async fn watch_objects<K: Watched>(cache: &ScopeCache, connection: &C
         watch.run_until_failure(&mut position, &mut backoff).await;
         position.lose();
         // The kubeconfig or the token may have been renewed.
-        connection.forget().await;
+        connection.forget_only(&cluster).await;
     }
 }
 
@@ -320,8 +320,11 @@ mod tests {
     /// The job was lost, although the watch was about to report how its container had ended.
     #[tokio::test]
     async fn a_pod_that_a_later_list_lacks_ends_as_the_watch_reports() {
-        let cache =
-            ScopeCache::new(Scope { namespace: None, installation: InstallationId::random() });
+        let cache = ScopeCache::new(Scope {
+            namespace: None,
+            cluster: None,
+            installation: InstallationId::random(),
+        });
         let snapshot = cache.subscribe("a-1");
         let running = json!({"running": {}});
         cache.update("a-1", |known| known.apply_pod(pod(json!({}), "Running", running, "x://a")));

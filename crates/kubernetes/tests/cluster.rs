@@ -14,6 +14,10 @@ mod checking;
 mod connect_proxy;
 #[path = "cluster/discards.rs"]
 mod discards;
+#[path = "cluster/elsewhere.rs"]
+mod elsewhere;
+#[path = "support/empty_cluster.rs"]
+mod empty_cluster;
 #[path = "cluster/faults.rs"]
 mod faults;
 #[path = "cluster/gateway.rs"]
@@ -445,6 +449,7 @@ fn main() -> ExitCode {
         .chain(admission::cases())
         .chain(changed::cases())
         .chain(discards::cases())
+        .chain(elsewhere::cases())
         .chain(faults::cases())
         .chain(gateway::cases())
         .chain(images::cases())

@@ -1,11 +1,20 @@
-//! Kubeconfigs with what a client cannot use: credential plug-ins that do not do what they should, and
-//! an authority that is none.
+//! Kubeconfigs with what a client cannot use: credential plug-ins that do not do what they should, an
+//! authority that is none, and another cluster than that of a job.
+
+#[path = "support/empty_cluster.rs"]
+mod empty_cluster;
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
-use longshore_core::{Error, ErrorKind, HumanDuration, Runner, RunnerName};
+use empty_cluster::EmptyCluster;
+use futures::StreamExt;
+use longshore_core::{
+    AttachSpec, Attempt, Error, ErrorKind, ExecSpec, HumanDuration, InstallationId, JobId, JobSpec,
+    LaunchContext, LaunchError, LogPosition, Runner, RunnerName,
+};
 use longshore_kubernetes::{KubernetesConfig, KubernetesRunner};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -203,4 +212,71 @@ async fn an_authority_without_a_certificate_is_named() {
         assert!(words.iter().all(|words| said.contains(words)), "{cluster}: {said}");
         assert!(!said.contains("c2VjcmV0"), "{said}");
     }
+}
+
+/// Writes a kubeconfig with the contexts `home` and `away` to `path`; `current` is the current one.
+fn use_context(path: &Path, away: &EmptyCluster, current: &str) {
+    let context = |name: &str| json!({"name": name, "context": {"cluster": name, "user": "u"}});
+    let kubeconfig = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": current,
+        "contexts": [context("home"), context("away")],
+        "clusters": [
+            {"name": "home", "cluster": {"server": "https://127.0.0.1:1"}},
+            {"name": "away", "cluster": {"server": format!("http://{}", away.address)}},
+        ],
+        "users": [{"name": "u", "user": {}}],
+    });
+    std::fs::write(path, kubeconfig.to_string()).expect("the file can be written");
+}
+
+/// Another cluster has no Job of the attempt's name, and takes a Job that reserves the name. The
+/// attempt counted as never started, so that the next runner started the job a second time.
+#[tokio::test]
+async fn another_clusters_answers_were_proof_that_a_job_had_not_started() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("kubeconfig");
+    let away = EmptyCluster::start().await.unwrap();
+    let mut config = KubernetesConfig::default();
+    config.kubeconfig = Some(path.clone());
+    let runner = || KubernetesRunner::new(RunnerName::kubernetes(), config.clone());
+    use_context(&path, &away, "home");
+    let first = runner();
+    let spec = JobSpec::container("x".parse().unwrap());
+    let mut attempt = Attempt::new(InstallationId::random(), JobId::random(), 1, spec);
+    attempt.place = first.place().await;
+    let handle = first.handle(&attempt);
+    let soon = || Instant::now() + Duration::from_secs(60);
+    use_context(&path, &away, "away");
+    // The same process, and another one.
+    for runner in [first, runner()] {
+        let mut logs = runner.logs(&handle, LogPosition::START, false);
+        let mut errors = vec![
+            runner.reach(&handle).await.unwrap_err(),
+            runner.settle(&handle, soon()).await.unwrap_err(),
+            runner.remove(&handle).await.unwrap_err(),
+            runner.cancel(&handle, Duration::ZERO).await.unwrap_err(),
+            runner.exec(&handle, &ExecSpec::new(["true"])).await.unwrap_err(),
+            runner.attach(&handle, &AttachSpec::default()).await.unwrap_err(),
+            runner.stdin(&handle).await.err().unwrap(),
+            runner.events(&handle).next().await.unwrap().unwrap_err(),
+            logs.next().await.unwrap().unwrap_err(),
+        ];
+        match runner.launch(&attempt, &LaunchContext::new(soon())).await {
+            Err(LaunchError::Refused(error)) => errors.push(error),
+            other => panic!("{other:?}"),
+        }
+        for error in errors {
+            let said = error.to_string();
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{said}");
+            let away = format!("`away` at http://{}", away.address);
+            for words in ["another cluster", "`home` at https://127.0.0.1:1", &away] {
+                assert!(said.contains(words), "{said}");
+            }
+        }
+    }
+    assert_eq!(away.requests(), Vec::<String>::new(), "another cluster is not asked");
+    use_context(&path, &away, "home");
+    runner().reach(&handle).await.unwrap();
+    let said = runner().settle(&handle, soon()).await.unwrap_err().to_string();
+    assert!(said.contains("Connection refused"), "{said}");
 }

@@ -130,7 +130,7 @@ async fn until_refused(runner: &KubernetesRunner) -> Checked {
 }
 
 /// Follows the events, sends each error to `troubles` at once, and returns the end.
-async fn told(
+pub(crate) async fn told(
     runner: &KubernetesRunner,
     handle: &longshore_core::Handle,
     troubles: mpsc::Sender<Error>,
