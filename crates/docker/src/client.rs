@@ -27,6 +27,7 @@ use crate::endpoint::{self, Endpoint, ThisProcess};
 use crate::fault::{Cause, Fault};
 use crate::greeting::{ApiVersion, Greeting, is_other_version};
 use crate::http::Call;
+use crate::place::Place;
 
 /// The most bytes of an answer about one object.
 const OBJECT: usize = 16 << 20;
@@ -84,9 +85,40 @@ impl Engine {
         &self.config
     }
 
-    /// Where the engine is. Makes no request.
+    /// Where the engine is. Makes no request. It stays there once it has answered, whatever is named
+    /// later.
     pub(crate) fn endpoint(&self) -> Result<Endpoint> {
-        endpoint::find(&self.config, &ThisProcess)
+        match self.connection.get() {
+            Some(connection) => Ok(connection.endpoint.clone()),
+            None => endpoint::find(&self.config, &ThisProcess),
+        }
+    }
+
+    /// Which engine this is. Makes no request.
+    pub(crate) fn place(&self) -> Result<Place> {
+        match self.connection.get() {
+            Some(connection) => Ok(connection.place.clone()),
+            None => Ok(Place::of(&self.endpoint()?.address)),
+        }
+    }
+
+    /// Checks that an attempt that is at `place`, if that is known, is on this engine. Makes no request.
+    pub(crate) fn ensure_is_at(&self, place: Option<&Place>) -> Result<()> {
+        let Some(place) = place else { return Ok(()) };
+        place.ensure_is(&self.endpoint()?, &self.place()?)
+    }
+
+    /// As [`ensure_is_at`](Self::ensure_is_at), of the engine that has answered: from then on, all
+    /// requests reach that one.
+    pub(crate) async fn ensure_connected_at(&self, place: Option<&Place>) -> Result<()> {
+        if place.is_none() {
+            return Ok(());
+        }
+        // Whether another engine answers does not matter.
+        self.ensure_is_at(place)?;
+        let connected = self.connected().await;
+        connected.map_err(|fault| fault.into_error("failed to reach the Docker engine"))?;
+        self.ensure_is_at(place)
     }
 
     async fn connected(&self) -> Answer<&Connection> {

@@ -9,29 +9,37 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use crate::body::Body;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Address, Endpoint};
 use crate::fault::{Cause, Fault};
 use crate::greeting::{ApiVersion, Greeting};
 use crate::http::{Call, Http, is_signed};
+use crate::place::{Place, resolve};
 
 /// An engine that has answered once.
 #[derive(Debug)]
 pub(crate) struct Connection {
     http: Http,
     pub(crate) endpoint: Endpoint,
+    pub(crate) place: Place,
     greeting: Mutex<Greeting>,
 }
 
 impl Connection {
-    /// Asks the engine at `endpoint` for its version, within `limit`.
+    /// Asks the engine at `endpoint` for its version, within `limit`. The connection stays at the place
+    /// to which the address leads now.
     pub(crate) async fn open(
         endpoint: Endpoint,
         requests: RequestCounter,
         limit: Duration,
     ) -> Result<Self, Fault> {
-        let http = Http::new(&endpoint, requests).map_err(|cause| Fault::new(cause, &endpoint))?;
+        let address = match &endpoint.address {
+            Address::Unix(path) => Address::Unix(resolve(path)),
+            address => address.clone(),
+        };
+        let place = Place::of(&address);
+        let http = Http::new(address, requests).map_err(|cause| Fault::new(cause, &endpoint))?;
         let greeting = Mutex::new(ask(&http, &endpoint, limit).await?);
-        Ok(Self { http, endpoint, greeting })
+        Ok(Self { http, endpoint, place, greeting })
     }
 
     /// Asks the engine again.
@@ -98,4 +106,49 @@ async fn ask(http: &Http, endpoint: &Endpoint, limit: Duration) -> Result<Greeti
     let greeting = timeout(limit, Box::pin(asked)).await;
     let greeting = greeting.unwrap_or_else(|_| Err(Fault::timed_out(limit, endpoint)));
     greeting.map_err(|fault| fault.of_greeting(endpoint))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+
+    use longshore_core::RunnerName;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    /// An engine at `path` whose API has the version `version`.
+    fn engine(path: &Path, version: &'static str) {
+        let listener = UnixListener::bind(path).unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let _ = client.read(&mut [0; 4096]).await;
+                let head = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nApi-Version";
+                let _ = client.write_all(format!("{head}: {version}\r\n\r\n").as_bytes()).await;
+            }
+        });
+    }
+
+    /// A link to a socket was changed while a runner had jobs there, and its next requests went to
+    /// another engine.
+    #[tokio::test]
+    async fn a_link_that_changes_led_to_another_engine() {
+        let folder = tempfile::tempdir().unwrap();
+        let [link, first, second] = ["docker.sock", "a", "b"].map(|name| folder.path().join(name));
+        engine(&first, "1.41");
+        engine(&second, "1.42");
+        symlink(&first, &link).unwrap();
+        let endpoint = Endpoint { address: Address::Unix(link.clone()), named_by: None };
+        let requests = RequestCounter::new(&RunnerName::docker());
+        let limit = Duration::from_secs(60);
+        let connection = Connection::open(endpoint.clone(), requests, limit).await.unwrap();
+        assert_eq!(connection.place, Place::of(&endpoint.address));
+        std::fs::remove_file(&link).unwrap();
+        symlink(&second, &link).unwrap();
+        connection.greet(limit).await.unwrap();
+        assert_eq!(connection.version().to_string(), "1.41");
+        assert_ne!(connection.place, Place::of(&endpoint.address));
+    }
 }

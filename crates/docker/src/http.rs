@@ -24,7 +24,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 use tower::ServiceExt;
 
 use crate::body::Body;
-use crate::endpoint::{Address, Endpoint};
+use crate::endpoint::Address;
 use crate::fault::Cause;
 use crate::zone;
 
@@ -123,8 +123,7 @@ async fn connect(scheme: &str, host: &str) -> Result<TcpStream, Cause> {
 
 impl Http {
     /// Reads the certificates, if there are any. Does not connect.
-    pub(crate) fn new(endpoint: &Endpoint, requests: RequestCounter) -> Result<Self, Cause> {
-        let address = endpoint.address.clone();
+    pub(crate) fn new(address: Address, requests: RequestCounter) -> Result<Self, Cause> {
         let (host, tls) = match &address {
             Address::Unix(_) => ("docker", None),
             Address::Http(host) => (host.as_str(), None),

@@ -11,7 +11,8 @@
 //! - A process that must be sure that an attempt never starts removes the container, unless it
 //!   runs, and takes its name with a *mark*.
 //!
-//! A container is an attempt's if it has both the attempt's name and its labels.
+//! A container is an attempt's if it has both the attempt's name and its labels, and is on the engine
+//! that the attempt's handle names. Another engine is not asked about the attempt.
 //!
 //! A mark is a container without an image that never runs. A mark named `longshore-ATTEMPT` says
 //! that the attempt is fenced. A mark named `longshore-ATTEMPT-end` says that the attempt was
@@ -76,12 +77,14 @@ mod informer;
 mod inventory;
 mod labels;
 mod launch;
+mod locate;
 mod location;
 mod logs;
 mod marks;
 mod outcome;
 mod ownership;
 mod past_events;
+mod place;
 mod probe;
 mod pull;
 mod pull_progress;

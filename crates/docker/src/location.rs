@@ -6,6 +6,7 @@ use longshore_core::{
 use serde::{Deserialize, Serialize};
 
 use crate::labels;
+use crate::place::Place;
 
 /// The version of the handle's opaque part.
 const VERSION: u32 = 1;
@@ -18,6 +19,9 @@ struct Opaque {
     installation: InstallationId,
     #[serde(default)]
     tty: bool,
+    /// Not in the handles of earlier versions.
+    #[serde(default)]
+    place: Option<Place>,
 }
 
 /// The name of an attempt's container; see [`Attempt::object_name`].
@@ -34,6 +38,8 @@ pub(crate) struct Location {
     pub(crate) name: String,
     /// Whether it has a terminal: then its output is one stream without headers.
     pub(crate) tty: bool,
+    /// The engine that it is on, if that was recorded.
+    pub(crate) place: Option<Place>,
 }
 
 impl Location {
@@ -43,16 +49,23 @@ impl Location {
             installation: attempt.installation.clone(),
             name: attempt.object_name(),
             tty: attempt.spec.tty,
+            place: attempt.place.as_ref().and_then(|place| Place::read(place).ok()),
         }
     }
 
     pub(crate) fn new(attempt: AttemptId, installation: InstallationId, name: String) -> Self {
-        Self { attempt, installation, name, tty: false }
+        Self { attempt, installation, name, tty: false, place: None }
     }
 
     /// The location of a container that has a terminal if `tty`.
     pub(crate) fn with_tty(mut self, tty: bool) -> Self {
         self.tty = tty;
+        self
+    }
+
+    /// The location of a container on the engine at `place`.
+    pub(crate) fn at(mut self, place: Option<Place>) -> Self {
+        self.place = place;
         self
     }
 
@@ -66,8 +79,8 @@ impl Location {
         let opaque: Opaque = serde_json::from_value(handle.opaque.clone()).map_err(|error| {
             unknown("the handle is not one of a Docker runner").caused_by(error)
         })?;
-        let Opaque { name, installation, tty } = opaque;
-        Ok(Self::new(handle.attempt.clone(), installation, name).with_tty(tty))
+        let Opaque { name, installation, tty, place } = opaque;
+        Ok(Self::new(handle.attempt.clone(), installation, name).with_tty(tty).at(place))
     }
 
     pub(crate) fn handle(&self, runner: &RunnerName) -> Handle {
@@ -77,6 +90,9 @@ impl Location {
         });
         if self.tty {
             opaque["tty"] = true.into();
+        }
+        if let Some(place) = &self.place {
+            opaque["place"] = serde_json::json!(place);
         }
         Handle::new(runner.clone(), VERSION, self.attempt.clone(), opaque)
     }

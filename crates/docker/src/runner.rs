@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::backend::Backend;
 use crate::client::Engine;
 use crate::labels::Facts;
+use crate::locate::once_there;
 use crate::location::Location;
 use crate::translate::{Base, Secrets, container, create_body};
 use crate::{DockerConfig, exec, follow, image, inventory, logs, probe, terminal};
@@ -23,7 +24,8 @@ use crate::{DockerConfig, exec, follow, image, inventory, logs, probe, terminal}
 /// Runs jobs on a Docker engine.
 ///
 /// The constructor does no I/O. The runner connects at the first request; a problem with the engine
-/// or the configuration is reported then.
+/// or the configuration is reported then. Once an engine has answered, the runner stays with that one,
+/// whatever `DOCKER_HOST`, the current context or a symbolic link to the socket name later.
 #[derive(Debug)]
 pub struct DockerRunner {
     backend: Arc<Backend>,
@@ -92,6 +94,14 @@ impl Runner for DockerRunner {
         Some(self.backend.engine.endpoint().ok()?.address.to_string())
     }
 
+    async fn place(&self) -> Option<serde_json::Value> {
+        serde_json::to_value(self.backend.engine.place().ok()?).ok()
+    }
+
+    async fn reach(&self, handle: &Handle) -> Result<()> {
+        self.backend.engine.ensure_is_at(Location::read(handle)?.place.as_ref())
+    }
+
     async fn local_image(&self, image: &ImageRef) -> Result<LocalImage> {
         image::local(&self.backend.engine, image).await
     }
@@ -113,12 +123,12 @@ impl Runner for DockerRunner {
     }
 
     async fn stdin(&self, handle: &Handle) -> Result<JobStdin> {
-        let location = Location::read(handle)?;
+        let location = self.backend.locate(handle).await?;
         self.backend.stdin(&location).await
     }
 
     async fn settle(&self, handle: &Handle, deadline: Instant) -> Result<Settled> {
-        let location = Location::read(handle)?;
+        let location = self.backend.locate(handle).await?;
         self.backend.settle(&location, deadline).await
     }
 
@@ -128,7 +138,7 @@ impl Runner for DockerRunner {
 
     fn events(&self, handle: &Handle) -> BoxStream<'static, Result<Event>> {
         match Location::read(handle) {
-            Ok(location) => follow::follow(Arc::clone(&self.backend), location),
+            Ok(location) => once_there(&self.backend, location, follow::follow),
             Err(error) => unreadable_events(&error),
         }
     }
@@ -140,7 +150,9 @@ impl Runner for DockerRunner {
         follow: bool,
     ) -> BoxStream<'static, Result<LogChunk>> {
         match Location::read(handle) {
-            Ok(location) => logs::read(Arc::clone(&self.backend), location, since, follow),
+            Ok(location) => once_there(&self.backend, location, move |backend, location| {
+                logs::read(backend, location, since, follow)
+            }),
             Err(error) => unreadable_logs(error),
         }
     }
@@ -152,31 +164,35 @@ impl Runner for DockerRunner {
         follow: bool,
     ) -> BoxStream<'static, Result<TimedChunk>> {
         match Location::read(handle) {
-            Ok(location) => logs::read_timed(Arc::clone(&self.backend), location, since, follow),
+            Ok(location) => once_there(&self.backend, location, move |backend, location| {
+                logs::read_timed(backend, location, since, follow)
+            }),
             Err(error) => unreadable_logs(error),
         }
     }
 
     async fn cancel(&self, handle: &Handle, grace: Duration) -> Result<()> {
-        let location = Location::read(handle)?;
+        let location = self.backend.locate(handle).await?;
         self.backend.cancel(&location, grace).await
     }
 
     async fn signal(&self, handle: &Handle, signal: Signal) -> Result<()> {
-        let location = Location::read(handle)?;
+        let location = self.backend.locate(handle).await?;
         self.backend.signal(&location, signal).await
     }
 
     async fn attach(&self, handle: &Handle, spec: &AttachSpec) -> Result<Attachment> {
-        terminal::attach(Arc::clone(&self.backend), Location::read(handle)?, *spec).await
+        let location = self.backend.locate(handle).await?;
+        terminal::attach(Arc::clone(&self.backend), location, *spec).await
     }
 
     async fn exec(&self, handle: &Handle, spec: &ExecSpec) -> Result<Exec> {
-        exec::exec(Arc::clone(&self.backend), Location::read(handle)?, spec).await
+        let location = self.backend.locate(handle).await?;
+        exec::exec(Arc::clone(&self.backend), location, spec).await
     }
 
     async fn remove(&self, handle: &Handle) -> Result<()> {
-        let location = Location::read(handle)?;
+        let location = self.backend.locate(handle).await?;
         inventory::remove(&self.backend, &location).await
     }
 }

@@ -23,6 +23,7 @@ use faults::events::*;
 use faults::evidence::*;
 use faults::output::*;
 use faults::outside::*;
+use faults::places::*;
 use faults::refusals::*;
 use faults::restarts::*;
 use faults::strangers::*;
@@ -252,7 +253,7 @@ fn main() -> ExitCode {
         .iter()
         .find(|name| std::env::var_os(name).is_none())
         .map(|name| format!("set {name}"));
-    let trials = cases![missing.as_deref();
+    let mut trials = cases![missing.as_deref();
         a_job_takes_five_requests_and_one_more_on_an_engine_that_follows_lossily,
         a_renamed_container_is_still_followed_cancelled_and_removed,
         a_container_that_somebody_removes_by_force_is_lost,
@@ -314,5 +315,15 @@ fn main() -> ExitCode {
         a_job_runs_on_an_engine_that_demands_a_certificate,
         certificates_that_do_not_suit_are_named,
     ];
+    // On that engine itself, the same cases would ask one engine about itself.
+    let there =
+        std::env::var_os(OTHER).filter(|it| Some(it) != std::env::var_os("DOCKER_HOST").as_ref());
+    let missing =
+        missing.or_else(|| there.is_none().then(|| format!("set {OTHER} to another engine")));
+    trials.extend(cases![missing.as_deref();
+        a_job_is_not_asked_for_on_an_engine_where_it_never_was,
+        the_events_of_a_job_on_another_engine_have_no_end,
+        an_attempt_is_not_launched_on_another_engine_than_recorded,
+    ]);
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

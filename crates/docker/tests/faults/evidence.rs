@@ -40,7 +40,7 @@ async fn ended(lab: &Lab, attempt: &Attempt) -> Checked {
 pub(crate) async fn a_start_whose_answer_is_refused_is_no_refused_start(lab: Lab) -> Checked {
     let wire = Wire::answering(
         "/start",
-        "HTTP/1.1 500 Internal Server Error\r\nApi-Version: 1.41\r\nContent-Length: 39\r\n\r\n\
+        "HTTP/1.1 500 Internal Server Error\r\nApi-Version: 1.41\r\nContent-Length: 40\r\n\r\n\
          {\"message\":\"plugin x: authz: timed out\"}",
     )?;
     let (runner, attempt) = (wire.runner(), attempt(&lab, "exit 7"));

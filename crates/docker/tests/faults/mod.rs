@@ -5,6 +5,7 @@ pub(crate) mod events;
 pub(crate) mod evidence;
 pub(crate) mod output;
 pub(crate) mod outside;
+pub(crate) mod places;
 pub(crate) mod refusals;
 pub(crate) mod restarts;
 pub(crate) mod strangers;
