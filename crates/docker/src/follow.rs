@@ -15,7 +15,8 @@ use crate::client::{Answer, Engine};
 use crate::labels::{Decision, Facts, Mark};
 use crate::location::Location;
 use crate::outcome::{
-    Death, init_refusal, is_made_up, is_shortly_before, outcome, overwritten, restarted, stopped,
+    Death, MADE_UP, init_refusal, is_made_up, is_shortly_before, outcome, overwritten, restarted,
+    stopped,
 };
 use crate::past_events::{past_events, signalled_while_coming_up};
 use crate::snapshot::{Coverage, Snapshot};
@@ -352,7 +353,12 @@ async fn went_down(
     snapshot: &Snapshot,
     death: &Death,
 ) -> Answer<Option<&'static str>> {
-    let Some(came_up) = engine.came_up().await? else { return Ok(None) };
+    let Some(came_up) = engine.came_up().await? else {
+        return Ok(may_be_made_up(snapshot, death).then_some(
+            "the engine does not tell when it came up, and writes the exit code 255 if it has gone \
+             down while a job ran and does not know how the job ended",
+        ));
+    };
     if snapshot.started_at.is_some_and(|started| came_up <= started) {
         return Ok(None);
     }
@@ -376,6 +382,12 @@ async fn went_down(
     Ok(ended.then_some("the engine went down while the job ran, and ended it"))
 }
 
+/// Whether the engine may have made up a death, if it does not tell when it came up: it has no default
+/// network (`bridge: none`).
+fn may_be_made_up(snapshot: &Snapshot, death: &Death) -> bool {
+    death.code == MADE_UP && !snapshot.start_remembered
+}
+
 fn image(facts: &Facts) -> longshore_core::ImageReport {
     facts.image.clone()
 }
@@ -394,6 +406,16 @@ fn due(started_at: Option<Timestamp>, now: Timestamp, timeout: Duration) -> Inst
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// On an engine without its default network, each 255 was taken for the job's own.
+    #[test]
+    fn a_255_of_an_engine_that_does_not_tell_when_it_came_up_was_trusted() {
+        let death = |code| Death { code, ..Death::default() };
+        let unheard = Snapshot::default();
+        assert!(may_be_made_up(&unheard, &death(255)) && !may_be_made_up(&unheard, &death(3)));
+        let remembered = Snapshot { start_remembered: true, ..Snapshot::default() };
+        assert!(!may_be_made_up(&remembered, &death(255)));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_timeout_counts_from_the_start_by_the_clock_of_the_engine() {

@@ -33,7 +33,7 @@ pub(crate) enum Phase {
 }
 
 /// The exit code that the engine makes up for a run whose end it did not see.
-const MADE_UP: i32 = 255;
+pub(crate) const MADE_UP: i32 = 255;
 /// The exit codes that the engine writes when a start fails. It keeps any other code of an earlier run.
 const OF_FAILED_START: [i32; 3] = [126, 127, 128];
 /// The exit code of a process that KILL ended, as a removal by force does.

@@ -36,6 +36,8 @@ pub(crate) struct Snapshot {
     pub(crate) has_restart_policy: bool,
     /// Whether the engine reported that its first run was out of memory.
     pub(crate) oom: bool,
+    /// Whether the engine remembered its start: it has not gone down since.
+    pub(crate) start_remembered: bool,
     pub(crate) removed: bool,
     /// Why it is lost, if an inspection found it so.
     pub(crate) lost: Option<String>,
@@ -189,6 +191,7 @@ impl Snapshot {
         let mut known = Self { id: Some(id.clone()), ..Self::default() };
         past.iter().cloned().for_each(|event| known.apply(event));
         self.signals = self.signals.and(known.signals);
+        self.start_remembered |= known.started;
         let first_again = known.further_starts.first().copied().flatten();
         if known.coverage == Coverage::All && (first_again.is_some() || self.restarted.is_some()) {
             self.started_at = known.started_at;
