@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use longshore_core::{HumanDuration, SecurityProfile};
 #[cfg(feature = "schema")]
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::amounts::{Amounts, DefaultResources};
 use crate::owner_pod::OwnerPod;
@@ -36,7 +37,7 @@ pub struct KubernetesConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context: Option<String>,
     /// The namespace in which jobs run. None: the context's, else `default`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "namespace")]
     pub namespace: Option<String>,
     /// The PersistentVolumeClaim through which a Pod sees its job directory. None: a job with a
     /// job directory is unsupported on Kubernetes.
@@ -120,6 +121,27 @@ pub struct KubernetesConfig {
     pub security_profile: SecurityProfile,
 }
 
+/// Reads the name of a namespace, which is a DNS label
+/// (<https://kubernetes.io/docs/concepts/overview/working-with-objects/names/>).
+fn namespace<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    let name = Option::<String>::deserialize(from)?;
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    match name {
+        Some(name)
+            if !(1..=63).contains(&name.len())
+                || !name.bytes().all(inner)
+                || name.starts_with('-')
+                || name.ends_with('-') =>
+        {
+            Err(D::Error::custom(format!(
+                "`{name}` is not a namespace: 1 to 63 lower-case letters, digits and '-' (not first \
+                 or last)"
+            )))
+        }
+        name => Ok(name),
+    }
+}
+
 /// Where a Pod looks up names
 /// (<https://kubernetes.io/docs/concepts/services-networking/dns-pod-service/#pod-s-dns-policy>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -191,6 +213,25 @@ mod tests {
     fn an_unknown_key_is_refused() {
         let error = serde_json::from_str::<KubernetesConfig>(r#"{"nameSpace": "x"}"#).unwrap_err();
         assert!(error.to_string().contains("unknown field `nameSpace`"), "{error}");
+    }
+
+    /// The API server answered 404, so that each job passed the runner over as if it were away.
+    #[test]
+    fn the_name_of_a_namespace_that_none_can_have_is_refused() {
+        let read = |name: &str| {
+            let config = serde_json::json!({"namespace": name});
+            serde_json::from_value::<KubernetesConfig>(config).map(|config| config.namespace)
+        };
+        for good in ["a", "team-1", "7"] {
+            assert_eq!(read(good).unwrap().as_deref(), Some(good));
+        }
+        let long = "a".repeat(64);
+        for bad in ["", "Team", "a_b", "a.b", "-a", "a-", "a/../b", long.as_str()] {
+            let said = read(bad).unwrap_err().to_string();
+            assert!(said.starts_with(&format!("`{bad}` is not a namespace: 1 to 63")), "{said}");
+        }
+        let none = serde_json::json!({"namespace": null});
+        assert_eq!(serde_json::from_value::<KubernetesConfig>(none).unwrap().namespace, None);
     }
 
     #[test]
