@@ -6,7 +6,7 @@ use std::time::Duration;
 use k8s_openapi::api::batch::v1::Job;
 use longshore_core::HumanDuration;
 
-use crate::meta::{annotation, label, reason_and_message};
+use crate::meta::{annotation, has_first_deadline, label, reason_and_message};
 use crate::names::{self, Commit, Ending};
 use crate::pod_spec_view::PodSpecView;
 use crate::secret;
@@ -30,6 +30,9 @@ pub(crate) struct JobView {
     pub(crate) grace: i64,
     /// The Pod template's `activeDeadlineSeconds`.
     pub(crate) active_deadline: Option<i64>,
+    /// Whether the Job's own `activeDeadlineSeconds`, which Longshore does not set, is that of its
+    /// creation; see [`has_first_deadline`].
+    pub(crate) first_deadline: bool,
     /// Whether the Pod reads the attempt's own Secret, which has the name of the Job.
     pub(crate) own_secret: bool,
     /// The Pod that its template describes.
@@ -83,6 +86,7 @@ impl From<&Job> for JobView {
             timeout: timeout.map(HumanDuration::get),
             grace: pod.and_then(|p| p.termination_grace_period_seconds).unwrap_or(30),
             active_deadline: pod.and_then(|p| p.active_deadline_seconds),
+            first_deadline: has_first_deadline(&job.metadata),
             own_secret: pod.is_some_and(|pod| {
                 secret::reads_own(job.metadata.name.as_deref().unwrap_or_default(), pod)
             }),

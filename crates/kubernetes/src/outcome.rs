@@ -9,6 +9,7 @@ use longshore_core::{
 use tokio::time::Instant;
 
 use crate::container_view::Terminated;
+use crate::job_view::JobView;
 use crate::meta::reason_and_message;
 use crate::names::{Commit, Ending};
 use crate::pod_view::PodView;
@@ -200,7 +201,7 @@ fn interrupted(snapshot: &Snapshot, pod: &PodView, end: &Terminated) -> Option<O
     Some(match ending(snapshot) {
         Ending::Cancelled => Outcome::Cancelled { code },
         Ending::Deadline => Outcome::DeadlineExceeded { code },
-        Ending::None | Ending::Over => Outcome::Lost { message: why_deleted(snapshot) },
+        Ending::None | Ending::Over => by_deletion(snapshot),
     })
 }
 
@@ -210,6 +211,12 @@ fn by_deadline(snapshot: &Snapshot, pod: &PodView, code: Option<i32>) -> Outcome
     let submitted = snapshot.job.as_ref().and_then(|job| job.active_deadline);
     if snapshot.job.is_some() && pod.active_deadline != submitted {
         let seconds = pod.active_deadline.unwrap_or_default();
+        if pod.first_deadline {
+            let message = format!(
+                "admission set the Pod's activeDeadlineSeconds to {seconds}, and the job ran longer"
+            );
+            return Outcome::Evicted { message };
+        }
         let message = format!("somebody set the Pod's activeDeadlineSeconds to {seconds}");
         return Outcome::Lost { message };
     }
@@ -244,7 +251,7 @@ fn without_end(snapshot: &Snapshot, pod: &PodView, presence: Presence) -> Outcom
         Presence::Vanished => Outcome::Lost {
             message: "the Pod was removed while nobody was following it".to_owned(),
         },
-        Presence::Deleted => Outcome::Lost { message: why_deleted(snapshot) },
+        Presence::Deleted => by_deletion(snapshot),
         Presence::Here | Presence::Unknown if pod.refused => Outcome::Rejected {
             reason: RejectReason::Unschedulable,
             message: reason_and_message(Some(&pod.reason), Some(&pod.message)),
@@ -260,6 +267,29 @@ fn without_end(snapshot: &Snapshot, pod: &PodView, presence: Presence) -> Outcom
             Outcome::Lost { message: with_difference(snapshot, message) }
         }
     }
+}
+
+/// Returns the outcome of a Pod that was deleted without a mark of Longshore.
+fn by_deletion(snapshot: &Snapshot) -> Outcome {
+    match limited(snapshot).filter(|_| !withdrawn(snapshot)) {
+        Some(message) => Outcome::Evicted { message },
+        None => Outcome::Lost { message: why_deleted(snapshot) },
+    }
+}
+
+/// Returns why Kubernetes deleted the Pod, if its Job has exceeded a deadline of its own that
+/// admission has given it.
+fn limited(snapshot: &Snapshot) -> Option<String> {
+    let job = snapshot.job.as_ref().filter(|job| job.first_deadline)?;
+    let why = exceeded_deadline(job)?;
+    Some(format!("admission set the Job's activeDeadlineSeconds: {why}"))
+}
+
+/// Returns the reason and message of a Job that has exceeded a deadline of its own. Kubernetes
+/// deletes its Pods.
+fn exceeded_deadline(job: &JobView) -> Option<&str> {
+    let why = job.over.as_deref().or(job.failing.as_deref());
+    why.filter(|why| why.starts_with("DeadlineExceeded"))
 }
 
 fn withdrawn(snapshot: &Snapshot) -> bool {
@@ -286,10 +316,8 @@ fn why_deleted(snapshot: &Snapshot) -> String {
         return "somebody suspended the Job (spec.suspend is true), and Kubernetes deleted its Pod"
             .to_owned();
     }
-    // Kubernetes deletes the Pods of a Job that exceeds its own deadline, which Longshore does not
-    // set.
-    let why = job.over.as_ref().or(job.failing.as_ref());
-    match why.filter(|why| why.starts_with("DeadlineExceeded")) {
+    // Longshore does not set it.
+    match exceeded_deadline(job) {
         Some(why) => format!("somebody set the Job's activeDeadlineSeconds: {why}"),
         None => "somebody deleted the Pod".to_owned(),
     }
@@ -337,9 +365,12 @@ fn without_pod(snapshot: &Snapshot) -> Option<Outcome> {
         Ending::Cancelled => Outcome::Cancelled { code: job.exit_code },
         Ending::Deadline => Outcome::DeadlineExceeded { code: job.exit_code },
         // Another client may have deleted the Pod while it ran, and so have caused the exit code.
-        Ending::None | Ending::Over => {
-            Outcome::Lost { message: format!("the Job is over and its Pod is gone: {over}") }
-        }
+        Ending::None | Ending::Over => match limited(snapshot) {
+            Some(message) => Outcome::Evicted { message },
+            None => {
+                Outcome::Lost { message: format!("the Job is over and its Pod is gone: {over}") }
+            }
+        },
     })
 }
 

@@ -14,6 +14,7 @@ pub(crate) fn job() -> JobView {
         commit: Some(Commit::Committed),
         ending: Some(Ending::None),
         active_deadline: None,
+        first_deadline: false,
         timeout: None,
         grace: 10,
         own_secret: false,
@@ -389,6 +390,31 @@ fn who_ended_the_job_is_named() {
     let mut edited = pod_with(json!({}), status, ended("Error", 143), ID);
     edited.active_deadline = Some(5);
     assert_eq!(message(job(), edited), "somebody set the Pod's activeDeadlineSeconds to 5");
+}
+
+/// A cluster whose policy limits how long a Job or Pod runs seemed to have lost the jobs that it ended.
+#[test]
+fn a_job_that_exceeds_a_deadline_of_admission_was_lost() {
+    let message =
+        |job: JobView, pod: Option<PodView>| match conclude(&snapshot(job, pod), Instant::now())
+            .map(|report| report.outcome)
+        {
+            Some(Outcome::Evicted { message }) => message,
+            other => panic!("{other:?}"),
+        };
+    let status = json!({"phase": "Failed", "reason": "DeadlineExceeded"});
+    let mut limited = pod_with(json!({}), status, ended("Error", 143), ID);
+    limited.active_deadline = Some(5);
+    limited.first_deadline = true;
+    let said = message(job(), Some(limited));
+    assert_eq!(said, "admission set the Pod's activeDeadlineSeconds to 5, and the job ran longer");
+    let over = Some("DeadlineExceeded: Job was active longer than specified deadline".to_owned());
+    let deleted = pod(deleted_at("2026-01-01T00:00:03Z"), "Failed", ended("Error", 143), ID);
+    let failing = JobView { failing: over.clone(), first_deadline: true, ..job() };
+    let failed = JobView { over, first_deadline: true, ..job() };
+    for said in [message(failing, Some(deleted)), message(failed, None)] {
+        assert!(said.starts_with("admission set the Job's activeDeadlineSeconds: Dead"), "{said}");
+    }
 }
 
 /// A changed image or restartPolicy ran the job again, and nothing reported it.

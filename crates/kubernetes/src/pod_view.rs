@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use longshore_core::PullPolicy;
 
 use crate::container_view::{ContainerView, init_failure, is_running};
-use crate::meta::{annotation, reason_and_message};
+use crate::meta::{annotation, has_first_deadline, reason_and_message};
 use crate::names::{self, Ending};
 use crate::pod_spec_view::PodSpecView;
 
@@ -51,6 +51,8 @@ pub(crate) struct PodView {
     pub(crate) mark: Option<Ending>,
     /// `spec.activeDeadlineSeconds`.
     pub(crate) active_deadline: Option<i64>,
+    /// Whether that deadline is the one of its creation; see [`has_first_deadline`].
+    pub(crate) first_deadline: bool,
     /// When that deadline ends, by the node's clock.
     pub(crate) expires: Option<Timestamp>,
     /// Why the cluster disrupts the Pod, and since when (condition `DisruptionTarget`).
@@ -177,6 +179,7 @@ impl From<&Pod> for PodView {
             refused: status.is_some_and(is_refused),
             mark: annotation(meta, names::ENDING).and_then(Ending::parse),
             active_deadline,
+            first_deadline: has_first_deadline(meta),
             expires: started.zip(active_deadline).and_then(|(started, seconds)| {
                 started.checked_add(SignedDuration::from_secs(seconds)).ok()
             }),

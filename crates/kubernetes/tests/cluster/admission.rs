@@ -40,6 +40,9 @@ pub(crate) fn cases() -> Vec<(&'static str, Body)> {
         ("a_restart_policy_changed_by_admission_shows_as_a_second_start", |c| {
             a_restart_policy_changed_by_admission_shows_as_a_second_start(c).boxed()
         }),
+        ("a_job_that_exceeds_a_deadline_of_admission_is_evicted", |c| {
+            a_job_that_exceeds_a_deadline_of_admission_is_evicted(c).boxed()
+        }),
         ("the_end_of_a_job_beside_a_sidecar_is_reported", |c| {
             the_end_of_a_job_beside_a_sidecar_is_reported(c, Beside::Ordinary).boxed()
         }),
@@ -222,6 +225,29 @@ async fn a_restart_policy_changed_by_admission_shows_as_a_second_start(case: Arc
         check(runs <= 2 && seen <= runs, || format!("{runs} runs, {seen} reported"))
     })
     .await
+}
+
+async fn a_job_that_exceeds_a_deadline_of_admission_is_evicted(case: Arc<Case>) -> Checked {
+    let patch = r#"[JSONPatch{op: "add", path: "/spec/activeDeadlineSeconds", value: 8}]"#;
+    for (target, whose) in [(Target::Jobs, "Job"), (Target::Pods, "Pod")] {
+        let policy = Policy::mutating(&case, target, patch).await?;
+        under(policy, async {
+            let runner = case.lab.runner();
+            let started = launch(&runner, &case.script("sleep 600")).await?;
+            // Another process has not seen the Pod before it ended.
+            let (own, other) = (end(&runner, &started.handle).await?, case.lab.runner());
+            for report in [own, end(&other, &started.handle).await?] {
+                let Outcome::Evicted { message } = &report.outcome else {
+                    return Err(format!("{whose}: {report:?}").into());
+                };
+                let words = format!("admission set the {whose}'s activeDeadlineSeconds");
+                check(message.starts_with(&words), || format!("{whose}: {message}"))?;
+            }
+            Ok(runner.remove(&started.handle).await?)
+        })
+        .await?;
+    }
+    Ok(())
 }
 
 /// How a sidecar runs beside the job.
