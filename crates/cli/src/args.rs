@@ -401,7 +401,7 @@ pub struct KillArgs {
 pub struct RmArgs {
     #[command(flatten)]
     pub some: SomeJobs,
-    /// Kill jobs that have not ended, and give up jobs whose runner is not configured
+    /// Kill jobs that have not ended, and give up jobs whose runner or backend is not configured
     #[arg(short, long)]
     pub force: bool,
 }

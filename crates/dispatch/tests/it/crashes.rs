@@ -1,15 +1,16 @@
 //! Kills the real dispatcher at any of its calls and at any time. Its successors find only the
-//! journal and the backends.
+//! journal and the backends, and some of them are configured for other backends.
 //!
 //! The seeds and their replay are the same as in the simulation without kills.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_conformance::Forwarding;
 use longshore_conformance::simulated::{
-    Dice, Entry, Observed, Scenario, SimulatedRunner, What, World,
+    Dice, Entry, Observed, Scenario, Script, SimulatedRunner, What, World,
 };
 use longshore_core::{InstallationId, JobId, JobResult, NotRunReason, Outcome};
 use longshore_dispatch::{Dispatcher, Submission};
@@ -25,6 +26,7 @@ struct Played {
     ledger: Vec<Entry>,
     verdict: Result<Vec<Observed>, String>,
     kills: usize,
+    moves: usize,
 }
 
 fn run_seed(seed: u64, flaw: Flaw) -> Played {
@@ -40,64 +42,88 @@ fn run_seed(seed: u64, flaw: Flaw) -> Played {
             Err(_) => Err("a job has no end".to_owned()),
             Ok(observed) => observed.and_then(|observed| judge(&ledger, observed)),
         };
-        Played { ledger, verdict, kills: story.kills }
+        Played { ledger, verdict, kills: story.kills, moves: story.moves }
     })
 }
+
+/// Part of the error about a job on another backend.
+const ELSEWHERE: &str = "in another place";
 
 struct Story<'a> {
     scenario: &'a Scenario,
     runners: Vec<SimulatedRunner>,
+    /// Runners with the same names for other backends, on which nothing is.
+    elsewhere: Vec<SimulatedRunner>,
     journal: Journal,
     installation: InstallationId,
     dice: Dice,
     flaw: Flaw,
     kills: usize,
+    /// How often a runner was configured for another backend.
+    moves: usize,
     /// The results that were reported, by any life.
     told: BTreeMap<JobId, JobResult>,
 }
 
 impl<'a> Story<'a> {
     fn new(scenario: &'a Scenario, world: &World, seed: u64, flaw: Flaw) -> Self {
-        let runners = scenario.runners.iter();
-        let runners = runners.map(|(name, script)| world.runner(name.clone(), script.clone()));
+        let runners = |place: &str| {
+            let runners = scenario.runners.iter().map(|(name, script)| {
+                let script = Script { place: Some(place.to_owned()), ..script.clone() };
+                world.runner(name.clone(), script)
+            });
+            runners.collect()
+        };
         Self {
             scenario,
-            runners: runners.collect(),
+            runners: runners("here"),
+            elsewhere: runners("elsewhere"),
             journal: Journal::in_memory().unwrap(),
             installation: "simulated".parse().unwrap(),
             dice: Dice::new(!seed),
             flaw,
             kills: 0,
+            moves: 0,
             told: BTreeMap::new(),
         }
     }
 
-    fn dispatcher(&mut self, fate: &Arc<Fate>) -> Dispatcher {
+    /// Creates a dispatcher. So many percent of its runners are for other backends.
+    fn dispatcher(&mut self, fate: &Arc<Fate>, elsewhere: u64) -> Dispatcher {
         let mut builder = Dispatcher::builder()
             .jitter_seed(self.dice.below(u64::MAX))
             .installation(self.installation.clone())
             .journal(self.journal.clone());
-        for runner in &self.runners {
+        for (here, there) in self.runners.iter().zip(&self.elsewhere) {
+            let moves = self.dice.percent(elsewhere);
+            self.moves += usize::from(moves);
+            let runner = if moves { there } else { here };
             let (runner, fate, flaw) = (runner.clone(), Arc::clone(fate), self.flaw);
             builder = builder.runner(Arc::new(Forwarding(Mortal { runner, fate, flaw })));
         }
         builder.build().unwrap()
     }
 
-    /// Runs several lives, all but the last of them cut short, and then cleans up.
+    /// Runs several lives, all but the last two of them cut short. Those end the jobs here, and then
+    /// the jobs on the other backends, and clean up.
     async fn play(&mut self) -> Result<Vec<Observed>, String> {
         let lives = 1 + self.dice.below(3);
-        for life in 0..=lives {
-            let last = life == lives;
+        for life in 0..lives + 2 {
+            let last = life >= lives;
+            let elsewhere = match life.cmp(&lives) {
+                Ordering::Less => 30,
+                Ordering::Equal => 0,
+                Ordering::Greater => 100,
+            };
             let fate = if last { Fate::immortal() } else { Fate::mortal(&mut self.dice) };
-            let dispatcher = self.dispatcher(&fate);
+            let dispatcher = self.dispatcher(&fate, elsewhere);
             let time_is_up = self.dice.duration(Duration::ZERO..60 * MINUTE);
             let death = fate.death.clone();
             tokio::select! {
                 biased;
                 () = death.cancelled() => {}
                 lived = self.live(&dispatcher, life == 0) => {
-                    for result in lived? {
+                    for result in lived?.into_iter().flatten() {
                         self.tell(result)?;
                     }
                     if last {
@@ -120,7 +146,7 @@ impl<'a> Story<'a> {
         &mut self,
         dispatcher: &Dispatcher,
         first: bool,
-    ) -> Result<Vec<JobResult>, String> {
+    ) -> Result<Vec<Option<JobResult>>, String> {
         let mut jobs = Vec::new();
         if first {
             for (i, planned) in self.scenario.jobs.iter().enumerate() {
@@ -141,6 +167,7 @@ impl<'a> Story<'a> {
         futures::future::try_join_all(one).await
     }
 
+    /// Follows one job to its end. Returns `None` if it is on another backend.
     async fn one_job(
         &self,
         dispatcher: &Dispatcher,
@@ -148,7 +175,7 @@ impl<'a> Story<'a> {
         after: Duration,
         cancelled: Option<Duration>,
         submit: bool,
-    ) -> Result<JobResult, String> {
+    ) -> Result<Option<JobResult>, String> {
         sleep(after).await;
         let planned = &self.scenario.jobs[number];
         let id: JobId = format!("job{number}").parse().unwrap();
@@ -161,7 +188,11 @@ impl<'a> Story<'a> {
         } else {
             dispatcher.attach(&id).await
         };
-        let attached = attached.map_err(|error| format!("{id}: {error}"))?;
+        let attached = match attached {
+            Ok(attached) => attached,
+            Err(error) if error.to_string().contains(ELSEWHERE) => return Ok(None),
+            Err(error) => return Err(format!("{id}: {error}")),
+        };
         let canceller = attached.canceller();
         let ending = async {
             if let Some(after) = cancelled {
@@ -172,7 +203,11 @@ impl<'a> Story<'a> {
         };
         tokio::select! {
             biased;
-            result = attached.wait() => result.map_err(|stopped| stopped.to_string()),
+            result = attached.wait() => match result {
+                Ok(result) => Ok(Some(result)),
+                Err(stopped) if stopped.reason.contains(ELSEWHERE) => Ok(None),
+                Err(stopped) => Err(stopped.to_string()),
+            },
             () = ending => unreachable!("it is pending for ever"),
         }
     }
@@ -231,6 +266,7 @@ impl<'a> Story<'a> {
 #[derive(Debug, Default)]
 struct Seen {
     kills: usize,
+    moves: usize,
     jobs: usize,
     ran: usize,
     interrupted: usize,
@@ -247,6 +283,7 @@ impl Seen {
     fn note(&mut self, played: &Played, observed: &[Observed]) {
         let count = |what: What| played.ledger.iter().filter(|e| e.what == what).count();
         self.kills += played.kills;
+        self.moves += played.moves;
         self.jobs += observed.len();
         self.ran += count(What::Started);
         self.dropped_launches += count(What::LaunchDropped);
@@ -266,6 +303,7 @@ impl Seen {
     fn is_telling(&self) {
         for (what, count) in [
             ("kills", self.kills),
+            ("moves to another backend", self.moves),
             ("ran", self.ran),
             ("interrupted", self.interrupted),
             ("launches dropped", self.dropped_launches),
@@ -321,4 +359,9 @@ fn a_reaper_that_overlooks_what_lost_its_labels_is_caught() {
 #[test]
 fn a_recovery_that_hides_a_second_start_is_caught() {
     is_caught(Flaw::HidesSecondStarts, &["it started again as"]);
+}
+
+#[test]
+fn a_runner_that_ignores_the_place_of_a_handle_is_caught() {
+    is_caught(Flaw::IgnoresPlaces, &["Interrupted", "Lost"]);
 }

@@ -10,8 +10,8 @@ use futures::stream::BoxStream;
 use longshore_conformance::Forward;
 use longshore_conformance::simulated::{Dice, SimulatedRunner};
 use longshore_core::{
-    Attempt, Event, Handle, Health, InstallationId, LaunchContext, LaunchError, Result, Runner,
-    Settled, Started,
+    Attempt, Event, Handle, Health, InstallationId, LaunchContext, LaunchError, Place, Result,
+    Runner, Settled, Started,
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -89,6 +89,19 @@ pub enum Flaw {
     RemovesByLabels,
     /// Its reports do not show that the backend started the job again.
     HidesSecondStarts,
+    /// It asks its backend about attempts of other backends too.
+    IgnoresPlaces,
+}
+
+impl Mortal {
+    /// Returns `handle`, or what a runner that ignores places would take it for.
+    fn heeded(&self, handle: &Handle) -> Handle {
+        let mut handle = handle.clone();
+        if self.flaw == Flaw::IgnoresPlaces {
+            handle.opaque = Place::Null;
+        }
+        handle
+    }
 }
 
 #[async_trait]
@@ -102,6 +115,10 @@ impl Forward for Mortal {
         self.fate.call(async move { runner.probe().await }).await
     }
 
+    async fn reach(&self, handle: &Handle) -> Result<()> {
+        self.runner.reach(&self.heeded(handle)).await
+    }
+
     async fn launch(
         &self,
         attempt: &Attempt,
@@ -112,7 +129,7 @@ impl Forward for Mortal {
     }
 
     async fn settle(&self, handle: &Handle, deadline: Instant) -> Result<Settled> {
-        let (runner, handle) = (self.runner.clone(), handle.clone());
+        let (runner, handle) = (self.runner.clone(), self.heeded(handle));
         if self.flaw == Flaw::LooksOnly {
             let there = is_listed(&runner, &handle).await?;
             return Ok(if there { Settled::MayHaveStarted } else { Settled::NeverStarted });
@@ -127,7 +144,7 @@ impl Forward for Mortal {
 
     fn events(&self, handle: &Handle) -> BoxStream<'static, Result<Event>> {
         let hides = self.flaw == Flaw::HidesSecondStarts;
-        let events = self.runner.events(handle).map(move |item| match item {
+        let events = self.runner.events(&self.heeded(handle)).map(move |item| match item {
             Ok(Event::Ended(mut report)) if hides => {
                 report.started_again.clear();
                 Ok(Event::Ended(report))
@@ -138,7 +155,7 @@ impl Forward for Mortal {
     }
 
     async fn cancel(&self, handle: &Handle, grace: Duration) -> Result<()> {
-        let (runner, handle) = (self.runner.clone(), handle.clone());
+        let (runner, handle) = (self.runner.clone(), self.heeded(handle));
         self.fate.call(async move { runner.cancel(&handle, grace).await }).await
     }
 
