@@ -14,6 +14,7 @@ const NO_IMAGE: Expected = refused("ImageUnavailable", 125, &["no-such-image"]);
 const UNMARKED: Expected = refused("NotRun", 125, &["longshore.dev/commit"]);
 const CHANGED: Expected = refused("NotRun", 125, &["Unsupported", "label longshore.dev/attempt"]);
 const STRIPPED: Expected = lost(&["its Pod is gone"]);
+const LIMITED: Expected = ends("Evicted", 125, &["admission set the Pod's activeDeadlineSeconds"]);
 const TWICE: Expected = ends("Exited", 3, &[]).started(Starts::ByOthers);
 
 pub(super) const SITUATIONS: &[Situation] = &[
@@ -28,7 +29,7 @@ pub(super) const SITUATIONS: &[Situation] = &[
     on(CLUSTER, "admission sets an image that does not exist", no_image, NO_IMAGE),
     on(CLUSTER, "admission sets the pull policy", |s| pod(s, ALWAYS), exits(3)),
     on(CLUSTER, "admission sets restartPolicy", |s| pod(s, ON_FAILURE), TWICE),
-    on(CLUSTER, "admission sets activeDeadlineSeconds", deadline, lost(&["activeDeadlineSeconds"])),
+    on(CLUSTER, "admission sets activeDeadlineSeconds", deadline, LIMITED),
     on(CLUSTER, "admission strips its Job's annotations", |s| job(s, UNMARK), UNMARKED),
     on(CLUSTER, "admission strips its Job's labels", |s| job(s, UNLABEL), CHANGED),
     on(CLUSTER, "admission strips its Pod's labels", |s| pod(s, UNLABEL), STRIPPED),
