@@ -35,7 +35,9 @@ pub fn strip_times<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
 pub fn classify_pull(reason: &str, message: &str) -> Option<(Option<ImageReason>, String)> {
     pull::judge_waiting(reason, message, None).map(|failure| match failure {
         PullFailure::Definite(why, said) => (Some(why), said),
-        PullFailure::Transient(said) | PullFailure::WithoutLogin(_, said) => (None, said),
+        PullFailure::Transient(said)
+        | PullFailure::NameRefused(said)
+        | PullFailure::WithoutLogin(_, said) => (None, said),
     })
 }
 

@@ -7,6 +7,9 @@ use longshore_core::ImageReason;
 pub(crate) enum PullFailure {
     /// The image is unavailable, and waiting does not help.
     Definite(ImageReason, String),
+    /// The kubelet or the runtime does not accept the name of the image. Longshore has checked the name
+    /// by the rules of the newest runtimes, so this is a limit of the node and no mistake of the job.
+    NameRefused(String),
     /// The registry did not answer, or its answer is not in the table below. The kubelet tries
     /// again.
     Transient(String),
@@ -27,9 +30,8 @@ pub(crate) fn judge_waiting(
     let text = || message.to_owned();
     Some(match reason {
         "ErrImageNeverPull" => PullFailure::Definite(ImageReason::NotPresent, text()),
-        "InvalidImageName" | "SignatureValidationFailed" => {
-            PullFailure::Definite(ImageReason::Invalid, text())
-        }
+        "InvalidImageName" => PullFailure::NameRefused(text()),
+        "SignatureValidationFailed" => PullFailure::Definite(ImageReason::Invalid, text()),
         "ErrImagePull" | "ImagePullBackOff" => {
             judge(runtime_message(reason, message).or(known).unwrap_or(message))
         }
@@ -42,6 +44,9 @@ pub(crate) fn judge_waiting(
 
 /// Returns what the runtime's message about a failed pull means.
 pub(crate) fn judge(failure: &str) -> PullFailure {
+    if refuses_name(failure) {
+        return PullFailure::NameRefused(failure.to_owned());
+    }
     match classify(failure) {
         ImageReason::Unreachable => PullFailure::Transient(failure.to_owned()),
         definite => PullFailure::Definite(definite, failure.to_owned()),
@@ -132,8 +137,6 @@ const WORDS: &[(&str, ImageReason)] = &[
     ("no longer supported", ImageReason::Invalid),
     ("byte manifest for", ImageReason::Invalid),
     ("blocked pull of", ImageReason::Invalid),
-    ("invalid reference format", ImageReason::Invalid),
-    ("couldn't parse image", ImageReason::Invalid),
     // Refused. A registry that hides what it refuses ("does not exist or may require
     // authorization") counts as refusing, because the credentials are the first thing to check.
     ("pull access denied", ImageReason::Denied),
@@ -170,6 +173,12 @@ fn classify(message: &str) -> ImageReason {
         .iter()
         .find(|(words, _)| text.contains(words))
         .map_or(ImageReason::Unreachable, |(_, reason)| *reason)
+}
+
+/// Returns whether the runtime does not accept the name of an image, according to its message.
+fn refuses_name(message: &str) -> bool {
+    let text = bare(message).to_lowercase();
+    ["invalid reference format", "couldn't parse image"].iter().any(|words| text.contains(words))
 }
 
 /// Returns `message` without quoted text, and with an ellipsis for each name, digest and address.

@@ -207,10 +207,26 @@ fn only_what_gave_no_answer_is_tried_again() {
         other => panic!("{other:?}"),
     };
     assert_eq!(definite("ErrImageNeverPull", "…"), ImageReason::NotPresent);
-    assert_eq!(definite("InvalidImageName", "…"), Invalid);
     assert_eq!(judge_waiting("ContainerCreating", "", Some("x: not found")), None);
     let config = judge_waiting("CreateContainerConfigError", "secret \"x\" not found", None);
     assert_eq!(config, None);
+}
+
+/// A name such as `[::1]:5000/x` ended the job as an image that is invalid, though another runner can
+/// pull it.
+#[test]
+fn a_name_that_an_old_runtime_does_not_accept_was_an_invalid_image() {
+    let refused = "Error response from daemon: invalid reference format";
+    let parse = "rpc error: code = InvalidArgument desc = failed to parse image reference \"[::1]:5000/x\": \
+                 invalid reference format";
+    for (reason, message) in
+        [("ErrImagePull", refused), ("ErrImagePull", parse), ("InvalidImageName", "…")]
+    {
+        let expected = Some(PullFailure::NameRefused(message.to_owned()));
+        assert_eq!(judge_waiting(reason, message, None), expected);
+    }
+    let registry = r#"rpc error: code = NotFound desc = "invalid reference format": not found"#;
+    assert_eq!(judge(registry), PullFailure::Definite(NotFound, registry.to_owned()));
 }
 
 #[test]

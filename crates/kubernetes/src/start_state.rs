@@ -57,6 +57,9 @@ pub(crate) fn start_state(snapshot: &Snapshot) -> StartState {
         Some(PullFailure::Definite(why, message)) => {
             return StartState::Hopeless(ErrorKind::ImageUnavailable(why), message);
         }
+        Some(PullFailure::NameRefused(message)) => {
+            return StartState::Hopeless(ErrorKind::Unsupported, message);
+        }
         Some(PullFailure::Transient(_) | PullFailure::WithoutLogin(..)) => {
             return StartState::Waiting;
         }
@@ -172,7 +175,11 @@ pub(crate) fn image_wait(snapshot: &Snapshot, no_events: bool) -> Option<ImageWa
         return None;
     }
     match image_failure(snapshot, pod) {
-        Some(PullFailure::Transient(message) | PullFailure::Definite(_, message)) => {
+        Some(
+            PullFailure::Transient(message)
+            | PullFailure::Definite(_, message)
+            | PullFailure::NameRefused(message),
+        ) => {
             return Some(ImageWait::Failing(message));
         }
         Some(PullFailure::WithoutLogin(why, message)) => {
