@@ -65,6 +65,8 @@ pub(crate) struct Cluster {
     expires: Option<Timestamp>,
     /// Whether the server no longer accepts these credentials.
     refused: AtomicBool,
+    /// Whether the server has granted a request.
+    answered: AtomicBool,
 }
 
 /// A failed request.
@@ -135,7 +137,10 @@ impl Cluster {
         request: impl Future<Output = kube::Result<T>>,
     ) -> std::result::Result<T, Failure> {
         let cause = match timeout(self.request_timeout, request).await {
-            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Ok(answer)) => {
+                self.answered.store(true, Ordering::Relaxed);
+                return Ok(answer);
+            }
             Ok(Err(error)) => Cause::Kube(error),
             Err(_) => Cause::Silence(self.request_timeout),
         };
@@ -151,6 +156,9 @@ impl Cluster {
 pub(crate) struct Connection {
     config: KubernetesConfig,
     current: Mutex<Option<Arc<Cluster>>>,
+    /// The context whose server has answered. The current context of the kubeconfig may change, as it is
+    /// that of all programs, while the jobs of this process stay where they are.
+    usual: parking_lot::Mutex<Option<String>>,
     clock: ServerClock,
     requests: RequestCounter,
 }
@@ -164,7 +172,8 @@ impl std::fmt::Debug for Connection {
 impl Connection {
     /// Creates a connection that `config` describes. Reads nothing yet.
     pub(crate) fn new(config: KubernetesConfig, requests: RequestCounter) -> Self {
-        Self { config, current: Mutex::new(None), clock: ServerClock::default(), requests }
+        let (current, usual) = (Mutex::new(None), parking_lot::Mutex::new(None));
+        Self { config, current, usual, clock: ServerClock::default(), requests }
     }
 
     /// Returns the API server's time.
@@ -183,6 +192,7 @@ impl Connection {
         if let Some(cluster) = current.as_ref().filter(|it| it.is_usable()) {
             return Ok(cluster.clone());
         }
+        self.leave(current.as_deref());
         let limit = self.config.request_timeout.get();
         // Seldom needed, and large: it is no part of the future of each request.
         let cluster = match timeout(limit, Box::pin(self.open())).await {
@@ -204,11 +214,12 @@ impl Connection {
             return Ok(cluster);
         };
         // The kubeconfig may name the attempt's cluster again.
-        let now = self.load().await?.cluster;
+        let now = self.load(None).await?.cluster;
         if !expected.is_same(&now) {
             return Err(expected.unreachable_from(&now));
         }
         self.forget_only(&cluster).await;
+        *self.usual.lock() = now.context().map(str::to_owned);
         let cluster = self.cluster().await?;
         match expected.is_same(&cluster.id) {
             true => Ok(cluster),
@@ -226,7 +237,7 @@ impl Connection {
         if self.opened().is_some_and(|it| is_home(&it)) {
             return Ok(());
         }
-        match self.load().await {
+        match self.load(None).await {
             Ok(named) if !expected.is_same(&named.cluster) => {
                 Err(expected.unreachable_from(&named.cluster))
             }
@@ -245,7 +256,7 @@ impl Connection {
         let (cluster, namespace) = match opened {
             Some(cluster) => (cluster.id.clone(), cluster.namespace.clone()),
             None => {
-                let named = self.load().await?;
+                let named = self.load(self.usual()).await?;
                 (named.cluster, named.config.default_namespace)
             }
         };
@@ -253,10 +264,10 @@ impl Connection {
         Ok(Place { namespace, cluster })
     }
 
-    /// Reads the configuration.
-    async fn load(&self) -> Result<Named> {
+    /// Reads the configuration. If it names no context, that is `usual`, or else the current one.
+    async fn load(&self, usual: Option<String>) -> Result<Named> {
         let (given, limit) = (self.config.clone(), self.config.request_timeout.get());
-        let loading = blocking(move || kubeconfig::load(&given));
+        let loading = blocking(move || kubeconfig::load(&given, usual.as_deref()));
         let late = |_| Err(timed_out("failed to read the kubeconfig", limit));
         timeout(limit, loading).await.unwrap_or_else(late)
     }
@@ -268,8 +279,7 @@ impl Connection {
 
     /// Reads the configuration and opens the connection that it describes.
     async fn open(&self) -> Result<Cluster> {
-        let given = self.config.clone();
-        let mut named = blocking(move || kubeconfig::load(&given)).await?;
+        let mut named = self.load(self.usual()).await?;
         let mut expires = None;
         if let Some(plugin) = credential_plugin::of(&named.config.auth_info) {
             // Shorter than a probe, which otherwise ends first and does not know the cause.
@@ -287,7 +297,19 @@ impl Connection {
 
     /// Makes the next use read the configuration again, as it may have been corrected.
     pub(crate) async fn forget(&self) {
-        *self.current.lock().await = None;
+        let left = self.current.lock().await.take();
+        self.leave(left.as_deref());
+    }
+
+    /// Records where the next connection leads, after the one to `left`.
+    fn leave(&self, left: Option<&Cluster>) {
+        if let Some(left) = left.filter(|it| it.answered.load(Ordering::Relaxed)) {
+            *self.usual.lock() = left.id.context().map(str::to_owned);
+        }
+    }
+
+    fn usual(&self) -> Option<String> {
+        self.usual.lock().clone()
     }
 
     /// Like [`forget`](Self::forget), unless another task has replaced `cluster` meanwhile.
@@ -295,6 +317,7 @@ impl Connection {
         let mut current = self.current.lock().await;
         if current.as_ref().is_some_and(|it| Arc::ptr_eq(it, cluster)) {
             *current = None;
+            self.leave(Some(cluster));
         }
     }
 }
@@ -354,5 +377,6 @@ fn build(
         request_timeout: config.request_timeout.get(),
         expires: None,
         refused: AtomicBool::new(false),
+        answered: AtomicBool::new(false),
     })
 }

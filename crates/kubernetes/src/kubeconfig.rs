@@ -22,8 +22,9 @@ pub(crate) struct Named {
     pub(crate) cluster: ClusterId,
 }
 
-/// Loads the kubeconfig that `kubectl` would use, or else the service account of a Pod.
-pub(crate) fn load(config: &KubernetesConfig) -> Result<Named> {
+/// Loads the kubeconfig that `kubectl` would use, or else the service account of a Pod. If no context
+/// is configured, it is `usual`, or else the kubeconfig's current one.
+pub(crate) fn load(config: &KubernetesConfig, usual: Option<&str>) -> Result<Named> {
     let unavailable = |message: &'static str| Error::new(ErrorKind::Unavailable, message);
     let (kubeconfig, origin) = if let Some(path) = &config.kubeconfig {
         (Kubeconfig::read_from(path), path.display().to_string())
@@ -52,16 +53,18 @@ pub(crate) fn load(config: &KubernetesConfig) -> Result<Named> {
             e => error.caused_by(e),
         }
     };
-    let options = KubeConfigOptions { context: config.context.clone(), ..<_>::default() };
     let kubeconfig = kubeconfig.map_err(wrong)?;
-    let cluster = cluster_of(&kubeconfig, config.context.as_deref());
+    let usual = usual.filter(|name| kubeconfig.contexts.iter().any(|it| it.name == *name));
+    let context = config.context.as_deref().or(usual).map(str::to_owned);
+    let options = KubeConfigOptions { context: context.clone(), ..<_>::default() };
+    let cluster = cluster_of(&kubeconfig, context.as_deref());
     let own_proxy = cluster.and_then(|it| it.proxy_url.clone()).filter(|url| !url.is_empty());
     let authority = cluster.and_then(authority);
-    let chosen = context_of(&kubeconfig, config.context.as_deref());
+    let chosen = context_of(&kubeconfig, context.as_deref());
     let user = chosen.and_then(|it| it.user.clone());
     let identity = format!("{} of {origin}", user.unwrap_or_default());
     let name = chosen.map(|it| it.cluster.clone());
-    let context = config.context.clone().or_else(|| kubeconfig.current_context.clone());
+    let context = context.or_else(|| kubeconfig.current_context.clone());
     // Only the signature of this function is asynchronous: it reads files.
     let loading = Config::from_custom_kubeconfig(kubeconfig, &options);
     let mut loaded = futures::executor::block_on(loading).map_err(wrong)?;

@@ -64,6 +64,11 @@ impl ClusterId {
         Self { server, name, context, tls_server_name, authorities }
     }
 
+    /// Returns the context that named the cluster.
+    pub(crate) fn context(&self) -> Option<&str> {
+        self.context.as_deref()
+    }
+
     /// Returns whether both name the same cluster.
     ///
     /// - Without a common authority, two clusters are different, at whatever address: another cluster

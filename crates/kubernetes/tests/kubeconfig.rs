@@ -280,3 +280,44 @@ async fn another_clusters_answers_were_proof_that_a_job_had_not_started() {
     let said = runner().settle(&handle, soon()).await.unwrap_err().to_string();
     assert!(said.contains("Connection refused"), "{said}");
 }
+
+/// The kubeconfig is read again once a credential expires or a watch fails. Then a job was followed in
+/// whichever cluster another terminal had chosen meanwhile.
+#[tokio::test]
+async fn a_process_went_to_another_cluster_with_kubectl_config_use_context() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("kubeconfig");
+    let (home, away) = (EmptyCluster::start().await.unwrap(), EmptyCluster::start().await.unwrap());
+    let write = |contexts: &[(&str, &EmptyCluster)], current: &str| {
+        let named = |(name, cluster): &(&str, &EmptyCluster)| json!({"name": name, "cluster": {"server": format!("http://{}", cluster.address)}});
+        let context =
+            |it: &(&str, _)| json!({"name": it.0, "context": {"cluster": it.0, "user": "u"}});
+        let kubeconfig = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": current,
+            "contexts": contexts.iter().map(context).collect::<Vec<_>>(),
+            "clusters": contexts.iter().map(named).collect::<Vec<_>>(),
+            "users": [{"name": "u", "user": {}}],
+        });
+        std::fs::write(&path, kubeconfig.to_string()).expect("the file can be written");
+    };
+    let both = [("home", &home), ("away", &away)];
+    write(&both, "home");
+    let mut config = KubernetesConfig::default();
+    config.kubeconfig = Some(path.clone());
+    let runner = KubernetesRunner::new(RunnerName::kubernetes(), config);
+    let installation = InstallationId::random();
+    runner.adopt(&installation).await.unwrap();
+    write(&both, "away");
+    // A probe that fails makes the next request read the kubeconfig.
+    runner.probe().await.unwrap_err();
+    let place = runner.place().await.unwrap();
+    assert_eq!(place["cluster"]["context"], "home", "{place}");
+    let asked = home.requests().len();
+    runner.adopt(&installation).await.unwrap();
+    assert!(home.requests().len() > asked);
+    assert_eq!(away.requests(), Vec::<String>::new());
+    // A context that is gone cannot be meant.
+    write(&both[1..], "away");
+    runner.probe().await.unwrap_err();
+    assert_eq!(runner.place().await.unwrap()["cluster"]["context"], "away");
+}
