@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::{StreamExt, stream};
 use longshore_core::{
     Attempt, Capabilities, Capability, Event, Handle, InstallationId, JobId, JobSpec,
-    LaunchContext, LaunchError, LogPosition, Outcome, Report, Runner, Settled, Started,
+    LaunchContext, LaunchError, LogPosition, Outcome, Place, Report, Runner, Settled, Started,
 };
 use parking_lot::Mutex;
 use tempfile::TempDir;
@@ -27,6 +27,8 @@ pub(crate) struct World {
     fixture: Box<dyn Fixture>,
     installations: Mutex<Vec<InstallationId>>,
     installation: InstallationId,
+    /// Where the runner launches jobs, as the dispatcher records it.
+    place: Option<Place>,
     latency: OnceCell<Checked<Latency>>,
     /// The largest factor that the load of the machine has on the patience.
     most_load: u32,
@@ -36,7 +38,14 @@ impl World {
     pub(crate) fn new(fixture: Box<dyn Fixture>, installation: InstallationId) -> Self {
         let installations = Mutex::new(vec![installation.clone()]);
         let latency = OnceCell::new();
-        Self { fixture, installations, installation, latency, most_load: pace::MOST_LOAD }
+        let (place, most_load) = (None, pace::MOST_LOAD);
+        Self { fixture, installations, installation, place, latency, most_load }
+    }
+
+    /// Records attempts as launched at `place`.
+    pub(crate) fn at(mut self, place: Option<Place>) -> Self {
+        self.place = place;
+        self
     }
 
     /// Does not wait longer on a busy machine. For a runner that is broken on purpose, where
@@ -155,7 +164,8 @@ impl Bench {
     }
 
     pub(crate) fn attempt_of(&self, installation: InstallationId, spec: JobSpec) -> Attempt {
-        let attempt = Attempt::new(installation, JobId::random(), 1, spec);
+        let mut attempt = Attempt::new(installation, JobId::random(), 1, spec);
+        attempt.place = self.world.place.clone();
         self.track(&attempt);
         attempt
     }

@@ -165,7 +165,9 @@ impl Suite {
     async fn new(fixture: impl Fixture, runtime: Handle) -> Checked<Self> {
         let runner = fixture.runner().await?;
         let capabilities = *runner.capabilities();
-        let world = Arc::new(World::new(Box::new(fixture), InstallationId::random()));
+        let place = runner.place().await;
+        let world = World::new(Box::new(fixture), InstallationId::random()).at(place);
+        let world = Arc::new(world);
         Ok(Self { world, runner, capabilities, ledger: Arc::default(), runtime })
     }
 

@@ -55,7 +55,8 @@ pub(crate) async fn a_container_with_forged_labels_is_neither_followed_nor_adopt
     lab.docker.restart_container(&stranger, None).await?;
     let fresh = lab.runner();
     let adopted = fresh.adopt(&attempt.installation).await?;
-    assert_eq!(adopted, std::slice::from_ref(&handle), "the genuine one, once");
+    let adopted: Vec<_> = adopted.into_iter().map(|handle| handle.attempt).collect();
+    assert_eq!(adopted, std::slice::from_ref(&handle.attempt), "the genuine one, once");
     let signal = bollard::query_parameters::KillContainerOptionsBuilder::default().signal("USR1");
     lab.docker.kill_container(&attempt.object_name(), Some(signal.build())).await?;
     for runner in [&runner, &fresh] {
