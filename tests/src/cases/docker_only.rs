@@ -9,6 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use super::case::cases;
+use super::jobs::detached;
 use crate::bench::Bench;
 use crate::check::{Checked, same, says};
 use crate::command::Longshore;
@@ -18,6 +19,7 @@ cases! { "docker":
     a_configured_socket_that_we_may_not_open_ends_the_search [Root],
     a_socket_that_nobody_configured_and_we_may_not_open_is_passed_over [Root],
     an_address_that_makes_no_sense_is_refused_with_it,
+    a_job_of_another_engine_was_lost [CurrentEngine],
 }
 
 const NOBODY: u32 = 65534;
@@ -85,4 +87,23 @@ fn an_address_that_makes_no_sense_is_refused_with_it(bench: &Bench) -> Checked {
     let ran = command.args(["run", "--image", "busybox:1", "--runners", "docker"]).run()?;
     ran.exits(125)?;
     says(&ran.stderr, &["gopher://x", "DOCKER_HOST"])
+}
+
+/// The 404 of the engine that `DOCKER_HOST` named in the next command was the end of the job.
+fn a_job_of_another_engine_was_lost(bench: &Bench) -> Checked {
+    let there = bench.lab.docker29_host.clone().context("no second engine")?;
+    if bench.lab.docker_host.as_ref() == Some(&there) {
+        return Ok(());
+    }
+    let id = detached(bench, &[], "sleep 600")?;
+    for command in ["wait", "cancel", "logs"] {
+        let elsewhere = bench.longshore()?.env("DOCKER_HOST", &there);
+        let ran = elsewhere.args([command, &id]).run()?;
+        ran.exits(125)?;
+        says(&ran.stderr, &["the job is on the Docker engine at unix://", &there, "DOCKER_HOST"])?;
+    }
+    bench.longshore()?.args(["cancel", &id]).run()?.exits(0)?;
+    let ran = bench.longshore()?.args(["inspect", &id]).run()?;
+    ran.exits(0)?;
+    says(&ran.text(), &["Cancelled"])
 }
