@@ -27,8 +27,9 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::fro
 /// the process that marked it may have died before its request reached the engine.
 const SLACK: Duration = Duration::from_secs(5);
 
-/// How long after an end by KILL the engine may report that the job was out of memory.
-const OOM_SHOWS: Duration = Duration::from_secs(1);
+/// How long after an end by KILL the engine may report that the job was out of memory. On a busy
+/// machine, 0.7 seconds were seen.
+const OOM_SHOWS: Duration = Duration::from_secs(2);
 /// How long after an end the restart may take that a restart policy or `docker restart` causes. The
 /// first one of a policy is due after 100 ms.
 const RESTART_SHOWS: Duration = Duration::from_secs(2);
