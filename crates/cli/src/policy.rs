@@ -1,35 +1,42 @@
 //! A pull policy and its origin, for a person.
 
 use longshore::Config;
-use longshore::config::{Loaded, Origin};
+use longshore::config::{Loaded, Origin, Setting};
 use longshore::image::{EffectivePullPolicy, PullPolicyOrigin};
 
 use crate::job_args::JobArgs;
 
-/// Returns the policy, the key that set it, and what set that key: `Always
-/// (job.kubernetes.imagePullPolicy, from JOB_KUBERNETES_IMAGEPULLPOLICY)`.
-pub fn in_words(
-    policy: &EffectivePullPolicy,
-    loaded: &Loaded<Config>,
-    job: Option<&JobArgs>,
-) -> String {
-    let key = longshore::image::pull_policy_key(&loaded.value, &policy.origin);
-    let by = match (&policy.origin, key) {
-        (PullPolicyOrigin::Rule { index, image }, Some(key)) => {
-            format!("{key}[{index}] for {image}, {}", source(loaded, &key))
-        }
-        (_, Some(key)) => format!("{key}, {}", source(loaded, &key)),
-        (_, None) => of_job(job),
-    };
-    format!("{} ({by})", policy.policies)
+/// The configuration that pull policies come from, with the origin of each key.
+pub struct Policies<'a> {
+    config: &'a Config,
+    settings: Vec<Setting>,
 }
 
-fn source(loaded: &Loaded<Config>, key: &str) -> String {
-    let settings = loaded.settings().unwrap_or_default();
-    let setting = settings.iter().find(|setting| setting.key == key);
-    match setting.map(|setting| &setting.origin) {
-        None | Some(Origin::Default) => "the default".to_owned(),
-        Some(origin) => format!("from {origin}"),
+impl<'a> Policies<'a> {
+    pub fn of(loaded: &'a Loaded<Config>) -> Self {
+        Self { config: &loaded.value, settings: loaded.settings().unwrap_or_default() }
+    }
+
+    /// Returns the policy, the key that set it, and what set that key: `Always
+    /// (job.kubernetes.imagePullPolicy, from JOB_KUBERNETES_IMAGEPULLPOLICY)`.
+    pub fn in_words(&self, policy: &EffectivePullPolicy, job: Option<&JobArgs>) -> String {
+        let key = longshore::image::pull_policy_key(self.config, &policy.origin);
+        let by = match (&policy.origin, key) {
+            (PullPolicyOrigin::Rule { index, image }, Some(key)) => {
+                format!("{key}[{index}] for {image}, {}", self.source(&key))
+            }
+            (_, Some(key)) => format!("{key}, {}", self.source(&key)),
+            (_, None) => of_job(job),
+        };
+        format!("{} ({by})", policy.policies)
+    }
+
+    fn source(&self, key: &str) -> String {
+        let setting = self.settings.iter().find(|setting| setting.key == key);
+        match setting.map(|setting| &setting.origin) {
+            None | Some(Origin::Default) => "the default".to_owned(),
+            Some(origin) => format!("from {origin}"),
+        }
     }
 }
 

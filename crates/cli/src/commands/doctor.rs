@@ -10,7 +10,8 @@ use longshore::{Config, JobSpec};
 
 use crate::args::{DoctorArgs, ReportFormat};
 use crate::error::CliError;
-use crate::{image, output, policy, settings};
+use crate::policy::Policies;
+use crate::{image, output, settings};
 
 /// The image of the sample job. Nothing pulls it.
 const SAMPLE: &str = "busybox:1.37";
@@ -45,12 +46,13 @@ fn sample(args: &DoctorArgs) -> Result<JobSpec, CliError> {
 
 fn text(found: &Examination, loaded: &Loaded<Config>) -> String {
     let preview = found.image.as_ref();
+    let policies = Policies::of(loaded);
     let mut text = String::new();
     for line in preview.iter().flat_map(|preview| image::about_registry(preview)) {
         let _ = writeln!(text, "{line}");
     }
     for health in &found.runners {
-        render(&mut text, health, loaded, preview);
+        render(&mut text, health, &policies, preview);
     }
     text
 }
@@ -59,7 +61,7 @@ fn text(found: &Examination, loaded: &Loaded<Config>) -> String {
 fn render(
     text: &mut String,
     runner: &RunnerHealth,
-    loaded: &Loaded<Config>,
+    policies: &Policies<'_>,
     preview: Option<&ImagePreview>,
 ) {
     let name = &runner.runner;
@@ -74,7 +76,7 @@ fn render(
             let of_image = preview.and_then(|it| it.runners.iter().find(|it| it.runner == *name));
             let policy = of_image.map(|found| &found.pull_policy).or(runner.pull_policy.as_ref());
             if let Some(policy) = policy {
-                let policy = policy::in_words(policy, loaded, None);
+                let policy = policies.in_words(policy, None);
                 let _ = writeln!(text, "  pull policy: {policy}");
             }
             for line in image::about_runner(preview, name) {

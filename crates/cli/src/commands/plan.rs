@@ -2,16 +2,15 @@
 
 use std::fmt::Write;
 
-use longshore::Config;
-use longshore::config::Loaded;
 use longshore::dispatch::RunnerPlan;
 use longshore::image::ImagePreview;
 use longshore::runner::PlanFormat;
 
 use crate::error::CliError;
 use crate::job_args::JobArgs;
+use crate::policy::Policies;
 use crate::stdin::Input;
-use crate::{image, output, policy, settings, spec};
+use crate::{image, output, settings, spec};
 
 /// Prints what each runner would submit, or why it would be passed over. The exit code is 0 if any
 /// of them could take the job, else 1.
@@ -24,6 +23,7 @@ pub async fn plan(args: &JobArgs) -> Result<u8, CliError> {
     let plans = dispatcher.plan(&job, preview.as_ref())?;
     // Without a runner for containers, no registry would be asked.
     let preview = preview.filter(|preview| !preview.runners.is_empty());
+    let policies = Policies::of(loaded);
     let mut text = String::new();
     if let Some(preview) = &preview {
         for line in image::about_registry(preview) {
@@ -34,7 +34,7 @@ pub async fn plan(args: &JobArgs) -> Result<u8, CliError> {
     for (number, plan) in plans.iter().enumerate() {
         let plan =
             Shown { number: number.saturating_add(1), plan, preview: preview.as_ref(), args };
-        plan.render(&mut text, loaded);
+        plan.render(&mut text, &policies);
     }
     output::print(&text)?;
     let no_login = preview.is_some_and(|preview| preview.login.is_err());
@@ -49,7 +49,7 @@ struct Shown<'a> {
 }
 
 impl Shown<'_> {
-    fn render(&self, text: &mut String, loaded: &Loaded<Config>) {
+    fn render(&self, text: &mut String, policies: &Policies<'_>) {
         let Self { number, plan, .. } = self;
         let runner = &plan.runner;
         match &plan.result {
@@ -60,7 +60,7 @@ impl Shown<'_> {
             Ok(submitted) => {
                 let _ = writeln!(text, "# {number}. {runner}: would submit");
                 if submitted.format != PlanFormat::Argv {
-                    let policy = policy::in_words(&plan.pull_policy, loaded, Some(self.args));
+                    let policy = policies.in_words(&plan.pull_policy, Some(self.args));
                     let _ = writeln!(text, "#    pull policy: {policy}");
                     for line in image::about_runner(self.preview, runner) {
                         let _ = writeln!(text, "#    {line}");
