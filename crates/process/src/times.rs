@@ -122,7 +122,8 @@ impl OpenTimes {
     }
 
     fn read_ahead(&mut self) -> io::Result<()> {
-        let mut bytes = [0; (ENTRIES_AT_ONCE * ENTRY_BYTES) as usize];
+        // Not on the stack, of which each page would be touched whenever the output is looked at.
+        let mut bytes = vec![0; (ENTRIES_AT_ONCE * ENTRY_BYTES) as usize];
         let count = self.file.read_at(&mut bytes, self.read)?;
         // A part of an entry is read again once it is whole.
         let (entries, _) = bytes[..count].as_chunks::<16>();

@@ -186,7 +186,8 @@ impl Drop for InotifyWatch {
 
 /// Reads notifications until the instance is gone.
 async fn read_all(inotify: Arc<AsyncFd<OwnedFd>>, instance: Weak<Instance>) {
-    let mut buffer = [MaybeUninit::uninit(); BUFFER_BYTES];
+    // No part of the future, which is moved when its task begins.
+    let mut buffer = vec![MaybeUninit::uninit(); BUFFER_BYTES];
     while let Ok(mut ready) = inotify.readable().await {
         let Some(instance) = instance.upgrade() else { return };
         let mut reader = inotify::Reader::new(inotify.get_ref(), &mut buffer);
