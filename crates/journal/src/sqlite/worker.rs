@@ -254,9 +254,15 @@ fn commit(database: &Database, mut batch: Vec<Box<dyn Step>>) {
 
 fn transact(database: &Database, batch: &mut [Box<dyn Step>]) -> rusqlite::Result<()> {
     execute(database, "BEGIN IMMEDIATE")?;
+    let mut tables = Tables(&database.connection);
+    if let [step] = batch {
+        // Alone, as those of a command are, it needs no savepoint, for which SQLite copies each page.
+        let end = if step.run(&mut tables) { "COMMIT" } else { "ROLLBACK" };
+        return execute(database, end);
+    }
     for step in batch {
         execute(database, "SAVEPOINT step")?;
-        if !step.run(&mut Tables(&database.connection)) {
+        if !step.run(&mut tables) {
             // Fails if the step's failure rolled back the transaction. Then the whole batch fails.
             execute(database, "ROLLBACK TO step")?;
         }
