@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use super::database::Database;
 use crate::error::Result;
 
-/// The number of pages (of 4 KiB) that are added to the log from one checkpoint to the next.
+/// The number of pages that are added to the log from one checkpoint to the next.
 const INTERVAL: i32 = 256;
 /// The length of the log, in pages, at which writes wait for a checkpoint. SQLite begins the log anew
 /// only after a checkpoint of all of it, which never happens beside a thread that always writes.

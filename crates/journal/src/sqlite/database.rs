@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use longshore_core::{Cause, InstallationId};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, ffi, params};
 use rustix::process::{Resource, getrlimit};
 
@@ -25,6 +26,10 @@ pub(crate) const SCHEMA: i64 = MIGRATIONS.len() as i64;
 
 /// Marks the file as Longshore's (`PRAGMA application_id`): "Lngs".
 const APPLICATION_ID: i64 = 0x4c6e_6773;
+
+/// The size of a page of a new file. A command writes some dozen pages to the log, most of them for a few
+/// bytes, and reads those of the commands before it.
+const PAGE_BYTES: i64 = 1024;
 
 /// The first and the longest pause between attempts to open a locked file. SQLite does not wait on
 /// its own when it changes to write-ahead logging.
@@ -131,8 +136,8 @@ impl Database {
     fn settle(&self) -> Stored<()> {
         // Durable at each checkpoint. Between two checkpoints, a killed process loses nothing.
         self.connection.pragma_update(None, "synchronous", "NORMAL")?;
-        self.connection.pragma_update(None, "foreign_keys", true)?;
-        self.connection.pragma_update(None, "trusted_schema", false)?;
+        self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true)?;
+        self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
         self.migrate()
     }
 
@@ -172,6 +177,7 @@ impl Database {
         if now == "wal" {
             return Ok(());
         }
+        self.connection.pragma_update(None, "page_size", PAGE_BYTES)?;
         let now: String =
             self.connection
                 .pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;

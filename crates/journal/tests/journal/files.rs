@@ -48,6 +48,19 @@ fn is_corrupt(error: &JournalError, how: &str) {
     assert!(error.to_string().contains("move it away"), "{how}: {error}");
 }
 
+/// A job wrote some twenty pages of 4 KiB, most of them for a few bytes, and later commands read them.
+#[tokio::test]
+async fn a_job_of_some_hundred_bytes_takes_little_of_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(folder.path()).await;
+    let log = || fs::metadata(folder.path().join("journal.db-wal")).unwrap().len();
+    finished(&journal).await;
+    let before = log();
+    finished(&journal).await;
+    let added = log() - before;
+    assert!(added < 40 << 10, "{added} bytes");
+}
+
 #[tokio::test]
 async fn a_truncated_file_is_refused_with_what_to_do() {
     for size in [10, 100, 4096, 5000, 20_000] {
