@@ -14,13 +14,13 @@ use crate::trouble::Trouble;
 
 /// A progress line. It is shown only on a terminal, and disappears once the job starts.
 #[derive(Debug)]
-pub struct ProgressLine(ProgressBar);
+pub struct ProgressLine(Option<ProgressBar>);
 
 impl ProgressLine {
-    /// Creates a line on stderr, or a hidden one if stderr is not a terminal or `quiet` is set.
+    /// Creates a line on stderr, or none if stderr is not a terminal or `quiet` is set.
     pub fn new(quiet: bool) -> Self {
         if quiet || !std::io::stderr().is_terminal() {
-            return Self(ProgressBar::hidden());
+            return Self(None);
         }
         let bar = ProgressBar::new_spinner();
         // The template is a constant, tested below; without it, a plain spinner is shown.
@@ -28,14 +28,15 @@ impl ProgressLine {
             bar.set_style(style);
         }
         bar.enable_steady_tick(Duration::from_millis(120));
-        Self(bar)
+        Self(Some(bar))
     }
 
     /// Shows `event`.
     fn show(&self, event: &JobEvent) {
+        let Some(bar) = &self.0 else { return };
         match words(event) {
-            Some(words) => self.0.set_message(output::printable(&words).into_owned()),
-            None => self.0.finish_and_clear(),
+            Some(words) => bar.set_message(output::printable(&words).into_owned()),
+            None => bar.finish_and_clear(),
         }
     }
 
@@ -71,12 +72,17 @@ impl ProgressLine {
 
     /// Hides the line while `say` writes to stderr.
     pub fn around(&self, say: impl FnOnce()) {
-        self.0.suspend(say);
+        match &self.0 {
+            Some(bar) => bar.suspend(say),
+            None => say(),
+        }
     }
 
     /// Removes the line.
     pub fn clear(&self) {
-        self.0.finish_and_clear();
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
     }
 }
 
