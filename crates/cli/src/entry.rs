@@ -8,7 +8,7 @@ use clap_complete::CompleteEnv;
 
 use crate::args::{Cli, Command, ConfigCommand};
 use crate::error::CliError;
-use crate::{command_line, commands, complete, output, resources};
+use crate::{command_line, commands, complete, heap, output, resources};
 
 /// Runs the command with the arguments of this process, and returns its exit code.
 pub fn main() -> ExitCode {
@@ -20,6 +20,7 @@ pub fn main() -> ExitCode {
 /// the stack that the function which calls `init` may need, and a supervisor never returns from there.
 #[inline(never)]
 fn run() -> ExitCode {
+    heap::share();
     CompleteEnv::with_factory(Cli::command).var(complete::VARIABLE).complete();
     longshore::raise_limits();
     let cli = command_line::parse(std::env::args_os().collect())

@@ -22,6 +22,7 @@ mod error;
 mod follower;
 #[doc(hidden)]
 pub mod fuzzing;
+mod heap;
 mod image;
 mod job_args;
 mod job_file;
