@@ -11,13 +11,14 @@ use longshore_lab::{say, shell};
 use crate::workspace::cargo;
 
 /// The generated files.
-pub(crate) const FILES: [&str; 6] = [
+pub(crate) const FILES: [&str; 7] = [
     "conf/longshore.toml",
     "conf/longshore.schema.json",
     "conf/job.schema.json",
     "conf/result.schema.json",
     "conf/doctor.schema.json",
     "conf/helm/longshore/values.schema.json",
+    "crates/cli/src/settings.schema.json",
 ];
 
 /// Rewrites stale generated files. Returns true if all files are up to date;

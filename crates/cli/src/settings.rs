@@ -10,6 +10,9 @@ use crate::config_args::ConfigArgs;
 use crate::error::CliError;
 use crate::{config_file, output};
 
+/// The keys of the configuration.
+const SCHEMA: &str = include_str!("settings.schema.json");
+
 /// Loads the configuration: defaults < file < environment < flags. Prints its warnings, unless
 /// `quiet`. What was loaded is never freed: a command has it to its end.
 pub fn load(args: &ConfigArgs, quiet: bool) -> Result<&'static mut Loaded<Config>, CliError> {
@@ -124,7 +127,7 @@ fn read(
     args: &ConfigArgs,
     environment: BTreeMap<String, String>,
 ) -> Result<Result<Loaded<Config>, ConfigError>, CliError> {
-    let mut loader = Loader::<Config>::new();
+    let mut loader = Loader::<Config>::new().schema(SCHEMA);
     if let Some(file) = config_file::find(args.config.as_deref())? {
         loader = loader.file(file);
     }

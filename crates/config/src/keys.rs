@@ -38,69 +38,99 @@ fn collect(part: Part<'_>, path: &mut Path, found: &mut Vec<Path>) {
     }
 }
 
-/// The environment variables of a schema, each with its key.
-#[derive(Debug)]
-pub(crate) struct Variables(BTreeMap<String, Path>);
-
-impl Variables {
-    pub(crate) fn new(part: Part<'_>) -> Result<Self, Vec<Problem>> {
-        let mut names: BTreeMap<String, Path> = BTreeMap::new();
-        let mut problems = Vec::new();
-        for path in leaves(part) {
-            if path.first().is_none_or(|first| first != SECTION) {
-                continue;
-            }
-            let name = variable(&path);
-            let key = dotted(&path);
-            if let Some(other) = names.insert(name.clone(), path) {
-                let other = dotted(&other);
-                problems.push(Problem::new(format!(
-                    "the keys {other} and {key} have the same environment variable {name}"
-                )));
-            }
+/// Returns the environment variables of a schema, each with its key.
+///
+/// # Errors
+/// If two keys have the same variable.
+pub(crate) fn variables(root: Part<'_>) -> Result<BTreeMap<String, Path>, Vec<Problem>> {
+    let mut names: BTreeMap<String, Path> = BTreeMap::new();
+    let mut problems = Vec::new();
+    for path in leaves(root) {
+        if path.first().is_none_or(|first| first != SECTION) {
+            continue;
         }
-        if problems.is_empty() { Ok(Self(names)) } else { Err(problems) }
-    }
-
-    /// Returns the key that the variable `name` sets, with or without [`PREFIX`].
-    pub(crate) fn get(&self, name: &str) -> Option<&Path> {
-        self.0.get(name.strip_prefix(PREFIX).unwrap_or(name))
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&String, &Path)> {
-        self.0.iter()
-    }
-
-    /// Returns a warning about a variable that sets nothing, but was probably meant to.
-    ///
-    /// Without [`PREFIX`], its name must be near to that of a key's variable: CI systems set
-    /// variables such as `JOB_NAME` for their own purposes.
-    pub(crate) fn warning(&self, name: &str) -> Option<String> {
-        let ours = name.strip_prefix(PREFIX);
-        let own = ours.unwrap_or(name);
-        if !own.strip_prefix(&SECTION.to_uppercase())?.starts_with('_') || self.0.contains_key(own)
-        {
-            return None;
-        }
-        let near = nearest(own, self.0.keys().map(String::as_str));
-        match near.and_then(|near| Some((near, self.0.get(near)?))) {
-            Some((near, key)) => {
-                let prefix = if ours.is_some() { PREFIX } else { "" };
-                Some(format!(
-                    "the environment variable {name} has no effect; did you mean {prefix}{near} ({})?",
-                    dotted(key)
-                ))
-            }
-            None => ours.map(|_| format!("the environment variable {name} has no effect")),
+        let name = variable(&path);
+        let key = dotted(&path);
+        if let Some(other) = names.insert(name.clone(), path) {
+            problems.push(Problem::new(clash(&dotted(&other), &key, &name)));
         }
     }
+    if problems.is_empty() { Ok(names) } else { Err(problems) }
+}
+
+fn clash(key: &str, other: &str, variable: &str) -> String {
+    format!("the keys {key} and {other} have the same environment variable {variable}")
+}
+
+/// Returns the key that the environment variable `name` sets, with or without [`PREFIX`]. Few variables are
+/// looked up, so that this looks for each of them in the schema.
+///
+/// # Errors
+/// If there are two such keys.
+pub(crate) fn key_of(name: &str, root: Part<'_>) -> Result<Option<Path>, String> {
+    let Some(rest) = in_section(name) else { return Ok(None) };
+    let mut found = Vec::new();
+    let section = root.properties().get(SECTION).copied();
+    search(section, rest, &mut vec![SECTION.to_owned()], &mut found);
+    match found.as_slice() {
+        [key, other, ..] => Err(clash(&dotted(key), &dotted(other), unprefixed(name))),
+        _ => Ok(found.pop()),
+    }
+}
+
+/// Finds the keys below `path` whose variables end with `rest`.
+fn search(part: Option<Part<'_>>, rest: &str, path: &mut Path, found: &mut Vec<Path>) {
+    for (key, child) in part.iter().flat_map(|part| part.properties()) {
+        let Some(after) = rest.strip_prefix(&variable(&[key])) else { continue };
+        path.push(key.to_owned());
+        if child.is_table() {
+            if let Some(rest) = after.strip_prefix('_') {
+                search(Some(child), rest, path, found);
+            }
+        } else if after.is_empty() {
+            found.push(path.clone());
+        }
+        path.pop();
+    }
+}
+
+/// Returns a warning about the variable `name` if it sets nothing, but was probably meant to.
+///
+/// Without [`PREFIX`], its name must be near to that of a key's variable: CI systems set variables such as
+/// `JOB_NAME` for their own purposes.
+pub(crate) fn warning(name: &str, root: Part<'_>) -> Option<String> {
+    in_section(name)?;
+    let is_ours = name.starts_with(PREFIX);
+    let known = variables(root).unwrap_or_default();
+    let near = nearest(unprefixed(name), known.keys().map(String::as_str));
+    match near.and_then(|near| Some((near, known.get(near)?))) {
+        Some((near, key)) => {
+            let prefix = if is_ours { PREFIX } else { "" };
+            Some(format!(
+                "the environment variable {name} has no effect; did you mean {prefix}{near} ({})?",
+                dotted(key)
+            ))
+        }
+        None => is_ours.then(|| format!("the environment variable {name} has no effect")),
+    }
+}
+
+fn unprefixed(name: &str) -> &str {
+    name.strip_prefix(PREFIX).unwrap_or(name)
+}
+
+/// Returns what follows the name of the section in that of a variable, or `None` if it is for none of its
+/// keys.
+fn in_section(name: &str) -> Option<&str> {
+    unprefixed(name).strip_prefix(&SECTION.to_uppercase())?.strip_prefix('_')
 }
 
 /// Returns the variable of a key: `JOB_KUBERNETES_IMAGEPULLPOLICY` for
 /// `job.kubernetes.imagePullPolicy`.
-fn variable(path: &[String]) -> String {
+fn variable(path: &[impl AsRef<str>]) -> String {
     let upper = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
-    path.iter().map(|key| key.chars().map(upper).collect()).collect::<Vec<String>>().join("_")
+    let upper = |key: &str| key.chars().map(upper).collect();
+    path.iter().map(|key| upper(key.as_ref())).collect::<Vec<String>>().join("_")
 }
 
 /// Returns the path that `key` in a `--set` flag names, and its schema.

@@ -57,4 +57,6 @@ pub use format::Format;
 pub use loader::{Loaded, Loader};
 pub use longshore_hocon::Location;
 pub use origin::{Origin, Setting};
-pub use reference::{environment_names, keys_with_choices, render_reference, schema_json};
+pub use reference::{
+    environment_names, keys_with_choices, loader_schema_json, render_reference, schema_json,
+};

@@ -14,7 +14,7 @@ use serde_json::Value as Json;
 use crate::check::check;
 use crate::error::ordered;
 use crate::format::Context;
-use crate::keys::{PREFIX, Variables, find};
+use crate::keys::{PREFIX, find, key_of, warning};
 use crate::node::{Node, dotted};
 use crate::schema::{Part, schema_of};
 use crate::settings::settings;
@@ -31,6 +31,7 @@ pub struct Loader<T> {
     sources: Vec<Source>,
     environment: BTreeMap<String, String>,
     set: Vec<(String, String)>,
+    schema: Option<&'static str>,
     settings: PhantomData<fn() -> T>,
 }
 
@@ -81,6 +82,7 @@ impl<T> Default for Loader<T> {
             sources: Vec::new(),
             environment: BTreeMap::new(),
             set: Vec::new(),
+            schema: None,
             settings: PhantomData,
         }
     }
@@ -133,14 +135,26 @@ impl<T: Serialize + DeserializeOwned + JsonSchema + Default> Loader<T> {
         self
     }
 
+    /// Reads the keys from `schema`, which [`loader_schema_json`](crate::loader_schema_json) has returned for
+    /// `T`. Without it, [`load`](Self::load) generates the schema anew, which takes longer than all else that
+    /// it does.
+    #[must_use]
+    pub const fn schema(mut self, schema: &'static str) -> Self {
+        self.schema = Some(schema);
+        self
+    }
+
     /// Loads the configuration.
     ///
     /// # Errors
     /// All problems of the configuration, each with its place and key.
     pub fn load(self) -> Result<Loaded<T>, ConfigError> {
-        let schema = schema_of::<T>();
+        let schema = match self.schema {
+            Some(schema) => serde_json::from_str(schema)
+                .map_err(|error| Problem::new(format!("failed to read the schema: {error}")))?,
+            None => schema_of::<T>(),
+        };
         let part = Part::new(&schema);
-        let variables = Variables::new(part).map_err(ordered)?;
         let defaults = to_json(&T::default())?;
         let mut layers = Layers {
             part,
@@ -151,7 +165,7 @@ impl<T: Serialize + DeserializeOwned + JsonSchema + Default> Loader<T> {
         for source in &self.sources {
             layers.source(source, &self.environment);
         }
-        layers.environment(&self.environment, &variables);
+        layers.environment(&self.environment);
         layers.flags(&self.set);
         let Layers { mut nodes, problems, warnings, .. } = layers;
         let value: T = typed::extract(&mut nodes, part, problems).map_err(ordered)?;
@@ -201,19 +215,18 @@ impl Layers<'_> {
         self.nodes.push(node);
     }
 
-    fn environment(&mut self, environment: &BTreeMap<String, String>, variables: &Variables) {
+    fn environment(&mut self, environment: &BTreeMap<String, String>) {
         let mut layer = Node::empty_table(Origin::Environment("the environment".to_owned()));
         for (name, text) in environment {
-            match variables.get(name) {
-                Some(_) if environment.contains_key(&format!("{PREFIX}{name}")) => {}
-                Some(path) => {
-                    let origin = Origin::Environment(name.clone());
-                    self.put(&mut layer, &dotted(path), text, origin);
-                }
-                None => {
-                    let message = variables.warning(name);
+            let origin = || Origin::Environment(name.clone());
+            match key_of(name, self.part) {
+                Ok(Some(_)) if environment.contains_key(&format!("{PREFIX}{name}")) => {}
+                Ok(Some(path)) => self.put(&mut layer, &dotted(&path), text, origin()),
+                Ok(None) => {
+                    let message = warning(name, self.part);
                     self.warnings.extend(message.map(|message| Warning { message }));
                 }
+                Err(message) => self.problems.push(Problem::new(message).at(origin())),
             }
         }
         self.push(layer);

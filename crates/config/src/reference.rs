@@ -11,15 +11,22 @@ use toml_edit::Key;
 
 use crate::ConfigError;
 use crate::error::ordered;
-use crate::keys::{Variables, leaves};
+use crate::keys::{leaves, variables};
 use crate::node::{Kind, dotted};
-use crate::schema::{Part, schema_of};
+use crate::schema::{self, Part, schema_of};
 
 /// Returns the JSON schema of `T`, pretty-printed, with a final newline. It is the same in every
 /// build.
 #[must_use]
 pub fn schema_json<T: JsonSchema>() -> String {
     format!("{:#}\n", sorted(schema_of::<T>()))
+}
+
+/// Returns the part of the JSON schema of `T` that a [`Loader`](crate::Loader) reads, in one line with a
+/// final newline, for [`Loader::schema`](crate::Loader::schema). It is the same in every build.
+#[must_use]
+pub fn loader_schema_json<T: JsonSchema>() -> String {
+    format!("{}\n", sorted(schema::keys_only(schema_of::<T>())))
 }
 
 /// Returns `value` with all keys sorted. Whether serde_json sorts them depends on a feature that any
@@ -42,8 +49,8 @@ fn sorted(value: Json) -> Json {
 /// If two keys have the same variable.
 pub fn environment_names<T: JsonSchema>() -> Result<Vec<(String, String)>, ConfigError> {
     let schema = schema_of::<T>();
-    let variables = Variables::new(Part::new(&schema)).map_err(ordered)?;
-    Ok(variables.iter().map(|(name, path)| (dotted(path), name.clone())).collect())
+    let variables = variables(Part::new(&schema)).map_err(ordered)?;
+    Ok(variables.into_iter().map(|(name, path)| (dotted(&path), name)).collect())
 }
 
 /// Returns every key that has a value, in order, with the values to choose from. The choices are

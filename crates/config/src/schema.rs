@@ -12,6 +12,25 @@ use serde_json::{Map, Value as Json};
 
 use crate::node::Kind;
 
+/// The keywords that are read to load a configuration.
+const KEYWORDS: [&str; 15] = [
+    "$defs",
+    "$ref",
+    "additionalProperties",
+    "allOf",
+    "anyOf",
+    "const",
+    "enum",
+    "items",
+    "oneOf",
+    "properties",
+    "type",
+    "writeOnly",
+    "x-no-echo",
+    "x-path",
+    "x-secret",
+];
+
 /// A part of a schema, with the whole schema for references.
 #[derive(Clone, Copy)]
 pub(crate) struct Part<'a> {
@@ -24,6 +43,27 @@ pub(crate) struct Part<'a> {
 /// Returns the schema of `T`.
 pub(crate) fn schema_of<T: JsonSchema>() -> Json {
     Schema::to_value(schemars::schema_for!(T))
+}
+
+/// Returns `schema` without what only people read.
+pub(crate) fn keys_only(schema: Json) -> Json {
+    let inner = |(keyword, value): (String, Json)| {
+        let value = match (keyword.as_str(), value) {
+            ("properties" | "$defs", Json::Object(schemas)) => {
+                schemas.into_iter().map(|(name, schema)| (name, keys_only(schema))).collect()
+            }
+            (_, value) => keys_only(value),
+        };
+        (keyword, value)
+    };
+    match schema {
+        Json::Object(keywords) => {
+            let read = keywords.into_iter().filter(|(keyword, _)| KEYWORDS.contains(&&**keyword));
+            read.map(inner).collect()
+        }
+        Json::Array(schemas) => schemas.into_iter().map(keys_only).collect(),
+        other => other,
+    }
 }
 
 impl<'a> Part<'a> {

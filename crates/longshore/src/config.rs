@@ -6,8 +6,8 @@
 #[cfg(feature = "config")]
 pub use longshore_config::{
     ConfigError, Format, Loaded, Loader, Location, Origin, Problem, Setting, Warning,
-    environment_names, keys_with_choices, parse_document, read_document, render_reference,
-    schema_json,
+    environment_names, keys_with_choices, loader_schema_json, parse_document, read_document,
+    render_reference, schema_json,
 };
 pub use longshore_dispatch::{FallbackReason, Isolation, Settings};
 #[cfg(feature = "kubernetes")]

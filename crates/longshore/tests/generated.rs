@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use longshore::config::{Loader, render_reference, schema_json};
+use longshore::config::{Loader, loader_schema_json, render_reference, schema_json};
 use longshore::doctor::DoctorReport;
 use longshore::{Config, JobResult, JobSpec};
 use serde_json::Value;
@@ -30,6 +30,12 @@ fn the_reference_configuration_is_what_the_code_says() {
 #[test]
 fn the_schema_of_the_configuration_is_what_the_code_says() {
     assert_fresh("longshore.schema.json", &schema_json::<Config>());
+}
+
+/// The command reads it at each start.
+#[test]
+fn the_keys_that_the_command_knows_are_what_the_code_says() {
+    assert_fresh("../crates/cli/src/settings.schema.json", &loader_schema_json::<Config>());
 }
 
 #[test]

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use insta::assert_snapshot;
-use longshore_config::{Format, Loaded, Loader, environment_names, render_reference, schema_json};
+use longshore_config::{
+    Format, Loaded, Loader, environment_names, loader_schema_json, render_reference, schema_json,
+};
 use longshore_core::{PullPolicies, PullPolicy};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -218,7 +221,31 @@ struct ClashingA {
 fn two_keys_with_one_variable_are_an_error() {
     let expected = "the keys job.a.b and job.a_b have the same environment variable JOB_A_B";
     assert_eq!(environment_names::<Clashing>().unwrap_err().to_string(), expected);
-    assert_eq!(Loader::<Clashing>::new().load().unwrap_err().to_string(), expected);
+    for name in ["JOB_A_B", "LONGSHORE_JOB_A_B"] {
+        let loader = Loader::<Clashing>::new().environment([(name.to_owned(), "x".to_owned())]);
+        let error = loader.load().unwrap_err().to_string();
+        assert_eq!(error, format!("{name}: {expected}"));
+    }
+}
+
+/// A start of the command generated the schema each time, which took a sixth of its instructions.
+#[test]
+fn a_schema_that_was_generated_before_has_the_same_effect() {
+    static SCHEMA: LazyLock<String> = LazyLock::new(loader_schema_json::<Config>);
+    let loader = || {
+        let file = "[job]\nmaxJobs = 'x'\nunknown = 1\n[job.kubernetes]\nnamespace = 'n'";
+        let environment = [("JOB_RUNNERS".to_owned(), "docker".to_owned())];
+        Loader::<Config>::new().text("x.toml", Format::Toml, file).environment(environment)
+    };
+    let expected = loader().load().unwrap_err().to_string();
+    assert_eq!(loader().schema(&SCHEMA).load().unwrap_err().to_string(), expected);
+    let settings = |loader: Loader<Config>| {
+        let loaded = loader.set("job.kubernetes.namespace", "other").load().unwrap();
+        format!("{:?}", loaded.settings().unwrap())
+    };
+    let (generated, given) = (Loader::new(), Loader::new().schema(&SCHEMA));
+    assert_eq!(settings(given), settings(generated));
+    assert!(!SCHEMA.contains("description"), "{}", *SCHEMA);
 }
 
 #[test]
