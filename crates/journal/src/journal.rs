@@ -63,7 +63,7 @@ impl Options {
 /// open.
 ///
 /// What a method has written when it returns survives the death of this process (kill -9) and of all
-/// other processes. It survives a power loss only from the next checkpoint on: some dozen jobs
+/// other processes. It survives a power loss only from the next checkpoint on: some ten jobs
 /// later, or when the last process closes the journal. After a power loss before that, the newest
 /// steps may be missing, always from the end, never from the middle, and the file is intact. A power
 /// loss ends local processes too. What runs elsewhere is found again on its backend by its labels.
