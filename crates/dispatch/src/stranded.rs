@@ -111,9 +111,11 @@ impl Dispatcher {
     async fn find(&self, handle: &Handle) -> Result<Arc<Candidate>, Unreached> {
         let candidate = self.candidate(&handle.runner).map_err(|_| Unreached::NotConfigured)?;
         match timeout(SOON, candidate.runner.reach(handle)).await {
-            Ok(Err(error)) => Err(Unreached::Elsewhere(error)),
-            // Without an answer, a call of the runner reports what fails.
-            Ok(Ok(())) | Err(_) => Ok(candidate),
+            Ok(Err(error)) if error.kind() == ErrorKind::Unavailable => {
+                Err(Unreached::Elsewhere(error))
+            }
+            // Without such an answer, a call of the runner reports what fails.
+            Ok(_) | Err(_) => Ok(candidate),
         }
     }
 

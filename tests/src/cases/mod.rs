@@ -8,6 +8,7 @@ mod case;
 mod disruptive;
 mod docker_only;
 mod doctor;
+mod elsewhere;
 mod exec;
 mod fallback;
 mod helm;

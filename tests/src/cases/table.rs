@@ -1,8 +1,8 @@
 //! Assigns the cases to the suites.
 
 use super::{
-    Case, attach, bad_files, bad_jobs, bad_settings, disruptive, docker_only, doctor, exec,
-    fallback, helm, helm_examples, helm_lost, helm_rights, helm_upgrade, images, jobs, kill,
+    Case, attach, bad_files, bad_jobs, bad_settings, disruptive, docker_only, doctor, elsewhere,
+    exec, fallback, helm, helm_examples, helm_lost, helm_rights, helm_upgrade, images, jobs, kill,
     kubernetes_only, live_restore, lost_journal, operating, outcomes, output, plan, process_only,
     results, secrets, services, settings, signals, stdin, stories, timeouts, tty,
 };
@@ -54,8 +54,8 @@ pub(crate) fn of(suite: Suite) -> Vec<Case> {
                 bad_files::CASES,
             ],
         ),
-        Suite::Docker => (EVERYWHERE, &[docker_only::CASES]),
-        Suite::Kubernetes => (EVERYWHERE, &[kubernetes_only::CASES]),
+        Suite::Docker => (EVERYWHERE, &[docker_only::CASES, elsewhere::CASES]),
+        Suite::Kubernetes => (EVERYWHERE, &[kubernetes_only::CASES, elsewhere::CASES]),
         Suite::Helm => (&[], HELM),
         Suite::Disruptive => (&[], &[disruptive::CASES, live_restore::CASES]),
     };
