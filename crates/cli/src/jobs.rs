@@ -18,6 +18,19 @@ pub async fn find(dispatcher: &Dispatcher, text: &str) -> Result<Record, CliErro
     Ok(dispatcher.look(&record.id).await?)
 }
 
+/// As [`find`], but returns a job that is on record as running as it is. It may have ended since, which
+/// the next call about it notices.
+///
+/// # Errors
+/// As [`find`].
+pub async fn find_begun(dispatcher: &Dispatcher, text: &str) -> Result<Record, CliError> {
+    let record = selection::record(dispatcher, text).await?;
+    if record.has_begun() {
+        return Ok(record);
+    }
+    Ok(dispatcher.look(&record.id).await?)
+}
+
 /// Waits for the job of `record` to end.
 ///
 /// # Errors

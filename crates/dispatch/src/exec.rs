@@ -1,6 +1,6 @@
 //! Runs commands in recorded jobs, whichever process submitted them.
 
-use longshore_core::{Capability, Error, ErrorKind, Exec, ExecSpec, JobId};
+use longshore_core::{Capability, Error, Exec, ExecSpec, JobId};
 
 use crate::dispatcher::Dispatcher;
 
@@ -22,14 +22,9 @@ impl Dispatcher {
     /// cannot run commands in a job, or not such a command; any error of the runner.
     pub async fn exec(&self, job: &JobId, spec: &ExecSpec) -> Result<Exec, Error> {
         spec.validate()?;
-        let record = self.look(job).await?;
-        let not_running = |why: String| Error::new(ErrorKind::NotFound, why).with("job", job);
-        if let Some(result) = &record.result {
-            return Err(not_running(format!("the job has ended: it {}", result.outcome)));
-        }
-        let attempt = record.committed();
-        let attempt = attempt.ok_or_else(|| not_running("the job has not started".to_owned()))?;
-        let client = self.able_client(&record, &attempt.handle, Capability::Exec).await?;
-        client.runner.exec(&client.handle, spec).await
+        self.in_running(job, Capability::Exec, async |client| {
+            client.runner.exec(&client.handle, spec).await
+        })
+        .await
     }
 }

@@ -78,6 +78,7 @@ mod reload;
 mod report;
 mod roster;
 mod runner_status;
+mod running;
 mod secrets;
 mod security;
 mod selection;

@@ -1,6 +1,6 @@
 //! Sends signals to recorded jobs, whichever process submitted them.
 
-use longshore_core::{Capability, Error, ErrorKind, JobId, Signal};
+use longshore_core::{Capability, Error, JobId, Signal};
 
 use crate::dispatcher::Dispatcher;
 
@@ -13,15 +13,12 @@ impl Dispatcher {
     /// If the future is dropped, the signal may have been sent or not.
     ///
     /// # Errors
-    /// `NotFound` if the job is not recorded or does not run; `Unsupported` if its runner cannot send
+    /// `NotFound` if the job is not recorded or does not run, with its outcome; `Unsupported` if its runner cannot send
     /// signals; `InvalidSpec` if its runner is not configured; any error of its runner.
     pub async fn signal(&self, job: &JobId, signal: Signal) -> Result<(), Error> {
-        let record = self.look(job).await?;
-        let not_running =
-            || Error::new(ErrorKind::NotFound, "the job does not run").with("job", job);
-        let attempt = record.committed().filter(|_| record.result.is_none());
-        let attempt = attempt.ok_or_else(not_running)?;
-        let client = self.able_client(&record, &attempt.handle, Capability::Signals).await?;
-        client.runner.signal(&client.handle, signal).await
+        self.in_running(job, Capability::Signals, async |client| {
+            client.runner.signal(&client.handle, signal).await
+        })
+        .await
     }
 }

@@ -36,7 +36,7 @@ fn it_sends_a_signal_and_leaves_the_outcome_to_the_job(bench: &Bench) -> Checked
     longshore(bench, &["wait", &id])?.exits(7)?;
     let late = longshore(bench, &["kill", "-s", "HUP", &id])?;
     late.exits(125)?;
-    says(&late.stderr, &["does not run"])?;
+    says(&late.stderr, &["has ended"])?;
     let wrong = longshore(bench, &["kill", "-s", "NOTHING", &id])?;
     wrong.exits(2)?;
     says(&wrong.stderr, &["`NOTHING` is not a signal"])?;

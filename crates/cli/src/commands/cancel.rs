@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use longshore::job::HumanDuration;
 use longshore::journal::Record;
-use longshore::{Dispatcher, JobResult};
+use longshore::{Dispatcher, JobResult, Outcome};
 
 use crate::args::OpenJobs;
 use crate::error::{COULD_NOT_RUN, CliError};
@@ -57,7 +57,7 @@ async fn request(
     name: &str,
     grace: Option<Duration>,
 ) -> Result<Option<Asked>, CliError> {
-    let record = jobs::find(dispatcher, name).await?;
+    let record = jobs::find_begun(dispatcher, name).await?;
     if let Some(result) = &record.result {
         say_ended_before(result);
         return Ok(None);
@@ -71,7 +71,8 @@ async fn end_of(dispatcher: &Dispatcher, asked: &Asked, grace: Option<Duration>)
     let Asked { record, noted } = asked;
     let grace = grace.unwrap_or_else(|| record.spec.effective_grace_period().get());
     match jobs::end_of_cancelled(dispatcher, record, grace).await {
-        Ok(result) if *noted => {
+        // A job that ended by itself had ended before, although nobody knew it.
+        Ok(result) if *noted && matches!(result.outcome, Outcome::Cancelled { .. }) => {
             summary::say(&result, summary::seconds_run(&result), false);
             0
         }

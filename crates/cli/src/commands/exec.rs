@@ -37,7 +37,7 @@ pub async fn exec(args: &ExecArgs) -> Result<u8, CliError> {
     }
     let mut interruption = Interruption::watch()?;
     let dispatcher = settings::of_recorded(&args.config)?;
-    let id = jobs::find(&dispatcher, &args.job).await?.id;
+    let id = jobs::find_begun(&dispatcher, &args.job).await?.id;
     tokio::select! {
         biased;
         code = interruption.seen() => {

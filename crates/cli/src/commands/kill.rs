@@ -37,7 +37,7 @@ pub async fn kill(args: &KillArgs) -> Result<u8, CliError> {
 }
 
 async fn signal(dispatcher: &Dispatcher, name: &str, signal: Signal) -> Result<JobId, CliError> {
-    let record = jobs::find(dispatcher, name).await?;
+    let record = jobs::find_begun(dispatcher, name).await?;
     let id = record.id.clone();
     match dispatcher.signal(&id, signal).await {
         Err(error) if error.kind() == ErrorKind::Unsupported && signal == Signal::TERM => {

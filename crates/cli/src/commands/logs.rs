@@ -36,7 +36,7 @@ pub async fn logs(args: &LogsArgs) -> Result<u8, CliError> {
 /// Prints a job's output. Returns whether all of it was written.
 async fn print(dispatcher: &Dispatcher, name: &str, args: &LogsArgs) -> Result<bool, CliError> {
     // Settles the job first: a job that was abandoned before its start would be followed forever.
-    let job = jobs::find(dispatcher, name).await?.id;
+    let job = jobs::find_begun(dispatcher, name).await?.id;
     let mut reading = Reading { dispatcher, job, args, stamp: Stamp::default() };
     let Some(lines) = args.tail else {
         return reading.pass_on(LogPosition::START, args.follow).await;
