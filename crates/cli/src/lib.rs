@@ -43,6 +43,7 @@ mod signals;
 mod spec;
 mod stamp;
 mod stdin;
+mod streams;
 mod summary;
 mod tail;
 mod template;

@@ -12,6 +12,7 @@ use tracing_subscriber::fmt::format::{Writer, debug_fn};
 
 use crate::error::CliError;
 use crate::raw_mode::end_of_line;
+use crate::streams::Output;
 
 /// Prints `text` for people on stdout, without terminal control sequences. A reader that has gone
 /// away is not an error: it has read what it needs.
@@ -29,8 +30,7 @@ pub fn print_json(value: &impl Serialize) -> Result<u8, CliError> {
 }
 
 fn write(text: &str) -> Result<u8, CliError> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match Output::Stdout.write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(CliError::failed(format!("failed to write to stdout: {error}")))
         }
@@ -65,11 +65,13 @@ fn is_control(c: char) -> bool {
 /// Prints `text` on stderr, without terminal control sequences. Each line is prefixed with the
 /// command's name.
 pub fn say(text: &str) {
-    let mut stderr = io::stderr().lock();
+    let mut lines = String::new();
     for line in printable(text).lines() {
-        // If stderr is closed, the error cannot be reported anywhere.
-        let _ = write!(stderr, "longshore: {line}{}", end_of_line());
+        lines.extend(["longshore: ", line, end_of_line()]);
     }
+    // One write, which is not mixed with those of other programs. If stderr is closed, the error cannot be
+    // reported anywhere.
+    let _ = Output::Stderr.write_all(lines.as_bytes());
 }
 
 /// Reports why the command cannot continue.

@@ -4,10 +4,11 @@ use std::io;
 
 use futures::{Stream, StreamExt};
 use longshore::job::{Canceller, LogChunk, LogStream};
-use tokio::io::{AsyncWrite, AsyncWriteExt, Stderr, Stdout};
+use tokio::task::spawn_blocking;
 
 use crate::output;
 use crate::progress::ProgressLine;
+use crate::streams::Output;
 
 /// How many pieces of output, each of some kilobytes at most, are combined in one write.
 const CHUNKS_AT_ONCE: usize = 64;
@@ -24,16 +25,14 @@ pub enum Unread {
 
 /// The command's own output streams.
 pub struct Relay {
-    stdout: Sink<Stdout>,
-    stderr: Sink<Stderr>,
+    stdout: Sink,
+    stderr: Sink,
 }
 
 impl Relay {
     /// Creates a relay to this command's stdout and stderr.
     pub fn new() -> Self {
-        let stdout = Sink::new(tokio::io::stdout(), "stdout");
-        let stderr = Sink::new(tokio::io::stderr(), "stderr");
-        Self { stdout, stderr }
+        Self { stdout: Sink::new(Output::Stdout), stderr: Sink::new(Output::Stderr) }
     }
 
     /// Passes `chunks` on until they end or the first error occurs. Returns what could not be
@@ -107,45 +106,55 @@ impl Relay {
 }
 
 /// One of the command's own output streams.
-struct Sink<W> {
-    writer: Option<W>,
+struct Sink {
+    stream: Output,
     pending: Vec<u8>,
-    name: &'static str,
+    /// Whether output can be written.
+    open: bool,
     /// Why output was dropped that somebody wanted to read.
     failure: Option<String>,
 }
 
-impl<W: AsyncWrite + Unpin> Sink<W> {
-    const fn new(writer: W, name: &'static str) -> Self {
-        Self { writer: Some(writer), pending: Vec::new(), name, failure: None }
+impl Sink {
+    const fn new(stream: Output) -> Self {
+        Self { stream, pending: Vec::new(), open: true, failure: None }
     }
 
     /// Buffers `bytes` for the next [`flush`](Self::flush).
     fn push(&mut self, bytes: &[u8]) {
-        if self.writer.is_some() {
+        if self.open {
             self.pending.extend_from_slice(bytes);
         }
     }
 
     /// Whether the reader has gone.
     const fn has_lost_its_reader(&self) -> bool {
-        self.writer.is_none() && self.failure.is_none()
+        !self.open && self.failure.is_none()
     }
 
     /// Writes the buffered output. After a failure, further output is dropped.
     async fn flush(&mut self) {
-        let Some(writer) = self.writer.as_mut().filter(|_| !self.pending.is_empty()) else {
+        if !self.open || self.pending.is_empty() {
             return;
+        }
+        let (stream, mut bytes) = (self.stream, std::mem::take(&mut self.pending));
+        // A write to a pipe may block.
+        let writing = spawn_blocking(move || {
+            let written = stream.write_all(&bytes);
+            bytes.clear();
+            (written, bytes)
+        });
+        let written = match writing.await {
+            Ok((written, buffer)) => {
+                self.pending = buffer;
+                written
+            }
+            Err(error) => Err(error.into()),
         };
-        let written = match writer.write_all(&self.pending).await {
-            Ok(()) => writer.flush().await,
-            failed => failed,
-        };
-        self.pending.clear();
         if let Err(error) = written {
-            self.writer = None;
+            self.open = false;
             if error.kind() != io::ErrorKind::BrokenPipe {
-                let failure = format!("failed to write to {}: {error}", self.name);
+                let failure = format!("failed to write to {}: {error}", stream.name());
                 output::complain(&format!("{failure}; the job's further output is dropped"));
                 self.failure = Some(failure);
             }

@@ -4,7 +4,7 @@
 //! terminal does only with `--interactive`, because the job would take what is typed for the shell.
 
 use std::fs::File;
-use std::io::{self, Cursor, IsTerminal, Read};
+use std::io::{self, Cursor, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
@@ -18,6 +18,7 @@ use tokio_util::io::StreamReader;
 
 use crate::error::CliError;
 use crate::job_args::JobArgs;
+use crate::streams;
 
 /// How much is read at once: what a pipe holds by default (pipe(7)).
 const BUFFER_BYTES: usize = 64 << 10;
@@ -113,18 +114,17 @@ enum Chunks {
 }
 
 /// Starts to read `file`. The thread is at most two chunks ahead of the receiver.
-fn start(mut file: File) -> io::Result<mpsc::Receiver<Chunk>> {
+fn start(file: File) -> io::Result<mpsc::Receiver<Chunk>> {
     let (sender, receiver) = mpsc::channel(1);
     std::thread::Builder::new().name("stdin".to_owned()).spawn(move || {
         loop {
             let mut bytes = vec![0; BUFFER_BYTES];
-            let chunk = match file.read(&mut bytes) {
+            let chunk = match streams::read(&file, &mut bytes) {
                 Ok(0) => return,
                 Ok(count) => {
                     bytes.truncate(count);
                     Ok(Cursor::new(bytes))
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => Err(error),
             };
             let failed = chunk.is_err();
@@ -182,7 +182,7 @@ fn is_hung_up(fd: &OwnedFd) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Seek, Write};
+    use std::io::{Read, Seek, Write};
 
     use tokio::io::AsyncReadExt;
 
