@@ -1,5 +1,6 @@
 //! One launch, from the request sent to a clear answer.
 
+use std::convert::Infallible;
 use std::io;
 use std::pin::pin;
 use std::time::Duration;
@@ -22,6 +23,9 @@ use std::sync::Arc;
 /// How long to wait for something that is sure to follow at once: a supervisor that has committed
 /// reports the result in a moment.
 const SOON: Duration = Duration::from_secs(5);
+
+/// How long a supervisor may take to answer before it is continued: shorter than [`SOON`].
+const CONTINUE_AFTER: Duration = Duration::from_secs(2);
 
 /// How long a file system operation may take.
 const DISK_LIMIT: Duration = Duration::from_secs(10);
@@ -68,6 +72,7 @@ impl Launch<'_> {
                 answer = &mut asking => Ok(answer),
                 () = self.context.cancel.cancelled() => Err(Error::cancelled()),
                 () = tokio::time::sleep_until(self.context.deadline) => Err(too_late()),
+                never = self.continue_supervisor() => match never {},
             };
             match reason {
                 Ok(answer) => answer,
@@ -75,7 +80,11 @@ impl Launch<'_> {
                     Ok(Committed::Won) => return Err(LaunchError::Refused(reason)),
                     // It starts, has started, or another process fenced it: the answer arrives
                     // soon.
-                    Ok(Committed::Taken) => soon(asking).await,
+                    Ok(Committed::Taken) => tokio::select! {
+                        biased;
+                        answer = soon(asking) => answer,
+                        never = self.continue_supervisor() => match never {},
+                    },
                     Err(error) => return Err(LaunchError::Indeterminate(error)),
                 },
             }
@@ -83,6 +92,18 @@ impl Launch<'_> {
         match asked {
             Ok(answer) => self.answered(answer, supervisor).await,
             Err(error) => self.unanswered(error).await,
+        }
+    }
+
+    /// Continues the supervisor time and again: the job may have stopped it (`SIGSTOP`) before it has
+    /// answered.
+    async fn continue_supervisor(&self) -> Infallible {
+        loop {
+            tokio::time::sleep(CONTINUE_AFTER).await;
+            // Without a record, nothing has started that could have stopped it.
+            if let Err(error) = on_disk(&self.location, Location::nudge_supervisor).await {
+                tracing::debug!(%error, "failed to continue a supervisor");
+            }
         }
     }
 

@@ -36,6 +36,15 @@ pub async fn a_command_that_is_not_there_is_refused_and_leaves_nothing() {
     assert_eq!(error.kind(), expected);
 }
 
+pub async fn a_job_that_stops_its_supervisor_at_once_is_launched_all_the_same() {
+    let bench = Bench::new();
+    for _ in 0..5 {
+        let handle = bench.start(shell("kill -STOP $PPID; exec sleep 1000")).await;
+        bench.runner.cancel(&handle, Duration::ZERO).await.unwrap();
+        assert_eq!(bench.end(&handle).await.outcome.kind(), "Cancelled");
+    }
+}
+
 fn write_executable(path: &Path, text: &str) {
     use std::os::unix::fs::PermissionsExt;
     std::fs::write(path, text).unwrap();
