@@ -82,7 +82,7 @@ impl Surroundings {
         check_directory(&working_dir, "the working directory", RefusalKind::WorkingDirectory)?;
         let name = request.command.first().map(String::as_str).unwrap_or_default();
         let program = find_program(name, lookup(&environment, "PATH"), &working_dir)?;
-        let mut command = Command::new(program);
+        let mut command = Command::new(&program);
         command
             .arg0(name)
             .args(request.command.iter().skip(1))
@@ -106,7 +106,7 @@ impl Surroundings {
         match command.spawn() {
             // It is reaped with all other processes of the job.
             Ok(child) => Ok(child.id().cast_signed()),
-            Err(error) => Err(not_started(name, &error)),
+            Err(error) => Err(not_started(name, &program, &error)),
         }
     }
 }

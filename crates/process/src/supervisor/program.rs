@@ -1,15 +1,20 @@
 //! Finds the program and the directory of a command.
 
 use std::ffi::OsStr;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::Access;
+use rustix::io::Errno;
 
 use crate::cgroup::entry_failure;
 use crate::outcome::RefusalKind;
 use crate::record::Refusal;
+
+/// As much of a script as the kernel reads to find its interpreter.
+const FIRST_LINE: u64 = 256;
 
 /// Checks that `path` is a directory.
 pub(super) fn check_directory(path: &Path, what: &str, kind: RefusalKind) -> Result<(), Refusal> {
@@ -24,13 +29,37 @@ pub(super) fn check_directory(path: &Path, what: &str, kind: RefusalKind) -> Res
     }
 }
 
-/// Returns the refusal of a command `name` whose start has failed.
-pub(super) fn not_started(name: &str, error: &io::Error) -> Refusal {
+/// Returns the refusal of a command `name` whose start has failed, and which is the program `path`.
+pub(super) fn not_started(name: &str, path: &Path, error: &io::Error) -> Refusal {
     let (kind, error) = match entry_failure(error) {
         Some(error) => (RefusalKind::Unsupported, format!("its cgroup refuses it: {error}")),
-        None => (RefusalKind::of_spawn(error), error.to_string()),
+        None => (RefusalKind::of_spawn(error), why_not_started(path, error)),
     };
     Refusal::new(kind, format!("failed to start `{name}`: {error}"))
+}
+
+/// Returns why the existing program `path` was not started. If it is a script, its interpreter may be
+/// what is wrong (execve(2)).
+fn why_not_started(path: &Path, error: &io::Error) -> String {
+    match (error.raw_os_error().map(Errno::from_raw_os_error), interpreter(path)) {
+        (Some(Errno::NOENT), Some(interpreter)) => {
+            format!("its interpreter `{}` does not exist", interpreter.escape_debug())
+        }
+        (Some(Errno::NOEXEC), None) => {
+            format!("{error}; a script needs a first line such as #!/bin/sh")
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// Returns the interpreter that the script `path` names in its first line.
+fn interpreter(path: &Path) -> Option<String> {
+    let mut start = Vec::new();
+    File::open(path).ok()?.take(FIRST_LINE).read_to_end(&mut start).ok()?;
+    let line = start.strip_prefix(b"#!")?.split(|b| *b == b'\n').next()?;
+    let line = line.trim_ascii_start();
+    let end = line.iter().position(|b| matches!(b, b' ' | b'\t')).unwrap_or(line.len());
+    Some(String::from_utf8_lossy(line.get(..end)?).into_owned())
 }
 
 /// Finds `name` as execvp(3) does. With a slash, it is a path relative to the working directory.
@@ -99,6 +128,24 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+
+    #[test]
+    fn a_script_whose_interpreter_is_missing_is_not_said_to_be_missing() {
+        let root = tempfile::tempdir().unwrap();
+        let why = |text: &[u8], errno: Errno| {
+            let path = root.path().join("script");
+            std::fs::write(&path, text).unwrap();
+            not_started("./script", &path, &errno.into()).message
+        };
+        assert!(
+            why(b"#!/nope -x\n", Errno::NOENT).ends_with("its interpreter `/nope` does not exist")
+        );
+        // A file from Windows.
+        let message = why(b"#! /bin/sh\r\necho\r\n", Errno::NOENT);
+        assert!(message.ends_with("its interpreter `/bin/sh\\r` does not exist"), "{message}");
+        assert!(why(b"echo\n", Errno::NOEXEC).contains("#!/bin/sh"));
+        assert!(why(b"\x7fELF", Errno::NOENT).contains("No such file"), "its loader is missing");
+    }
 
     #[test]
     fn a_program_is_found_as_execvp_does() {

@@ -154,7 +154,10 @@ fn spawn(
         .envs(environment.iter().map(|(name, value)| (name, value)))
         .current_dir(&request.working_dir);
     let streams = connect(request, location, &mut command);
-    let (input, terminal, screen) = streams.map_err(|error| not_started(name, &error))?;
+    let (input, terminal, screen) = streams.map_err(|error| {
+        let kind = RefusalKind::of_spawn(&error);
+        Refusal::new(kind, format!("failed to create the streams of `{name}`: {error}"))
+    })?;
     let cgroup = JobGroup::create(&request.cgroups).map_err(|error| {
         let message = format!("failed to limit the job's resources by a cgroup: {error}");
         Refusal::new(RefusalKind::Unsupported, message)
@@ -165,7 +168,7 @@ fn spawn(
         Ok(child) => Ok(Spawned { child, input, terminal, screen, cgroup }),
         Err(error) => {
             cgroup.remove();
-            Err(not_started(name, &error))
+            Err(not_started(name, program, &error))
         }
     }
 }
