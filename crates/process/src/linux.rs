@@ -22,12 +22,19 @@ pub(crate) const ATTEMPT_VARIABLE: &str = "LONGSHORE_ATTEMPT";
 /// The name under which the program is started as a supervisor.
 pub(crate) const SUPERVISOR: &str = "longshore-supervisor";
 
+/// How often to look for processes that were forked while the others were stopped.
+const STOP_ROUNDS: usize = 10;
+
+/// The unit of times in `/proc`, in nanoseconds: `USER_HZ` is 100.
+const TICK_NANOS: i64 = 10_000_000;
+
 /// A process, distinguished from every other process that had or will have its pid.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ProcessIdentity {
     pid: i32,
-    /// Clock ticks between boot and its start: field 22 of `/proc/PID/stat` (proc_pid_stat(5)).
+    /// Clock ticks between boot and its start: field 22 of `/proc/PID/stat` (proc_pid_stat(5)), as it is
+    /// outside of time namespaces.
     start_time: u64,
     /// `/proc/sys/kernel/random/boot_id`.
     boot_id: String,
@@ -205,6 +212,25 @@ fn read_once(
     Ok(known.get_or_init(|| text))
 }
 
+/// Returns by how many clock ticks the time since boot is later for this process than outside of time
+/// namespaces (time_namespaces(7)). The start times that it reads differ by as much.
+fn boottime_offset() -> i64 {
+    static KNOWN: OnceLock<i64> = OnceLock::new();
+    *KNOWN.get_or_init(|| {
+        // A kernel without time namespaces has no such file.
+        let offsets = fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
+        boottime_offset_in(&offsets).unwrap_or(0)
+    })
+}
+
+fn boottime_offset_in(offsets: &str) -> Option<i64> {
+    let mut fields =
+        offsets.lines().find_map(|line| line.strip_prefix("boottime"))?.split_whitespace();
+    let seconds: i64 = fields.next()?.parse().ok()?;
+    let nanos: i64 = fields.next()?.parse().ok()?;
+    seconds.checked_mul(1_000_000_000 / TICK_NANOS)?.checked_add(nanos / TICK_NANOS)
+}
+
 /// Some fields of `/proc/PID/stat` (proc_pid_stat(5)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stat {
@@ -219,8 +245,10 @@ pub(crate) struct Stat {
 impl Stat {
     fn read(pid: Pid) -> io::Result<Self> {
         let text = fs::read(format!("/proc/{pid}/stat"))?;
-        Self::parse(&text)
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "unreadable /proc/PID/stat"))
+        let unreadable = || io::Error::new(io::ErrorKind::InvalidData, "unreadable /proc/PID/stat");
+        let stat = Self::parse(&text).ok_or_else(unreadable)?;
+        let start_time = stat.start_time.saturating_add_signed(-boottime_offset());
+        Ok(Self { start_time, ..stat })
     }
 
     fn parse(text: &[u8]) -> Option<Self> {
@@ -314,11 +342,38 @@ impl ProcessTable {
     }
 }
 
-/// Signals every descendant of the calling process.
-pub(crate) fn signal_descendants(signal: Signal) -> io::Result<()> {
-    let own = rustix::process::getpid().as_raw_nonzero().get();
+/// Kills every descendant of the calling process.
+pub(crate) fn kill_descendants() -> io::Result<()> {
     let table = ProcessTable::read()?;
-    table.signal(table.descendants(own), signal)
+    table.signal(table.descendants(own_pid()), Signal::KILL)
+}
+
+/// Sends TERM to every descendant of the calling process. They are stopped first: a process that is
+/// forked while its parent is being signalled would be missed, and what a process forks because of TERM,
+/// to clean up, is not meant.
+pub(crate) fn terminate_descendants() -> io::Result<()> {
+    let mut stopped = HashSet::new();
+    for _ in 0..STOP_ROUNDS {
+        let table = ProcessTable::read()?;
+        let all = table.descendants(own_pid());
+        let new: Vec<i32> = all.iter().copied().filter(|pid| stopped.insert(*pid)).collect();
+        if new.is_empty() {
+            return table.signal(all, Signal::TERM);
+        }
+        // One that refuses the signal is told to end all the same.
+        let _ = table.signal(new, Signal::STOP);
+    }
+    let table = ProcessTable::read()?;
+    table.signal(table.descendants(own_pid()), Signal::TERM)
+}
+
+/// Returns the descendants of the calling process.
+pub(crate) fn descendants() -> io::Result<Vec<i32>> {
+    Ok(ProcessTable::read()?.descendants(own_pid()))
+}
+
+fn own_pid() -> i32 {
+    rustix::process::getpid().as_raw_nonzero().get()
 }
 
 /// Returns the supervisor that has files in `directory` open, and so has its attempt.
@@ -342,7 +397,7 @@ fn is_supervisor(pid: i32) -> io::Result<bool> {
 
 /// Whether the process `pid` is this one, a supervisor, or a descendant of either.
 pub(crate) fn is_of_longshore(mut pid: i32) -> io::Result<bool> {
-    let own = rustix::process::getpid().as_raw_nonzero().get();
+    let own = own_pid();
     while let Some(id) = Pid::from_raw(pid) {
         if pid == own || is_supervisor(pid)? {
             return Ok(true);
@@ -380,6 +435,13 @@ mod tests {
             Stat { state: b'S', parent: 7, group: 8, session: 9, threads: 3, start_time: 4711 };
         assert_eq!(Stat::parse(line), Some(stat));
         assert_eq!(Stat::parse(b"12 (a"), None);
+    }
+
+    #[test]
+    fn start_times_in_a_time_namespace_are_those_outside() {
+        let text = "monotonic           3         0\nboottime       -20000 500000000\n";
+        assert_eq!(boottime_offset_in(text), Some(-1_999_950));
+        assert_eq!(boottime_offset_in(""), None);
     }
 
     #[test]

@@ -55,6 +55,30 @@ pub(crate) fn outcome(exit: Option<Exit>, cause: Option<Cause>, has_oom_killed: 
     }
 }
 
+/// The most processes that a message names.
+const MOST_NAMED: usize = 5;
+
+/// Returns the outcome of a job beside whose end the processes `survivors` of it go on, although they were
+/// killed. Only a job that has ended on its own has that end: of one that was to be ended, not everything
+/// has.
+pub(crate) fn outcome_beside(
+    survivors: &[i32],
+    exit: Option<Exit>,
+    cause: Option<Cause>,
+) -> Outcome {
+    if exit.is_some() && cause.is_none() {
+        return outcome(exit, cause, false);
+    }
+    let named: Vec<String> = survivors.iter().take(MOST_NAMED).map(ToString::to_string).collect();
+    let more = if survivors.len() > MOST_NAMED { " and others" } else { "" };
+    let message = format!(
+        "the job was killed, but some of its processes go on (pid {}{more}): they run as another user, or \
+         hang in the kernel",
+        named.join(", ")
+    );
+    Outcome::Lost { message }
+}
+
 /// Why the supervisor did not start a job: the kinds of error that can occur.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -123,6 +147,17 @@ mod tests {
             assert_eq!(outcome(exit, cause, false), expected, "{exit:?} {cause:?}");
         }
         assert_eq!(outcome(None, None, true).kind(), "Lost");
+    }
+
+    #[test]
+    fn a_job_of_which_processes_survive_was_not_cancelled() {
+        for exit in [None, Some(Exit::Signal(9))] {
+            let outcome = outcome_beside(&[12, 13, 14, 15, 16, 17], exit, Some(Cause::Cancel));
+            let Outcome::Lost { message } = outcome else { panic!("{outcome:?}") };
+            assert!(message.contains("pid 12, 13, 14, 15, 16 and others"), "{message}");
+        }
+        let own_end = outcome_beside(&[12], Some(Exit::Code(3)), None);
+        assert_eq!(own_end, Outcome::Exited { code: 3, signal: None });
     }
 
     #[test]

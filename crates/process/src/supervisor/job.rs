@@ -19,9 +19,9 @@ use super::kept::Kept;
 use super::memory;
 use super::terminal::Terminal;
 use super::wake::Wake;
-use crate::linux::signal_descendants;
+use crate::linux::{descendants, kill_descendants, terminate_descendants};
 use crate::location::Location;
-use crate::outcome::{Cause, Exit, outcome};
+use crate::outcome::{Cause, Exit, outcome, outcome_beside};
 use crate::record::{Begin, End};
 use crate::wire::StartRequest;
 
@@ -138,11 +138,15 @@ impl Job {
         Ok(true)
     }
 
-    /// Returns the end, for the record.
-    pub(super) fn end(&self) -> End {
+    /// Returns the end, for the record. `is_over` is what [`supervise`](Self::supervise) has returned.
+    pub(super) fn end(&self, is_over: bool) -> End {
         let exit = self.exit.map(|(exit, _)| exit);
         let has_oom_killed = self.surroundings.cgroup.has_oom_killed();
-        let mut report = Report::new(outcome(exit, self.cause, has_oom_killed));
+        let outcome = match is_over {
+            true => outcome(exit, self.cause, has_oom_killed),
+            false => outcome_beside(&descendants().unwrap_or_default(), exit, self.cause),
+        };
+        let mut report = Report::new(outcome);
         report.started_at = Some(self.begin.at);
         report.finished_at = Some(self.exit.map_or_else(|| self.now(), |(_, at)| at));
         let [lost_stdout, lost_stderr] = self.lost;
@@ -210,7 +214,7 @@ impl Job {
         if self.kill_at.is_some_and(|at| now >= at) {
             self.killing_since.get_or_insert(now);
             // Repeated until no process is left.
-            let _ = signal_descendants(Signal::KILL);
+            let _ = kill_descendants();
         }
     }
 
@@ -227,7 +231,7 @@ impl Job {
                 self.kill_at = Some(at.unwrap_or(now + KILL_LIMIT));
                 if !grace.is_zero() {
                     // A process that does not receive TERM gets KILL.
-                    let _ = signal_descendants(Signal::TERM);
+                    let _ = terminate_descendants();
                 }
             }
         }

@@ -30,7 +30,7 @@ pub(super) fn serve(mut connection: UnixStream, wake: &Wake) -> io::Result<()> {
 fn keep(mut job: Box<Job>, connection: &mut UnixStream, wake: &Wake) -> io::Result<()> {
     send(connection, &Answer::Started(job.begin));
     let drained = job.supervise(wake, connection)?;
-    let end = job.end();
+    let end = job.end(drained);
     if drained {
         job.remove_cgroup();
     }

@@ -79,6 +79,7 @@ fn main() -> ExitCode {
         launches {
             a_command_that_is_not_there_is_refused_and_leaves_nothing,
             a_command_that_cannot_be_executed_is_refused_and_leaves_nothing,
+            a_job_that_stops_its_supervisor_at_once_is_launched_all_the_same,
             a_missing_working_directory_is_refused_with_its_path,
             a_job_directory_without_input_is_invalid,
             a_state_directory_that_cannot_be_made_is_unavailable,
@@ -118,6 +119,7 @@ fn main() -> ExitCode {
         tree {
             a_cancelled_job_leaves_no_grandchild,
             a_job_that_ended_leaves_no_daemon_that_keeps_its_output_open,
+            what_is_forked_while_the_job_is_told_to_end_is_told_too,
             an_orphan_is_reaped_while_the_job_runs,
             a_killed_supervisor_makes_the_job_lost_and_its_tree_is_killed,
             a_follower_that_lacks_descriptors_never_kills_the_job,

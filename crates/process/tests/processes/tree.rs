@@ -53,6 +53,17 @@ pub async fn a_job_that_ended_leaves_no_daemon_that_keeps_its_output_open() {
     assert_eq!(bench.output(&handle).await.0, b"done\n");
 }
 
+pub async fn what_is_forked_while_the_job_is_told_to_end_is_told_too() {
+    let bench = Bench::new();
+    // The main process has ended when most of them fork.
+    let mut spec = shell("for i in $(seq 40); do (setsid sh -c 'sleep 1000; :' &); done; exit 7");
+    // Longer than this test waits for the end.
+    spec.grace_period = Some("10m".parse().unwrap());
+    let handle = bench.start(spec).await;
+    let outcome = bench.end(&handle).await.outcome;
+    assert_eq!(outcome, Outcome::Exited { code: 7, signal: None });
+}
+
 pub async fn an_orphan_is_reaped_while_the_job_runs() {
     let bench = Bench::new();
     let pids = bench.folder.path().join("pids");
