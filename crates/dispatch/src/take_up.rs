@@ -16,8 +16,12 @@ use crate::spans;
 use crate::taken::{Found, Taken};
 use crate::task::JobTask;
 
-/// For an attempt that has ended, how long after its start event its end event may arrive.
+/// For an attempt that has ended, how long after its start event its end event may arrive, if its runner
+/// asks a server about it.
 const AT_ONCE: Duration = Duration::from_millis(500);
+
+/// The same for a runner of local processes, which has read both in one file.
+const AT_ONCE_HERE: Duration = Duration::from_millis(10);
 
 impl JobTask {
     /// Sees the job of `record` to its end. Its last attempt, if any, is on `candidate`. Never
@@ -181,6 +185,9 @@ fn taken(
 /// no such event arrives in time.
 pub(crate) async fn first_news(client: &AttemptClient, patience: Duration) -> Option<Event> {
     let mut feed = EventStream::open(client);
+    let capabilities = client.runner.capabilities();
+    let is_local = capabilities.process && !capabilities.container;
+    let at_once = if is_local { AT_ONCE_HERE } else { AT_ONCE };
     let mut runs = None;
     let mut until = Instant::now() + patience;
     loop {
@@ -189,7 +196,7 @@ pub(crate) async fn first_news(client: &AttemptClient, patience: Duration) -> Op
             // A start is also reported for an attempt that has ended; its end then follows at once.
             Ok(Ok(event @ Event::Started(_))) => {
                 runs = Some(event);
-                until = until.min(Instant::now() + AT_ONCE);
+                until = until.min(Instant::now() + at_once);
             }
             Ok(Ok(_)) => {}
             Ok(Err(error)) => client.trouble(&error),

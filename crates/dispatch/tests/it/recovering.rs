@@ -7,7 +7,9 @@ use futures::StreamExt;
 use longshore_conformance::simulated::{
     LaunchStep, Run, Script, SimulatedRunner, What, World, Written,
 };
-use longshore_core::{ErrorKind, JobId, LogChunk, LogPosition, NotRunReason, Outcome};
+use longshore_core::{
+    Capabilities, Capability, ErrorKind, JobId, LogChunk, LogPosition, NotRunReason, Outcome,
+};
 use longshore_dispatch::{Detached, Dispatcher, Fate, JobEvent, Settings, Submission};
 use longshore_journal::{Filter, Journal, Options, State};
 use tokio::time::{Instant, sleep, timeout};
@@ -307,6 +309,17 @@ async fn a_look_records_an_end_and_leaves_alone_what_runs() {
     let record = dispatcher.look(&job).await.unwrap();
     assert_eq!(record.result.map(|result| result.outcome), Some(exited(6)));
     assert_eq!(setup.runner.present(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_at_a_local_process_that_runs_does_not_wait_for_its_end() {
+    let mut setup = Setup::running(Run::endless());
+    let process = Capabilities::default().with(Capability::Process);
+    setup.runner = setup.runner.with_capabilities(process);
+    let job = setup.orphan().await;
+    let (dispatcher, began) = (setup.dispatcher(), Instant::now());
+    assert_eq!(dispatcher.look(&job).await.unwrap().state(), State::Running);
+    assert!(began.elapsed() < SECOND / 10, "{:?}", began.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
