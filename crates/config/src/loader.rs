@@ -211,7 +211,7 @@ impl Layers<'_> {
 
     fn push(&mut self, mut node: Node) {
         self.problems.extend(check(&mut node, self.part));
-        paths::anchor(&mut node, self.part);
+        self.problems.extend(paths::anchor(&mut node, self.part));
         self.nodes.push(node);
     }
 

@@ -2,29 +2,50 @@
 
 use std::path::{Path, absolute};
 
-use crate::Origin;
-use crate::node::{Node, Value};
+use crate::node::{self, Node, Value, dotted};
 use crate::schema::Part;
+use crate::{Origin, Problem};
 
-/// Makes each relative path in `node` absolute.
+/// Makes each relative path in `node` absolute. Returns the paths that cannot be meant as they are
+/// written.
 ///
 /// A path in a file is relative to the folder of that file. A path from the environment or from a
 /// flag is relative to the working directory.
-pub(crate) fn anchor(node: &mut Node, part: Part<'_>) {
+pub(crate) fn anchor(node: &mut Node, part: Part<'_>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    anchor_below(node, part, &mut Vec::new(), &mut problems);
+    problems
+}
+
+fn anchor_below(
+    node: &mut Node,
+    part: Part<'_>,
+    key: &mut node::Path,
+    problems: &mut Vec<Problem>,
+) {
     match &mut node.value {
         Value::Text(text) if part.is_path() => {
-            if let Some(path) = anchored(text, &node.origin) {
+            if text == "~" || text.starts_with("~/") {
+                let message = "only a shell replaces ~ by the home folder: write the whole path";
+                problems.push(Problem::new(message).at(node.origin.clone()).key(dotted(key)));
+            } else if let Some(path) = anchored(text, &node.origin) {
                 *text = path;
             }
         }
         Value::List(items) => {
             let Some(part) = part.items() else { return };
-            items.iter_mut().for_each(|item| anchor(item, part));
+            for (i, item) in items.iter_mut().enumerate() {
+                key.push(i.to_string());
+                anchor_below(item, part, key, problems);
+                key.pop();
+            }
         }
         Value::Table(fields) => {
-            for (key, field) in fields {
-                if let Some(part) = part.child(key) {
-                    anchor(field, part);
+            for (name, field) in fields {
+                if let Some(part) = part.child(name) {
+                    key.push(name.clone());
+                    anchor_below(field, part, key, problems);
+                    key.pop();
                 }
             }
         }

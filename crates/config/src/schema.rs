@@ -2,7 +2,7 @@
 //!
 //! Supports what schemars generates for serde's types: `$ref`, `properties`,
 //! `additionalProperties`, `items`, `anyOf`, `oneOf`, `allOf`, `type`, `enum`, `const`, and
-//! `writeOnly` for secrets. `x-no-echo` marks what errors must not repeat, with all below it,
+//! `examples`, and `writeOnly` for secrets. `x-no-echo` marks what errors must not repeat, with all below it,
 //! because people write secrets there by mistake. `x-path` marks paths of this machine.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -248,6 +248,12 @@ impl<'a> Part<'a> {
             || [self.items(), self.others()].into_iter().flatten().any(any_marked)
     }
 
+    /// Returns a text that is allowed, if the schema has an example.
+    fn example(self) -> Option<&'a str> {
+        let first = |part: Self| part.keyword("examples")?.as_array()?.first()?.as_str();
+        self.alternatives().into_iter().find_map(first)
+    }
+
     pub(crate) fn description(self) -> Option<&'a str> {
         let text = |part: Self| part.keyword("description").and_then(Json::as_str);
         // A constant's description is only about that value.
@@ -289,7 +295,10 @@ pub(crate) fn expected(part: Part<'_>) -> String {
         Kind::Integer if kinds.contains(&Kind::Number) => None,
         Kind::Integer => Some("a whole number".to_owned()),
         Kind::Number => Some("a number".to_owned()),
-        Kind::Text if texts.is_empty() => Some("text".to_owned()),
+        Kind::Text if texts.is_empty() => Some(match part.example() {
+            Some(example) => format!("text such as {example}"),
+            None => "text".to_owned(),
+        }),
         Kind::Text => Some(format!("one of {}", texts.join(", "))),
         Kind::List => Some("a list".to_owned()),
         Kind::Table => Some("a table".to_owned()),

@@ -118,6 +118,7 @@ impl JsonSchema for HumanDuration {
         schemars::json_schema!({
             "type": "string",
             "description": "A duration: a number and a unit, such as 30s, 10m or 1h 30m.",
+            "examples": ["30s"],
         })
     }
 }

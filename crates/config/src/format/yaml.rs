@@ -35,6 +35,9 @@ pub(super) fn parse(text: &str, file: &Location) -> Result<Node, Vec<Problem>> {
                 None if what.starts_with("budget breached") => {
                     "not valid YAML: too large or too complex".to_owned()
                 }
+                None if what.starts_with("multiple YAML documents") => {
+                    "a second document begins here: the file may have only one".to_owned()
+                }
                 None => format!("not valid YAML: {what}"),
             };
             let at = line.filter(|l| *l > 0).map_or_else(|| file.clone(), |l| file.line(l));

@@ -28,7 +28,7 @@ autoRemove = "yes"
     x.toml:4: job.imagePulPolicy: unknown key; did you mean job.imagePullPolicy?
     x.toml:5: job.runners: found the text `docker`, expected a list
     x.toml:6: job.maxJobs: found the text `many`, expected a whole number
-    x.toml:7: job.timeout: found the number 30, expected text
+    x.toml:7: job.timeout: found the number 30, expected text such as 30s
     x.toml:8: job.zzz: unknown key; known here: directory, docker, imagePullPolicy, kubernetes, maxJobs, rules, runners, timeout
     x.toml:9: job.namespace: unknown key; did you mean job.kubernetes.namespace?
     x.toml:11: job.kubernetes.labels.a: found the number 1, expected text
@@ -49,6 +49,14 @@ fn a_yaml_file_is_refused_with_file_line_key_and_what_would_be_right() {
     x.yaml:8: job.kubernetes.dns: found a list, expected one of cluster, node
     x.yaml:9: other: unknown key; known here: docker, job
     "#);
+}
+
+#[test]
+fn a_second_yaml_document_is_refused_in_words_of_yaml() {
+    assert_snapshot!(
+        said(load(Format::Yaml, "job: {}\n---\njob: {}\n")),
+        @"x.yaml:3: a second document begins here: the file may have only one"
+    );
 }
 
 #[test]

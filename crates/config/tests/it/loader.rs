@@ -360,3 +360,14 @@ fn a_relative_path_in_a_variable_or_a_flag_is_relative_to_the_working_directory(
         assert_eq!(Path::new(&directory), here.join("jobs"));
     }
 }
+
+#[test]
+fn a_path_below_the_home_folder_made_a_folder_named_by_a_tilde() {
+    for path in ["~", "~/jobs"] {
+        let error = Loader::<Config>::new().set("job.directory", path).load().unwrap_err();
+        let said = error.to_string();
+        assert!(said.contains("job.directory: only a shell replaces ~"), "{said}");
+    }
+    let other = Loader::<Config>::new().set("job.directory", "./~/~x").load().unwrap();
+    assert!(other.value.job.directory.ends_with("/~/~x"));
+}
