@@ -27,6 +27,8 @@ pub fn read(
         return Err(failed("the file is larger than 1 MiB"));
     }
     let mut variables = Vec::new();
+    // As docker, without the byte order mark that some editors write.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     for (before, line) in text.lines().enumerate() {
         let line = line.trim_start();
         if line.is_empty() || line.starts_with('#') {
@@ -65,6 +67,11 @@ mod tests {
         let read: Vec<_> =
             read.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_first_name() {
+        assert_eq!(parse("\u{feff}A=1\r\n").unwrap(), [("A".to_owned(), "1".to_owned())]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Builds a job from the command line and a job file.
 
+use std::env::VarError;
 use std::path::{Path, PathBuf};
 
 use longshore::JobSpec;
@@ -157,9 +158,20 @@ pub fn variables(files: &[PathBuf], given: &[String]) -> Result<Vec<(String, Str
 }
 
 fn from_environment(name: &str) -> Result<String, CliError> {
-    std::env::var(name).map_err(|e| {
-        CliError::usage(format!("--env {name}: {e} (write --env {name}=VALUE to give one)"))
-    })
+    if name.is_empty() {
+        return Err(CliError::usage("--env: write it as NAME=VALUE or NAME"));
+    }
+    value_of(name, std::env::var(name))
+}
+
+/// Returns the value of a variable. An error does not repeat the value, which may be a secret.
+fn value_of(name: &str, value: Result<String, VarError>) -> Result<String, CliError> {
+    let why = match value {
+        Ok(value) => return Ok(value),
+        Err(VarError::NotPresent) => "it is not set here",
+        Err(VarError::NotUnicode(_)) => "its value is not UTF-8",
+    };
+    Err(CliError::usage(format!("--env {name}: {why} (write --env {name}=VALUE to give one)")))
 }
 
 /// Splits `NAME=SOURCE`. Errors do not repeat the text, which may be the secret itself, given by
@@ -234,6 +246,16 @@ mod tests {
         assert_eq!((container.image.as_str(), container.args), ("y:2", vec!["2".to_owned()]));
         assert_eq!(changed.name.as_deref(), Some("b"));
         assert_eq!(changed.process.unwrap().command, ["p"]);
+    }
+
+    #[test]
+    fn a_value_that_is_not_utf8_is_not_repeated() {
+        use std::os::unix::ffi::OsStringExt;
+        let value = std::ffi::OsString::from_vec(b"hunter2\xff".to_vec());
+        let error = value_of("T", Err(VarError::NotUnicode(value))).unwrap_err().to_string();
+        assert!(error.contains("not UTF-8") && !error.contains("hunter2"), "{error}");
+        let error = job(&["--env", "", "--", "x"]).unwrap_err().to_string();
+        assert!(error.contains("NAME=VALUE"), "{error}");
     }
 
     #[test]
