@@ -1,9 +1,11 @@
 //! The result of a job, for a person.
 
-use longshore::job::{NotRunReason, PassedOver};
+use longshore::image::ImageRef;
+use longshore::job::{NotRunReason, PassedOver, RejectReason};
 use longshore::runner::RunnerName;
 use longshore::{JobId, JobResult, Outcome};
 
+use crate::job_args::JobArgs;
 use crate::output;
 
 /// A shell's exit code for a command that it does not find.
@@ -48,6 +50,44 @@ pub const fn exit_code(result: &JobResult) -> u8 {
     (result.outcome.exit_code() & 0xff) as u8
 }
 
+/// Says what the first word of the command may have been meant as, if no such command exists.
+pub fn say_misread(result: &JobResult, args: &JobArgs) {
+    let not_found =
+        matches!(result.outcome, Outcome::Rejected { reason: RejectReason::CommandNotFound, .. });
+    let word = args.args.first().filter(|_| not_found && args.image.is_none());
+    if let Some(hint) = word.and_then(|word| misread(word)) {
+        output::say(&hint);
+    }
+}
+
+/// Returns what `word`, which is no command, may have been meant as.
+fn misread(word: &str) -> Option<String> {
+    let is_variable = |(name, _): (&str, &str)| {
+        !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    };
+    if word.split_once('=').is_some_and(is_variable) {
+        return Some(format!("a variable is set by an option before the command: --env {word}"));
+    }
+    if word.contains(char::is_whitespace) {
+        return Some(format!(
+            "`{word}` is one word: leave its quotes out, or let a shell split it: sh -c '{word}'"
+        ));
+    }
+    let is_image = word.contains(':') && word.parse::<ImageRef>().is_ok();
+    is_image.then(|| format!("an image is named by an option before the command: --image {word}"))
+}
+
+/// Whether a variable that the job does not have may be why a command was not found: by a program of the
+/// job, or in its PATH.
+fn lacks_a_command(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Rejected { reason: RejectReason::CommandNotFound, message } => {
+            message.contains("PATH")
+        }
+        other => other.exit_code() == COMMAND_NOT_FOUND,
+    }
+}
+
 fn incomplete(reason: &str) -> String {
     format!("the job may have received only a part of its stdin: {reason}")
 }
@@ -83,7 +123,7 @@ fn summary(result: &JobResult, seconds: Option<f64>) -> Vec<String> {
         None => format!("the job {}", result.outcome),
     });
     let local = result.runner.as_ref() == Some(&RunnerName::process());
-    if local && result.outcome.exit_code() == COMMAND_NOT_FOUND {
+    if local && lacks_a_command(&result.outcome) {
         lines.push(ENVIRONMENT.to_owned());
     }
     if let (Some(runner), false) = (&result.runner, result.started_again.is_empty()) {
@@ -133,6 +173,29 @@ mod tests {
         ];
         assert_eq!(summary(&result(true), Some(1.5)), lines);
         assert_eq!(summary(&result(false), Some(1.5)), lines[..2]);
+    }
+
+    #[test]
+    fn a_command_that_does_not_exist_may_have_been_meant_as_something_else() {
+        for (word, hint) in [
+            ("A=1", Some("--env A=1")),
+            ("echo hi", Some("sh -c 'echo hi'")),
+            ("busybox:1.37", Some("--image busybox:1.37")),
+            ("registry.example:5000/team/tool", Some("--image registry.example:5000/team/tool")),
+            ("busybox", None),
+            ("./script.sh", None),
+            ("=", None),
+        ] {
+            let said = misread(word);
+            assert!(said.is_some() == hint.is_some(), "{word}: {said:?}");
+            assert!(said.unwrap_or_default().contains(hint.unwrap_or_default()), "{word}");
+        }
+        let rejected = |message: &str| {
+            let message = message.to_owned();
+            Outcome::Rejected { reason: RejectReason::CommandNotFound, message }
+        };
+        assert!(lacks_a_command(&rejected("`x` is not in the job's PATH (/bin)")));
+        assert!(!lacks_a_command(&rejected("its interpreter `/nope` does not exist")));
     }
 
     #[test]

@@ -54,6 +54,7 @@ pub async fn detach(
     match left? {
         Detached::Ended(result) => {
             summary::say(&result, Some(begun.elapsed().as_secs_f64()), quiet);
+            summary::say_misread(&result, &args.job);
             Ok(told(dispatcher, &id, &result).await)
         }
         _ => {
