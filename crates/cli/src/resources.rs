@@ -1,12 +1,12 @@
 //! What the command needs from the system before it does anything. The libraries in use panic if
 //! the first thread or descriptor is missing.
 
-use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, Barrier};
 use std::thread;
 
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::process::{Resource, getrlimit};
 
 use crate::error::CliError;
@@ -30,7 +30,7 @@ pub fn check() -> Result<(), CliError> {
     open(DESCRIPTORS).map_err(|error| lacks("file descriptors", DESCRIPTORS, "-n", &error))?;
     // Without the first one, the runtime panics. Without one of the others, a step fails.
     let count = if has_plenty_of_threads() { 1 } else { THREADS };
-    start(count).map_err(|error| lacks("threads", count, "-u", &error))
+    start(count).map_err(|error| lacks("threads", count, "-u, or -v", &error))
 }
 
 /// Whether the user's limit on threads is far above the number of those that exist.
@@ -44,15 +44,16 @@ fn has_plenty_of_threads() -> bool {
 
 /// Checks that `count` descriptors can be opened. Opens them only if it could fail.
 fn open(count: usize) -> io::Result<()> {
-    // The lowest number that is free.
-    let first = File::open("/dev/null")?.as_raw_fd();
+    // The lowest number that is free. No file is opened, so no other reason can make it fail.
+    let first = fcntl_dupfd_cloexec(rustix::stdio::stdin(), 0)?.as_raw_fd();
     let last = u64::try_from(first).ok().and_then(|first| first.checked_add(count as u64));
     let limit = getrlimit(Resource::Nofile).current;
     if limit.is_none_or(|limit| last.is_some_and(|last| last.saturating_mul(2) <= limit)) {
         return Ok(());
     }
-    let opened: io::Result<Vec<File>> = (0..count).map(|_| File::open("/dev/null")).collect();
-    opened.map(drop)
+    let opened: Result<Vec<OwnedFd>, Errno> =
+        (0..count).map(|_| fcntl_dupfd_cloexec(rustix::stdio::stdin(), 0)).collect();
+    Ok(opened.map(drop)?)
 }
 
 /// Starts `count` threads that exist at the same time, and waits for their end.
