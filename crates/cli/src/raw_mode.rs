@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
@@ -14,12 +15,12 @@ pub fn end_of_line() -> &'static str {
     if IS_RAW.load(Ordering::Relaxed) { "\r\n" } else { "\n" }
 }
 
+/// The terminal that is raw now, and its mode before.
+static BEFORE: Mutex<Option<(OwnedFd, Termios)>> = Mutex::new(None);
+
 /// The raw mode of this command's terminal, until dropped: each key is a byte for the job.
 #[derive(Debug)]
-pub struct RawMode {
-    terminal: OwnedFd,
-    before: Termios,
-}
+pub struct RawMode(());
 
 impl RawMode {
     /// Enters it.
@@ -32,15 +33,26 @@ impl RawMode {
         let mut raw = before.clone();
         raw.make_raw();
         tcsetattr(&terminal, OptionalActions::Drain, &raw)?;
+        if let Ok(mut slot) = BEFORE.lock() {
+            *slot = Some((terminal, before));
+        }
         IS_RAW.store(true, Ordering::Relaxed);
-        Ok(Self { terminal, before })
+        Ok(Self(()))
     }
 }
 
 impl Drop for RawMode {
     fn drop(&mut self) {
-        IS_RAW.store(false, Ordering::Relaxed);
-        // If it is gone, nothing is left to restore.
-        let _ = tcsetattr(&self.terminal, OptionalActions::Drain, &self.before);
+        leave();
+    }
+}
+
+/// Leaves the raw mode, if this command's terminal is in it: before this process ends in any other way
+/// than by a return from `main`.
+pub fn leave() {
+    IS_RAW.store(false, Ordering::Relaxed);
+    if let Some((terminal, before)) = BEFORE.lock().ok().and_then(|mut slot| slot.take()) {
+        // Not `Drain`: its output may have no reader. If it is gone, nothing is left to restore.
+        let _ = tcsetattr(&terminal, OptionalActions::Now, &before);
     }
 }

@@ -2,12 +2,18 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use longshore::JobResult;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use tokio::task::spawn_blocking;
 
 use crate::error::CliError;
+use crate::output;
+use crate::signals::Interruption;
 
 /// The most symbolic links that are followed, as in the kernel (path_resolution(7)).
 const MOST_LINKS: usize = 40;
@@ -39,10 +45,48 @@ impl ResultFile {
     /// If the folder or the file cannot be written to, or if `path` is a folder or a socket.
     pub fn prepare(path: &Path) -> Result<Self, CliError> {
         let target = target(path).map_err(|error| {
-            let path = path.display();
+            let (error, path) = (error.to_string(), path.display());
+            // Without the name of a temporary file, which the library adds.
+            let error = error.split(" at path \"").next().unwrap_or_default();
             CliError::failed(format!("--result {path}: failed to write there: {error}"))
         })?;
         Ok(Self { path: path.to_owned(), target })
+    }
+
+    /// Writes `result`, as [`write`](Self::write) does, unless this command is asked to end meanwhile: a
+    /// named pipe may never have a reader.
+    ///
+    /// # Errors
+    /// The same, or if this command is asked to end.
+    pub async fn write_unless_interrupted(
+        self,
+        result: &JobResult,
+        quiet: bool,
+    ) -> Result<(), CliError> {
+        let path = self.path.display().to_string();
+        if !quiet && self.has_no_reader() {
+            output::say(&format!("waiting for a process that reads {path}"));
+        }
+        let mut interruption = Interruption::watch()?;
+        let result = result.clone();
+        let writing = spawn_blocking(move || self.write(&result));
+        tokio::select! {
+            biased;
+            written = writing => {
+                written.unwrap_or_else(|error| Err(CliError::failed(error.to_string())))
+            }
+            _ = interruption.seen() => Err(CliError::failed(format!(
+                "--result {path}: not written: interrupted before the file could be written"
+            ))),
+        }
+    }
+
+    /// Whether it is a named pipe that no process has open for reading.
+    fn has_no_reader(&self) -> bool {
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        matches!(self.target, Target::Fifo)
+            && rustix::fs::open(&self.path, flags, Mode::empty())
+                .is_err_and(|error| error == Errno::NXIO)
     }
 
     /// Writes `result`. Replaces the content of an existing regular file.
@@ -70,6 +114,9 @@ impl ResultFile {
 }
 
 fn target(path: &Path) -> io::Result<Target> {
+    if path.as_os_str().as_bytes().ends_with(b"/") {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
     let kind = match fs::metadata(path) {
         Ok(metadata) => metadata.file_type(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return regular(path),
@@ -218,7 +265,11 @@ mod tests {
     #[test]
     fn a_folder_is_refused_before_anything_starts() {
         let folder = tempfile::tempdir().unwrap();
-        let refused = ResultFile::prepare(folder.path()).unwrap_err().to_string();
-        assert!(refused.contains("is a directory"), "{refused}");
+        for path in [folder.path().to_owned(), folder.path().join("new/")] {
+            let refused = ResultFile::prepare(&path).unwrap_err().to_string();
+            assert!(refused.contains("is a directory"), "{refused}");
+        }
+        let refused = ResultFile::prepare(&folder.path().join("no/file")).unwrap_err().to_string();
+        assert!(refused.contains("No such file") && !refused.contains(".longshore"), "{refused}");
     }
 }

@@ -7,7 +7,7 @@ use tokio::signal::unix::{self, SignalKind};
 
 use crate::error::CliError;
 use crate::output;
-use crate::signals::ignores_hangup;
+use crate::signals::ignores;
 
 /// The signals that are passed on.
 const PASSED_ON: [&str; 6] = ["HUP", "INT", "QUIT", "TERM", "USR1", "USR2"];
@@ -33,10 +33,11 @@ impl SignalProxy {
         let mut listeners = Vec::new();
         for name in PASSED_ON {
             let Ok(signal) = name.parse::<Signal>() else { continue };
-            if name == "HUP" && ignores_hangup() {
+            let kind = SignalKind::from_raw(signal.number());
+            if name == "HUP" && ignores(kind) {
                 continue;
             }
-            let listener = unix::signal(SignalKind::from_raw(signal.number()))
+            let listener = unix::signal(kind)
                 .map_err(|e| CliError::failed(format!("failed to watch for signals: {e}")))?;
             listeners.push((signal, listener));
         }

@@ -1,12 +1,12 @@
-//! Ctrl-C, TERM and the end of the terminal (HUP). In a command that runs a job, the first signal
-//! cancels the job and the second kills it. In a command that only waits for a job, a signal stops
-//! the waiting.
+//! Ctrl-C, Ctrl-\ (QUIT), TERM and the end of the terminal (HUP). In a command that runs a job, the
+//! first signal cancels the job, the second kills it, and the third ends the command. In a command that
+//! only waits for a job, a signal stops the waiting.
 
 use longshore::job::Canceller;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::error::CliError;
-use crate::output;
+use crate::{output, raw_mode};
 
 /// Passes signals on to a job until dropped.
 #[derive(Debug)]
@@ -16,18 +16,17 @@ impl Signals {
     /// Passes on what `asked` has received since its creation, and will receive, to `canceller`.
     pub fn pass_on(mut asked: Interruption, canceller: Canceller) -> Self {
         let task = tokio::spawn(async move {
-            let mut seen = false;
-            loop {
-                asked.seen().await;
-                if seen {
-                    output::say("killing the job");
-                    canceller.kill();
-                } else {
-                    output::say("cancelling the job (once more to kill it)");
-                    canceller.cancel();
-                }
-                seen = true;
-            }
+            asked.seen().await;
+            output::say("cancelling the job (once more to kill it)");
+            canceller.cancel();
+            asked.seen().await;
+            output::say("killing the job");
+            canceller.kill();
+            // Its output may have a reader that reads no more, and does not end either.
+            let code = asked.seen().await;
+            output::say("leaving: the job may not have ended yet");
+            raw_mode::leave();
+            std::process::exit(code.into());
         });
         Self(task)
     }
@@ -39,11 +38,13 @@ impl Drop for Signals {
     }
 }
 
-/// Receives Ctrl-C, TERM and HUP sent to this command from its creation on.
+/// Receives Ctrl-C, Ctrl-\, TERM and HUP sent to this command from its creation on.
 #[derive(Debug)]
 pub struct Interruption {
     interrupt: Signal,
     terminate: Signal,
+    /// `None` if this command was started to ignore it, as by a script in the background.
+    quit: Option<Signal>,
     /// `None` if this command was started to ignore it, as by nohup.
     hangup: Option<Signal>,
 }
@@ -59,11 +60,13 @@ impl Interruption {
         let failed = |e| CliError::failed(format!("failed to watch for signals: {e}"));
         let interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
         let terminate = signal(SignalKind::terminate()).map_err(failed)?;
-        let hangup = match ignores_hangup() {
-            true => None,
-            false => Some(signal(SignalKind::hangup()).map_err(failed)?),
+        let unless_ignored = |kind: SignalKind| match ignores(kind) {
+            true => Ok(None),
+            false => signal(kind).map(Some).map_err(failed),
         };
-        Ok(Self { interrupt, terminate, hangup })
+        let quit = unless_ignored(SignalKind::quit())?;
+        let hangup = unless_ignored(SignalKind::hangup())?;
+        Ok(Self { interrupt, terminate, quit, hangup })
     }
 
     /// Waits for the next signal. Returns the exit code that a shell reports for a command killed
@@ -72,6 +75,7 @@ impl Interruption {
         tokio::select! {
             _ = self.interrupt.recv() => 130,
             _ = self.terminate.recv() => 143,
+            Some(_) = next(self.quit.as_mut()) => 131,
             Some(_) = next(self.hangup.as_mut()) => 129,
         }
     }
@@ -82,12 +86,34 @@ async fn next(signal: Option<&mut Signal>) -> Option<()> {
     signal?.recv().await
 }
 
-/// Whether this process ignores HUP. To handle a signal is to stop ignoring it, so this is asked
-/// before.
-pub fn ignores_hangup() -> bool {
-    // The line `SigIgn` is a mask in which the lowest bit is signal 1, HUP (proc_pid_status(5)).
+/// Whether this process ignores the signal `kind`. To handle a signal is to stop ignoring it, so this is
+/// asked before.
+pub fn ignores(kind: SignalKind) -> bool {
+    // The line `SigIgn` is a mask in which the lowest bit is signal 1 (proc_pid_status(5)).
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
-        .is_some_and(|mask| mask & 1 == 1)
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    let bit = u32::try_from(kind.as_raw_value().saturating_sub(1)).ok();
+    let bit = bit.and_then(|bit| 1_u64.checked_shl(bit)).unwrap_or_default();
+    mask.is_some_and(|mask| mask & bit != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{Signal, getpid, kill_process};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn ctrl_backslash_asks_for_the_end_and_does_not_kill_the_command() {
+        // The standard library ignores it.
+        assert!(ignores(SignalKind::pipe()) && !ignores(SignalKind::child()));
+        if ignores(SignalKind::quit()) {
+            println!("unsupported: this test was started in the background");
+            return;
+        }
+        let mut asked = Interruption::watch().unwrap();
+        kill_process(getpid(), Signal::QUIT).unwrap();
+        assert_eq!(asked.seen().await, 131);
+    }
 }

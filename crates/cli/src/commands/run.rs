@@ -82,11 +82,14 @@ pub async fn run(args: &RunArgs) -> Result<u8, CliError> {
     // A local process has no image.
     say_hint(hint.filter(|_| result.image.is_some()));
     summary::say(&result, Some(begun.elapsed().as_secs_f64()), args.quiet);
+    summary::say_misread(&result, &args.job);
     if inherited && matches!(result.outcome, Outcome::NotRun { reason: NotRunReason::NoRunner, .. })
     {
         output::say(NO_STDIN);
     }
-    if let Some(Err(error)) = result_file.map(|file| file.write(&result)) {
+    if let Some(file) = result_file
+        && let Err(error) = file.write_unless_interrupted(&result, args.quiet).await
+    {
         // The job keeps its exit code.
         output::complain(&error);
         undelivered.push(error.to_string());

@@ -1,8 +1,10 @@
 //! Tests what the command does with a result that it cannot pass on.
 
 use std::fs::{self, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::home::{Home, Ran};
 
@@ -79,6 +81,23 @@ fn a_terminal_is_not_controlled_by_a_configuration() {
     let ran = home.run(&["config", "show", "--set", "job.\u{1b}[1m=x"]).exits(125);
     ran.never_says("\u{1b}");
     home.run(&["run", "--time\u{1b}[1mout", "1s"]).exits(2).never_says("\u{1b}");
+}
+
+#[test]
+fn a_named_pipe_that_nobody_reads_did_not_let_the_command_end() {
+    let home = Home::with_processes();
+    let pipe = home.path("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo starts").success());
+    let mut command = home.command();
+    command.args(["run", "--result"]).arg(&pipe).args(["--", "sh", "-c", "exit 4"]);
+    let mut child = command.stderr(Stdio::piped()).spawn().expect("the command starts");
+    let stderr = BufReader::new(child.stderr.take().expect("it is piped"));
+    let mut lines = stderr.lines().map(|line| line.expect("text"));
+    let waits = lines.by_ref().any(|line| line.contains("waiting for a process that reads"));
+    assert!(waits, "it says what it waits for");
+    kill_process(Pid::from_child(&child), Signal::TERM).expect("it runs");
+    assert!(lines.any(|line| line.contains("not written: interrupted")));
+    assert_eq!(child.wait().expect("it ends").code(), Some(4), "the job keeps its exit code");
 }
 
 #[test]
