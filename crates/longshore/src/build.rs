@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use longshore_core::{Runner, RunnerName};
 use longshore_dispatch::{BuildError, Dispatcher, DispatcherBuilder};
+use serde_json::{Map, Value};
 
 use crate::assembly_error::AssemblyError;
 use crate::backends::{ALL, is_built_in};
@@ -85,7 +86,33 @@ pub fn state_directory(config: &Config) -> Result<PathBuf, AssemblyError> {
 pub fn warnings(config: &Config) -> Vec<String> {
     let mut keys = config.docker.without_effect();
     keys.extend(config.job.keep_job_folder.map(|_| "job.keepJobFolder"));
-    keys.into_iter().map(|key| format!("{key} is a Cortex key without effect here")).collect()
+    let cortex = keys.into_iter().map(|key| format!("{key} is a Cortex key without effect here"));
+    cortex.chain(not_checked(config)).collect()
+}
+
+/// Returns a warning for each backend that has settings and is not built in: nothing here knows its keys.
+fn not_checked(
+    #[cfg_attr(
+        all(feature = "kubernetes", feature = "docker", feature = "process"),
+        expect(unused_variables, reason = "all backends are built in")
+    )]
+    config: &Config,
+) -> Vec<String> {
+    let settings: &[(&str, &Map<String, Value>)] = &[
+        #[cfg(not(feature = "kubernetes"))]
+        ("kubernetes", &config.job.kubernetes.backend.0),
+        #[cfg(not(feature = "docker"))]
+        ("docker", &config.job.docker.backend.0),
+        #[cfg(not(feature = "process"))]
+        ("process", &config.job.process.0),
+    ];
+    let has_keys = settings.iter().filter(|(_, keys)| !keys.is_empty());
+    let warning = |(name, keys): &(&str, &Map<String, Value>)| {
+        let keys: Vec<&str> = keys.keys().map(String::as_str).collect();
+        let keys = keys.join(", ");
+        format!("job.{name} is not checked ({keys}): the runner {name} is not built in")
+    };
+    has_keys.map(warning).collect()
 }
 
 fn check(config: &Config) -> Result<(), AssemblyError> {
@@ -159,4 +186,17 @@ fn process(name: &RunnerName, config: &Config, state: &Path) -> longshore_proces
     let mut own = config.job.process.clone();
     own.state_directory = own.state_directory.or_else(|| Some(state.join("process")));
     longshore_process::ProcessRunner::new(name.clone(), own)
+}
+
+#[cfg(all(test, not(feature = "docker")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_settings_of_a_runner_that_is_not_built_in_are_said_not_to_be_checked() {
+        let mut config = Config::default();
+        assert!(warnings(&config).is_empty());
+        config.job.docker.backend.0.insert("hots".to_owned(), Value::Null);
+        assert!(warnings(&config)[0].contains("job.docker is not checked (hots)"));
+    }
 }
