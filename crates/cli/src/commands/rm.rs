@@ -49,8 +49,22 @@ async fn remove(dispatcher: &Dispatcher, text: &str, force: bool) -> Result<JobI
             )));
         }
         dispatcher.cancel(&record.id, Some(Duration::ZERO)).await?;
-        jobs::end_of_cancelled(dispatcher, &record, Duration::ZERO).await?;
+        let end = jobs::end_of_cancelled(dispatcher, &record, Duration::ZERO).await?;
+        let removed = dispatcher.remove(&record.id).await;
+        if removed.is_err() && !has_ended_on_record(dispatcher, &record.id).await {
+            return Err(CliError::failed(format!(
+                "job {} {}, but that cannot be recorded, so the job was not removed",
+                record.id, end.outcome
+            )));
+        }
+        removed?;
+        return Ok(record.id);
     }
     dispatcher.remove(&record.id).await?;
     Ok(record.id)
+}
+
+/// Whether the end of a job is on record. The disk of the journal may be full.
+async fn has_ended_on_record(dispatcher: &Dispatcher, job: &JobId) -> bool {
+    dispatcher.record(job.as_str()).await.is_ok_and(|record| record.result.is_some())
 }
