@@ -43,7 +43,8 @@ pub fn assemble(
 /// (`LONGSHORE_ATTEMPT` is set), local processes are left out: they would end together with that job.
 pub fn assemble_detached(args: &ConfigArgs, quiet: bool) -> Result<Dispatcher, CliError> {
     let loaded = load(args, quiet)?;
-    if let Ok(outer) = std::env::var("LONGSHORE_ATTEMPT") {
+    let outer = std::env::var("LONGSHORE_ATTEMPT").ok();
+    if let Some(outer) = outer.filter(|outer| !outer.is_empty()) {
         leave_out_processes(&mut loaded.value.job.runners, &outer)?;
     }
     build(loaded)
