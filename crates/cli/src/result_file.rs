@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, fchown};
 use std::path::{Path, PathBuf};
 
 use longshore::JobResult;
@@ -31,6 +31,8 @@ pub struct ResultFile {
 enum Target {
     /// A regular file, or none yet: it is put in place as a whole.
     Regular { path: PathBuf, temporary: tempfile::NamedTempFile },
+    /// A regular file in a folder where no other file can be created.
+    InPlace(PathBuf),
     /// A device, or a descriptor of this process, such as `/dev/fd/3`.
     Open(File),
     /// A named pipe. It is opened once there is something to write, because that waits for a
@@ -102,8 +104,14 @@ impl ResultFile {
         text.and_then(|text| match target {
             Target::Regular { path, mut temporary } => {
                 temporary.write_all(&text)?;
-                temporary.persist(path).map(drop).map_err(|error| error.error)
+                match temporary.persist(&path) {
+                    Ok(_) => Ok(()),
+                    // A file that is mounted by itself, or of another user in a folder such as /tmp.
+                    Err(error) if is_in_the_way(&error.error) => write_in_place(&path, &text),
+                    Err(error) => Err(error.error),
+                }
             }
+            Target::InPlace(path) => write_in_place(&path, &text),
             Target::Open(mut file) => file.write_all(&text),
             Target::Fifo => OpenOptions::new().write(true).open(&path)?.write_all(&text),
         })
@@ -146,8 +154,29 @@ fn regular(path: &Path) -> io::Result<Target> {
     let temporary = tempfile::Builder::new()
         .prefix(".longshore-result-")
         .permissions(mode())
-        .tempfile_in(folder)?;
+        .tempfile_in(folder);
+    let temporary = match temporary {
+        Ok(temporary) => temporary,
+        Err(_) if OpenOptions::new().write(true).open(&path).is_ok() => {
+            return Ok(Target::InPlace(path));
+        }
+        Err(error) => return Err(error),
+    };
+    if let Ok(metadata) = fs::metadata(&path) {
+        // Not root: then it stays a file of this user.
+        let _ = fchown(&temporary, Some(metadata.uid()), Some(metadata.gid()));
+        temporary.as_file().set_permissions(metadata.permissions())?;
+    }
     Ok(Target::Regular { path, temporary })
+}
+
+/// Whether `error` says that an existing file cannot be replaced, although it may be writable.
+fn is_in_the_way(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ResourceBusy)
+}
+
+fn write_in_place(path: &Path, text: &[u8]) -> io::Result<()> {
+    OpenOptions::new().write(true).truncate(true).open(path)?.write_all(text)
 }
 
 /// Returns the path to which the symbolic links at `path` lead, whether or not a file is there.
@@ -205,6 +234,28 @@ mod tests {
         write(&path).unwrap();
         assert!(is_result(&fs::read_to_string(&path).unwrap()));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left");
+    }
+
+    #[test]
+    fn a_private_file_stays_private() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("result");
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        write(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_replaced_is_written_in_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("result");
+        fs::write(&path, "old ".repeat(1000)).unwrap();
+        write_in_place(&path, b"new").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+        assert!(is_in_the_way(&Errno::BUSY.into()) && is_in_the_way(&Errno::ACCESS.into()));
+        assert!(!is_in_the_way(&Errno::NOSPC.into()));
     }
 
     #[test]
