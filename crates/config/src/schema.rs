@@ -1,8 +1,8 @@
 //! Reads the keys of a type from its JSON schema.
 //!
 //! Supports what schemars generates for serde's types: `$ref`, `properties`,
-//! `additionalProperties`, `items`, `anyOf`, `oneOf`, `allOf`, `type`, `enum`, `const`, and
-//! `examples`, and `writeOnly` for secrets. `x-no-echo` marks what errors must not repeat, with all below it,
+//! `additionalProperties`, `items`, `anyOf`, `oneOf`, `allOf`, `type`, `enum`, `const`, `examples`, and
+//! `writeOnly` for secrets. `x-no-echo` marks what errors must not repeat, with all below it,
 //! because people write secrets there by mistake. `x-path` marks paths of this machine.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +13,7 @@ use serde_json::{Map, Value as Json};
 use crate::node::Kind;
 
 /// The keywords that are read to load a configuration.
-const KEYWORDS: [&str; 15] = [
+const KEYWORDS: [&str; 16] = [
     "$defs",
     "$ref",
     "additionalProperties",
@@ -21,6 +21,7 @@ const KEYWORDS: [&str; 15] = [
     "anyOf",
     "const",
     "enum",
+    "examples",
     "items",
     "oneOf",
     "properties",
