@@ -25,6 +25,8 @@ pub(crate) fn reason_and_message(reason: Option<&str>, message: Option<&str>) ->
 /// The API server records which client set a field
 /// (<https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>), except for
 /// what admission changes. The creator is the only one that can have set a field that never changes.
+/// That of a Pod, the Job controller, changes no deadline later. Longshore, that of a Job, sets none,
+/// but another program may go by the same name.
 pub(crate) fn has_first_deadline(meta: &ObjectMeta) -> bool {
     let clients = meta.managed_fields.as_deref().unwrap_or_default();
     let set = |client: &ManagedFieldsEntry, field: &str| {
@@ -34,7 +36,7 @@ pub(crate) fn has_first_deadline(meta: &ObjectMeta) -> bool {
     let is_creator =
         |it: &ManagedFieldsEntry| set(it, "f:completionMode") || set(it, "f:restartPolicy");
     let mut setters = clients.iter().filter(|it| set(it, "f:activeDeadlineSeconds"));
-    clients.iter().any(is_creator) && setters.all(is_creator)
+    clients.iter().any(is_creator) && setters.all(|it| set(it, "f:restartPolicy"))
 }
 
 #[cfg(test)]
@@ -58,6 +60,7 @@ mod tests {
             (vec![job.clone(), client(&["parallelism"])], true),
             (vec![pod.clone(), status.clone()], true),
             (vec![job, edit.clone()], false),
+            (vec![client(&["completionMode", "activeDeadlineSeconds"])], false),
             (vec![client(&["restartPolicy"]), status, edit], false),
             (vec![], false),
         ] {
