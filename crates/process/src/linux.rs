@@ -360,7 +360,7 @@ pub(crate) fn terminate_descendants() -> io::Result<()> {
         if new.is_empty() {
             return table.signal(all, Signal::TERM);
         }
-        // One that refuses the signal is told to end all the same.
+        // One that this process may not stop gets TERM all the same.
         let _ = table.signal(new, Signal::STOP);
     }
     let table = ProcessTable::read()?;
