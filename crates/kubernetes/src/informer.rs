@@ -17,10 +17,15 @@ use crate::event_watch::watch_events;
 use crate::location::Location;
 use crate::subscription::Subscription;
 use crate::watch::watch_objects;
+use crate::watch_request::Position;
 
 /// How long the watches continue after the last subscription has ended. The next job often comes
 /// soon, and an idle host should cause no load.
 const LINGER: Duration = Duration::from_secs(15);
+
+/// How long after the creation of the first Job the watch on Jobs begins, if nothing has needed it
+/// before. Most short jobs have ended by then.
+const LATER: Duration = Duration::from_secs(5);
 
 /// All watches of a runner.
 #[derive(Debug)]
@@ -89,9 +94,14 @@ impl Informer {
 
 /// Runs the watches that fill `cache`, forever.
 async fn run_watches(cache: Arc<ScopeCache>, connection: Arc<Connection>) {
+    let jobs = async {
+        let first = cache.jobs_needed(LATER).await;
+        let position = first.map_or(Position::Unknown, Position::After);
+        watch_objects::<Job>(&cache, &connection, position).await;
+    };
     tokio::join!(
-        watch_objects::<Job>(&cache, &connection),
-        watch_objects::<Pod>(&cache, &connection),
+        jobs,
+        watch_objects::<Pod>(&cache, &connection, Position::Next),
         watch_events(&cache, &connection),
     );
 }

@@ -25,7 +25,7 @@ use crate::snapshot::Snapshot;
 use crate::start_state::{self, EventReporter, StartState};
 use crate::subscription::Subscription;
 use crate::translate::{self, Submission};
-use crate::warnings::JobWarnings;
+use crate::warnings::{JobWarnings, SILENCE};
 use crate::withdraw::{self, Withdrawal};
 
 /// The longest time before the deadline at which the launch begins to take the Pod back, so that it
@@ -49,10 +49,10 @@ pub(crate) enum Interrupt {
 }
 
 /// Where the Job of a launch comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// This launch created it.
-    Created,
+    /// This launch created it, in this version.
+    Created(Option<String>),
     /// An earlier launch of the attempt created it.
     Found,
 }
@@ -142,10 +142,11 @@ impl Launch<'_> {
         let watched = self.watches(&mut subscription).await;
         let Prepared { job, origin, unwanted } =
             Box::pin(self.prepare(attempt, &submission)).await?;
-        if watched && origin == Origin::Created {
-            subscription.record_creation(&self.location.attempt);
-        } else {
-            subscription.want_lists();
+        match origin {
+            Origin::Created(version) if watched => {
+                subscription.record_creation(&self.location.attempt, job.clone(), version);
+            }
+            Origin::Created(_) | Origin::Found => subscription.want_lists(),
         }
         if let Some(error) = unwanted {
             let error = self.take_over(&job, error).await?;
@@ -180,6 +181,8 @@ impl Launch<'_> {
         let context = self.context;
         let mut clock = PhaseClock::new(context.start_timeout, context.pull_timeout, self.give_up);
         let mut warnings = JobWarnings::new(&self.cluster, &self.location, uid);
+        // Without a Pod, only the Job shows why.
+        let mut silence = Some(Instant::now() + SILENCE);
         loop {
             let snapshot = subscription.snapshot();
             for event in reporter.new_events(&snapshot) {
@@ -242,6 +245,12 @@ impl Launch<'_> {
                     if let Some(error) = refused_pod(&warning) {
                         return self.withdraw(attempt, uid, error, WITHDRAWAL, subscription).await;
                     }
+                }
+                () = sleep_until(silence.unwrap_or_else(Instant::now)),
+                    if silence.is_some() && snapshot.pod().is_none() =>
+                {
+                    silence = None;
+                    subscription.want_jobs();
                 }
                 () = subscription.changed() => {}
             }

@@ -40,8 +40,8 @@ impl Launch<'_> {
         let created = match self.unless_given_up(creating).await {
             Ok(Ok(job)) => job,
             Ok(Err(failure)) if failure.code() == Some(409) => {
-                let (job, origin) = (self.find(attempt).await?, Origin::Found);
-                return Ok(Prepared { job, origin, unwanted: None });
+                let job = self.find(attempt).await?;
+                return Ok(Prepared { job, origin: Origin::Found, unwanted: None });
             }
             Ok(Err(failure)) if failure.had_no_effect() => {
                 return Err(LaunchError::Refused(failure.into()));
@@ -50,17 +50,18 @@ impl Launch<'_> {
             Err(interrupt) => return Err(self.unanswered(self.given_up(interrupt)).await),
         };
         let job = JobView::from(&created);
+        let origin = Origin::Created(created.metadata.resource_version.clone());
         let unwanted = match self.unwanted(&job, &created, submission) {
             Some(error) => Some(error),
             None => self.keep_secret(attempt, &job, false).await.err(),
         };
         let Some(error) = unwanted else {
-            return Ok(Prepared { job, origin: Origin::Created, unwanted: None });
+            return Ok(Prepared { job, origin, unwanted: None });
         };
         if job.held {
             return Err(self.give_up(&job, error).await);
         }
-        Ok(Prepared { job, origin: Origin::Created, unwanted: Some(error) })
+        Ok(Prepared { job, origin, unwanted: Some(error) })
     }
 
     /// Removes a Job that was created and that nobody has released. Returns `Refused` with `error` if
@@ -184,14 +185,21 @@ impl Launch<'_> {
         }
         self.backend.note_commit(&self.location);
         match self.cluster.commit(&self.location, &job.uid).await {
-            Ok(Patched::Applied(_)) => Ok(()),
+            Ok(Patched::Applied(now)) => {
+                let now = JobView::from(&*now);
+                subscription.record_release(&self.location.attempt, now);
+                Ok(())
+            }
             Ok(Patched::Gone) => Err(LaunchError::Indeterminate(Error::new(
                 ErrorKind::Internal,
                 "somebody deleted the Job before it was released",
             ))),
             Ok(Patched::Refused) => match self.cluster.get_job(&self.location).await {
                 Ok(Some(now)) => match JobView::from(&now) {
-                    now if now.commit == Some(Commit::Committed) => Ok(()),
+                    now if now.commit == Some(Commit::Committed) => {
+                        subscription.want_jobs();
+                        Ok(())
+                    }
                     now => Err(self.fenced(&now, subscription).await),
                 },
                 Ok(None) => Err(LaunchError::Indeterminate(Error::new(
@@ -205,6 +213,7 @@ impl Launch<'_> {
                 LaunchError::Indeterminate(error) => {
                     match self.cluster.get_job(&self.location).await {
                         Ok(Some(now)) if JobView::from(&now).commit == Some(Commit::Committed) => {
+                            subscription.want_jobs();
                             Ok(())
                         }
                         _ => Err(LaunchError::Indeterminate(error)),

@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::watch;
 
 use crate::cache::{ScopeCache, WatchHealth};
+use crate::job_view::JobView;
 use crate::pod_view::PodView;
 use crate::snapshot::Snapshot;
 
@@ -50,9 +51,20 @@ impl Subscription {
         self.health.wait_for(settled).await.is_ok_and(|health| health.is_watching())
     }
 
-    /// Records that the watches had begun before the Job of `attempt` was created.
-    pub(crate) fn record_creation(&self, attempt: &str) {
+    /// Records that the watches had begun before `job`, the Job of `attempt`, was created, in `version`.
+    pub(crate) fn record_creation(&self, attempt: &str, job: JobView, version: Option<String>) {
+        self.cache.record_answer(attempt, job, version);
         self.cache.update_known(attempt, |snapshot| snapshot.seen_from_creation = true);
+    }
+
+    /// Records the answer to the release of the Job of `attempt`.
+    pub(crate) fn record_release(&self, attempt: &str, job: JobView) {
+        self.cache.record_answer(attempt, job, None);
+    }
+
+    /// Makes the watch on Jobs begin, for what only the Job shows.
+    pub(crate) fn want_jobs(&self) {
+        self.cache.want_jobs();
     }
 
     /// Makes the watches list the objects that existed before they began.

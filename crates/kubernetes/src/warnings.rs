@@ -15,7 +15,7 @@ use crate::location::Location;
 
 /// How long the Job controller may take to create a Pod before the Job's Events are requested. It
 /// usually takes 50 ms, so most jobs cost no request.
-const SILENCE: Duration = Duration::from_millis(500);
+pub(crate) const SILENCE: Duration = Duration::from_millis(500);
 /// Messages are cut to this length. The API server accepts at most 1 KiB
 /// (`pkg/apis/core/validation/events.go`, `NoteLengthLimit`).
 const LONGEST: usize = 1024;

@@ -126,14 +126,17 @@ impl Watched for Pod {
     }
 }
 
-/// Watches the objects of kind `K` and records them in `cache`, forever.
+/// Watches the objects of kind `K` and records them in `cache`, forever. Begins at `position`.
 ///
 /// The watch lists the existing objects only if somebody [wants](ScopeCache::want_lists) that, or if it
 /// may have missed a change. A launch needs no list: it waits for the watch to begin before it creates
 /// the Job.
-pub(crate) async fn watch_objects<K: Watched>(cache: &ScopeCache, connection: &Connection) {
+pub(crate) async fn watch_objects<K: Watched>(
+    cache: &ScopeCache,
+    connection: &Connection,
+    mut position: Position,
+) {
     let mut backoff = retry_backoff();
-    let mut position = Position::Next;
     loop {
         let cluster = match connection.cluster_of(cache.scope.cluster.as_ref()).await {
             Ok(cluster) => cluster,

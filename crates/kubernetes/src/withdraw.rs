@@ -165,6 +165,7 @@ pub(crate) async fn proof(
 }
 
 async fn wait_for_proof(subscription: &mut Subscription) -> bool {
+    subscription.want_jobs();
     loop {
         let snapshot = subscription.snapshot();
         let withdrawn =

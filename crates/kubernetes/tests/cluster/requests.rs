@@ -13,8 +13,8 @@ use crate::{Body, Case, Checked, check, end, hello, launch};
 /// The cases.
 pub(crate) fn cases() -> Vec<(&'static str, Body)> {
     vec![
-        ("the_first_job_of_a_process_costs_eight_requests", |c| {
-            the_first_job_of_a_process_costs_eight_requests(c).boxed()
+        ("the_first_job_of_a_process_costs_seven_requests", |c| {
+            the_first_job_of_a_process_costs_seven_requests(c).boxed()
         }),
         ("a_server_that_always_sends_initial_events_is_asked_for_lists", |c| {
             a_server_that_always_sends_initial_events_is_asked_for_lists(c).boxed()
@@ -71,7 +71,7 @@ fn named(requests: &Requests, job: &str) -> Vec<String> {
     names
 }
 
-async fn the_first_job_of_a_process_costs_eight_requests(case: Arc<Case>) -> Checked {
+async fn the_first_job_of_a_process_costs_seven_requests(case: Arc<Case>) -> Checked {
     let (layer, requests) = counting(&case, |_| Fate::Pass).await?;
     let (runner, _file) = layer.runner(&case.lab)?;
     runner.ready().await?;
@@ -84,7 +84,6 @@ async fn the_first_job_of_a_process_costs_eight_requests(case: Arc<Case>) -> Che
         "the Job",
         "the Job",
         "watch events",
-        "watch jobs",
         "watch pods",
     ];
     check(seen == expected, || format!("{seen:#?}"))
@@ -110,7 +109,7 @@ async fn a_server_that_always_sends_initial_events_is_asked_for_lists(case: Arc<
     check(end(&runner, &started.handle).await?.outcome.is_success(), || "it failed".to_owned())?;
     let requests = requests.lock().unwrap_or_else(PoisonError::into_inner);
     let lists = requests.iter().filter(|uri| has(uri, "limit=500")).count();
-    check(lists == 2, || format!("{requests:#?}"))
+    check(lists == 1, || format!("{requests:#?}"))
 }
 
 /// The watches begin without a list for a launch, and another job needs that list.
