@@ -1,6 +1,6 @@
 //! Faults between Longshore and the API server while a job runs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,6 +11,7 @@ use hyper::StatusCode;
 use longshore_core::{Outcome, Report};
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::json;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use crate::layer::{Fate, Layer, is_watch};
@@ -111,8 +112,12 @@ async fn a_watch_whose_version_is_gone_begins_anew(case: Arc<Case>) -> Checked {
         // Set once the job runs. Maps a path to whether a list has been requested since.
         let listed: Arc<Mutex<Option<HashMap<String, bool>>>> = Arc::default();
         let seen = listed.clone();
+        let (watches, mut begun) = watch::channel(HashSet::new());
         let layer = Layer::start(case.lab.client.clone(), move |uri| {
             let mut listed = locked(&seen);
+            watches.send_modify(|paths| {
+                paths.extend(Some(uri.path().to_owned()).filter(|_| is_watch(uri)));
+            });
             let Some(listed) = listed.as_mut() else { return Fate::Pass };
             let anew = listed.entry(uri.path().to_owned()).or_default();
             *anew |= !is_watch(uri);
@@ -120,11 +125,22 @@ async fn a_watch_whose_version_is_gone_begins_anew(case: Arc<Case>) -> Checked {
         })
         .await?;
         let (runner, _file) = layer.runner(&case.lab)?;
-        let started = launch(&runner, &case.script("sleep 3; exit 7")).await?;
-        let over = Instant::now() + Duration::from_secs(3);
+        let started = launch(&runner, &case.script("sleep 9; exit 7")).await?;
+        let over = Instant::now() + Duration::from_secs(9);
+        // That on Jobs begins some seconds after the start.
+        begun.wait_for(|paths| paths.len() == 3).await?;
         *locked(&listed) = Some(HashMap::new());
-        layer.sever();
-        is(&end(&runner, &started.handle).await?, &SEVEN)?;
+        // Again and again: an answer that begins only now would go on.
+        let severing = async {
+            loop {
+                layer.sever();
+                sleep(Duration::from_millis(200)).await;
+            }
+        };
+        tokio::select! {
+            report = end(&runner, &started.handle) => is(&report?, &SEVEN)?,
+            () = severing => {}
+        }
         known(&format!("a version that is gone ({how:?})"), over, Duration::from_secs(8))?;
         let listed = locked(&listed).take().unwrap_or_default();
         for kind in ["/jobs", "/pods", "/events"] {

@@ -147,14 +147,15 @@ impl Policy {
     }
 }
 
-/// Returns an object like those of Longshore, for a dry run.
+/// Returns an object like those of Longshore, for a dry run. It has a deadline, so that a policy which
+/// sets one shows.
 fn probe(case: &Case, target: Target) -> Checked<Value> {
     let installation = &case.installation;
     let labels = json!({
         "longshore.dev/installation": installation, "longshore.dev/attempt": "probe",
     });
     let pod = json!({
-        "restartPolicy": "Never",
+        "restartPolicy": "Never", "activeDeadlineSeconds": 3600,
         "containers": [{"name": "job", "image": case.lab.image.to_string()}],
     });
     let marks = json!({"longshore.dev/commit": "open", "longshore.dev/ending": "none"});
@@ -168,7 +169,7 @@ fn probe(case: &Case, target: Target) -> Checked<Value> {
             "apiVersion": "batch/v1", "kind": "Job",
             "metadata": {"name": name, "labels": labels, "annotations": marks},
             "spec": {
-                "suspend": true, "parallelism": 0, "backoffLimit": 0,
+                "suspend": true, "parallelism": 0, "backoffLimit": 0, "activeDeadlineSeconds": 3600,
                 "template": {"metadata": {"labels": labels}, "spec": pod},
             },
         }),
