@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::{StreamExt, stream};
 use longshore_core::{
     Attempt, Capabilities, Capability, Event, Handle, InstallationId, JobId, JobSpec,
-    LaunchContext, LaunchError, LogPosition, Outcome, Place, Report, Runner, Settled, Started,
+    LaunchContext, LaunchError, LogPosition, Outcome, Report, Runner, Settled, Started, Target,
 };
 use parking_lot::Mutex;
 use tempfile::TempDir;
@@ -28,7 +28,7 @@ pub(crate) struct World {
     installations: Mutex<Vec<InstallationId>>,
     installation: InstallationId,
     /// Where the runner launches jobs, as the dispatcher records it.
-    place: Option<Place>,
+    target: Option<Target>,
     latency: OnceCell<Checked<Latency>>,
     /// The largest factor that the load of the machine has on the patience.
     most_load: u32,
@@ -38,13 +38,13 @@ impl World {
     pub(crate) fn new(fixture: Box<dyn Fixture>, installation: InstallationId) -> Self {
         let installations = Mutex::new(vec![installation.clone()]);
         let latency = OnceCell::new();
-        let (place, most_load) = (None, pace::MOST_LOAD);
-        Self { fixture, installations, installation, place, latency, most_load }
+        let (target, most_load) = (None, pace::MOST_LOAD);
+        Self { fixture, installations, installation, target, latency, most_load }
     }
 
-    /// Records attempts as launched at `place`.
-    pub(crate) fn at(mut self, place: Option<Place>) -> Self {
-        self.place = place;
+    /// Records attempts as launched on `target`.
+    pub(crate) fn at(mut self, target: Option<Target>) -> Self {
+        self.target = target;
         self
     }
 
@@ -165,7 +165,7 @@ impl Bench {
 
     pub(crate) fn attempt_of(&self, installation: InstallationId, spec: JobSpec) -> Attempt {
         let mut attempt = Attempt::new(installation, JobId::random(), 1, spec);
-        attempt.place = self.world.place.clone();
+        attempt.target = self.world.target.clone();
         self.track(&attempt);
         attempt
     }

@@ -165,8 +165,8 @@ impl Suite {
     async fn new(fixture: impl Fixture, runtime: Handle) -> Checked<Self> {
         let runner = fixture.runner().await?;
         let capabilities = *runner.capabilities();
-        let place = runner.place().await;
-        let world = World::new(Box::new(fixture), InstallationId::random()).at(place);
+        let target = runner.target().await;
+        let world = World::new(Box::new(fixture), InstallationId::random()).at(target);
         let world = Arc::new(world);
         Ok(Self { world, runner, capabilities, ledger: Arc::default(), runtime })
     }

@@ -114,9 +114,9 @@ impl InstallationId {
     }
 }
 
-/// Which backend an attempt is on, in the runner's own format; see
-/// [`Runner::place`](crate::Runner::place).
-pub type Place = serde_json::Value;
+/// The backend that an attempt is on, in the runner's own format; see
+/// [`Runner::target`](crate::Runner::target).
+pub type Target = serde_json::Value;
 
 /// One try of one job on one runner.
 #[derive(Clone, Debug)]
@@ -139,9 +139,9 @@ pub struct Attempt {
     /// The credentials for the image's registry. `None` for an anonymous pull, or if the backend
     /// has credentials of its own.
     pub registry_auth: Option<RegistryAuth>,
-    /// The answer of [`Runner::place`](crate::Runner::place) before the attempt was recorded. The
+    /// The answer of [`Runner::target`](crate::Runner::target) before the attempt was recorded. The
     /// runner puts it into the attempt's handle.
-    pub place: Option<Place>,
+    pub target: Option<Target>,
 }
 
 impl Attempt {
@@ -161,7 +161,7 @@ impl Attempt {
             pull_policy: PullPolicy::default(),
             secret_env: BTreeMap::new(),
             registry_auth: None,
-            place: None,
+            target: None,
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::{
     AttachSpec, Attachment, Attempt, Capabilities, Capability, Event, Exec, ExecSpec, Finding,
     Handle, Health, ImageRef, InstallationId, JobStdin, LaunchContext, LaunchError, LocalImage,
-    LogChunk, LogPosition, Place, Plan, Result, Runner, RunnerName, Settled, Signal, Started,
+    LogChunk, LogPosition, Plan, Result, Runner, RunnerName, Settled, Signal, Started, Target,
     TimedChunk,
 };
 use async_trait::async_trait;
@@ -74,8 +74,8 @@ pub trait Forward: fmt::Debug + Send + Sync + 'static {
         self.inner().access().await
     }
 
-    async fn place(&self) -> Option<Place> {
-        self.inner().place().await
+    async fn target(&self) -> Option<Target> {
+        self.inner().target().await
     }
 
     async fn reach(&self, handle: &Handle) -> Result<()> {
@@ -201,8 +201,8 @@ impl<F: Forward> Runner for Forwarding<F> {
         self.0.access().await
     }
 
-    async fn place(&self) -> Option<Place> {
-        self.0.place().await
+    async fn target(&self) -> Option<Target> {
+        self.0.target().await
     }
 
     async fn reach(&self, handle: &Handle) -> Result<()> {

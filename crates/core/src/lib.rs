@@ -44,7 +44,7 @@ mod text;
 mod validate;
 mod volume;
 
-pub use attempt::{Attempt, AttemptId, Handle, InstallationId, InvalidId, JobId, Place};
+pub use attempt::{Attempt, AttemptId, Handle, InstallationId, InvalidId, JobId, Target};
 pub use backoff::Backoff;
 pub use capabilities::{Capabilities, Capability, Requirement};
 pub use cause::Cause;

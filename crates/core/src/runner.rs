@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     AttachSpec, Attachment, Attempt, Capabilities, Capability, Error, ErrorKind, Event, EventSink,
     Exec, ExecSpec, Finding, Handle, ImageRef, InstallationId, JobStdin, LaunchError, LogChunk,
-    LogPosition, Outcome, Place, Plan, Report, Result, RunnerName, Signal, Started, TerminalSize,
+    LogPosition, Outcome, Plan, Report, Result, RunnerName, Signal, Started, Target, TerminalSize,
     TimedChunk,
 };
 
@@ -178,24 +178,24 @@ pub trait Runner: fmt::Debug + Send + Sync + 'static {
         None
     }
 
-    /// Returns which backend an attempt that is launched now is on, in the runner's own format. It is
+    /// Returns the backend that an attempt which is launched now is on, in the runner's own format. It is
     /// the part of a [`handle`](Self::handle) that configuration outside the runner decides, such as
     /// `DOCKER_HOST` or the current context of a kubeconfig. Contains no secret.
     ///
     /// - Sends no request, and returns within a second. A later answer is not used.
     /// - The dispatcher asks before it records an attempt, and gives the answer to `handle` and
-    ///   [`launch`](Self::launch) as [`Attempt::place`]. A launch in another place fails with
+    ///   [`launch`](Self::launch) as [`Attempt::target`]. A launch on another target fails with
     ///   `Refused` and `Unavailable`.
-    /// - A handle of another place leads to `Unavailable` errors from every method: what another
+    /// - A handle of another target leads to `Unavailable` errors from every method: what another
     ///   backend does not know proves nothing about the attempt. The streams give an `Err` item and
     ///   try again.
     /// - `None` if the runner's own configuration says it all.
-    async fn place(&self) -> Option<Place> {
+    async fn target(&self) -> Option<Target> {
         None
     }
 
     /// Checks whether `handle` is of the backend that this runner is configured for; see
-    /// [`place`](Self::place).
+    /// [`target`](Self::target).
     ///
     /// - Sends no request, and returns within a second. A later answer is not used.
     /// - Fails with `Unavailable` if the attempt is on another backend. The error names both, and how
@@ -236,7 +236,7 @@ pub trait Runner: fmt::Debug + Send + Sync + 'static {
 
     /// Returns where to find `attempt` once it is launched.
     ///
-    /// - Is pure: computed from the attempt, with its place, and the runner's configuration, and the
+    /// - Is pure: computed from the attempt, with its target, and the runner's configuration, and the
     ///   same in every process.
     fn handle(&self, attempt: &Attempt) -> Handle;
 

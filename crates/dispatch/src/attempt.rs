@@ -120,7 +120,7 @@ impl JobTask {
             () = self.canceller.token().cancelled() => return Tried::Cancelled,
         }
         let mut attempt = self.next_attempt(spec, turn.policy);
-        attempt.place = soon(candidate.runner.place()).await;
+        attempt.target = soon(candidate.runner.target()).await;
         let attempt = Arc::new(attempt);
         let span = spans::attempt(&attempt.id, candidate.name());
         self.make_attempt(candidate, attempt, turn, slot).instrument(span).await

@@ -11,8 +11,8 @@ use futures_util::{FutureExt, StreamExt};
 use longshore_core::{
     AttachSpec, Attachment, Attempt, Capabilities, Capability, Error, ErrorKind, Event, Exec,
     ExecSpec, Finding, Handle, Health, ImageRef, InstallationId, JobStdin, LaunchContext,
-    LaunchError, LocalImage, LogChunk, LogPosition, Place, Plan, Result, Runner, RunnerName,
-    Settled, Signal, Started, TimedChunk,
+    LaunchError, LocalImage, LogChunk, LogPosition, Plan, Result, Runner, RunnerName, Settled,
+    Signal, Started, Target, TimedChunk,
 };
 use tokio::time::Instant;
 
@@ -98,8 +98,8 @@ impl Runner for Guarded {
         self.wait("access", async { self.0.access().await }).await.ok().flatten()
     }
 
-    async fn place(&self) -> Option<Place> {
-        self.wait("place", async { self.0.place().await }).await.ok().flatten()
+    async fn target(&self) -> Option<Target> {
+        self.wait("target", async { self.0.target().await }).await.ok().flatten()
     }
 
     async fn reach(&self, handle: &Handle) -> Result<()> {

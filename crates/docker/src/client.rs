@@ -27,7 +27,7 @@ use crate::endpoint::{self, Endpoint, ThisProcess};
 use crate::fault::{Cause, Fault};
 use crate::greeting::{ApiVersion, Greeting, is_other_version};
 use crate::http::Call;
-use crate::place::Place;
+use crate::target::Target;
 
 /// The most bytes of an answer about one object.
 const OBJECT: usize = 16 << 20;
@@ -95,30 +95,30 @@ impl Engine {
     }
 
     /// Which engine this is. Makes no request.
-    pub(crate) fn place(&self) -> Result<Place> {
+    pub(crate) fn target(&self) -> Result<Target> {
         match self.connection.get() {
-            Some(connection) => Ok(connection.place.clone()),
-            None => Ok(Place::of(&self.endpoint()?.address)),
+            Some(connection) => Ok(connection.target.clone()),
+            None => Ok(Target::of(&self.endpoint()?.address)),
         }
     }
 
-    /// Checks that an attempt that is at `place`, if that is known, is on this engine. Makes no request.
-    pub(crate) fn ensure_is_at(&self, place: Option<&Place>) -> Result<()> {
-        let Some(place) = place else { return Ok(()) };
-        place.ensure_is(&self.endpoint()?, &self.place()?)
+    /// Checks that this engine is the `target` of an attempt, if that is known. Makes no request.
+    pub(crate) fn ensure_is_at(&self, target: Option<&Target>) -> Result<()> {
+        let Some(target) = target else { return Ok(()) };
+        target.ensure_is(&self.endpoint()?, &self.target()?)
     }
 
     /// As [`ensure_is_at`](Self::ensure_is_at), of the engine that has answered: from then on, all
     /// requests reach that one.
-    pub(crate) async fn ensure_connected_at(&self, place: Option<&Place>) -> Result<()> {
-        if place.is_none() {
+    pub(crate) async fn ensure_connected_at(&self, target: Option<&Target>) -> Result<()> {
+        if target.is_none() {
             return Ok(());
         }
         // Whether another engine answers does not matter.
-        self.ensure_is_at(place)?;
+        self.ensure_is_at(target)?;
         let connected = self.connected().await;
         connected.map_err(|fault| fault.into_error("failed to reach the Docker engine"))?;
-        self.ensure_is_at(place)
+        self.ensure_is_at(target)
     }
 
     async fn connected(&self) -> Answer<&Connection> {

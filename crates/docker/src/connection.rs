@@ -13,20 +13,20 @@ use crate::endpoint::{Address, Endpoint};
 use crate::fault::{Cause, Fault};
 use crate::greeting::{ApiVersion, Greeting};
 use crate::http::{Call, Http, is_signed};
-use crate::place::{Place, resolve};
+use crate::target::{Target, resolve};
 
 /// An engine that has answered once.
 #[derive(Debug)]
 pub(crate) struct Connection {
     http: Http,
     pub(crate) endpoint: Endpoint,
-    pub(crate) place: Place,
+    pub(crate) target: Target,
     greeting: Mutex<Greeting>,
 }
 
 impl Connection {
-    /// Asks the engine at `endpoint` for its version, within `limit`. The connection stays at the place
-    /// to which the address leads now.
+    /// Asks the engine at `endpoint` for its version, within `limit`. The connection stays
+    /// with the engine to which the address leads now.
     pub(crate) async fn open(
         endpoint: Endpoint,
         requests: RequestCounter,
@@ -36,10 +36,10 @@ impl Connection {
             Address::Unix(path) => Address::Unix(resolve(path)),
             address => address.clone(),
         };
-        let place = Place::of(&address);
+        let target = Target::of(&address);
         let http = Http::new(address, requests).map_err(|cause| Fault::new(cause, &endpoint))?;
         let greeting = Mutex::new(ask(&http, &endpoint, limit).await?);
-        Ok(Self { http, endpoint, place, greeting })
+        Ok(Self { http, endpoint, target, greeting })
     }
 
     /// Asks the engine again.
@@ -144,11 +144,11 @@ mod tests {
         let requests = RequestCounter::new(&RunnerName::docker());
         let limit = Duration::from_secs(60);
         let connection = Connection::open(endpoint.clone(), requests, limit).await.unwrap();
-        assert_eq!(connection.place, Place::of(&endpoint.address));
+        assert_eq!(connection.target, Target::of(&endpoint.address));
         std::fs::remove_file(&link).unwrap();
         symlink(&second, &link).unwrap();
         connection.greet(limit).await.unwrap();
         assert_eq!(connection.version().to_string(), "1.41");
-        assert_ne!(connection.place, Place::of(&endpoint.address));
+        assert_ne!(connection.target, Target::of(&endpoint.address));
     }
 }

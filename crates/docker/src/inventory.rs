@@ -24,7 +24,7 @@ pub(crate) async fn adopt(backend: &Backend, installation: &InstallationId) -> R
         .list(labels)
         .await
         .map_err(|fault| fault.into_error("failed to list this installation's containers"))?;
-    let place = backend.engine.place()?;
+    let target = backend.engine.target()?;
     let handle = |container: ContainerSummary| {
         let labels = container.labels?;
         let attempt: AttemptId = labels.get(ATTEMPT)?.parse().ok()?;
@@ -33,7 +33,7 @@ pub(crate) async fn adopt(backend: &Backend, installation: &InstallationId) -> R
             backend.strangers.warn(&container.id?, attempt.as_str());
             return None;
         }
-        let location = Location::new(attempt, installation.clone(), name).at(Some(place.clone()));
+        let location = Location::new(attempt, installation.clone(), name).at(Some(target.clone()));
         Some(location.with_tty(labels.contains_key(TTY)).handle(&backend.name))
     };
     Ok(listed.into_iter().filter_map(handle).collect())

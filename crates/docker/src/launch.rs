@@ -63,8 +63,8 @@ impl Backend {
 
     async fn try_launch(&self, attempt: &Attempt, context: &LaunchContext) -> Launched {
         let location = Location::of(attempt);
-        let place = self.engine.ensure_connected_at(location.place.as_ref()).await;
-        place.map_err(LaunchError::Refused)?;
+        let target = self.engine.ensure_connected_at(location.target.as_ref()).await;
+        target.map_err(LaunchError::Refused)?;
         let image = self.prepare(attempt, context).await.map_err(LaunchError::Refused)?;
         let deadline = context.deadline.min(Instant::now() + context.start_timeout);
         let request = LaunchRequest { attempt, context, location, image, deadline };

@@ -21,7 +21,7 @@ impl Backend {
     /// `Unavailable` if the attempt is on another engine, whose answers would prove nothing.
     pub(crate) async fn locate(&self, handle: &Handle) -> Result<Location> {
         let location = Location::read(handle)?;
-        self.engine.ensure_connected_at(location.place.as_ref()).await?;
+        self.engine.ensure_connected_at(location.target.as_ref()).await?;
         Ok(location)
     }
 }
@@ -36,7 +36,7 @@ pub(crate) fn once_there<T: Send + 'static>(
     let backend = Arc::clone(backend);
     async_stream::stream! {
         let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
-        while let Err(error) = backend.engine.ensure_connected_at(location.place.as_ref()).await {
+        while let Err(error) = backend.engine.ensure_connected_at(location.target.as_ref()).await {
             yield Err(error);
             sleep(backoff.next_pause()).await;
         }
@@ -81,7 +81,7 @@ mod tests {
         let (here, there) = (runner("engine.invalid:2375"), runner(server.address()));
         let job = JobSpec::container("localhost:5000/a:1".parse().unwrap());
         let mut attempt = Attempt::new(InstallationId::random(), JobId::random(), 1, job);
-        attempt.place = here.place().await;
+        attempt.target = here.target().await;
         let handle = there.handle(&attempt);
         assert_eq!(handle, here.handle(&attempt));
         let settled = there.settle(&handle, Instant::now() + Duration::from_secs(60)).await;
@@ -92,8 +92,8 @@ mod tests {
         let Err(LaunchError::Refused(error)) = launched else { panic!("{launched:?}") };
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         assert_eq!(*asked.lock().unwrap(), 0, "requests");
-        // A handle from before there were places.
-        attempt.place = None;
+        // A handle from before there were targets.
+        attempt.target = None;
         let old = there.handle(&attempt);
         there.reach(&old).await.unwrap();
         let ended = there

@@ -6,7 +6,7 @@ use longshore_core::{
 use serde::{Deserialize, Serialize};
 
 use crate::labels;
-use crate::place::Place;
+use crate::target::Target;
 
 /// The version of the handle's opaque part.
 const VERSION: u32 = 1;
@@ -21,7 +21,7 @@ struct Opaque {
     tty: bool,
     /// Not in the handles of earlier versions.
     #[serde(default)]
-    place: Option<Place>,
+    target: Option<Target>,
 }
 
 /// The name of an attempt's container; see [`Attempt::object_name`].
@@ -39,7 +39,7 @@ pub(crate) struct Location {
     /// Whether it has a terminal: then its output is one stream without headers.
     pub(crate) tty: bool,
     /// The engine that it is on, if that was recorded.
-    pub(crate) place: Option<Place>,
+    pub(crate) target: Option<Target>,
 }
 
 impl Location {
@@ -49,12 +49,12 @@ impl Location {
             installation: attempt.installation.clone(),
             name: attempt.object_name(),
             tty: attempt.spec.tty,
-            place: attempt.place.as_ref().and_then(|place| Place::read(place).ok()),
+            target: attempt.target.as_ref().and_then(|target| Target::read(target).ok()),
         }
     }
 
     pub(crate) fn new(attempt: AttemptId, installation: InstallationId, name: String) -> Self {
-        Self { attempt, installation, name, tty: false, place: None }
+        Self { attempt, installation, name, tty: false, target: None }
     }
 
     /// The location of a container that has a terminal if `tty`.
@@ -63,9 +63,9 @@ impl Location {
         self
     }
 
-    /// The location of a container on the engine at `place`.
-    pub(crate) fn at(mut self, place: Option<Place>) -> Self {
-        self.place = place;
+    /// The location of a container on the engine at `target`.
+    pub(crate) fn at(mut self, target: Option<Target>) -> Self {
+        self.target = target;
         self
     }
 
@@ -79,8 +79,8 @@ impl Location {
         let opaque: Opaque = serde_json::from_value(handle.opaque.clone()).map_err(|error| {
             unknown("the handle is not one of a Docker runner").caused_by(error)
         })?;
-        let Opaque { name, installation, tty, place } = opaque;
-        Ok(Self::new(handle.attempt.clone(), installation, name).with_tty(tty).at(place))
+        let Opaque { name, installation, tty, target } = opaque;
+        Ok(Self::new(handle.attempt.clone(), installation, name).with_tty(tty).at(target))
     }
 
     pub(crate) fn handle(&self, runner: &RunnerName) -> Handle {
@@ -91,8 +91,8 @@ impl Location {
         if self.tty {
             opaque["tty"] = true.into();
         }
-        if let Some(place) = &self.place {
-            opaque["place"] = serde_json::json!(place);
+        if let Some(target) = &self.target {
+            opaque["target"] = serde_json::json!(target);
         }
         Handle::new(runner.clone(), VERSION, self.attempt.clone(), opaque)
     }

@@ -94,12 +94,12 @@ impl Runner for DockerRunner {
         Some(self.backend.engine.endpoint().ok()?.address.to_string())
     }
 
-    async fn place(&self) -> Option<serde_json::Value> {
-        serde_json::to_value(self.backend.engine.place().ok()?).ok()
+    async fn target(&self) -> Option<serde_json::Value> {
+        serde_json::to_value(self.backend.engine.target().ok()?).ok()
     }
 
     async fn reach(&self, handle: &Handle) -> Result<()> {
-        self.backend.engine.ensure_is_at(Location::read(handle)?.place.as_ref())
+        self.backend.engine.ensure_is_at(Location::read(handle)?.target.as_ref())
     }
 
     async fn local_image(&self, image: &ImageRef) -> Result<LocalImage> {

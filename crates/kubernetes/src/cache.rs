@@ -10,8 +10,8 @@ use tokio::time::sleep;
 
 use crate::job_view::JobView;
 use crate::location::Location;
-use crate::place::ClusterId;
 use crate::snapshot::{Presence, Snapshot};
+use crate::target::ClusterId;
 
 /// The objects that a set of watches covers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -21,9 +21,9 @@ use crate::config::KubernetesConfig;
 use crate::credential_plugin;
 use crate::error::{self, failed, timed_out};
 use crate::kubeconfig::{self, Named};
-use crate::place::{self, ClusterId, Place};
 use crate::proxy;
 use crate::server_clock::ServerClock;
+use crate::target::{self, ClusterId, Target};
 
 /// How long one watch request lasts, in seconds. The server then ends it, and the next request resumes there.
 /// The time is short, so that a silently broken connection is soon detected. Three requests in that
@@ -251,7 +251,7 @@ impl Connection {
     ///
     /// # Errors
     /// `Unavailable` as for [`cluster`](Self::cluster).
-    pub(crate) async fn place(&self) -> Result<Place> {
+    pub(crate) async fn target(&self) -> Result<Target> {
         let opened = self.opened().filter(|it| it.is_usable());
         let (cluster, namespace) = match opened {
             Some(cluster) => (cluster.id.clone(), cluster.namespace.clone()),
@@ -261,7 +261,7 @@ impl Connection {
             }
         };
         let namespace = self.config.namespace.clone().unwrap_or(namespace);
-        Ok(Place { namespace, cluster })
+        Ok(Target { namespace, cluster })
     }
 
     /// Reads the configuration. If it names no context, that is `usual`, or else the current one.
@@ -346,7 +346,7 @@ fn build(
     let mut watching = kube.clone();
     watching.read_timeout = Some(WATCH_SILENCE);
     watching.reset_reader_on_write = true;
-    let server = place::normal(&kube.cluster_url);
+    let server = target::normal(&kube.cluster_url);
     let namespace = kube.default_namespace.clone();
     let proxy = kube.proxy_url.as_ref().map(proxy::address);
     let client = |config: Config| -> Result<Client> {

@@ -10,7 +10,7 @@ use longshore_core::{Error, ErrorKind, Result};
 
 use crate::config::KubernetesConfig;
 use crate::error::Message;
-use crate::place::ClusterId;
+use crate::target::ClusterId;
 use crate::{credential_plugin, proxy};
 
 /// What a kubeconfig names.

@@ -5,7 +5,7 @@ use longshore_core::{
 };
 use serde::Deserialize;
 
-use crate::place::{ClusterId, Place};
+use crate::target::{ClusterId, Target};
 
 /// The version of the serialized form of [`Location`].
 const VERSION: u32 = 2;
@@ -31,11 +31,12 @@ pub(crate) struct Location {
 }
 
 impl Location {
-    /// Returns the location of `attempt`: the place that was recorded for it, or else `namespace`, the
+    /// Returns the location of `attempt`: the target that is recorded for it, or else `namespace`, the
     /// configured one.
     pub(crate) fn of(attempt: &Attempt, namespace: Option<&str>) -> Self {
-        let place = attempt.place.clone().and_then(|it| serde_json::from_value::<Place>(it).ok());
-        let (own, cluster) = place.map(|it| (it.namespace, it.cluster)).unzip();
+        let target =
+            attempt.target.clone().and_then(|it| serde_json::from_value::<Target>(it).ok());
+        let (own, cluster) = target.map(|it| (it.namespace, it.cluster)).unzip();
         Self {
             namespace: own.or_else(|| namespace.map(str::to_owned)),
             cluster,
@@ -116,7 +117,7 @@ mod tests {
     fn a_handle_did_not_name_its_cluster_and_namespace() {
         let mut attempt = attempt();
         let cluster = json!({"server": "https://a", "name": "a", "authorities": ["0a"]});
-        attempt.place = Some(json!({"namespace": "jobs", "cluster": cluster}));
+        attempt.target = Some(json!({"namespace": "jobs", "cluster": cluster}));
         for configured in [None, Some("other")] {
             let location = Location::of(&attempt, configured);
             assert_eq!(location.namespace.as_deref(), Some("jobs"));

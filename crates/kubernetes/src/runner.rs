@@ -8,7 +8,7 @@ use futures::stream::{BoxStream, StreamExt};
 use longshore_core::{
     AttachSpec, Attachment, Attempt, Capabilities, Capability, Event, Exec, ExecSpec, Finding,
     Handle, Health, InstallationId, JobStdin, LaunchContext, LaunchError, LogChunk, LogPosition,
-    Place, Plan, Result, Runner, RunnerName, Settled, Started, TimedChunk, unreadable_events,
+    Plan, Result, Runner, RunnerName, Settled, Started, Target, TimedChunk, unreadable_events,
     unreadable_logs,
 };
 use tokio::time::Instant;
@@ -77,9 +77,9 @@ impl Runner for KubernetesRunner {
         Some(format!("{} of {} through {proxy} as {}", namespace, cluster.server, cluster.identity))
     }
 
-    async fn place(&self) -> Option<Place> {
-        let place = self.backend.connection.place().await.ok()?;
-        serde_json::to_value(place).ok()
+    async fn target(&self) -> Option<Target> {
+        let target = self.backend.connection.target().await.ok()?;
+        serde_json::to_value(target).ok()
     }
 
     async fn reach(&self, handle: &Handle) -> Result<()> {

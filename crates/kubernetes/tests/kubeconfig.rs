@@ -243,7 +243,7 @@ async fn another_clusters_answers_were_proof_that_a_job_had_not_started() {
     let first = runner();
     let spec = JobSpec::container("x".parse().unwrap());
     let mut attempt = Attempt::new(InstallationId::random(), JobId::random(), 1, spec);
-    attempt.place = first.place().await;
+    attempt.target = first.target().await;
     let handle = first.handle(&attempt);
     let soon = || Instant::now() + Duration::from_secs(60);
     use_context(&path, &away, "away");
@@ -310,8 +310,8 @@ async fn a_process_went_to_another_cluster_with_kubectl_config_use_context() {
     write(&both, "away");
     // A probe that fails makes the next request read the kubeconfig.
     runner.probe().await.unwrap_err();
-    let place = runner.place().await.unwrap();
-    assert_eq!(place["cluster"]["context"], "home", "{place}");
+    let target = runner.target().await.unwrap();
+    assert_eq!(target["cluster"]["context"], "home", "{target}");
     let asked = home.requests().len();
     runner.adopt(&installation).await.unwrap();
     assert!(home.requests().len() > asked);
@@ -319,5 +319,5 @@ async fn a_process_went_to_another_cluster_with_kubectl_config_use_context() {
     // A context that is gone cannot be meant.
     write(&both[1..], "away");
     runner.probe().await.unwrap_err();
-    assert_eq!(runner.place().await.unwrap()["cluster"]["context"], "away");
+    assert_eq!(runner.target().await.unwrap()["cluster"]["context"], "away");
 }

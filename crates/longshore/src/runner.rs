@@ -9,12 +9,12 @@ pub use longshore_core::{
     FindingCause, Forward, Forwarding, Handle, Health, HumanDuration, ImageReason, ImageRef,
     ImageReport, InstallationId, InvalidId, InvalidName, JobDirectoryView, JobId, JobSpec,
     JobStdin, LaunchContext, LaunchError, LinuxCapabilities, LinuxCapability, LocalImage, LogChunk,
-    LogPosition, LogStream, Memory, Network, NotRunReason, Outcome, Place, Plan, PlanFormat,
-    Process, PullPolicies, PullPolicy, RegistryAuth, RejectReason, Report, RequestCounter,
-    Requirement, ResourceList, Resources, Result, Runner, RunnerName, SeccompProfile,
-    SeccompProfileType, Secret, SecretSource, SecurityContext, SecurityProfile, Settled, Severity,
-    Signal, StartError, Started, TerminalSize, TerminalSizes, TimedChunk, start_error,
-    unreadable_events, unreadable_logs,
+    LogPosition, LogStream, Memory, Network, NotRunReason, Outcome, Plan, PlanFormat, Process,
+    PullPolicies, PullPolicy, RegistryAuth, RejectReason, Report, RequestCounter, Requirement,
+    ResourceList, Resources, Result, Runner, RunnerName, SeccompProfile, SeccompProfileType,
+    Secret, SecretSource, SecurityContext, SecurityProfile, Settled, Severity, Signal, StartError,
+    Started, Target, TerminalSize, TerminalSizes, TimedChunk, start_error, unreadable_events,
+    unreadable_logs,
 };
 #[cfg(feature = "docker")]
 pub use longshore_docker::DockerRunner;

@@ -23,8 +23,8 @@ impl SimulatedRunner {
         attempt: &Attempt,
         context: &LaunchContext,
     ) -> Launched<Started> {
-        if let Some(place) = &attempt.place {
-            self.find_place(place).map_err(LaunchError::Refused)?;
+        if let Some(target) = &attempt.target {
+            self.find_target(target).map_err(LaunchError::Refused)?;
         }
         let (latency, step, meddling) = {
             let mut script = self.script();

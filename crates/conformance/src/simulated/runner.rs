@@ -124,17 +124,17 @@ impl SimulatedRunner {
         Error::new(ErrorKind::Unavailable, "simulated: the answer was lost").on(&self.backend.name)
     }
 
-    fn handle_of(&self, attempt: AttemptId, place: Option<Value>) -> Handle {
-        Handle::new(self.backend.name.clone(), 1, attempt, place.unwrap_or_default())
+    fn handle_of(&self, attempt: AttemptId, target: Option<Value>) -> Handle {
+        Handle::new(self.backend.name.clone(), 1, attempt, target.unwrap_or_default())
     }
 
-    /// Fails if `place`, of an attempt, is another than that of this backend.
-    pub(super) fn find_place(&self, place: &Value) -> Result<()> {
-        let here = self.script().place.clone();
-        match place.as_str() {
-            Some(place) if Some(place) != here.as_deref() => {
-                let error = Error::new(ErrorKind::Unavailable, "simulated: in another place");
-                Err(error.with("place", place).on(&self.backend.name))
+    /// Fails if `target`, the one of an attempt, is not that of this backend.
+    pub(super) fn find_target(&self, target: &Value) -> Result<()> {
+        let here = self.script().target.clone();
+        match target.as_str() {
+            Some(target) if Some(target) != here.as_deref() => {
+                let error = Error::new(ErrorKind::Unavailable, "simulated: on another target");
+                Err(error.with("target", target).on(&self.backend.name))
             }
             _ => Ok(()),
         }
@@ -205,12 +205,12 @@ impl Runner for SimulatedRunner {
         self.script().access.clone()
     }
 
-    async fn place(&self) -> Option<Value> {
-        self.script().place.clone().map(Value::String)
+    async fn target(&self) -> Option<Value> {
+        self.script().target.clone().map(Value::String)
     }
 
     async fn reach(&self, handle: &Handle) -> Result<()> {
-        self.find_place(&handle.opaque)
+        self.find_target(&handle.opaque)
     }
 
     fn plan(&self, attempt: &Attempt) -> Result<Plan> {
@@ -218,7 +218,7 @@ impl Runner for SimulatedRunner {
     }
 
     fn handle(&self, attempt: &Attempt) -> Handle {
-        self.handle_of(attempt.id.clone(), attempt.place.clone())
+        self.handle_of(attempt.id.clone(), attempt.target.clone())
     }
 
     async fn launch(
@@ -235,7 +235,7 @@ impl Runner for SimulatedRunner {
 
     async fn settle(&self, handle: &Handle, deadline: Instant) -> Result<Settled> {
         self.call().await?;
-        self.find_place(&handle.opaque)?;
+        self.find_target(&handle.opaque)?;
         match self.next(|s| &mut s.settles).unwrap_or(SettleStep::Answer) {
             SettleStep::Answer => Ok(self.backend.fence(&handle.attempt)),
             SettleStep::Fail => Err(self.out_of_reach()),
@@ -252,8 +252,8 @@ impl Runner for SimulatedRunner {
 
     async fn adopt(&self, _installation: &InstallationId) -> Result<Vec<Handle>> {
         self.call().await?;
-        let place = self.place().await;
-        let handle = |id| self.handle_of(id, place.clone());
+        let target = self.target().await;
+        let handle = |id| self.handle_of(id, target.clone());
         Ok(self.backend.labelled().into_iter().map(handle).collect())
     }
 
@@ -272,13 +272,13 @@ impl Runner for SimulatedRunner {
 
     async fn cancel(&self, handle: &Handle, grace: Duration) -> Result<()> {
         let step = self.next(|s| &mut s.cancels);
-        self.find_place(&handle.opaque)?;
+        self.find_target(&handle.opaque)?;
         self.call_to(step, || self.backend.cancel(&handle.attempt, grace)).await
     }
 
     async fn remove(&self, handle: &Handle) -> Result<()> {
         let step = self.next(|s| &mut s.removals);
-        self.find_place(&handle.opaque)?;
+        self.find_target(&handle.opaque)?;
         self.call_to(step, || self.backend.remove(&handle.attempt)).await
     }
 }

@@ -109,7 +109,7 @@ fn script(dice: &mut Dice, outages: bool, long_outages: bool) -> Script {
         latency: dice.duration(Duration::ZERO..2 * SECOND),
         server: None,
         access: None,
-        place: None,
+        target: None,
         probes: steps(dice, 3, probe),
         launches: steps(dice, 6, launch),
         meddling: VecDeque::new(),

@@ -19,8 +19,8 @@ pub struct Script {
     pub server: Option<String>,
     /// What names the access to it.
     pub access: Option<String>,
-    /// Where its attempts are. What it does not know of another place proves nothing.
-    pub place: Option<String>,
+    /// The target of its attempts. What it does not know of another target proves nothing.
+    pub target: Option<String>,
     /// What probes find.
     pub probes: VecDeque<ProbeStep>,
     /// What launches do.

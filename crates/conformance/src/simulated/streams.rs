@@ -20,7 +20,7 @@ const RETRY: Duration = Duration::from_secs(5);
 /// Returns the events of an attempt.
 pub(super) fn events(runner: SimulatedRunner, handle: Handle) -> impl Stream<Item = Result<Event>> {
     stream! {
-        while let Err(error) = runner.find_place(&handle.opaque) {
+        while let Err(error) = runner.find_target(&handle.opaque) {
             yield Err(error);
             sleep_until(Instant::now() + RETRY).await;
         }

@@ -47,7 +47,7 @@ fn run_seed(seed: u64, flaw: Flaw) -> Played {
 }
 
 /// Part of the error about a job on another backend.
-const ELSEWHERE: &str = "in another place";
+const ELSEWHERE: &str = "on another target";
 
 struct Story<'a> {
     scenario: &'a Scenario,
@@ -67,9 +67,9 @@ struct Story<'a> {
 
 impl<'a> Story<'a> {
     fn new(scenario: &'a Scenario, world: &World, seed: u64, flaw: Flaw) -> Self {
-        let runners = |place: &str| {
+        let runners = |target: &str| {
             let runners = scenario.runners.iter().map(|(name, script)| {
-                let script = Script { place: Some(place.to_owned()), ..script.clone() };
+                let script = Script { target: Some(target.to_owned()), ..script.clone() };
                 world.runner(name.clone(), script)
             });
             runners.collect()
@@ -362,6 +362,6 @@ fn a_recovery_that_hides_a_second_start_is_caught() {
 }
 
 #[test]
-fn a_runner_that_ignores_the_place_of_a_handle_is_caught() {
-    is_caught(Flaw::IgnoresPlaces, &["Interrupted", "Lost"]);
+fn a_runner_that_ignores_the_target_of_a_handle_is_caught() {
+    is_caught(Flaw::IgnoresTargets, &["Interrupted", "Lost"]);
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use longshore_conformance::simulated::{LaunchStep, Run, Script, SimulatedRunner, What, World};
 use longshore_conformance::{Forward, Forwarding};
-use longshore_core::{Error, ErrorKind, Handle, JobId, LogPosition, Place, Runner};
+use longshore_core::{Error, ErrorKind, Handle, JobId, LogPosition, Runner, Target};
 use longshore_dispatch::{Dispatcher, DispatcherBuilder, Fate, Submission};
 use longshore_journal::Journal;
 use serde_json::Value;
@@ -17,8 +17,8 @@ use tokio::time::{Instant, sleep};
 use crate::recovering::{attached, exited, kill};
 use crate::support::*;
 
-fn in_place(place: &str, script: Script) -> Script {
-    Script { place: Some(place.to_owned()), ..script }
+fn on_target(target: &str, script: Script) -> Script {
+    Script { target: Some(target.to_owned()), ..script }
 }
 
 /// Two servers that a runner's configuration may name, and a second runner, in one world.
@@ -34,8 +34,8 @@ impl Setup {
     fn new(script: Script) -> Self {
         let world = World::new();
         Self {
-            here: world.runner(name("first"), in_place("here", script)),
-            elsewhere: world.runner(name("first"), in_place("elsewhere", Script::default())),
+            here: world.runner(name("first"), on_target("here", script)),
+            elsewhere: world.runner(name("first"), on_target("elsewhere", Script::default())),
             second: world.runner(name("second"), Script::default()),
             journal: Journal::in_memory().unwrap(),
             world,
@@ -91,7 +91,7 @@ async fn a_job_on_another_server_is_refused_at_once_with_what_to_do() {
     for error in errors {
         assert_eq!(error.kind(), ErrorKind::InvalidSpec);
         let message = error.to_string();
-        assert!(message.contains("in another place (place: here"), "{message}");
+        assert!(message.contains("on another target (target: here"), "{message}");
         assert!(message.contains("rm --force"), "{message}");
     }
     let reaped = switched.gc(Some(Duration::ZERO), false).await.unwrap();
@@ -134,9 +134,9 @@ impl Forward for Unsure {
     }
 }
 
-/// Only the place that the record names counts, even if the configuration changes before the launch.
+/// Only the target that the record names counts, even if the configuration changes before the launch.
 #[tokio::test(start_paused = true)]
-async fn a_launch_in_another_place_than_the_recorded_one_starts_nothing() {
+async fn a_launch_on_another_target_than_the_recorded_one_starts_nothing() {
     let setup = Setup::new(Script::default());
     let dispatcher = setup.dispatcher(Forwarding(Moving(setup.elsewhere.clone())));
     let job = dispatcher.submit(Submission::new(job()).kept()).await.unwrap();
@@ -148,7 +148,7 @@ async fn a_launch_in_another_place_than_the_recorded_one_starts_nothing() {
     assert_eq!(record.attempts[0].handle.opaque, Value::from("before"));
 }
 
-/// A runner whose configuration changes once the dispatcher has recorded its place.
+/// A runner whose configuration changes once the dispatcher has recorded its target.
 #[derive(Debug)]
 struct Moving(SimulatedRunner);
 
@@ -158,29 +158,29 @@ impl Forward for Moving {
         &self.0
     }
 
-    async fn place(&self) -> Option<Place> {
+    async fn target(&self) -> Option<Target> {
         Some(Value::from("before"))
     }
 }
 
-/// A runner whose place is in a file that cannot be read to its end.
+/// A runner whose target is in a file that cannot be read to its end.
 #[derive(Debug)]
-struct Placeless(SimulatedRunner);
+struct Targetless(SimulatedRunner);
 
 #[async_trait]
-impl Forward for Placeless {
+impl Forward for Targetless {
     fn inner(&self) -> &dyn Runner {
         &self.0
     }
 
-    async fn place(&self) -> Option<Place> {
+    async fn target(&self) -> Option<Target> {
         pending().await
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_runner_that_never_names_its_place_holds_up_no_job() {
-    let scene = scene_through(Placeless, [Script::default()]);
+async fn a_runner_that_never_names_its_target_holds_up_no_job() {
+    let scene = scene_through(Targetless, [Script::default()]);
     let began = Instant::now();
     let result = scene.run(job()).await;
     assert_eq!(result.runner, Some(name("first")));

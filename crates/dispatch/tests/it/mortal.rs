@@ -10,8 +10,8 @@ use futures::stream::BoxStream;
 use longshore_conformance::Forward;
 use longshore_conformance::simulated::{Dice, SimulatedRunner};
 use longshore_core::{
-    Attempt, Event, Handle, Health, InstallationId, LaunchContext, LaunchError, Place, Result,
-    Runner, Settled, Started,
+    Attempt, Event, Handle, Health, InstallationId, LaunchContext, LaunchError, Result, Runner,
+    Settled, Started, Target,
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -90,15 +90,15 @@ pub enum Flaw {
     /// Its reports do not show that the backend started the job again.
     HidesSecondStarts,
     /// It asks its backend about attempts of other backends too.
-    IgnoresPlaces,
+    IgnoresTargets,
 }
 
 impl Mortal {
-    /// Returns `handle`, or what a runner that ignores places would take it for.
+    /// Returns `handle`, or what a runner that ignores targets would take it for.
     fn heeded(&self, handle: &Handle) -> Handle {
         let mut handle = handle.clone();
-        if self.flaw == Flaw::IgnoresPlaces {
-            handle.opaque = Place::Null;
+        if self.flaw == Flaw::IgnoresTargets {
+            handle.opaque = Target::Null;
         }
         handle
     }

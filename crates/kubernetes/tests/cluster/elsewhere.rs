@@ -58,7 +58,7 @@ async fn a_job_was_lost_once_the_kubeconfig_named_another_cluster(case: Arc<Case
     let runner = runner(&case, &path);
     let script = "echo begun; until [ -e /job/output/go ]; do sleep 0.1; done; echo over; exit 7";
     let (mut attempt, directory) = case.with_directory(script)?;
-    attempt.place = runner.place().await;
+    attempt.target = runner.target().await;
     let started = launch(&runner, &attempt).await?;
     let (sender, mut troubles) = mpsc::channel::<Error>(100);
     let switching = async {
@@ -96,7 +96,7 @@ async fn a_job_was_looked_for_in_another_namespace_than_its_own(case: Arc<Case>)
     within(&case.lab.namespace)?;
     let first = runner(&case, &path);
     let mut attempt = case.script("echo here; exit 7");
-    attempt.place = first.place().await;
+    attempt.target = first.target().await;
     let handle = launch(&first, &attempt).await?.handle;
     check(handle == first.handle(&attempt), || format!("{handle:?}"))?;
     let found = first.adopt(&case.installation).await?;

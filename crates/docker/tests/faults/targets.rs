@@ -26,7 +26,7 @@ fn other() -> DockerRunner {
 /// An attempt of `script` as the dispatcher records it for `runner`.
 async fn recorded(lab: &Lab, runner: &DockerRunner, script: &str) -> Attempt {
     let mut attempt = attempt(lab, script);
-    attempt.place = runner.place().await;
+    attempt.target = runner.target().await;
     attempt
 }
 

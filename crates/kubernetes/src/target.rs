@@ -18,9 +18,9 @@ const MOST_AUTHORITIES: usize = 16;
 /// How many bytes of an authority's SHA-256 are kept.
 const FINGERPRINT_BYTES: usize = 16;
 
-/// The place of an attempt.
+/// The target of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Place {
+pub(crate) struct Target {
     /// The namespace.
     pub(crate) namespace: String,
     /// The cluster.

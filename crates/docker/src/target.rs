@@ -18,13 +18,13 @@ const MOST_LINKS: usize = 40;
 /// An engine, by its address. An address has one form, however it is written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Place {
+pub(crate) struct Target {
     /// `unix:///path` without symbolic links, or `tcp://host:port`.
     address: String,
 }
 
-impl Place {
-    /// The place of the engine at `address`, as the file system is now.
+impl Target {
+    /// The engine at `address`, as the file system is now.
     pub(crate) fn of(address: &Address) -> Self {
         Self {
             address: match address {
@@ -35,13 +35,12 @@ impl Place {
         }
     }
 
-    /// Reads what [`Place::of`] became in an attempt or a handle.
+    /// Reads what [`Target::of`] became in an attempt or a handle.
     pub(crate) fn read(value: &serde_json::Value) -> serde_json::Result<Self> {
         Self::deserialize(value)
     }
 
-    /// Checks that an attempt that is at this place, is on the engine of `endpoint`, whose place is
-    /// `connected`.
+    /// Checks that this is the engine of `endpoint`, which is `connected`.
     ///
     /// # Errors
     /// `Unavailable` if it is on another engine.
@@ -87,18 +86,18 @@ mod tests {
 
     use super::*;
 
-    fn unix(path: PathBuf) -> Place {
-        Place::of(&Address::Unix(path))
+    fn unix(path: PathBuf) -> Target {
+        Target::of(&Address::Unix(path))
     }
 
     #[test]
-    fn one_socket_by_two_paths_is_one_place() {
+    fn one_socket_by_two_paths_is_one_target() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().canonicalize().unwrap();
         std::fs::create_dir(folder.join("run")).unwrap();
         symlink("run", folder.join("var")).unwrap();
         symlink("run/d.sock", folder.join("link")).unwrap();
-        let expected = Place { address: format!("unix://{}/run/d.sock", folder.display()) };
+        let expected = Target { address: format!("unix://{}/run/d.sock", folder.display()) };
         // First while the engine is away.
         for _ in 0..2 {
             for name in ["run/d.sock", "var/d.sock", "link", "./run/../var/d.sock"] {
@@ -110,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_that_leads_to_another_engine_is_another_place() {
+    fn a_link_that_leads_to_another_engine_is_another_target() {
         let folder = tempfile::tempdir().unwrap();
         let link = folder.path().join("docker.sock");
         symlink("a.sock", &link).unwrap();
@@ -129,11 +128,11 @@ mod tests {
     }
 
     #[test]
-    fn one_host_in_two_spellings_is_one_place() {
-        let http = |host: &str| Place::of(&Address::Http(host.to_owned())).address;
+    fn one_host_in_two_spellings_is_one_target() {
+        let http = |host: &str| Target::of(&Address::Http(host.to_owned())).address;
         let tls = |host: &str| {
             let host = host.to_owned();
-            Place::of(&Address::Tls { host, certificates: PathBuf::new() }).address
+            Target::of(&Address::Tls { host, certificates: PathBuf::new() }).address
         };
         assert_eq!(http("Build.Example:2375"), "tcp://build.example:2375");
         assert_eq!(tls("build.example:2375"), http("BUILD.example:2375"));
@@ -147,8 +146,9 @@ mod tests {
     fn an_attempt_on_another_engine_was_not_noticed() {
         let at =
             |host: &str, named_by| Endpoint { address: Address::Http(host.to_owned()), named_by };
-        let place = Place::of(&at("a:1", None).address);
-        let ensure = |endpoint: &Endpoint| place.ensure_is(endpoint, &Place::of(&endpoint.address));
+        let target = Target::of(&at("a:1", None).address);
+        let ensure =
+            |endpoint: &Endpoint| target.ensure_is(endpoint, &Target::of(&endpoint.address));
         ensure(&at("A:1", Some("DOCKER_HOST"))).unwrap();
         for (named_by, by) in [(Some("DOCKER_HOST"), "DOCKER_HOST"), (None, "the default")] {
             let error = ensure(&at("b:1", named_by)).unwrap_err();
