@@ -33,7 +33,7 @@ fn a_command_that_lacks_resources_names_the_limit_and_does_not_panic() {
         let output = under(limit, state.path());
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(125), "{limit}: {said}");
-        let remedy = format!("raise the limit (ulimit {option})");
+        let remedy = format!("raise the limit (ulimit {option}");
         assert!(said.contains(what) && said.contains(&remedy), "{limit}: {said}");
         assert!(!said.contains("panicked"), "{limit}: {said}");
     }
