@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use super::case::cases;
-use super::jobs::detached;
+use super::jobs::{detached, removed};
 use crate::bench::Bench;
 use crate::check::{Checked, same, says};
 use crate::command::Longshore;
@@ -105,5 +105,6 @@ fn a_job_of_another_engine_was_lost(bench: &Bench) -> Checked {
     bench.longshore()?.args(["cancel", &id]).run()?.exits(0)?;
     let ran = bench.longshore()?.args(["inspect", &id]).run()?;
     ran.exits(0)?;
-    says(&ran.text(), &["Cancelled"])
+    says(&ran.text(), &["Cancelled"])?;
+    removed(bench, &id)
 }
