@@ -3,14 +3,15 @@
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use longshore_core::{
-    AttachOutput, AttachSpec, Attachment, Capability, Error, ErrorKind, JobId, LogChunk,
-    LogPosition, Result,
+    AttachOutput, AttachSpec, Attachment, Capability, ErrorKind, JobId, LogChunk, LogPosition,
+    Result,
 };
 
 use crate::attempt_client::AttemptClient;
 use crate::dispatcher::Dispatcher;
 use crate::event_sink::JobEventSink;
 use crate::logs::follow_logs;
+use crate::running::running;
 
 impl Dispatcher {
     /// Connects to a job that runs, whichever process owns it: to its output from now on, and to its
@@ -29,10 +30,7 @@ impl Dispatcher {
     /// any error of its runner.
     pub async fn attach_to(&self, job: &JobId, spec: AttachSpec) -> Result<Attachment> {
         let record = self.begun(job).await?;
-        let not_running =
-            || Error::new(ErrorKind::NotFound, "the job does not run").with("job", job);
-        let attempt = record.committed().filter(|_| record.result.is_none());
-        let attempt = attempt.ok_or_else(not_running)?;
+        let attempt = running(&record)?;
         let tty = record.spec.tty;
         let client = match tty {
             true => self.able_client(&record, &attempt.handle, Capability::Tty).await?,

@@ -277,8 +277,8 @@ impl Dispatcher {
     ///
     /// # Errors
     /// `NotFound` if the job is not recorded; `InvalidSpec` if no process owns it and it is on a
-    /// runner that is not configured, or is configured for another backend; an error if the journal cannot be written and the job is on no
-    /// runner, or that runner does not accept the request.
+    /// runner that is not configured, or is configured for another backend; an error if the journal
+    /// cannot be written and the job is on no runner, or that runner does not accept the request.
     pub async fn cancel(&self, job: &JobId, grace: Option<Duration>) -> Result<bool, Error> {
         let (dispatcher, job) = (self.clone(), job.clone());
         self.complete(async move { dispatcher.request_cancel(&job, grace).await }).await

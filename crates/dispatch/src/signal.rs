@@ -13,8 +13,9 @@ impl Dispatcher {
     /// If the future is dropped, the signal may have been sent or not.
     ///
     /// # Errors
-    /// `NotFound` if the job is not recorded or does not run, with its outcome; `Unsupported` if its runner cannot send
-    /// signals; `InvalidSpec` if its runner is not configured; any error of its runner.
+    /// `NotFound` if the job is not recorded or does not run, with its outcome; `Unsupported` if its
+    /// runner cannot send signals; `InvalidSpec` if its runner is not configured; any error of its
+    /// runner.
     pub async fn signal(&self, job: &JobId, signal: Signal) -> Result<(), Error> {
         self.in_running(job, Capability::Signals, async |client| {
             client.runner.signal(&client.handle, signal).await
