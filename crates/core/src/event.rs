@@ -6,8 +6,8 @@ use tokio::sync::mpsc;
 
 use crate::{Handle, ImageReport, Report};
 
-/// What happens to an attempt. Only [`Event::Ended`] is guaranteed, and [`Event::Started`] for an
-/// attempt that has started.
+/// What happens to an attempt. Only [`Event::Ended`] is guaranteed, [`Event::Started`] for an attempt
+/// that has started, and [`Event::Running`] for one that runs when the listener arrives.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 #[non_exhaustive]
@@ -28,6 +28,9 @@ pub enum Event {
     /// The job has started. It may have ended since: a listener that arrives later still receives
     /// this event, before [`Event::Ended`].
     Started(Option<Timestamp>),
+    /// The job runs: the backend showed it running when it was last heard. It comes at most once, after
+    /// [`Event::Started`], and never for a job that had ended before the listener arrived.
+    Running,
     /// The job has ended. This is the last event: it occurs exactly once and is never dropped.
     Ended(Report),
 }

@@ -312,6 +312,8 @@ pub trait Runner: fmt::Debug + Send + Sync + 'static {
     /// - For an attempt that has started, [`Event::Started`] comes promptly, once, and before
     ///   everything but progress: as soon as the backend has answered, even if the attempt has
     ///   already ended.
+    /// - For an attempt that runs, [`Event::Running`] follows promptly, once. It never comes for an
+    ///   attempt that had ended before this call.
     /// - The last item is [`Event::Ended`]. It occurs exactly once, even for a job that had already
     ///   ended, and then the stream ends.
     /// - An attempt that is gone (removed by another process or user, or never launched) ends as

@@ -98,7 +98,7 @@ fn log_progress(runner: &RunnerName, event: &Event) {
         Event::Started(at) => {
             debug!(%runner, started_at = at.as_ref().map(display), "running");
         }
-        // Logged where it is recorded, and unknown ones have no fields.
+        // Logged where it is recorded, and others have no fields.
         _ => {}
     }
 }

@@ -50,7 +50,7 @@ impl ExpectedEnd {
     pub(crate) fn heard(&mut self, event: &Event) {
         match event {
             Event::Started(_) if self.at.is_none() => self.starts(),
-            Event::Started(_) => {}
+            Event::Started(_) | Event::Running => {}
             _ => self.put_off(),
         }
     }

@@ -16,13 +16,6 @@ use crate::spans;
 use crate::taken::{Found, Taken};
 use crate::task::JobTask;
 
-/// For an attempt that has ended, how long after its start event its end event may arrive, if its runner
-/// asks a server about it.
-const AT_ONCE: Duration = Duration::from_millis(500);
-
-/// The same for a runner of local processes, which has read both in one file.
-const AT_ONCE_HERE: Duration = Duration::from_millis(10);
-
 impl JobTask {
     /// Sees the job of `record` to its end. Its last attempt, if any, is on `candidate`. Never
     /// launches the job again if it may have started. If it had not, the attempt is fenced, and the
@@ -181,26 +174,20 @@ fn taken(
     }
 }
 
-/// Returns the first event that shows whether the attempt runs or how it ended. Returns `None` if
-/// no such event arrives in time.
+/// Returns the first event that shows whether the attempt runs or how it ended: `Started` once it is known
+/// to run, or `Ended`. If neither is known within `patience`, returns `Started` for an attempt that has
+/// started, and otherwise `None`.
 pub(crate) async fn first_news(client: &AttemptClient, patience: Duration) -> Option<Event> {
     let mut feed = EventStream::open(client);
-    let capabilities = client.runner.capabilities();
-    let is_local = capabilities.process && !capabilities.container;
-    let at_once = if is_local { AT_ONCE_HERE } else { AT_ONCE };
-    let mut runs = None;
-    let mut until = Instant::now() + patience;
+    let until = Instant::now() + patience;
+    let mut started = None;
     loop {
         match timeout_at(until, feed.next()).await {
             Ok(Ok(event @ Event::Ended(_))) => return Some(event),
-            // A start is also reported for an attempt that has ended; its end then follows at once.
-            Ok(Ok(event @ Event::Started(_))) => {
-                runs = Some(event);
-                until = until.min(Instant::now() + at_once);
-            }
+            Ok(Ok(event @ Event::Started(_))) => started = Some(event),
+            Ok(Ok(Event::Running)) | Err(_) => return started,
             Ok(Ok(_)) => {}
             Ok(Err(error)) => client.trouble(&error),
-            Err(_) => return runs,
         }
     }
 }

@@ -44,6 +44,7 @@ pub(crate) fn follow(
         loop {
             match follower.step().await {
                 Ok(Step::Started(at)) => yield Ok(Event::Started(at)),
+                Ok(Step::Running) => yield Ok(Event::Running),
                 Ok(Step::Ended(report)) => {
                     yield Ok(Event::Ended(report));
                     return;
@@ -58,6 +59,7 @@ pub(crate) fn follow(
 /// What a follower reports next.
 enum Step {
     Started(Option<Timestamp>),
+    Running,
     Ended(Report),
 }
 
@@ -66,6 +68,7 @@ struct Follower<'a> {
     location: &'a Location,
     snapshot: watch::Receiver<Snapshot>,
     start_reported: bool,
+    running_reported: bool,
     backoff: Backoff,
     /// When the job must be ended (again).
     end_at: Option<Instant>,
@@ -82,6 +85,7 @@ impl<'a> Follower<'a> {
             location,
             snapshot,
             start_reported: false,
+            running_reported: false,
             backoff: Backoff::new(BACKOFF.0, BACKOFF.1),
             end_at: None,
             marked: false,
@@ -110,6 +114,9 @@ impl<'a> Follower<'a> {
                         return Err(error);
                     }
                 }
+            } else if snapshot.started && !self.running_reported {
+                self.running_reported = true;
+                return Ok(Step::Running);
             }
             if let Err(error) = self.schedule_end(&snapshot).await {
                 self.back_off().await;

@@ -330,6 +330,7 @@ pub(crate) struct EventReporter {
     pulling: bool,
     pulled: bool,
     started: bool,
+    running: bool,
     altered: bool,
     waiting: Option<String>,
 }
@@ -338,7 +339,8 @@ impl EventReporter {
     /// Returns the events that are new in `snapshot`.
     pub(crate) fn new_events(&mut self, snapshot: &Snapshot) -> Vec<Event> {
         let mut new_events = Vec::new();
-        let Some(pod) = snapshot.pod().map(|observed| &observed.pod) else { return new_events };
+        let Some(observed) = snapshot.pod() else { return new_events };
+        let pod = &observed.pod;
         let mut once = |reported: &mut bool, now: bool, event: Event| {
             if now && !*reported {
                 *reported = true;
@@ -354,6 +356,8 @@ impl EventReporter {
         let at = pod.container.running.flatten();
         let at = at.or_else(|| pod.container.terminated.as_ref().and_then(|t| t.started));
         once(&mut self.started, started, Event::Started(at));
+        let runs = pod.container.running.is_some() && !pod.ended;
+        once(&mut self.running, runs && observed.presence == Presence::Here, Event::Running);
         if let Some(alteration) = snapshot.alteration().filter(|_| !self.altered) {
             self.altered = true;
             tracing::warn!(pod = %pod.name, "{alteration}");

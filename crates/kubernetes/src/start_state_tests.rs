@@ -367,9 +367,10 @@ fn each_step_is_told_once() {
     view.scheduled = true;
     all.pods = vec![ObservedPod { pod: Arc::new(view), presence: Presence::Here }];
     let events = reporter.new_events(&all);
-    assert!(
-        matches!(events.as_slice(), [Event::Scheduled, Event::Pulled, Event::Started(Some(_))]),
-        "{events:?}"
-    );
+    let [Event::Scheduled, Event::Pulled, Event::Started(Some(_)), Event::Running] =
+        events.as_slice()
+    else {
+        panic!("{events:?}");
+    };
     assert_eq!(reporter.new_events(&all), []);
 }

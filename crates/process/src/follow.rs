@@ -204,32 +204,41 @@ impl Follower {
             }
             begun = true;
         }
-        if let Supervisor::Unchecked(Some(supervisor)) = &self.supervisor {
-            let seen = supervisor.open().and_then(|liveness| {
-                Ok(match liveness {
-                    Liveness::Alive(fd) => {
-                        let death = match OwnChild::find(supervisor.pid()) {
-                            Some(child) => Death::Own(child),
-                            None => Death::Pidfd(watch_readable(fd)?),
-                        };
-                        Supervisor::Alive(supervisor.clone(), death)
-                    }
-                    Liveness::Dead => Supervisor::Dead(None),
-                    Liveness::Unknown => Supervisor::Unknown,
-                })
-            });
-            self.supervisor = seen.map_err(|error| self.failed("find the supervisor of", error))?;
-            begun = true;
-            if matches!(self.supervisor, Supervisor::Unknown) {
-                return Err(self.failed(
-                    "see the supervisor of",
-                    io::Error::other(
-                        "it is in another PID namespace: its death would go unnoticed",
-                    ),
-                ));
-            }
+        Ok(self.check_supervisor()? || begun)
+    }
+
+    /// Returns whether the supervisor of an attempt that runs by its record is alive.
+    pub(crate) fn is_supervised(&mut self) -> Result<bool> {
+        if self.released().is_some() {
+            return Ok(true);
         }
-        Ok(begun)
+        self.check_supervisor()?;
+        Ok(matches!(self.supervisor, Supervisor::Alive(..)))
+    }
+
+    /// Checks whether the supervisor is alive, and begins to watch for its death. Returns false if this
+    /// was done before, or is not possible yet.
+    fn check_supervisor(&mut self) -> Result<bool> {
+        let Supervisor::Unchecked(Some(supervisor)) = &self.supervisor else { return Ok(false) };
+        let seen = supervisor.open().and_then(|liveness| {
+            Ok(match liveness {
+                Liveness::Alive(fd) => {
+                    let death = match OwnChild::find(supervisor.pid()) {
+                        Some(child) => Death::Own(child),
+                        None => Death::Pidfd(watch_readable(fd)?),
+                    };
+                    Supervisor::Alive(supervisor.clone(), death)
+                }
+                Liveness::Dead => Supervisor::Dead(None),
+                Liveness::Unknown => Supervisor::Unknown,
+            })
+        });
+        self.supervisor = seen.map_err(|error| self.failed("find the supervisor of", error))?;
+        if matches!(self.supervisor, Supervisor::Unknown) {
+            let cause = "it is in another PID namespace: its death would go unnoticed";
+            return Err(self.failed("see the supervisor of", io::Error::other(cause)));
+        }
+        Ok(true)
     }
 
     /// Ends an attempt whose supervisor is dead, `since` then if this process has seen it alive.

@@ -360,7 +360,7 @@ async fn wait_for_no_supervisor(location: &Location) -> Result<()> {
 fn follow_events(mut follower: Follower) -> BoxStream<'static, Result<Event>> {
     let mut overdue = Overdue::new(follower.location().clone());
     stream! {
-        let mut start_reported = false;
+        let (mut start_reported, mut running_reported) = (false, false);
         loop {
             let state = follower.state().await;
             if let Ok(AttemptState::Running(Some(begin)) | AttemptState::Ended(Some(begin), _)) = &state
@@ -368,6 +368,16 @@ fn follow_events(mut follower: Follower) -> BoxStream<'static, Result<Event>> {
             {
                 start_reported = true;
                 yield Ok(Event::Started(Some(begin.at)));
+            }
+            if let Ok(AttemptState::Running(Some(_))) = &state && !running_reported {
+                match follower.is_supervised() {
+                    Ok(true) => {
+                        running_reported = true;
+                        yield Ok(Event::Running);
+                    }
+                    Ok(false) => {}
+                    Err(error) => yield Err(error),
+                }
             }
             let next = match state {
                 Ok(state) => match state.report() {

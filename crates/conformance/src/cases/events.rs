@@ -32,27 +32,34 @@ cases! { "events":
 
 async fn a_running_job_has_started_first_and_promptly(bench: Arc<Bench>) -> Checked {
     let run = bench.start_script("sleep 600").await?;
-    started_promptly(&bench, &run).await?;
-    started_promptly(&bench, &run.seen_by(bench.runner().await?)).await
+    started_promptly(&bench, &run, Then::Running).await?;
+    started_promptly(&bench, &run.seen_by(bench.runner().await?), Then::Running).await
 }
 
 async fn an_ended_job_has_started_first_and_promptly(bench: Arc<Bench>) -> Checked {
     let run = bench.start_script("exit 0").await?;
     run.end().await?;
-    started_promptly(&bench, &run).await?;
-    started_promptly(&bench, &run.seen_by(bench.runner().await?)).await
+    started_promptly(&bench, &run, Then::Ended).await?;
+    started_promptly(&bench, &run.seen_by(bench.runner().await?), Then::Ended).await
 }
 
-/// Fails unless `Started` arrives soon, and before anything but progress.
-async fn started_promptly(bench: &Bench, run: &Run) -> Checked {
+/// What must follow `Started`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    Running,
+    Ended,
+}
+
+/// Fails unless `Started` arrives soon, and before anything but progress; and then `then`.
+async fn started_promptly(bench: &Bench, run: &Run, then: Then) -> Checked {
     let limit = bench.latency()?.longest.max(PROMPT) * bench.load();
     let mut events = run.runner.events(run.handle());
-    let wait = async {
+    let started = async {
         while let Some(event) = events.next().await {
             match event {
                 Ok(Event::Started(at)) => return same_time(at, run.started.started_at),
-                Ok(Event::Ended(report)) => {
-                    return Err(Failure::new(format!("without Started it ended: {report:?}")));
+                Ok(event @ (Event::Running | Event::Ended(_))) => {
+                    return Err(Failure::new(format!("before Started came {event:?}")));
                 }
                 // Progress up to the start, or a hint that the backend did not answer.
                 _ => {}
@@ -60,7 +67,20 @@ async fn started_promptly(bench: &Bench, run: &Run) -> Checked {
         }
         Err(Failure::new("the events ended without Started"))
     };
-    within(limit, "Started of a job that has started", wait).await?
+    within(limit, "Started of a job that has started", started).await??;
+    let next = async {
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(Event::Running) => return Ok(Then::Running),
+                Ok(Event::Ended(_)) => return Ok(Then::Ended),
+                _ => {}
+            }
+        }
+        Err(Failure::new("the events ended after Started"))
+    };
+    // An end may need more evidence than that the job has ended.
+    let limit = if then == Then::Running { limit } else { bench.patience() };
+    same("what follows Started", &within(limit, "what follows Started", next).await??, &then)
 }
 
 /// Fails unless the two are the time of one start. A backend may have noted it in two places.

@@ -45,6 +45,9 @@ pub(super) fn events(runner: SimulatedRunner, handle: Handle) -> impl Stream<Ite
             yield Ok(Event::Started(Some(runner.backend.timestamp(live.started))));
         }
         let mut phase = live.phase.subscribe();
+        if live.program_runs() && matches!(*phase.borrow(), Phase::Running) {
+            yield Ok(Event::Running);
+        }
         let report = loop {
             while let Some(back) = runner.away() {
                 yield Err(runner.out_of_reach());

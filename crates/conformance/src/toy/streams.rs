@@ -76,6 +76,9 @@ pub(super) fn events(
         if !with_the_end && !held_back && !has(NeverSendsStarted) {
             let other_clock = Duration::from_secs(u64::from(has(StartedHasAnotherTime)) * 3600);
             yield Ok(Event::Started(job.started_at.map(|at| at + other_clock)));
+            if !has(NeverSendsRunning) && (!job.has_ended() || has(SendsRunningOnceEnded)) {
+                yield Ok(Event::Running);
+            }
         }
         let mut report = job.end().await;
         guard.0 = None;

@@ -191,6 +191,7 @@ async fn count_descriptors(runner: &ProcessRunner, installation: &str) {
 async fn follow_until_output(runner: &ProcessRunner, handle: &Handle) -> impl Send + use<> {
     let mut events = runner.events(handle);
     assert!(matches!(events.next().await, Some(Ok(Event::Started(_)))));
+    assert!(matches!(events.next().await, Some(Ok(Event::Running))));
     let mut logs = runner.logs(handle, LogPosition::START, true);
     assert!(matches!(logs.next().await, Some(Ok(LogChunk::Data { .. }))));
     // Both wait for more now.

@@ -112,8 +112,9 @@ pub async fn a_job_whose_directory_somebody_deletes_is_lost_and_killed() {
     let family = numbers(&line_in(&pids).await);
     let mut events = bench.runner.events(&handle);
     assert!(matches!(events.next().await, Some(Ok(Event::Started(_)))));
+    assert!(matches!(events.next().await, Some(Ok(Event::Running))));
     let ended = tokio::spawn(async move { events.next().await });
-    // The stream begins to watch after its first event. It also detects an earlier deletion.
+    // The stream begins to watch after its first events. It also detects an earlier deletion.
     std::fs::rename(bench.directory(&attempt), bench.folder.path().join("elsewhere")).unwrap();
     let Some(Ok(Event::Ended(report))) = ended.await.unwrap() else { panic!("no end") };
     assert_eq!(report.outcome.kind(), "Lost");
