@@ -30,7 +30,11 @@ pub fn print_json(value: &impl Serialize) -> Result<u8, CliError> {
 }
 
 fn write(text: &str) -> Result<u8, CliError> {
-    match Output::Stdout.write_all(text.as_bytes()) {
+    written(Output::Stdout.write_all(text.as_bytes()))
+}
+
+fn written(result: io::Result<()>) -> Result<u8, CliError> {
+    match result {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(CliError::failed(format!("failed to write to stdout: {error}")))
         }
@@ -86,7 +90,15 @@ pub fn usage(error: &clap::Error) -> ! {
         let _ = write!(io::stderr(), "{}", printable(&text));
         std::process::exit(error.exit_code());
     }
-    error.exit()
+    // A usage error has its own code, also if stderr is closed.
+    let printed = error.print();
+    if !error.use_stderr()
+        && let Err(error) = written(printed)
+    {
+        complain(&error);
+        std::process::exit(error.exit_code().into());
+    }
+    std::process::exit(error.exit_code());
 }
 
 /// Reports something that was accepted but is probably not intended.

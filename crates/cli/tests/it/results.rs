@@ -46,6 +46,16 @@ fn logs_that_cannot_be_written_are_no_success() {
 }
 
 #[test]
+fn help_that_cannot_be_written_is_no_success() {
+    let home = Home::new();
+    for words in [&["--help"][..], &["run", "--help"], &["--version"]] {
+        into_full(home.command().args(words))
+            .exits(125)
+            .says(&["error: failed to write to stdout"]);
+    }
+}
+
+#[test]
 fn a_detached_job_whose_id_cannot_be_written_is_not_lost() {
     let home = Home::with_processes();
     let ran = into_full(home.command().args(["run", "-q", "--detach", "--", "sleep", "600"]));
