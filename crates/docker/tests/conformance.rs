@@ -14,8 +14,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bollard::query_parameters::RemoveImageOptionsBuilder;
 use longshore_conformance::{Failure, Fixture, Images, TestRegistry, Unsupported};
-use longshore_core::{ImageRef, InstallationId, JobSpec, Runner};
+use longshore_core::{HumanDuration, ImageRef, InstallationId, JobSpec, Runner};
 use support::Lab;
+
+/// How long the engine may take for one answer. The machine's disk may stall for longer than the
+/// default of 30 seconds; the fault tests check what a late answer means.
+const ANSWER: HumanDuration = HumanDuration::from_secs(180);
 
 struct Docker {
     lab: Lab,
@@ -79,7 +83,8 @@ impl Images for Docker {
 fn main() -> ExitCode {
     let name = std::env::var("LONGSHORE_DOCKER_NAME").unwrap_or_else(|_| "docker".to_owned());
     longshore_conformance::main(&name, || async {
-        let lab = Lab::find().await.map_err(Unsupported::new)?;
+        let mut lab = Lab::find().await.map_err(Unsupported::new)?;
+        lab.config.request_timeout = ANSWER;
         let registry = TestRegistry::from_env()?;
         let folder = tempfile::tempdir().map_err(|e| Unsupported::new(e.to_string()))?;
         Ok(Docker { lab, registry, folder })

@@ -11,6 +11,8 @@ use longshore_docker::{DockerConfig, DockerRunner};
 pub(crate) struct Lab {
     pub(crate) docker: bollard::Docker,
     pub(crate) image: ImageRef,
+    /// The configuration of each runner.
+    pub(crate) config: DockerConfig,
 }
 
 impl Lab {
@@ -24,11 +26,11 @@ impl Lab {
         let image = image.parse().map_err(|e| format!("LONGSHORE_LAB_IMAGE: {e}"))?;
         let docker = bollard::Docker::connect_with_defaults().map_err(|e| e.to_string())?;
         let docker = docker.negotiate_version().await.map_err(|e| e.to_string())?;
-        Ok(Self { docker, image })
+        Ok(Self { docker, image, config: DockerConfig::default() })
     }
 
     pub(crate) fn runner(&self) -> DockerRunner {
-        DockerRunner::new(RunnerName::docker(), DockerConfig::default())
+        DockerRunner::new(RunnerName::docker(), self.config.clone())
     }
 
     /// A job that runs `sh -c SCRIPT`.
