@@ -18,7 +18,7 @@ pub(crate) const FILES: [&str; 7] = [
     "conf/result.schema.json",
     "conf/doctor.schema.json",
     "conf/helm/longshore/values.schema.json",
-    "crates/cli/src/settings.schema.json",
+    "crates/cli/src/settings_schema.rs",
 ];
 
 /// Rewrites stale generated files. Returns true if all files are up to date;

@@ -38,6 +38,7 @@ mod resources;
 mod result_file;
 mod selection;
 mod settings;
+mod settings_schema;
 mod signal_proxy;
 mod signals;
 mod spec;

@@ -8,10 +8,8 @@ use longshore::{Config, Dispatcher};
 
 use crate::config_args::ConfigArgs;
 use crate::error::CliError;
+use crate::settings_schema::SETTINGS;
 use crate::{config_file, output};
-
-/// The keys of the configuration.
-const SCHEMA: &str = include_str!("settings.schema.json");
 
 /// Loads the configuration: defaults < file < environment < flags. Prints its warnings, unless
 /// `quiet`. What was loaded is never freed: a command has it to its end.
@@ -128,7 +126,7 @@ fn read(
     args: &ConfigArgs,
     environment: BTreeMap<String, String>,
 ) -> Result<Result<Loaded<Config>, ConfigError>, CliError> {
-    let mut loader = Loader::<Config>::new().schema(SCHEMA);
+    let mut loader = Loader::<Config>::new().schema(&SETTINGS);
     if let Some(file) = config_file::find(args.config.as_deref())? {
         loader = loader.file(file);
     }

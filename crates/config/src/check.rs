@@ -9,22 +9,22 @@ use crate::{ConfigError, Problem};
 /// Checks `node`, and returns its problems.
 ///
 /// Removes each invalid value from `node`, so that the rest can still be read.
-pub(crate) fn check(node: &mut Node, part: Part<'_>) -> Vec<Problem> {
+pub(crate) fn check(node: &mut Node, part: Part) -> Vec<Problem> {
     let mut checker = Checker { root: part, path: Vec::new(), problems: Vec::new() };
     checker.node(node, part);
     checker.problems
 }
 
-struct Checker<'a> {
-    root: Part<'a>,
+struct Checker {
+    root: Part,
     path: Path,
     problems: Vec<Problem>,
 }
 
-impl Checker<'_> {
+impl Checker {
     /// Checks `node`, and returns whether it may stay.
-    fn node(&mut self, node: &mut Node, part: Part<'_>) -> bool {
-        if part.kinds().is_some_and(|kinds| !kinds.contains(&node.value.kind())) {
+    fn node(&mut self, node: &mut Node, part: Part) -> bool {
+        if !part.allows(node.value.kind()) {
             self.report(node, |_| wrong_type(&node.value, part));
             return false;
         }
@@ -68,22 +68,21 @@ impl Checker<'_> {
         self.problems.push(Problem::new(message).at(node.origin.clone()).key(key));
     }
 
-    fn unknown(&self, key: &str, part: Part<'_>) -> String {
-        let properties = part.properties();
+    fn unknown(&self, key: &str, part: Part) -> String {
         let above = self.path.split_last().map_or(&[][..], |(_, above)| above);
         let full = |key: &str| {
             let mut path = above.to_vec();
             path.push(key.to_owned());
             dotted(&path)
         };
-        if let Some(near) = nearest(key, properties.keys().copied()) {
+        if let Some(near) = nearest(key, part.properties().map(|(key, _)| key)) {
             return format!("unknown key; did you mean {}?", full(near));
         }
         match elsewhere(key, self.root) {
             Some(other) => format!("unknown key; did you mean {other}?"),
-            None if properties.is_empty() => "unknown key".to_owned(),
+            None if !part.is_table() => "unknown key".to_owned(),
             None => {
-                let known: Vec<&str> = properties.keys().copied().take(12).collect();
+                let known: Vec<&str> = part.properties().map(|(key, _)| key).take(12).collect();
                 format!("unknown key; known here: {}", known.join(", "))
             }
         }
@@ -91,7 +90,7 @@ impl Checker<'_> {
 }
 
 /// Returns the message for a value of the wrong type, without the value if it may be secret.
-fn wrong_type(value: &Value, part: Part<'_>) -> String {
+fn wrong_type(value: &Value, part: Part) -> String {
     let found = match value {
         Value::Bool(_) | Value::Number(..) | Value::Text(_) if part.is_silent() => {
             "a value (not shown: it may be secret)".to_owned()

@@ -6,16 +6,15 @@ use longshore_hocon::parse_number;
 
 use crate::Origin;
 use crate::node::{Kind, Node, Value, shorten};
-use crate::schema::{Part, expected};
+use crate::schema::{Part, ValueKinds, expected};
 
 /// Converts values as HOCON does (HOCON.md, "Automatic type conversions").
 ///
 /// Converts numbers and booleans to text and back, and objects with numeric keys to lists. Removes a
 /// null that is not allowed.
-pub(crate) fn hocon(node: &mut Node, part: Part<'_>) {
-    let Some(kinds) = part.kinds() else { return };
-    if !kinds.contains(&node.value.kind()) {
-        convert(&mut node.value, |kind| kinds.contains(&kind));
+pub(crate) fn hocon(node: &mut Node, part: Part) {
+    if !part.allows(node.value.kind()) {
+        convert(&mut node.value, |kind| part.allows(kind));
     }
     match &mut node.value {
         Value::List(items) => {
@@ -26,9 +25,7 @@ pub(crate) fn hocon(node: &mut Node, part: Part<'_>) {
         Value::Table(fields) => {
             fields.retain(|key, child| {
                 let part = part.child(key);
-                let null_allowed = part.is_none_or(|part| {
-                    part.kinds().is_none_or(|kinds| kinds.contains(&Kind::Null))
-                });
+                let null_allowed = part.is_none_or(|part| part.allows(Kind::Null));
                 child.value != Value::Null || null_allowed
             });
             for (key, child) in fields {
@@ -77,13 +74,13 @@ fn from_text(text: &str, allowed: impl Fn(Kind) -> bool) -> Option<Value> {
 /// Parses `text`, from the environment or a flag, as the value of a key with the schema `part`.
 ///
 /// A list is comma-separated or JSON. A map is JSON. `null` unsets the key, if that is allowed.
-pub(crate) fn text(text: &str, part: Part<'_>, origin: &Origin) -> Result<Node, String> {
+pub(crate) fn text(text: &str, part: Part, origin: &Origin) -> Result<Node, String> {
     let node = |value| Ok(Node::new(value, origin.clone()));
-    let Some(kinds) = part.kinds() else {
+    if part.kinds() == ValueKinds::ANY {
         return Ok(json(text, origin)
             .unwrap_or_else(|_| Node::new(Value::Text(text.to_owned()), origin.clone())));
-    };
-    let allowed = |kind| kinds.contains(&kind);
+    }
+    let allowed = |kind| part.allows(kind);
     let trimmed = text.trim();
     if trimmed == "null" && allowed(Kind::Null) {
         return node(Value::Null);
@@ -120,7 +117,7 @@ fn json(text: &str, origin: &Origin) -> Result<Node, String> {
     }
 }
 
-fn list(list: &str, part: Part<'_>, origin: &Origin) -> Result<Node, String> {
+fn list(list: &str, part: Part, origin: &Origin) -> Result<Node, String> {
     let mut items = Vec::new();
     if let (Some(part), false) = (part.items(), list.is_empty()) {
         for item in list.split(',') {

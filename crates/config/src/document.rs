@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::check::check;
 use crate::error::ordered;
 use crate::format::Context;
-use crate::schema::{Part, schema_of};
+use crate::json_schema::schema_of;
 use crate::{ConfigError, Format, Location, Problem, file, typed};
 
 /// Reads the file at `path` (at most 1 MiB; .toml, .yaml, .yml or .json) as a `T`.
@@ -17,7 +17,9 @@ use crate::{ConfigError, Format, Location, Problem, file, typed};
 /// # Errors
 /// Names the file, key and line of each problem, and the nearest known key. Refuses a missing file,
 /// a folder, a file that is too large and a file that is not UTF-8.
-pub fn read_document<T: DeserializeOwned + JsonSchema>(path: &Path) -> Result<T, ConfigError> {
+pub fn read_document<T: DeserializeOwned + JsonSchema + 'static>(
+    path: &Path,
+) -> Result<T, ConfigError> {
     let format = document_format(path)?;
     let text = file::read(path)?;
     parse(path, format, &text)
@@ -27,7 +29,7 @@ pub fn read_document<T: DeserializeOwned + JsonSchema>(path: &Path) -> Result<T,
 ///
 /// # Errors
 /// The same as [`read_document`].
-pub fn parse_document<T: DeserializeOwned + JsonSchema>(
+pub fn parse_document<T: DeserializeOwned + JsonSchema + 'static>(
     name: &str,
     format: Format,
     text: &str,
@@ -48,13 +50,12 @@ fn document_format(path: &Path) -> Result<Format, Problem> {
     }
 }
 
-fn parse<T: DeserializeOwned + JsonSchema>(
+fn parse<T: DeserializeOwned + JsonSchema + 'static>(
     path: &Path,
     format: Format,
     text: &str,
 ) -> Result<T, ConfigError> {
-    let schema = schema_of::<T>();
-    let part = Part::new(&schema);
+    let part = schema_of::<T>().root();
     let context = Context { environment: &BTreeMap::new(), wanted: &|_| true };
     let (mut node, _) = format.parse(text, path, &context).map_err(ordered)?;
     let problems = check(&mut node, part);

@@ -16,13 +16,13 @@ const SECTION: &str = "job";
 pub(crate) const PREFIX: &str = "LONGSHORE_";
 
 /// Returns the keys that have a value: all except tables of named keys. A map is one key.
-pub(crate) fn leaves(part: Part<'_>) -> Vec<Path> {
+pub(crate) fn leaves(part: Part) -> Vec<Path> {
     let mut found = Vec::new();
     collect(part, &mut Vec::new(), &mut found);
     found
 }
 
-fn collect(part: Part<'_>, path: &mut Path, found: &mut Vec<Path>) {
+fn collect(part: Part, path: &mut Path, found: &mut Vec<Path>) {
     // A schema that contains itself is endless.
     if path.len() > 16 {
         return;
@@ -42,7 +42,7 @@ fn collect(part: Part<'_>, path: &mut Path, found: &mut Vec<Path>) {
 ///
 /// # Errors
 /// If two keys have the same variable.
-pub(crate) fn variables(root: Part<'_>) -> Result<BTreeMap<String, Path>, Vec<Problem>> {
+pub(crate) fn variables(root: Part) -> Result<BTreeMap<String, Path>, Vec<Problem>> {
     let mut names: BTreeMap<String, Path> = BTreeMap::new();
     let mut problems = Vec::new();
     for path in leaves(root) {
@@ -67,10 +67,10 @@ fn clash(key: &str, other: &str, variable: &str) -> String {
 ///
 /// # Errors
 /// If there are two such keys.
-pub(crate) fn key_of(name: &str, root: Part<'_>) -> Result<Option<Path>, String> {
+pub(crate) fn key_of(name: &str, root: Part) -> Result<Option<Path>, String> {
     let Some(rest) = in_section(name) else { return Ok(None) };
     let mut found = Vec::new();
-    let section = root.properties().get(SECTION).copied();
+    let section = root.property(SECTION);
     search(section, rest, &mut vec![SECTION.to_owned()], &mut found);
     match found.as_slice() {
         [key, other, ..] => Err(clash(&dotted(key), &dotted(other), unprefixed(name))),
@@ -79,8 +79,8 @@ pub(crate) fn key_of(name: &str, root: Part<'_>) -> Result<Option<Path>, String>
 }
 
 /// Finds the keys below `path` whose variables end with `rest`.
-fn search(part: Option<Part<'_>>, rest: &str, path: &mut Path, found: &mut Vec<Path>) {
-    for (key, child) in part.iter().flat_map(|part| part.properties()) {
+fn search(part: Option<Part>, rest: &str, path: &mut Path, found: &mut Vec<Path>) {
+    for (key, child) in part.into_iter().flat_map(Part::properties) {
         let Some(after) = rest.strip_prefix(&variable(&[key])) else { continue };
         path.push(key.to_owned());
         if child.is_table() {
@@ -98,7 +98,7 @@ fn search(part: Option<Part<'_>>, rest: &str, path: &mut Path, found: &mut Vec<P
 ///
 /// Without [`PREFIX`], its name must be near to that of a key's variable: CI systems set variables such as
 /// `JOB_NAME` for their own purposes.
-pub(crate) fn warning(name: &str, root: Part<'_>) -> Option<String> {
+pub(crate) fn warning(name: &str, root: Part) -> Option<String> {
     in_section(name)?;
     let is_ours = name.starts_with(PREFIX);
     let known = variables(root).unwrap_or_default();
@@ -137,15 +137,14 @@ fn variable(path: &[impl AsRef<str>]) -> String {
 ///
 /// Below a map of simple values, the whole rest is one key, including its dots:
 /// `job.labels.app.kubernetes.io/name`.
-pub(crate) fn find<'a>(key: &str, root: Part<'a>) -> Result<(Path, Part<'a>), String> {
+pub(crate) fn find(key: &str, root: Part) -> Result<(Path, Part), String> {
     let mut part = root;
     let mut path = Vec::new();
     let mut rest = key;
     while !rest.is_empty() {
         let (step, after) = split(rest);
-        let properties = part.properties();
-        let (step, next, after) = match (properties.get(step.as_str()), part.others()) {
-            (Some(next), _) => (step, *next, after),
+        let (step, next, after) = match (part.property(&step), part.others()) {
+            (Some(next), _) => (step, next, after),
             (None, Some(next)) if after.is_empty() || next.is_table() => (step, next, after),
             (None, Some(next)) => (rest.to_owned(), next, ""),
             (None, None) => return Err(unknown(key, root)),
@@ -167,7 +166,7 @@ fn split(key: &str) -> (String, &str) {
 }
 
 /// Returns the message for a key that does not exist.
-fn unknown(key: &str, root: Part<'_>) -> String {
+fn unknown(key: &str, root: Part) -> String {
     let known: Vec<String> = leaves(root).iter().map(|path| dotted(path)).collect();
     let near = nearest(key, known.iter().map(String::as_str)).map(str::to_owned);
     match near.or_else(|| elsewhere(key.rsplit('.').next().unwrap_or(key), root)) {
@@ -177,7 +176,7 @@ fn unknown(key: &str, root: Part<'_>) -> String {
 }
 
 /// Returns a key anywhere in the schema that is called `name`, or nearly so.
-pub(crate) fn elsewhere(name: &str, root: Part<'_>) -> Option<String> {
+pub(crate) fn elsewhere(name: &str, root: Part) -> Option<String> {
     let leaves = leaves(root);
     let names = leaves.iter().filter_map(|path| path.last().map(String::as_str));
     let near = nearest(name, names)?;

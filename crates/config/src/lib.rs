@@ -1,8 +1,8 @@
 //! Longshore's configuration: built-in defaults, then files, then the environment, then flags. Later
 //! layers win.
 //!
-//! This crate knows no backend. A caller composes one type from the `Config` types of the parts. The
-//! [`Default`] of this type provides the defaults, and its JSON schema the known keys.
+//! This crate knows no backend. A caller composes one type from the `Config` types of the parts. This
+//! type has a default for each key that may be missing, and its JSON schema has the known keys.
 //!
 //! ```
 //! # use schemars::JsonSchema;
@@ -40,6 +40,7 @@ mod file;
 mod format;
 #[cfg(feature = "hocon")]
 mod java;
+mod json_schema;
 mod keys;
 mod loader;
 mod nearest;
@@ -58,5 +59,6 @@ pub use loader::{Loaded, Loader};
 pub use longshore_hocon::Location;
 pub use origin::{Origin, Setting};
 pub use reference::{
-    environment_names, keys_with_choices, loader_schema_json, render_reference, schema_json,
+    environment_names, keys_with_choices, loader_schema_source, render_reference, schema_json,
 };
+pub use schema::{Schema, SchemaEntry, ValueKinds};

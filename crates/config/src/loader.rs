@@ -14,16 +14,17 @@ use serde_json::Value as Json;
 use crate::check::check;
 use crate::error::ordered;
 use crate::format::Context;
+use crate::json_schema::schema_of;
 use crate::keys::{PREFIX, find, key_of, warning};
 use crate::node::{Node, dotted};
-use crate::schema::{Part, schema_of};
+use crate::schema::{Part, Schema};
 use crate::settings::settings;
 use crate::{ConfigError, Format, Origin, Problem, Setting, Warning, coerce, file, paths, typed};
 
 /// Loads a configuration of type `T`: defaults < files < environment < flags.
 ///
 /// The JSON schema of `T` provides the known keys, their types and which of them are secret
-/// (`writeOnly: true`). The [`Default`] of `T` provides the defaults.
+/// (`writeOnly: true`). `T` fills in what is missing with its defaults (`#[serde(default)]`).
 ///
 /// A key that the schema marks as a path (`x-path: true`) always has an absolute path: a relative one
 /// in a file is relative to the folder of that file, any other to the working directory.
@@ -31,7 +32,7 @@ pub struct Loader<T> {
     sources: Vec<Source>,
     environment: BTreeMap<String, String>,
     set: Vec<(String, String)>,
-    schema: Option<&'static str>,
+    schema: Option<&'static Schema>,
     settings: PhantomData<fn() -> T>,
 }
 
@@ -54,7 +55,7 @@ pub struct Loaded<T> {
 /// What the settings of a configuration came from.
 #[derive(Clone)]
 struct Sources {
-    schema: Json,
+    schema: &'static Schema,
     layers: Vec<Node>,
 }
 
@@ -72,7 +73,7 @@ impl<T: Serialize> Loaded<T> {
     /// If the value cannot be serialised.
     pub fn settings(&self) -> Result<Vec<Setting>, ConfigError> {
         let Sources { schema, layers } = &self.sources;
-        Ok(settings(&to_json(&self.value)?, Part::new(schema), layers))
+        Ok(settings(&to_json(&self.value)?, schema.root(), layers))
     }
 }
 
@@ -88,7 +89,7 @@ impl<T> Default for Loader<T> {
     }
 }
 
-impl<T: Serialize + DeserializeOwned + JsonSchema + Default> Loader<T> {
+impl<T: DeserializeOwned + JsonSchema + 'static> Loader<T> {
     /// Creates a loader of the defaults only.
     #[must_use]
     pub fn new() -> Self {
@@ -135,11 +136,11 @@ impl<T: Serialize + DeserializeOwned + JsonSchema + Default> Loader<T> {
         self
     }
 
-    /// Reads the keys from `schema`, which [`loader_schema_json`](crate::loader_schema_json) has returned for
-    /// `T`. Without it, [`load`](Self::load) generates the schema anew, which takes longer than all else that
-    /// it does.
+    /// Reads the keys from `schema`, which [`loader_schema_source`](crate::loader_schema_source) has written
+    /// for `T`. Without it, the first [`load`](Self::load) of a process generates the schema, which takes
+    /// longer than all else that it does.
     #[must_use]
-    pub const fn schema(mut self, schema: &'static str) -> Self {
+    pub const fn schema(mut self, schema: &'static Schema) -> Self {
         self.schema = Some(schema);
         self
     }
@@ -149,19 +150,10 @@ impl<T: Serialize + DeserializeOwned + JsonSchema + Default> Loader<T> {
     /// # Errors
     /// All problems of the configuration, each with its place and key.
     pub fn load(self) -> Result<Loaded<T>, ConfigError> {
-        let schema = match self.schema {
-            Some(schema) => serde_json::from_str(schema)
-                .map_err(|error| Problem::new(format!("failed to read the schema: {error}")))?,
-            None => schema_of::<T>(),
-        };
-        let part = Part::new(&schema);
-        let defaults = to_json(&T::default())?;
-        let mut layers = Layers {
-            part,
-            nodes: vec![Node::from_json(defaults, &Origin::Default)],
-            problems: Vec::new(),
-            warnings: Vec::new(),
-        };
+        let schema = self.schema.unwrap_or_else(schema_of::<T>);
+        let part = schema.root();
+        let mut layers =
+            Layers { part, nodes: Vec::new(), problems: Vec::new(), warnings: Vec::new() };
         for source in &self.sources {
             layers.source(source, &self.environment);
         }
@@ -179,14 +171,14 @@ fn to_json<T: Serialize>(settings: &T) -> Result<Json, Problem> {
 }
 
 /// The layers read so far. Later layers override earlier ones.
-struct Layers<'a> {
-    part: Part<'a>,
+struct Layers {
+    part: Part,
     nodes: Vec<Node>,
     problems: Vec<Problem>,
     warnings: Vec<Warning>,
 }
 
-impl Layers<'_> {
+impl Layers {
     fn source(&mut self, source: &Source, environment: &BTreeMap<String, String>) {
         let (path, format, text) = match source {
             Source::Text { name, format, text } => (Path::new(name), *format, Cow::from(text)),

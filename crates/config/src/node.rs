@@ -212,6 +212,11 @@ pub(crate) enum Kind {
     Table,
 }
 
+impl Kind {
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Null, Self::Bool, Self::Integer, Self::Number, Self::Text, Self::List, Self::Table];
+}
+
 /// Returns a path as people write it: `job.runners[1]`, `job.labels."a.b"`.
 pub(crate) fn dotted(path: &[String]) -> String {
     let mut text = String::new();

@@ -11,18 +11,13 @@ use crate::{Origin, Problem};
 ///
 /// A path in a file is relative to the folder of that file. A path from the environment or from a
 /// flag is relative to the working directory.
-pub(crate) fn anchor(node: &mut Node, part: Part<'_>) -> Vec<Problem> {
+pub(crate) fn anchor(node: &mut Node, part: Part) -> Vec<Problem> {
     let mut problems = Vec::new();
     anchor_below(node, part, &mut Vec::new(), &mut problems);
     problems
 }
 
-fn anchor_below(
-    node: &mut Node,
-    part: Part<'_>,
-    key: &mut node::Path,
-    problems: &mut Vec<Problem>,
-) {
+fn anchor_below(node: &mut Node, part: Part, key: &mut node::Path, problems: &mut Vec<Problem>) {
     match &mut node.value {
         Value::Text(text) if part.is_path() => {
             if text == "~" || text.starts_with("~/") {

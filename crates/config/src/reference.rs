@@ -11,22 +11,43 @@ use toml_edit::Key;
 
 use crate::ConfigError;
 use crate::error::ordered;
+use crate::json_schema::{json_schema_of, schema_of};
 use crate::keys::{leaves, variables};
 use crate::node::{Kind, dotted};
-use crate::schema::{self, Part, schema_of};
+use crate::schema::{Part, SchemaEntry};
 
 /// Returns the JSON schema of `T`, pretty-printed, with a final newline. It is the same in every
 /// build.
 #[must_use]
 pub fn schema_json<T: JsonSchema>() -> String {
-    format!("{:#}\n", sorted(schema_of::<T>()))
+    format!("{:#}\n", sorted(json_schema_of::<T>()))
 }
 
-/// Returns the part of the JSON schema of `T` that a [`Loader`](crate::Loader) reads, in one line with a
-/// final newline, for [`Loader::schema`](crate::Loader::schema). It is the same in every build.
+/// Returns the elements of the [`Schema`](crate::Schema) of `T`, without documentation, as Rust code in which `E` is
+/// [`SchemaEntry`] and `k` is [`ValueKinds::from_bits`](crate::ValueKinds::from_bits). It is the same in
+/// every build.
 #[must_use]
-pub fn loader_schema_json<T: JsonSchema>() -> String {
-    format!("{}\n", sorted(schema::keys_only(schema_of::<T>())))
+pub fn loader_schema_source<T: JsonSchema + 'static>() -> String {
+    schema_of::<T>().0.iter().map(|entry| format!("    {},\n", source(entry))).collect()
+}
+
+fn source(entry: &SchemaEntry) -> String {
+    let SchemaEntry {
+        kinds, secret, path, no_echo, texts, example, properties, others, items, ..
+    } = entry;
+    let fields = [
+        Some(format!("kinds: k({kinds:?})")),
+        secret.then(|| "secret: true".to_owned()),
+        path.then(|| "path: true".to_owned()),
+        no_echo.then(|| "no_echo: true".to_owned()),
+        (!texts.is_empty()).then(|| format!("texts: &{texts:?}")),
+        example.map(|example| format!("example: Some({example:?})")),
+        (!properties.is_empty()).then(|| format!("properties: &{properties:?}")),
+        others.map(|place| format!("others: Some({place})")),
+        items.map(|place| format!("items: Some({place})")),
+    ];
+    let fields: Vec<String> = fields.into_iter().flatten().collect();
+    format!("E {{ {}, ..E::ANY }}", fields.join(", "))
 }
 
 /// Returns `value` with all keys sorted. Whether serde_json sorts them depends on a feature that any
@@ -47,18 +68,16 @@ fn sorted(value: Json) -> Json {
 ///
 /// # Errors
 /// If two keys have the same variable.
-pub fn environment_names<T: JsonSchema>() -> Result<Vec<(String, String)>, ConfigError> {
-    let schema = schema_of::<T>();
-    let variables = variables(Part::new(&schema)).map_err(ordered)?;
+pub fn environment_names<T: JsonSchema + 'static>() -> Result<Vec<(String, String)>, ConfigError> {
+    let variables = variables(schema_of::<T>().root()).map_err(ordered)?;
     Ok(variables.into_iter().map(|(name, path)| (dotted(&path), name)).collect())
 }
 
 /// Returns every key that has a value, in order, with the values to choose from. The choices are
 /// empty for a key that takes others too.
 #[must_use]
-pub fn keys_with_choices<T: JsonSchema>() -> Vec<(String, Vec<String>)> {
-    let schema = schema_of::<T>();
-    let root = Part::new(&schema);
+pub fn keys_with_choices<T: JsonSchema + 'static>() -> Vec<(String, Vec<String>)> {
+    let root = schema_of::<T>().root();
     let choices = |path: &[String]| {
         let part = path.iter().try_fold(root, |part, key| part.child(key));
         part.map(choices).unwrap_or_default()
@@ -66,9 +85,9 @@ pub fn keys_with_choices<T: JsonSchema>() -> Vec<(String, Vec<String>)> {
     leaves(root).into_iter().map(|path| (dotted(&path), choices(&path))).collect()
 }
 
-fn choices(part: Part<'_>) -> Vec<String> {
-    let texts = part.texts().into_iter().map(str::to_owned);
-    let is_bool = part.kinds().is_some_and(|kinds| kinds.contains(&Kind::Bool));
+fn choices(part: Part) -> Vec<String> {
+    let texts = part.texts().iter().copied().map(str::to_owned);
+    let is_bool = part.kinds().listed().any(|kind| kind == Kind::Bool);
     let bools = is_bool.then(|| ["true", "false"].map(str::to_owned)).into_iter().flatten();
     texts.chain(bools).collect()
 }
@@ -77,18 +96,17 @@ fn choices(part: Part<'_>) -> Vec<String> {
 ///
 /// Keys without a default are commented out, with an empty value of their type.
 #[must_use]
-pub fn render_reference<T: JsonSchema + Serialize + Default>() -> String {
-    let schema = schema_of::<T>();
+pub fn render_reference<T: JsonSchema + Serialize + Default + 'static>() -> String {
     let defaults = sorted(serde_json::to_value(T::default()).unwrap_or_default());
     let mut text = String::new();
-    table(&mut text, &mut Vec::new(), Part::new(&schema), Some(&defaults));
+    table(&mut text, &mut Vec::new(), schema_of::<T>().root(), Some(&defaults));
     text
 }
 
 /// Writes the keys of one table, then its tables.
-fn table(text: &mut String, path: &mut Vec<String>, part: Part<'_>, defaults: Option<&Json>) {
+fn table(text: &mut String, path: &mut Vec<String>, part: Part, defaults: Option<&Json>) {
     let (tables, keys): (Vec<_>, Vec<_>) =
-        part.properties().into_iter().partition(|(_, child)| child.is_table());
+        part.properties().partition(|(_, child)| child.is_table());
     if !path.is_empty() {
         let header: Vec<String> = path.iter().map(|k| Key::new(k).to_string()).collect();
         separate(text);
@@ -119,7 +137,7 @@ fn separate(text: &mut String) {
     }
 }
 
-fn comment(text: &mut String, part: Part<'_>) {
+fn comment(text: &mut String, part: Part) {
     for line in part.description().unwrap_or_default().lines() {
         let _ = writeln!(text, "{}", format!("# {line}").trim_end());
     }
@@ -142,8 +160,8 @@ fn inline(value: &Json) -> String {
     }
 }
 
-fn placeholder(part: Part<'_>) -> String {
-    let kinds = part.kinds().unwrap_or_default();
+fn placeholder(part: Part) -> String {
+    let kinds: Vec<Kind> = part.kinds().listed().collect();
     if kinds.contains(&Kind::Text) {
         return format!("{:?}", part.texts().first().copied().unwrap_or_default());
     }

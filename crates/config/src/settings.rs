@@ -9,7 +9,7 @@ use crate::{Setting, typed};
 const MASK: &str = "***";
 
 /// Returns all keys of the schema `part`, with values from `values` and origins from `layers`.
-pub(crate) fn settings(values: &Json, part: Part<'_>, layers: &[Node]) -> Vec<Setting> {
+pub(crate) fn settings(values: &Json, part: Part, layers: &[Node]) -> Vec<Setting> {
     let mut lister = Lister { layers, path: Vec::new(), settings: Vec::new() };
     lister.list(Some(values), part);
     lister.settings
@@ -22,14 +22,13 @@ struct Lister<'a> {
 }
 
 impl Lister<'_> {
-    fn list(&mut self, value: Option<&Json>, part: Part<'_>) {
-        let properties = part.properties();
+    fn list(&mut self, value: Option<&Json>, part: Part) {
         let fields = value.and_then(Json::as_object).filter(|_| !part.is_secret());
         match fields {
-            Some(fields) if !fields.is_empty() || !properties.is_empty() => {
+            Some(fields) if !fields.is_empty() || part.is_table() => {
                 // A key that is not serialised because it is not set is still listed.
-                let named = properties.iter().map(|(k, p)| ((*k).to_owned(), Some(*p)));
-                let others = fields.keys().filter(|k| !properties.contains_key(k.as_str()));
+                let named = part.properties().map(|(key, part)| (key.to_owned(), Some(part)));
+                let others = fields.keys().filter(|key| part.property(key).is_none());
                 let others = others.map(|k| (k.clone(), part.others()));
                 let mut children: Vec<_> = named.chain(others).collect();
                 children.sort_by(|a, b| a.0.cmp(&b.0));
@@ -44,7 +43,7 @@ impl Lister<'_> {
         }
     }
 
-    fn leaf(&mut self, value: Option<&Json>, part: Part<'_>) {
+    fn leaf(&mut self, value: Option<&Json>, part: Part) {
         let mut value = value.cloned().unwrap_or(Json::Null);
         mask(&mut value, part);
         let origin = typed::origin(self.layers, &self.path);
@@ -53,7 +52,7 @@ impl Lister<'_> {
 }
 
 /// Replaces each secret that is set.
-fn mask(value: &mut Json, part: Part<'_>) {
+fn mask(value: &mut Json, part: Part) {
     if part.is_secret() && !value.is_null() {
         *value = MASK.into();
         return;
@@ -68,7 +67,7 @@ fn mask(value: &mut Json, part: Part<'_>) {
     }
 }
 
-fn mask_fields(fields: &mut Map<String, Json>, part: Part<'_>) {
+fn mask_fields(fields: &mut Map<String, Json>, part: Part) {
     for (key, value) in fields {
         if let Some(part) = part.child(key) {
             mask(value, part);

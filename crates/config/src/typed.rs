@@ -33,7 +33,7 @@ impl Provider for Layer<'_> {
 /// again, so that it finds several problems at once.
 pub(crate) fn extract<T: DeserializeOwned>(
     layers: &mut [Node],
-    part: Part<'_>,
+    part: Part,
     mut problems: Vec<Problem>,
 ) -> Result<T, Vec<Problem>> {
     loop {
@@ -72,7 +72,7 @@ fn is_consequence(problem: &Problem, problems: &[Problem]) -> bool {
         .any(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
-fn problem(error: &figment::Error, layers: &[Node], root: Part<'_>) -> Problem {
+fn problem(error: &figment::Error, layers: &[Node], root: Part) -> Problem {
     let mut path = error.path.clone();
     let node = uppermost(layers, &path);
     if let ErrorKind::MissingField(field) = &error.kind {
@@ -87,7 +87,7 @@ fn problem(error: &figment::Error, layers: &[Node], root: Part<'_>) -> Problem {
     if path.is_empty() { problem } else { problem.key(dotted(&path)) }
 }
 
-fn message(kind: &ErrorKind, value: Option<&Value>, part: Option<Part<'_>>) -> String {
+fn message(kind: &ErrorKind, value: Option<&Value>, part: Option<Part>) -> String {
     if let ErrorKind::MissingField(_) = kind {
         return "this key is missing".to_owned();
     }

@@ -5,9 +5,9 @@
 
 #[cfg(feature = "config")]
 pub use longshore_config::{
-    ConfigError, Format, Loaded, Loader, Location, Origin, Problem, Setting, Warning,
-    environment_names, keys_with_choices, loader_schema_json, parse_document, read_document,
-    render_reference, schema_json,
+    ConfigError, Format, Loaded, Loader, Location, Origin, Problem, Schema, SchemaEntry, Setting,
+    ValueKinds, Warning, environment_names, keys_with_choices, loader_schema_source,
+    parse_document, read_document, render_reference, schema_json,
 };
 pub use longshore_dispatch::{FallbackReason, Isolation, Settings};
 #[cfg(feature = "kubernetes")]

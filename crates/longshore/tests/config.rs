@@ -8,6 +8,7 @@ use longshore::config::{Format, Loader, environment_names};
 use longshore::image::PullPolicies;
 use longshore::job::HumanDuration;
 use longshore::runner::RunnerName;
+use serde_json::Value;
 
 fn policy(text: &str) -> PullPolicies {
     text.parse().expect("a pull policy")
@@ -274,4 +275,31 @@ fn a_pull_policy_is_traced_to_the_key_that_set_it() {
     assert_eq!(key(&config, kubernetes), "job.kubernetes.imagePullPolicy");
     assert_eq!(key(&config, PullPolicyOrigin::Shared), "job.imagePullPolicy");
     assert_eq!(key(&config, PullPolicyOrigin::Job), "");
+}
+
+/// The loader does not merge defaults: each part of the configuration fills in what is missing. So a table
+/// must have the same defaults on its own as in the whole.
+#[test]
+fn each_key_has_its_default_whatever_else_is_set() {
+    let whole = serde_json::to_value(Config::default()).expect("it is JSON");
+    let mut tables = vec![Vec::new()];
+    let mut checked = 0;
+    while let Some(path) = tables.pop() {
+        let at = |value: &Value| {
+            path.iter().try_fold(value.clone(), |it, key: &String| it.get(key).cloned())
+        };
+        let Some(Value::Object(fields)) = at(&whole) else { continue };
+        for (key, default) in fields {
+            let mut only = Value::from_iter([(key.clone(), default)]);
+            for step in path.iter().rev() {
+                only = Value::from_iter([(step.clone(), only)]);
+            }
+            let read: Config =
+                serde_json::from_value(only.clone()).expect("a part of the defaults");
+            assert_eq!(read, Config::default(), "{only}");
+            tables.push(path.iter().cloned().chain([key]).collect());
+            checked += 1;
+        }
+    }
+    assert!(checked > 70, "{checked}");
 }

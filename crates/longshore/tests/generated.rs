@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use longshore::config::{Loader, loader_schema_json, render_reference, schema_json};
+use longshore::config::{Loader, loader_schema_source, render_reference, schema_json};
 use longshore::doctor::DoctorReport;
 use longshore::{Config, JobResult, JobSpec};
 use serde_json::Value;
@@ -32,10 +32,18 @@ fn the_schema_of_the_configuration_is_what_the_code_says() {
     assert_fresh("longshore.schema.json", &schema_json::<Config>());
 }
 
-/// The command reads it at each start.
+/// The command looks them up at each start.
 #[test]
 fn the_keys_that_the_command_knows_are_what_the_code_says() {
-    assert_fresh("../crates/cli/src/settings.schema.json", &loader_schema_json::<Config>());
+    let entries = loader_schema_source::<Config>();
+    let text = format!(
+        "//! The keys of the configuration, as `cargo xtask codegen` writes them.\n\n\
+         use longshore::config::{{Schema, SchemaEntry as E, ValueKinds}};\n\n\
+         const fn k(bits: u8) -> ValueKinds {{\n    ValueKinds::from_bits(bits)\n}}\n\n\
+         #[rustfmt::skip]\n\
+         pub static SETTINGS: Schema = Schema(&[\n{entries}]);\n",
+    );
+    assert_fresh("../crates/cli/src/settings_schema.rs", &text);
 }
 
 #[test]
