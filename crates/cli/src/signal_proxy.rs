@@ -7,7 +7,7 @@ use tokio::signal::unix::{self, SignalKind};
 
 use crate::error::CliError;
 use crate::output;
-use crate::signals::ignores;
+use crate::signals::Ignored;
 
 /// The signals that are passed on.
 const PASSED_ON: [&str; 6] = ["HUP", "INT", "QUIT", "TERM", "USR1", "USR2"];
@@ -30,11 +30,12 @@ impl SignalProxy {
     /// # Errors
     /// If the handlers cannot be installed.
     pub fn watch(dispatcher: &Dispatcher, job: &JobId) -> Result<Self, CliError> {
+        let ignored = Ignored::now();
         let mut listeners = Vec::new();
         for name in PASSED_ON {
             let Ok(signal) = name.parse::<Signal>() else { continue };
             let kind = SignalKind::from_raw(signal.number());
-            if name == "HUP" && ignores(kind) {
+            if name == "HUP" && ignored.has(kind) {
                 continue;
             }
             let listener = unix::signal(kind)

@@ -60,7 +60,8 @@ impl Interruption {
         let failed = |e| CliError::failed(format!("failed to watch for signals: {e}"));
         let interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
         let terminate = signal(SignalKind::terminate()).map_err(failed)?;
-        let unless_ignored = |kind: SignalKind| match ignores(kind) {
+        let ignored = Ignored::now();
+        let unless_ignored = |kind: SignalKind| match ignored.has(kind) {
             true => Ok(None),
             false => signal(kind).map(Some).map_err(failed),
         };
@@ -86,16 +87,26 @@ async fn next(signal: Option<&mut Signal>) -> Option<()> {
     signal?.recv().await
 }
 
-/// Whether this process ignores the signal `kind`. To handle a signal is to stop ignoring it, so this is
-/// asked before.
-pub fn ignores(kind: SignalKind) -> bool {
-    // The line `SigIgn` is a mask in which the lowest bit is signal 1 (proc_pid_status(5)).
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    let bit = u32::try_from(kind.as_raw_value().saturating_sub(1)).ok();
-    let bit = bit.and_then(|bit| 1_u64.checked_shl(bit)).unwrap_or_default();
-    mask.is_some_and(|mask| mask & bit != 0)
+/// The signals that this process ignores. To handle a signal is to stop ignoring it, so this is read
+/// before.
+#[derive(Clone, Copy, Debug)]
+pub struct Ignored(u64);
+
+impl Ignored {
+    /// Reads them from the system.
+    pub fn now() -> Self {
+        // The line `SigIgn` is a mask in which the lowest bit is signal 1 (proc_pid_status(5)).
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        Self(mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default())
+    }
+
+    /// Returns whether the signal `kind` is ignored.
+    pub fn has(self, kind: SignalKind) -> bool {
+        let bit = u32::try_from(kind.as_raw_value().saturating_sub(1)).ok();
+        let bit = bit.and_then(|bit| 1_u64.checked_shl(bit)).unwrap_or_default();
+        self.0 & bit != 0
+    }
 }
 
 #[cfg(test)]
@@ -107,8 +118,9 @@ mod tests {
     #[tokio::test]
     async fn ctrl_backslash_asks_for_the_end_and_does_not_kill_the_command() {
         // The standard library ignores it.
-        assert!(ignores(SignalKind::pipe()) && !ignores(SignalKind::child()));
-        if ignores(SignalKind::quit()) {
+        let ignored = Ignored::now();
+        assert!(ignored.has(SignalKind::pipe()) && !ignored.has(SignalKind::child()));
+        if ignored.has(SignalKind::quit()) {
             println!("unsupported: this test was started in the background");
             return;
         }

@@ -61,11 +61,10 @@ struct Mount<'a> {
 
 /// Parses a line `id parent device root point options… - type source options`.
 fn mount(line: &str) -> Option<Mount<'_>> {
-    let (left, right) = line.split_once(" - ")?;
-    let mut left = left.split(' ').skip(3);
-    let mut right = right.split(' ');
-    let (root, point) = (left.next()?, left.next()?);
-    let (kind, options) = (right.next()?, right.nth(1)?);
+    let mut words = line.split(' ');
+    let (root, point) = (words.nth(3)?, words.next()?);
+    words.find(|word| *word == "-")?;
+    let (kind, options) = (words.next()?, words.nth(1)?);
     Some(Mount { root, point, kind, options })
 }
 
