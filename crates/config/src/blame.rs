@@ -6,7 +6,6 @@
 use figment::Error;
 use figment::error::Kind;
 
-use crate::Origin;
 use crate::node::{Node, Path, Value};
 
 /// Returns the path that `error` is about: the error's own path, or one below it.
@@ -37,7 +36,7 @@ impl<R: Fn(&[Node]) -> Option<Box<Error>>> Search<'_, R> {
     /// Returns the key or index to blame in the value at `path`.
     fn step(&mut self, path: &[String]) -> Option<String> {
         let uppermost =
-            self.set().map(|layer| layer.nearest(path)).filter(|(_, exact)| *exact).last();
+            self.layers.iter().rev().map(|layer| layer.nearest(path)).find(|(_, exact)| *exact);
         let length = match uppermost {
             Some((Node { value: Value::List(items), .. }, _)) => Some(items.len()),
             _ => None,
@@ -48,12 +47,8 @@ impl<R: Fn(&[Node]) -> Option<Box<Error>>> Search<'_, R> {
         }
     }
 
-    fn set(&self) -> impl Iterator<Item = &Node> {
-        self.layers.iter().filter(|layer| layer.origin != Origin::Default)
-    }
-
     fn key(&self, path: &[String]) -> Option<String> {
-        let keys = keys_at(self.set(), path);
+        let keys = keys_at(&self.layers, path);
         let found = keys.iter().map(|key| (key, self.without(path, key)));
         let found: Vec<_> = found.filter(|(_, left)| *left != Left::TheSame).collect();
         match found.iter().find(|(_, left)| *left == Left::Another) {
@@ -73,7 +68,7 @@ impl<R: Fn(&[Node]) -> Option<Box<Error>>> Search<'_, R> {
 
     fn without(&self, path: &[String], key: &str) -> Left {
         let mut layers = self.layers.clone();
-        for layer in layers.iter_mut().filter(|layer| layer.origin != Origin::Default) {
+        for layer in layers.iter_mut() {
             layer.remove_key(path, key);
         }
         match (self.read)(&layers) {
@@ -107,8 +102,9 @@ enum Left {
 }
 
 /// Returns the keys that are set in the table at `path`.
-fn keys_at<'a>(layers: impl Iterator<Item = &'a Node>, path: &[String]) -> Vec<String> {
+fn keys_at(layers: &[Node], path: &[String]) -> Vec<String> {
     let mut keys: Vec<String> = layers
+        .iter()
         .filter_map(|layer| match layer.nearest(path) {
             (Node { value: Value::Table(fields), .. }, true) => Some(fields.keys().cloned()),
             _ => None,

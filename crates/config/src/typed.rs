@@ -48,7 +48,7 @@ pub(crate) fn extract<T: DeserializeOwned>(
             problems.push(problem);
         }
         let mut removed = false;
-        for layer in layers.iter_mut().filter(|layer| layer.origin != Origin::Default) {
+        for layer in layers.iter_mut() {
             removed |= layer.remove(&error.path);
         }
         if !removed || problems.len() >= ConfigError::LIMIT {
