@@ -13,12 +13,13 @@ use crate::store::Stored;
 
 /// The migrations in order. Number N takes the schema from version N-1 to N. A released migration
 /// is never changed.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("migrations/0001_jobs.sql"),
     include_str!("migrations/0002_undelivered.sql"),
     include_str!("migrations/0003_filters.sql"),
     include_str!("migrations/0004_outages.sql"),
     include_str!("migrations/0005_relaunch.sql"),
+    include_str!("migrations/0006_rows.sql"),
 ];
 
 /// The newest schema that this version supports.
@@ -136,9 +137,10 @@ impl Database {
     fn settle(&self) -> Stored<()> {
         // Durable at each checkpoint. Between two checkpoints, a killed process loses nothing.
         self.connection.pragma_update(None, "synchronous", "NORMAL")?;
-        self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true)?;
         self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
-        self.migrate()
+        self.migrate()?;
+        self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true)?;
+        Ok(())
     }
 
     fn version(&self) -> Stored<i64> {
@@ -194,6 +196,8 @@ impl Database {
         if self.version()? == SCHEMA {
             return Ok(());
         }
+        // A table that is replaced would take the rows with it that refer to it.
+        self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, false)?;
         let transaction =
             Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
         self.check()?;

@@ -192,8 +192,8 @@ fn cancel_request(job: JobId, asked_at: i64, grace_ms: i64) -> Stored<CancelRequ
 
 pub(crate) fn cancels(db: &Connection, after: i64) -> Stored<(i64, Vec<CancelRequest>)> {
     let mut statement = db.prepare_cached(
-        "SELECT c.number, c.job, c.asked_at, c.grace_ms FROM cancels c JOIN jobs j ON j.id = c.job \
-         WHERE c.number > ?1 AND j.result IS NULL ORDER BY c.number",
+        "SELECT number, job, asked_at, grace_ms FROM cancels WHERE number > ?1 \
+         AND (SELECT result IS NULL FROM jobs WHERE id = job) ORDER BY number",
     )?;
     let rows = statement.query_map([after], |row| {
         Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get(2)?, row.get(3)?))
@@ -236,8 +236,10 @@ pub(crate) fn unfinished(db: &Connection) -> Stored<Vec<JobId>> {
     rows.map(|row| parse_id(&row?)).collect()
 }
 
-/// Follows the index of these jobs, so that it reads none that ended later.
-const FINISHED: &str = "SELECT ended_at, id FROM jobs WHERE removed_at IS NOT NULL AND ended_at < ?1 \
+/// Follows the index of these jobs, so that it reads none that ended later. Each command sweeps, and
+/// SQLite compares no other index with one that is named.
+const FINISHED: &str = "SELECT ended_at, id FROM jobs INDEXED BY jobs_finished \
+                        WHERE removed_at IS NOT NULL AND ended_at < ?1 \
                         AND (ended_at, id) > (?2, ?3) ORDER BY ended_at, id LIMIT ?4";
 
 pub(crate) fn finished(

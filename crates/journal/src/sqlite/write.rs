@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use longshore_core::{ImageReport, JobId, JobResult, JobSpec, PassedOver};
+use longshore_core::{ImageReport, JobId, JobResult, JobSpec, PassedOver, RunnerName};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::read::unreadable;
@@ -22,15 +22,13 @@ pub(crate) fn submit(db: &Connection, job: &NewJob, now: Timestamp) -> Stored<In
             return Ok(Inserted::Known(known));
         }
     }
-    let found = db.prepare_cached("SELECT 1 FROM jobs WHERE id = ?1")?.exists([job.id.as_str()])?;
-    if found {
-        return Err(rules::job_exists(&job.id).into());
-    }
-    db.prepare_cached(
+    let statement = db.prepare_cached(
         "INSERT INTO jobs (id, idempotency_key, installation, name, spec, spec_digest, detached, \
-         runners, submitted_at, relaunch) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-    )?
-    .execute(params![
+         runners, submitted_at, relaunch) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
+         ON CONFLICT (id) DO NOTHING",
+    );
+    let submitted_at = now.as_microsecond();
+    let inserted = statement?.execute(params![
         job.id.as_str(),
         job.idempotency_key,
         job.installation.as_str(),
@@ -39,9 +37,16 @@ pub(crate) fn submit(db: &Connection, job: &NewJob, now: Timestamp) -> Stored<In
         digest,
         job.detached,
         json(&job.id, "runners", &job.runners)?,
-        now.as_microsecond(),
+        submitted_at,
         job.relaunch.as_ref().map(|how| json(&job.id, "relaunch", how)).transpose()?,
     ])?;
+    if inserted == 0 {
+        return Err(rules::job_exists(&job.id).into());
+    }
+    for (key, value) in &job.spec.labels {
+        db.prepare_cached("INSERT INTO labels (key, value, time, job) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![key, value, submitted_at, job.id.as_str()])?;
+    }
     Ok(Inserted::New)
 }
 
@@ -106,6 +111,13 @@ pub(crate) fn intent(
         attempt.pull_policy.as_str(),
         now.as_microsecond(),
     ])?;
+    set_runner(db, job, Some(&attempt.handle.runner))
+}
+
+/// Records the runner that the job may be on or ran on.
+fn set_runner(db: &Connection, job: &JobId, runner: Option<&RunnerName>) -> Stored<()> {
+    db.prepare_cached("UPDATE jobs SET runner = ?2 WHERE id = ?1")?
+        .execute(params![job.as_str(), runner.map(RunnerName::as_str)])?;
     Ok(())
 }
 
@@ -144,7 +156,7 @@ pub(crate) fn refused(
          message = coalesce(message, ?4) WHERE job = ?1 AND number = ?2",
     )?
     .execute(params![job.as_str(), number, kind, message])?;
-    Ok(())
+    set_runner(db, job, None)
 }
 
 pub(crate) fn passed_over(db: &Connection, job: &JobId, passed: &PassedOver) -> Stored<()> {

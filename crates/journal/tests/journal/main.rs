@@ -4,6 +4,7 @@ mod common;
 mod crashes;
 mod disks;
 mod files;
+mod older;
 mod pages;
 mod parts;
 mod processes;

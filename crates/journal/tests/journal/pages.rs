@@ -135,30 +135,6 @@ async fn pages_have_each_record_once_although_jobs_are_submitted_meanwhile() {
     }
 }
 
-#[tokio::test]
-async fn records_of_an_older_journal_are_found_by_label_and_runner() {
-    let folder = tempfile::tempdir().unwrap();
-    let claim = {
-        let journal = open(folder.path()).await;
-        let claim = labelled(&journal, &[("team", "red")]).await;
-        claim.intent(attempt(claim.job(), 1)).await.unwrap();
-        claim.job().clone()
-    };
-    let file = rusqlite::Connection::open(folder.path().join("journal.db")).unwrap();
-    file.execute_batch(
-        "DROP TABLE labels; DROP TABLE outages; DROP INDEX jobs_by_runner; DROP INDEX jobs_by_name; DROP INDEX jobs_open; \
-         DROP TRIGGER runner_of_intent; DROP TRIGGER runner_of_refusal; \
-         DROP TRIGGER labels_of_job; ALTER TABLE jobs DROP COLUMN runner; \
-         ALTER TABLE jobs DROP COLUMN relaunch; \
-         PRAGMA user_version = 2;",
-    )
-    .unwrap();
-    drop(file);
-    let journal = open(folder.path()).await;
-    let filter = Filter::default().label("team", "red").runner(RunnerName::docker());
-    assert_eq!(listed(&journal, filter).await, [claim]);
-}
-
 /// Writes many records at once, as a service has after some months.
 fn fill(folder: &std::path::Path, count: u32) {
     let file = rusqlite::Connection::open(folder.join("journal.db")).unwrap();
@@ -167,6 +143,9 @@ fn fill(folder: &std::path::Path, count: u32) {
     let result = serde_json::to_string(&exited(&id, 0)).unwrap();
     let spec = serde_json::to_string(&JobSpec::process(["true"])).unwrap();
     file.execute_batch("BEGIN").unwrap();
+    let mut label = file
+        .prepare("INSERT INTO labels (key, value, time, job) VALUES ('tenant', ?1, ?2, ?3)")
+        .unwrap();
     let mut insert = file
         .prepare(
             "INSERT INTO jobs (id, installation, spec, spec_digest, detached, runners, \
@@ -178,8 +157,9 @@ fn fill(folder: &std::path::Path, count: u32) {
         let (id, tenant) = (format!("{number:08}"), format!("t{}", number % 1000));
         let at = now - i64::from(count - number) * 1000;
         insert.execute(rusqlite::params![id, spec, tenant, at, result]).unwrap();
+        label.execute(rusqlite::params![tenant, at, id]).unwrap();
     }
-    drop(insert);
+    drop((insert, label));
     file.execute_batch("COMMIT").unwrap();
 }
 

@@ -11,7 +11,7 @@ use longshore_journal::{Access, Journal, Outage, Record, Relaunch};
 use crate::common::{attempt, exited, job, on_each_store, submit};
 
 /// Plays the whole life of a job, and returns its record without the times of this process.
-async fn life(journal: &Journal) -> Record {
+pub async fn life(journal: &Journal) -> Record {
     let mut new = job();
     new.id = "lifelong".parse().unwrap();
     new.spec = Arc::new({
