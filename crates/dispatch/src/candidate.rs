@@ -21,7 +21,7 @@ use crate::guarded::Guarded;
 use crate::job_event::JobEvent;
 use crate::launches::{Launches, Slot};
 use crate::observer::RunnerEvent;
-use crate::outages::Outages;
+use crate::outages::{Names, Outages};
 use crate::policy;
 use crate::runner_status::{BreakerState, RunnerStatus};
 use crate::tally::{Seen, Tally};
@@ -180,27 +180,29 @@ impl Candidate {
             },
         };
         // Another job may have probed while this one waited.
-        match self.breaker.admission() {
+        let is_known = match self.breaker.admission() {
             Admission::Healthy => return Ok(()),
             Admission::Refused(error) => return Err(error.on(self.name()).into()),
-            // What another process has found counts while nothing is known here.
-            Admission::Probe { last_refusal: None } if may_pass => {
-                if let Some(error) = self.outages.recall(&*self.runner).await {
-                    return Err(NotAdmitted::Hangs(error.on(self.name())));
-                }
-            }
-            Admission::Probe { .. } => {}
+            Admission::Probe { last_refusal } => last_refusal.is_some(),
+        };
+        let names = Names::of(&*self.runner).await;
+        // What another process has found counts while nothing is known here.
+        if may_pass
+            && !is_known
+            && let Some(error) = self.outages.recall(self.name(), &names).await
+        {
+            return Err(NotAdmitted::Hangs(error.on(self.name())));
         }
-        if let Some(left) = self.outages.recall_ready(&*self.runner).await {
+        if let Some(left) = self.outages.recall_ready(self.name(), &names).await {
             self.breaker.is_ready_for(left);
             return Ok(());
         }
         sink.send(JobEvent::Probing { runner: self.name().clone() });
-        match self.ask(self.runner.ready()).await {
+        match self.ask(self.runner.ready(), &names).await {
             Ok(()) => {
                 self.breaker.probe_succeeded();
                 self.show_breaker();
-                self.outages.share_ready(&*self.runner).await;
+                self.outages.share_ready(self.name(), &names).await;
                 Ok(())
             }
             Err(error) => {
@@ -214,7 +216,7 @@ impl Candidate {
     pub(crate) async fn refused(self: &Arc<Self>, error: &Error) {
         self.tally.failed(error);
         self.heed(error);
-        self.outages.forget_ready(&*self.runner, error).await;
+        self.outages.forget_ready(self.name(), error).await;
     }
 
     /// Passes an error on to the breaker. A runner that is away is then probed in the background
@@ -261,13 +263,15 @@ impl Candidate {
 
     /// Probes the runner, bounded by `connectTimeout`.
     pub(crate) async fn probe(&self) -> Result<Health, Error> {
-        self.ask(self.runner.probe()).await
+        let names = Names::of(&*self.runner).await;
+        self.ask(self.runner.probe(), &names).await
     }
 
-    /// Waits for `probe`, a probe of the runner, and records what it found.
+    /// Waits for `probe`, a probe of the runner with these `names`, and records what it found.
     async fn ask<T>(
         &self,
         probe: impl Future<Output = longshore_core::Result<T>>,
+        names: &Names,
     ) -> Result<T, Error> {
         let began = Instant::now();
         let answer = match timeout(self.connect_timeout, probe).await {
@@ -279,7 +283,7 @@ impl Candidate {
             }
         };
         let found = answer.as_ref().map(drop);
-        self.outages.share(&*self.runner, found, began.elapsed()).await;
+        self.outages.share(self.name(), names, found, began.elapsed()).await;
         let answer = answer.map_err(|error| error.on(self.name()));
         let probed = self.tally.probed(answer.as_ref().err());
         self.feed.turn().send(self.name(), &RunnerEvent::Probed(probed));
@@ -343,7 +347,8 @@ async fn ask_again(candidate: Weak<Candidate>) {
         // A job may be probing just now.
         let _alone = candidate.probing.lock().await;
         if candidate.breaker.open_until().is_some_and(|until| until <= Instant::now()) {
-            match candidate.ask(candidate.runner.ready()).await {
+            let names = Names::of(&*candidate.runner).await;
+            match candidate.ask(candidate.runner.ready(), &names).await {
                 Ok(()) => candidate.breaker.probe_succeeded(),
                 Err(error) => candidate.breaker.probe_failed(&error),
             }

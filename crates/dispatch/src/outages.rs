@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use longshore_core::{Error, ErrorKind, Runner};
+use longshore_core::{Error, ErrorKind, Runner, RunnerName};
 use longshore_journal::{Access, Journal, Outage};
 use tokio::time::timeout;
 use tracing::warn;
@@ -28,7 +28,22 @@ const STALE: SignedDuration = SignedDuration::from_mins(10);
 /// file on a network may never answer.
 pub(crate) const SOON: Duration = Duration::from_secs(1);
 
-/// The outages in the journal.
+/// What names the server behind a runner, and the access to it: [`Runner::server`] and
+/// [`Runner::access`].
+#[derive(Debug)]
+pub(crate) struct Names {
+    server: Option<String>,
+    access: Option<String>,
+}
+
+impl Names {
+    pub(crate) async fn of(runner: &dyn Runner) -> Self {
+        let (server, access) = tokio::join!(soon(runner.server()), soon(runner.access()));
+        Self { server, access }
+    }
+}
+
+/// The outages in the journal. Nothing is read or written for a runner without the name that it takes.
 #[derive(Debug)]
 pub(crate) struct Outages {
     store: Arc<Store>,
@@ -44,19 +59,20 @@ impl Outages {
 
     /// Returns why to pass `runner` over without a probe, if another process found that its server
     /// does not answer. Returns `None` if the caller must probe.
-    pub(crate) async fn recall(&self, runner: &dyn Runner) -> Option<Error> {
+    pub(crate) async fn recall(&self, runner: &RunnerName, names: &Names) -> Option<Error> {
+        let server = names.server.as_ref()?;
         let journal = self.journal().await?;
         let now = Timestamp::now();
-        let outage = ignore(journal.outage(runner.name()).await).flatten()?;
+        let outage = ignore(journal.outage(runner).await).flatten()?;
         // A clock that was set back makes no outage last longer.
         let age = now.duration_since(outage.since);
         let left = outage.until.duration_since(now);
-        if age.is_negative() || left < -STALE || soon(runner.server()).await? != outage.server {
+        if age.is_negative() || left < -STALE || *server != outage.server {
             return None;
         }
         if left.is_negative() {
             let until = now.checked_add(self.connect_timeout).ok()?;
-            if ignore(journal.extend_outage(runner.name(), &outage, until).await)? {
+            if ignore(journal.extend_outage(runner, &outage, until).await)? {
                 return None;
             }
         }
@@ -68,57 +84,62 @@ impl Outages {
     /// Shares what a probe found after `time`.
     pub(crate) async fn share(
         &self,
-        runner: &dyn Runner,
+        runner: &RunnerName,
+        names: &Names,
         answer: Result<(), &Error>,
         time: Duration,
     ) {
+        let Some(server) = names.server.clone() else { return };
         let Some(journal) = self.journal().await else { return };
-        let name = runner.name();
         match answer {
             Err(error) if error.kind() == ErrorKind::Unavailable && time >= SLOW => {
-                let Some(server) = soon(runner.server()).await else { return };
                 let since = Timestamp::now();
                 let Ok(until) = since.checked_add(HOLDS) else { return };
                 let outage = Outage { server, message: error.to_string(), since, until };
-                ignore(journal.record_outage(name, outage).await);
+                ignore(journal.record_outage(runner, outage).await);
             }
             // Whatever this is, the server answers. A read costs less than a write.
             _ => {
-                if ignore(journal.outage(name).await).flatten().is_some() {
-                    ignore(journal.forget_outage(name).await);
+                if ignore(journal.outage(runner).await).flatten().is_some() {
+                    ignore(journal.forget_outage(runner).await);
                 }
             }
         }
     }
 
     /// Returns for how long `runner` counts as ready, if another process has found that.
-    pub(crate) async fn recall_ready(&self, runner: &dyn Runner) -> Option<Duration> {
+    pub(crate) async fn recall_ready(
+        &self,
+        runner: &RunnerName,
+        names: &Names,
+    ) -> Option<Duration> {
+        let access = names.access.as_ref()?;
         let journal = self.journal().await?;
-        let known = ignore(journal.access(runner.name()).await).flatten()?;
+        let known = ignore(journal.access(runner).await).flatten()?;
         let age = Timestamp::now().duration_since(known.since);
         // A clock that was set back makes no answer last longer.
-        if age.is_negative() || age >= HOLDS || soon(runner.access()).await? != known.access {
+        if age.is_negative() || age >= HOLDS || *access != known.access {
             return None;
         }
         Some(HOLDS.saturating_sub(age).unsigned_abs())
     }
 
     /// Shares that `runner` is ready.
-    pub(crate) async fn share_ready(&self, runner: &dyn Runner) {
+    pub(crate) async fn share_ready(&self, runner: &RunnerName, names: &Names) {
+        let Some(access) = names.access.clone() else { return };
         let Some(journal) = self.journal().await else { return };
-        let Some(access) = soon(runner.access()).await else { return };
         let access = Access { access, since: Timestamp::now() };
-        ignore(journal.record_access(runner.name(), access).await);
+        ignore(journal.record_access(runner, access).await);
     }
 
     /// Makes the next process ask `runner` again, after a refusal that a probe would have shown.
-    pub(crate) async fn forget_ready(&self, runner: &dyn Runner, error: &Error) {
+    pub(crate) async fn forget_ready(&self, runner: &RunnerName, error: &Error) {
         if !matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Denied) {
             return;
         }
         let Some(journal) = self.journal().await else { return };
-        if ignore(journal.access(runner.name()).await).flatten().is_some() {
-            ignore(journal.forget_access(runner.name()).await);
+        if ignore(journal.access(runner).await).flatten().is_some() {
+            ignore(journal.forget_access(runner).await);
         }
     }
 
