@@ -86,6 +86,7 @@ mod wait;
 pub use failure::Failure;
 pub use fixture::{Fixture, Images};
 pub use longshore_core::{Forward, Forwarding};
+pub use pace::load;
 pub use registry::{Pushed, TestRegistry};
 pub use report::{Counts, Ledger};
 pub use suite::main;

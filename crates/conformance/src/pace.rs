@@ -87,8 +87,9 @@ pub(crate) fn patience(fixture: Duration, latency: Option<Latency>, load: u32) -
 }
 
 /// Returns how many times longer a step takes than on an idle machine: the runnable tasks for each
-/// core, from 1 to [`MOST_LOAD`]. It is 1 where `/proc/loadavg` does not exist.
-pub(crate) fn load() -> u32 {
+/// core, from 1 to 8. It is 1 where `/proc/loadavg` does not exist.
+#[must_use]
+pub fn load() -> u32 {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     load_of(&text, u32::try_from(cores).unwrap_or(1))
