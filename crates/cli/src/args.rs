@@ -306,7 +306,7 @@ pub struct LogsArgs {
     /// Continue until the job has ended
     #[arg(short, long)]
     pub follow: bool,
-    /// Print only the last COUNT lines of each stream of what exists now
+    /// Print only the last COUNT lines of what exists now
     #[arg(short = 'n', long, value_name = "COUNT")]
     pub tail: Option<usize>,
     /// Print only lines since TIME: a duration before now, a date and time, or seconds since 1970

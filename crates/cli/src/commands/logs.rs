@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
 use longshore::job::{LogChunk, LogPosition, LogWindow, TimedChunk};
-use longshore::{Dispatcher, JobId};
+use longshore::{Dispatcher, ErrorKind, JobId};
 
 use crate::args::LogsArgs;
 use crate::error::{COULD_NOT_RUN, CliError};
@@ -41,14 +41,13 @@ async fn print(dispatcher: &Dispatcher, name: &str, args: &LogsArgs) -> Result<b
     let Some(lines) = args.tail else {
         return reading.pass_on(LogPosition::START, args.follow).await;
     };
-    let mut tail = Tail::new(lines);
-    let mut end = LogPosition::START;
-    let mut chunks = reading.chunks(LogPosition::START, false).await?;
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk?;
-        end.advance(&chunk.chunk);
-        tail.push(&reading.shown(&chunk));
-    }
+    let (tail, end) = match reading.tail(lines, true).await {
+        // Of an older version, or of a runner that does not know the times.
+        Err(error) if error.kind() == ErrorKind::Unsupported && !reading.needs_times() => {
+            reading.tail(lines, false).await?
+        }
+        read => read?,
+    };
     let chunks = stream::iter(tail.finish().into_iter().map(Ok::<_, Infallible>));
     let progress = ProgressLine::new(true);
     let Ok(failures) = Relay::new().pass_on(chunks, &progress, Unread::Stop).await;
@@ -64,20 +63,42 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// Returns the output from `from` on, without times if they are not needed: then every runner
-    /// has it.
+    /// Whether the output is of no use without its times.
+    const fn needs_times(&self) -> bool {
+        let LogsArgs { since, until, timestamps, .. } = self.args;
+        since.is_some() || until.is_some() || *timestamps
+    }
+
+    /// Returns the last `lines` of what exists now, and the position behind them.
+    async fn tail(
+        &mut self,
+        lines: usize,
+        with_times: bool,
+    ) -> longshore::Result<(Tail, LogPosition)> {
+        let (mut tail, mut end) = (Tail::new(lines), LogPosition::START);
+        let mut chunks = self.chunks(LogPosition::START, false, with_times).await?;
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk?;
+            end.advance(&chunk.chunk);
+            tail.push(chunk.at, &self.shown(&chunk));
+        }
+        Ok((tail, end))
+    }
+
+    /// Returns the output from `from` on. Every runner has it without times.
     async fn chunks(
         &self,
         from: LogPosition,
         follow: bool,
-    ) -> Result<BoxStream<'static, longshore::Result<TimedChunk>>, CliError> {
-        let LogsArgs { since, until, timestamps, .. } = *self.args;
-        if since.is_none() && until.is_none() && !timestamps {
+        with_times: bool,
+    ) -> longshore::Result<BoxStream<'static, longshore::Result<TimedChunk>>> {
+        let LogsArgs { since, until, .. } = *self.args;
+        if !with_times {
             let chunks = self.dispatcher.logs(&self.job, from, follow).await?;
             return Ok(chunks.map(|item| item.map(|chunk| TimedChunk::new(None, chunk))).boxed());
         }
         let window = LogWindow { since, until };
-        Ok(self.dispatcher.timed_logs(&self.job, from, window, follow).await?)
+        self.dispatcher.timed_logs(&self.job, from, window, follow).await
     }
 
     /// Returns a piece of output as it is printed.
@@ -86,7 +107,7 @@ impl Reading<'_> {
     }
 
     async fn pass_on(&mut self, from: LogPosition, follow: bool) -> Result<bool, CliError> {
-        let chunks = self.chunks(from, follow).await?;
+        let chunks = self.chunks(from, follow, self.needs_times()).await?;
         let chunks = chunks.map(|item| item.map(|chunk| self.shown(&chunk)));
         let progress = ProgressLine::new(true);
         Ok(Relay::new().pass_on(chunks, &progress, Unread::Stop).await?.is_empty())
