@@ -34,6 +34,13 @@ const ROUNDS: usize = 21;
 
 fn main() -> Result<()> {
     longshore::init();
+    run()
+}
+
+/// Does what the arguments say. It is a function of its own, as each supervisor has all pages of the stack
+/// that the function which calls `init` may need.
+#[inline(never)]
+fn run() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let runtime = tokio::runtime::Runtime::new()?;
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {

@@ -101,6 +101,9 @@ fn encode(payload: &[u8]) -> io::Result<Vec<u8>> {
 }
 
 /// Returns the next request, or `None` at the end of the connection.
+///
+/// What it needs of the stack is free again while the job runs.
+#[inline(never)]
 pub(crate) fn read_request(
     socket: &mut impl Read,
 ) -> io::Result<Option<(StartRequest, Environment)>> {

@@ -9,7 +9,9 @@ use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 /// Forks a supervisor for each connection that arrives by `runner`, until its other end is closed.
-/// Returns `None` then, and in each supervisor its connection.
+/// Returns `None` then, and in each supervisor its connection, with what this needs of the stack free
+/// again.
+#[inline(never)]
 pub(super) fn fork_each(runner: UnixStream) -> io::Result<Option<UnixStream>> {
     while let Some(connection) = receive(&runner)? {
         // If that fails, the runner sees that its connection is closed.

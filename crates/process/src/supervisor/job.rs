@@ -139,6 +139,7 @@ impl Job {
     }
 
     /// Returns the end, for the record. `is_over` is what [`supervise`](Self::supervise) has returned.
+    #[inline(never)]
     pub(super) fn end(&self, is_over: bool) -> End {
         let exit = self.exit.map(|(exit, _)| exit);
         let has_oom_killed = self.surroundings.cgroup.has_oom_killed();
@@ -194,7 +195,21 @@ impl Job {
         }
     }
 
+    /// Does what other processes have requested.
+    ///
+    /// It is a function of its own, as are the others that are seldom called: what each needs of the stack
+    /// is in use only meanwhile.
+    #[inline(never)]
+    fn heed_requests(&mut self) {
+        self.keyboard.input = self.keyboard.input.take().filter(|input| !input.is_taken());
+        self.resize();
+        self.pass_on_signals();
+        self.run_commands();
+        self.obey_cancel();
+    }
+
     /// Does what is due.
+    #[inline(never)]
     fn act(&mut self, now: Instant) {
         if self.read_again_at.is_some_and(|at| now >= at) {
             self.obey_cancel();
@@ -237,6 +252,7 @@ impl Job {
         }
     }
 
+    #[inline(never)]
     fn obey_cancel(&mut self) {
         let now = Instant::now();
         self.read_again_at = None;
@@ -313,11 +329,7 @@ impl Job {
             terminal.pass_on();
         }
         if woken && wake.take() {
-            self.keyboard.input = self.keyboard.input.take().filter(|input| !input.is_taken());
-            self.resize();
-            self.pass_on_signals();
-            self.run_commands();
-            self.obey_cancel();
+            self.heed_requests();
         }
         Ok(())
     }
@@ -333,6 +345,7 @@ impl Job {
     }
 
     /// Copies some output. Returns whether there is more at once.
+    #[inline(never)]
     fn copy(&mut self) -> bool {
         let mut more = false;
         let now = self.now();

@@ -42,6 +42,7 @@ fn keep(mut job: Box<Job>, connection: &mut UnixStream, wake: &Wake) -> io::Resu
     Ok(())
 }
 
+#[inline(never)]
 fn record_end(job: &mut Job, end: End) -> io::Result<()> {
     record::append(&mut job.record, &Entry::Ended(end))?;
     if job.fsync {
@@ -51,6 +52,7 @@ fn record_end(job: &mut Job, end: End) -> io::Result<()> {
 }
 
 /// Sends `answer`. The runner may be dead; the record is what counts.
+#[inline(never)]
 fn send(connection: &mut UnixStream, answer: &Answer) {
     let _ = write_answer(connection, answer);
 }

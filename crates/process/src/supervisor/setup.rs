@@ -112,6 +112,7 @@ fn supervise(connection: UnixStream) -> io::Result<()> {
 }
 
 /// Tells the runner that this process is a supervisor, and which one.
+#[inline(never)]
 fn greet(mut connection: &UnixStream) -> io::Result<()> {
     let pid = rustix::process::getpid().as_raw_nonzero().get();
     connection.write_all(&[GREETING, &pid.to_le_bytes()].concat())?;

@@ -3,12 +3,13 @@
 //! Other processes write to a pipe, as they do for a stdin ([`crate::stdin`]), and the supervisor passes
 //! on what arrives: a master cannot be opened a second time.
 
-use std::io::{self, PipeReader, Read};
+use std::io::{self, PipeReader};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use longshore_core::TerminalSize;
+use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags};
 
 use super::input::Input;
@@ -75,9 +76,9 @@ impl Terminal {
     pub(super) fn pass_on(&mut self) {
         for _ in 0..BUFFERS_AT_ONCE {
             if self.typed.is_empty() {
-                let mut buffer = [0; BUFFER_BYTES];
-                match self.keyboard.read(&mut buffer) {
-                    Ok(count) if count > 0 => self.typed.extend_from_slice(&buffer[..count]),
+                self.typed.reserve(BUFFER_BYTES);
+                match rustix::io::read(&self.keyboard, spare_capacity(&mut self.typed)) {
+                    Ok(count) if count > 0 => {}
                     _ => return,
                 }
             }
