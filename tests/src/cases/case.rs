@@ -26,8 +26,10 @@ pub(crate) enum Need {
     ShortenGrace,
     /// A registry that requires a login.
     PrivateRegistry,
-    /// A second, current Docker engine.
+    /// A current Docker engine.
     CurrentEngine,
+    /// A second Docker engine beside the one that the suite is about.
+    TwoEngines,
     /// Root, to run the command as another user.
     Root,
     /// User namespaces, which have limits of their own.
@@ -61,6 +63,11 @@ impl Need {
             Self::CurrentEngine => (
                 std::env::var_os("LONGSHORE_LAB_DOCKER29_HOST").is_some(),
                 "set LONGSHORE_LAB_DOCKER29_HOST (cargo xtask lab env)",
+            ),
+            Self::TwoEngines => (
+                std::env::var_os("LONGSHORE_LAB_DOCKER29_HOST")
+                    .is_some_and(|other| std::env::var_os("DOCKER_HOST") != Some(other)),
+                "set LONGSHORE_LAB_DOCKER29_HOST to another engine than DOCKER_HOST",
             ),
             Self::Root => (
                 rustix::process::geteuid().is_root(),
