@@ -43,7 +43,7 @@ impl Names {
     }
 }
 
-/// The outages in the journal. Nothing is read or written for a runner without the name that it takes.
+/// The outages in the journal. Nothing is shared about a runner that does not give the name in question.
 #[derive(Debug)]
 pub(crate) struct Outages {
     store: Arc<Store>,

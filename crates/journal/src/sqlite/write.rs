@@ -22,13 +22,13 @@ pub(crate) fn submit(db: &Connection, job: &NewJob, now: Timestamp) -> Stored<In
             return Ok(Inserted::Known(known));
         }
     }
-    let statement = db.prepare_cached(
+    let mut statement = db.prepare_cached(
         "INSERT INTO jobs (id, idempotency_key, installation, name, spec, spec_digest, detached, \
          runners, submitted_at, relaunch) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
          ON CONFLICT (id) DO NOTHING",
-    );
+    )?;
     let submitted_at = now.as_microsecond();
-    let inserted = statement?.execute(params![
+    let inserted = statement.execute(params![
         job.id.as_str(),
         job.idempotency_key,
         job.installation.as_str(),

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail by panicking, as its tests do")]
 
 use std::path::Path;
+use std::slice::from_ref;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -73,7 +74,7 @@ async fn a_journal_of_an_older_version_keeps_its_jobs_and_all_that_refers_to_the
         let filter = Filter::default().label("team", "red").runner(RunnerName::docker());
         assert_eq!(older.list(filter).await.unwrap(), [expected], "of version {version}");
         let later = Timestamp::now() + SignedDuration::from_secs(1);
-        assert_eq!(older.sweep(Duration::ZERO, later).await.unwrap(), [id.clone()]);
+        assert_eq!(older.sweep(Duration::ZERO, later).await.unwrap(), from_ref(&id));
         let file = Connection::open(folder.path().join("journal.db")).unwrap();
         for table in ["jobs", "attempts", "passed_over", "cancels", "undelivered", "labels"] {
             let count = format!("SELECT count(*) FROM {table}");
