@@ -12,7 +12,6 @@ use crate::Failure;
 use crate::bench::{Bench, Run, end_of};
 use crate::case::cases;
 use crate::failure::{Checked, check, same};
-use crate::pace::load;
 use crate::wait::within;
 
 /// How soon `Started` must arrive where a start takes less.
@@ -58,7 +57,7 @@ async fn started_promptly(bench: &Bench, run: &Run, then: Then) -> Checked {
     let started = async {
         while let Some(event) = events.next().await {
             match event {
-                Ok(Event::Started(at)) => return same_time(at, run.started.started_at),
+                Ok(Event::Started(at)) => return same_time(bench, at, run.started.started_at),
                 Ok(event @ (Event::Running | Event::Ended(_))) => {
                     return Err(Failure::new(format!("before Started came {event:?}")));
                 }
@@ -86,9 +85,13 @@ async fn started_promptly(bench: &Bench, run: &Run, then: Then) -> Checked {
 
 /// Fails unless the two are the time of one start. A backend may have noted it in two places, one after
 /// the other, which takes longer on a busy machine.
-pub(super) fn same_time(seen: Option<Timestamp>, launched: Option<Timestamp>) -> Checked {
+pub(super) fn same_time(
+    bench: &Bench,
+    seen: Option<Timestamp>,
+    launched: Option<Timestamp>,
+) -> Checked {
     let apart = seen.zip(launched).map(|(one, other)| one.duration_since(other).abs());
-    let most = SignedDuration::from_secs(load().into());
+    let most = SignedDuration::from_secs(bench.load().into());
     let near = apart.is_none_or(|apart| apart <= most);
     check(near && seen.is_some() == launched.is_some(), || {
         format!("the time of the start: launch reported {launched:?}, seen {seen:?}")

@@ -94,7 +94,7 @@ async fn the_times_are_those_of_the_clock_and_of_the_launch(bench: Arc<Bench>) -
             format!("{time} is not between {before} and {after}, by far")
         })?;
     }
-    same_time(Some(started), Some(launched))?;
+    same_time(&bench, Some(started), Some(launched))?;
     let took = Duration::try_from(ended.duration_since(started))?;
     check(took + RESOLUTION >= Duration::from_secs(2), || {
         format!("a job of 2 seconds took {took:?}: {report:?}")
